@@ -1,0 +1,46 @@
+"""What every test can rely on. The environment is set before hybridnn is first imported."""
+
+import os
+import shutil
+import tempfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+_own_cache = None
+
+
+def _private_kernel_cache() -> str:
+    """A folder for this session's kernels. HYBRIDNN_TEST_CACHE names one to keep; workers of one run share it."""
+    global _own_cache
+    if kept := os.environ.get("HYBRIDNN_TEST_CACHE"):
+        os.makedirs(kept, mode=0o700, exist_ok=True)
+        return kept
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return os.environ["HYBRIDNN_CACHE"]
+    _own_cache = tempfile.mkdtemp(prefix="hybridnn-test-kernels-")
+    return _own_cache
+
+
+os.environ["HYBRIDNN_CACHE"] = _private_kernel_cache()
+# A defect inside trace or jit raises in tests, where users would get one warning and eager execution.
+os.environ["HYBRIDNN_STRICT"] = "1"
+
+settings.register_profile("hybridnn", deadline=None, derandomize=True, max_examples=50,
+                          suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("hybridnn")
+
+
+def pytest_unconfigure(config):
+    if _own_cache:
+        shutil.rmtree(_own_cache, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Each test draws the same numbers, whatever ran before it."""
+    before = np.random.get_state()
+    np.random.seed(0)
+    yield
+    np.random.set_state(before)

@@ -1,0 +1,83 @@
+"""The public names of a module are what its ``__all__`` says, no more and no less."""
+
+import ast
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import hybridnn
+
+# Who offers names to users declares them.
+MUST_DECLARE = ("hybridnn", "hybridnn.functions", "hybridnn.links", "hybridnn.optimizers", "hybridnn.initializers",
+                "hybridnn.serializers", "hybridnn.errors", "hybridnn.config", "hybridnn.backend", "hybridnn.graph")
+
+
+def walk(module: ModuleType) -> list[str]:
+    """Names of the package's public modules; ``__main__`` is for running, not for importing."""
+    found = [module.__name__]
+    for info in pkgutil.walk_packages(module.__path__, module.__name__ + "."):
+        if not any(part.startswith("_") for part in info.name.split(".")):
+            found.append(info.name)
+    return found
+
+
+def declared(name: str) -> list[str] | None:
+    return getattr(importlib.import_module(name), "__all__", None)
+
+
+def names_bound_by(node: ast.AST) -> set[str]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name}
+    if isinstance(node, (ast.If, ast.Try, ast.With, ast.For)):
+        return set().union(*(names_bound_by(child) for child in ast.iter_child_nodes(node)))
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return set()
+
+
+def defined_in(source: str) -> set[str]:
+    """Public names that a module defines itself, at its top level."""
+    names = set().union(*(names_bound_by(node) for node in ast.parse(source).body))
+    return {name for name in names if not name.startswith("_")}
+
+
+MODULES = walk(hybridnn)
+DECLARING = [name for name in MODULES if declared(name) is not None]
+
+
+@pytest.mark.parametrize("name", DECLARING)
+def test_every_declared_name_exists_once(name):
+    module, names = importlib.import_module(name), declared(name)
+    assert [n for n in names if not hasattr(module, n)] == []
+    assert sorted(set(names)) == sorted(names)
+    assert [n for n in names if n.startswith("_") and n != "__version__"] == []
+
+
+@pytest.mark.parametrize("name", DECLARING)
+def test_every_public_name_defined_here_is_declared(name):
+    module = importlib.import_module(name)
+    own = defined_in(Path(module.__file__).read_text(encoding="utf-8"))
+    assert sorted(own - set(declared(name))) == []
+
+
+@pytest.mark.parametrize("name", [n for n in DECLARING if hasattr(importlib.import_module(n), "__path__")])
+def test_a_package_shows_nothing_else(name):
+    """``dir`` of a package lists its declared names and its modules."""
+    module = importlib.import_module(name)
+    shown = {n for n, value in vars(module).items() if not n.startswith("_") and not isinstance(value, ModuleType)}
+    assert sorted(shown - set(declared(name))) == []
+
+
+@pytest.mark.parametrize("name", [n for n in MUST_DECLARE if n in MODULES])
+def test_modules_for_users_declare_their_names(name):
+    assert declared(name)
+
+
+def test_definitions_are_found_wherever_they_stand():
+    source = ("import os\na, (b, _c) = 1, (2, 3)\nd: int = 4\n"
+              "try:\n    def e(): x = 1\nexcept ImportError:\n    f = 1\nclass G:\n    y = 2\nos.z = 5")
+    assert defined_in(source) == {"a", "b", "d", "e", "f", "G"}
