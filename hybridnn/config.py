@@ -1,0 +1,109 @@
+"""Configuration: global defaults, per-thread overrides, and the two switches that every operation reads.
+
+``config.train`` reads the thread's override if there is one, else ``global_config.train``. Names and defaults are Chainer v7's, plus
+``trace`` (the mode that overrides every traced function's own) and ``trace_compile`` (``"sync"`` or ``"background"``).
+"""
+import contextlib
+import threading
+import warnings
+
+__all__ = ["GlobalConfig", "LocalConfig", "config", "force_backprop_mode", "global_config", "no_backprop_mode", "state", "using_config"]
+
+DEFAULTS = dict(
+    autotune=False, compute_mode=None, cudnn_deterministic=False, cudnn_fast_batch_normalization=False, debug=False, dtype="float32",
+    enable_backprop=True, in_recomputing=False, keep_graph_on_report=False, lazy_grad_sum=False, schedule_func=None, train=True,
+    type_check=True, use_cudnn="auto", use_cudnn_tensor_core="auto", use_ideep="never", use_static_graph=True,
+    warn_nondeterministic=False, trace=None, trace_compile="background")
+
+
+class GlobalConfig:
+    """Values for every thread that has not overridden them. Attributes are free to set; see ``DEFAULTS`` for the library's own."""
+
+    def show(self, file=None):
+        for name in sorted(vars(self)):
+            print(f"{name:<20} {getattr(self, name)!r}", file=file)
+
+
+class _ThreadState(threading.local):
+    """What ``apply`` reads on every operation: the thread's tracer and its override of ``enable_backprop`` (None: not overridden)."""
+    tracer = None
+    backprop = None
+    hooks = None       # OrderedDict of function hooks, None while there are none
+    config_reads = None   # a set that collects the config keys read, while a trace records
+
+
+class LocalConfig:
+    """A thread's view of a ``GlobalConfig``; setting an attribute affects the current thread only."""
+
+    def __init__(self, global_config):
+        object.__setattr__(self, "_global", global_config)
+        object.__setattr__(self, "_local", threading.local())
+
+    def __getattr__(self, name):
+        if state.config_reads is not None and self is config:
+            state.config_reads.add(name)
+        values = self._local.__dict__
+        return values[name] if name in values else getattr(self._global, name)
+
+    def __setattr__(self, name, value):
+        self._local.__dict__[name] = value
+        if name == "enable_backprop" and self is config:
+            state.backprop = value
+
+    def __delattr__(self, name):
+        if name not in self._local.__dict__:
+            raise AttributeError(f"config.{name} is not overridden in this thread")
+        del self._local.__dict__[name]
+        if name == "enable_backprop" and self is config:
+            state.backprop = None
+
+    def overrides(self):
+        """The current thread's overrides, as a dict that is not to be changed."""
+        return self._local.__dict__
+
+    def show(self, file=None):
+        for name in sorted({**vars(self._global), **self._local.__dict__}):
+            print(f"{name:<20} {getattr(self, name)!r}", file=file)
+
+
+state = _ThreadState()
+global_config = GlobalConfig()
+for _name, _value in DEFAULTS.items():
+    setattr(global_config, _name, _value)
+config = LocalConfig(global_config)
+
+
+def _check_known(name):
+    if not (hasattr(global_config, name) or name in config.overrides() or name.startswith("user_")):
+        close = ", ".join(sorted(vars(global_config)))
+        warnings.warn(f"using_config({name!r}): the library has no such key; your own keys begin with 'user_' (known: {close})", stacklevel=4)
+
+
+@contextlib.contextmanager
+def using_config(name, value, config=config):
+    """Override one configuration value for the block, in this thread.
+
+    Your own keys begin with ``user_``; other unknown names draw a warning.
+    """
+    if config is globals()["config"]:
+        _check_known(name)
+    values = config.overrides()
+    had, old = name in values, values.get(name)
+    setattr(config, name, value)
+    try:
+        yield
+    finally:
+        if had:
+            setattr(config, name, old)
+        elif name in values:
+            delattr(config, name)
+
+
+def no_backprop_mode():
+    """A block in which no graph is kept for backpropagation."""
+    return using_config("enable_backprop", False)
+
+
+def force_backprop_mode():
+    """A block in which the graph is kept, also inside ``no_backprop_mode``."""
+    return using_config("enable_backprop", True)

@@ -1,0 +1,179 @@
+"""``FunctionNode``: a user's function in plain NumPy code, with its gradient, as in Chainer."""
+import numpy as np
+
+from hybridnn.backend import cupy, is_array
+from hybridnn.config import global_config, state
+from hybridnn.core.variable import Output, TapeNode, Variable, VariableNode, _connected, _sequence, as_variable, connect_outputs
+from hybridnn.errors import InvalidType
+
+__all__ = ["FunctionNode"]
+
+
+class FunctionNode(TapeNode):
+    """Base of user-defined differentiable functions; an instance is one application.
+
+    Override ``forward(inputs)`` (a tuple of arrays to a tuple of arrays; or ``forward_cpu`` and ``forward_gpu``) and
+    ``backward(target_input_indexes, grad_outputs)`` (Variables to Variables: one gradient per target, None for none). Call ``retain_inputs`` and
+    ``retain_outputs`` in forward for what backward needs, ``get_retained_inputs`` and ``get_retained_outputs`` in backward.
+    ``y, = MyFunction().apply((x,))`` runs it.
+    """
+    _retained_inputs = None      # None: all (Chainer's default for inputs)
+    _retained_outputs = ()
+    _input_arrays = _output_arrays = None
+    n_outputs = 0
+    seq = 0
+    program = None
+
+    @property
+    def creator(self):
+        return None if self.is_leaf else self
+
+    @property
+    def label(self):
+        """Name shown in printed graphs."""
+        return type(self).__name__
+
+    _impl_name = label
+
+    @property
+    def xp(self):
+        return np if cupy is None or not self._input_arrays else cupy.get_array_module(*self._input_arrays)
+
+    # ---- to override
+
+    def forward(self, inputs):
+        """Arrays to arrays; dispatches to ``forward_gpu`` if an input is a CuPy array, else to ``forward_cpu``."""
+        gpu = cupy is not None and any(isinstance(x, cupy.ndarray) for x in inputs)
+        return self.forward_gpu(inputs) if gpu else self.forward_cpu(inputs)
+
+    def forward_cpu(self, inputs):
+        """Forward on NumPy arrays."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither forward nor forward_cpu")
+
+    def forward_gpu(self, inputs):
+        """Forward on CuPy arrays."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither forward nor forward_gpu")
+
+    def backward(self, target_input_indexes, grad_outputs):
+        """Gradients of the target inputs, as a tuple of Variables or None; by default there are none."""
+        return (None,) * len(target_input_indexes)
+
+    def check_type_forward(self, in_types):
+        """Raise if the input types do not fit; called with a tuple of specs."""
+
+    # ---- retaining
+
+    def retain_inputs(self, indexes):
+        """Keep only these inputs for backward."""
+        self._retained_inputs = tuple(indexes)
+
+    def retain_outputs(self, indexes):
+        """Keep these outputs for backward."""
+        self._retained_outputs = tuple(indexes)
+
+    def get_retained_inputs(self):
+        """The retained inputs, as Variables in the graph."""
+        return tuple([_connected(self._input_arrays[i], self.inputs_[i]) for i in self._kept_inputs()])
+
+    def get_retained_outputs(self):
+        """The retained outputs, as Variables in the graph."""
+        return tuple([_connected(self._output_arrays[i], self._output_node(i)) for i in self._retained_outputs])
+
+    def _kept_inputs(self):
+        return range(len(self.inputs_)) if self._retained_inputs is None else self._retained_inputs
+
+    def _output_node(self, i):
+        y = self._output_arrays[i]
+        return Output(self, i, y.shape, y.dtype)
+
+    # ---- running
+
+    def apply(self, inputs):
+        """Run forward on Variables or arrays; a tuple of Variables."""
+        if state.tracer is not None:
+            return state.tracer.apply_function(self, inputs)
+        return self.apply_eager(inputs)
+
+    __call__ = apply
+
+    def apply_eager(self, inputs):
+        if self.n_outputs:
+            raise InvalidType(self.label, "a new FunctionNode for each application", "one that has been applied before")
+        variables = [as_variable(x) for x in inputs]
+        arrays = tuple([x.array for x in variables])
+        self._input_arrays = arrays
+        if global_config.type_check:
+            self.check_type_forward(tuple(arrays))
+        hooks = () if state.hooks is None else list(state.hooks.values())
+        for hook in hooks:
+            hook.forward_preprocess(self, arrays)
+        outputs = self.forward(arrays)
+        for hook in hooks:
+            hook.forward_postprocess(self, arrays)
+        return self._wrap(variables, arrays, self._checked(outputs))
+
+    def _checked(self, outputs):
+        if not isinstance(outputs, tuple) or not all(is_array(y) or isinstance(y, np.generic) for y in outputs):
+            seen = type(outputs).__name__ if not isinstance(outputs, tuple) else ", ".join(type(y).__name__ for y in outputs)
+            raise InvalidType(self.label, "forward to return a tuple of arrays", seen, "return y,")
+        return tuple([np.asarray(y) if isinstance(y, np.generic) else y for y in outputs])
+
+    def _wrap(self, variables, arrays, outputs):
+        requires = any(x.requires_grad for x in variables)
+        result = tuple([Variable(y, requires_grad=requires) for y in outputs])
+        backprop = global_config.enable_backprop if state.backprop is None else state.backprop
+        if requires and backprop:
+            self._connect(variables, arrays, outputs, result)
+        else:
+            self._input_arrays = None
+        return result
+
+    def _connect(self, variables, arrays, outputs, result):
+        self.seq = _sequence()
+        self.n_outputs = len(outputs)
+        self.inputs_ = tuple([x.node._tape for x in variables])
+        self._needs = tuple([x.requires_grad for x in variables])
+        self.shapes_ = [(y.shape, y.dtype) for y in outputs]
+        kept = set(self._kept_inputs())
+        self._input_arrays = tuple([a if i in kept else None for i, a in enumerate(arrays)])
+        self._output_arrays = tuple([y if i in self._retained_outputs else None for i, y in enumerate(outputs)])
+        connect_outputs(self, result)
+
+    @property
+    def inputs(self):
+        """The nodes of the inputs, as the walk needs them (None where no gradient is needed)."""
+        return tuple([x if need else None for x, need in zip(self.inputs_, self._needs, strict=True)]) if self.n_outputs else ()
+
+    @inputs.setter
+    def inputs(self, value):
+        self.inputs_, self._needs = tuple(value), (True,) * len(value)
+
+    @property
+    def input_nodes(self):
+        """The inputs' ``VariableNode``s."""
+        return tuple([VariableNode(x) for x in self.inputs_])
+
+    def gradients(self, gs, as_variables):
+        """Called by the walk: ``backward`` on the inputs that need gradients."""
+        targets = tuple([i for i, need in enumerate(self._needs) if need])
+        gys = tuple([None if g is None else as_variable(g) for g in gs])
+        results = self.backward(targets, gys)
+        results = results if isinstance(results, (tuple, list)) else (results,)
+        if len(results) not in (len(targets), len(self.inputs_)):
+            raise InvalidType(self.label, f"backward to return {len(targets)} gradients, one per target input", str(len(results)))
+        full = [None] * len(self.inputs_)
+        if len(results) == len(targets):
+            for i, g in zip(targets, results, strict=True):
+                full[i] = self._check_gradient(i, g)
+        else:
+            full = [self._check_gradient(i, g) if i in targets else None for i, g in enumerate(results)]
+        return full if as_variables else [None if g is None else g.array for g in full]
+
+    def _check_gradient(self, i, g):
+        if g is None:
+            return None
+        x = self.inputs_[i]
+        g = as_variable(g)
+        if g.shape != x.shape:
+            raise InvalidType(self.label, f"a gradient of shape {x.shape} for input {i}", str(g.shape))
+        return g

@@ -1,0 +1,1069 @@
+"""The one deliberate knot: ``Op``, ``apply``, the tape, ``Variable``, ``backward`` and ``grad``.
+
+An operation is an ``Op`` record. ``apply(op, inputs, attrs)`` is the only way an operation runs on Variables; tracers, hooks and the
+tape all live there. The tape is a graph of ``TapeNode``: a ``Leaf`` for a Variable that nobody computed, an ``OpNode`` for the output of
+an op, a user's ``FunctionNode`` (core/function_node.py), and an ``Output`` for each output of a node that has several. A node keeps
+what its gradient rules name and nothing else. Gradients live on nodes, so a Variable may die before backward reaches it.
+"""
+import functools
+import heapq
+import inspect
+import itertools
+import sys
+
+import numpy as np
+
+from hybridnn.backend import cupy, get_array_module, is_array
+from hybridnn.config import global_config, state
+from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
+from hybridnn.spec import spec_of
+
+__all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_variable", "backward", "grad"]
+
+NO_ATTRS = {}
+OPS = {}
+_sequence = itertools.count(1).__next__
+_getrefcount = sys.getrefcount
+
+
+# ---------------------------------------------------------------------------------------------------------------- operations
+
+class Op:
+    """One operation: forward body, gradient rules, samples. Everything else is derived from this record.
+
+    ``forward(xp, *operands, **attrs)`` computes on arrays (or Python numbers) and returns an array, or a tuple of arrays when
+    ``multi``. Numbers that may change from call to call are operands; ``attrs`` hold structure (axes, shapes, flags, dtypes) and compare by ``==``.
+
+    Called as ``op(x, y, axis=0)`` it is polymorphic: Variables in, Variable out; only arrays in, array out. Gradient rules rely on that.
+
+    Attributes:
+        kind: ``"elementwise"``, ``"reduction"``, ``"view"``, ``"matmul"``, ``"row"`` ... : what the JIT may do with it; ``"opaque"`` runs as a Python step.
+        fast: a NumPy callable equal to ``forward`` on NumPy operands without attrs, or None.
+        decompose: an equivalent function written with finer ops, which a trace records instead of this coarse op, or None.
+        samples: ``samples(rng, dtype)`` yields ``(operands, attrs)`` for the derived tests.
+        differentiable: per operand, whether a gradient exists (None: all).
+    """
+
+    def __init__(self, name, forward, kind="opaque", fast=None, multi=False, samples=None, domain=None, decompose=None, meta=None):
+        self.name, self.forward, self.kind, self.fast, self.multi = name, forward, kind, fast, multi
+        self.samples, self.domain, self.decompose, self.meta = samples, domain, decompose, meta or {}
+        self.params = _operand_names(forward)
+        self.rules = []
+        self.programs = {}
+        self.label = name
+        self.__name__, self.__doc__ = name, forward.__doc__
+        if name in OPS:
+            raise ValueError(f"two operations are called {name!r}")
+        OPS[name] = self
+
+    def __repr__(self):
+        return f"<op {self.name}>"
+
+    def __reduce__(self):
+        return _find_op, (self.name,)
+
+    def __call__(self, *inputs, **attrs):
+        for x in inputs:
+            if isinstance(x, Variable):
+                return apply(self, inputs, attrs)
+        return self.run(inputs, attrs)
+
+    def run(self, arrays, attrs):
+        """Forward on arrays; results are arrays of the operands' module, never NumPy scalars."""
+        xp = np if cupy is None else get_array_module(*arrays)
+        y = self.forward(xp, *arrays, **attrs)
+        return tuple([_as_ndarray(v) for v in y]) if self.multi else _as_ndarray(y)
+
+    def vjp(self, rule):
+        """Register the gradient rule of all operands: returns their gradients (a tuple if there are several operands; None for none).
+
+        A rule names what it needs, and only that is kept alive: operands by name, ``y`` (``ys`` if multi) the output, ``g`` (``gs``) its
+        gradient, attrs by name, ``shapes`` and ``dtypes`` of the operands, ``want`` (which operands need one), ``xs`` all operands.
+        Rules use operators and ops only, so that they work on Variables (recorded, differentiable) and on plain arrays.
+        """
+        self.rules.append((rule, None))
+        return rule
+
+    def vjp_of(self, *names):
+        """Like ``vjp`` for one operand: the decorated rule returns that operand's gradient and runs only when it is needed."""
+        def register(rule):
+            self.rules.append((rule, tuple(self.params.index(n) for n in names)))
+            return rule
+        return register
+
+    def program(self, mask, n):
+        """The gradient program for operands whose bits are set in ``mask``, of ``n`` operands."""
+        key = (mask, n)
+        found = self.programs.get(key)
+        if found is None:
+            found = self.programs[key] = Program(self, mask, n)
+        return found
+
+
+def _find_op(name):
+    return OPS[name]
+
+
+def _as_ndarray(y):
+    return y if type(y) is np.ndarray or is_array(y) else np.asarray(y)
+
+
+def _operand_names(forward):
+    params = list(inspect.signature(forward).parameters.values())[1:]
+    return tuple(p.name for p in params if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+
+
+class Program:
+    """What an op does backward for one pattern of operands that need gradients: what to keep, and which rules to run."""
+
+    def __init__(self, op, mask, n):
+        self.op, self.mask, self.n = op, mask, n
+        self.want = tuple(bool(mask >> i & 1) for i in range(n))
+        chosen = [(r, t) for r, t in op.rules if t is None or any(self.want[i] for i in t)]
+        names = [list(inspect.signature(r).parameters) for r, _ in chosen]
+        needed = {name for ns in names for name in ns}
+        self.keep = tuple(range(n)) if "xs" in needed else tuple(i for i, p in enumerate(op.params) if p in needed)
+        self.keep_output = bool({"y", "ys"} & needed)
+        self.needs_specs = bool({"shapes", "dtypes"} & needed)
+        self.calls = tuple((r, t, tuple(self._getter(p) for p in ns)) for (r, t), ns in zip(chosen, names, strict=True))
+
+    def _getter(self, name):
+        if name in self.op.params:
+            position = self.keep.index(self.op.params.index(name))
+            return lambda node, g, v: node.operand(position, v)
+        special = {
+            "g": lambda node, g, v: g, "gs": lambda node, g, v: g,
+            "y": lambda node, g, v: node.output(v), "ys": lambda node, g, v: node.output(v),
+            "xs": lambda node, g, v: tuple([node.operand(i, v) for i in range(len(node.program.keep))]),
+            "shapes": lambda node, g, v: [s.shape for s in node.specs], "dtypes": lambda node, g, v: [s.dtype for s in node.specs],
+            "want": lambda node, g, v: node.program.want}
+        return special.get(name) or (lambda node, g, v: node.attrs[name])
+
+
+def elementwise(name=None, *, fast=None, domain=(-2.0, 2.0), samples=None, multi=False, decompose=None, **meta):
+    """Declare an elementwise operation from its body ``f(xp, x, ...)``; see ``Op``. ``domain`` bounds the derived samples."""
+    return lambda body: Op(name or body.__name__, body, "elementwise", fast=fast, multi=multi, samples=samples, domain=domain,
+                           decompose=decompose, meta=meta)
+
+
+def operation(name=None, kind="opaque", *, fast=None, samples=None, multi=False, decompose=None, **meta):
+    """Declare any other operation from its body ``f(xp, x, ..., *, attr)``; see ``Op``."""
+    return lambda body: Op(name or body.__name__, body, kind, fast=fast, multi=multi, samples=samples, decompose=decompose, meta=meta)
+
+
+# ---------------------------------------------------------------------------------------------------------------------- tape
+
+class TapeNode:
+    """A value in the graph of the computation: who made it (``inputs``), and its gradient once known (array, Variable or None)."""
+    inputs = ()
+    grad = None
+    shape = dtype = None
+    owner = None          # an ``Output``'s node; None otherwise
+    is_leaf = False
+    loss_scale = None
+    _view = None
+
+    @property
+    def creator(self):
+        """The node that computed this value, or None for a leaf."""
+        return self
+
+    @property
+    def rank(self):
+        """Length of the longest path from a leaf (Chainer's rank)."""
+        return _rank(self)
+
+
+class Leaf(TapeNode):
+    """A value that no recorded operation made. ``boundary`` is what a tracer hangs on."""
+    is_leaf = True
+
+    def __init__(self, shape, dtype):
+        self.seq, self.shape, self.dtype = _sequence(), shape, dtype
+
+    creator = None
+
+
+class Output(TapeNode):
+    """Output number ``index`` of a node with several outputs."""
+
+    def __init__(self, owner, index, shape, dtype):
+        self.seq, self.owner, self.index, self.shape, self.dtype = _sequence(), owner, index, shape, dtype
+        self.inputs = (owner,)
+
+    @property
+    def creator(self):
+        return None if self.is_leaf else self.owner
+
+
+class OpNode(TapeNode):
+    """An application of an ``Op``: its gradient program and what the rules named."""
+
+    def __init__(self, program, inputs, saved, out, attrs, specs):
+        self.seq = _sequence()
+        self.program, self.inputs, self.saved, self.out, self.attrs, self.specs = program, inputs, saved, out, attrs, specs
+
+    @property
+    def creator(self):
+        return None if self.is_leaf else self
+
+    @property
+    def label(self):
+        return self.program.op.label
+
+    def __repr__(self):
+        return f"<{self.program.op.name} node>"
+
+    def operand(self, position, as_variable):
+        """Saved operand number ``position``: the array, or a Variable connected to the graph."""
+        x = self.saved[position]
+        if not as_variable or not is_array(x):
+            return x
+        return _connected(x, self.inputs[self.program.keep[position]])
+
+    def output(self, as_variable):
+        if not as_variable:
+            return self.out
+        if self.program.op.multi:
+            return tuple([_connected(y, Output(self, i, y.shape, y.dtype)) for i, y in enumerate(self.out)])
+        return _connected(self.out, self)
+
+    def gradients(self, g, as_variables):
+        """Gradients of the inputs, in order; None where none is needed or none exists."""
+        if self.saved is RELEASED:
+            raise ReleasedGraphError(RELEASED_TEXT)
+        program = self.program
+        result = [None] * program.n
+        for rule, targets, getters in program.calls:
+            value = rule(*[get(self, g, as_variables) for get in getters])
+            if targets is None:
+                result = list(value) if type(value) in (tuple, list) else [value]
+            else:
+                result[targets[0]] = value
+        for i, x in enumerate(self.inputs):
+            gx = result[i]
+            if x is None or gx is None:
+                result[i] = None
+            elif gx.shape != x.shape or gx.dtype != x.dtype:
+                result[i] = _fit(gx, x.shape, x.dtype)
+        return result
+
+    def release(self):
+        """Forget what the rules need, so that memory is free; backward through here raises from now on."""
+        self.saved = RELEASED
+        self.out = None
+
+
+RELEASED = ("released",)
+RELEASED_TEXT = ("the graph of this value belonged to a traced call that has already run backward through it and released it\n"
+                 "  hint: call backward() inside the traced function once per graph, or outside of it only")
+
+
+def _fit(g, shape, dtype):
+    """``g`` summed over what broadcasting added, in the operand's dtype."""
+    if g.shape != shape:
+        g = OPS["sum_to"](g, shape=shape)
+    return g if g.dtype == dtype else OPS["cast"](g, dtype=np.dtype(dtype).str)
+
+
+def _connected(array, node):
+    v = _new(Variable)
+    v._array = array
+    v._tape = node
+    v._requires_grad = node is not None
+    return v
+
+
+def _rank(node):
+    ranks, stack = {}, [node]
+    while stack:
+        n = stack[-1]
+        if n in ranks:
+            stack.pop()
+            continue
+        parents = [] if n.is_leaf else [p for p in n.inputs if p is not None]
+        todo = [p for p in parents if p not in ranks]
+        if todo:
+            stack += todo
+            continue
+        stack.pop()
+        through = 0 if n.is_leaf or isinstance(n, Output) else 1
+        ranks[n] = max((ranks[p] for p in parents), default=0) + through
+    return ranks[node]
+
+
+# --------------------------------------------------------------------------------------------------------------------- apply
+
+def apply(op, inputs, attrs=NO_ATTRS):
+    """Run ``op`` on Variables, arrays and Python numbers; returns a Variable (a tuple of them if the op has several outputs)."""
+    tracer = state.tracer
+    if tracer is not None:
+        return tracer.apply(op, inputs, attrs)
+    return apply_eager(op, inputs, attrs)
+
+
+def apply_eager(op, inputs, attrs):
+    """Run now and put the application on the tape."""
+    arrays = []
+    mask = 0
+    bit = 1
+    for x in inputs:
+        if isinstance(x, Variable):
+            a = x._array
+            arrays.append(x.array if a is None else a)
+            if x._requires_grad:
+                mask |= bit
+        else:
+            arrays.append(x)
+        bit += bit
+    if state.hooks is not None:
+        return _apply_hooked(op, inputs, arrays, attrs, mask)
+    y = run_checked(op, arrays, attrs)
+    return wrap_outputs(op, inputs, arrays, attrs, mask, y)
+
+
+def run_checked(op, arrays, attrs):
+    try:
+        fast = op.fast
+        if fast is not None and cupy is None:
+            y = fast(*arrays)
+            return y if type(y) is np.ndarray else _as_ndarray(y)
+        return op.run(arrays, attrs)
+    except InvalidType:
+        raise
+    except (ValueError, TypeError) as error:
+        raise _explain(op, arrays, attrs, error) from error
+
+
+def _explain(op, arrays, attrs, error):
+    names = op.params if len(op.params) == len(arrays) else [f"x{i}" for i in range(len(arrays))]
+    seen = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=True))
+    if attrs:
+        seen += "; " + ", ".join(f"{k}={v!r}" for k, v in attrs.items())
+    return InvalidType(op.name, "operands that fit together", seen, str(error).splitlines()[0])
+
+
+def _describe(x):
+    return str(spec_of(x)) if is_array(x) or type(x) in (int, float, bool, complex) or isinstance(x, np.generic) else f"{type(x).__name__} {x!r:.60}"
+
+
+def wrap_outputs(op, inputs, arrays, attrs, mask, y):
+    """Variables for the results, connected to the tape when a gradient may be asked for."""
+    backprop = state.backprop
+    if backprop is None:
+        backprop = global_config.enable_backprop
+    if op.multi:
+        return _wrap_several(op, inputs, arrays, attrs, mask, y, backprop)
+    v = _new(Variable)
+    v._array = y
+    if mask == 0:
+        v._requires_grad = False
+    elif backprop and op.rules:
+        node = _tape_node(op, inputs, arrays, attrs, mask, y)
+        node.shape, node.dtype = y.shape, y.dtype
+        v._tape = node
+    elif not op.rules:
+        v._requires_grad = False
+    return v
+
+
+def _tape_node(op, inputs, arrays, attrs, mask, y):
+    n = len(inputs)
+    program = op.programs.get((mask, n)) or op.program(mask, n)
+    edges = []
+    for x in inputs:
+        edges.append((x._tape or _make_leaf(x)) if isinstance(x, Variable) and x._requires_grad else None)
+    keep = program.keep
+    saved = [arrays[i] for i in keep] if keep else None
+    specs = [spec_of(a) for a in arrays] if program.needs_specs else None
+    return OpNode(program, edges, saved, y if program.keep_output else None, attrs, specs)
+
+
+def _wrap_several(op, inputs, arrays, attrs, mask, ys, backprop):
+    out = []
+    for y in ys:
+        v = _new(Variable)
+        v._array = y
+        v._requires_grad = mask != 0 and bool(op.rules)
+        out.append(v)
+    if mask and backprop and op.rules:
+        node = _tape_node(op, inputs, arrays, attrs, mask, ys)
+        connect_outputs(node, out)
+    return tuple(out)
+
+
+def connect_outputs(node, variables):
+    """Give each Variable an ``Output`` of ``node``. (No list of them on the node: that would be a cycle that only the collector frees.)"""
+    for i, v in enumerate(variables):
+        v._tape = Output(node, i, v.shape, v.dtype)
+
+
+def _make_leaf(x):
+    leaf = Leaf(x.shape, x.dtype)
+    x._tape = leaf
+    return leaf
+
+
+def _apply_hooked(op, inputs, arrays, attrs, mask):
+    call = FunctionCall(op, inputs, attrs)
+    hooks = list(state.hooks.values())
+    for hook in hooks:
+        hook.forward_preprocess(call, tuple(arrays))
+    y = run_checked(op, arrays, attrs)
+    for hook in hooks:
+        hook.forward_postprocess(call, tuple(arrays))
+    return wrap_outputs(op, inputs, arrays, attrs, mask, y)
+
+
+def apply_inplace(op, inputs, targets, attrs=NO_ATTRS):
+    """Run ``op`` and write output k into the array of ``inputs[targets[k]]`` (a Variable or an array); nothing goes on the tape.
+
+    The one way the library changes an array in place: parameters and states in an optimizer's update, running statistics, gradients in hooks.
+    """
+    tracer = state.tracer
+    if tracer is not None:
+        tracer.apply_inplace(op, inputs, targets, attrs)
+        return
+    apply_inplace_eager(op, inputs, targets, attrs)
+
+
+def apply_inplace_eager(op, inputs, targets, attrs):
+    arrays = [as_array(x) for x in inputs]
+    results = run_checked(op, arrays, attrs)
+    for k, y in zip(targets, results if op.multi else (results,), strict=True):
+        arrays[k][...] = y
+
+
+class FunctionCall:
+    """What a function hook is shown of an application."""
+
+    def __init__(self, op, inputs, attrs):
+        self.op, self.inputs, self.attrs = op, inputs, attrs
+
+    @property
+    def label(self):
+        return self.op.label
+
+    @property
+    def _impl_name(self):
+        return self.op.name
+
+
+# ------------------------------------------------------------------------------------------------------------------ Variable
+
+class Variable:
+    """An array with its place in the graph of the computation.
+
+    Args:
+        data: array (NumPy or CuPy), or None for an uninitialised parameter.
+        name: shown in printed graphs.
+        grad: initial gradient array of the same shape and dtype.
+        requires_grad: whether backpropagation reaches this Variable.
+    """
+    _array = None
+    _tape = None
+    _requires_grad = True
+    _pending = None       # a tracer's handle, while the value is not computed yet
+    name = None
+    __array_priority__ = 200
+
+    def __init__(self, data=None, *, name=None, grad=None, requires_grad=True):
+        if data is not None and not is_array(data):
+            raise InvalidType("Variable", "a numpy.ndarray or cupy.ndarray", type(data).__name__, "numpy.asarray(x) makes one of a list or number")
+        self._array = data
+        if name is not None:
+            self.name = name
+        if not requires_grad:
+            self._requires_grad = False
+        if grad is not None:
+            self.grad = grad
+
+    # ---- values
+
+    @property
+    def array(self):
+        """The array, or None for an uninitialised parameter."""
+        if state.tracer is not None:
+            state.tracer.expose(self)
+        a = self._array
+        if a is None and self._pending is not None:
+            a = self._pending.materialize(self)
+        return a
+
+    @array.setter
+    def array(self, a):
+        if state.tracer is not None:
+            state.tracer.assign(self)
+        self._array = a
+        self._pending = None
+        if self._tape is not None and a is not None and self._tape.shape != a.shape and self._tape.is_leaf:
+            self._tape = None
+
+    data = array
+
+    @property
+    def shape(self):
+        a = self._array
+        return a.shape if a is not None else self._missing().shape
+
+    @property
+    def dtype(self):
+        a = self._array
+        return a.dtype if a is not None else self._missing().dtype
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    @property
+    def size(self):
+        a = self._array
+        return a.size if a is not None else self._missing().size
+
+    def _missing(self):
+        if self._pending is not None:
+            return self._pending.spec
+        raise UninitializedParameterError(f"{self.name or type(self).__name__} has no array yet\n"
+                                          "  hint: its shape is set by the first call of its Link, or by initialize(shape)")
+
+    @property
+    def xp(self):
+        return np if cupy is None else get_array_module(self._array)
+
+    @property
+    def requires_grad(self):
+        """Whether backpropagation reaches this Variable."""
+        return self._requires_grad
+
+    @property
+    def T(self):
+        return self.transpose()
+
+    def item(self, *args):
+        """The value of a one-element Variable as a Python number."""
+        if state.tracer is not None:
+            return state.tracer.read(self, "item", args)
+        return self.array.item(*args)
+
+    def _read(self, kind):
+        if state.tracer is not None:
+            return state.tracer.read(self, kind, ())
+        return READERS[kind](self.array)
+
+    def __bool__(self):
+        return self._read("bool")
+
+    def __int__(self):
+        return self._read("int")
+
+    def __float__(self):
+        return self._read("float")
+
+    def __complex__(self):
+        return complex(self.array.item())
+
+    def __index__(self):
+        return self._read("index")
+
+    def __len__(self):
+        shape = self.shape
+        if not shape:
+            raise TypeError("len() of a 0-d Variable")
+        return shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+        op = _UFUNC_OPS.get(ufunc.__name__)
+        if method == "__call__" and out is None and not kwargs and op is not None:
+            return apply(OPS[op], inputs)
+        if out is not None:
+            kwargs["out"] = tuple([x.array if isinstance(x, Variable) else x for x in out])
+        return getattr(ufunc, method)(*[x.array if isinstance(x, Variable) else x for x in inputs], **kwargs)
+
+    def __copy__(self):
+        copied = self._without_graph()
+        copied._tape = self._tape
+        return copied
+
+    def _without_graph(self):
+        copied = _new(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied._array = self.array
+        copied._tape = copied._pending = None
+        return copied
+
+    def __deepcopy__(self, memo):
+        import copy
+        copied = self._without_graph()
+        memo[id(self)] = copied
+        for key, value in list(copied.__dict__.items()):
+            copied.__dict__[key] = copy.deepcopy(value, memo)
+        g = self.grad
+        if g is not None:
+            copied.grad = g.copy()
+        return copied
+
+    def __getstate__(self):
+        values = {k: v for k, v in self.__dict__.items() if k not in ("_tape", "_pending")}
+        return {**values, "_array": self.array, "grad": self.grad}
+
+    def __setstate__(self, values):
+        g = values.pop("grad", None)
+        self.__dict__.update(values)
+        if g is not None:
+            self.grad = g
+
+    def __repr__(self):
+        a = self.array
+        kind = type(self).__name__.lower()
+        if a is None:
+            return f"{kind}(uninitialized)"
+        body = np.array2string(a, prefix=kind + "(", separator=", ") if isinstance(a, np.ndarray) else repr(a)
+        label = f"{self.name}, " if self.name else ""
+        return f"{kind}({label}{body})" if a.dtype == np.float32 else f"{kind}({label}{body}, dtype={a.dtype})"
+
+    def __str__(self):
+        return f"{type(self).__name__.lower()}({self.name + ', ' if self.name else ''}{self.array})"
+
+    def __format__(self, spec):
+        return format(self.array.item(), spec) if spec else str(self)
+
+    # ---- graph
+
+    @property
+    def creator_node(self):
+        """The node that computed this Variable (an ``OpNode`` or a user's ``FunctionNode``), or None."""
+        if self._pending is not None:
+            self._pending.resolve(self)
+        return None if self._tape is None else self._tape.creator
+
+    creator = creator_node
+
+    @property
+    def rank(self):
+        return 0 if self.creator_node is None else self._tape.rank
+
+    @property
+    def label(self):
+        kind = f"({', '.join(map(str, self.shape))}), {self.dtype}" if self._array is not None else "(None)"
+        return kind if self.name is None else f"{self.name}: {kind}"
+
+    @property
+    def node(self):
+        """The value's node in the graph, as a ``VariableNode``."""
+        if self._pending is not None:
+            self._pending.resolve(self)
+        return VariableNode(self._tape or _make_leaf(self))
+
+    def unchain(self):
+        """Forget the creator: backward stops here."""
+        if self._pending is not None:
+            self._pending.unchain(self)
+        node = self._tape
+        if node is not None and not node.is_leaf:
+            node.is_leaf, node.inputs = True, ()
+            if isinstance(node, OpNode):
+                node.saved, node.out = None, None
+
+    def unchain_backward(self):
+        """Forget all creators from here back: truncated backpropagation."""
+        if state.tracer is not None and state.tracer.unchain_backward(self):
+            return
+        stack = [self._tape] if self._tape is not None else []
+        while stack:
+            node = stack.pop()
+            if node.is_leaf:
+                continue
+            stack += [p for p in node.inputs if p is not None]
+            node.is_leaf, node.inputs = True, ()
+            if isinstance(node, OpNode):
+                node.saved, node.out = None, None
+
+    # ---- gradients
+
+    @property
+    def grad(self):
+        """The gradient array, or None."""
+        g = None if self._tape is None else self._tape.grad
+        return g.array if isinstance(g, Variable) else g
+
+    @grad.setter
+    def grad(self, g):
+        if g is None:
+            if self._tape is not None:
+                self._tape.grad = None
+            return
+        if not is_array(g):
+            raise InvalidType("grad", "an array or None", type(g).__name__)
+        self._check_grad(g)
+        (self._tape or _make_leaf(self)).grad = g
+
+    @property
+    def grad_var(self):
+        """The gradient as a Variable, or None."""
+        g = None if self._tape is None else self._tape.grad
+        if g is None or isinstance(g, Variable):
+            return g
+        self._tape.grad = v = Variable(g, requires_grad=False)
+        return v
+
+    @grad_var.setter
+    def grad_var(self, g):
+        if g is not None:
+            self._check_grad(g)
+        (self._tape or _make_leaf(self)).grad = g
+
+    def _check_grad(self, g):
+        if self._array is None and self._pending is None:
+            return
+        if g.shape != self.shape or g.dtype != self.dtype:
+            raise InvalidType("grad", f"the Variable's own {spec_of(self)}", str(spec_of(g)))
+
+    def cleargrad(self):
+        """Set the gradient to None."""
+        if self._tape is not None:
+            self._tape.grad = None
+
+    def zerograd(self):
+        """Set the gradient to zeros."""
+        self.grad = self.xp.zeros_like(self.array)
+
+    def addgrad(self, var):
+        """Add ``var``'s gradient to this one's."""
+        g = var.grad
+        if g is not None:
+            mine = self.grad
+            self.grad = g.copy() if mine is None else mine + g
+
+    def copydata(self, var):
+        """Copy ``var``'s values into this Variable's array."""
+        if self.array is None:
+            self.array = var.array.copy()
+        else:
+            self.array[...] = var.array
+
+    def backward(self, retain_grad=False, enable_double_backprop=False, loss_scale=None):
+        """Gradients of this (scalar, unless ``grad`` is set) Variable with respect to all it depends on, accumulated in ``grad``.
+
+        Args:
+            retain_grad: keep the gradients of intermediate Variables too.
+            enable_double_backprop: record this computation, so that gradients can be differentiated.
+            loss_scale: initial gradient instead of 1 (mixed precision); divided out by the optimizer.
+        """
+        backward([self], retain_grad, enable_double_backprop, loss_scale)
+
+    # ---- operators
+
+    def __getitem__(self, index):
+        return OPS["get_item"].index(self, index)
+
+    def __matmul__(self, other):
+        return OPS["matmul"].of(self, other) if _is_operand(other) else NotImplemented
+
+    def __rmatmul__(self, other):
+        return OPS["matmul"].of(other, self) if _is_operand(other) else NotImplemented
+
+    def __neg__(self):
+        return apply(OPS["neg"], (self,))
+
+    def __pos__(self):
+        return self
+
+    def __abs__(self):
+        return apply(OPS["absolute"], (self,))
+
+    def reshape(self, *shape):
+        if len(shape) == 1 and (shape[0] is None or isinstance(shape[0], (tuple, list))):
+            shape = shape[0]
+        return OPS["reshape"].to(self, shape)
+
+    def transpose(self, *axes):
+        if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+            axes = axes[0]
+        return OPS["transpose"].by(self, axes or None)
+
+    def __hash__(self):
+        return id(self) >> 4
+
+
+_new = object.__new__
+READERS = {"bool": bool, "int": int, "float": float, "index": lambda a: a.item().__index__()}
+_UFUNC_OPS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "power": "pow", "matmul": "matmul",
+              "floor_divide": "floor_divide", "remainder": "remainder", "greater": "greater", "greater_equal": "greater_equal", "less": "less",
+              "less_equal": "less_equal", "equal": "equal", "not_equal": "not_equal"}
+
+
+def _operator(name, reflected=False):
+    def method(self, other):
+        if not _is_operand(other):
+            return NotImplemented
+        return apply(OPS[name], (other, self) if reflected else (self, other))
+    return method
+
+
+def _is_operand(x):
+    return isinstance(x, (Variable, np.ndarray, float, int, np.generic, complex)) or is_array(x)
+
+
+for _python, _name in dict(add="add", sub="sub", mul="mul", truediv="div", pow="pow", floordiv="floor_divide", mod="remainder").items():
+    setattr(Variable, f"__{_python}__", _operator(_name))
+    setattr(Variable, f"__r{_python}__", _operator(_name, reflected=True))
+for _python, _name in dict(lt="less", le="less_equal", gt="greater", ge="greater_equal", eq="equal", ne="not_equal").items():
+    setattr(Variable, f"__{_python}__", _operator(_name))
+
+
+class VariableNode:
+    """A value's node as Chainer shows it; two of them are equal if they stand for the same node of the tape."""
+
+    def __init__(self, tape):
+        self._tape = tape
+
+    def __eq__(self, other):
+        return isinstance(other, VariableNode) and self._tape is other._tape
+
+    def __hash__(self):
+        return hash(self._tape)
+
+    creator_node = property(lambda self: self._tape.creator)
+    creator = creator_node
+    shape = property(lambda self: self._tape.shape)
+    dtype = property(lambda self: self._tape.dtype)
+    rank = property(lambda self: self._tape.rank)
+    grad_var = property(lambda self: _as_grad_var(self._tape))
+    grad = property(lambda self: getattr(self._tape.grad, "array", self._tape.grad))
+
+    @property
+    def label(self):
+        return f"({', '.join(map(str, self.shape))}), {self.dtype}"
+
+
+def _as_grad_var(tape):
+    if tape.grad is not None and not isinstance(tape.grad, Variable):
+        tape.grad = Variable(tape.grad, requires_grad=False)
+    return tape.grad
+
+
+def as_variable(x):
+    """``x`` itself if it is a Variable, else a Variable over it that needs no gradient (Python numbers and lists become arrays)."""
+    if isinstance(x, Variable):
+        return x
+    v = _new(Variable)
+    v._array = x if is_array(x) else np.asarray(x)
+    v._requires_grad = False
+    return v
+
+
+def as_array(x):
+    """The array under a Variable, or ``x`` itself."""
+    return x.array if isinstance(x, Variable) else x
+
+
+# ------------------------------------------------------------------------------------------------------------------ backward
+
+def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scale=None):
+    """Backpropagate from several Variables at once, accumulating into the leaves' ``grad`` (equations 2 and 4 of the seed)."""
+    tracer = state.tracer
+    if tracer is not None:
+        return tracer.backward(outputs, retain_grad, enable_double_backprop, loss_scale)
+    backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, enable_double_backprop or state.hooks is not None)
+
+
+def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_variables):
+    grads = {}
+    for v in outputs:
+        node = v._tape
+        if node is None or node.is_leaf:
+            continue
+        seed = node.grad
+        if seed is None:
+            seed = node.grad = _initial_grad(v, loss_scale)
+        if as_variables and not isinstance(seed, Variable):
+            seed = node.grad = Variable(seed)
+        elif not as_variables and isinstance(seed, Variable):
+            seed = seed.array
+        grads[node] = seed
+        node.loss_scale = loss_scale
+    with _backprop_switch(enable_double_backprop, as_variables):
+        _walk(grads, {v._tape for v in outputs}, retain_grad, as_variables, loss_scale)
+
+
+def _initial_grad(v, loss_scale):
+    if v.size != 1:
+        raise InvalidType("backward", "a Variable with one element, or with its grad set", str(spec_of(v)),
+                          "sum() it, or set y.grad = an array of its shape")
+    g = v.xp.ones(v.shape, v.dtype)
+    return g if loss_scale is None else g * v.dtype.type(loss_scale)
+
+
+class _backprop_switch:
+    """The tape is on during backward exactly if double backprop was asked for."""
+
+    def __init__(self, enable, as_variables):
+        self.enable = enable
+
+    def __enter__(self):
+        self.old = state.backprop
+        state.backprop = self.enable
+
+    def __exit__(self, *exc):
+        state.backprop = self.old
+
+
+def _walk(grads, roots, retain_grad, as_variables, loss_scale):
+    """Visit nodes from the newest back; ``grads`` maps a node to its gradient (a list of them for a node with several outputs)."""
+    heap = [(-n.seq, n) for n in grads]
+    heapq.heapify(heap)
+    pop, push = heapq.heappop, heapq.heappush
+    while heap:
+        node = pop(heap)[1]
+        g = grads.pop(node)
+        if node.is_leaf:
+            _store(node, g, as_variables, loss_scale)
+            continue
+        if retain_grad and node not in roots and node.shape is not None:
+            node.grad = g
+        if node.owner is not None:
+            owner = node.owner
+            slots = grads.get(owner)
+            if slots is None:
+                slots = grads[owner] = {}
+                push(heap, (-owner.seq, owner))
+            slots[node.index] = g if node.index not in slots else _add(slots[node.index], g)
+            continue
+        if type(g) is dict:
+            g = _all_outputs(node, g)
+        for x, gx in zip(node.inputs, node.gradients(g, as_variables), strict=True):
+            if gx is None:
+                continue
+            before = grads.get(x)
+            if before is None:
+                grads[x] = gx
+                push(heap, (-x.seq, x))
+            else:
+                grads[x] = _add(before, gx)
+
+
+def _all_outputs(node, slots):
+    count = node.n_outputs
+    return tuple([slots.get(i) for i in range(count)])
+
+
+def _add(a, b):
+    return OPS["add"](a, b)
+
+
+def _store(node, g, as_variables, loss_scale):
+    """Accumulate into a leaf. The array stored is nobody else's, so that writing into one gradient never changes another."""
+    node.loss_scale = loss_scale
+    if node.grad is not None:
+        node.grad = _add(node.grad, g) if as_variables else np.add(getattr(node.grad, "array", node.grad), g)
+        return
+    if not as_variables:
+        g = g if type(g) is np.ndarray else _as_ndarray(g)
+        if g.base is not None or _getrefcount(g) > SOLE_OWNER:
+            g = g.copy()
+    node.grad = g
+
+
+SOLE_OWNER = 3       # the walk's local, this function's parameter, and getrefcount's argument
+
+
+def grad(outputs, inputs, grad_outputs=None, grad_inputs=None, set_grad=False, retain_grad=False, enable_double_backprop=False,
+         loss_scale=None):
+    """Gradients of ``outputs`` with respect to ``inputs``, as Variables (None where there is no path), without touching other gradients.
+
+    Args:
+        outputs, inputs: sequences of Variables.
+        grad_outputs: initial gradients (default: ones).
+        grad_inputs: gradients to add to the results.
+        set_grad, retain_grad: also store results, or all intermediate gradients, in the Variables' ``grad``.
+        enable_double_backprop: record the computation, so that the results can be differentiated.
+    """
+    for kind, group in (("outputs", outputs), ("inputs", inputs)):
+        if not isinstance(group, (tuple, list)):
+            raise InvalidType("grad", f"{kind} as a tuple or list of Variables", type(group).__name__)
+    tracer = state.tracer
+    if tracer is not None:
+        return tracer.grad(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale)
+    return grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale)
+
+
+def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale):
+    grads = {}
+    for i, v in enumerate(outputs):
+        if v._tape is None and not any(v is x for x in inputs):
+            continue
+        seed = None if grad_outputs is None else grad_outputs[i]
+        if seed is None:
+            seed = Variable(v.xp.ones(v.shape, v.dtype) if loss_scale is None else v.xp.full(v.shape, loss_scale, v.dtype))
+        node = v._tape or _make_leaf(v)
+        grads[node] = as_variable(seed) if node not in grads else _add(grads[node], as_variable(seed))
+    targets = {(x._tape or _make_leaf(x)): None for x in inputs}
+    with _backprop_switch(enable_double_backprop, True):
+        _walk_to(grads, targets, retain_grad)
+        results = [_plus(targets[x._tape], None if grad_inputs is None else grad_inputs[i]) for i, x in enumerate(inputs)]
+    if set_grad:
+        for x, g in zip(inputs, results, strict=True):
+            x.grad_var = g
+    return results
+
+
+def _plus(g, extra):
+    return g if extra is None else as_variable(extra) if g is None else _add(g, extra)
+
+
+def _walk_to(grads, targets, retain_grad):
+    useful = _between(list(grads), targets)
+    heap = [(-n.seq, n) for n in grads if n in useful]
+    heapq.heapify(heap)
+    while heap:
+        node = heapq.heappop(heap)[1]
+        g = grads.pop(node)
+        if type(g) is dict:
+            g = _all_outputs(node, g)
+        if node in targets:
+            targets[node] = g
+        if retain_grad and node.shape is not None:
+            node.grad = g
+        for x, gx in _pull(node, g, useful):
+            if x not in grads:
+                heapq.heappush(heap, (-x.seq, x))
+                grads[x] = gx
+            elif type(gx) is dict:
+                for i, gi in gx.items():
+                    grads[x][i] = gi if i not in grads[x] else _add(grads[x][i], gi)
+            else:
+                grads[x] = _add(grads[x], gx)
+
+
+def _pull(node, g, useful):
+    """The contributions of one node to its inputs."""
+    if node.is_leaf:
+        return []
+    if node.owner is not None:
+        return [(node.owner, {node.index: g})]
+    if not any(x in useful for x in node.inputs if x is not None):
+        return []
+    return [(x, gx) for x, gx in zip(node.inputs, node.gradients(g, True), strict=True) if gx is not None and x in useful]
+
+
+def _between(sources, targets):
+    """Nodes on a path from ``sources`` back to ``targets``."""
+    order, seen, stack = [], set(sources), list(sources)
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        for x in () if node.is_leaf else node.inputs:
+            if x is not None and x not in seen:
+                seen.add(x)
+                stack.append(x)
+    useful = set()
+    for node in sorted(order, key=lambda n: n.seq):
+        if node in targets or any(x in useful for x in (() if node.is_leaf else node.inputs) if x is not None):
+            useful.add(node)
+    return useful

@@ -1,0 +1,95 @@
+"""Every error the library raises on purpose.
+
+::
+
+    HybridnnError
+      InvalidType (TypeError, ValueError)     an operation got shapes, dtypes or values that do not fit
+      UninitializedParameterError (RuntimeError)   a Link was used before its parameters exist
+      SerializationError (ValueError)         a file and a model do not fit together
+      BackendError (RuntimeError)             a missing optional dependency or device
+      TraceError (RuntimeError)
+        TraceMismatch                         a checked replay differed from eager
+        RecordingForbidden                    a new path under trace="error_on_record"
+        ReleasedGraphError                    the graph of a traced call was used after the call gave it up
+    HybridnnWarning (UserWarning)
+      TraceWarning                            a traced function that cannot be fast, or fell back
+      CacheWarning                            the kernel cache cannot be used
+"""
+
+__all__ = ["BackendError", "CacheWarning", "HybridnnError", "HybridnnWarning", "InvalidType", "RecordingForbidden", "ReleasedGraphError",
+           "SerializationError", "TraceError", "TraceMismatch", "TraceWarning", "UninitializedParameterError", "user_line"]
+
+import os
+import sys
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def user_line(depth=1):
+    """``"file:line in function"`` of the innermost frame outside the library."""
+    frame = sys._getframe(depth)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return "<unknown>" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+class HybridnnError(Exception):
+    """Base of the library's errors."""
+
+
+class InvalidType(HybridnnError, TypeError, ValueError):
+    """An operation got arguments that do not fit: says the operation, what it expected, what came, and where.
+
+    Args:
+        op: name of the operation.
+        expected: what it needs, in words.
+        actual: what it saw.
+        hint: what to do about it.
+    """
+
+    def __init__(self, op, expected, actual="", hint=""):
+        self.op, self.expect, self.actual = op, expected, actual
+        lines = [f"{op}: expected {expected}"]
+        lines += [f"  got: {actual}"] if actual != "" else []
+        lines += [f"  hint: {hint}"] if hint else []
+        super().__init__("\n".join([*lines, f"  at {user_line(2)}"]))
+
+
+class UninitializedParameterError(HybridnnError, RuntimeError):
+    """A parameter's shape is not known yet."""
+
+
+class SerializationError(HybridnnError, ValueError):
+    """A file and a model do not fit together."""
+
+
+class BackendError(HybridnnError, RuntimeError):
+    """A missing optional dependency or device."""
+
+
+class TraceError(HybridnnError, RuntimeError):
+    """Base of the tracer's errors."""
+
+
+class TraceMismatch(TraceError):
+    """A checked replay differed from eager execution."""
+
+
+class RecordingForbidden(TraceError):
+    """A new path would have been recorded under ``trace="error_on_record"``."""
+
+
+class ReleasedGraphError(TraceError):
+    """Backpropagation was asked for through a graph that a traced call has already used and given up."""
+
+
+class HybridnnWarning(UserWarning):
+    """Base of the library's warnings."""
+
+
+class TraceWarning(HybridnnWarning):
+    """A traced function cannot be fast, or fell back."""
+
+
+class CacheWarning(HybridnnWarning):
+    """The kernel cache cannot be used."""

@@ -1,0 +1,123 @@
+"""The frozen graph that a trace records and the JIT compiles, its verifier, and the reference interpreter that is the oracle for both.
+
+A ``Graph`` is in SSA form: every value has one id, one ``Spec``, and one origin (an input, a constant, or a node's output). ``writes`` lists the inputs
+that the graph changes in place: after a run, input ``target``'s array holds value ``value``. A pass is a function ``Graph -> Graph``; ``verify`` runs behind it.
+"""
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hybridnn.core.variable import Op
+from hybridnn.spec import Spec, spec_of
+
+__all__ = ["Graph", "Node", "infer", "run", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One application: ``outputs`` = ``op(inputs, **attrs)``. ``attrs`` is a tuple of pairs; ``line`` is the user's ``file:line``."""
+    op: Op
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    attrs: tuple = ()
+    line: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Values are ints; ``specs[v]`` is the Spec of value v.
+
+    Attributes:
+        inputs: values given at run time, in order: arrays, or Python numbers where the spec is weak.
+        constants: pairs (value, array or number) that never change.
+        nodes: in an order in which every operand comes before its use.
+        outputs: values that a run returns, as fresh arrays, in order (a value may be repeated).
+        writes: pairs (input value, value): in-place results.
+    """
+    inputs: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[int, ...]
+    specs: dict[int, Spec]
+    constants: tuple = ()
+    writes: tuple[tuple[int, int], ...] = ()
+
+    def replace(self, **changes):
+        return replace(self, **changes)
+
+    def __str__(self):
+        return "\n".join([f"inputs {_list(self, self.inputs)}", *[f"const  {_one(self, v)} = {c!r:.60}" for v, c in self.constants],
+                          *[_node_text(self, n) for n in self.nodes], *[f"write  %{t} <- %{v}" for t, v in self.writes],
+                          f"return {_list(self, self.outputs)}"])
+
+
+def _one(graph, v):
+    return f"%{v}:{graph.specs[v]}"
+
+
+def _list(graph, values):
+    return ", ".join(_one(graph, v) for v in values)
+
+
+def _node_text(graph, node):
+    attrs = "".join(f" {k}={v!r}" for k, v in node.attrs)
+    where = f"   # {node.line}" if node.line else ""
+    return f"  {_list(graph, node.outputs)} = {node.op.name} {', '.join(f'%{v}' for v in node.inputs)}{attrs}{where}"
+
+
+def run(graph, arrays):
+    """Interpret the graph with the ops' own forward bodies; the oracle. Returns fresh outputs and performs ``writes`` in place."""
+    values = dict(graph.constants)
+    values.update(zip(graph.inputs, arrays, strict=True))
+    for node in graph.nodes:
+        result = node.op.run([values[v] for v in node.inputs], dict(node.attrs))
+        values.update(zip(node.outputs, result if node.op.multi else (result,), strict=True))
+    outputs = _fresh([values[v] for v in graph.outputs], arrays)
+    pending = [(values[t], np.array(values[v])) for t, v in graph.writes]
+    for target, value in pending:
+        target[...] = value
+    return outputs
+
+
+def _fresh(outputs, arrays):
+    """Copies where an output shares memory with an input or an earlier output."""
+    result = []
+    for y in outputs:
+        y = np.asarray(y)
+        shares = not y.flags.writeable or any(isinstance(a, np.ndarray) and np.may_share_memory(y, a) for a in [*arrays, *result])
+        result.append(y.copy() if shares else y)
+    return result
+
+
+def infer(op, specs, attrs):
+    """Specs of the outputs: the op's own body, run on arrays of zeros that take no memory (stride 0)."""
+    operands = [_probe(s) for s in specs]
+    with np.errstate(all="ignore"):
+        result = op.run(operands, dict(attrs))
+    return tuple([spec_of(y) for y in (result if op.multi else (result,))])
+
+
+def _probe(spec):
+    if spec.weak:
+        return spec.weak(1)
+    return np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
+
+
+def verify(graph):
+    """Raise AssertionError unless every value is defined once, before use, with a spec; returns the graph."""
+    defined = set()
+    for v in [*graph.inputs, *[c for c, _ in graph.constants]]:
+        assert v not in defined, f"%{v} is defined twice"
+        defined.add(v)
+    for node in graph.nodes:
+        for v in node.inputs:
+            assert v in defined, f"{node.op.name} uses %{v} before it is defined"
+        for v in node.outputs:
+            assert v not in defined, f"%{v} is defined twice"
+            defined.add(v)
+    for v in [*graph.outputs, *[v for _, v in graph.writes]]:
+        assert v in defined, f"%{v} is returned or written but never defined"
+    for t, v in graph.writes:
+        assert t in graph.inputs, f"write to %{t}, which is no input"
+        assert graph.specs[t].shape == graph.specs[v].shape, f"write of %{v} to %{t}: shapes differ"
+    assert all(v in graph.specs for v in defined), "a value has no spec"
+    return graph

@@ -1,0 +1,281 @@
+"""The native code behind :mod:`hybridnn.jit.native`: the loop over a plan's steps, and two builtins that read ``PyObject`` memory.
+
+Offsets of CPython's and NumPy's structs are constants here; :func:`hybridnn.jit.native.layout_holds` proves them before
+anything of this is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llvmlite import ir
+
+from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val
+
+# Word offsets (8 bytes) into objects. PyObject: refcount, type. PyVarObject: size. A tuple's items follow, a list points to them.
+TYPE, SIZE, TUPLE_ITEMS, LIST_ITEMS, FLOAT_VALUE = 1, 2, 3, 3, 2
+# PyArrayObject: data, nd (int32), dimensions, strides, base, descr, flags (int32). PyArray_Descr: byteorder (char), type_num (int32).
+DATA, ND, DIMS, STRIDES, DESCR, FLAGS = 2, 3, 4, 5, 7, 8
+BYTEORDER_BYTE, TYPE_NUM_INT32 = 26, 7
+# Word offsets into the tables of native.py.
+HEADER = PLAN, N_STEPS, N_BUFS, RELEASE, RUNTIME = range(5)
+RUNTIME_TABLE = NDARRAY, FLOAT, INT, BOOL, TUPLE, LIST, TYPE_ERROR, THREADS = range(8)
+CHECK = KIND, SPEC_DESCR, SPEC_TYPE_NUM, SPEC_ND, SPEC_FLAGS, SPEC_DIMS, SPEC_STRIDES = range(7)
+ANY, ARRAY, IS_FLOAT, IS_INT, IS_BOOL = range(5)
+
+STEP = [PTR, PTR, I64, I64]
+
+
+def build(record: int, max_on_stack: int) -> Module:
+    """Compiles ``hnn_walk``, ``hnn_walk_timed`` and the builtins ``hnn_run`` and ``hnn_check``."""
+    m = Module("hybridnn_walker")
+    parallel = _parallel(m, _share(m))
+    walk = _walk(m, "hnn_walk", parallel, record, timed=False)
+    _walk(m, "hnn_walk_timed", parallel, record, timed=True)
+    _run(m, walk, _bind(m), max_on_stack)
+    _check(m, _matches(m))
+    return m.compile()
+
+
+def _share(m: Module) -> Func:
+    """``share(job)``: one thread's part of a step; job: fn, bufs, args, lo, hi, grain, threads table."""
+    f = m.func("hnn_share", VOID, [PTR])
+    (job,) = f.params
+    fn, bufs, args, lo, hi, grain, table = (f.load(I64, job, i) for i in range(7))
+    table = f.to_ptr(table)
+    me, team = (f.widen(f.call_address(f.load(I64, table, i), I32)) for i in (1, 2))
+    units = (hi - lo + grain - 1) // grain
+    first, last = (lo + units * t // team * grain for t in (me, me + 1))
+    last = f.least(last, hi)
+    with f.when(first < last):
+        f.call_address(fn, VOID, f.to_ptr(bufs), f.to_ptr(args), first, last)
+    f.ret()
+    return f
+
+
+def _parallel(m: Module, share: Func) -> Func:
+    """``parallel(fn, bufs, args, lo, hi, grain, table)``: the step on as many threads as its length and the limit allow."""
+    f = m.func("hnn_parallel", VOID, [I64, PTR, PTR, I64, I64, I64, PTR])
+    fn, bufs, args, lo, hi, grain, table = f.params
+    fork = f.load(I64, table, 0)
+    n = f.least(f.load(I64, table, 3), (hi - lo + grain - 1) // grain)
+    with f.either((fork == 0) | (n <= 1)) as (serial, split):
+        with serial:
+            f.call_address(fn, VOID, bufs, args, lo, hi)
+        with split:
+            job = f.stack(7 * 8)
+            for i, word in enumerate([fn, f.to_int(bufs), f.to_int(args), lo, hi, grain, f.to_int(table)]):
+                f.store(word, job, i)
+            f.call_address(fork, VOID, Val(f, share.ir), job, f.narrow(n, I32), f.value(0, I32))
+    f.ret()
+    return f
+
+
+def _walk(m: Module, name: str, parallel: Func, record: int, timed: bool) -> Func:
+    """``walk(plan, n, bufs, status, threads table[, clock])``: -1, or the step that set the status."""
+    f = m.func(name, I64, [PTR, I64, PTR, PTR, PTR] + [PTR] * timed)
+    plan, n, bufs, status, table = f.params[:5]
+    with f.range(0, n) as i:
+        step = f.at(plan, i * (8 * record))
+        fn, args, lo, hi, grain = (f.load(I64, step, w) for w in range(5))
+        with f.either(grain > 0) as (split, serial):
+            with split:
+                f.call(parallel, fn, bufs, f.to_ptr(args), lo, hi, grain, table)
+            with serial:
+                f.call_address(fn, VOID, bufs, f.to_ptr(args), lo, hi)
+        if timed:
+            clock = m.ir.globals.get("clock_gettime") or m.extern("clock_gettime", I32, [I32, PTR])
+            f.call(clock, 1, f.at(f.params[5], i * 16))
+        with f.when(f.load(I64, status) != 0):
+            f.ret(i)
+    f.ret(-1)
+    return f
+
+
+def _bind(m: Module) -> Func:
+    """``bind(object, slot, runtime)``: the address that stands for a buffer, or 0."""
+    f = m.func("hnn_bind", I64, [PTR, PTR, PTR])
+    obj, slot, runtime = f.params
+    kind = f.load(I64, obj, TYPE)
+    is_a = m.extern("PyType_IsSubtype", I32, [PTR, PTR])
+    to_int = m.extern("PyLong_AsLongLong", I64, [PTR])
+    occurred = m.extern("PyErr_Occurred", PTR, [])
+    with f.when(kind == f.load(I64, runtime, NDARRAY)):
+        f.ret(f.load(I64, obj, DATA))
+    with f.when(kind == f.load(I64, runtime, FLOAT)):
+        f.ret(f.to_int(obj) + 8 * FLOAT_VALUE)
+    with f.when((kind == f.load(I64, runtime, INT)) | (kind == f.load(I64, runtime, BOOL))):
+        number = f.call(to_int, obj)
+        f.store(number, slot)
+        f.ret(f.select(f.to_int(f.call(occurred)) == 0, f.to_int(slot), 0))
+    with f.when(f.call(is_a, f.to_ptr(kind), f.to_ptr(f.load(I64, runtime, NDARRAY))) != 0):
+        f.ret(f.load(I64, obj, DATA))
+    with f.when(f.call(is_a, f.to_ptr(kind), f.to_ptr(f.load(I64, runtime, FLOAT))) != 0):
+        f.ret(f.to_int(obj) + 8 * FLOAT_VALUE)
+    f.ret(0)
+    return f
+
+
+@contextmanager
+def _items(f: Func, runtime: Val, args: Val, nargs: Val) -> Iterator[Val]:
+    """Each object in ``args``, and in the tuples and lists among them."""
+    with f.range(0, nargs) as i:
+        arg = f.load(PTR, args, i)
+        kind = f.load(I64, arg, TYPE)
+        items, n = f.var(f.to_int(args) + i * 8), f.var(1)
+        for sequence, where in ((TUPLE, None), (LIST, LIST_ITEMS)):
+            with f.when(kind == f.load(I64, runtime, sequence)):
+                items.set(f.to_int(arg) + 8 * TUPLE_ITEMS if where is None else f.load(I64, arg, where))
+                n.set(f.load(I64, arg, SIZE))
+        first = f.to_ptr(items.get())
+        with f.range(0, n.get()) as j:
+            yield f.load(PTR, first, j)
+
+
+def _self_words(f: Func, self: Val) -> Val:
+    """The data of the array that is the first item of the tuple ``self``."""
+    return f.load(PTR, f.load(PTR, self, TUPLE_ITEMS), DATA)
+
+
+def _run(m: Module, walk: Func, bind: Func, max_on_stack: int) -> None:
+    """The builtin ``run(*buffers)``; self is a tuple whose first item is the plan's header."""
+    f = m.func("hnn_run", PTR, [PTR, PTR, I64])
+    self, args, nargs = f.params
+    header = _self_words(f, self)
+    n_bufs, runtime = f.load(I64, header, N_BUFS), f.load(PTR, header, RUNTIME)
+    words = n_bufs * 2 + 3  # status: 2, address of the status: 1, addresses: n, values of ints: n
+    small = n_bufs <= max_on_stack
+    on_stack = f.stack_dynamic(f.select(small, words, 1))
+    block = f.var(f.to_int(on_stack))
+    with f.when(small == f.value(0, I1)):
+        block.set(f.to_int(f.call(m.extern("PyMem_RawMalloc", PTR, [I64]), words * 8)))
+    status = f.to_ptr(block.get())
+    result = f.var(f.value(0, PTR), PTR)
+    bufs = f.at(status, 24)
+    f.store(0, status, 0)
+    f.store(0, status, 1)
+    f.store(f.to_int(status), bufs, -1)
+    bound = _bind_all(f, bind, bufs, n_bufs, runtime, args, nargs)
+    with f.either(bound == n_bufs) as (good, bad):
+        with good:
+            step = _walk_released(m, f, walk, header, bufs, status, f.load(PTR, runtime, THREADS))
+            result.set(_outcome(m, f, step, status))
+        with bad:
+            _complain(m, f, runtime, bound, n_bufs)
+    with f.when(small == f.value(0, I1)):
+        f.call(m.extern("PyMem_RawFree", VOID, [PTR]), status)
+    f.ret(result.get())
+
+
+def _bind_all(f: Func, bind: Func, bufs: Val, n_bufs: Val, runtime: Val, args: Val, nargs: Val) -> Val:
+    """Fills ``bufs``. Returns how many there were, or -1 - i if number i is no buffer."""
+    count, wrong = f.var(0), f.var(0)
+    with _items(f, runtime, args, nargs) as item:
+        i = count.get()
+        with f.when((i < n_bufs) & (wrong.get() == 0)):
+            address = f.call(bind, item, f.at(bufs, (n_bufs + i) * 8), runtime)
+            f.store(address, bufs, i)
+            with f.when(address == 0):
+                wrong.set(f.value(-1) - i)
+        count.add(1)
+    return f.select(wrong.get() == 0, count.get(), wrong.get())
+
+
+def _walk_released(m: Module, f: Func, walk: Func, header: Val, bufs: Val, status: Val, table: Val) -> Val:
+    plan, n, release = f.load(PTR, header, PLAN), f.load(I64, header, N_STEPS), f.load(I64, header, RELEASE) != 0
+    thread = f.var(f.value(0, PTR), PTR)
+    with f.when(release):
+        thread.set(f.call(m.extern("PyEval_SaveThread", PTR, [])))
+    step = f.call(walk, plan, n, bufs, status, table)
+    with f.when(release):
+        f.call(m.extern("PyEval_RestoreThread", VOID, [PTR]), thread.get())
+    return step
+
+
+def _outcome(m: Module, f: Func, step: Val, status: Val) -> Val:
+    """None, or the tuple (step, code, value)."""
+    out = f.var(f.value(0, PTR), PTR)
+    with f.either(step < 0) as (good, failed):
+        with good:
+            none = Val(f, ir.GlobalVariable(m.ir, ir.LiteralStructType([I64, I64]), "_Py_NoneStruct"))
+            f.call(m.extern("Py_IncRef", VOID, [PTR]), none)
+            out.set(none)
+        with failed:
+            tuple_of = m.extern("Py_BuildValue", PTR, [PTR], variadic=True)
+            out.set(f.call(tuple_of, _text(m, f, "(LLL)"), step, f.load(I64, status, 0), f.load(I64, status, 1)))
+    return out.get()
+
+
+def _complain(m: Module, f: Func, runtime: Val, bound: Val, n_bufs: Val) -> None:
+    error = m.extern("PyErr_Format", PTR, [PTR, PTR], variadic=True)
+    kind = f.load(PTR, runtime, TYPE_ERROR)
+    with f.either(bound < 0) as (wrong, count):
+        with wrong:
+            text = "NativePlan.run: buffer %zd is not an ndarray, a float or an int that fits 64 bits"
+            f.call(m.extern("PyErr_Clear", VOID, []))
+            f.call(error, kind, _text(m, f, text), f.value(-1) - bound)
+        with count:
+            text = "NativePlan.run: the plan has %zd buffers, the call gave %zd"
+            f.call(error, kind, _text(m, f, text), n_bufs, bound)
+
+
+def _text(m: Module, f: Func, text: str) -> Val:
+    data = bytearray(text.encode() + b"\0")
+    const = ir.Constant(ir.ArrayType(ir.IntType(8), len(data)), data)
+    var = ir.GlobalVariable(m.ir, const.type, m.ir.get_unique_name("text"))
+    var.initializer, var.global_constant, var.linkage = const, True, "internal"
+    return Val(f, var)
+
+
+def _matches(m: Module) -> Func:
+    """``matches(object, spec, words, runtime)``: 1 if the object is what its spec says; ``words`` holds dims and strides."""
+    f = m.func("hnn_matches", I64, [PTR, PTR, PTR, PTR])
+    obj, spec, words, runtime = f.params
+    kind, have = f.load(I64, spec, KIND), f.load(I64, obj, TYPE)
+    for code, name in ((ANY, None), (IS_FLOAT, FLOAT), (IS_INT, INT), (IS_BOOL, BOOL)):
+        with f.when(kind == code):
+            f.ret(1 if name is None else f.select(have == f.load(I64, runtime, name), 1, 0))
+    with f.when(have != f.load(I64, runtime, NDARRAY)):
+        f.ret(0)
+    flags = f.load(I64, spec, SPEC_FLAGS)
+    nd, want = f.widen(f.load(I32, obj, 2 * ND)), f.load(I64, spec, SPEC_ND)
+    with f.when((nd != want) | ((f.widen(f.load(I32, obj, 2 * FLAGS)) & flags) != flags)):
+        f.ret(0)
+    with f.when(f.load(I64, obj, DESCR) != f.load(I64, spec, SPEC_DESCR)):
+        _same_dtype(f, f.load(PTR, obj, DESCR), spec)
+    for member, wanted in ((DIMS, SPEC_DIMS), (STRIDES, SPEC_STRIDES)):
+        where = f.load(I64, spec, wanted)
+        with f.when(where >= 0):
+            values, expected = f.load(PTR, obj, member), f.at(words, where * 8)
+            with f.range(0, nd) as i, f.when(f.load(I64, values, i) != f.load(I64, expected, i)):
+                f.ret(0)
+    f.ret(1)
+    return f
+
+
+def _same_dtype(f: Func, descr: Val, spec: Val) -> None:
+    """A dtype that came out of a pickle is another object: then its number and byte order decide."""
+    order = f.load(ir.IntType(8), descr, BYTEORDER_BYTE)
+    native = (order == ord("=")) | (order == ord("|"))
+    same = f.widen(f.load(I32, descr, TYPE_NUM_INT32)) == f.load(I64, spec, SPEC_TYPE_NUM)
+    with f.when((native & same) == f.value(0, I1)):
+        f.ret(0)
+
+
+def _check(m: Module, matches: Func) -> None:
+    """The builtin ``check(*objects)``; self is (header, specs, words): header holds n, runtime, and both addresses."""
+    f = m.func("hnn_check", PTR, [PTR, PTR, I64])
+    self, args, nargs = f.params
+    header = _self_words(f, self)
+    n, runtime, specs, words = f.load(I64, header, 0), *(f.load(PTR, header, i) for i in (1, 2, 3))
+    count, first = f.var(0), f.var(-1)
+    with _items(f, runtime, args, nargs) as item:
+        i = count.get()
+        with f.when((first.get() < 0) & (i < n)):
+            spec = f.at(specs, i * (8 * len(CHECK)))
+            with f.when(f.call(matches, item, spec, words, runtime) == 0):
+                first.set(i)
+        count.add(1)
+    there = f.select((first.get() < 0) & (count.get() != n), f.least(count.get(), n), first.get())
+    f.ret(f.call(m.extern("PyLong_FromSsize_t", PTR, [I64]), there))

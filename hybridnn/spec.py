@@ -1,0 +1,35 @@
+"""``Spec``: what is known of an array without its values."""
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+__all__ = ["Spec", "spec_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Shape and dtype of an array; ``weak`` marks a Python scalar (its dtype gives way to an array's, as in NumPy 2)."""
+    shape: tuple
+    dtype: np.dtype
+    weak: type | None = None
+
+    @property
+    def size(self):
+        return prod(self.shape)
+
+    @property
+    def nbytes(self):
+        return self.size * self.dtype.itemsize
+
+    def __str__(self):
+        return f"{self.weak.__name__}" if self.weak else f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+_WEAK = {float: np.dtype("float64"), int: np.dtype("int64"), bool: np.dtype("bool"), complex: np.dtype("complex128")}
+
+
+def spec_of(x):
+    """Spec of an array, a NumPy scalar or a Python number."""
+    weak = _WEAK.get(type(x))
+    return Spec((), weak, type(x)) if weak is not None else Spec(x.shape, x.dtype)
