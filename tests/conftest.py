@@ -32,6 +32,25 @@ settings.register_profile("hybridnn", deadline=None, derandomize=True, max_examp
 settings.load_profile("hybridnn")
 
 
+def _why_no_gpu() -> str | None:
+    from hybridnn.backend import cupy
+    if cupy is None:
+        return "CuPy is not installed (extra 'cuda')"
+    if cupy.cuda.runtime.driverGetVersion() == 0:
+        return "no NVIDIA driver"
+    try:
+        return None if cupy.cuda.runtime.getDeviceCount() else "no CUDA device"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return str(error)
+
+
+def pytest_collection_modifyitems(items):
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    reason = _why_no_gpu() if marked else None
+    for item in marked if reason else ():
+        item.add_marker(pytest.mark.skip(reason=reason))
+
+
 def pytest_unconfigure(config):
     if _own_cache:
         shutil.rmtree(_own_cache, ignore_errors=True)
