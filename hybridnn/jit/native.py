@@ -99,7 +99,8 @@ def _pack(steps: Sequence[Step]) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """What one argument has to be: an array of exactly this dtype, shape and layout (its type exactly ndarray), or a Python number.
+    """What one argument has to be: an array of exactly this dtype, shape and layout (its type exactly ndarray), or a Python
+    number.
 
     ``kind`` is ``"array"``, ``"float"``, ``"int"``, ``"bool"`` (exact types) or ``"any"``. ``strides`` in bytes; None asks for C order.
     Arrays must be aligned, and writeable if ``writeable``.
@@ -120,8 +121,8 @@ class ArraySpec:
 def array_check(specs: Sequence[ArraySpec]) -> Callable[..., int]:
     """A function ``check(*objects)``: -1 if all are as specified, else the index of the first that is not.
 
-    Arguments are objects or tuples and lists of them, in the order of ``specs``. With too few or too many, the index is that of the first
-    missing one, or ``len(specs)``. A few nanoseconds per array.
+    Arguments are objects or tuples and lists of them, in the order of ``specs``. With too few or too many, the index is that of
+    the first missing one, or ``len(specs)``. A few nanoseconds per array.
     """
     if not layout_holds():
         return functools.partial(_check_by_python, tuple(specs))

@@ -1,4 +1,5 @@
-"""The native code behind :mod:`hybridnn.jit.native`: the loop over a plan's steps, and two builtins that read ``PyObject`` memory.
+"""The native code behind :mod:`hybridnn.jit.native`: the loop over a plan's steps, and two builtins that read ``PyObject``
+memory.
 
 Offsets of CPython's and NumPy's structs are constants here; :func:`hybridnn.jit.native.layout_holds` proves them before
 anything of this is called.

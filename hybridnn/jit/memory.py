@@ -1,0 +1,181 @@
+"""Where in one arena each intermediate buffer lies, so that the arena is as small as the most that is alive at any step.
+
+A buffer is alive from the step that writes it to the last that reads it. Placing them is packing rectangles (time by bytes) into
+a strip of the least height, which is NP-hard; the heuristics here are list placements (take the buffers in some order, put each
+at the lowest offset where it overlaps no placed buffer that lives at the same time), as in Pisarchyk and Lee, "Efficient Memory
+Management for Deep Neural Net Inference" (2020), and a bounded search over orders. The lower bound is the most bytes alive at any step.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+ALIGNMENT = 64
+GOOD_ENOUGH = 1.002  # times the lower bound: then no more heuristics are tried
+SEARCH_BUDGET = 1500  # buffers placed during the search (about 15 us each)
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """``size`` bytes, alive from step ``first`` to step ``last``, both included.
+
+    ``inside`` is the index of another buffer whose memory this one takes over (an in-place step): that one's last step must be
+    this one's first, and it must be at least as large.
+    """
+
+    size: int
+    first: int
+    last: int
+    inside: int | None = None
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Byte offsets, one per buffer; ``size`` of the arena; ``lower_bound``: no arena can be smaller; the heuristic that won."""
+
+    offsets: tuple[int, ...]
+    size: int
+    lower_bound: int
+    heuristic: str = ""
+
+
+def plan_memory(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> MemoryPlan:
+    """The best of several placements; the same input gives the same plan.
+
+    Raises ``ValueError`` for a negative size, a buffer that ends before it starts, or an ``inside`` that does not fit.
+    """
+    _validate(buffers)
+    owner, spans = _merge(buffers, alignment)
+    bound = lower_bound(spans)
+    name, starts, size = _best(spans, bound)
+    offsets = tuple(starts[o] for o in owner)
+    assert size >= bound
+    return MemoryPlan(offsets, size, bound, name)
+
+
+def lower_bound(buffers: Sequence[Buffer]) -> int:
+    """The most bytes alive at any step."""
+    change: dict[int, int] = {}
+    for b in buffers:
+        change[b.first] = change.get(b.first, 0) + b.size
+        change[b.last + 1] = change.get(b.last + 1, 0) - b.size
+    alive = peak = 0
+    for step in sorted(change):
+        alive += change[step]
+        peak = max(peak, alive)
+    return peak
+
+
+def _validate(buffers: Sequence[Buffer]) -> None:
+    for i, b in enumerate(buffers):
+        if b.size < 0 or b.last < b.first:
+            raise ValueError(f"plan_memory: buffer {i} has size {b.size} and lives from step {b.first} to {b.last}")
+        if b.inside is not None:
+            host = buffers[b.inside] if 0 <= b.inside < i else None
+            if host is None or host.size < b.size or host.last != b.first:
+                raise ValueError(f"plan_memory: buffer {i} cannot take over buffer {b.inside}: {b} in {host}")
+
+
+def _merge(buffers: Sequence[Buffer], alignment: int) -> tuple[list[int], list[Buffer]]:
+    """In-place chains as one buffer each: the span of every buffer, and the spans, with sizes rounded up."""
+    owner: list[int] = []
+    spans: list[Buffer] = []
+    for b in buffers:
+        if b.inside is None:
+            owner.append(len(spans))
+            spans.append(Buffer(-(-b.size // alignment) * alignment, b.first, b.last))
+        else:
+            o = owner[b.inside]
+            owner.append(o)
+            spans[o] = Buffer(spans[o].size, spans[o].first, max(spans[o].last, b.last))
+    return owner, spans
+
+
+# Placement
+
+Order = list[int]
+
+
+@dataclass(frozen=True)
+class Placement:
+    name: str
+    order: Order
+    starts: list[int]
+    size: int
+
+
+def _orders(spans: Sequence[Buffer]) -> dict[str, Order]:
+    """Orders to place in, each by name; ties go by first step, then by index."""
+    keys = {
+        "size": lambda b: -b.size,
+        "duration": lambda b: b.first - b.last,
+        "area": lambda b: -b.size * (b.last - b.first + 1),
+        "start": lambda b: b.first,
+        "end": lambda b: -b.last,
+    }
+    return {n: sorted(range(len(spans)), key=lambda i: (key(spans[i]), spans[i].first, i)) for n, key in keys.items()}
+
+
+def _best(spans: Sequence[Buffer], bound: int) -> tuple[str, list[int], int]:
+    best: Placement | None = None
+    for name, order in _orders(spans).items():
+        starts, size = _place(spans, order, best.size if best else None)
+        if best is None or size < best.size:
+            best = Placement(name, order, starts, size)
+        if best.size <= bound * GOOD_ENOUGH:
+            break
+    assert best is not None
+    if best.size > bound * GOOD_ENOUGH:
+        best = _search(spans, best, bound)
+    return best.name, best.starts, best.size
+
+
+def _place(spans: Sequence[Buffer], order: Order, give_up: int | None = None) -> tuple[list[int], int]:
+    """Each buffer in turn at the lowest offset that is free for its whole life; stops once the arena reaches ``give_up``."""
+    starts = [0] * len(spans)
+    placed = np.empty((4, len(spans)), np.int64)  # first step, last step, offset, end; in order of offset
+    size = 0
+    for n, i in enumerate(order):
+        b = spans[i]
+        at = starts[i] = _lowest_gap(placed[:, :n], b)
+        size = max(size, at + b.size)
+        if give_up is not None and size >= give_up:
+            break
+        slot = int(placed[2, :n].searchsorted(at))
+        placed[:, slot + 1 : n + 1] = placed[:, slot:n]
+        placed[:, slot] = b.first, b.last, at, at + b.size
+    return starts, size
+
+
+def _lowest_gap(placed: np.ndarray, b: Buffer) -> int:
+    """The lowest offset with room for ``b`` between the placed buffers that live while it does."""
+    first, last, start, end = placed
+    meets = np.flatnonzero((first <= b.last) & (last >= b.first))
+    if len(meets) == 0:
+        return 0
+    start, end = start[meets], np.maximum.accumulate(end[meets])
+    if start[0] >= b.size:
+        return 0
+    fits = start[1:] - end[:-1] >= b.size
+    k = int(fits.argmax()) if len(fits) else 0
+    return int(end[k] if len(fits) and fits[k] else end[-1])
+
+
+def _search(spans: Sequence[Buffer], best: Placement, bound: int) -> Placement:
+    """Puts a buffer that lies at the top of the arena earlier in the order, and keeps what helps; a bounded number of tries."""
+    rng = random.Random(0)
+    for _ in range(SEARCH_BUDGET // (len(spans) + 10)):
+        top = [i for i, b in enumerate(spans) if best.starts[i] + b.size == best.size]
+        i = rng.choice(top)
+        order = [j for j in best.order if j != i]
+        order.insert(rng.randrange(best.order.index(i) + 1), i)
+        starts, size = _place(spans, order, best.size + 1)
+        if size <= best.size:
+            best = Placement("search" if size < best.size else best.name, order, starts, size)
+        if size <= bound * GOOD_ENOUGH:
+            break
+    return best
