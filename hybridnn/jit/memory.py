@@ -3,7 +3,8 @@
 A buffer is alive from the step that writes it to the last that reads it. Placing them is packing rectangles (time by bytes) into
 a strip of the least height, which is NP-hard; the heuristics here are list placements (take the buffers in some order, put each
 at the lowest offset where it overlaps no placed buffer that lives at the same time), as in Pisarchyk and Lee, "Efficient Memory
-Management for Deep Neural Net Inference" (2020), and a bounded search over orders. The lower bound is the most bytes alive at any step.
+Management for Deep Neural Net Inference" (2020), and a bounded search over orders. The lower bound is the most bytes alive at any
+step.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One native call for a whole plan.
 
-A *step* is a C function ``void step(int64_t *bufs, int64_t *args, int64_t lo, int64_t hi)``. ``bufs`` holds the base addresses of one
-call (arena, inputs, outputs, scalars); ``args`` is the step's own constant record: for each operand a pair (index into
+A *step* is a C function ``void step(int64_t *bufs, int64_t *args, int64_t lo, int64_t hi)``. ``bufs`` holds the base addresses of
+one call (arena, inputs, outputs, scalars); ``args`` is the step's own constant record: for each operand a pair (index into
 ``bufs``, byte offset), then sizes, strides, flags. A *plan* is an array of steps that a native loop walks. Nothing of a call is
 kept anywhere but on its stack, so threads may run one plan at the same time.
 
@@ -41,7 +41,8 @@ class Step:
     """One native function call.
 
     ``args`` is int64, one-dimensional. With ``grain`` above 0 the range ``lo..hi`` may be split between threads, at multiples of
-    ``grain`` from ``lo``, if it is longer than ``grain``. ``keep`` is held as long as a plan has the step (compiled code, library objects).
+    ``grain`` from ``lo``, if it is longer than ``grain``. ``keep`` is held as long as a plan has the step (compiled code, library
+    objects).
     """
 
     fn: int
@@ -57,9 +58,9 @@ class Step:
 class NativePlan:
     """Steps ready to run. Build it with :meth:`build`.
 
-    ``run(*buffers)`` walks the steps. Each argument is a buffer or a tuple or list of buffers, in the order of their indices: an ndarray
-    stands for its data pointer, a Python float or int (bool) for a pointer to its float64 or int64 value, which is only valid
-    during the call. It returns None, or ``(step, code, value)`` of the first step that failed; ``TypeError`` when the
+    ``run(*buffers)`` walks the steps. Each argument is a buffer or a tuple or list of buffers, in the order of their indices: an
+    ndarray stands for its data pointer, a Python float or int (bool) for a pointer to its float64 or int64 value, which is only
+    valid during the call. It returns None, or ``(step, code, value)`` of the first step that failed; ``TypeError`` when the
     number of buffers is not ``n_bufs`` or one is something else, before any step ran. The caller answers for shapes and dtypes
     (see :class:`ArrayCheck`). A list must not be changed by another thread meanwhile.
     """
@@ -102,8 +103,8 @@ class ArraySpec:
     """What one argument has to be: an array of exactly this dtype, shape and layout (its type exactly ndarray), or a Python
     number.
 
-    ``kind`` is ``"array"``, ``"float"``, ``"int"``, ``"bool"`` (exact types) or ``"any"``. ``strides`` in bytes; None asks for C order.
-    Arrays must be aligned, and writeable if ``writeable``.
+    ``kind`` is ``"array"``, ``"float"``, ``"int"``, ``"bool"`` (exact types) or ``"any"``. ``strides`` in bytes; None asks for C
+    order. Arrays must be aligned, and writeable if ``writeable``.
     """
 
     dtype: np.dtype[Any] | None = None

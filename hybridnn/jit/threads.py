@@ -1,7 +1,7 @@
 """How many threads native code may use, and the OpenMP runtime that lends them.
 
-Kernels are split by ``GOMP_parallel``, called natively (see :mod:`hybridnn.jit.native`); oneDNN runs on the same runtime and so on
-the same threads. Without GNU OpenMP everything runs on the caller's thread. A forked child has none of its parent's
+Kernels are split by ``GOMP_parallel``, called natively (see :mod:`hybridnn.jit.native`); oneDNN runs on the same runtime and so
+on the same threads. Without GNU OpenMP everything runs on the caller's thread. A forked child has none of its parent's
 threads, and GNU OpenMP would wait for them for ever: there, everything is serial.
 
 ``TABLE`` is read by native code at every parallel step; only this module writes it.
