@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+PROMISE = re.compile(r"^print\(.*\) +# (.+)$", re.M)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -63,10 +64,12 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert out == command("test") + "\n"
 
 
-def test_python_of_the_readme_runs(tmp_path):
-    script = tmp_path / "readme.py"
-    script.write_text("\n".join(code(ROOT / "README.md", "python")), encoding="utf-8")
+@pytest.mark.parametrize("page", [p for p in PAGES if code(p, "python")], ids=name)
+def test_python_runs_and_prints_what_the_page_says(page, tmp_path):
+    """The blocks of a page are one program; ``print(...)  # text`` promises that line of output."""
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(code(page, "python")), encoding="utf-8")
     run = subprocess.run([sys.executable, "-W", "error", str(script)], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
                          capture_output=True, text=True, timeout=100)
     assert run.returncode == 0, run.stderr
-    assert "[2. 2. 2.] [3. 3. 3.]" in run.stdout
+    assert run.stdout.splitlines() == PROMISE.findall(script.read_text(encoding="utf-8"))
