@@ -1,0 +1,123 @@
+"""Typed element pointers of the kernel ABI, and the promise that a kernel's loops are parallel.
+
+Every kernel is `void k(int64* bufs, int64* args, int64 lo, int64 hi)`. `ptr_f32(bufs, args, k)` is the address
+`bufs[args[k]] + args[k + 1]` (a buffer's base and a byte offset) as a float32 pointer: `p[i]` loads, `p[i] = v` stores, without bounds
+checks. `parallel_loops()` as the kernel's last statement states that no iteration of its loops reads or writes, through such a pointer,
+an element that another iteration writes. An output may then still be the very buffer of an input (same index, in place), and LLVM
+vectorises with any number of pointers and without run-time alias checks (LangRef: llvm.loop.parallel_accesses). Kernels that scatter
+or carry values through memory use `serial_ptr_*`, or leave `parallel_loops()` out.
+"""
+from __future__ import annotations
+
+import operator
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+INT64_PTR = types.CPointer(types.int64)
+KERNEL_SIGNATURE = types.void(INT64_PTR, INT64_PTR, types.int64, types.int64)
+ELEMENTS = {
+    "f32": types.float32, "f64": types.float64, "f16": types.uint16, "bool": types.boolean,
+    "i8": types.int8, "i16": types.int16, "i32": types.int32, "i64": types.int64,
+    "u8": types.uint8, "u16": types.uint16, "u32": types.uint32, "u64": types.uint64,
+}
+
+
+class ElementPointer(types.CPointer):
+    """A pointer whose accesses may carry the `parallel` mark."""
+
+    def __init__(self, dtype, parallel):
+        super().__init__(dtype)
+        self.parallel = parallel
+        self.name = f"{'parallel' if parallel else 'serial'} {self.name}"
+
+    @property
+    def key(self):
+        return self.dtype, self.parallel
+
+
+register_model(ElementPointer)(models.PointerModel)
+
+
+class _Distinct(ir.MDValue):
+    """A metadata node that equals no other; a loop's names itself first."""
+
+    def descr(self, buf):
+        names = [self] * bool(self.operands) + list(self.operands)
+        buf += ("distinct !{ %s }\n" % ", ".join(node.get_reference() for node in names),)
+
+
+def _distinct(module, *operands):
+    return _Distinct(module, operands, str(len(module.metadata)))
+
+
+def _access_group(module):
+    nodes = [node for node in module.metadata if isinstance(node, _Distinct) and not node.operands]
+    return nodes[0] if nodes else _distinct(module)
+
+
+def _mark(builder, instruction, pointer_type):
+    if pointer_type.parallel:
+        instruction.set_metadata("llvm.access.group", _access_group(builder.module))
+
+
+@lower_builtin(operator.getitem, ElementPointer, types.Integer)
+def _load(context, builder, sig, args):
+    value = builder.load(builder.gep(args[0], [args[1]], inbounds=True))
+    _mark(builder, value, sig.args[0])
+    return context.data_model_manager[sig.return_type].from_data(builder, value)
+
+
+@lower_builtin(operator.setitem, ElementPointer, types.Integer, types.Any)
+def _store(context, builder, sig, args):
+    data = context.data_model_manager[sig.args[2]].as_data(builder, args[2])
+    store = builder.store(data, builder.gep(args[0], [args[1]], inbounds=True))
+    _mark(builder, store, sig.args[0])
+    return context.get_dummy_value()
+
+
+def _pointer_intrinsic(name, dtype, parallel):
+    def typed(typingctx, bufs, args, k):
+        result = ElementPointer(dtype, parallel)
+
+        def codegen(context, builder, sig, values):
+            bufs, args, k = values
+            base = builder.load(builder.gep(bufs, [builder.load(builder.gep(args, [k]))]))
+            offset = builder.load(builder.gep(args, [builder.add(k, ir.Constant(k.type, 1))]))
+            return builder.inttoptr(builder.add(base, offset), context.get_value_type(sig.return_type))
+
+        return result(INT64_PTR, INT64_PTR, types.int64), codegen
+
+    typed.__name__ = typed.__qualname__ = name
+    return intrinsic(typed)
+
+
+POINTERS = {
+    f"{kind}{key}": _pointer_intrinsic(f"{kind}{key}", dtype, kind == "ptr_")
+    for key, dtype in ELEMENTS.items() for kind in ("ptr_", "serial_ptr_")
+}
+globals().update(POINTERS)
+
+
+def _back_edges(function):
+    """The branches that close the function's loops: those to a block that is not below them."""
+    place = {block.name: i for i, block in enumerate(function.blocks)}
+    for i, block in enumerate(function.blocks):
+        branch = block.terminator
+        targets = getattr(branch, "operands", ())
+        if any(isinstance(t, ir.Block) and place[t.name] <= i for t in targets):
+            yield branch
+
+
+@intrinsic
+def parallel_loops(typingctx):
+    """Last statement of a kernel: all loops before it are parallel in what they do through `ptr_*` pointers."""
+    def codegen(context, builder, sig, args):
+        module = builder.module
+        accesses = module.add_metadata([ir.MetaDataString(module, "llvm.loop.parallel_accesses"), _access_group(module)])
+        for branch in _back_edges(builder.function):
+            branch.set_metadata("llvm.loop", _distinct(module, accesses))
+        return context.get_dummy_value()
+
+    return types.none(), codegen

@@ -1,0 +1,67 @@
+"""Comparisons, rounding, selection and remainders as straight-line arithmetic, with NumPy's NaN and signed-zero rules."""
+from __future__ import annotations
+
+from hybridnn.jit.vecmath_expr import V, copysign, fabs, fma, intrinsic_call, rint, select, sqrt
+
+INF, NAN = float("inf"), float("nan")
+
+
+def floor(x: V) -> V:
+    return intrinsic_call("llvm.floor", x)
+
+
+def ceil(x: V) -> V:
+    return intrinsic_call("llvm.ceil", x)
+
+
+def trunc(x: V) -> V:
+    return intrinsic_call("llvm.trunc", x)
+
+
+def isnan(x: V) -> V:
+    return x != x
+
+
+def isinf(x: V) -> V:
+    return fabs(x) == INF
+
+
+def isfinite(x: V) -> V:
+    return fabs(x) < INF
+
+
+def signbit(x: V) -> V:
+    return copysign(x * 0.0 + 1.0, x) < 0.0
+
+
+def maximum(x: V, y: V) -> V:
+    """The larger; NaN if either is; y where they are equal (so NumPy's sign of zero)."""
+    return select((x > y) | isnan(x), x, y)
+
+
+def minimum(x: V, y: V) -> V:
+    return select((x < y) | isnan(x), x, y)
+
+
+def fmax(x: V, y: V) -> V:
+    """The larger; the number where one is NaN."""
+    return select((x >= y) | isnan(y), x, y)
+
+
+def fmin(x: V, y: V) -> V:
+    return select((x <= y) | isnan(y), x, y)
+
+
+def sign(x: V) -> V:
+    """-1, 0 or 1; NaN stays NaN; both zeros give +0."""
+    y = select(x > 0.0, 1.0, select(x < 0.0, -1.0, x))
+    return select(x == 0.0, 0.0, y)
+
+
+def heaviside(x: V, at_zero: V) -> V:
+    y = select(x > 0.0, 1.0, select(x < 0.0, 0.0, at_zero))
+    return select(isnan(x), x, y)
+
+
+def where(condition: V, x: V, y: V) -> V:
+    return select(condition, x, y)

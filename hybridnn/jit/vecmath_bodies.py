@@ -1,0 +1,233 @@
+"""Elementary functions as straight-line arithmetic (see `vecmath`): exponentials, logarithms, powers, hyperbolic and error functions.
+
+Every function takes and returns `vecmath_expr.V` values of one float type, gets NumPy's results for NaN, infinities, signed zeros,
+subnormal numbers and overflow, and contains nothing that stops LLVM's loop vectoriser. Notation: `n` is an integral float, `a` is |x|.
+Integers are read off the low bits of `x + magic` (1.5 * 2^mantissa), because AVX2 converts no int64 to double or back.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hybridnn.jit import vecmath_coefficients as tables
+from hybridnn.jit.vecmath_expr import F32, V, bits_of, copysign, fabs, float_of, fma, horner, like, narrow, rint, select, sqrt, widen
+
+INF, NAN = float("inf"), float("nan")
+
+
+@dataclass(frozen=True)
+class Format:
+    """What the bodies need to know of a float type; `*_hi` + `*_lo` are constants in twice the precision."""
+
+    key: str
+    mantissa: int
+    bias: int
+    exp_range: tuple[float, float]  # beyond it exp is 0 or inf
+    expm1_range: tuple[float, float]  # beyond it expm1 is -1 or inf
+    ln2: tuple[float, float]
+    root_half: int  # bits of sqrt(1/2), low half cleared for float64
+
+    @property
+    def magic(self):
+        return 1.5 * 2.0**self.mantissa
+
+    @property
+    def tiny(self):
+        """The smallest normal number."""
+        return 2.0 ** (1 - self.bias)
+
+
+SINGLE = Format("f32", 23, 127, (-105.0, 90.0), (-18.0, 89.0), (0.6931471824645996, -1.9046542121259336e-09), 0x3F3504F3)
+DOUBLE = Format("f64", 52, 1023, (-747.0, 711.0), (-40.0, 710.1), (0.6931471805599453, 2.3190468138462996e-17), 0x3FE6A09E00000000)
+LOG2E = 1.4426950408889634
+LOG2E_LO = 2.0355273740931033e-17
+
+
+def format_of(x: V) -> Format:
+    return SINGLE if x.v.type == F32 else DOUBLE
+
+
+def clamp(x: V, low, high) -> V:
+    """x within [low, high]; NaN stays."""
+    x = select(x < low, low, x)
+    return select(x > high, high, x)
+
+
+def pow2(n: V) -> V:
+    """2^n as a normal number for integral n."""
+    f = format_of(n)
+    return float_of(bits_of(n + (f.magic + f.bias)) << f.mantissa)
+
+
+def scale(x: V, n: V) -> V:
+    """x * 2^n with one rounding, also where the result is subnormal or infinite."""
+    half = rint(n * 0.5)
+    return x * pow2(half) * pow2(n - half)
+
+
+def _split_exp(x: V) -> tuple[V, V]:
+    """x = n log(2) + r with |r| <= log(2)/2: (n, r)."""
+    f = format_of(x)
+    n = rint(x * LOG2E)
+    return n, fma(n, -f.ln2[1], fma(n, -f.ln2[0], x))
+
+
+def exp(x: V) -> V:
+    f = format_of(x)
+    n, r = _split_exp(clamp(x, *f.exp_range))
+    return scale(fma(r * r, horner(r, tables.EXP[f.key]), r) + 1.0, n)
+
+
+def expm1(x: V) -> V:
+    f = format_of(x)
+    n, r = _split_exp(clamp(x, *f.expm1_range))
+    q = fma(r * r, horner(r, tables.EXPM1[f.key]), r)
+    s = pow2(n - 1.0)
+    y = fma(s, q, s - 0.5)
+    return copysign(select(n == 0.0, q, y + y), x)
+
+
+def exp2(x: V) -> V:
+    f = format_of(x)
+    x = clamp(x, -2.0 - f.bias - f.mantissa, f.bias + 1.0)
+    n = rint(x)
+    r = x - n
+    return scale(fma(r, horner(r, tables.EXP2[f.key]), 1.0), n)
+
+
+def _split_log(x: V) -> tuple[V, V]:
+    """x = 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x: (e, f)."""
+    f = format_of(x)
+    small = x < f.tiny
+    shift = f.mantissa + 2
+    i = bits_of(select(small, x * 2.0**shift, x))
+    t = i + ((f.bias << f.mantissa) - f.root_half)
+    biased = float_of((t >> f.mantissa) | bits_of(like(x, 2.0**f.mantissa)))
+    e = biased - select(small, like(x, 2.0**f.mantissa + f.bias + shift), like(x, 2.0**f.mantissa + f.bias))
+    m = float_of((t & ((1 << f.mantissa) - 1)) + f.root_half)
+    return e, m - 1.0
+
+
+def _log1p_tail(f: V, tail, key: str) -> V:
+    """log(1 + f) - f + tail for 1 + f between sqrt(1/2) and sqrt(2)."""
+    if key == "f32":
+        y = fma(f * f * f, horner(f, tables.LOG), tail) if tail is not None else f * f * f * horner(f, tables.LOG)
+        return fma(f * f, -0.5, y)
+    s = f / (f + 2.0)
+    z = s * s
+    half = f * f * 0.5
+    y = fma(s, fma(z, horner(z, tables.LOG_ODD[key]), half), tail if tail is not None else 0.0)
+    return y - half
+
+
+def _log_specials(x: V, y: V, pole: float = 0.0) -> V:
+    """`y` with log's values where x is not positive (beyond `pole`) or not finite."""
+    y = select(x < INF, y, x)
+    y = select(x < pole, NAN, y)
+    return select(x == pole, -INF, y)
+
+
+def log(x: V) -> V:
+    fmt = format_of(x)
+    e, f = _split_log(x)
+    y = f + _log1p_tail(f, e * fmt.ln2[1], fmt.key)
+    return _log_specials(x, fma(e, fmt.ln2[0], y))
+
+
+def log1p(x: V) -> V:
+    fmt = format_of(x)
+    u = x + 1.0
+    v = u - 1.0
+    lost = (1.0 - (u - v)) + (x - v)
+    e, f = _split_log(u)
+    y = f + _log1p_tail(f, fma(e, fmt.ln2[1], lost / u), fmt.key)
+    y = select(x == 0.0, x, fma(e, fmt.ln2[0], y))
+    return _log_specials(x, y, -1.0)
+
+
+def _log_scaled(x: V, key: str, per_e: tuple, per_f: tuple) -> V:
+    """log(x) in another base: e * per_e + log(1 + f) * per_f, the factors in two pieces."""
+    e, f = _split_log(x)
+    y = f + _log1p_tail(f, None, key)
+    low = fma(y, per_f[1], e * per_e[1])
+    exact = e * per_e[0]
+    return _log_specials(x, exact + (fma(y, per_f[0], fma(e, per_e[0], -exact)) + low))
+
+
+def in_double(body):
+    """The float32 version of a body `(x, ..., key)`: float64 arithmetic, one rounding at the end."""
+
+    def single(*xs):
+        return narrow(body(*map(widen, xs), key="f32d"))
+
+    return single
+
+
+def log2(x: V, key: str = "f64") -> V:
+    return _log_scaled(x, key, (1.0, 0.0), (LOG2E, LOG2E_LO))
+
+
+def log10(x: V, key: str = "f64") -> V:
+    return _log_scaled(x, key, (0.3010299956639812, -2.8037281277851704e-18), (0.4342944819032518, 1.098319650216765e-17))
+
+
+def tanh_f32(x: V) -> V:
+    a = fabs(x)
+    far = 1.0 - 2.0 / (exp(clamp(a + a, 0.0, 24.0)) + 1.0)
+    z = a * a
+    near = fma(a * z, horner(z, tables.TANH), a)
+    return copysign(select(a < 0.625, near, far), x)
+
+
+def tanh_f64(x: V) -> V:
+    t = expm1(fabs(x) * -2.0)
+    return copysign(t / (t + 2.0), x)
+
+
+def sigmoid(x: V) -> V:
+    z = exp(-fabs(x))
+    return select(x < 0.0, z, 1.0) / (z + 1.0)
+
+
+def softplus(x: V) -> V:
+    """log(1 + exp(x)) as max(x, 0) + log1p(exp(-|x|))."""
+    fmt = format_of(x)
+    z = exp(-fabs(x))
+    u = z + 1.0
+    lost = z - (u - 1.0)
+    e, f = _split_log(u)
+    y = fma(e, fmt.ln2[0], f + _log1p_tail(f, fma(e, fmt.ln2[1], lost / u), fmt.key))
+    return select(x < 0.0, 0.0, x) + y
+
+
+def _erf_near(x: V, key: str) -> V:
+    z = x * x
+    return fma(x, horner(z, tables.ERF[key]), x)
+
+
+def erf_f32(x: V) -> V:
+    a = fabs(x)
+    far = 1.0 - exp(horner(clamp(a, 0.0, 4.0), tables.LOG_ERFC))
+    return copysign(select(a < 0.9375, _erf_near(a, "f32"), far), x)
+
+
+def _erfc_far(a: V, key: str) -> V:
+    """erfc(a), a >= 0: exp(-a^2) with the rounding error of a^2 made good."""
+    a = clamp(a, 0.0, 27.5)
+    e = horner((a - 4.0) / (a + 4.0), tables.ERFCX[key]) / fma(a, 2.0, 1.0)
+    square = a * a
+    lost = fma(a, a, -square)
+    return fma(-lost, e, e) * exp(-square)
+
+
+def erf_f64(x: V) -> V:
+    a = fabs(x)
+    return copysign(select(a < 1.0, _erf_near(a, "f64"), 1.0 - _erfc_far(a, "f64")), x)
+
+
+def erfc(x: V, key: str = "f64") -> V:
+    y = _erfc_far(fabs(x), key)
+    return select(x < 0.0, 2.0 - y, y)
+
+
+def rsqrt(x: V) -> V:
+    return 1.0 / sqrt(x)

@@ -1,0 +1,51 @@
+"""What `vecmath` offers, without importing numba: the table that a kernel emitter queries.
+
+`FUNCTIONS["exp", "float32"]` has the name to write in a CPU kernel (`exp_f32`), its arity, its result (`float32` or `bool`) and the
+expression to write in a CUDA kernel instead: `{0}`, `{1}`, ... stand for operands, which must be names (they may be used twice), `{T}` for
+the type (`float32`), and `math.*` is libdevice.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SUFFIX = {"float32": "f32", "float64": "f64"}
+
+
+@dataclass(frozen=True)
+class Function:
+    """One scalar function for one float type."""
+
+    name: str
+    arity: int
+    result: str
+    cuda: str
+
+
+_UNARY = {
+    "exp": "math.exp({0})", "expm1": "math.expm1({0})", "exp2": "math.exp2({0})", "log": "math.log({0})", "log1p": "math.log1p({0})",
+    "log2": "math.log2({0})", "log10": "math.log10({0})", "tanh": "math.tanh({0})", "erf": "math.erf({0})", "erfc": "math.erfc({0})",
+    "sigmoid": "(({T}(1) if {0} >= {T}(0) else math.exp({0})) / ({T}(1) + math.exp(-abs({0}))))",
+    "softplus": "(({0} if {0} > {T}(0) or {0} != {0} else {T}(0)) + math.log1p(math.exp(-abs({0}))))",
+    "sqrt": "math.sqrt({0})", "rsqrt": "({T}(1) / math.sqrt({0}))",
+    "floor": "{T}(math.floor({0}))", "ceil": "{T}(math.ceil({0}))", "trunc": "{T}(math.trunc({0}))", "rint": "{T}(round({0}))",
+    "absolute": "abs({0})",
+    "sign": "({T}({0} > {T}(0)) - {T}({0} < {T}(0)) if {0} == {0} else {0})",
+}
+_BINARY = {
+    "maximum": "({0} if {0} > {1} or {0} != {0} else {1})", "minimum": "({0} if {0} < {1} or {0} != {0} else {1})",
+    "fmax": "({0} if {0} >= {1} or {1} != {1} else {1})", "fmin": "({0} if {0} <= {1} or {1} != {1} else {1})",
+    "copysign": "math.copysign({0}, {1})",
+    "heaviside": "({T}(1) if {0} > {T}(0) else {T}(0) if {0} < {T}(0) else {1} if {0} == {T}(0) else {0})",
+}
+_TESTS = {
+    "isnan": "({0} != {0})", "isinf": "math.isinf({0})", "isfinite": "math.isfinite({0})", "signbit": "(math.copysign({T}(1), {0}) < {T}(0))",
+}
+
+
+def _rows(group, arity, result=None):
+    for dtype, suffix in SUFFIX.items():
+        for name, cuda in group.items():
+            yield (name, dtype), Function(f"{name}_{suffix}", arity, result or dtype, cuda)
+
+
+FUNCTIONS: dict[tuple[str, str], Function] = {**dict(_rows(_UNARY, 1)), **dict(_rows(_BINARY, 2)), **dict(_rows(_TESTS, 1, "bool"))}
