@@ -12,6 +12,8 @@ GOALS = {"chain": 240, "chain_grad": 510, "mlp_tiny": 6, "mlp_small": 35, "mlp_m
          "lstm": 10000, "cnn": 8500, "block": 2200, "pinn": 120}
 WORKLOADS = tuple(GOALS)
 
+WARM_UP = 10      # calls after which every framework has compiled what it will
+
 CHAIN = 1_000_000
 MLPS = {"mlp_tiny": ((4, 64, 64, 2), 1), "mlp_small": ((64, 128, 128, 10), 32), "mlp_mnist": ((784, 1000, 1000, 10), 100)}
 LNGELU = {"batch": 512, "width": 256}
@@ -77,14 +79,15 @@ def interleaved(calls: dict[str, Callable], budget: float = 1.0, rounds: int = 1
 def report(framework: str, builders: dict[str, Callable[[], Callable]], names: list[str]) -> int:
     """Build, call and time each workload; gives the number of failures.
 
-    Prints a line each: framework, workload, median us, seconds of the first call.
+    Prints a line each: framework, workload, median us per call, and the seconds that the first calls took beyond that.
     """
     failures = 0
     for name in names:
         try:
             call = builders[name]()
-            first = seconds(call, 1)
-            print(f"{framework} {name} {microseconds(call):.2f} {first:.3f}", flush=True)
+            start = seconds(call, WARM_UP)
+            us = microseconds(call)
+            print(f"{framework} {name} {us:.2f} {max(start - WARM_UP * us * 1e-6, 0):.3f}", flush=True)
         except Exception as error:
             failures += 1
             print(f"{framework} {name} FAILED {type(error).__name__}: {' '.join(str(error).split())[:150]}", flush=True)

@@ -4,7 +4,7 @@ usage: [PEERS_PYTHON=/path/to/python] python benchmarks/compare.py [--json FILE]
 
 Each measurement is a process of its own. A row per workload: median microseconds per call of each framework, the goal for
 traced, and the ratios eager / traced, goal / traced and best peer / traced (above 1: traced is faster); then the seconds of the
-first traced call. The last line gives geometric means. PEERS_PYTHON names an environment with PyTorch, JAX and optax; without it
+first traced calls beyond that, mostly compilation. The last line gives geometric means. PEERS_PYTHON names an environment with PyTorch, JAX and optax; without it
 only hybridnn is measured.
 """
 
@@ -28,7 +28,7 @@ UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 @dataclass(frozen=True)
 class Measurement:
     us: float = math.nan
-    first_s: float = math.nan
+    warm_up_s: float = math.nan
 
 
 def environment() -> dict[str, str]:
@@ -73,18 +73,18 @@ def cells(values, width: int, digits: int) -> str:
 
 def header(frameworks) -> str:
     names = "".join(f"{name:>11}" for name in [*frameworks, "goal"])
-    return f"{'workload':11}{names}{'eager/tr':>9}{'goal/tr':>9}{'peer/tr':>9}{'first s':>9}"
+    return f"{'workload':11}{names}{'eager/tr':>9}{'goal/tr':>9}{'peer/tr':>9}{'warm-up s':>11}"
 
 
 def line(workload: str, row: dict[str, Measurement]) -> str:
     times = cells([m.us for m in row.values()] + [float(GOALS[workload])], 11, 1)
-    return f"{workload:11}{times}{cells(ratios(workload, row).values(), 9, 2)}{cells([row['trace'].first_s], 9, 2)}"
+    return f"{workload:11}{times}{cells(ratios(workload, row).values(), 9, 2)}{cells([row['trace'].warm_up_s], 11, 2)}"
 
 
 def summary(table: dict[str, dict[str, Measurement]]) -> str:
-    columns = {name: [ratios(w, row)[name] for w, row in table.items()] for name in ("eager/tr", "goal/tr", "peer/tr")}
-    means = {name: geometric_mean(values) for name, values in columns.items()}
-    return "geometric means: " + ", ".join(f"{name} {mean:.2f} ({n} of {len(table)})" for name, (mean, n) in means.items())
+    rows = [ratios(workload, row) for workload, row in table.items()]
+    means = {name: geometric_mean(row[name] for row in rows) for name in rows[0]}
+    return "geometric means: " + ", ".join(f"{name} {mean:.2f} ({n} of {len(rows)})" for name, (mean, n) in means.items())
 
 
 def arguments():
