@@ -3,9 +3,9 @@
 usage: [PEERS_PYTHON=/path/to/python] python benchmarks/compare.py [--json FILE] [workload ...]
 
 Each measurement is a process of its own. A row per workload: median microseconds per call of each framework, the goal for
-traced, and the ratios eager / traced, goal / traced and best peer / traced (above 1: traced is faster); then the seconds of the
-first traced calls beyond that, mostly compilation. The last line gives geometric means. PEERS_PYTHON names an environment with PyTorch, JAX and optax; without it
-only hybridnn is measured.
+traced, and the ratios eager / traced, goal / traced and best peer / traced (above 1: traced is faster); then the seconds that the
+first traced calls took beyond the steady state, mostly compilation. The last line gives geometric means. PEERS_PYTHON names an
+environment with PyTorch, JAX and optax; without it only hybridnn is measured.
 """
 
 import argparse
