@@ -174,8 +174,16 @@ class TapeNode:
         return _rank(self)
 
 
+class TracedNumber:
+    """Base of the numbers that a tracer puts on the tape in place of scalar operands, to follow them through gradient rules."""
+
+    def plain(self):
+        """The Python number."""
+        raise NotImplementedError
+
+
 class Leaf(TapeNode):
-    """A value that no recorded operation made. ``boundary`` is what a tracer hangs on."""
+    """A value that no recorded operation made."""
     is_leaf = True
 
     def __init__(self, shape, dtype):
@@ -217,9 +225,9 @@ class OpNode(TapeNode):
     def operand(self, position, as_variable):
         """Saved operand number ``position``: the array, or a Variable connected to the graph."""
         x = self.saved[position]
-        if not as_variable or not is_array(x):
-            return x
-        return _connected(x, self.inputs[self.program.keep[position]])
+        if type(x) is np.ndarray or is_array(x):
+            return _connected(x, self.inputs[self.program.keep[position]]) if as_variable else x
+        return x.plain() if isinstance(x, TracedNumber) and state.tracer is None else x
 
     def output(self, as_variable):
         if not as_variable:
@@ -463,7 +471,7 @@ class Variable:
     _array = None
     _tape = None
     _requires_grad = True
-    _pending = None       # a tracer's handle, while the value is not computed yet
+    _pending = None       # the tracer of the call that made this Variable, while that call runs
     name = None
     __array_priority__ = 200
 
@@ -522,13 +530,18 @@ class Variable:
 
     def _missing(self):
         if self._pending is not None:
-            return self._pending.spec
+            return self._pending.spec_of(self)
         raise UninitializedParameterError(f"{self.name or type(self).__name__} has no array yet\n"
                                           "  hint: its shape is set by the first call of its Link, or by initialize(shape)")
 
     @property
     def xp(self):
         return np if cupy is None else get_array_module(self._array)
+
+    @property
+    def is_initialized(self):
+        """Whether the array exists."""
+        return self._array is not None or self._pending is not None
 
     @property
     def requires_grad(self):
@@ -663,7 +676,7 @@ class Variable:
     def unchain(self):
         """Forget the creator: backward stops here."""
         if self._pending is not None:
-            self._pending.unchain(self)
+            self._pending.resolve(self)
         node = self._tape
         if node is not None and not node.is_leaf:
             node.is_leaf, node.inputs = True, ()
@@ -873,7 +886,7 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
     backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, enable_double_backprop or state.hooks is not None)
 
 
-def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_variables):
+def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_variables, store=None):
     grads = {}
     for v in outputs:
         node = v._tape
@@ -881,18 +894,18 @@ def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_
             continue
         seed = node.grad
         if seed is None:
-            seed = node.grad = _initial_grad(v, loss_scale)
+            seed = node.grad = initial_grad(v, loss_scale)
         if as_variables and not isinstance(seed, Variable):
             seed = node.grad = Variable(seed)
         elif not as_variables and isinstance(seed, Variable):
             seed = seed.array
         grads[node] = seed
         node.loss_scale = loss_scale
-    with _backprop_switch(enable_double_backprop, as_variables):
-        _walk(grads, {v._tape for v in outputs}, retain_grad, as_variables, loss_scale)
+    with _backprop_switch(enable_double_backprop):
+        _walk(grads, {v._tape for v in outputs}, retain_grad, as_variables, loss_scale, store or _store)
 
 
-def _initial_grad(v, loss_scale):
+def initial_grad(v, loss_scale):
     if v.size != 1:
         raise InvalidType("backward", "a Variable with one element, or with its grad set", str(spec_of(v)),
                           "sum() it, or set y.grad = an array of its shape")
@@ -903,7 +916,7 @@ def _initial_grad(v, loss_scale):
 class _backprop_switch:
     """The tape is on during backward exactly if double backprop was asked for."""
 
-    def __init__(self, enable, as_variables):
+    def __init__(self, enable):
         self.enable = enable
 
     def __enter__(self):
@@ -914,7 +927,7 @@ class _backprop_switch:
         state.backprop = self.old
 
 
-def _walk(grads, roots, retain_grad, as_variables, loss_scale):
+def _walk(grads, roots, retain_grad, as_variables, loss_scale, store):
     """Visit nodes from the newest back; ``grads`` maps a node to its gradient (a list of them for a node with several outputs)."""
     heap = [(-n.seq, n) for n in grads]
     heapq.heapify(heap)
@@ -923,7 +936,7 @@ def _walk(grads, roots, retain_grad, as_variables, loss_scale):
         node = pop(heap)[1]
         g = grads.pop(node)
         if node.is_leaf:
-            _store(node, g, as_variables, loss_scale)
+            store(node, g, as_variables, loss_scale)
             continue
         if retain_grad and node not in roots and node.shape is not None:
             node.grad = g
@@ -1004,7 +1017,7 @@ def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad
         node = v._tape or _make_leaf(v)
         grads[node] = as_variable(seed) if node not in grads else _add(grads[node], as_variable(seed))
     targets = {(x._tape or _make_leaf(x)): None for x in inputs}
-    with _backprop_switch(enable_double_backprop, True):
+    with _backprop_switch(enable_double_backprop):
         _walk_to(grads, targets, retain_grad)
         results = [_plus(targets[x._tape], None if grad_inputs is None else grad_inputs[i]) for i, x in enumerate(inputs)]
     if set_grad:
