@@ -281,6 +281,18 @@ class Loop:
         b.position_at_end(onward)
 
 
+def step_function(m: Module, name: str) -> tuple[Func, Val, Val, Val, Val]:
+    """A function with the signature of a plan's step: the builder, then bufs, args, lo, hi."""
+    f = m.func(name, VOID, [PTR, PTR, I64, I64])
+    return f, *f.params  # type: ignore[return-value]
+
+
+def operand(f: Func, index: int) -> Val:
+    """The address of operand ``index`` of a step: its pair (buffer, byte offset) in args."""
+    bufs, args = f.params[:2]
+    return f.at(f.load(PTR, bufs, f.load(I64, args, 2 * index)), f.load(I64, args, 2 * index + 1))
+
+
 class Module:
     """Native functions compiled together, on first use of :meth:`address`."""
 

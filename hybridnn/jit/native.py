@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
+import math
 import struct
 import sys
 import sysconfig
@@ -34,6 +35,33 @@ INDEX_ERROR, LIBRARY_ERROR = 1, 2
 
 RECORD = 5  # int64 words of one step in a plan: function, args, lo, hi, grain
 MAX_ON_STACK = 1024  # buffers; beyond, their addresses go to the heap
+
+
+@dataclass(frozen=True)
+class View:
+    """An array as a plan sees it: buffer index, byte offset, shape, and strides in bytes."""
+
+    buf: int
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @staticmethod
+    def contiguous(buf: int, shape: Sequence[int], itemsize: int, offset: int = 0) -> View:
+        strides, step = [], itemsize
+        for n in reversed(shape):
+            strides.append(step)
+            step *= n
+        return View(buf, offset, tuple(shape), tuple(reversed(strides)))
+
+    @staticmethod
+    def of(buf: int, array: np.ndarray, offset: int = 0) -> View:
+        """Shape and strides of ``array``, whose first element lies ``offset`` bytes into buffer ``buf``."""
+        return View(buf, offset, array.shape, array.strides)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)

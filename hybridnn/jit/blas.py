@@ -1,0 +1,367 @@
+"""Matrix products as native steps, through the BLAS that NumPy itself is linked to.
+
+:func:`matmul_step` picks the routine as ``np.matmul`` does (gemm, syrk for a matrix times its own transpose, gemv, dot, a plain
+loop for outer products), with the same arguments: then the result has the same bits. The rules were read off NumPy's behaviour
+and hold for 2.x; ``tests/test_blas.py`` compares bits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hybridnn.jit.native import Step, View
+
+if TYPE_CHECKING:
+    from hybridnn.jit.lowlevel import Func, Module, Val
+
+logger = logging.getLogger("hybridnn.jit")
+
+ROW, COL, PLAIN, TRANS, UPPER = 101, 102, 111, 112, 121  # CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_UPLO
+LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
+ROUTINES = "gemm", "syrk", "gemv", "dot"
+
+
+@dataclass(frozen=True)
+class Blas:
+    """Addresses of cblas functions ("sgemm", ...) and the width of their integers in bits."""
+
+    path: str
+    prefix: str
+    suffix: str
+    bits: int
+    functions: dict[str, int]
+    keep: Any = None
+
+
+@functools.cache
+def find() -> Blas | None:
+    """The cblas in NumPy's own library, or None, which is said once."""
+    found = _in_library(_numpy_library())
+    if found is None:
+        logger.info("NumPy's library has no cblas functions that can be called: matrix products run as np.matmul, outside plans")
+    return found
+
+
+def _numpy_library() -> str:
+    import numpy._core._multiarray_umath as umath
+
+    return str(umath.__file__)
+
+
+def _in_library(path: str) -> Blas | None:
+    try:
+        library = ctypes.CDLL(path)
+    except OSError:
+        return None
+    for prefix, suffix in (("scipy_cblas_", "64_"), ("cblas_", "64_"), ("scipy_cblas_", ""), ("cblas_", "")):
+        names = {t + r: f"{prefix}{t}{r}{suffix}" for t in "sd" for r in ROUTINES}
+        if all(hasattr(library, n) for n in names.values()):
+            functions = {k: ctypes.cast(getattr(library, n), ctypes.c_void_p).value or 0 for k, n in names.items()}
+            found = Blas(path, prefix, suffix, 64 if suffix else 32, functions, library)
+            return found if _multiplies(found) else None
+    return None
+
+
+def _multiplies(blas: Blas) -> bool:
+    """Tries ``sgemm`` on (2, 3) @ (3, 2): a library with other integers than its name says would fail here."""
+    size = ctypes.c_int64 if blas.bits == 64 else ctypes.c_int32
+    a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(6, dtype=np.float32).reshape(3, 2)
+    c = np.zeros((2, 2), np.float32)
+    kinds = [ctypes.c_int] * 3 + [size] * 3 + [ctypes.c_float, ctypes.c_void_p, size, ctypes.c_void_p, size, ctypes.c_float]
+    sgemm = ctypes.CFUNCTYPE(None, *kinds, ctypes.c_void_p, size)(blas.functions["sgemm"])
+    sgemm(ROW, PLAIN, PLAIN, 2, 2, 3, 1.0, a.ctypes.data, 3, b.ctypes.data, 2, 0.0, c.ctypes.data, 2)
+    return c.tolist() == [[10, 13], [28, 40]]
+
+
+# From shapes to a step
+
+
+@dataclass(frozen=True)
+class Mat:
+    """The last two axes of an operand: address, rows, columns, strides in bytes."""
+
+    buf: int
+    offset: int
+    rows: int
+    cols: int
+    row: int
+    col: int
+
+    @property
+    def t(self) -> Mat:
+        return Mat(self.buf, self.offset, self.cols, self.rows, self.col, self.row)
+
+
+def matmul_step(
+    a: View, b: View, c: View, dtype: Any, alpha: float = 1.0, beta: float = 0.0, grain: int = 0, name: str = ""
+) -> Step | None:
+    """``c = alpha * np.matmul(a, b) + beta * c`` (``beta`` 0: ``c`` is only written), with vectors and broadcast batches.
+
+    ``c`` has the shape of the result and must not overlap ``a`` or ``b``. All three have ``dtype``. With ``grain``, matrices of a
+    batch are shared between threads. None if there is no step for it: no BLAS, another dtype, more than three batch axes that do
+    not collapse, or two-dimensional operands that BLAS cannot read in place (see :func:`readable`: copy them first).
+
+    Raises ``ValueError`` for shapes that np.matmul refuses or a wrong shape of ``c``.
+    """
+    dtype, blas = np.dtype(dtype), find()
+    ma, mb, mc = _as_matrices(a, b, c)
+    batch = _batch(a, b, c)
+    if blas is None or dtype not in LETTERS or batch is None:
+        return None
+    counts, strides = batch
+    empty = 0 in counts  # then strides say nothing
+    size = dtype.itemsize
+    call = _loops(ma, mb, mc, size) if empty else _choose(ma, mb, mc, size, strides[0] == strides[1], beta)
+    if call is None:
+        return None
+    if call.swapped:
+        ma, mb, strides = mb, ma, (strides[1], strides[0], strides[2])
+    operands = [ma.buf, ma.offset, mb.buf, mb.offset, mc.buf, mc.offset]
+    address = blas.functions.get(LETTERS[dtype] + call.routine, 0)
+    scales = np.array([alpha, beta], np.float64).view(np.int64)
+    args = np.array([*operands, address, *counts[1:], *strides[0], *strides[1], *strides[2], *scales, *call.words], np.int64)
+    code = _code(blas.bits)
+    return Step(code.address(LETTERS[dtype] + call.routine), args, 0, math.prod(counts), grain, name or call.routine, (code, blas))
+
+
+def readable(view: View, itemsize: int) -> bool:
+    """Whether BLAS can read the matrices of ``view`` in place: one of the last two axes is dense, the other does not overlap it."""
+    if len(view.shape) < 2:
+        return len(view.shape) == 0 or view.strides[-1] % itemsize == 0 < view.strides[-1]
+    m = _last_axes(view)
+    return _dense(m, itemsize) or _dense(m.t, itemsize)
+
+
+def _last_axes(v: View) -> Mat:
+    return Mat(v.buf, v.offset, *v.shape[-2:], *v.strides[-2:])
+
+
+def _as_matrices(a: View, b: View, c: View) -> tuple[Mat, Mat, Mat]:
+    """The operands with vectors as one row or one column; checks shapes."""
+    if not a.shape or not b.shape:
+        raise ValueError(f"matmul_step: operands must have an axis, got shapes {a.shape} and {b.shape}")
+    ma = _last_axes(a) if len(a.shape) > 1 else Mat(a.buf, a.offset, 1, a.shape[0], 0, a.strides[0])
+    mb = _last_axes(b) if len(b.shape) > 1 else Mat(b.buf, b.offset, b.shape[0], 1, b.strides[0], 0)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    shape = batch + a.shape[-2:-1] + (b.shape[-1:] if len(b.shape) > 1 else ())
+    if ma.cols != mb.rows or c.shape != shape:
+        raise ValueError(f"matmul_step: shapes {a.shape} @ {b.shape} -> {c.shape} do not fit")
+    strides = list(c.strides[len(batch) :])
+    row = strides.pop(0) if len(a.shape) > 1 else 0
+    return ma, mb, Mat(c.buf, c.offset, ma.rows, mb.cols, row, strides[0] if strides else 0)
+
+
+Axes = tuple[int, int, int]
+
+
+def _batch(a: View, b: View, c: View) -> tuple[Axes, tuple[Axes, Axes, Axes]] | None:
+    """Sizes and strides of the batch as three axes, adjacent ones merged where all operands allow; None if three do not do."""
+    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    axes: list[tuple[int, tuple[int, ...]]] = []
+    columns = zip(_spread(a, len(shape)), _spread(b, len(shape)), c.strides[: len(shape)])
+    for n, steps in zip(shape, columns):
+        if n == 1:
+            continue
+        if axes and all(outer == inner * n for outer, inner in zip(axes[-1][1], steps)):
+            axes[-1] = axes[-1][0] * n, steps
+        else:
+            axes.append((n, steps))
+    if len(axes) > 3:
+        return None
+    axes = [(1, (0, 0, 0))] * (3 - len(axes)) + axes
+    by_operand = tuple((axes[0][1][i], axes[1][1][i], axes[2][1][i]) for i in range(3))
+    return (axes[0][0], axes[1][0], axes[2][0]), by_operand  # type: ignore[return-value]
+
+
+def _spread(v: View, ndim: int) -> list[int]:
+    """Strides over ``ndim`` batch axes: 0 where the operand is broadcast."""
+    n = max(0, len(v.shape) - 2) if ndim else 0
+    own = [0 if size == 1 else stride for size, stride in zip(v.shape[:n], v.strides[:n])]
+    return [0] * (ndim - n) + own
+
+
+@dataclass(frozen=True)
+class Call:
+    """A routine, its sizes and leading dimensions as ``_code`` reads them, and whether the operands change places."""
+
+    routine: str
+    words: tuple[int, ...]
+    swapped: bool = False
+
+
+def _choose(a: Mat, b: Mat, c: Mat, size: int, same_batch: bool, beta: float) -> Call | None:
+    m, k, n = a.rows, a.cols, b.cols
+    if 0 in (m, k, n) or (k == 1 and 1 in (m, n)):
+        return _loops(a, b, c, size)
+    if 1 in (m, k, n):
+        return _with_vector(a, b, c, size)
+    if abs(c.row) < abs(c.col):  # c.T = b.T @ a.T
+        turned = _matrices(b.t, a.t, c.t, size, same_batch, beta)
+        return turned and Call(turned.routine, turned.words, swapped=True)
+    return _matrices(a, b, c, size, same_batch, beta)
+
+
+def _with_vector(a: Mat, b: Mat, c: Mat, size: int) -> Call:
+    if a.rows == b.cols == 1 and _steps(a.col, size) and _steps(b.row, size):
+        return Call("dot", (a.cols, a.col // size, b.row // size))
+    if a.rows == 1 and _blas_readable(b, size) and _steps(a.col, size) and _steps(c.col, size):
+        return Call("gemv", _gemv(b.t, a.col, c.col, size), swapped=True)
+    if b.cols == 1 and _blas_readable(a, size) and _steps(b.row, size) and _steps(c.row, size):
+        return Call("gemv", _gemv(a, b.row, c.row, size))
+    return _loops(a, b, c, size)
+
+
+def _gemv(a: Mat, x: int, y: int, size: int) -> tuple[int, ...]:
+    """A dense row-major matrix goes as the transpose of a column-major one, as NumPy does it."""
+    if _dense(a, size):
+        return COL, a.cols, a.rows, a.row // size, x // size, y // size
+    return ROW, a.cols, a.rows, a.col // size, x // size, y // size
+
+
+def _matrices(a: Mat, b: Mat, c: Mat, size: int, same_batch: bool, beta: float) -> Call | None:
+    if not (_blas_readable(a, size) and _blas_readable(b, size) and _dense(c, size)):
+        return None
+    ta, tb = (PLAIN if _dense(x, size) else TRANS for x in (a, b))
+    lda, ldb = ((x.row if t == PLAIN else x.col) // size for x, t in ((a, ta), (b, tb)))
+    ldc = c.row // size
+    if a == b.t and ta != tb and same_batch and beta == 0:
+        return Call("syrk", (ta, b.cols, a.cols, lda if ta == PLAIN else ldb, ldc))
+    return Call("gemm", (ta, tb, a.rows, b.cols, a.cols, lda, ldb, ldc))
+
+
+def _loops(a: Mat, b: Mat, c: Mat, size: int) -> Call:
+    words = a.rows, b.cols, a.cols, a.row, a.col, b.row, b.col, c.row, c.col
+    rows_dense = a.cols == 1 and (b.col == size or b.cols == 1) and (c.col == size or b.cols == 1)
+    return Call("outer" if rows_dense else "loops", words)
+
+
+def _steps(stride: int, size: int) -> bool:
+    return stride > 0 and stride % size == 0
+
+
+def _dense(m: Mat, size: int) -> bool:
+    """Rows are contiguous and do not overlap: what cblas calls row-major."""
+    return m.col == size and m.row % size == 0 and m.row // size >= m.cols
+
+
+def _blas_readable(m: Mat, size: int) -> bool:
+    return _dense(m, size) or _dense(m.t, size)
+
+
+# The native code: args are three operands, the cblas address, two inner batch sizes, nine strides, alpha, beta, then Call.words
+
+ADDRESS, INNER, STRIDES, ALPHA, BETA, WORDS = 6, 7, 9, 18, 19, 20
+
+
+@functools.cache
+def _code(bits: int) -> Module:
+    from hybridnn.jit import lowlevel as low
+
+    m = low.Module(f"hybridnn_blas{bits}")
+    for letter, real in (("s", low.F32), ("d", low.F64)):
+        for routine, emit in _EMIT.items():
+            f, *_ = low.step_function(m, letter + routine)
+            with _over_batch(f) as (x, y, z):
+                emit(f, low.I64 if bits == 64 else low.I32, real, x, y, z)
+            f.ret()
+    return m.compile()
+
+
+@contextmanager
+def _over_batch(f: Func) -> Iterator[list[Val]]:
+    """A loop over lo..hi that yields the addresses of the three matrices."""
+    from hybridnn.jit import lowlevel as low
+
+    _, args, lo, hi = f.params
+    bases = [low.operand(f, i) for i in range(3)]
+    n1, n2 = (f.load(low.I64, args, INNER + i) for i in range(2))
+    strides = [f.load(low.I64, args, STRIDES + i) for i in range(9)]
+    with f.range(lo, hi) as i:
+        indices = i // (n1 * n2), i // n2 % n1, i % n2
+        offsets = [sum((s * j for s, j in zip(strides[3 * o : 3 * o + 3], indices)), f.value(0)) for o in range(3)]
+        yield [f.at(base, offset) for base, offset in zip(bases, offsets)]
+
+
+def _read(f: Func, real: Any, count: int) -> tuple[list[Val], Val, Val, Val]:
+    """The words of the call, alpha, beta, and the routine's address."""
+    from hybridnn.jit import lowlevel as low
+
+    args = f.params[1]
+    words = [f.load(low.I64, args, WORDS + i) for i in range(count)]
+    alpha, beta = (f.as_float(f.load(low.I64, args, i), real) for i in (ALPHA, BETA))
+    return words, alpha, beta, f.load(low.I64, args, ADDRESS)
+
+
+def _call(f: Func, integer: Any, address: Val, kinds: str, *values: Any, ret: Any = None) -> Val:
+    """A cblas call; ``kinds`` has a letter per value: e for an enum (int32), i for a size, x for the rest."""
+    from hybridnn.jit import lowlevel as low
+
+    fit = {"e": lambda v: f.narrow(f.value(v), low.I32), "i": lambda v: f.narrow(v, integer), "x": lambda v: v}
+    return f.call_address(address, ret or low.VOID, *(fit[k](v) for k, v in zip(kinds, values)))
+
+
+def _emit_gemm(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
+    (ta, tb, m, n, k, lda, ldb, ldc), alpha, beta, gemm = _read(f, real, 8)
+    _call(f, integer, gemm, "eeeiiixxixixxi", ROW, ta, tb, m, n, k, alpha, x, lda, y, ldb, beta, z, ldc)
+
+
+def _emit_gemv(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
+    (order, rows, cols, lda, incx, incy), alpha, beta, gemv = _read(f, real, 6)
+    _call(f, integer, gemv, "eeiixxixixxi", order, TRANS, rows, cols, alpha, x, lda, y, incx, beta, z, incy)
+
+
+def _emit_syrk(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
+    (trans, n, k, lda, ldc), alpha, beta, syrk = _read(f, real, 5)
+    _call(f, integer, syrk, "eeeiixxixxi", ROW, UPPER, trans, n, k, alpha, x, lda, beta, z, ldc)
+    with f.range(0, n) as i, f.range(i + 1, n) as j:
+        f.store(f.load(real, z, i * ldc + j), z, j * ldc + i)
+
+
+def _emit_dot(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
+    (k, incx, incy), alpha, beta, dot = _read(f, real, 3)
+    _accumulate(f, real, _call(f, integer, dot, "ixixi", k, x, incx, y, incy, ret=real) + 0.0, z, alpha, beta)
+
+
+def _accumulate(f: Func, real: Any, value: Val, target: Val, alpha: Val, beta: Val) -> None:
+    """``target = alpha * value + beta * target``; with beta 0 the old value, which may be NaN, is not read."""
+    with f.either(beta == 0.0) as (write, add):
+        with write:
+            f.store(alpha * value, target)
+        with add:
+            f.store(alpha * value + beta * f.load(real, target), target)
+
+
+def _emit_loops(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
+    (m, n, k, a_row, a_col, b_row, b_col, c_row, c_col), alpha, beta, _ = _read(f, real, 9)
+    with f.range(0, m) as i, f.range(0, n) as j:
+        left, right = f.at(x, i * a_row), f.at(y, j * b_col)
+        total = f.var(0.0, real)
+        with f.range(0, k) as p:
+            total.add(f.load(real, f.at(left, p * a_col)) * f.load(real, f.at(right, p * b_row)))
+        _accumulate(f, real, total.get(), f.at(z, i * c_row + j * c_col), alpha, beta)
+
+
+def _emit_outer(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
+    """A column times a row, both results of a row contiguous."""
+    (m, n, _, a_row, _, _, _, c_row, _), alpha, beta, _ = _read(f, real, 9)
+    with f.range(0, m) as i:
+        left, row = f.load(real, f.at(x, i * a_row)), f.at(z, i * c_row)
+        with f.either(beta == 0.0) as (write, add):
+            with write, f.range(0, n) as j:
+                f.store(alpha * (left * f.load(real, y, j) + 0.0), row, j)
+            with add, f.range(0, n) as j:
+                f.store(alpha * (left * f.load(real, y, j)) + beta * f.load(real, row, j), row, j)
+
+
+_EMIT = {
+    "gemm": _emit_gemm, "syrk": _emit_syrk, "gemv": _emit_gemv, "dot": _emit_dot, "loops": _emit_loops, "outer": _emit_outer,
+}  # fmt: skip
