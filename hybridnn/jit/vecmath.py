@@ -23,7 +23,7 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
-from hybridnn.jit import pointers, vecmath_basic, vecmath_bodies, vecmath_expr
+from hybridnn.jit import pointers, vecmath_basic, vecmath_bodies, vecmath_expr, vecmath_trig
 from hybridnn.jit.pointers import KERNEL_SIGNATURE, parallel_loops
 from hybridnn.jit.vecmath_expr import V
 from hybridnn.jit.vecmath_names import FUNCTIONS, SUFFIX, Function
@@ -32,7 +32,7 @@ __all__ = ["FUNCTIONS", "KERNEL_SIGNATURE", "Function", "parallel_loops", *point
 
 TYPES = {"float32": types.float32, "float64": types.float64, "bool": types.boolean, "int32": types.int32, "int64": types.int64,
          "uint16": types.uint16}
-DOUBLE_INSIDE = {"log2", "log10", "erfc"}  # their float32 versions compute in float64
+DOUBLE_INSIDE = {"log2", "log10", "erfc", "arctan", "arctan2", "arcsin", "arccos"}  # their float32 versions compute in float64
 _ALIASES = {"absolute": "fabs"}
 
 
@@ -55,7 +55,7 @@ def define(name: str, body, arguments, result: str):
 def body_of(name: str, dtype: str):
     """The function of `vecmath_bodies`, `vecmath_basic` or `vecmath_expr` that emits `name` for `dtype`."""
     name = _ALIASES.get(name, name)
-    for module in (vecmath_bodies, vecmath_basic, vecmath_expr):
+    for module in (vecmath_bodies, vecmath_trig, vecmath_basic, vecmath_expr):
         body = getattr(module, f"{name}_{SUFFIX[dtype]}", None) or getattr(module, name, None)
         if body:
             return vecmath_bodies.in_double(body) if dtype == "float32" and name in DOUBLE_INSIDE else body

@@ -28,13 +28,14 @@ _UNARY = {
     "softplus": "(({0} if {0} > {T}(0) or {0} != {0} else {T}(0)) + math.log1p(math.exp(-abs({0}))))",
     "sqrt": "math.sqrt({0})", "rsqrt": "({T}(1) / math.sqrt({0}))",
     "floor": "{T}(math.floor({0}))", "ceil": "{T}(math.ceil({0}))", "trunc": "{T}(math.trunc({0}))", "rint": "{T}(round({0}))",
-    "absolute": "abs({0})",
+    "absolute": "abs({0})", "sin": "math.sin({0})", "cos": "math.cos({0})", "tan": "math.tan({0})",
+    "arcsin": "math.asin({0})", "arccos": "math.acos({0})", "arctan": "math.atan({0})",
     "sign": "({T}({0} > {T}(0)) - {T}({0} < {T}(0)) if {0} == {0} else {0})",
 }
 _BINARY = {
     "maximum": "({0} if {0} > {1} or {0} != {0} else {1})", "minimum": "({0} if {0} < {1} or {0} != {0} else {1})",
     "fmax": "({0} if {0} >= {1} or {1} != {1} else {1})", "fmin": "({0} if {0} <= {1} or {1} != {1} else {1})",
-    "copysign": "math.copysign({0}, {1})",
+    "copysign": "math.copysign({0}, {1})", "arctan2": "math.atan2({0}, {1})",
     "heaviside": "({T}(1) if {0} > {T}(0) else {T}(0) if {0} < {T}(0) else {1} if {0} == {T}(0) else {0})",
 }
 _TESTS = {
