@@ -2,5 +2,7 @@
 from hybridnn import errors
 from hybridnn.config import config, force_backprop_mode, global_config, no_backprop_mode, using_config
 from hybridnn.core import FunctionNode, Parameter, Variable, as_array, as_variable, grad
+from hybridnn import optimizer_hooks, optimizers
+from hybridnn.optimizer import GradientMethod, Optimizer, UpdateRule
 
 __version__ = "0.1.0"

@@ -1,0 +1,518 @@
+"""Optimizers: hyperparameters, update rules (one per parameter), hooks, loss scaling. Names and order of events are Chainer v7's.
+
+``optimizer.setup(link)`` gives every parameter an ``UpdateRule``; ``optimizer.update()`` calls hooks, then each rule.
+Rules of the library write by ``apply_inplace`` only and never read an array, so that a whole step can be traced; rules of
+users may work on plain arrays.
+"""
+import copy
+import math
+import warnings
+from collections import OrderedDict
+
+import numpy as np
+
+from hybridnn.backend import cupy, is_array
+from hybridnn.config import no_backprop_mode
+from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elementwise
+
+__all__ = ["GradientMethod", "Hookable", "Hyperparameter", "HyperparameterProxy", "OpRule", "Optimizer", "UpdateRule",
+           "cast_into", "loss_scale_of"]
+
+
+def _cast_samples(rng, dtype):
+    yield (rng.normal(size=(2, 3)).astype(dtype), rng.normal(size=(2, 3)).astype("float32")), {"dtype": dtype}
+
+
+@elementwise(samples=_cast_samples)
+def cast_into(xp, target, x, *, dtype):
+    """x in the dtype of ``target``, which it replaces: copies a float32 master back into its float16 parameter."""
+    return x.astype(dtype)
+
+
+def loss_scale_of(param):
+    """The loss scale that the gradient of ``param`` still carries, or None."""
+    tape = param._tape
+    return None if tape is None else tape.loss_scale
+
+
+def _has_array(param):
+    return param._array is not None or param._pending is not None
+
+
+# --------------------------------------------------------------------------------------------------------------------- hooks
+
+class Hookable:
+    """Named hooks in two queues, ``"pre"`` and ``"post"``, each called in order of registration.
+
+    Args:
+        call: ``call(hook, *args)`` runs one hook.
+        timing_fallback: a hook with an unknown ``timing`` attribute counts as ``"pre"``, with a warning.
+    """
+
+    def __init__(self, timing_fallback=False):
+        self.queues = {"pre": OrderedDict(), "post": OrderedDict()}
+        self.timing_fallback = timing_fallback
+
+    def add(self, hook, name, timing):
+        if not callable(hook):
+            raise TypeError(f"a hook is a callable, not {type(hook).__name__}")
+        timing = self._timing(hook, timing)
+        name = name or getattr(hook, "name", None) or getattr(hook, "__name__", None)
+        if name is None:
+            raise ValueError(f"the hook {hook!r} has no name\n  hint: pass name=..., or give it an attribute `name`")
+        if any(name in queue for queue in self.queues.values()):
+            raise KeyError(f"a hook called {name!r} is there already\n  hint: remove_hook({name!r}) first, or pass another name")
+        self.queues[timing][name] = hook
+
+    def _timing(self, hook, timing):
+        if timing not in ("pre", "post", "auto"):
+            raise ValueError(f"timing is 'pre', 'post' or 'auto', not {timing!r}")
+        if timing != "auto":
+            return timing
+        timing = getattr(hook, "timing", "pre")
+        if timing not in self.queues and self.timing_fallback:
+            warnings.warn(f"the hook's timing {timing!r} is neither 'pre' nor 'post'; it runs as 'pre'", stacklevel=4)
+            return "pre"
+        return timing
+
+    def remove(self, name):
+        for queue in self.queues.values():
+            if queue.pop(name, None) is not None:
+                return
+        known = ", ".join(n for queue in self.queues.values() for n in queue)
+        raise KeyError(f"there is no hook called {name!r}; known: {known or 'none'}")
+
+    def hooks(self, timing):
+        if timing not in self.queues:
+            raise ValueError(f"timing is 'pre' or 'post', not {timing!r}")
+        return list(self.queues[timing].values())
+
+
+# ----------------------------------------------------------------------------------------------------------- hyperparameters
+
+class Hyperparameter:
+    """Attributes with a parent to ask for those that are not set here: an optimizer's values are the defaults of its rules'."""
+
+    def __init__(self, parent=None):
+        self._parent = parent
+
+    def __getattr__(self, name):
+        parent = self.__dict__.get("_parent")
+        if parent is None:
+            known = ", ".join(sorted(k for k in self.__dict__ if k != "_parent"))
+            raise AttributeError(f"no hyperparameter {name!r} here or in a parent (here: {known or 'none'})")
+        return getattr(parent, name)
+
+    def __repr__(self):
+        return "Hyperparameter(" + ", ".join(f"{k}={v}" for k, v in sorted(self.get_dict().items())) + ")"
+
+    @property
+    def parent(self):
+        """The Hyperparameter that provides the defaults, or None."""
+        return self._parent
+
+    def get_dict(self):
+        """All values seen from here, as a new dict."""
+        inherited = {} if self._parent is None else self._parent.get_dict()
+        return {**inherited, **{k: v for k, v in self.__dict__.items() if k != "_parent"}}
+
+
+class HyperparameterProxy:
+    """An optimizer's attribute that stands for ``optimizer.hyperparam.<attr_name>``."""
+
+    def __init__(self, attr_name):
+        self._attr_name = attr_name
+        self.__doc__ = f"Alias of ``self.hyperparam.{attr_name}``."
+
+    def __get__(self, obj, owner=None):
+        return self if obj is None else getattr(obj.hyperparam, self._attr_name)
+
+    def __set__(self, obj, value):
+        setattr(obj.hyperparam, self._attr_name, value)
+
+
+# -------------------------------------------------------------------------------------------------------------- update rules
+
+class UpdateRule:
+    """How one parameter is updated from its gradient.
+
+    A rule of your own overrides ``update_core(param)``, or ``update_core_cpu`` and ``update_core_gpu`` with plain array code, and
+    ``init_state(param)``, which fills ``self.state`` (a dict of arrays and numbers) at the first update.
+
+    Args:
+        parent_hyperparam: Hyperparameter with the defaults.
+
+    Attributes:
+        enabled: False leaves the parameter alone.
+        hyperparam: this rule's own Hyperparameter; set an attribute to differ from the optimizer.
+        t: updates made so far.
+        state: dict of the rule's arrays, None before the first update.
+    """
+    is_elementwise = False
+
+    def __init__(self, parent_hyperparam=None):
+        self._state = None
+        self.enabled = True
+        self.hyperparam = Hyperparameter(parent_hyperparam)
+        self.t = 0
+        self._use_fp32_update = False
+        self._fp32_param = None
+        self._hooks = None
+
+    @property
+    def state(self):
+        return self._state
+
+    def add_hook(self, hook, name=None, timing="auto"):
+        """Call ``hook(rule, param)`` before (``"pre"``) or after (``"post"``) each update; ``"auto"`` asks ``hook.timing``."""
+        if self._hooks is None:
+            self._hooks = Hookable()
+        self._hooks.add(hook, name, timing)
+
+    def remove_hook(self, name):
+        """Remove the hook of that name."""
+        (self._hooks or Hookable()).remove(name)
+
+    def _call_hooks(self, timing, param):
+        if self._hooks is not None:
+            for hook in self._hooks.hooks(timing):
+                hook(self, param)
+
+    def update(self, param):
+        """Run the hooks and update ``param`` from its gradient; does nothing while ``enabled`` is False."""
+        if not self.enabled:
+            return
+        self.t += 1
+        if self._use_fp32_update and _has_array(param) and param.dtype == np.float16:
+            self._update_master(param)
+        else:
+            self._update(param, loss_scale_of(param))
+
+    def _update(self, param, loss_scale):
+        if _has_array(param):
+            self._init_states(param)
+            if loss_scale is not None and param.grad_var is not None:
+                apply_inplace(OPS["div"], (param.grad_var, loss_scale), (0,))
+        self._call_hooks("pre", param)
+        self.update_core(param)
+        self._call_hooks("post", param)
+
+    def _update_master(self, param):
+        """Update the float32 master copy and write it back into the float16 parameter."""
+        master = self._fp32_param
+        if master is None:
+            master = self._fp32_param = Parameter(param.array.astype(np.float32), name=param.name)
+        g = param.grad_var
+        with no_backprop_mode():
+            master.grad_var = None if g is None else apply(OPS["cast"], (g,), {"dtype": "<f4"})
+        self._update(master, loss_scale_of(param))
+        apply_inplace(cast_into, (param, master), (0,), {"dtype": "<f2"})
+        master.cleargrad()
+
+    def update_core(self, param):
+        """Update ``param``; by default through ``update_core_cpu`` or ``update_core_gpu``, whichever its array needs."""
+        if param.xp is np:
+            self.update_core_cpu(param)
+        else:
+            self.update_core_gpu(param)
+
+    def update_core_cpu(self, param):
+        """Update a parameter that is a NumPy array."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither update_core nor update_core_cpu")
+
+    def update_core_gpu(self, param):
+        """Update a parameter that is a CuPy array."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither update_core nor update_core_gpu")
+
+    def init_state(self, param):
+        """Fill ``self.state`` for this parameter; called before the first update."""
+
+    def _init_states(self, param):
+        if self._state is None:
+            self._state = {}
+            self.init_state(param)
+        if cupy is not None:
+            _move_state(self._state, param.xp)
+
+    def serialize(self, serializer):
+        """Save or load ``t`` and the state."""
+        self.t = serializer("t", self.t)
+        if self._state is not None:
+            for key in self._state:
+                self._state[key] = serializer(key, self._state[key])
+        elif not hasattr(serializer, "save"):
+            self._load_state(serializer)
+
+    def _load_state(self, serializer):
+        """Load a state that does not exist yet: a trial ``init_state`` on a tiny parameter tells its keys."""
+        probe = copy.copy(self)
+        probe._state = {}
+        probe.init_state(Variable(np.ones(1, np.float32), grad=np.ones(1, np.float32)))
+        loaded = {}
+        for key in probe._state:
+            try:
+                loaded[key] = serializer(key, None)
+            except KeyError:
+                if self.enabled:
+                    raise
+                return
+            if loaded[key] is None:
+                return
+        self._state = loaded
+
+    def use_fp32_update(self, flag=True):
+        """Keep a float32 copy of a float16 parameter and update that one."""
+        self._use_fp32_update = flag
+
+
+def _move_state(values, xp):
+    """Bring the state's arrays to the module of the parameter's array."""
+    for key, a in values.items():
+        if is_array(a) and (xp is np) != isinstance(a, np.ndarray):
+            values[key] = cupy.asnumpy(a) if xp is np else cupy.asarray(a)
+
+
+class OpRule(UpdateRule):
+    """An update rule that is one elementwise op with several outputs: ``op(p, g, *states, *numbers) -> (p, *states)``.
+
+    A subclass names the op, its state arrays (zeros at first, unless ``init_state`` says otherwise) and the Python numbers of
+    a step. float16 parameters are computed in float32 and stored in float16 (op attribute ``wide``).
+    """
+    is_elementwise = True
+    op = None
+    slots = ()
+
+    def init_state(self, param):
+        xp = param.xp
+        for name in self.slots:
+            self._state[name] = xp.zeros(param.shape, param.dtype)
+
+    def numbers(self, param):
+        """The step's numbers, as operands of the op after the states."""
+        raise NotImplementedError
+
+    def update_core_cpu(self, param):
+        g = param.grad_var
+        if g is None:
+            return
+        state = self._state
+        targets = TARGETS[len(self.slots)]
+        apply_inplace(self.op, (param, g, *[state[s] for s in self.slots], *self.numbers(param)), targets,
+                      WIDE if param.dtype == np.float16 else NARROW)
+
+    update_core_gpu = update_core_cpu
+
+
+WIDE, NARROW = {"wide": True}, {"wide": False}
+TARGETS = tuple((0, *range(2, 2 + n)) for n in range(5))
+
+
+# ---------------------------------------------------------------------------------------------------------------- optimizers
+
+class Optimizer:
+    """Base of all optimizers: a target link, hooks, counters, loss scaling.
+
+    Attributes:
+        target: the link whose parameters are updated; set by ``setup``.
+        t: updates made so far.
+        epoch: epochs begun so far (``new_epoch``).
+        use_auto_new_epoch: an updater calls ``new_epoch`` itself.
+    """
+    target = None
+    t = 0
+    epoch = 0
+    use_auto_new_epoch = False
+    _hooks = None
+    _loss_scale = None
+    _loss_scale_max = 65504       # the largest float16
+    _loss_scaling_is_dynamic = False
+    _loss_scaling_isnan = False
+    _loss_scaling_isnan_ever = False
+    _loss_scaling_multiplier = 1.0
+
+    def setup(self, link):
+        """Take ``link`` as target and forget all earlier state; returns the optimizer."""
+        if not callable(getattr(link, "namedparams", None)):
+            raise TypeError(f"an optimizer's target is a Link, not {type(link).__name__}\n  hint: optimizer.setup(model)")
+        self.target = link
+        self.t = 0
+        self.epoch = 0
+        self._hooks = Hookable(timing_fallback=True)
+        return self
+
+    def update(self, lossfun=None, *args, **kwds):
+        """Update the target's parameters, from their gradients or from ``lossfun(*args, **kwds)``."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update")
+
+    def new_epoch(self, auto=False):
+        """Count a new epoch. ``auto``: the caller is an updater, which has announced that by ``use_auto_new_epoch``."""
+        if auto and not self.use_auto_new_epoch:
+            raise RuntimeError("new_epoch(auto=True) without use_auto_new_epoch\n"
+                               "  hint: the updater sets optimizer.use_auto_new_epoch = True first")
+        if not auto and self.use_auto_new_epoch:
+            raise RuntimeError("new_epoch was called although the updater does that\n"
+                               "  hint: give the updater auto_new_epoch=False, or do not call new_epoch yourself")
+        self.epoch += 1
+
+    def _check_set_up(self):
+        if self._hooks is None:
+            raise RuntimeError(f"{type(self).__name__} has no target yet\n  hint: call optimizer.setup(link) first")
+
+    def add_hook(self, hook, name=None, timing="auto"):
+        """Call ``hook(optimizer)`` at each update, or ``hook(rule, param)`` for each parameter if ``hook.call_for_each_param``.
+
+        Args:
+            name: default ``hook.name``.
+            timing: ``"pre"`` (before the update), ``"post"`` or ``"auto"`` (``hook.timing``, else before).
+        """
+        self._check_set_up()
+        self._hooks.add(hook, name, timing)
+
+    def remove_hook(self, name):
+        """Remove the hook of that name."""
+        self._check_set_up()
+        self._hooks.remove(name)
+
+    def call_hooks(self, timing="pre"):
+        """Call the hooks of one timing, in order of registration."""
+        self._check_set_up()
+        for hook in self._hooks.hooks(timing):
+            self.call_hook(hook)
+
+    def call_hook(self, hook):
+        """Call one hook."""
+        if not getattr(hook, "call_for_each_param", False):
+            hook(self)
+            return
+        for param in self.target.params():
+            hook(param.update_rule, param)
+
+    def serialize(self, serializer):
+        """Save or load the counters and every rule's state; the parameters themselves belong to the link."""
+        self.t = serializer("t", self.t)
+        self.epoch = serializer("epoch", self.epoch)
+        for name, param in self.target.namedparams():
+            if param.update_rule is not None:
+                param.update_rule.serialize(serializer[name])
+
+    # ---- loss scaling
+
+    def loss_scaling(self, interval=1000, scale=None):
+        """Multiply losses before backward and divide gradients after it, so that float16 gradients do not underflow.
+
+        Args:
+            interval: dynamic scaling doubles the scale about every ``interval`` steps once it has found the limit.
+            scale: a fixed scale; None: dynamic (starts at 1, doubles each step until a gradient is not finite, halves then).
+        """
+        if scale is None:
+            if interval < 1:
+                raise ValueError(f"interval is at least 1, not {interval}")
+            self._loss_scaling_is_dynamic = True
+            self._loss_scale = 1.0
+            self._loss_scaling_multiplier = math.pow(2.0, 1.0 / interval)
+            self._loss_scaling_isnan_ever = False
+            return
+        if scale <= 0:
+            raise ValueError(f"a loss scale is positive, not {scale}")
+        self._loss_scale = scale
+
+    def set_loss_scale(self, loss_scale):
+        """Fix the loss scale."""
+        self.loss_scaling(scale=loss_scale)
+
+    def check_nan_in_grads(self):
+        """Under dynamic loss scaling, look for gradients that are not finite."""
+        self._loss_scaling_isnan = False
+        if not self._loss_scaling_is_dynamic:
+            return
+        for name, param in self.target.namedparams():
+            g = param.grad
+            if g is not None and not param.xp.isfinite(g).all():
+                self._loss_scaling_isnan = self._loss_scaling_isnan_ever = True
+                warnings.warn(f"the gradient of {name} is not finite (iteration {self.t}, loss scale {self._loss_scale}); "
+                              "this update is left out", stacklevel=3)
+
+    def is_safe_to_update(self):
+        """False if the last check found a gradient that is not finite."""
+        return not self._loss_scaling_isnan
+
+    def update_loss_scale(self):
+        """Adapt a dynamic loss scale to what the last check found."""
+        if not self._loss_scaling_is_dynamic:
+            return
+        factor = 0.5 if self._loss_scaling_isnan else self._loss_scaling_multiplier if self._loss_scaling_isnan_ever else 2.0
+        self._loss_scale = max(1, min(self._loss_scale_max, self._loss_scale * factor))
+
+
+class GradientMethod(Optimizer):
+    """Base of the optimizers that need one gradient per update. A subclass defines ``create_update_rule``.
+
+    Attributes:
+        hyperparam: defaults of all its rules; ``HyperparameterProxy`` makes aliases.
+    """
+    _use_cleargrads = True
+
+    def __init__(self):
+        super().__init__()
+        self.hyperparam = Hyperparameter()
+        self._use_fp32_update = False
+
+    def setup(self, link):
+        super().setup(link)
+        for param in link.params():
+            param.update_rule = self.create_update_rule()
+            if self._use_fp32_update:
+                param.update_rule.use_fp32_update()
+        return self
+
+    def create_update_rule(self):
+        """A new UpdateRule for one parameter."""
+        raise NotImplementedError(f"{type(self).__name__} does not define create_update_rule")
+
+    def reallocate_cleared_grads(self):
+        """Give zeros to initialised parameters whose gradient is None: they still decay and move by momentum."""
+        for param in self.target.params(False):
+            if param.grad_var is None:
+                with no_backprop_mode():
+                    param.grad_var = apply(OPS["where"], (False, param, 0.0))
+
+    def call_hook(self, hook):
+        super().call_hook(hook)
+        self.reallocate_cleared_grads()
+
+    def update(self, lossfun=None, *args, **kwds):
+        """Update all parameters, from the gradients that are there, or from those of the loss ``lossfun(*args, **kwds)``.
+
+        With ``lossfun`` the gradients are cleared between its call and ``backward``.
+        """
+        if lossfun is not None:
+            self._backward(lossfun(*args, **kwds))
+        self.reallocate_cleared_grads()
+        self.check_nan_in_grads()
+        self.call_hooks("pre")
+        self.t += 1
+        if self.is_safe_to_update():
+            for param in self.target.params():
+                param.update()
+        self.reallocate_cleared_grads()
+        self.call_hooks("post")
+        self.update_loss_scale()
+
+    def _backward(self, loss):
+        if self._use_cleargrads:
+            self.target.cleargrads()
+        else:
+            self.target.zerograds()
+        loss.backward(loss_scale=self._loss_scale)
+
+    def use_cleargrads(self, use=True):
+        """Whether ``update(lossfun)`` clears gradients (the default) or fills them with zeros. Deprecated, as in Chainer."""
+        warnings.warn("use_cleargrads is deprecated: gradients are cleared anyway", DeprecationWarning, stacklevel=2)
+        self._use_cleargrads = use
+
+    def use_fp32_update(self, flag=True):
+        """Update float16 parameters in a float32 copy."""
+        self._use_fp32_update = flag
+        if self.target is not None:
+            for param in self.target.params():
+                param.update_rule.use_fp32_update(flag)

@@ -1,0 +1,45 @@
+"""Weight decay and lasso: gradients of penalties, added to the gradient."""
+from hybridnn.core import apply_inplace
+from hybridnn.optimizer_hooks._ops import decayed, lassoed
+
+__all__ = ["Lasso", "WeightDecay"]
+
+
+class WeightDecay:
+    """Adds ``rate`` times the parameter to its gradient (an L2 penalty). Under loss scaling the rate is scaled like the gradient.
+
+    Args:
+        rate: coefficient.
+    """
+    name = "WeightDecay"
+    call_for_each_param = True
+    timing = "pre"
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, rule, param):
+        g = param.grad_var
+        if g is None:
+            return
+        scale = param._tape.loss_scale
+        apply_inplace(decayed, (g, param, self.rate if scale is None else self.rate * scale), (0,))
+
+
+class Lasso:
+    """Adds ``rate`` times the sign of the parameter to its gradient (an L1 penalty).
+
+    Args:
+        rate: coefficient.
+    """
+    name = "Lasso"
+    call_for_each_param = True
+    timing = "pre"
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, rule, param):
+        g = param.grad_var
+        if g is not None:
+            apply_inplace(lassoed, (g, param, self.rate), (0,))

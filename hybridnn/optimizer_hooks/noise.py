@@ -1,0 +1,32 @@
+"""Noise on gradients."""
+from hybridnn.core import OPS, apply_inplace
+from hybridnn.core.random import draw
+
+__all__ = ["GradientNoise", "exponential_decay_noise"]
+
+
+def exponential_decay_noise(xp, shape, dtype, hook, opt):
+    """Normal noise of variance eta / (1 + t)^0.55 (Neelakantan et al. 2015, arXiv 1511.06807, section 3)."""
+    std = (hook.eta / (1 + opt.t) ** 0.55) ** 0.5
+    return xp.asarray(draw("normal", 0, std, shape)).astype(dtype)
+
+
+class GradientNoise:
+    """Adds noise to gradients.
+
+    Args:
+        eta: scale of the variance.
+        noise_func: ``noise_func(xp, shape, dtype, hook, rule)`` returns an array of noise.
+    """
+    name = "GradientNoise"
+    call_for_each_param = True
+    timing = "pre"
+
+    def __init__(self, eta, noise_func=exponential_decay_noise):
+        self.eta = eta
+        self.noise_func = noise_func
+
+    def __call__(self, rule, param):
+        g = param.grad_var
+        if g is not None:
+            apply_inplace(OPS["add"], (g, self.noise_func(param.xp, g.shape, g.dtype, self, rule)), (0,))
