@@ -20,19 +20,23 @@ A kernel file looks like this (see `pointers` for the arguments)::
 """
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 from numba.core import types
 from numba.extending import intrinsic
 
-from hybridnn.jit import pointers, vecmath_basic, vecmath_bodies, vecmath_expr, vecmath_trig
+from hybridnn.jit import pointers, vecmath_basic, vecmath_bodies, vecmath_expr, vecmath_power, vecmath_trig
 from hybridnn.jit.pointers import KERNEL_SIGNATURE, parallel_loops
 from hybridnn.jit.vecmath_expr import V
-from hybridnn.jit.vecmath_names import FUNCTIONS, SUFFIX, Function
-
-__all__ = ["FUNCTIONS", "KERNEL_SIGNATURE", "Function", "parallel_loops", *pointers.POINTERS, *(f.name for f in FUNCTIONS.values())]
+from hybridnn.jit.vecmath_names import FUNCTIONS, POWERS, SUFFIX, Function
 
 TYPES = {"float32": types.float32, "float64": types.float64, "bool": types.boolean, "int32": types.int32, "int64": types.int64,
          "uint16": types.uint16}
-DOUBLE_INSIDE = {"log2", "log10", "erfc", "arctan", "arctan2", "arcsin", "arccos"}  # their float32 versions compute in float64
+KEYS = {"float32": "f32", "float64": "f64", "bool": "bool", "int32": "i32", "int64": "i64", "uint16": "u16"}
+# Whose float32 versions are the float64 body with shorter polynomials, or the body as it is.
+SHORTER_IN_DOUBLE = {"log2", "log10", "erfc", "arctan", "arctan2", "arcsin", "arccos", "sinh", "cosh"}
+SAME_IN_DOUBLE = {"cbrt", "arcsinh", "arccosh", "arctanh"}
 _ALIASES = {"absolute": "fabs"}
 
 
@@ -52,19 +56,59 @@ def define(name: str, body, arguments, result: str):
     return intrinsic(typed)
 
 
-def body_of(name: str, dtype: str):
-    """The function of `vecmath_bodies`, `vecmath_basic` or `vecmath_expr` that emits `name` for `dtype`."""
-    name = _ALIASES.get(name, name)
-    for module in (vecmath_bodies, vecmath_trig, vecmath_basic, vecmath_expr):
-        body = getattr(module, f"{name}_{SUFFIX[dtype]}", None) or getattr(module, name, None)
+def _find(name: str, suffix: str):
+    for module in (vecmath_bodies, vecmath_power, vecmath_trig, vecmath_basic, vecmath_expr):
+        body = getattr(module, f"{name}_{suffix}", None) or getattr(module, name, None)
         if body:
-            return vecmath_bodies.in_double(body) if dtype == "float32" and name in DOUBLE_INSIDE else body
-    raise AssertionError(f"vecmath has no body for {name}")
+            return body
+    raise AssertionError(f"vecmath has no body for {name}_{suffix}")
 
 
-for (_name, _dtype), _f in FUNCTIONS.items():
-    globals()[_f.name] = define(_f.name, body_of(_name, _dtype), [_dtype] * _f.arity, _f.result)
-for _dtype, _key in SUFFIX.items():
-    globals()[f"fma_{_key}"] = define(f"fma_{_key}", vecmath_expr.fma, [_dtype] * 3, _dtype)
-    globals()[f"where_{_key}"] = define(f"where_{_key}", vecmath_basic.where, ["bool", _dtype, _dtype], _dtype)
-globals().update(pointers.POINTERS)
+def body_of(name: str, dtype: str):
+    """The function that emits `name` for `dtype`, on `vecmath_expr.V` values."""
+    name = _ALIASES.get(name, name)
+    if dtype == "float32" and name in SHORTER_IN_DOUBLE:
+        return vecmath_expr.in_double(_find(name, "f64"), key="f32d")
+    if dtype == "float32" and name in SAME_IN_DOUBLE:
+        return vecmath_expr.in_double(_find(name, "f64"))
+    return _find(name, SUFFIX[dtype])
+
+
+def fingerprint() -> str:
+    """A hash of the sources that kernels' machine code is made from: part of the key of a kernel cache."""
+    folder = Path(__file__).parent
+    sources = [*sorted(folder.glob("vecmath*.py")), folder / "pointers.py"]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def _power_body(exponent: float):
+    if exponent == int(exponent):
+        return vecmath_power.integer_power(int(exponent))
+    return vecmath_power.power_half if exponent > 0 else vecmath_power.power_minus_half
+
+
+def _extras():
+    """(name, body, arguments, result) of what is no NumPy function: selection, bit patterns, fused multiply-add, float16."""
+    for dtype in TYPES:
+        yield f"where_{KEYS[dtype]}", vecmath_basic.where, ("bool", dtype, dtype), dtype
+    for dtype, bits in (("float32", "int32"), ("float64", "int64")):
+        yield f"fma_{KEYS[dtype]}", vecmath_expr.fma, (dtype,) * 3, dtype
+        yield f"bits_{KEYS[dtype]}", vecmath_expr.bits_of, (dtype,), bits
+        yield f"from_bits_{KEYS[dtype]}", vecmath_expr.float_of, (bits,), dtype
+    yield "f16_to_f32", vecmath_expr.f16_to_f32, ("uint16",), "float32"
+    yield "f32_to_f16", vecmath_expr.f32_to_f16, ("float32",), "uint16"
+
+
+def _all():
+    for (name, dtype), f in FUNCTIONS.items():
+        yield f.name, body_of(name, dtype), (dtype,) * f.arity, f.result
+    for (exponent, dtype), f in POWERS.items():
+        yield f.name, _power_body(exponent), (dtype,), f.result
+    yield from _extras()
+
+
+INTRINSICS = {name: define(name, body, arguments, result) for name, body, arguments, result in _all()}
+globals().update(pointers.POINTERS | INTRINSICS)
+__all__ = [
+    "FUNCTIONS", "INTRINSICS", "KERNEL_SIGNATURE", "POWERS", "Function", "fingerprint", "parallel_loops", *pointers.POINTERS, *INTRINSICS,
+]

@@ -44,12 +44,12 @@ def minimum(x: V, y: V) -> V:
 
 
 def fmax(x: V, y: V) -> V:
-    """The larger; the number where one is NaN."""
-    return select((x >= y) | isnan(y), x, y)
+    """The larger; the number where one is NaN; y where they are equal (as in NumPy's vector loops)."""
+    return select((x > y) | isnan(y), x, y)
 
 
 def fmin(x: V, y: V) -> V:
-    return select((x <= y) | isnan(y), x, y)
+    return select((x < y) | isnan(y), x, y)
 
 
 def sign(x: V) -> V:

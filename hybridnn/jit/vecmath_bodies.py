@@ -64,7 +64,7 @@ def scale(x: V, n: V) -> V:
     return x * pow2(half) * pow2(n - half)
 
 
-def _split_exp(x: V) -> tuple[V, V]:
+def split_exp(x: V) -> tuple[V, V]:
     """x = n log(2) + r with |r| <= log(2)/2: (n, r)."""
     f = format_of(x)
     n = rint(x * LOG2E)
@@ -72,15 +72,24 @@ def _split_exp(x: V) -> tuple[V, V]:
 
 
 def exp(x: V) -> V:
-    f = format_of(x)
-    n, r = _split_exp(clamp(x, *f.exp_range))
-    return scale(fma(r * r, horner(r, tables.EXP[f.key]), r) + 1.0, n)
+    return _exp_over(x, 0.0, format_of(x).key)
+
+
+def _exp_over(x: V, halvings: float, key: str) -> V:
+    """exp(x) / 2^halvings."""
+    n, r = split_exp(clamp(x, *format_of(x).exp_range))
+    return scale(fma(r * r, horner(r, tables.EXP[key]), r) + 1.0, n - halvings)
+
+
+def _reduced_expm1(x: V, key: str) -> tuple[V, V]:
+    """(n, q): exp(x) = 2^n (1 + q)."""
+    n, r = split_exp(x)
+    return n, fma(r * r, horner(r, tables.EXPM1[key]), r)
 
 
 def expm1(x: V) -> V:
     f = format_of(x)
-    n, r = _split_exp(clamp(x, *f.expm1_range))
-    q = fma(r * r, horner(r, tables.EXPM1[f.key]), r)
+    n, q = _reduced_expm1(clamp(x, *f.expm1_range), f.key)
     s = pow2(n - 1.0)
     y = fma(s, q, s - 0.5)
     return copysign(select(n == 0.0, q, y + y), x)
@@ -94,7 +103,7 @@ def exp2(x: V) -> V:
     return scale(fma(r, horner(r, tables.EXP2[f.key]), 1.0), n)
 
 
-def _split_log(x: V) -> tuple[V, V]:
+def split_log(x: V) -> tuple[V, V]:
     """x = 2^e (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x: (e, f)."""
     f = format_of(x)
     small = x < f.tiny
@@ -126,10 +135,10 @@ def _log_specials(x: V, y: V, pole: float = 0.0) -> V:
     return select(x == pole, -INF, y)
 
 
-def log(x: V) -> V:
+def log(x: V, key: str = "") -> V:
     fmt = format_of(x)
-    e, f = _split_log(x)
-    y = f + _log1p_tail(f, e * fmt.ln2[1], fmt.key)
+    e, f = split_log(x)
+    y = f + _log1p_tail(f, e * fmt.ln2[1], key or fmt.key)
     return _log_specials(x, fma(e, fmt.ln2[0], y))
 
 
@@ -138,7 +147,7 @@ def log1p(x: V) -> V:
     u = x + 1.0
     v = u - 1.0
     lost = (1.0 - (u - v)) + (x - v)
-    e, f = _split_log(u)
+    e, f = split_log(u)
     y = f + _log1p_tail(f, fma(e, fmt.ln2[1], lost / u), fmt.key)
     y = select(x == 0.0, x, fma(e, fmt.ln2[0], y))
     return _log_specials(x, y, -1.0)
@@ -146,20 +155,11 @@ def log1p(x: V) -> V:
 
 def _log_scaled(x: V, key: str, per_e: tuple, per_f: tuple) -> V:
     """log(x) in another base: e * per_e + log(1 + f) * per_f, the factors in two pieces."""
-    e, f = _split_log(x)
+    e, f = split_log(x)
     y = f + _log1p_tail(f, None, key)
     low = fma(y, per_f[1], e * per_e[1])
     exact = e * per_e[0]
     return _log_specials(x, exact + (fma(y, per_f[0], fma(e, per_e[0], -exact)) + low))
-
-
-def in_double(body):
-    """The float32 version of a body `(x, ..., key)`: float64 arithmetic, one rounding at the end."""
-
-    def single(*xs):
-        return narrow(body(*map(widen, xs), key="f32d"))
-
-    return single
 
 
 def log2(x: V, key: str = "f64") -> V:
@@ -194,9 +194,54 @@ def softplus(x: V) -> V:
     z = exp(-fabs(x))
     u = z + 1.0
     lost = z - (u - 1.0)
-    e, f = _split_log(u)
+    e, f = split_log(u)
     y = fma(e, fmt.ln2[0], f + _log1p_tail(f, fma(e, fmt.ln2[1], lost / u), fmt.key))
     return select(x < 0.0, 0.0, x) + y
+
+
+def sinh(x: V, key: str = "f64") -> V:
+    """h + h / (2h + 1) with h = expm1(|x|) / 2, which is finite wherever the result is."""
+    a = fabs(x)
+    n, q = _reduced_expm1(clamp(a, 0.0, 710.5), key)
+    s = pow2(n - 2.0)
+    h = select(n == 0.0, q * 0.5, fma(s, q, s - 0.25) * 2.0)
+    y = select(h < INF, h + h / (h + h + 1.0), h)
+    return copysign(select(a < 2.0**-28, a, y), x)
+
+
+def cosh(x: V, key: str = "f64") -> V:
+    h = _exp_over(fabs(x), 1.0, key)
+    return h + 0.25 / h
+
+
+def arcsinh_f64(x: V) -> V:
+    """log1p(a + a^2 / (1 + sqrt(a^2 + 1))); log(2a) for large a."""
+    a = fabs(x)
+    large = a > 2.0**60
+    square = select(large, 0.0, a * a)
+    y = log1p(select(large, a, a + square / (sqrt(square + 1.0) + 1.0)))
+    return copysign(y + select(large, like(x, DOUBLE.ln2[0]), 0.0), x)
+
+
+def arccosh_f64(x: V) -> V:
+    """log1p(t + sqrt(2t + t^2)), t = x - 1; log(2x) for large x."""
+    t = x - 1.0
+    large = t > 2.0**60
+    near = select(large, 0.0, t)
+    y = log1p(select(large, t, near + sqrt(near * (near + 2.0))))
+    return select(x < 1.0, NAN, y + select(large, like(x, DOUBLE.ln2[0]), 0.0))
+
+
+def arctanh_f64(x: V) -> V:
+    a = fabs(x)
+    return copysign(log1p(2.0 * a / (1.0 - a)) * 0.5, x)
+
+
+def logaddexp(x: V, y: V) -> V:
+    """log(exp(x) + exp(y)) as the larger + log1p(exp(-|x - y|))."""
+    top = select((x > y) | (x != x), x, y)
+    difference = select(x == y, 0.0, fabs(x - y))
+    return top + softplus(-difference)
 
 
 def _erf_near(x: V, key: str) -> V:

@@ -174,3 +174,22 @@ def horner(x: V, coefficients) -> V:
     for c in reversed(rest):
         y = fma(y, x, c)
     return y
+
+
+def in_double(body, **options):
+    """The float32 version of a float64 body: float64 arithmetic and one rounding at the end."""
+
+    def single(*xs):
+        return narrow(body(*map(widen, xs), **options))
+
+    return single
+
+
+def f16_to_f32(h: V) -> V:
+    """The float32 of a float16's bit pattern (int16), exact."""
+    return V(h.b, h.b.fpext(h.b.bitcast(h.v, ir.HalfType()), F32))
+
+
+def f32_to_f16(x: V) -> V:
+    """The bit pattern of the nearest float16."""
+    return V(x.b, x.b.bitcast(x.b.fptrunc(x.v, ir.HalfType()), I16))

@@ -2,7 +2,7 @@
 
 `FUNCTIONS["exp", "float32"]` has the name to write in a CPU kernel (`exp_f32`), its arity, its result (`float32` or `bool`) and the
 expression to write in a CUDA kernel instead: `{0}`, `{1}`, ... stand for operands, which must be names (they may be used twice), `{T}` for
-the type (`float32`), and `math.*` is libdevice.
+the type (`float32`), and `math.*` is libdevice. `POWERS[2.0, "float32"]` is the same for `x ** constant`; other exponents use `power`.
 """
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ _UNARY = {
     "sqrt": "math.sqrt({0})", "rsqrt": "({T}(1) / math.sqrt({0}))",
     "floor": "{T}(math.floor({0}))", "ceil": "{T}(math.ceil({0}))", "trunc": "{T}(math.trunc({0}))", "rint": "{T}(round({0}))",
     "absolute": "abs({0})", "sin": "math.sin({0})", "cos": "math.cos({0})", "tan": "math.tan({0})",
+    "sinh": "math.sinh({0})", "cosh": "math.cosh({0})", "arcsinh": "math.asinh({0})", "arccosh": "math.acosh({0})",
+    "arctanh": "math.atanh({0})", "cbrt": "math.copysign(math.pow(abs({0}), {T}(1) / {T}(3)), {0})",
     "arcsin": "math.asin({0})", "arccos": "math.acos({0})", "arctan": "math.atan({0})",
     "sign": "({T}({0} > {T}(0)) - {T}({0} < {T}(0)) if {0} == {0} else {0})",
 }
@@ -36,11 +38,20 @@ _BINARY = {
     "maximum": "({0} if {0} > {1} or {0} != {0} else {1})", "minimum": "({0} if {0} < {1} or {0} != {0} else {1})",
     "fmax": "({0} if {0} >= {1} or {1} != {1} else {1})", "fmin": "({0} if {0} <= {1} or {1} != {1} else {1})",
     "copysign": "math.copysign({0}, {1})", "arctan2": "math.atan2({0}, {1})",
+    "power": "math.pow({0}, {1})", "fmod": "math.fmod({0}, {1})",
+    "remainder": "({0} - {1} * {T}(math.floor({0} / {1})))", "floor_divide": "{T}(math.floor({0} / {1}))",
+    "logaddexp": "(({0} if {0} > {1} or {0} != {0} else {1}) + math.log1p(math.exp(-abs({0} - {1}))) if {0} != {1}"
+                 " else {0} + {T}(0.6931471805599453))",
     "heaviside": "({T}(1) if {0} > {T}(0) else {T}(0) if {0} < {T}(0) else {1} if {0} == {T}(0) else {0})",
 }
 _TESTS = {
     "isnan": "({0} != {0})", "isinf": "math.isinf({0})", "isfinite": "math.isfinite({0})", "signbit": "(math.copysign({T}(1), {0}) < {T}(0))",
 }
+
+
+# x ** constant, by dtype: the suffix of the kernel function's name and the CUDA expression. 1 and 0 need none.
+_HALVES = {0.5: ("half", "math.pow({0}, {T}(0.5))"), -0.5: ("minus_half", "math.pow({0}, {T}(-0.5))")}
+INTEGER_POWERS = {"float32": tuple(range(-8, 0)) + tuple(range(2, 9)), "float64": (-4, -3, -2, -1, 2, 3, 4)}
 
 
 def _rows(group, arity, result=None):
@@ -50,3 +61,15 @@ def _rows(group, arity, result=None):
 
 
 FUNCTIONS: dict[tuple[str, str], Function] = {**dict(_rows(_UNARY, 1)), **dict(_rows(_BINARY, 2)), **dict(_rows(_TESTS, 1, "bool"))}
+
+
+def _power_rows():
+    for dtype, suffix in SUFFIX.items():
+        for n in INTEGER_POWERS[dtype]:
+            name = f"power_{'minus_' * (n < 0)}{abs(n)}_{suffix}"
+            yield (float(n), dtype), Function(name, 1, dtype, f"math.pow({{0}}, {{T}}({n}))")
+        for exponent, (word, cuda) in _HALVES.items():
+            yield (exponent, dtype), Function(f"power_{word}_{suffix}", 1, dtype, cuda)
+
+
+POWERS: dict[tuple[float, str], Function] = dict(_power_rows())
