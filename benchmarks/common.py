@@ -25,6 +25,13 @@ PINN = {"widths": (2, 20, 20, 20, 1), "batch": 256}
 _rng = np.random.default_rng(0)
 
 
+def reseed(seed: int = 0) -> None:
+    """Start the draws of data and of initial parameters anew."""
+    global _rng
+    _rng = np.random.default_rng(seed)
+    np.random.seed(seed)
+
+
 def normal(*shape: int) -> np.ndarray:
     return (_rng.standard_normal(shape) * 0.1).astype(np.float32)
 

@@ -9,7 +9,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("ops",),
     ("functions",),
-    ("link", "links", "link_hooks", "function_hooks", "sequential", "parameter",
+    ("link", "links", "link_hook", "link_hooks", "function_hook", "function_hooks", "sequential", "parameter",
      "initializer", "initializers", "serializer", "serializers"),
     ("optimizer", "optimizers", "optimizer_hooks", "gradient_check"),
     ("graph", "computational_graph"),
@@ -32,7 +32,7 @@ WALLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 # Modules of others that only one place may import.
-KEEPERS: dict[str, str] = {"cupy": "hybridnn.backend"}
+KEEPERS: dict[str, str] = {"cupy": "hybridnn.backend", "cupyx": "hybridnn.backend"}
 
 # Packages inside which modules may import each other in a circle: the one deliberate knot.
 KNOTS: tuple[str, ...] = ("hybridnn.core",)
