@@ -276,7 +276,7 @@ class OpRule(UpdateRule):
     """An update rule that is one elementwise op with several outputs: ``op(p, g, *states, *numbers) -> (p, *states)``.
 
     A subclass names the op, its state arrays (zeros at first, unless ``init_state`` says otherwise) and the Python numbers of
-    a step. float16 parameters are computed in float32 and stored in float16 (op attribute ``wide``).
+    a step. A float16 parameter is updated in float32 and has float32 states (op attribute ``wide``).
     """
     is_elementwise = True
     op = None
@@ -284,8 +284,9 @@ class OpRule(UpdateRule):
 
     def init_state(self, param):
         xp = param.xp
+        dtype = np.float32 if param.dtype == np.float16 else param.dtype
         for name in self.slots:
-            self._state[name] = xp.zeros(param.shape, param.dtype)
+            self._state[name] = xp.zeros(param.shape, dtype)
 
     def numbers(self, param):
         """The step's numbers, as operands of the op after the states."""

@@ -1,6 +1,7 @@
 """The arithmetic of every update rule, one elementwise op each: (parameter, gradient, states, numbers) -> (parameter, states).
 
-Numbers that change from step to step are operands. ``wide`` computes in float32 and stores in float16.
+Numbers that change from step to step are operands. ``wide``: parameter and gradient are float16, everything else,
+the states too, is float32; a second moment would underflow in float16.
 """
 import functools
 
@@ -16,8 +17,9 @@ def rule(n_states):
         def forward(xp, *operands, wide):
             if not wide:
                 return body(xp, *operands)
-            arrays = [x.astype("float32") for x in operands[:2 + n_states]]
-            return tuple([y.astype("float16") for y in body(xp, *arrays, *operands[2 + n_states:])])
+            p, g, *rest = operands
+            p, *states = body(xp, p.astype("float32"), g.astype("float32"), *rest)
+            return (p.astype("float16"), *states)
         return elementwise(f"update_{body.__name__}", multi=True, samples=_samples(body, n_states))(forward)
     return declare
 
@@ -28,8 +30,9 @@ def _samples(body, n_states):
 
     def samples(rng, dtype):
         pair = [rng.normal(size=(2, 3)).astype(dtype) for _ in range(2)]
-        states = [rng.uniform(.5, 1, (2, 3)).astype(dtype) for _ in range(n_states)]
-        yield (*pair, *states, *[.25 + .05 * i for i in range(count)]), {"wide": np.dtype(dtype) == np.float16}
+        wide = np.dtype(dtype) == np.float16
+        states = [rng.uniform(.5, 1, (2, 3)).astype("float32" if wide else dtype) for _ in range(n_states)]
+        yield (*pair, *states, *[.25 + .05 * i for i in range(count)]), {"wide": wide}
     return samples
 
 

@@ -165,7 +165,7 @@ class SMORMS3Rule(OpRule):
 
     def init_state(self, param):
         super().init_state(param)
-        self._state["mem"] = param.xp.ones(param.shape, param.dtype)
+        self._state["mem"] += 1
 
     def numbers(self, param):
         hp = self.hyperparam
