@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import logging
 import math
 from collections.abc import Iterator
@@ -52,9 +53,7 @@ def find() -> Blas | None:
 
 
 def _numpy_library() -> str:
-    import numpy._core._multiarray_umath as umath
-
-    return str(umath.__file__)
+    return str(importlib.import_module("numpy._core._multiarray_umath").__file__)
 
 
 def _in_library(path: str) -> Blas | None:
@@ -130,11 +129,12 @@ def matmul_step(
     scales = np.array([alpha, beta], np.float64).view(np.int64)
     args = np.array([*operands, address, *counts[1:], *strides[0], *strides[1], *strides[2], *scales, *call.words], np.int64)
     code = _code(blas.bits)
-    return Step(code.address(LETTERS[dtype] + call.routine), args, 0, math.prod(counts), grain, name or call.routine, (code, blas))
+    function = code.address(LETTERS[dtype] + call.routine)
+    return Step(function, args, 0, math.prod(counts), grain, name or call.routine, (code, blas))
 
 
 def readable(view: View, itemsize: int) -> bool:
-    """Whether BLAS can read the matrices of ``view`` in place: one of the last two axes is dense, the other does not overlap it."""
+    """Whether BLAS can read the matrices of ``view`` in place: one of the last two axes is dense, the other has no overlap."""
     if len(view.shape) < 2:
         return len(view.shape) == 0 or view.strides[-1] % itemsize == 0 < view.strides[-1]
     m = _last_axes(view)
@@ -164,7 +164,7 @@ Axes = tuple[int, int, int]
 
 
 def _batch(a: View, b: View, c: View) -> tuple[Axes, tuple[Axes, Axes, Axes]] | None:
-    """Sizes and strides of the batch as three axes, adjacent ones merged where all operands allow; None if three do not do."""
+    """Sizes and strides of the batch as three axes, adjacent ones merged where all allow it; None if three are too few."""
     shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     axes: list[tuple[int, tuple[int, ...]]] = []
     columns = zip(_spread(a, len(shape)), _spread(b, len(shape)), c.strides[: len(shape)])
@@ -266,14 +266,18 @@ ADDRESS, INNER, STRIDES, ALPHA, BETA, WORDS = 6, 7, 9, 18, 19, 20
 def _code(bits: int) -> Module:
     from hybridnn.jit import lowlevel as low
 
-    m = low.Module(f"hybridnn_blas{bits}")
+    return low.load("blas", _emit, bits)
+
+
+def _emit(m: Module, bits: int) -> None:
+    from hybridnn.jit import lowlevel as low
+
     for letter, real in (("s", low.F32), ("d", low.F64)):
         for routine, emit in _EMIT.items():
             f, *_ = low.step_function(m, letter + routine)
             with _over_batch(f) as (x, y, z):
                 emit(f, low.I64 if bits == 64 else low.I32, real, x, y, z)
             f.ret()
-    return m.compile()
 
 
 @contextmanager

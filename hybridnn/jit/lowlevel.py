@@ -15,14 +15,19 @@ turns into registers.
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Union
 
+import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
+
+from hybridnn.jit import objects
 
 VOID, PTR = ir.VoidType(), ir.PointerType()
 I1, I8, I16, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -294,7 +299,7 @@ def operand(f: Func, index: int) -> Val:
 
 
 class Module:
-    """Native functions compiled together, on first use of :meth:`address`."""
+    """Native functions that are compiled together; made by :func:`load`, or by hand and then :meth:`compile`."""
 
     def __init__(self, name: str):
         self.ir = ir.Module(name)
@@ -308,39 +313,71 @@ class Module:
 
     def extern(self, name: str, ret: ir.Type, params: Sequence[ir.Type], variadic: bool = False) -> ir.Function:
         """A C function of the process, found by name when the module is linked."""
-        return ir.Function(self.ir, ir.FunctionType(ret, params, variadic), name)
+        known = self.ir.globals.get(name)
+        return known or ir.Function(self.ir, ir.FunctionType(ret, params, variadic), name)
 
-    def compile(self) -> Module:
+    def text(self) -> str:
         for f in self._funcs:
             f.finish()
-        self._engine = _compile(str(self.ir))
+        return str(self.ir)
+
+    def compile(self) -> Module:
+        self._engine = _link(_object_code(self.text()))
         return self
 
     def address(self, name: str) -> int:
         return int(self._engine.get_function_address(name))
 
 
+def load(name: str, emit: Callable[..., None], *options: Any) -> Module:
+    """The module that ``emit(module, *options)`` writes, from disk if it was compiled before.
+
+    Its key is the text of the source files of ``emit`` and of this one, with options and toolchain: nothing else may shape the
+    code.
+    """
+    files = __file__, emit.__code__.co_filename
+    facts = name, emit.__name__, options, *(Path(f).read_bytes() for f in files), llvmlite.__version__, *_target()
+    key = objects.DIGEST(repr(facts).encode()).hexdigest()
+    module = Module(name)
+    code = objects.load(key)
+    if code is None:
+        emit(module, *options)
+        code = _object_code(module.text())
+        objects.store(key, code)
+    module._engine = _link(code)
+    return module
+
+
 _lock = threading.Lock()
 
 
-def _compile(text: str) -> Any:
+@functools.cache
+def _target() -> tuple[str, str, str]:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.get_default_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def _machine() -> Any:
+    triple, cpu, features = _target()
+    return llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=2, jit=True)
+
+
+def _object_code(text: str) -> bytes:
     with _lock:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
-        )
-        module = llvm.parse_assembly(text)
+        machine, module = _machine(), llvm.parse_assembly(text)
         module.triple = machine.triple
         module.data_layout = str(machine.target_data)
-        _optimise(module, machine)
-        engine = llvm.create_mcjit_compiler(module, machine)
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        options.loop_vectorization = options.loop_interleaving = options.slp_vectorization = True
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+        return bytes(machine.emit_object(module))
+
+
+def _link(code: bytes) -> Any:
+    with _lock:
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         return engine
-
-
-def _optimise(module: Any, machine: Any) -> None:
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.loop_interleaving = options.slp_vectorization = True
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)

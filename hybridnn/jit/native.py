@@ -236,9 +236,9 @@ def _is(spec: ArraySpec, obj: Any) -> bool:
 
 @functools.cache
 def _code() -> Any:
-    from hybridnn.jit import walker  # llvmlite takes 0.1 s to import: not before a plan is built
+    from hybridnn.jit import lowlevel, walker  # llvmlite takes 0.1 s to import: not before a plan is built
 
-    return walker.build(RECORD, MAX_ON_STACK)
+    return lowlevel.load("walker", walker.emit, RECORD, MAX_ON_STACK)
 
 
 @functools.cache

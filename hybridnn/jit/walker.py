@@ -29,15 +29,13 @@ ANY, ARRAY, IS_FLOAT, IS_INT, IS_BOOL = range(5)
 STEP = [PTR, PTR, I64, I64]
 
 
-def build(record: int, max_on_stack: int) -> Module:
-    """Compiles ``hnn_walk``, ``hnn_walk_timed`` and the builtins ``hnn_run`` and ``hnn_check``."""
-    m = Module("hybridnn_walker")
+def emit(m: Module, record: int, max_on_stack: int) -> None:
+    """Writes ``hnn_walk``, ``hnn_walk_timed`` and the builtins ``hnn_run`` and ``hnn_check``."""
     parallel = _parallel(m, _share(m))
     walk = _walk(m, "hnn_walk", parallel, record, timed=False)
     _walk(m, "hnn_walk_timed", parallel, record, timed=True)
     _run(m, walk, _bind(m), max_on_stack)
     _check(m, _matches(m))
-    return m.compile()
 
 
 def _share(m: Module) -> Func:
@@ -87,7 +85,7 @@ def _walk(m: Module, name: str, parallel: Func, record: int, timed: bool) -> Fun
             with serial:
                 f.call_address(fn, VOID, bufs, f.to_ptr(args), lo, hi)
         if timed:
-            clock = m.ir.globals.get("clock_gettime") or m.extern("clock_gettime", I32, [I32, PTR])
+            clock = m.extern("clock_gettime", I32, [I32, PTR])
             f.call(clock, 1, f.at(f.params[5], i * 16))
         with f.when(f.load(I64, status) != 0):
             f.ret(i)

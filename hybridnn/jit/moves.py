@@ -1,0 +1,387 @@
+"""Native steps that move data: fill, copy and transpose, rows by index, windows of an image."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hybridnn.jit.native import INDEX_ERROR, Step, View
+
+if TYPE_CHECKING:
+    from hybridnn.jit.lowlevel import Func, Module, Val
+
+ITEM_SIZES = 1, 2, 4, 8
+FLOATS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+BLOCK = 32  # rows and columns of a tile when a copy transposes: two tiles of float64 fit the first-level cache
+MAX_AXES = 6
+
+
+def _step(module: Module, function: str, words: Sequence[int], hi: int, grain: int, name: str) -> Step:
+    return Step(module.address(function), np.array(words, np.int64), 0, hi, grain, name, module)
+
+
+def _pairs(*views: View) -> list[int]:
+    return [w for v in views for w in (v.buf, v.offset)]
+
+
+# Fill and copy
+
+
+def fill_step(out: View, value: Any, dtype: Any, grain: int = 0, name: str = "fill") -> Step:
+    """``out[...] = value`` for a C-contiguous ``out`` of ``dtype`` (item sizes 1, 2, 4, 8)."""
+    item = np.asarray(value, dtype)
+    bits = int.from_bytes(item.tobytes().ljust(8, b"\0"), "little", signed=True)
+    return _step(_copies(), f"fill{item.itemsize}", [*_pairs(out), bits], out.size, grain, name)
+
+
+def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "copy") -> Step | None:
+    """``out[...] = src``, of one shape, for any strides (``src`` may have stride 0 or negative ones).
+
+    ``grain`` counts tiles of 32 rows, or bytes if both are contiguous. None for other item sizes than 1, 2, 4, 8 and for more
+    than six axes that do not merge. ``out`` must not overlap ``src``. Raises ``ValueError`` if the shapes differ.
+    """
+    if src.shape != out.shape:
+        raise ValueError(f"copy_step: {src.shape} cannot be copied to {out.shape}: broadcast it with strides of 0 first")
+    axes = _merge_axes(src, out)
+    if len(axes) > MAX_AXES or itemsize not in ITEM_SIZES:
+        return None
+    contiguous = len(axes) == 1 and axes[0][1:] == (itemsize, itemsize)
+    if contiguous or src.size == 0:
+        return _step(_copies(), "copy_bytes", _pairs(src, out), src.size * itemsize, grain, name)
+    *outer, rows, cols = [(1, 0, 0)] * (MAX_AXES - len(axes)) + _tile_last(axes)
+    blocks = -(-rows[0] // BLOCK)
+    words = [*_pairs(src, out), *rows, *cols, blocks, *(w for axis in outer for w in axis)]
+    return _step(_copies(), f"copy{itemsize}", words, math.prod(n for n, _, _ in outer) * blocks, grain, name)
+
+
+Axis = tuple[int, int, int]  # size, stride in the source, stride in the output
+
+
+def _merge_axes(src: View, out: View) -> list[Axis]:
+    """Axes from the output's outermost to its innermost, without those of size 1, adjacent ones merged where both sides allow."""
+    axes = sorted((a for a in zip(src.shape, src.strides, out.strides) if a[0] != 1), key=lambda a: -abs(a[2]))
+    merged: list[Axis] = []
+    for n, s, o in axes:
+        if merged and merged[-1][1] == s * n and merged[-1][2] == o * n:
+            merged[-1] = merged[-1][0] * n, s, o
+        else:
+            merged.append((n, s, o))
+    return merged
+
+
+def _tile_last(axes: list[Axis]) -> list[Axis]:
+    """Moves the axis that is densest in the source next to the one that is densest in the output: the two that a tile covers."""
+    if len(axes) < 2:
+        return axes
+    *others, last = axes
+    dense = min(range(len(others)), key=lambda i: (abs(others[i][1]) or math.inf, -i))
+    if abs(last[1]) <= abs(others[dense][1]):  # the same axis is densest in both: rows by size
+        dense = len(others) - 1
+    return [*others[:dense], *others[dense + 1 :], others[dense], last]
+
+
+# Rows by index
+
+
+def gather_step(
+    table: View, index: View, out: View, itemsize: int, index_dtype: Any, grain: int = 0, name: str = "gather"
+) -> Step:
+    """``out[i] = table[index[i]]``: rows of a C-contiguous table; ``index`` and ``out`` C-contiguous, int32 or int64.
+
+    Negative indices count from the end. One out of bounds sets the status ``INDEX_ERROR`` with the index, and the plan stops.
+    """
+    bits = np.dtype(index_dtype).itemsize * 8
+    words = [*_pairs(table, index, out), table.shape[0], math.prod(table.shape[1:]) * itemsize]
+    return _step(_rows(), f"gather_i{bits}", words, index.size, grain, name)
+
+
+def scatter_add_step(
+    rows: View, index: View, table: View, dtype: Any, index_dtype: Any, grain: int = 0, name: str = "scatter add"
+) -> Step:
+    """``table[index[i]] += rows[i]`` in the order of i (as ``np.add.at``), all C-contiguous float32 or float64, int32 or int64.
+
+    Indices as in :func:`gather_step`. Threads share columns, so that the result does not depend on them; ``grain`` counts
+    columns.
+    """
+    bits, real = np.dtype(index_dtype).itemsize * 8, FLOATS[np.dtype(dtype)]
+    width = math.prod(table.shape[1:])
+    words = [*_pairs(rows, index, table), table.shape[0], width, index.size]
+    return _step(_rows(), f"scatter_{real}_i{bits}", words, width, grain, name)
+
+
+# Windows
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Sliding windows over up to three spatial axes (of an image: height, width). All fields have one entry per axis.
+
+    Output position o and kernel position k read input position ``o * stride + k * dilation - pad``, which is padding outside
+    ``size``.
+    """
+
+    size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    out: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    def words(self) -> list[int]:
+        """Three axes, size, kernel, out, stride, pad, dilation each; missing leading ones do nothing."""
+        axes = list(zip(self.size, self.kernel, self.out, self.stride, self.pad, self.dilation))
+        return [w for axis in [(1, 1, 1, 1, 0, 1)] * (3 - len(axes)) + axes for w in axis]
+
+
+def im2col_step(
+    image: View, cols: View, windows: Windows, dtype: Any, batch_last: bool = False, padding: float = 0.0, grain: int = 0,
+    name: str = "im2col",
+) -> Step:
+    """``cols[n, c, *k, *o] = image[n, c, *(o * stride + k * dilation - pad)]``, else ``padding``; float32 or float64.
+
+    ``image`` is (N, C, *size) with any strides over N and C and C-contiguous inside. ``cols`` is C-contiguous, (N, C, *kernel,
+    *out), or with ``batch_last`` (C, *kernel, N, *out), which makes a convolution one matrix product. ``grain`` counts images
+    times channels.
+    """
+    return _window_step("im2col", image, cols, windows, dtype, batch_last, padding, grain, name)
+
+
+def col2im_step(
+    cols: View, image: View, windows: Windows, dtype: Any, batch_last: bool = False, grain: int = 0, name: str = "col2im"
+) -> Step:
+    """The transpose of :func:`im2col_step`: each position of ``image`` gets the sum of its entries, kernel positions in order."""
+    return _window_step("col2im", image, cols, windows, dtype, batch_last, 0.0, grain, name)
+
+
+def _window_step(
+    kind: str, image: View, cols: View, windows: Windows, dtype: Any, batch_last: bool, padding: float, grain: int, name: str
+) -> Step:
+    itemsize = np.dtype(dtype).itemsize
+    n, c = image.shape[:2]
+    places, kernel = math.prod(windows.out), math.prod(windows.kernel)
+    by_image, by_kernel = (places, n * places) if batch_last else (c * kernel * places, places)
+    strides = [s // itemsize for s in image.strides[:2]] + [by_image, kernel * by_kernel, by_kernel]
+    bits = int(np.array(padding, np.float64).view(np.int64))
+    words = [*_pairs(image, cols), c, *strides, bits, *windows.words()]
+    return _step(_windows(), f"{kind}_{FLOATS[np.dtype(dtype)]}", words, n * c, grain, name)
+
+
+# Native code
+
+
+@functools.cache
+def _copies() -> Module:
+    from hybridnn.jit import lowlevel as low
+
+    return low.load("copies", _emit_copies)
+
+
+def _emit_copies(m: Module) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    _emit_copy_bytes(m)
+    for kind in (low.I8, low.I16, low.I32, low.I64):
+        _emit_fill(m, kind)
+        _emit_copy(m, kind)
+
+
+def _emit_copy_bytes(m: Module) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    f, _, _, lo, hi = low.step_function(m, "copy_bytes")
+    f.call(_memcpy(m), f.at(low.operand(f, 1), lo), f.at(low.operand(f, 0), lo), hi - lo)
+    f.ret()
+
+
+def _emit_fill(m: Module, kind: Any) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    f, _, args, lo, hi = low.step_function(m, f"fill{low.BYTES[kind]}")
+    out, item = low.operand(f, 0), f.narrow(f.load(low.I64, args, 2), kind)
+    with f.range(lo, hi) as i:
+        f.store(item, out, i)
+    f.ret()
+
+
+def _emit_copy(m: Module, kind: Any) -> None:
+    """Args: src, out, rows, cols (size, source stride, output stride each), row blocks, four outer axes."""
+    from hybridnn.jit import lowlevel as low
+
+    size = low.BYTES[kind]
+    f, _, args, lo, hi = low.step_function(m, f"copy{size}")
+    src, out = low.operand(f, 0), low.operand(f, 1)
+    words = [f.load(low.I64, args, i) for i in range(4, 4 + 7 + 12)]
+    (rows, src_row, out_row, cols, src_col, out_col, blocks), outer = words[:7], words[7:]
+    with f.range(lo, hi) as unit:
+        first = unit % blocks * BLOCK
+        last = f.least(first + BLOCK, rows)
+        place, src_off, out_off = unit // blocks, f.value(0), f.value(0)
+        for axis in (3, 2, 1, 0):
+            n, s, o = outer[3 * axis : 3 * axis + 3]
+            src_off, out_off, place = src_off + place % n * s, out_off + place % n * o, place // n
+        a, b = f.at(src, src_off), f.at(out, out_off)
+        with f.either((src_col == size) & (out_col == size)) as (dense, strided):
+            with dense, f.range(first, last) as i:
+                f.call(_memcpy(m), f.at(b, i * out_row), f.at(a, i * src_row), cols * size)
+            with strided, f.range(0, cols, BLOCK) as left, f.range(first, last) as i:
+                line, target = f.at(a, i * src_row), f.at(b, i * out_row)
+                with f.range(left, f.least(left + BLOCK, cols)) as j:
+                    f.store(f.load(kind, f.at(line, j * src_col)), f.at(target, j * out_col))
+    f.ret()
+
+
+@functools.cache
+def _rows() -> Module:
+    from hybridnn.jit import lowlevel as low
+
+    return low.load("rows", _emit_rows)
+
+
+def _emit_rows(m: Module) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    for index in (low.I32, low.I64):
+        _emit_gather(m, index)
+        for real in (low.F32, low.F64):
+            _emit_scatter(m, index, real)
+
+
+def _checked_index(f: Func, kind: Any, index: Val, i: Val, n: Val) -> Val:
+    """Element i of ``index``, counted from the end if negative; leaves the step with the status set if it is out of bounds."""
+    from hybridnn.jit import lowlevel as low
+
+    raw = f.widen(f.load(kind, index, i))
+    row = f.select(raw < 0, raw + n, raw)
+    with f.when((row < 0) | (row >= n)):
+        status = f.load(low.PTR, f.params[0], -1)
+        f.store(raw, status, 1)
+        f.store(INDEX_ERROR, status, 0)
+        f.ret()
+    return row
+
+
+def _emit_gather(m: Module, index_kind: Any) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    f, _, args, lo, hi = low.step_function(m, f"gather_i{8 * low.BYTES[index_kind]}")
+    table, index, out = (low.operand(f, i) for i in range(3))
+    n, width = f.load(low.I64, args, 6), f.load(low.I64, args, 7)
+    memcpy = _memcpy(m)
+    with f.range(lo, hi) as i:
+        row = _checked_index(f, index_kind, index, i, n)
+        f.call(memcpy, f.at(out, i * width), f.at(table, row * width), width)
+    f.ret()
+
+
+def _memcpy(m: Module) -> Any:
+    from hybridnn.jit import lowlevel as low
+
+    return m.extern("memcpy", low.PTR, [low.PTR, low.PTR, low.I64])
+
+
+def _emit_scatter(m: Module, index_kind: Any, real: Any) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    f, _, args, lo, hi = low.step_function(m, f"scatter_f{8 * low.BYTES[real]}_i{8 * low.BYTES[index_kind]}")
+    rows, index, table = (low.operand(f, i) for i in range(3))
+    n, width, count = (f.load(low.I64, args, i) for i in (6, 7, 8))
+    with f.range(0, count) as i:
+        row = _checked_index(f, index_kind, index, i, n)
+        source, target = f.at(rows, i * width * low.BYTES[real]), f.at(table, row * width * low.BYTES[real])
+        with f.range(lo, hi) as j:
+            f.store(f.load(real, target, j) + f.load(real, source, j), target, j)
+    f.ret()
+
+
+@functools.cache
+def _windows() -> Module:
+    from hybridnn.jit import lowlevel as low
+
+    return low.load("windows", _emit_windows)
+
+
+def _emit_windows(m: Module) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    for real in (low.F32, low.F64):
+        _emit_window(m, real, "im2col", _gather_row)
+        _emit_window(m, real, "col2im", _scatter_row)
+
+
+def _emit_window(m: Module, real: Any, kind: str, move_row: Any) -> None:
+    """Args: image, cols, channels, strides (image n, c; cols n, c, kernel position), padding, ``Windows.words``."""
+    from hybridnn.jit import lowlevel as low
+
+    f, _, args, lo, hi = low.step_function(m, f"{kind}_f{8 * low.BYTES[real]}")
+    item = low.BYTES[real]
+    channels, image_n, image_c, cols_n, cols_c, cols_k = (f.load(low.I64, args, i) for i in range(4, 10))
+    padding = f.as_float(f.load(low.I64, args, 10), real)
+    axes = [[f.load(low.I64, args, 11 + 6 * axis + i) for i in range(6)] for axis in range(3)]
+    (size0, *_), (size1, *_), (size2, *_) = axes
+    with f.range(lo, hi) as unit:
+        n, c = unit // channels, unit % channels
+        image = f.at(low.operand(f, 0), (n * image_n + c * image_c) * item)
+        cols = f.at(low.operand(f, 1), (n * cols_n + c * cols_c) * item)
+        if kind == "col2im":
+            with f.range(0, size0 * size1 * size2) as i:
+                f.store(0.0, image, i, real)
+        _each_row(f, real, axes, image, cols, cols_k, padding, move_row)
+    f.ret()
+
+
+def _each_row(f: Func, real: Any, axes: Any, image: Val, cols: Val, cols_k: Val, padding: Val, move_row: Any) -> None:
+    """For every kernel position and output line: the lines of image (or None: padding) and cols that correspond."""
+    from hybridnn.jit import lowlevel as low
+
+    item = low.BYTES[real]
+    (size0, kernel0, out0, *_), (size1, kernel1, out1, *_), (size2, kernel2, out2, *last) = axes
+    with f.range(0, kernel0) as k0, f.range(0, kernel1) as k1, f.range(0, kernel2) as k2:
+        plane = f.at(cols, ((k0 * kernel1 + k1) * kernel2 + k2) * cols_k * item)
+        with f.range(0, out0) as o0, f.range(0, out1) as o1:
+            i0, i1 = (o * s + k * d - p for o, k, (_, _, _, s, p, d) in ((o0, k0, axes[0]), (o1, k1, axes[1])))
+            line = f.at(plane, (o0 * out1 + o1) * out2 * item)
+            inside = (i0 >= 0) & (i0 < size0) & (i1 >= 0) & (i1 < size1)
+            source = f.at(image, (i0 * size1 + i1) * size2 * item)
+            move_row(f, real, source, line, inside, k2, (size2, out2, *last), padding)
+
+
+def _valid(f: Func, k: Val, axis: Any) -> tuple[Val, Val, Val]:
+    """The output positions first..last - 1 that read inside the image, and the input position of output 0."""
+    size, out, stride, pad, dilation = axis
+    start = k * dilation - pad
+    first = f.select(start < 0, (f.value(0) - start + stride - 1) // stride, 0)
+    room = size - start
+    last = f.select(room > 0, (room + stride - 1) // stride, 0)
+    first, last = f.least(first, out), f.least(last, out)
+    return first, f.select(last < first, first, last), start
+
+
+def _gather_row(f: Func, real: Any, source: Val, line: Val, inside: Val, k: Val, axis: Any, padding: Val) -> None:
+    first, last, start = _valid(f, k, axis)
+    out, stride = axis[1], axis[2]
+    first, last = f.select(inside, first, out), f.select(inside, last, out)
+    with f.range(0, first) as o:
+        f.store(padding, line, o)
+    with f.range(last, out) as o:
+        f.store(padding, line, o)
+    with f.either(stride == 1) as (dense, strided):
+        with dense, f.range(first, last) as o:
+            f.store(f.load(real, source, o + start), line, o)
+        with strided, f.range(first, last) as o:
+            f.store(f.load(real, source, o * stride + start), line, o)
+
+
+def _scatter_row(f: Func, real: Any, source: Val, line: Val, inside: Val, k: Val, axis: Any, padding: Val) -> None:
+    first, last, start = _valid(f, k, axis)
+    stride = axis[2]
+    with f.when(inside), f.either(stride == 1) as (dense, strided):
+        with dense, f.range(first, last) as o:
+            f.store(f.load(real, source, o + start) + f.load(real, line, o), source, o + start)
+        with strided, f.range(first, last) as o:
+            at = o * stride + start
+            f.store(f.load(real, source, at) + f.load(real, line, o), source, at)
