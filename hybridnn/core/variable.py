@@ -137,7 +137,8 @@ class Program:
             "xs": lambda node, g, v: tuple([node.operand(i, v) for i in range(len(node.program.keep))]),
             "shapes": lambda node, g, v: [s.shape for s in node.specs], "dtypes": lambda node, g, v: [s.dtype for s in node.specs],
             "want": lambda node, g, v: node.program.want}
-        return special.get(name) or (lambda node, g, v: node.attrs[name])
+        default = inspect.signature(self.op.forward).parameters[name].default if name not in special else None
+        return special.get(name) or (lambda node, g, v: node.attrs.get(name, default))
 
 
 def elementwise(name=None, *, fast=None, domain=(-2.0, 2.0), samples=None, multi=False, decompose=None, **meta):
@@ -210,7 +211,6 @@ class OpNode(TapeNode):
     def __init__(self, program, inputs, saved, out, attrs, specs):
         self.seq = _sequence()
         self.program, self.inputs, self.saved, self.out, self.attrs, self.specs = program, inputs, saved, out, attrs, specs
-
     @property
     def creator(self):
         return None if self.is_leaf else self
@@ -396,12 +396,14 @@ def _wrap_several(op, inputs, arrays, attrs, mask, ys, backprop):
         out.append(v)
     if mask and backprop and op.rules:
         node = _tape_node(op, inputs, arrays, attrs, mask, ys)
+        node.n_outputs = len(ys)
         connect_outputs(node, out)
     return tuple(out)
 
 
 def connect_outputs(node, variables):
     """Give each Variable an ``Output`` of ``node``. (No list of them on the node: that would be a cycle that only the collector frees.)"""
+    node.n_outputs = len(variables)
     for i, v in enumerate(variables):
         v._tape = Output(node, i, v.shape, v.dtype)
 
@@ -530,7 +532,7 @@ class Variable:
 
     def _missing(self):
         if self._pending is not None:
-            return self._pending.spec_of(self)
+            return self._spec
         raise UninitializedParameterError(f"{self.name or type(self).__name__} has no array yet\n"
                                           "  hint: its shape is set by the first call of its Link, or by initialize(shape)")
 
@@ -593,7 +595,7 @@ class Variable:
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
         op = _UFUNC_OPS.get(ufunc.__name__)
         if method == "__call__" and out is None and not kwargs and op is not None:
-            return apply(OPS[op], inputs)
+            return OPS[op].of(*inputs) if op == "matmul" else apply(OPS[op], inputs)
         if out is not None:
             kwargs["out"] = tuple([x.array if isinstance(x, Variable) else x for x in out])
         return getattr(ufunc, method)(*[x.array if isinstance(x, Variable) else x for x in inputs], **kwargs)

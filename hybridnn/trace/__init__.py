@@ -1,0 +1,1 @@
+"""Tracing: record, verify, replay."""

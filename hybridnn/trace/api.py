@@ -1,0 +1,350 @@
+"""``@trace``: the decorator, its statistics and its report."""
+import functools
+import inspect
+import logging
+import threading
+import types
+import warnings
+import weakref
+from dataclasses import dataclass, field, fields
+
+from hybridnn.config import config, state
+from hybridnn.errors import RecordingForbidden, TraceWarning, user_line
+from hybridnn.trace.call import Call
+from hybridnn.trace.events import Event, path_to, terminals
+from hybridnn.trace.report import Explanation
+from hybridnn.trace.signature import signature
+
+__all__ = ["Stats", "Traced", "trace"]
+
+log = logging.getLogger("hybridnn.trace")
+MODES = ("auto", "verify", "pure", "eager")
+OVERRIDES = (*MODES, "error_on_record")
+
+
+@dataclass
+class Stats:
+    """Counters of a traced callable; see the documentation of tracing for each."""
+    calls: int = 0
+    hits: int = 0
+    recordings: int = 0
+    fallbacks: int = 0
+    paths: int = 0
+    evictions: int = 0
+    python_skipped: int = 0
+    kernels: int = 0
+    compile_seconds: float = 0.0
+    arena_bytes: int = 0
+    arena_lower_bound: int = 0
+    retained_bytes: int = 0
+
+    def __str__(self):
+        return ", ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))
+
+
+@dataclass(eq=False)
+class Root(Event):
+    """The root of one signature's tree."""
+    signature: tuple = ()
+    reason: str = ""
+    misses: int = 0
+    asleep: int = 0
+
+
+@dataclass(eq=False)
+class Memory:
+    """Everything that one traced callable (of one instance, for methods) has learned."""
+    name: str
+    mode: str = "auto"
+    check: float = 0.0
+    max_paths: int = 64
+    max_events: int = 200_000
+    stats: Stats = field(default_factory=Stats)
+    roots: dict = field(default_factory=dict)
+    segments: list = field(default_factory=list)
+    why: list = field(default_factory=list)
+    version: int = 0
+    clock: int = 0
+    warned: set = field(default_factory=set)
+    lock: object = field(default_factory=threading.RLock)
+
+    @property
+    def holding(self):
+        """Whether an optimizer is in the middle of its update: in-place changes are settled together at its end."""
+        return getattr(state, "updating", False)
+
+    def clear(self):
+        """Forget all recordings."""
+        with self.lock:
+            self.roots.clear()
+            self.segments.clear()
+            self.why.clear()
+            self.stats.paths = self.stats.arena_bytes = self.stats.arena_lower_bound = self.stats.retained_bytes = 0
+            self.version += 1
+
+    # ---- told by calls
+
+    def compiled(self, segment):
+        exe = segment.executable
+        self.segments.append(segment)
+        self.stats.kernels += exe.kernels_compiled
+        self.stats.compile_seconds += exe.compile_seconds
+        self.stats.arena_bytes = max(self.stats.arena_bytes, exe.arena_bytes)
+        self.stats.arena_lower_bound = max(self.stats.arena_lower_bound, exe.arena_lower_bound)
+        self.stats.retained_bytes = sum(s.executable.arena_bytes for s in self.segments)
+
+    def gave_up(self, root, reason, line):
+        root.reason = f"{reason} ({line})"
+        self.note("runs eagerly", root.reason)
+
+    def note(self, what, text):
+        self.why.append((what, text))
+        del self.why[:-100]
+        log.info("%s: %s: %s", self.name, what, text)
+
+    def warn_once(self, cause, text):
+        if cause not in self.warned:
+            self.warned.add(cause)
+            log.warning("%s: %s", self.name, text)
+            warnings.warn(f"{self.name}: {text}", TraceWarning, stacklevel=5)
+
+
+def _run(memory, fn, args, kwargs):
+    """One call of a traced function."""
+    stats = memory.stats
+    stats.calls += 1
+    mode = config.trace or memory.mode
+    outer = state.tracer
+    if mode == "eager" or state.hooks is not None or (outer is not None and outer.mode != "eager"):
+        return fn(*args, **kwargs)
+    key = signature(args, kwargs)
+    root = memory.roots.get(key)
+    if root is None:
+        root = _new_root(memory, key)
+    if root.reason or root.asleep:
+        root.asleep = max(0, root.asleep - 1)
+        return fn(*args, **kwargs)
+    return _traced_run(memory, root, mode, fn, args, kwargs)
+
+
+def _new_root(memory, key):
+    with memory.lock:
+        root = memory.roots[key] = Root("root", signature=key)
+        return root
+
+
+def _traced_run(memory, root, mode, fn, args, kwargs):
+    if mode == "error_on_record" and not root.children:
+        raise _forbidden(memory, root)
+    call = Call(root, memory)
+    call.forbid = mode == "error_on_record"
+    outer, state.tracer = state.tracer, call
+    try:
+        result = fn(*args, **kwargs)
+    except BaseException:
+        state.tracer = None
+        call.abandon()
+        raise
+    finally:
+        state.tracer = outer
+    state.tracer = None
+    try:
+        end = call.finish()
+    finally:
+        state.tracer = outer
+    _account(memory, root, call, end)
+    return result
+
+
+def _forbidden(memory, root):
+    return RecordingForbidden(f"{memory.name}: a call with a new signature would have been recorded, and trace is 'error_on_record'\n  at {user_line(3)}\n"
+                              "  hint: call it once with such arguments before serving, or use trace='auto'")
+
+
+def _account(memory, root, call, end):
+    stats = memory.stats
+    memory.clock += 1
+    if end is not None:
+        end.last_used = memory.clock
+        end.hits += not call.recorded
+    if call.left:
+        stats.fallbacks += 1
+        memory.note("left a known path", user_line(3))
+    if call.recorded:
+        with memory.lock:
+            memory.version += 1
+            stats.recordings += 1
+            root.misses += 1
+            memory.note("recorded", f"{len(call.path)} events, signature {root.signature[0]}")
+            _bound_paths(memory, root)
+    else:
+        stats.hits += call.mode == "replay"
+        root.misses = 0
+
+
+def _bound_paths(memory, root):
+    """Evict the least recently used paths over ``max_paths``; a signature that only misses sleeps for a while."""
+    ends = [(r, e) for r in memory.roots.values() for e in terminals(r)]
+    for r, e in sorted(ends, key=lambda pair: pair[1].last_used)[:max(0, len(ends) - memory.max_paths)]:
+        _prune(memory, r, e)
+        memory.stats.evictions += 1
+    memory.stats.paths = min(len(ends), memory.max_paths)
+    if root.misses > memory.max_paths or memory.stats.evictions > 4 * memory.max_paths:
+        root.asleep = min(1000, 2 * max(root.misses, memory.max_paths))
+        memory.warn_once("paths", f"more than max_paths={memory.max_paths} different paths; the calls run eagerly at first use ({user_line(4)})")
+
+
+def _prune(memory, root, end):
+    event = end
+    while event.parent is not None and len(event.parent.children) == 1:
+        event = event.parent
+    if event.parent is None:
+        memory.roots.pop(root.signature, None)
+    else:
+        event.parent.children.remove(event)
+    used = {id(s) for r in memory.roots.values() for s in _segments(r)}
+    memory.segments[:] = [s for s in memory.segments if id(s) in used]
+
+
+def _segments(event):
+    stack = [event]
+    while stack:
+        e = stack.pop()
+        stack += e.children
+        yield from e.segments.values()
+
+
+class Traced:
+    """A traced callable. ``__wrapped__`` is the original; ``stats``, ``explain()`` and ``clear()`` tell and forget what was learned."""
+
+    def __init__(self, fn, options):
+        self._options = options
+        self._memory = Memory(_name(fn), **options)
+        self._instances = {}
+        for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__defaults__", "__kwdefaults__"):
+            if hasattr(fn, name):
+                setattr(self, name, getattr(fn, name))
+        self.__wrapped__ = fn
+
+    def __call__(self, *args, **kwargs):
+        return _run(self._memory, self.__wrapped__, args, kwargs)
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        return BoundTraced(self, instance)
+
+    @property
+    def stats(self):
+        """Counters, see ``Stats``."""
+        return self._memory.stats
+
+    def explain(self):
+        """A report of paths, segments, steps and reasons; prints itself, and holds the facts as data."""
+        return Explanation.of(self._memory)
+
+    def clear(self):
+        """Forget all recordings."""
+        self._memory.clear()
+
+    def __repr__(self):
+        return f"<traced {_name(self.__wrapped__)}>"
+
+    def __reduce__(self):
+        return self.__qualname__
+
+    def __deepcopy__(self, memo):
+        import copy
+        fn = self.__wrapped__
+        return Traced(fn if isinstance(fn, types.FunctionType) else copy.deepcopy(fn, memo), self._options)
+
+    def _memory_of(self, instance):
+        """The memory of one instance's method; it goes when the instance goes."""
+        key = id(instance)
+        entry = self._instances.get(key)
+        if entry is None:
+            memory = Memory(_name(self.__wrapped__), **self._options)
+            try:
+                ref = weakref.ref(instance, lambda _, key=key, table=self._instances: table.pop(key, None))
+            except TypeError:
+                return self._memory
+            entry = self._instances[key] = (ref, memory)
+        return entry[1]
+
+
+class BoundTraced:
+    """A traced method bound to its instance."""
+    __slots__ = ("__self__", "__traced", "__wrapped__", "_memory")
+
+    def __init__(self, traced, instance):
+        self._memory = traced._memory_of(instance)
+        self.__wrapped__ = traced.__wrapped__.__get__(instance, type(instance))
+        self.__self__ = instance
+
+    def __call__(self, *args, **kwargs):
+        return _run(self._memory, self.__wrapped__, args, kwargs)
+
+    stats = property(lambda self: self._memory.stats)
+
+    def explain(self):
+        """See ``Traced.explain``."""
+        return Explanation.of(self._memory)
+
+    def clear(self):
+        """See ``Traced.clear``."""
+        self._memory.clear()
+
+    def __getattr__(self, name):
+        return getattr(self.__wrapped__, name)
+
+    def __repr__(self):
+        return f"<traced {self.__wrapped__!r}>"
+
+
+def _name(fn):
+    return getattr(fn, "__qualname__", None) or type(fn).__name__
+
+
+def trace(fn=None, *, mode="auto", check=0.0, max_paths=64):
+    """Make a function fast without changing what it does (law L0).
+
+    Args:
+        fn: a function, method, static or class method, property, ``functools.partial``, lambda, or Link instance.
+        mode: ``"auto"`` (skips Python where that is proved), ``"verify"`` (Python always runs), ``"pure"`` (the user vouches that only arguments and
+            parameters matter), ``"eager"`` (off).
+        check: probability with which a replay is also run eagerly and compared.
+        max_paths: most control-flow paths kept at once.
+
+    Raises:
+        TypeError: for a class, a builtin, or anything that is not callable.
+        ValueError: for an unknown mode or a bad number.
+    """
+    if mode not in MODES:
+        raise ValueError(f"trace: mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+    if isinstance(max_paths, bool) or not isinstance(max_paths, int) or max_paths < 1:
+        raise ValueError(f"trace: max_paths must be a positive int, got {max_paths!r}")
+    if isinstance(check, bool) or not isinstance(check, (int, float)) or not 0 <= check <= 1:
+        raise ValueError(f"trace: check must be a probability between 0 and 1, got {check!r}")
+    options = dict(mode=mode, check=float(check), max_paths=max_paths)
+    return functools.partial(_decorate, options=options) if fn is None else _decorate(fn, options)
+
+
+def _decorate(fn, options):
+    if isinstance(fn, (staticmethod, classmethod)):
+        return type(fn)(_decorate(fn.__func__, options))
+    if isinstance(fn, property):
+        return property(*[f and _decorate(f, options) for f in (fn.fget, fn.fset, fn.fdel)], fn.__doc__)
+    if isinstance(fn, type):
+        raise TypeError(f"trace: {fn.__name__} is a class; decorate the method that does the work")
+    if not callable(fn):
+        raise TypeError(f"trace: expected a function, method or Link, got {type(fn).__name__}")
+    if isinstance(fn, (types.BuiltinFunctionType, types.MethodWrapperType)) or type(fn).__name__ in ("ufunc", "method_descriptor", "wrapper_descriptor"):
+        raise TypeError(f"trace: {_name(fn)} is written in C and cannot be traced; wrap it in a Python function")
+    if inspect.isgeneratorfunction(fn) or inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
+        raise TypeError(f"trace: {_name(fn)} is a generator or coroutine; decorate the step that it calls")
+    return Traced(fn, options)
+
+
+def paths_of(memory):
+    """(root, end event, its path) of every recorded path."""
+    return [(r, e, path_to(e)) for r in memory.roots.values() for e in terminals(r)]

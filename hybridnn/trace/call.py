@@ -1,0 +1,993 @@
+"""The tracer: one ``Call`` is one run of a traced function, from its first operation to its last.
+
+Modes. *record*: everything runs eagerly and is noted as new events. *replay*: the user's Python runs, an operation only checks itself against the next
+known event and returns a pending Variable; a whole segment is computed when a value is needed. *eager*: given up, nothing is noted. A call
+begins in replay if its signature has a path, and leaves it for record at the first operation that no known event matches.
+"""
+import sys
+import weakref
+
+import numpy as np
+
+from hybridnn.backend import is_array
+from hybridnn.config import global_config, state
+from hybridnn.core.variable import (
+    OPS,
+    READERS,
+    Leaf as TapeLeaf,
+    TracedNumber,
+    Variable,
+    apply_eager,
+    apply_inplace_eager,
+    as_variable,
+    backward_eager,
+    grad_eager,
+    initial_grad,
+    run_checked,
+    wrap_outputs,
+)
+from hybridnn.errors import user_line
+from hybridnn.graph import Node
+from hybridnn.spec import spec_of
+from hybridnn.trace.events import App, Event, Leaf, Number, Outcome
+from hybridnn.trace.numbers import traced
+from hybridnn.trace.segment import run_segment
+from hybridnn.trace.tape import CallTape, producers, saved_values
+
+__all__ = ["Call"]
+
+_new = object.__new__
+_refs = sys.getrefcount
+PARAMETER_REFS = 3     # the Variable's attribute, the local name and getrefcount's argument: nobody else holds the array
+PENDING_REFS = 3       # the tuple in ``pending``, the loop's name and getrefcount's argument
+NUMBER_TYPES = (float, int, bool)
+STATIC_NUMBER_OPS = {"pow"}
+OUTCOMES = ("bool", "int", "index")
+LOOKS = dict(READERS, item=lambda a, *args: a.item(*args))
+
+
+def effective_backprop():
+    """Whether the tape is on in this thread."""
+    return global_config.enable_backprop if state.backprop is None else state.backprop
+
+
+class Call:
+    """See the module's docstring.
+
+    Args:
+        root: the root event of the signature's tree.
+        owner: gets ``gave_up(reason, line)``; has ``limit`` on new events and the compile settings.
+    """
+
+    def __init__(self, root, owner):
+        self.owner, self.root, self.cursor = owner, root, root
+        self.mode = "replay" if root.children else "record"
+        self.path = []            # events matched or recorded, in order
+        self.executed = 0         # how many of them have been computed
+        self.values = {}          # vid -> array or number
+        self.ids = {}             # id(array) -> vid
+        self.keep = []            # what the ids belong to
+        self.leaves = {}          # vid -> the Variable or array bound
+        self.snapshots = {}       # vid -> (array that others can write, its copy)
+        self.pending = []         # (Variable, vid) not computed yet
+        self.survivors = []       # weak references to Variables of this call that have been computed
+        self.fresh = set()        # vids computed by the graph since the last flush point
+        self.dirty = set()        # ids of arrays whose in-place change is pending
+        self.nodes = {}           # id(tape node) -> vid, while recording
+        self.inner = None         # the composite event being recorded
+        self.next_vid = root.next_vid
+        self.specs = {}           # Spec of each vid made since the last event
+        self.cut = set()          # vids whose creators were forgotten
+        self.released = False     # backward has used the graph
+        self.recorded = self.left = False
+        self.reason = None
+
+    # ------------------------------------------------------------------------------------------------------------ operations
+
+    def apply(self, op, inputs, attrs):
+        if self.mode == "replay":
+            matched = self._match_op(op, inputs, attrs)
+            if matched is not None:
+                return matched
+            self._leave()
+        if self.mode == "record":
+            return self._record_inner(op, inputs, attrs) if self.inner is not None else self._record_op(op, inputs, attrs)
+        return apply_eager(op, inputs, attrs)
+
+    def _match_op(self, op, inputs, attrs):
+        taping = state.backprop
+        if taping is None:
+            taping = global_config.enable_backprop
+        for event in self.cursor.children:
+            if event.kind == "op":
+                key = event.key
+                if key[0] is op and key[2] is taping and key[1] == attrs and self._match(event.operands, inputs):
+                    self._advance(event)
+                    outs = tuple([self._pend(o) for o in event.outs])
+                    if event.flush:
+                        self._flush()
+                    return outs if op.multi else outs[0]
+        return None
+
+    def _advance(self, event):
+        self.cursor = event
+        self.path.append(event)
+
+    def _pend(self, outcome):
+        v = _new(Variable)
+        v._pending, v._vid, v._spec = self, outcome.vid, outcome.spec
+        if not outcome.requires_grad:
+            v._requires_grad = False
+        self.pending.append((v, outcome.vid))
+        self.fresh.add(outcome.vid)
+        return v
+
+    def _match(self, operands, inputs):
+        """Whether the operands are those of a known event; binds leaves and numbers if so."""
+        if len(operands) != len(inputs):
+            return False
+        bound = []
+        for want, x in zip(operands, inputs):   # noqa: B905
+            if type(want) is int:
+                if self._vid_of(x) == want and (not self.snapshots or self._unchanged(want)):
+                    continue
+            elif type(want) is Number:
+                if type(x) is want.type and (want.value is None or same_number(x, want.value)):
+                    self.values[want.vid] = x
+                    continue
+            elif self._bind(want, x, bound):
+                continue
+            for key in bound:
+                del self.ids[key]
+            return False
+        return True
+
+    def _vid_of(self, x):
+        if isinstance(x, Variable):
+            return x._vid if x._pending is self else self.ids.get(id(x._array))
+        return self.ids.get(id(x)) if type(x) is np.ndarray else None
+
+    def _bind(self, leaf, x, bound):
+        variable = isinstance(x, Variable)
+        a = x._array if variable else x
+        if type(a) is not np.ndarray or id(a) in self.ids or variable and x._pending is not None:
+            return False
+        spec, flags = leaf.spec, a.flags
+        if a.shape != spec.shape or a.dtype != spec.dtype or not flags.c_contiguous or not flags.aligned:
+            return False
+        if leaf.requires_grad is not (variable and x._requires_grad) or leaf.has_creator is not has_creator(x):
+            return False
+        self.ids[id(a)] = leaf.vid
+        bound.append(id(a))
+        self._hold(leaf.vid, x, a)
+        return True
+
+    def _hold(self, vid, x, a):
+        """Remember a bound leaf; an array that others can write while work is pending is copied."""
+        self.leaves[vid] = x
+        self.keep.append(a)
+        shared = not isinstance(x, Variable) or _refs(a) > PARAMETER_REFS + 2   # + keep, + this function's name
+        self.values[vid] = a
+        if shared:
+            self._snapshot(vid, a)
+
+    def _snapshot(self, vid, a):
+        copied = a.copy()
+        self.snapshots[vid] = (a, copied)
+        self.values[vid] = copied
+
+    def _unchanged(self, vid):
+        """False if somebody wrote into the operand's array after it was first used."""
+        pair = self.snapshots.get(vid)
+        return pair is None or same_bytes(*pair)
+
+    # ------------------------------------------------------------------------------------------------------------- recording
+
+    def _record_op(self, op, inputs, attrs):
+        operands, plain, saved = self._operands(op, inputs)
+        if operands is None:
+            return apply_eager(op, inputs, attrs)
+        event = Event("op", (op, attrs, effective_backprop()), operands, line=user_line(3))
+        mask = sum(1 << i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad)
+        try:
+            y = run_checked(op, plain, attrs)
+        except BaseException:
+            self._forget(operands)
+            raise
+        result = wrap_outputs(op, inputs, saved, attrs, mask, y)
+        outs = result if op.multi else (result,)
+        event.outs = tuple([self._name(v) for v in outs])
+        taped = any(v._tape is not None for v in outs)
+        event.apps.append(App(self._node(op, operands, attrs, event), mask, taped))
+        event.flush = op.kind == "opaque" or bool(op.meta.get("raises"))
+        self._add(event)
+        if event.flush:
+            self.fresh.clear()
+        return result
+
+    def _forget(self, operands):
+        """Unbind the leaves of an operation that raised."""
+        for o in operands:
+            if type(o) is Leaf:
+                a = self.values.pop(o.vid)
+                del self.ids[id(a)], self.leaves[o.vid]
+
+    def _node(self, op, operands, attrs, event):
+        vids = tuple([o if type(o) is int else o.vid for o in operands])
+        return Node(op, vids, tuple([o.vid for o in event.outs]), tuple(attrs.items()), event.line)
+
+    def _add(self, event):
+        event.next_vid, event.specs, self.specs = self.next_vid, self.specs, {}
+        self.recorded = True
+        with self.owner.lock:
+            self.cursor.add(event)
+        self._advance(event)
+        self.executed = len(self.path)
+        if len(self.path) > self.owner.max_events:
+            self.give_up(f"more than {self.owner.max_events} operations in one call")
+
+    def _vid(self, spec):
+        """A new number for a value."""
+        self.next_vid += 1
+        self.specs[self.next_vid - 1] = spec
+        return self.next_vid - 1
+
+    def _name(self, v):
+        """Number a Variable that this call made."""
+        vid = self._vid(spec_of(v._array))
+        v._pending, v._vid, v._spec = self, vid, self.specs[vid]
+        self._know(v._array, vid)
+        if v._tape is not None:
+            self.nodes[id(v._tape)] = vid
+            self.keep.append(v._tape)
+        self.survivors.append(weakref.ref(v))
+        self.fresh.add(vid)
+        return Outcome(vid, v._spec, v._requires_grad)
+
+    def _know(self, a, vid):
+        self.ids[id(a)] = vid
+        self.values[vid] = a
+        self.keep.append(a)
+
+    def _operands(self, op, inputs):
+        """Numbered operands, the plain values to compute with, and what to put on the tape; None for the first if the call gave up."""
+        operands, plain, saved = [], [], []
+        for i, x in enumerate(inputs):
+            if type(x) in NUMBER_TYPES:
+                static = x if type(x) is bool or op.name in STATIC_NUMBER_OPS and i else None
+                number = Number(self._vid(spec_of(x)), type(x), static)
+                self.values[number.vid] = x
+                operands.append(number)
+                plain.append(x)
+                saved.append(x if static is not None else traced(x, number.vid, self))
+                continue
+            operand = self._operand(x, op)
+            if operand is None:
+                return None, None, None
+            operands.append(operand)
+            plain.append(x._array if isinstance(x, Variable) else x)
+            saved.append(plain[-1])
+        return tuple(operands), plain, saved
+
+    def _operand(self, x, op):
+        variable = isinstance(x, Variable)
+        a = (x._array if x._array is not None else x.array) if variable else x
+        vid = self._vid_of(x)
+        if vid is not None:
+            return vid
+        problem = unfit(a)
+        if problem:
+            self.give_up(f"{op.name} takes {problem}")
+            return None
+        spec = spec_of(a)
+        leaf = Leaf(self._vid(spec), spec, variable and x._requires_grad, variable, has_creator(x))
+        self._know(a, leaf.vid)
+        self.leaves[leaf.vid] = x
+        if variable and x._requires_grad:
+            self.nodes[id(x.__dict__.get("_tape") or x.node._tape)] = leaf.vid
+        return leaf
+
+    # ---- inside backward, grad: nodes of one event, no events of their own
+
+    def _record_inner(self, op, inputs, attrs):
+        vids, plain, saved = [], [], []
+        for x in inputs:
+            vid = self._inner_vid(x)
+            if vid is None:
+                self.give_up("a gradient flows through values that this call did not make (a graph from before the call, or arrays made by a rule)")
+                return apply_eager(op, [x.plain() if isinstance(x, TracedNumber) else x for x in inputs], attrs)
+            vids.append(vid)
+            plain.append(x._array if isinstance(x, Variable) else x.plain() if isinstance(x, TracedNumber) else x)
+            saved.append(x._array if isinstance(x, Variable) else x)
+        mask = sum(1 << i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad)
+        y = run_checked(op, plain, attrs)
+        result = wrap_outputs(op, inputs, saved, attrs, mask, y)
+        outs = result if op.multi else (result,)
+        outcomes = [self._name(v) for v in outs]
+        node = Node(op, tuple(vids), tuple([o.vid for o in outcomes]), tuple(attrs.items()), self.inner.line)
+        self.inner.apps.append(App(node, mask, any(v._tape is not None for v in outs)))
+        return result
+
+    def _inner_vid(self, x):
+        if isinstance(x, TracedNumber):
+            return x.vid
+        if type(x) in NUMBER_TYPES:
+            return self._constant(x)
+        vid = self._vid_of(x)
+        if vid is None and isinstance(x, Variable) and x._pending is None:
+            a = x._array
+            if a is not None and (a.ndim == 0 or not any(a.strides)) and type(x) is Variable and x._tape is None:
+                return None
+        return vid
+
+    def _constant(self, value):
+        vid = self._vid(spec_of(value))
+        self.inner.constants.append((vid, value))
+        self.values[vid] = value
+        return vid
+
+    def derive(self, fn, args):
+        """A number that a gradient rule computes from traced numbers."""
+        values = [x.plain() if isinstance(x, TracedNumber) else x for x in args]
+        result = fn(*values)
+        if self.inner is None or self.mode != "record" or type(result) not in (float, int):
+            return result
+        vids = tuple([x.vid if isinstance(x, TracedNumber) else self._constant(x) for x in args])
+        vid = self._vid(spec_of(result))
+        self.inner.host.append((vid, fn, vids))
+        self.values[vid] = result
+        return traced(result, vid, self)
+
+    # -------------------------------------------------------------------------------------------------------------- in place
+
+    def apply_inplace(self, op, inputs, targets, attrs):
+        if self.mode == "replay":
+            if self._match_inplace(op, inputs, targets, attrs):
+                return
+            self._leave()
+        if self.mode == "record" and self.inner is None:
+            self._record_inplace(op, inputs, targets, attrs)
+            return
+        if self.inner is not None:
+            self.give_up(f"{op.name} changes an array in place during backward")
+        with self.paused():
+            apply_inplace_eager(op, inputs, targets, attrs)
+
+    def _match_inplace(self, op, inputs, targets, attrs):
+        for event in self.cursor.children:
+            key = event.key
+            if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and self._match(event.operands, inputs):
+                self._advance(event)
+                for k, (_, new) in zip(targets, event.rebinds, strict=True):
+                    self._rebind(inputs[k], new)
+                if not self.owner.holding or any(self._is_shared(inputs[k]) for k in targets):
+                    self._flush()
+                return True
+        return False
+
+    def _is_shared(self, x):
+        return isinstance(x, Variable) and x._array is not None and _refs(x._array) > PARAMETER_REFS + 1
+
+    def _rebind(self, x, vid):
+        """From here on ``x`` has value ``vid``."""
+        a = x._array if isinstance(x, Variable) else x
+        if isinstance(x, Variable) and x._pending is self:
+            x._vid = vid
+        if a is not None:
+            self.ids[id(a)] = vid
+            self.dirty.add(id(a))
+        self.fresh.add(vid)
+
+    def _record_inplace(self, op, inputs, targets, attrs):
+        operands, plain, _ = self._operands(op, inputs)
+        if operands is not None and any(not owns_memory(plain[k]) for k in targets):
+            self.give_up(f"{op.name} changes an array in place that shares its memory with another")
+            operands = None
+        if operands is None:
+            with self.paused():
+                apply_inplace_eager(op, inputs, targets, attrs)
+            return
+        with self.paused():
+            apply_inplace_eager(op, plain, targets, attrs)
+        event = Event("inplace", (op, attrs, targets), operands, line=user_line(3))
+        vids = [o if type(o) is int else o.vid for o in operands]
+        outs = [self._vid(spec_of(plain[k])) for k in targets]
+        event.rebinds = tuple((vids[k], new) for k, new in zip(targets, outs, strict=True))
+        event.apps.append(App(Node(op, tuple(vids), tuple(outs), tuple(attrs.items()), event.line), 0, False))
+        for k, new in zip(targets, outs, strict=True):
+            self._rebind(inputs[k], new)
+            self.values[new] = plain[k]
+        self.dirty.clear()
+        event.outs = tuple([Outcome(new, spec_of(plain[k]), False) for k, new in zip(targets, outs, strict=True)])
+        event.flush = not self.owner.holding
+        self._add(event)
+        if event.flush:
+            self.fresh.clear()
+
+    def settle(self):
+        """Compute in-place changes that are pending (the library calls it at the end of an update)."""
+        if self.mode == "replay":
+            if self.dirty:
+                self._flush()
+        elif self.mode == "record":
+            self.fresh.clear()
+
+    # -------------------------------------------------------------------------------------------------------------- backward
+
+    def backward(self, outputs, retain_grad, double, loss_scale):
+        flags = (retain_grad, double, loss_scale, len(outputs))
+        if self.mode == "replay":
+            if self._match_backward(outputs, flags):
+                return
+            self._leave()
+        if self.mode == "record" and self.inner is None:
+            self._record_backward(outputs, flags)
+            return
+        with self.paused():
+            backward_eager(outputs, retain_grad, double, loss_scale, double)
+
+    def _record_backward(self, outputs, flags):
+        retain_grad, double, loss_scale, _ = flags
+        seeds = [None if v._tape is None else v._tape.grad for v in outputs]
+        event = self._composite("backward", [*outputs, *[g for g in seeds if g is not None]])
+        if event is None:
+            with self.paused():
+                backward_eager(outputs, retain_grad, double, loss_scale, double)
+            return
+        event.key = (flags, tuple(g is None for g in seeds))
+        stored, priors = [], []
+        self._seed(outputs, seeds, loss_scale, event)
+
+        def store(node, g, as_variables, scale):
+            prior = node.grad
+            node.loss_scale = scale
+            if prior is not None:
+                prior = prior if isinstance(prior, Variable) else Variable(prior, requires_grad=False)
+                if self.mode == "record":
+                    operand = self._operand(prior, OPS["add"])
+                    if operand is not None:
+                        priors.append(operand)
+            node.grad = g if prior is None else self.apply(OPS["add"], (prior, g))
+            stored.append((node, node.grad, prior is not None))
+        self.inner = event
+        try:
+            backward_eager(outputs, retain_grad, double, loss_scale, True, store)
+        finally:
+            self.inner = None
+        self._finish_backward(event, outputs, stored, priors, retain_grad)
+
+    def _seed(self, outputs, seeds, loss_scale, event):
+        """Initial gradients that the library makes are constants of the path."""
+        self.inner = event
+        for v, g in zip(outputs, seeds, strict=True):
+            if g is None and v._tape is not None and not v._tape.is_leaf:
+                ones = initial_grad(v, loss_scale)
+                vid = self._constant(ones.copy())
+                self._know(ones, vid)
+                v._tape.grad = Variable(ones, requires_grad=False)
+        self.inner = None
+
+    def _finish_backward(self, event, outputs, stored, priors, retain_grad):
+        if self.mode != "record":
+            return
+        grads = []
+        for node, g, accumulated in stored:
+            vid, gvid = self.nodes.get(id(node)), self._vid_of(g)
+            if vid is None or gvid is None:
+                self.give_up("backward reached a graph from before the call")
+                return
+            grads.append((vid, Outcome(gvid, spec_of(g._array), g._requires_grad), accumulated))
+        retained = []
+        if retain_grad:
+            for ref in self.survivors:
+                v = ref()
+                if v is not None and v._tape is not None and isinstance(v._tape.grad, Variable) and v._tape.grad._pending is self:
+                    g = v._tape.grad
+                    retained.append((v._vid, Outcome(g._vid, g._spec, g._requires_grad)))
+        event.grads = (tuple(grads), tuple(retained))
+        event.operands = (*event.operands, *priors)
+        self.released = self.released or not event.key[0][1]
+        self._add(event)
+
+    def _composite(self, kind, variables):
+        operands = []
+        for v in variables:
+            operand = self._operand(as_variable(v), OPS["identity"])
+            if operand is None:
+                return None
+            operands.append(operand)
+        return Event(kind, (), tuple(operands), line=user_line(4))
+
+    def _match_backward(self, outputs, flags):
+        seeds = [None if v._tape is None else v._tape.grad for v in outputs]
+        key = (flags, tuple(g is None for g in seeds))
+        given = [as_variable(x) for x in [*outputs, *[g for g in seeds if g is not None]]]
+        for event in self.cursor.children:
+            if event.kind != "backward" or event.key != key:
+                continue
+            targets = [self._leaf_node(vid) for vid, _, _ in event.grads[0]]
+            if None in targets or any((n.grad is not None) is not acc for n, (_, _, acc) in zip(targets, event.grads[0], strict=True)):
+                continue
+            priors = [as_variable(n.grad) for n in targets if n.grad is not None]
+            if self._match(event.operands, [*given, *priors]):
+                self._advance(event)
+                self._take_grads(event, outputs, seeds, targets, flags)
+                return True
+        return False
+
+    def _leaf_node(self, vid):
+        x = self.leaves.get(vid)
+        if isinstance(x, Variable):
+            return x._tape or x.node._tape
+        for v, known in self.pending:
+            if known == vid:
+                return self._early_node(v)
+        return None
+
+    def _early_node(self, v):
+        if v._tape is None:
+            v._tape = TapeLeaf(v._spec.shape, v._spec.dtype)
+        return v._tape
+
+    def _take_grads(self, event, outputs, seeds, targets, flags):
+        event_grads, retained = event.grads
+        for v, g in zip(outputs, seeds, strict=True):
+            if g is None and v._requires_grad:
+                self._early_node(v).grad = initial_grad(v, flags[2])
+        for node, (_, outcome, _) in zip(targets, event_grads, strict=True):
+            node.loss_scale = flags[2]
+            node.grad = self._pend(outcome)
+        wanted = dict(retained)
+        for v, vid in list(self.pending):
+            if vid in wanted:
+                self._early_node(v).grad = self._pend(wanted[vid])
+        self.released = self.released or not flags[1]
+
+    # ------------------------------------------------------------------------------------------------------------------ grad
+
+    def grad(self, outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale):
+        args = (outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale)
+        simple = grad_inputs is None and not retain_grad and loss_scale is None
+        if self.mode == "replay":
+            results = self._match_grad(*args) if simple else None
+            if results is not None:
+                return results
+            self._leave()
+        if self.mode == "record" and self.inner is None:
+            if simple:
+                return self._record_grad(*args)
+            self.give_up("hnn.grad with grad_inputs, retain_grad or loss_scale")
+        with self.paused():
+            return grad_eager(*args)
+
+    def _grad_operands(self, outputs, inputs, grad_outputs):
+        return [*outputs, *inputs, *[g for g in grad_outputs or () if g is not None]]
+
+    def _grad_key(self, outputs, inputs, grad_outputs, set_grad, double):
+        return (len(outputs), len(inputs), tuple(g is None for g in grad_outputs or ()), set_grad, double)
+
+    def _record_grad(self, outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale):
+        event = self._composite("grad", self._grad_operands(outputs, inputs, grad_outputs))
+        if event is None:
+            with self.paused():
+                return grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale)
+        event.key = self._grad_key(outputs, inputs, grad_outputs, set_grad, double)
+        self.inner = event
+        seeds = list(grad_outputs) if grad_outputs is not None else [None] * len(outputs)
+        for i, v in enumerate(outputs):
+            if seeds[i] is None:
+                ones = np.ones(v.shape, v.dtype)
+                vid = self._constant(ones.copy())
+                self._know(ones, vid)
+                seeds[i] = Variable(ones)
+        try:
+            results = grad_eager(outputs, inputs, seeds, None, set_grad, False, double, None)
+        finally:
+            self.inner = None
+        if self.mode != "record":
+            return results
+        vids = [None if g is None else self._vid_of(g) for g in results]
+        if any(g is not None and vid is None for g, vid in zip(results, vids, strict=True)):
+            self.give_up("hnn.grad reached a graph from before the call")
+            return results
+        event.outs = tuple([None if g is None else Outcome(vid, spec_of(g._array), g._requires_grad) for g, vid in zip(results, vids, strict=True)])
+        self._add(event)
+        return results
+
+    def _match_grad(self, outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale):
+        key = self._grad_key(outputs, inputs, grad_outputs, set_grad, double)
+        given = [as_variable(x) for x in self._grad_operands(outputs, inputs, grad_outputs)]
+        for event in self.cursor.children:
+            if event.kind == "grad" and event.key == key and self._match(event.operands, given):
+                self._advance(event)
+                results = [None if o is None else self._pend(o) for o in event.outs]
+                if set_grad:
+                    for x, g in zip(inputs, results, strict=True):
+                        (self._early_node(x) if x._pending is self else x._tape or x.node._tape).grad = g
+                return results
+        return None
+
+    # ----------------------------------------------------------------------------------------------------------------- looks
+
+    def expose(self, v):
+        """The user asks for an array: pending work that it depends on runs; from now on others can write into it."""
+        if self.mode == "eager" or self.inner is not None:
+            return
+        vid = self._vid_of(v)
+        if vid is None:
+            return
+        if vid in self.fresh:
+            self._look("expose", v, vid, ())
+        if self.mode == "replay" and vid not in self.snapshots and v._array is not None:
+            self._snapshot(vid, v._array)
+
+    assign = expose
+
+    def read(self, v, kind, args):
+        if self.mode == "eager" or self.inner is not None:
+            return LOOKS[kind](self._now(v), *args)
+        vid = self._vid_of(v)
+        return LOOKS[kind](self._now(v), *args) if vid is None else self._look(kind, v, vid, args)
+
+    def _now(self, v):
+        return v._array if v._array is not None else v.array
+
+    def _look(self, kind, v, vid, args):
+        if self.mode == "replay":
+            if not any(e.kind == "read" and e.key[0] == kind and e.operands[0] == vid for e in self.cursor.children):
+                self._leave()
+            else:
+                self._flush()
+        value = None if kind == "expose" else LOOKS[kind](v._array, *args)
+        outcome = (type(value), repr(value)) if kind in OUTCOMES else None
+        if self.mode == "replay":
+            for event in self.cursor.children:
+                if event.kind == "read" and event.key == (kind, outcome, args) and event.operands[0] == vid:
+                    self._advance(event)
+                    self.executed = len(self.path)
+                    return value
+            self._leave()
+        if self.mode == "record":
+            self._add(Event("read", (kind, outcome, args), (vid,), line=user_line(5)))
+            self.fresh.clear()
+        return value
+
+    def unchain_backward(self, v):
+        """True if the tracer did it."""
+        if self.mode == "eager" or self.inner is not None:
+            return False
+        vid = self._vid_of(v)
+        if vid is None:
+            return False
+        if self.mode == "replay":
+            for event in self.cursor.children:
+                if event.kind == "unchain" and event.operands[0] == vid:
+                    self._advance(event)
+                    self.cut |= event.key[0]
+                    for leaf in event.key[1]:
+                        with self.paused():
+                            self.leaves[leaf].unchain_backward()
+                    return True
+            self._leave()
+        self._record_unchain(v, vid)
+        return True
+
+    def _record_unchain(self, v, vid):
+        with self.paused():
+            reached = self._ancestors(v)
+            v.unchain_backward()
+        if self.mode == "record":
+            own = frozenset(k for k in reached if k not in self.leaves)
+            outside = tuple(k for k in sorted(reached) if k in self.leaves and isinstance(self.leaves[k], Variable))
+            self.cut |= own
+            self._add(Event("unchain", (own, outside), (vid,), line=user_line(4)))
+
+    def _ancestors(self, v):
+        seen, stack, vids = set(), [v._tape] if v._tape is not None else [], set()
+        while stack:
+            node = stack.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if id(node) in self.nodes:
+                vids.add(self.nodes[id(node)])
+            stack += [] if node.is_leaf else [p for p in node.inputs if p is not None]
+        return vids
+
+    def apply_function(self, function, inputs):
+        """A user's FunctionNode: opaque Python, so the call goes on eagerly."""
+        if self.mode != "eager":
+            self._to_eager(f"{type(function).__name__} is a FunctionNode: its Python must run")
+        return function.apply_eager(inputs)
+
+    def resolve(self, v):
+        """Somebody looks at the graph itself: the call goes on eagerly."""
+        if self.mode == "replay":
+            self._leave()
+
+    def materialize(self, v):
+        """The array of a pending Variable that another thread or a finished call asks for."""
+        self._leave()
+        return v._array
+
+    # -------------------------------------------------------------------------------------------------------------- leaving
+
+    def _to_eager(self, reason):
+        if self.mode == "replay":
+            self._leave()
+        self.give_up(reason)
+
+    def give_up(self, reason):
+        """Go on eagerly and do not record this signature again."""
+        if self.mode == "replay":
+            self._leave()
+        self.mode, self.reason = "eager", reason
+        self.owner.gave_up(self.root, reason, user_line(2))
+
+    def _leave(self):
+        """No known event matches: make all pending values real, with their tape, and go on in record mode."""
+        if self.mode != "replay":
+            return
+        self.left = True
+        self.mode = "eager"
+        with self.paused():
+            self._rebuild()
+        self.executed = len(self.path)
+        self.next_vid = self.cursor.next_vid
+        self.dirty.clear()
+        self.mode = "record"
+
+    def _rebuild(self):
+        """Run the path so far again, eagerly, into the pending Variables; what changed arrays in place is not run twice."""
+        made = {}
+        for ref in self.survivors:
+            v = ref()
+            if v is not None:
+                made[v._vid] = v
+        made.update({v._vid: v for v, _ in self.pending})
+        barrier = max((i for i, e in enumerate(self.path[:self.executed]) if e.kind in ("inplace", "backward")), default=-1)
+        worker = Rebuild(self, made)
+        for i, event in enumerate(self.path):
+            if i > barrier or event.kind == "op":
+                worker.run(event, final=i < self.executed, tape=i > barrier)
+        for v, _ in self.pending:
+            self.survivors.append(weakref.ref(v))
+        self.pending = []
+
+    def _flush(self):
+        """Compute the events matched since the last flush, in one native call."""
+        if self.executed == len(self.path):
+            self.fresh.clear()
+            return
+        events = self.path[self.executed:]
+        self.executed = len(self.path)
+        alive = [(v, v._vid) for v, _ in self.pending if _refs(v) > PENDING_REFS]
+        run_segment(self, events, alive)
+        self.pending = []
+        self.fresh.clear()
+        self.dirty.clear()
+        for v, vid in alive:
+            v._array = self.values[vid]
+            self.ids[id(v._array)] = vid
+            self.survivors.append(weakref.ref(v))
+            self.keep.append(v._array)
+
+    # ------------------------------------------------------------------------------------------------------------------- end
+
+    def finish(self):
+        """The function returned: compute what is pending, and give its Variables their arrays and graph."""
+        if self.mode == "replay":
+            end = next((e for e in self.cursor.children if e.kind == "end"), None)
+            if end is None:
+                self._leave()
+            else:
+                self._flush()
+                self._advance(end)
+                self._hand_over()
+                return end
+        end = None
+        if self.mode == "record":
+            end = next((e for e in self.cursor.children if e.kind == "end"), None)
+            if end is None:
+                end = Event("end", (self._tape_needs(),), line=user_line(2))
+                self._add(end)
+        for ref in self.survivors:
+            v = ref()
+            if v is not None:
+                v._pending = None
+        return end
+
+    def _tape_needs(self):
+        """Values that the graph of the surviving Variables keeps."""
+        if self.released:
+            return frozenset()
+        alive = [v for ref in self.survivors if (v := ref()) is not None]
+        return frozenset(saved_values(producers(self.path), [v._vid for v in alive if v._requires_grad and v._vid not in self.cut], self.cut))
+
+    def _hand_over(self):
+        """Connect the surviving Variables to a tape that is made when somebody asks for it."""
+        alive = [v for ref in self.survivors if (v := ref()) is not None]
+        tape = CallTape.of(self, alive)
+        for v in alive:
+            v._pending = None
+            node = tape.node(v._vid) if tape is not None and v._requires_grad else None
+            if node is not None:
+                if v._tape is not None:
+                    node.grad, node.loss_scale = v._tape.grad, v._tape.loss_scale
+                v._tape = node
+
+    def abandon(self):
+        """The function raised: every Variable it left behind gets its value."""
+        if self.mode == "replay":
+            self._leave()
+        for ref in self.survivors:
+            v = ref()
+            if v is not None:
+                v._pending = None
+
+    def paused(self):
+        """A block in which operations are not traced."""
+        return _Paused(self)
+
+
+class _Paused:
+    def __init__(self, call):
+        self.call = call
+
+    def __enter__(self):
+        self.old, state.tracer = state.tracer, None
+
+    def __exit__(self, *exc):
+        state.tracer = self.old
+
+
+class Rebuild:
+    """Runs events of a path eagerly, filling the Variables that the replay handed out."""
+
+    def __init__(self, call, made):
+        self.call, self.made, self.real = call, made, {}
+
+    def operand(self, o):
+        """The actual operand: the Variable handed out, the leaf that was bound (its copy, if others could write it), or the number."""
+        call = self.call
+        if type(o) is Number:
+            return call.values[o.vid]
+        vid = o if type(o) is int else o.vid
+        if vid in self.real:
+            return self.real[vid]
+        x = call.leaves[vid]
+        if vid in call.snapshots:
+            return connected_copy(x, call.values[vid])
+        return x
+
+    def run(self, event, final, tape):
+        getattr(self, "_" + event.kind)(event, final, tape)
+
+    def _op(self, event, final, tape):
+        op, attrs, taping = event.key
+        old, state.backprop = state.backprop, taping and tape
+        try:
+            result = apply_eager(op, [self.operand(o) for o in event.operands], attrs)
+        finally:
+            state.backprop = old
+        for v, outcome in zip(result if op.multi else (result,), event.outs, strict=True):
+            self.fill(v, outcome)
+
+    def fill(self, v, outcome):
+        call, target = self.call, self.made.get(outcome.vid)
+        call._know(v._array, outcome.vid)
+        if target is None:
+            target = v
+            v._pending, v._vid, v._spec = call, outcome.vid, outcome.spec
+            call.keep.append(v)
+            call.survivors.append(weakref.ref(v))
+        else:
+            if target._array is None:
+                target._array = v._array
+            else:
+                call._know(target._array, outcome.vid)
+            if target._tape is not None and v._tape is not None and target._tape.is_leaf:
+                v._tape.grad = target._tape.grad
+            target._tape = v._tape
+        self.real[outcome.vid] = target
+        if v._tape is not None:
+            call.nodes[id(v._tape)] = outcome.vid
+            call.keep.append(v._tape)
+
+    def _inplace(self, event, final, tape):
+        if final:
+            return
+        op, attrs, targets = event.key
+        inputs = [self.operand(o) for o in event.operands]
+        apply_inplace_eager(op, inputs, targets, attrs)
+        for k, (_, new) in zip(targets, event.rebinds, strict=True):
+            self.real[new] = inputs[k]
+            a = inputs[k]._array if isinstance(inputs[k], Variable) else inputs[k]
+            self.call.values[new] = a
+            self.call.ids[id(a)] = new
+
+    def _backward(self, event, final, tape):
+        if final:
+            return
+        flags, unseeded = event.key
+        outputs = [self.operand(o) for o in event.operands[:flags[3]]]
+        handed = [(node := self.call_node(vid), node.grad) for vid, _, _ in event.grads[0]]
+        priors = iter([self.operand(o) for o in event.operands[flags[3] + unseeded.count(False):]])
+        for (node, _), (_, _, accumulated) in zip(handed, event.grads[0], strict=True):
+            node.grad = next(priors) if accumulated else None
+        for v, fresh in zip(outputs, unseeded, strict=True):
+            if fresh and v._tape is not None:
+                v._tape.grad = None
+        backward_eager(outputs, flags[0], flags[1], flags[2], True)
+        for (node, pending), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
+            made = node.grad
+            self.fill(made, outcome)
+            if isinstance(pending, Variable) and pending._vid == outcome.vid:
+                node.grad = pending
+
+    def call_node(self, vid):
+        x = self.real.get(vid, self.call.leaves.get(vid))
+        return x._tape if x._tape is not None else x.node._tape
+
+    def _grad(self, event, final, tape):
+        n_out, n_in, given, set_grad, double = event.key
+        xs = [self.operand(o) for o in event.operands]
+        seeds = iter(xs[n_out + n_in:])
+        grad_outputs = [None if none else next(seeds) for none in given] or None
+        results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double and tape, None)
+        for g, outcome in zip(results, event.outs, strict=True):
+            if g is not None:
+                self.fill(g, outcome)
+
+    def _read(self, event, final, tape):
+        """Looking changes nothing."""
+
+    def _unchain(self, event, final, tape):
+        v = self.operand(event.operands[0])
+        if isinstance(v, Variable):
+            v.unchain_backward()
+
+
+def connected_copy(x, a):
+    """The leaf ``x`` with the values it had when it was used."""
+    if not isinstance(x, Variable):
+        return a
+    v = _new(Variable)
+    v._array, v._requires_grad = a, x._requires_grad
+    v._tape = x._tape
+    return v
+
+
+def has_creator(x):
+    """Whether ``x`` is a Variable computed by an earlier call."""
+    return isinstance(x, Variable) and x._tape is not None and not x._tape.is_leaf and x._requires_grad
+
+
+def unfit(a):
+    """Why an operand cannot be traced, or None."""
+    if type(a) is not np.ndarray:
+        return f"a {type(a).__name__}" if is_array(a) or not isinstance(a, np.generic) else "a NumPy scalar"
+    if not a.flags.c_contiguous or not a.flags.aligned:
+        return "an array that is not C-contiguous and aligned"
+    if not a.dtype.isnative or a.dtype.kind not in "fiub":
+        return f"an array of dtype {a.dtype}"
+    return None
+
+
+def owns_memory(a):
+    """Whether no other array can be a view of the same memory, as far as NumPy tells."""
+    return a.base is None and a.flags.writeable
+
+
+def same_number(x, y):
+    """Equal in type and bits."""
+    return type(x) is type(y) and (x.hex() == y.hex() if type(x) is float else x == y)
+
+
+def same_bytes(a, b):
+    """Whether two arrays of one spec hold the same bits."""
+    if a.nbytes < 64:
+        return a.tobytes() == b.tobytes()
+    return bool((a.reshape(-1).view(np.uint8) == b.reshape(-1).view(np.uint8)).all())
+
+

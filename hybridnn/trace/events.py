@@ -1,0 +1,109 @@
+"""What a traced function remembers: a tree of events, one path through it per control-flow path of the function.
+
+An ``Event`` is one thing that the function did to the graph: applied an op, ran backward, updated arrays in place, or looked at a value. Its
+operands are numbered values (vids), fixed along a path; ``Leaf`` describes a value that came from outside, bound at run time; ``Number`` a
+Python number, read anew on every call. Children are the events seen next; several of them are a branch.
+"""
+from dataclasses import dataclass, field
+
+from hybridnn.graph import Node
+from hybridnn.spec import Spec
+
+__all__ = ["App", "Event", "Leaf", "Number", "Outcome", "path_to", "terminals"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An operand from outside the call: spec, whether it needs a gradient, and whether it has a creator from an earlier call."""
+    vid: int
+    spec: Spec
+    requires_grad: bool
+    is_variable: bool
+    has_creator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A Python number operand. ``value`` is None for a run-time number, else the number it must be (type and bits)."""
+    vid: int
+    type: type
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An application in the graph; ``mask`` has a bit per operand that needs a gradient, ``taped`` says whether it went on the tape."""
+    node: Node
+    mask: int
+    taped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an output Variable looks like: its value, spec and flags."""
+    vid: int
+    spec: Spec
+    requires_grad: bool
+
+
+@dataclass(eq=False, slots=True)
+class Event:
+    """One step of a path.
+
+    Attributes:
+        kind: root, op, inplace, backward, grad, read, expose, unchain or end.
+        key: what must be equal for a replay to match, beside the operands (op, attrs, flags, outcome of a look).
+        operands: an int (a value of this path), ``Leaf`` (bound here for the first time) or ``Number`` per operand.
+        outs: the Variables it returned.
+        apps: the graph nodes it stands for.
+        host: pairs (vid, function, vids): numbers computed from run-time numbers by gradient rules.
+        grads: for backward: triples (operand position or vid of the leaf, vid of its gradient, whether it was accumulated).
+        constants: pairs (vid, array or number).
+        specs: the Spec of every vid that the event introduced.
+        rebinds: for in-place: pairs (old vid, new vid).
+        line: the user's file:line.
+    """
+    kind: str
+    key: tuple = ()
+    operands: tuple = ()
+    outs: tuple = ()
+    apps: list = field(default_factory=list)
+    host: list = field(default_factory=list)
+    grads: tuple = ()
+    constants: list = field(default_factory=list)
+    specs: dict = field(default_factory=dict)
+    rebinds: tuple = ()
+    line: str = ""
+    parent: "Event | None" = None
+    children: list = field(default_factory=list)
+    segments: dict = field(default_factory=dict)
+    depth: int = 0
+    next_vid: int = 0
+    flush: bool = False
+    hits: int = 0
+    last_used: int = 0
+
+    def add(self, child):
+        child.parent, child.depth = self, self.depth + 1
+        self.children.append(child)
+        return child
+
+
+def path_to(event):
+    """The events from the root (excluded) to ``event``."""
+    path = []
+    while event.parent is not None:
+        path.append(event)
+        event = event.parent
+    return path[::-1]
+
+
+def terminals(event):
+    """The ``end`` events below ``event``."""
+    stack, found = [event], []
+    while stack:
+        e = stack.pop()
+        stack += e.children
+        if e.kind == "end":
+            found.append(e)
+    return found

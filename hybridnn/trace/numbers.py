@@ -1,0 +1,54 @@
+"""Python numbers that a gradient rule got from a traced operand: what is computed from them is computed again on every replay."""
+import operator
+
+from hybridnn.core.variable import TracedNumber
+
+__all__ = ["TracedFloat", "TracedInt", "traced"]
+
+
+def _binary(name, reflected=False):
+    fn = getattr(operator, name)
+
+    def method(self, other):
+        if not isinstance(other, (int, float)):
+            return NotImplemented
+        args = (other, self) if reflected else (self, other)
+        return self.call.derive(fn, args)
+    return method
+
+
+class _Arithmetic(TracedNumber):
+    """Operators that note what they compute in the call's current event."""
+    __add__, __radd__ = _binary("add"), _binary("add", True)
+    __sub__, __rsub__ = _binary("sub"), _binary("sub", True)
+    __mul__, __rmul__ = _binary("mul"), _binary("mul", True)
+    __truediv__, __rtruediv__ = _binary("truediv"), _binary("truediv", True)
+    __pow__, __rpow__ = _binary("pow"), _binary("pow", True)
+
+    def __neg__(self):
+        return self.call.derive(operator.neg, (self,))
+
+    def __bool__(self):
+        self.call.give_up("a gradient rule branches on a number")
+        return bool(self.plain())
+
+
+class TracedFloat(_Arithmetic, float):
+    """A float with the vid of its value."""
+
+    def plain(self):
+        return float.__float__(self)
+
+
+class TracedInt(_Arithmetic, int):
+    """An int with the vid of its value."""
+
+    def plain(self):
+        return int.__int__(self)
+
+
+def traced(value, vid, call):
+    """``value`` as a number that remembers its vid."""
+    number = (TracedFloat if type(value) is float else TracedInt)(value)
+    number.vid, number.call = vid, call
+    return number

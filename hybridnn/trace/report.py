@@ -1,0 +1,74 @@
+"""``explain()``: what a traced function has learned, as text and as data."""
+from dataclasses import dataclass
+
+from hybridnn.trace.events import path_to, terminals
+
+__all__ = ["Explanation", "PathReport"]
+
+
+@dataclass(frozen=True)
+class PathReport:
+    """One recorded path.
+
+    Attributes:
+        signature: the arguments' key.
+        outcomes: what Python saw at each look at a value, in order: (kind, outcome or None, line).
+        hits: replays from start to end.
+        tier: ``"python skipped"``, ``"verified replay"`` or ``"eager"``.
+        reason: why Python is not skipped, with file and line.
+        segments: a tuple of tuples of the executables' step records.
+    """
+    signature: tuple
+    outcomes: tuple
+    hits: int
+    tier: str
+    reason: str
+    segments: tuple
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Prints as a report; ``paths``, ``eager`` and ``why`` are the facts."""
+    name: str
+    stats: object
+    paths: tuple
+    eager: tuple
+    why: tuple
+
+    @classmethod
+    def of(cls, memory):
+        paths, eager = [], []
+        for root in list(memory.roots.values()):
+            if root.reason:
+                eager.append((root.signature, root.reason))
+            paths += [_path_report(root, end) for end in terminals(root)]
+        return cls(memory.name, memory.stats, tuple(paths), tuple(eager), tuple(memory.why))
+
+    def __str__(self):
+        lines = [f"{self.name}: {self.stats}"]
+        for i, p in enumerate(self.paths):
+            lines += [f"path {i}: {p.tier}, {p.hits} hits, signature {p.signature[0]}"]
+            lines += [f"  python not skipped: {p.reason}"] if p.reason else []
+            lines += [f"  {kind} -> {'any value' if outcome is None else outcome[1]}   at {line}" for kind, outcome, line in p.outcomes]
+            for k, steps in enumerate(p.segments):
+                lines += [f"  segment {k}: {len(steps)} steps", *[f"    {_step(s)}" for s in steps]]
+        lines += [f"eager: signature {s[0]}: {r}" for s, r in self.eager]
+        lines += [f"{what}: {text}" for what, text in self.why[-10:]]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _step(s):
+    ops = f" [{', '.join(s.ops)}]" if s.ops and s.ops != (s.name,) else ""
+    reason = f" ({s.reason})" if s.reason else ""
+    line = f"   {s.lines[0]}" if s.lines and s.lines[0] else ""
+    return f"{s.kind:8} {s.name}{ops}{reason}{line}"
+
+
+def _path_report(root, end):
+    path = path_to(end)
+    outcomes = tuple((e.key[0], e.key[1], e.line) for e in path if e.kind == "read")
+    segments = tuple(tuple(s.executable.steps) for e in path for s in e.segments.values())
+    tier = "eager" if root.reason else "verified replay"
+    return PathReport(root.signature, outcomes, end.hits, tier, root.reason, segments)

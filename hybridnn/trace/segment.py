@@ -1,0 +1,121 @@
+"""Segments: the stretch of a path between two points where values are needed, as one graph, compiled and run as a whole."""
+from dataclasses import dataclass
+
+from hybridnn.graph import Graph, verify
+from hybridnn.jit import compile as jit_compile
+from hybridnn.trace.events import path_to
+
+__all__ = ["Segment", "build", "run_segment"]
+
+
+@dataclass(eq=False)
+class Segment:
+    """A compiled stretch: numbers to compute first, values to pass in, values that come out, arrays that change."""
+    graph: Graph
+    executable: object
+    inputs: tuple
+    outputs: tuple
+    host: tuple
+    writes: tuple      # (root vid, newest vid)
+    version: int
+    runs: int = 0
+
+
+def run_segment(call, events, alive):
+    """Compute the events; afterwards ``call.values`` has every value that is alive or needed later."""
+    last = events[-1]
+    wanted = frozenset([vid for _, vid in alive])
+    key = (events[0].depth, wanted)
+    segment = last.segments.get(key)
+    if segment is None or segment.version != call.owner.version:
+        segment = _current(call, events, key, segment)
+    values = call.values
+    if segment.host:
+        values.update(segment.graph.constants)
+    for vid, fn, args in segment.host:
+        values[vid] = fn(*[values[a] for a in args])
+    results = segment.executable([values[v] for v in segment.inputs])
+    segment.runs += 1
+    values.update(zip(segment.outputs, results, strict=True))
+    for root, newest in segment.writes:
+        if root in call.snapshots:
+            original, copied = call.snapshots[root]
+            original[...] = copied
+            values[newest] = original
+        else:
+            values[newest] = values[root]
+
+
+def _current(call, events, key, segment):
+    """The segment for today's tree: an older one stays good if nothing new is needed."""
+    last = events[-1]
+    needed = later_needs(last)
+    if segment is not None and needed & _produced(events) <= set(segment.outputs) | {n for _, n in segment.writes}:
+        segment.version = call.owner.version
+        return segment
+    with call.owner.lock:
+        segment = build(events, key[1] | (needed & _produced(events)), call.owner.version)
+        last.segments[key] = segment
+        call.owner.compiled(segment)
+    return segment
+
+
+def _produced(events):
+    return {v for e in events for app in e.apps for v in app.node.outputs}
+
+
+def later_needs(event):
+    """Values that events below ``event`` use."""
+    needed, stack = set(), list(event.children)
+    while stack:
+        e = stack.pop()
+        stack += e.children
+        needed.update(o for o in e.operands if type(o) is int)
+        for app in e.apps:
+            needed.update(app.node.inputs)
+        if e.kind == "end":
+            needed |= e.key[0]
+    return needed
+
+
+def build(events, wanted, version):
+    """Compile the events into a segment whose outputs are ``wanted``."""
+    specs = {}
+    for e in path_to(events[-1]):
+        specs.update(e.specs)
+    nodes = tuple(app.node for e in events for app in e.apps)
+    constants = {v: c for e in events for v, c in e.constants}
+    host = tuple(h for e in events for h in e.host)
+    produced = {v for n in nodes for v in n.outputs}
+    used = list(dict.fromkeys(v for n in nodes for v in n.inputs))
+    writes = _writes(events, produced)
+    roots = [r for r, _ in writes]
+    inputs = tuple(dict.fromkeys([v for v in [*used, *roots] if v not in produced and v not in constants]))
+    newest = {n for _, n in writes}
+    outputs = tuple(sorted(v for v in wanted if v in produced and v not in newest))
+    graph = Graph(inputs, nodes, outputs, {v: specs[v] for v in [*inputs, *constants, *produced]},
+                  tuple(constants.items()), writes)
+    executable = jit_compile(verify(graph))
+    return Segment(graph, executable, inputs, outputs, _needed_host(host, inputs), writes, version)
+
+
+def _needed_host(host, inputs):
+    """The computations that the inputs rest on, in order."""
+    needed, kept = set(inputs), []
+    for vid, fn, args in reversed(host):
+        if vid in needed:
+            kept.append((vid, fn, args))
+            needed.update(args)
+    return tuple(reversed(kept))
+
+
+def _writes(events, produced):
+    """(array given from outside, its newest value) for every array that the events change in place."""
+    root, newest = {}, {}
+    for e in events:
+        for old, new in e.rebinds:
+            r = root.get(old, old if old not in produced else None)
+            if r is not None:
+                root[new] = r
+                newest[r] = new
+    return tuple(newest.items())

@@ -1,0 +1,35 @@
+"""The exact signature of a call: structure, types and specs of the arguments, and the configuration that steers recording.
+
+Values are not part of it. A replay runs the user's Python, which sees them, and the tree of events branches where they matter.
+"""
+import numpy as np
+
+from hybridnn.config import config
+from hybridnn.core.variable import Variable
+
+__all__ = ["signature"]
+
+MAX_ITEMS = 64
+MAX_DEPTH = 4
+
+
+def signature(args, kwargs):
+    """A hashable key; equal for calls that may share recordings."""
+    key = tuple([_describe(x, 0) for x in args])
+    if kwargs:
+        key += tuple([(name, _describe(x, 0)) for name, x in kwargs.items()])
+    return key, config.enable_backprop, config.train, config.dtype
+
+
+def _describe(x, depth):
+    if isinstance(x, Variable):
+        return Variable, x.shape if x.is_initialized else None, x.dtype if x.is_initialized else None, x._requires_grad
+    kind = type(x)
+    if kind is np.ndarray:
+        return kind, x.shape, x.dtype
+    if depth < MAX_DEPTH:
+        if kind in (list, tuple) and len(x) <= MAX_ITEMS:
+            return kind, tuple([_describe(i, depth + 1) for i in x])
+        if kind is dict and len(x) <= MAX_ITEMS:
+            return kind, tuple([(type(k), k, _describe(v, depth + 1)) for k, v in x.items()])
+    return kind

@@ -1,0 +1,133 @@
+"""The tape of a replayed call, made node by node when somebody walks it.
+
+A replay creates no tape. A Variable that outlives the call and needs a gradient gets a ``TracedNode``: it knows its application, and finds its operands'
+nodes and the values that the gradient rules named when backward asks. The values were computed by the call itself, so they are what eager would have
+kept. After a backward inside the call they are gone, and asking again raises ``ReleasedGraphError``.
+"""
+import weakref
+from itertools import count
+
+from hybridnn.core.variable import RELEASED, OpNode, Output, Variable, _sequence
+from hybridnn.graph import Graph, run
+
+__all__ = ["CallTape", "TracedNode", "producers", "saved_values"]
+
+
+def producers(path):
+    """vid -> (application, its position in the path, output number, spec)."""
+    found, position = {}, count()
+    for event in path:
+        for app in event.apps:
+            i = next(position)
+            for k, vid in enumerate(app.node.outputs):
+                found[vid] = (app, i, k, event.specs.get(vid))
+    return found
+
+
+def saved_values(made, vids, cut):
+    """The values that the tape of ``vids`` keeps."""
+    needed, stack, seen = set(), list(vids), set()
+    while stack:
+        vid = stack.pop()
+        if vid in seen or vid not in made or vid in cut:
+            continue
+        seen.add(vid)
+        app = made[vid][0]
+        if not app.taped:
+            continue
+        node = app.node
+        program = node.op.program(app.mask, len(node.inputs))
+        needed.update(node.inputs[i] for i in program.keep)
+        if program.keep_output:
+            needed.update(node.outputs)
+        stack += [v for i, v in enumerate(node.inputs) if app.mask >> i & 1]
+    return needed
+
+
+class CallTape:
+    """What the surviving Variables of a replayed call share: its applications, kept values and leaves."""
+
+    def __init__(self, made, specs, values, leaves, cut, released):
+        self.made, self.specs, self.values, self.leaves, self.cut, self.released = made, specs, values, leaves, cut, released
+        self.base = _sequence()
+        self.nodes = weakref.WeakValueDictionary()
+
+    @classmethod
+    def of(cls, call, alive):
+        """The tape of a finished replay, or None if no survivor needs one."""
+        roots = [v._vid for v in alive if v._requires_grad and v._vid not in call.cut]
+        if not roots:
+            return None
+        made = producers(call.path)
+        if not any(v in made and made[v][0].taped for v in roots):
+            return None
+        values = {}
+        if not call.released:
+            needed = saved_values(made, roots, call.cut)
+            _compute_missing(call, needed, made)
+            values = {v: call.values[v] for v in needed}
+        leaves = {v: x for v, x in call.leaves.items() if isinstance(x, Variable)}
+        specs = {v: s for e in call.path for v, s in e.specs.items()}
+        return cls(made, specs, values, leaves, call.cut, call.released)
+
+    def node(self, vid):
+        """The node of a value; None if no gradient flows there."""
+        if vid in self.cut:
+            return None
+        if vid not in self.made:
+            x = self.leaves.get(vid)
+            return None if x is None or not x._requires_grad else x._tape or x.node._tape
+        app, position, k, spec = self.made[vid]
+        if not app.taped:
+            return None
+        owner = self.nodes.get(position)
+        if owner is None:
+            owner = self.nodes[position] = TracedNode(self, app, position, spec)
+        return Output(owner, k, spec.shape, spec.dtype) if app.node.op.multi else owner
+
+
+class TracedNode(OpNode):
+    """An application of a replayed call; its saved values and inputs are looked up in the call's tape."""
+
+    def __init__(self, tape, app, position, spec):
+        node = app.node
+        self.tape, self.app = tape, app
+        self.seq = tape.base + (position + 1) * 2.0 ** -32
+        self.program = node.op.program(app.mask, len(node.inputs))
+        self.attrs = dict(node.attrs)
+        self.n_outputs = len(node.outputs)
+        self.specs = [tape.specs[v] for v in node.inputs] if self.program.needs_specs else None
+        if not node.op.multi:
+            self.shape, self.dtype = spec.shape, spec.dtype
+        self._inputs = None
+        keep = [node.inputs[i] for i in self.program.keep]
+        self.saved = RELEASED if tape.released else [tape.values[v] for v in keep]
+        self.out = None
+        if self.program.keep_output and not tape.released:
+            outs = tuple([tape.values[v] for v in node.outputs])
+            self.out = outs if node.op.multi else outs[0]
+
+    @property
+    def inputs(self):
+        if self._inputs is None:
+            vids = self.app.node.inputs
+            self._inputs = [self.tape.node(v) if self.app.mask >> i & 1 else None for i, v in enumerate(vids)]
+        return self._inputs
+
+    @inputs.setter
+    def inputs(self, value):
+        self._inputs = value
+
+
+def _compute_missing(call, needed, made):
+    """Values that no segment handed out are computed again from what the call still holds."""
+    missing = [v for v in needed if v not in call.values]
+    if not missing:
+        return
+    specs = {v: s for e in call.path for v, s in e.specs.items()}
+    nodes = tuple(app.node for e in call.path if not e.rebinds for app in e.apps)
+    produced = {v for n in nodes for v in n.outputs}
+    constants = {v: c for e in call.path for v, c in e.constants}
+    inputs = tuple(dict.fromkeys(v for n in nodes for v in n.inputs if v not in produced and v not in constants))
+    graph = Graph(inputs, nodes, tuple(missing), specs, tuple(constants.items()))
+    call.values.update(zip(missing, run(graph, [call.values[v] for v in inputs]), strict=True))
