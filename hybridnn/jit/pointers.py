@@ -1,11 +1,11 @@
 """Typed element pointers of the kernel ABI, and the promise that a kernel's loops are parallel.
 
-Every kernel is `void k(int64* bufs, int64* args, int64 lo, int64 hi)`. `ptr_f32(bufs, args, k)` is the address
-`bufs[args[k]] + args[k + 1]` (a buffer's base and a byte offset) as a float32 pointer: `p[i]` loads, `p[i] = v` stores, without bounds
-checks. `parallel_loops()` as the kernel's last statement states that no iteration of its loops reads or writes, through such a pointer,
-an element that another iteration writes. An output may then still be the very buffer of an input (same index, in place), and LLVM
-vectorises with any number of pointers and without run-time alias checks (LangRef: llvm.loop.parallel_accesses). Kernels that scatter
-or carry values through memory use `serial_ptr_*`, or leave `parallel_loops()` out.
+Every kernel is `void k(int64* bufs, int64* args, int64 lo, int64 hi)`. `ptr_f32(bufs, args, k)` is the address `bufs[args[k]] +
+args[k + 1]` (a buffer's base and a byte offset) as a float32 pointer: `p[i]` loads, `p[i] = v` stores, without bounds checks.
+`parallel_loops()` as the kernel's last statement states that no iteration of its loops reads or writes, through such a pointer,
+an element that another iteration writes. An output may then still be the very buffer of an input (same index, in place), and
+LLVM vectorises with any number of pointers and without run-time alias checks (LangRef: llvm.loop.parallel_accesses). Kernels
+that scatter or carry values through memory use `serial_ptr_*`, or leave `parallel_loops()` out.
 """
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Distinct(ir.MDValue):
 
     def descr(self, buf):
         names = [self] * bool(self.operands) + list(self.operands)
-        buf += ("distinct !{ %s }\n" % ", ".join(node.get_reference() for node in names),)
+        buf += (f"distinct !{{ {', '.join(node.get_reference() for node in names)} }}\n",)
 
 
 def _distinct(module, *operands):

@@ -1,8 +1,8 @@
 """Scalar math for kernels: numba intrinsics that LLVM vectorises (no SVML, no library calls).
 
-Each name is `<numpy name>_f32` or `<numpy name>_f64` and may be called in nopython code that is compiled with `error_model="numpy"`.
-An intrinsic emits its whole body as LLVM instructions, so a kernel pays neither numba's typing of helper functions nor a call.
-`FUNCTIONS` (from `vecmath_names`) is the table of all.
+Each name is `<numpy name>_f32` or `<numpy name>_f64` and may be called in nopython code that is compiled with
+`error_model="numpy"`. An intrinsic emits its whole body as LLVM instructions, so a kernel pays neither numba's typing of helper
+functions nor a call. `FUNCTIONS` (from `vecmath_names`) is the table of all.
 
 A kernel file looks like this (see `pointers` for the arguments)::
 
@@ -110,5 +110,6 @@ def _all():
 INTRINSICS = {name: define(name, body, arguments, result) for name, body, arguments, result in _all()}
 globals().update(pointers.POINTERS | INTRINSICS)
 __all__ = [
-    "FUNCTIONS", "INTRINSICS", "KERNEL_SIGNATURE", "POWERS", "Function", "fingerprint", "parallel_loops", *pointers.POINTERS, *INTRINSICS,
+    "FUNCTIONS", "INTRINSICS", "KERNEL_SIGNATURE", "POWERS", "Function", "fingerprint", "parallel_loops",
+    *pointers.POINTERS, *INTRINSICS,
 ]

@@ -1,7 +1,7 @@
 """Comparisons, rounding, selection and remainders as straight-line arithmetic, with NumPy's NaN and signed-zero rules."""
 from __future__ import annotations
 
-from hybridnn.jit.vecmath_expr import V, copysign, fabs, fma, intrinsic_call, rint, select, sqrt
+from hybridnn.jit.vecmath_expr import V, copysign, fabs, intrinsic_call, like, select
 
 INF, NAN = float("inf"), float("nan")
 
@@ -31,7 +31,7 @@ def isfinite(x: V) -> V:
 
 
 def signbit(x: V) -> V:
-    return copysign(x * 0.0 + 1.0, x) < 0.0
+    return copysign(like(x, 1.0), x) < 0.0
 
 
 def maximum(x: V, y: V) -> V:

@@ -1,15 +1,30 @@
-"""Elementary functions as straight-line arithmetic (see `vecmath`): exponentials, logarithms, powers, hyperbolic and error functions.
+"""Elementary functions as straight-line arithmetic (see `vecmath`): exponentials, logarithms, powers, hyperbolic and error
+functions.
 
-Every function takes and returns `vecmath_expr.V` values of one float type, gets NumPy's results for NaN, infinities, signed zeros,
-subnormal numbers and overflow, and contains nothing that stops LLVM's loop vectoriser. Notation: `n` is an integral float, `a` is |x|.
-Integers are read off the low bits of `x + magic` (1.5 * 2^mantissa), because AVX2 converts no int64 to double or back.
+Every function takes and returns `vecmath_expr.V` values of one float type, gets NumPy's results for NaN, infinities, signed
+zeros, subnormal numbers and overflow, and contains nothing that stops LLVM's loop vectoriser. Notation: `n` is an integral
+float, `a` is |x|. Integers are read off the low bits of `x + magic` (1.5 * 2^mantissa), because AVX2 converts no int64 to
+double or back.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from hybridnn.jit import vecmath_coefficients as tables
-from hybridnn.jit.vecmath_expr import F32, V, bits_of, copysign, fabs, float_of, fma, horner, like, narrow, rint, select, sqrt, widen
+from hybridnn.jit.vecmath_expr import (
+    F32,
+    V,
+    bits_of,
+    copysign,
+    fabs,
+    float_of,
+    fma,
+    horner,
+    like,
+    rint,
+    select,
+    sqrt,
+)
 
 INF, NAN = float("inf"), float("nan")
 
@@ -37,7 +52,8 @@ class Format:
 
 
 SINGLE = Format("f32", 23, 127, (-105.0, 90.0), (-18.0, 89.0), (0.6931471824645996, -1.9046542121259336e-09), 0x3F3504F3)
-DOUBLE = Format("f64", 52, 1023, (-747.0, 711.0), (-40.0, 710.1), (0.6931471805599453, 2.3190468138462996e-17), 0x3FE6A09E00000000)
+DOUBLE = Format("f64", 52, 1023, (-747.0, 711.0), (-40.0, 710.1),
+                (0.6931471805599453, 2.3190468138462996e-17), 0x3FE6A09E00000000)
 LOG2E = 1.4426950408889634
 LOG2E_LO = 2.0355273740931033e-17
 
@@ -270,8 +286,9 @@ def erf_f64(x: V) -> V:
 
 
 def erfc(x: V, key: str = "f64") -> V:
-    y = _erfc_far(fabs(x), key)
-    return select(x < 0.0, 2.0 - y, y)
+    a = fabs(x)
+    y = _erfc_far(a, key)
+    return select(a < 0.5, 1.0 - _erf_near(x, key), select(x < 0.0, 2.0 - y, y))
 
 
 def rsqrt(x: V) -> V:

@@ -1,14 +1,16 @@
 """Arithmetic on LLVM values with Python operators: the notation in which `vecmath_bodies` is written.
 
-A `V` pairs an IR builder with a scalar LLVM value (float, double, i1, i32, i64). Operators append instructions; numbers are turned
-into constants of the other operand's type, so no literal can widen a float32 expression. Everything here is straight-line code made of
-instructions and intrinsics that LLVM's loop vectoriser can widen: no branches, no library calls, no int64 <-> double conversions.
+A `V` pairs an IR builder with a scalar LLVM value (float, double, i1, i32, i64). Operators append instructions; numbers are
+turned into constants of the other operand's type, so no literal can widen a float32 expression. Everything here is straight-
+line code made of instructions and intrinsics that LLVM's loop vectoriser can widen: no branches, no library calls, no int64 <->
+double conversions.
 """
 from __future__ import annotations
 
 from llvmlite import ir
 
-F32, F64, I1, I8, I16, I32, I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(1), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
+F32, F64 = ir.FloatType(), ir.DoubleType()
+I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 
 
 class V:

@@ -1,8 +1,9 @@
 """What `vecmath` offers, without importing numba: the table that a kernel emitter queries.
 
-`FUNCTIONS["exp", "float32"]` has the name to write in a CPU kernel (`exp_f32`), its arity, its result (`float32` or `bool`) and the
-expression to write in a CUDA kernel instead: `{0}`, `{1}`, ... stand for operands, which must be names (they may be used twice), `{T}` for
-the type (`float32`), and `math.*` is libdevice. `POWERS[2.0, "float32"]` is the same for `x ** constant`; other exponents use `power`.
+`FUNCTIONS["exp", "float32"]` has the name to write in a CPU kernel (`exp_f32`), its arity, its result (`float32` or `bool`) and
+the expression to write in a CUDA kernel instead: `{0}`, `{1}`, ... stand for operands, which must be names (they may be used
+twice), `{T}` for the type (`float32`), and `math.*` is libdevice. `POWERS[2.0, "float32"]` is the same for `x ** constant`;
+other exponents use `power`.
 """
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ class Function:
 
 
 _UNARY = {
-    "exp": "math.exp({0})", "expm1": "math.expm1({0})", "exp2": "math.exp2({0})", "log": "math.log({0})", "log1p": "math.log1p({0})",
-    "log2": "math.log2({0})", "log10": "math.log10({0})", "tanh": "math.tanh({0})", "erf": "math.erf({0})", "erfc": "math.erfc({0})",
+    "exp": "math.exp({0})", "expm1": "math.expm1({0})", "exp2": "math.exp2({0})",
+    "log": "math.log({0})", "log1p": "math.log1p({0})", "log2": "math.log2({0})", "log10": "math.log10({0})",
+    "tanh": "math.tanh({0})", "erf": "math.erf({0})", "erfc": "math.erfc({0})",
     "sigmoid": "(({T}(1) if {0} >= {T}(0) else math.exp({0})) / ({T}(1) + math.exp(-abs({0}))))",
     "softplus": "(({0} if {0} > {T}(0) or {0} != {0} else {T}(0)) + math.log1p(math.exp(-abs({0}))))",
     "sqrt": "math.sqrt({0})", "rsqrt": "({T}(1) / math.sqrt({0}))",
@@ -45,7 +47,8 @@ _BINARY = {
     "heaviside": "({T}(1) if {0} > {T}(0) else {T}(0) if {0} < {T}(0) else {1} if {0} == {T}(0) else {0})",
 }
 _TESTS = {
-    "isnan": "({0} != {0})", "isinf": "math.isinf({0})", "isfinite": "math.isfinite({0})", "signbit": "(math.copysign({T}(1), {0}) < {T}(0))",
+    "isnan": "({0} != {0})", "isinf": "math.isinf({0})", "isfinite": "math.isfinite({0})",
+    "signbit": "(math.copysign({T}(1), {0}) < {T}(0))",
 }
 
 
@@ -60,7 +63,9 @@ def _rows(group, arity, result=None):
             yield (name, dtype), Function(f"{name}_{suffix}", arity, result or dtype, cuda)
 
 
-FUNCTIONS: dict[tuple[str, str], Function] = {**dict(_rows(_UNARY, 1)), **dict(_rows(_BINARY, 2)), **dict(_rows(_TESTS, 1, "bool"))}
+FUNCTIONS: dict[tuple[str, str], Function] = {
+    **dict(_rows(_UNARY, 1)), **dict(_rows(_BINARY, 2)), **dict(_rows(_TESTS, 1, "bool")),
+}
 
 
 def _power_rows():

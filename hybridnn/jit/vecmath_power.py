@@ -4,7 +4,23 @@ from __future__ import annotations
 from hybridnn.jit import vecmath_coefficients as tables
 from hybridnn.jit.vecmath_basic import floor, trunc
 from hybridnn.jit.vecmath_bodies import DOUBLE, INF, LOG2E, NAN, clamp, log, pow2, scale, split_exp, split_log
-from hybridnn.jit.vecmath_expr import F32, V, bits_of, copysign, fabs, float_of, fma, horner, in_double, like, narrow, rint, select, sqrt, widen
+from hybridnn.jit.vecmath_expr import (
+    F32,
+    V,
+    bits_of,
+    copysign,
+    fabs,
+    float_of,
+    fma,
+    horner,
+    in_double,
+    like,
+    narrow,
+    rint,
+    select,
+    sqrt,
+    widen,
+)
 from hybridnn.jit.vecmath_rare import rarely
 
 TWO_THIRDS = (0.6666666666666666, 3.700743415417188e-17)

@@ -1,9 +1,9 @@
 """A rare slow case inside a vectorised loop.
 
-`rarely(...)` gives `y`, except in lanes whose `measure` is beyond a limit, where it calls the C library. A branch to a library call would
-stop the loop vectoriser, so the choice sits in a function of its own that carries a `vector-function-abi-variant` attribute: LLVM then
-vectorises the loop with the function's vector versions, defined beside it, which test all lanes with one branch and return `y` at once in
-the common case.
+`rarely(...)` gives `y`, except in lanes whose `measure` is beyond a limit, where it calls the C library. A branch to a library
+call would stop the loop vectoriser, so the choice sits in a function of its own that carries a `vector-function-abi-variant`
+attribute: LLVM then vectorises the loop with the function's vector versions, defined beside it, which test all lanes with one
+branch and return `y` at once in the common case.
 """
 from __future__ import annotations
 

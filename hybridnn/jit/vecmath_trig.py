@@ -5,10 +5,26 @@ Arguments up to 2^30 are reduced by Cody and Waite's method with fused multiply-
 from __future__ import annotations
 
 from hybridnn.jit import vecmath_coefficients as tables
-from hybridnn.jit.vecmath_expr import F32, V, bits_of, copysign, fabs, float_of, fma, horner, like, low32, narrow, select, sqrt, widen
+from hybridnn.jit.vecmath_expr import (
+    F32,
+    V,
+    bits_of,
+    copysign,
+    fabs,
+    float_of,
+    fma,
+    horner,
+    like,
+    low32,
+    narrow,
+    select,
+    sqrt,
+    widen,
+)
 from hybridnn.jit.vecmath_rare import rarely
 
 LIMIT = 2.0**30
+INF = float("inf")
 MAGIC = 1.5 * 2.0**52
 TWO_OVER_PI = 0.6366197723675814
 HALF_PI = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)
@@ -121,9 +137,9 @@ def arctan2(y: V, x: V, key: str = "f64") -> V:
     larger = select(a > b, a, b)
     factor = select(larger > 2.0**1000, 2.0**-60, select(larger < 2.0**-900, 2.0**120, like(x, 1.0)))
     angle = _atan_positive(a * factor, b * factor, key)
-    both_infinite = (a == float("inf")) & (b == float("inf"))
-    angle = select(both_infinite, HALF_PI[0] / 2, select((a == 0.0) & (b == 0.0), 0.0, angle))
-    angle = select((a == float("inf")) & (b < float("inf")), HALF_PI[0], select((b == float("inf")) & (a < float("inf")), 0.0, angle))
+    up, along = a == INF, b == INF
+    angle = select(up & along, HALF_PI[0] / 2, select((a == 0.0) & (b == 0.0), 0.0, angle))
+    angle = select(up & (b < INF), HALF_PI[0], select(along & (a < INF), 0.0, angle))
     negative = copysign(like(x, 1.0), x) < 0.0
     angle = select(negative, (2 * HALF_PI[0] - angle) + 2 * HALF_PI[1], angle)
     return copysign(angle, y)

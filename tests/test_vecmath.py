@@ -1,0 +1,176 @@
+"""Vector math: accuracy over the whole range, NumPy's special values, and code that stayed vectorised."""
+
+import re
+from itertools import product
+
+import numpy as np
+import pytest
+
+from hybridnn.jit import vecmath, vecmath_check
+from hybridnn.jit.vecmath_check import LONG, RELATIVE, compare, compile_source, kernel_of, measure, source, specials
+
+DTYPES = ("float32", "float64")
+UNARY = sorted({name for (name, dtype), f in vecmath.FUNCTIONS.items() if f.arity == 1 and f.result == dtype})
+BINARY = sorted({name for (name, _), f in vecmath.FUNCTIONS.items() if f.arity == 2})
+TESTS = ("isnan", "isinf", "isfinite", "signbit")
+LIBRARY_CALL = re.compile(r"(?:callq?|jmpq?|movabsq)\s+\$?([A-Za-z_][\w.]*)")
+PACKED = re.compile(r"^\s*v\w*(?:p[sd]|dq\w*|p\w+[bwdq])\s.*%[yz]mm", re.M)
+
+
+def loop_code(assembly):
+    """The assembly of the kernel itself: neither the C wrapper nor the functions for rare cases."""
+    parts = re.split(r"^([A-Za-z_][\w.$]*):", assembly, flags=re.M)
+    return "".join(text for label, text in zip(parts[1::2], parts[2::2]) if label.startswith("_ZN"))
+
+
+def assert_vectorised(kernel):
+    code = loop_code(kernel.assembly)
+    assert PACKED.search(code), "no packed instruction on ymm or zmm registers"
+    called = {name for name in LIBRARY_CALL.findall(code) if not name.startswith((".L", "hnn_rare_"))}
+    assert not called, f"the loop calls {called}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", UNARY)
+def test_accuracy_and_assembly_of_unary_functions(name, dtype):
+    error = measure(name, dtype, 4000)
+    assert not error.wrong, f"(x, got, expected): {error.wrong}"
+    assert error.relative <= RELATIVE[dtype], f"{error.relative} at {error.worst}"
+    assert error.ulp <= (4 if name == "erfc" else 2.5), f"{error.ulp} at {error.worst}"
+    assert_vectorised(kernel_of(name, dtype))
+
+
+def pairs(dtype):
+    """All pairs of specials, random bit patterns, and moderate pairs."""
+    grid = [np.array(v, dtype) for v in zip(*product(specials(dtype), repeat=2))]
+    rng, count = np.random.default_rng(1), 10_000
+    size = np.dtype(dtype).itemsize
+    bits = rng.integers(0, 2 ** (8 * size), (2, count), dtype=f"u{size}").view(dtype)
+    x = [rng.normal(size=count) * 100, np.exp(rng.uniform(-5, 5, count)), 1 + rng.normal(size=count) * 1e-3]
+    y = [rng.uniform(-50, 50, count), rng.normal(size=count) * 20, rng.normal(size=count) * 1e4]
+    return [np.concatenate([g, b, *(part.astype(dtype) for part in rest)]) for g, b, rest in zip(grid, bits, (x, y))]
+
+
+EXACT = ("maximum", "minimum", "fmax", "fmin", "copysign", "heaviside", "fmod", "remainder", "floor_divide")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", BINARY)
+def test_binary_functions(name, dtype):
+    x, y = pairs(dtype)
+    kernel = kernel_of(name, dtype)
+    assert_vectorised(kernel)
+    got = kernel(np.empty_like(x), x, y)
+    with np.errstate(all="ignore"):
+        if name in EXACT:
+            expected = getattr(np, name)(x, y)
+            np.testing.assert_array_equal(got, expected)
+            # which zero fmax and fmin give for (0, -0) depends on the length of the array in NumPy
+            checked = ~np.isnan(expected) & ((expected != 0) | (name not in ("fmax", "fmin")))
+            np.testing.assert_array_equal(np.signbit(got)[checked], np.signbit(expected)[checked])
+            return
+        exact = getattr(np, name)(x.astype(LONG), y.astype(LONG))
+        error = compare(got, exact, (x, y))
+    assert not error.wrong, f"(x, y, got, expected): {error.wrong}"
+    if name == "logaddexp":  # the result may cancel to nothing: measured against the operands
+        with np.errstate(all="ignore"):
+            size = np.maximum(np.abs(np.maximum(x, y)).astype(LONG), np.abs(exact))
+            assert np.nanmax(np.where(np.isfinite(exact) & (size > 0), np.abs(got - exact) / size, 0)) <= 2 * RELATIVE[dtype]
+        return
+    assert error.relative <= RELATIVE[dtype], f"{error.relative} at {error.worst}"
+    assert error.ulp <= 2.5, f"{error.ulp} at {error.worst}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", TESTS)
+def test_predicates(name, dtype):
+    x = np.tile(specials(dtype), 5)
+    kernel = kernel_of(name, dtype)
+    assert_vectorised(kernel)
+    np.testing.assert_array_equal(kernel(np.empty(x.shape, bool), x), getattr(np, name)(x))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_constant_powers(dtype):
+    x = vecmath_check.samples(dtype, 3000)
+    exponents = [e for e, d in vecmath.POWERS if d == dtype]
+    pointer = f"ptr_{vecmath.KEYS[dtype]}"
+    text = ["def kernel(bufs, args, lo, hi):", f"    x_ = {pointer}(bufs, args, 0)"]
+    text += [f"    y{k}_ = {pointer}(bufs, args, {2 * k + 2})" for k in range(len(exponents))]
+    text += ["    for i in range(lo, hi):", "        x = x_[i]"]
+    text += [f"        y{k}_[i] = {vecmath.POWERS[e, dtype].name}(x)" for k, e in enumerate(exponents)]
+    kernel = compile_source("\n".join([*text, "    parallel_loops()", ""]))
+    assert_vectorised(kernel)
+    outs = np.empty((len(exponents), x.size), dtype)
+    bufs = np.array([x.ctypes.data, *(row.ctypes.data for row in outs)], np.int64)
+    args = np.array([[k, 0] for k in range(len(bufs))], np.int64)
+    kernel.call(bufs.ctypes.data, args.ctypes.data, 0, x.size)
+    for e, got in zip(exponents, outs):
+        with np.errstate(all="ignore"):
+            error = compare(got, np.power(x.astype(LONG), LONG(e)), (x,))
+        assert not error.wrong, (e, error.wrong)
+        assert error.relative <= RELATIVE[dtype], (e, error.relative, error.worst)
+
+
+def test_large_arguments_are_right_in_every_lane():
+    """One huge argument sends its vector through the C library and leaves the other lanes alone."""
+    for name, dtype in product(("sin", "cos", "tan"), DTYPES):
+        x = np.linspace(-3, 3, 67).astype(dtype)
+        x[[5, 33, 66]] = [1e30, -2e12, np.inf]
+        got = kernel_of(name, dtype)(np.empty_like(x), x)
+        with np.errstate(invalid="ignore"):
+            expected = getattr(np, name)(x.astype(LONG))
+        np.testing.assert_allclose(got, expected.astype(dtype), rtol=RELATIVE[dtype])
+
+
+def optimizer_like(arrays, extra=""):
+    """A kernel with many inputs and outputs, each output depending on several inputs."""
+    text = ["def kernel(bufs, args, lo, hi):"] + [f"    p{k} = ptr_f32(bufs, args, {2 * k})" for k in range(arrays)]
+    text += ["    for i in range(lo, hi):"] + [f"        x{k} = p{k}[i]" for k in range(arrays)]
+    text += [f"        p{k}[i] = x{k} * x{(k + 1) % arrays} + x{(k + 3) % arrays}" for k in range(arrays)]
+    return "\n".join([*text, extra, ""])
+
+
+def test_fourteen_pointers_vectorise_without_alias_checks_and_in_place():
+    kernel = compile_source(optimizer_like(14, "    parallel_loops()"))
+    assert_vectorised(kernel)
+    rows = np.random.default_rng(0).normal(size=(14, 1003)).astype(np.float32)
+    expected = rows * np.roll(rows, -1, axis=0) + np.roll(rows, -3, axis=0)
+    bufs = np.array([rows.ctypes.data], np.int64)
+    args = np.array([[0, row * rows.strides[0]] for row in range(14)], np.int64)
+    kernel.call(bufs.ctypes.data, args.ctypes.data, 0, 1003)
+    np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_serial_pointers_keep_the_order_of_a_recurrence():
+    text = "\n".join(["def kernel(bufs, args, lo, hi):", "    p = serial_ptr_f64(bufs, args, 0)", "    for i in range(lo, hi):",
+                      "        p[i] = p[i - 1] + p[i]", "    parallel_loops()", ""])
+    x = np.arange(50.0)
+    bufs, args = np.array([x.ctypes.data], np.int64), np.zeros(2, np.int64)
+    compile_source(text).call(bufs.ctypes.data, args.ctypes.data, 1, 50)
+    np.testing.assert_array_equal(x, np.cumsum(np.arange(50.0)))
+
+
+def test_float16_bits_selection_and_fma():
+    text = "\n".join([
+        "def kernel(bufs, args, lo, hi):", "    h_ = ptr_f16(bufs, args, 0)", "    g_ = ptr_f16(bufs, args, 2)",
+        "    m_ = ptr_bool(bufs, args, 4)", "    n_ = ptr_i32(bufs, args, 6)", "    for i in range(lo, hi):",
+        "        x = f16_to_f32(h_[i])", "        m_[i] = x > 1", "        n_[i] = bits_f32(x)",
+        "        g_[i] = f32_to_f16(where_f32(x > 1, fma_f32(x, x, x), from_bits_f32(bits_f32(x))))", "    parallel_loops()", ""])
+    h = np.linspace(-4, 4, 77).astype(np.float16)
+    g, m, n = np.empty_like(h), np.empty(h.shape, bool), np.empty(h.shape, np.int32)
+    bufs = np.array([a.ctypes.data for a in (h, g, m, n)], np.int64)
+    kernel = compile_source(text)
+    kernel.call(bufs.ctypes.data, np.array([[k, 0] for k in range(4)], np.int64).ctypes.data, 0, h.size)
+    assert_vectorised(kernel)
+    x = h.astype(np.float32)
+    np.testing.assert_array_equal(m, x > 1)
+    np.testing.assert_array_equal(n, x.view(np.int32))
+    np.testing.assert_array_equal(g, np.where(x > 1, x * x + x, x).astype(np.float16))
+
+
+def test_the_assembly_check_sees_scalar_code():
+    """The check itself can fail: a library call in the loop is found."""
+    kernel = compile_source("import math\n" + source("math.exp", ["float64"], "float64"))
+    with pytest.raises(AssertionError, match=r"no packed|the loop calls"):
+        assert_vectorised(kernel)
