@@ -1,0 +1,330 @@
+"""Joining, splitting, repeating and rearranging arrays. Views (reshape, transpose, get_item, broadcast_to) are in core.arithmetic."""
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from hybridnn.core.arithmetic import get_item, put_item, reshape, sum_
+from hybridnn.core.variable import operation
+from hybridnn.errors import InvalidType
+from hybridnn.ops.axes import slice_along
+from hybridnn.ops.util import zeros_for
+
+
+def _draw(*shapes, **attrs):
+    """A sample: normal arrays of these shapes, and attrs."""
+    return lambda rng, dtype: [(tuple(rng.normal(size=s).astype(dtype) for s in shapes), attrs)]
+
+
+def bounds(sizes):
+    """Pairs (start, stop) of consecutive pieces."""
+    return pairwise([0, *accumulate(sizes)])
+
+
+# ------------------------------------------------------------------------------------------------------------- join and split
+
+@operation(samples=_draw((2, 3), (2, 1), (2, 2), axis=1))
+def concat(xp, *xs, axis):
+    """The arrays one behind the other along an existing axis."""
+    return xp.concatenate(xs, axis)
+
+
+@concat.vjp
+def _(g, shapes, want, axis):
+    pieces = bounds(s[axis] for s in shapes)
+    return tuple([get_item(g, index=slice_along(axis, a, b)) if w else None for (a, b), w in zip(pieces, want, strict=True)])
+
+
+@operation(samples=_draw((2, 3), (2, 3), axis=1))
+def stack(xp, *xs, axis):
+    """The arrays side by side along a new axis."""
+    return xp.stack(xs, axis)
+
+
+@stack.vjp
+def _(g, want, axis):
+    return tuple([get_item(g, index=_at(axis, i)) if w else None for i, w in enumerate(want)])
+
+
+def _at(axis, i):
+    return (("slice", None, None, None),) * axis + (i,)
+
+
+def _split_parts(x, axis, at):
+    return tuple([get_item(x, index=slice_along(axis, a, b)) for a, b in _cuts(x.shape[axis], at)])
+
+
+def _cuts(n, at):
+    return pairwise([0, *at, n])
+
+
+@operation(samples=_draw((2, 6), axis=1, at=(1, 4)), multi=True, decompose=_split_parts)
+def split(xp, x, *, axis, at):
+    """The pieces of x between consecutive positions ``at`` (in [0, n]) along an axis: views."""
+    lead = (slice(None),) * axis
+    return tuple([x[(*lead, slice(a, b))] for a, b in _cuts(x.shape[axis], at)])
+
+
+@split.vjp
+def _(gs, shapes, axis, at):
+    shape = shapes[0]
+    if all(g is not None for g in gs):
+        return concat(*gs, axis=axis)
+    return _sum_of_pieces([put_item(g, shape=shape, index=slice_along(axis, a, b)) for g, (a, b) in zip(gs, _cuts(shape[axis], at)) if g is not None])
+
+
+def _sum_of_pieces(pieces):
+    total = pieces[0]
+    for piece in pieces[1:]:
+        total = total + piece
+    return total
+
+
+def _separate_parts(x, axis):
+    return tuple([get_item(x, index=_at(axis, i)) for i in range(x.shape[axis])])
+
+
+@operation(samples=_draw((2, 3, 4), axis=1), multi=True, decompose=_separate_parts)
+def separate(xp, x, *, axis):
+    """The arrays that lie side by side along an axis, which they lose: views."""
+    return tuple(xp.moveaxis(x, axis, 0)) if axis else tuple(x)
+
+
+@separate.vjp
+def _(gs, shapes, axis):
+    if all(g is not None for g in gs):
+        return stack(*gs, axis=axis)
+    return _sum_of_pieces([put_item(g, shape=shapes[0], index=_at(axis, i)) for i, g in enumerate(gs) if g is not None])
+
+
+# --------------------------------------------------------------------------------------------------------------------- repeat
+
+@operation(samples=_draw((2, 3), reps=(2, 1, 3)))
+def tile(xp, x, *, reps):
+    """x repeated as a whole ``reps`` times along each axis (NumPy's rule where the lengths differ)."""
+    return xp.tile(x, reps)
+
+
+@tile.vjp
+def _(g, shapes, reps):
+    shape = (1,) * (len(reps) - len(shapes[0])) + shapes[0]
+    reps = (1,) * (len(shape) - len(reps)) + reps
+    split_up = tuple(n for r, s in zip(reps, shape) for n in (r, s))
+    return reshape(sum_(reshape(g, shape=split_up), axis=tuple(range(0, len(split_up), 2)), keepdims=False), shape=shapes[0])
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype),), {"repeats": r, "axis": 1}) for r in ((2,), (1, 0, 3))])
+def repeat(xp, x, *, repeats, axis):
+    """Each slice along an axis ``repeats`` times (one number for all, or one each)."""
+    return xp.repeat(x, repeats if len(repeats) > 1 else repeats[0], axis)
+
+
+@repeat.vjp
+def _(g, shapes, repeats, axis):
+    return sum_repeated(g, shape=shapes[0], repeats=repeats, axis=axis)
+
+
+@operation(samples=_draw((2, 4), shape=(2, 3), repeats=(1, 0, 3), axis=1))
+def sum_repeated(xp, g, *, shape, repeats, axis):
+    """Sums over the copies that ``repeat`` made: its adjoint."""
+    y = xp.zeros(shape, g.dtype)
+    lead = (slice(None),) * axis
+    counts = repeats * shape[axis] if len(repeats) == 1 else repeats
+    for i, (a, b) in enumerate(bounds(counts)):
+        y[(*lead, i)] = g[(*lead, slice(a, b))].sum(axis=axis)
+    return y
+
+
+@sum_repeated.vjp
+def _(g, repeats, axis):
+    return repeat(g, repeats=repeats, axis=axis)
+
+
+@operation(samples=_draw((2, 5), shift=(2,), axis=(1,)))
+def roll(xp, x, *, shift, axis):
+    """Elements moved along axes, those that leave at one end coming in at the other."""
+    return xp.roll(x, shift, axis)
+
+
+@roll.vjp
+def _(g, shift, axis):
+    return roll(g, shift=tuple(-s for s in shift), axis=axis)
+
+
+# ------------------------------------------------------------------------------------------------------------------------ pad
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 4)).astype(dtype),), {"width": ((1, 2), (0, 1)), "mode": m, "options": o})
+                                       for m, o in (("constant", (("constant_values", 2),)), ("edge", ()), ("reflect", ()), ("symmetric", ()), ("wrap", ()))])
+def pad(xp, x, *, width, mode, options=()):
+    """NumPy's pad; ``options`` holds its keyword arguments as pairs."""
+    return xp.pad(x, width, mode, **dict(options))
+
+
+@pad.vjp
+def _(g, shapes, width, mode, options):
+    if mode == "constant":
+        return get_item(g, index=tuple(("slice", a, a + n, None) for (a, _), n in zip(width, shapes[0])))
+    return unpad(g, shape=shapes[0], width=width, mode=mode, options=options)
+
+
+@operation(samples=_draw((3, 5), shape=(3, 3), width=((0, 0), (1, 1)), mode="reflect", options=()))
+def unpad(xp, g, *, shape, width, mode, options=()):
+    """Sums of what ``pad`` copied from each element: its adjoint in the modes that copy (edge, reflect, symmetric, wrap)."""
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise InvalidType("pad", "a mode with a gradient: constant, edge, reflect, symmetric or wrap", repr(mode))
+    origin = xp.pad(xp.arange(int(np.prod(shape))).reshape(shape), width, mode, **dict(options))
+    y = xp.zeros(int(np.prod(shape)), g.dtype)
+    xp.add.at(y, origin.ravel(), g.ravel())
+    return y.reshape(shape)
+
+
+@unpad.vjp
+def _(g, width, mode, options):
+    return pad(g, width=width, mode=mode, options=options)
+
+
+def _sequences(rng, dtype):
+    yield (.5, *[rng.normal(size=(n, 2)).astype(dtype) for n in (3, 1, 4)]), {"length": 4}
+
+
+@operation(samples=_sequences)
+def pad_sequence(xp, padding, *xs, length):
+    """Arrays of several lengths as one (N, length, ...), filled up with the number ``padding``."""
+    y = xp.full((len(xs), length, *xs[0].shape[1:]), padding, xs[0].dtype)
+    for row, x in zip(y, xs, strict=True):
+        row[:len(x)] = x
+    return y
+
+
+@pad_sequence.vjp
+def _(g, shapes, want):
+    return None, *[get_item(g, index=(i, ("slice", 0, s[0], None))) if w else None for i, (s, w) in enumerate(zip(shapes[1:], want[1:]))]
+
+
+@operation(samples=_draw((4, 2), (3, 2), (3, 2), (1, 2), lengths=(4, 3, 3, 1)), multi=True)
+def transpose_sequence(xp, *xs, lengths):
+    """Batch-major to time-major: output t holds row t of every input that has one. Lengths do not increase. It is its own inverse."""
+    return tuple([xp.stack([x[t] for x in xs if len(x) > t]) for t in range(lengths[0])])
+
+
+@transpose_sequence.vjp
+def _(gs, shapes, lengths):
+    some = next(g for g in gs if g is not None)
+    counts = tuple(sum(n > t for n in lengths) for t in range(lengths[0]))
+    gs = [zeros_for(some, shape=(n, *shapes[0][1:])) if g is None else g for g, n in zip(gs, counts, strict=True)]
+    return transpose_sequence(*gs, lengths=counts)
+
+
+# ------------------------------------------------------------------------------------------------------- diagonals and selection
+
+@operation(samples=_draw((2, 3, 4), offset=1, axis1=0, axis2=2))
+def diagonal(xp, x, *, offset, axis1, axis2):
+    """The diagonals of the planes of two axes, as a new last axis."""
+    return x.diagonal(offset, axis1, axis2).copy()
+
+
+@diagonal.vjp
+def _(g, shapes, offset, axis1, axis2):
+    return put_diagonal(g, shape=shapes[0], offset=offset, axis1=axis1, axis2=axis2)
+
+
+@operation(samples=_draw((3, 2), shape=(2, 3, 4), offset=1, axis1=0, axis2=2))
+def put_diagonal(xp, g, *, shape, offset, axis1, axis2):
+    """Zeros of ``shape`` with g on the diagonals: the adjoint of ``diagonal``."""
+    y = xp.zeros(shape, g.dtype)
+    planes = xp.moveaxis(y, (axis1, axis2), (-2, -1))
+    n = g.shape[-1]
+    rows = xp.arange(n) + max(-offset, 0)
+    planes[..., rows, rows + offset] = g
+    return y
+
+
+@put_diagonal.vjp
+def _(g, offset, axis1, axis2):
+    return diagonal(g, offset=offset, axis1=axis1, axis2=axis2)
+
+
+def _rows(xp, t):
+    return xp.arange(len(t))
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 4)).astype(dtype), np.array([2, 0, 2], "i")), {})])
+def select_item(xp, x, t):
+    """x[i, t[i]] for every row i."""
+    if t.size and xp is np and (t.min() < 0 or t.max() >= x.shape[1]):
+        raise InvalidType("select_item", f"0 <= t < {x.shape[1]}", f"t from {t.min()} to {t.max()}")
+    return x[_rows(xp, t), t]
+
+
+@select_item.vjp_of("x")
+def _(g, t, shapes):
+    return put_selected(g, t, shape=shapes[0])
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(3,)).astype(dtype), np.array([2, 0, 2], "i")), {"shape": (3, 4)})])
+def put_selected(xp, g, t, *, shape):
+    """Zeros of ``shape`` with g[i] at (i, t[i]): the adjoint of ``select_item``."""
+    y = xp.zeros(shape, g.dtype)
+    y[_rows(xp, t), t] = g
+    return y
+
+
+@put_selected.vjp_of("g")
+def _(g, t):
+    return select_item(g, t)
+
+
+@operation(samples=lambda rng, dtype: [((np.array([2, 0, 1]),), {})])
+def inverse_permutation(xp, indices):
+    """The permutation that undoes ``indices`` (no gradient)."""
+    y = xp.empty_like(indices)
+    y[indices] = xp.arange(len(indices), dtype=indices.dtype)
+    return y
+
+
+def _distinct(rng, dtype):
+    yield (rng.permutation(24).reshape(2, 3, 4).astype(dtype),), {"k": 2, "axis": 2, "largest": True}
+    yield (rng.permutation(24).reshape(2, 3, 4).astype(dtype),), {"k": 2, "axis": 1, "largest": False}
+
+
+@operation(samples=_distinct)
+def top_indices(xp, x, *, k, axis, largest):
+    """Indices (int64) of the k largest (smallest) elements along an axis, best first; no gradient."""
+    order = xp.argsort(-x if largest else x, axis=axis, kind="stable")
+    return order[(slice(None),) * axis + (slice(0, k),)]
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype), np.array([[2, 0, 0, 1], [1, 1, 0, 2]])), {"axis": 1})])
+def take_along(xp, x, indices, *, axis):
+    """Elements at ``indices`` along an axis; both arrays agree on the other axes."""
+    return xp.take_along_axis(x, indices, axis)
+
+
+@take_along.vjp_of("x")
+def _(g, indices, shapes, axis):
+    return put_along(g, indices, shape=shapes[0], axis=axis)
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 4)).astype(dtype), np.array([[2, 0, 0, 1], [1, 1, 0, 2]])), {"shape": (2, 3), "axis": 1})])
+def put_along(xp, g, indices, *, shape, axis):
+    """Zeros of ``shape`` to which g is added at ``indices`` along an axis: the adjoint of ``take_along``."""
+    y = xp.zeros(shape, g.dtype)
+    grid = list(xp.ogrid[tuple(slice(n) for n in indices.shape)])
+    grid[axis] = indices
+    xp.add.at(y, tuple(grid), g)
+    return y
+
+
+@put_along.vjp_of("g")
+def _(g, indices, axis):
+    return take_along(g, indices, axis=axis)
+
+
+@operation(samples=_draw((2, 3)))
+def copy(xp, x):
+    """A copy in memory of its own."""
+    return x.copy()
+
+
+@copy.vjp
+def _(g):
+    return copy(g)

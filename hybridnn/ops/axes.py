@@ -1,0 +1,50 @@
+"""Checks and normal forms of axes, shapes and scalar operands, with errors that name the function."""
+import operator
+
+from hybridnn.core.variable import Variable, as_variable
+from hybridnn.errors import InvalidType
+
+__all__ = ["axes_of", "axis_of", "check_float", "of_shape", "pair", "slice_along"]
+
+
+def axis_of(name, axis, ndim):
+    """``axis`` as an int in [0, ndim)."""
+    try:
+        i = operator.index(axis)
+    except TypeError:
+        raise InvalidType(name, "axis as an int", repr(axis)) from None
+    if not -ndim <= i < ndim:
+        raise InvalidType(name, f"{-ndim} <= axis < {ndim} (the array has {ndim} axes)", f"axis={axis}")
+    return i + ndim if i < 0 else i
+
+
+def axes_of(name, axis, ndim):
+    """``axis`` (None, an int, a sequence of ints) as None or a sorted tuple of distinct ints in [0, ndim)."""
+    if axis is None:
+        return None
+    axes = tuple(sorted(axis_of(name, a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))))
+    if len(set(axes)) != len(axes):
+        raise InvalidType(name, "distinct axes", f"duplicate value in axis={axis}")
+    return axes
+
+
+def of_shape(x):
+    """``x`` as something with ``shape``, ``dtype`` and ``ndim``: Python numbers and lists become Variables."""
+    return x if isinstance(x, Variable) or hasattr(x, "shape") else as_variable(x)
+
+
+def pair(x):
+    """``(x, x)`` for an int, or the tuple itself."""
+    return tuple(x) if hasattr(x, "__getitem__") else (x, x)
+
+
+def slice_along(axis, start, stop, step=None):
+    """The encoded index (core.arithmetic.encode_index) that takes ``start:stop:step`` along one axis."""
+    return (("slice", None, None, None),) * axis + (("slice", start, stop, step),)
+
+
+def check_float(name, *xs):
+    """Raise InvalidType unless every array holds floating-point numbers."""
+    for x in xs:
+        if x.dtype.kind != "f":
+            raise InvalidType(name, "floating-point arrays", f"dtype {x.dtype}", "F.cast(x, 'float32') converts")

@@ -1,0 +1,271 @@
+"""Linear algebra: einsum, tensordot, inverse, determinant, Cholesky factor, Fourier transform."""
+from math import prod
+
+import numpy as np
+
+from hybridnn.core.arithmetic import broadcast_to, matmul, reshape, transpose
+from hybridnn.core.variable import apply, operation
+from hybridnn.errors import InvalidType
+from hybridnn.ops.axes import axis_of, of_shape
+from hybridnn.ops.util import zeros_for
+
+
+def _swap(x):
+    """The transposed matrices."""
+    return transpose(x, axes=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+def _matrices(rng, dtype):
+    for batch in ((), (2,)):
+        yield ((rng.normal(size=(*batch, 3, 3)) + 3 * np.eye(3)).astype(dtype),), {}
+
+
+def _in_single(function, x):
+    """LAPACK has no half precision: float16 is computed in float32."""
+    return function(x.astype(np.float32)).astype(x.dtype) if x.dtype == np.float16 else function(x)
+
+
+def _lapack(name, function, x):
+    try:
+        return _in_single(function, x)
+    except np.linalg.LinAlgError as error:
+        raise InvalidType(name, "matrices for which it exists", f"x.shape={x.shape}", str(error)) from error
+
+
+@operation(samples=_matrices)
+def inv(xp, x):
+    """Inverses of the matrices in the last two axes."""
+    return _lapack("inv: Input has singular matrices", xp.linalg.inv, x)
+
+
+@inv.vjp
+def _(g, y):
+    return -matmul(matmul(y, g, transa=True), y, transb=True)
+
+
+@operation(samples=_matrices)
+def det(xp, x):
+    """Determinants of the matrices in the last two axes."""
+    return _lapack("det", xp.linalg.det, x)
+
+
+@det.vjp
+def _(g, x, y):
+    return reshape(g * y, shape=(*y.shape, 1, 1)) * _swap(inv(x))
+
+
+def _positive_definite(rng, dtype):
+    for (x,), attrs in _matrices(rng, np.float64):
+        yield ((x @ x.swapaxes(-1, -2)).astype(dtype),), attrs
+
+
+@operation(samples=_positive_definite, symmetric=True)
+def cholesky(xp, x):
+    """Lower triangular factors of symmetric positive definite matrices. The gradient is symmetric."""
+    return _lapack("cholesky", xp.linalg.cholesky, x)
+
+
+@cholesky.vjp
+def _(g, y):
+    """Murray 2016, equation 10: S = L^-T phi(L^T g) L^-1, made symmetric."""
+    inverse = inv(y)
+    s = matmul(matmul(inverse, half_lower(matmul(y, g, transa=True)), transa=True), inverse)
+    return (s + _swap(s)) * .5
+
+
+@operation(samples=_matrices)
+def half_lower(xp, x):
+    """The lower triangles, with half of the diagonals; it is its own adjoint."""
+    return xp.tril(x) - xp.tril(xp.triu(x)) * .5
+
+
+@half_lower.vjp
+def _(g):
+    return half_lower(g)
+
+
+# -------------------------------------------------------------------------------------------------------------------- Fourier
+
+def _pairs(rng, dtype):
+    for inverse in (False, True):
+        yield (rng.normal(size=(2, 5)).astype(dtype), rng.normal(size=(2, 5)).astype(dtype)), {"inverse": inverse}
+
+
+@operation(samples=_pairs, multi=True)
+def fft(xp, real, imag, *, inverse=False):
+    """(Inverse) discrete Fourier transform along the last axis: real and imaginary part in, both out."""
+    y = (xp.fft.ifft if inverse else xp.fft.fft)(real + 1j * imag)
+    return y.real.astype(real.dtype), y.imag.astype(imag.dtype)
+
+
+@fft.vjp
+def _(gs, inverse):
+    """The adjoint of multiplication by the symmetric matrix F in the plane of (real, imag): the same transform with both parts exchanged."""
+    real, imag = (zeros_for(gs[1 - i], shape=gs[1 - i].shape) if g is None else g for i, g in enumerate(gs))
+    gi, gr = fft(imag, real, inverse=inverse)
+    return gr, gi
+
+
+# ------------------------------------------------------------------------------------------------------------------- tensordot
+
+def tensordot_of(a, b, axes):
+    """``tensordot`` by a transposition, a reshape and one matrix product; all three differentiate themselves."""
+    first, second = _tensordot_axes(a, b, axes)
+    rows = tuple(i for i in range(a.ndim) if i not in first)
+    columns = tuple(i for i in range(b.ndim) if i not in second)
+    inner = prod(a.shape[i] for i in first)
+    left, right = tuple(a.shape[i] for i in rows), tuple(b.shape[i] for i in columns)
+    a = reshape.to(transpose.by(a, rows + first), (prod(left), inner))
+    b = reshape.to(transpose.by(b, second + columns), (inner, prod(right)))
+    return reshape.to(apply(matmul, (a, b), {"transa": False, "transb": False}), left + right)
+
+
+def _tensordot_axes(a, b, axes):
+    if isinstance(axes, (int, np.integer)):
+        if not 0 <= axes <= min(a.ndim, b.ndim):
+            raise InvalidType("tensordot", f"0 <= axes <= {min(a.ndim, b.ndim)}", f"axes={axes}, a.shape={a.shape}, b.shape={b.shape}")
+        pair = range(a.ndim - axes, a.ndim), range(axes)
+    elif isinstance(axes, (tuple, list)) and len(axes) == 2:
+        pair = [x if isinstance(x, (tuple, list, range)) else (x,) for x in axes]
+    else:
+        raise InvalidType("tensordot", "axes as an int or a pair of sequences of ints", repr(axes))
+    first, second = (tuple(axis_of("tensordot", i, x.ndim) for i in one) for one, x in zip(pair, (a, b)))
+    if len(set(first)) != len(first) or len(set(second)) != len(second):
+        raise InvalidType("tensordot", "distinct axes", f"axes={axes}")
+    if [a.shape[i] for i in first] != [b.shape[i] for i in second]:
+        raise InvalidType("tensordot", "the summed axes to have equal lengths", f"a.shape={a.shape}, b.shape={b.shape}, axes={axes}")
+    return first, second
+
+
+# ---------------------------------------------------------------------------------------------------------------------- einsum
+
+def _einsum_samples(rng, dtype):
+    for text, *shapes in (("ij,jk->ik", (2, 3), (3, 4)), ("ij->j", (2, 3)), ("ii->i", (3, 3)), ("...ij,...j->...i", (2, 2, 3), (2, 3)),
+                          ("i,j,ij->", (2,), (3,), (2, 3)), ("iji->j", (2, 3, 2)), ("ij,->ij", (2, 3), ())):
+        inputs, output = text.split("->")
+        yield tuple(rng.normal(size=s).astype(dtype) for s in shapes), {"inputs": tuple(inputs.split(",")), "output": output}
+
+
+@operation(samples=_einsum_samples)
+def einsum(xp, *operands, inputs, output):
+    """Einstein summation; ``inputs`` holds a string of subscripts for each operand, ``...`` at most once in each."""
+    return xp.einsum(",".join(inputs) + "->" + output, *operands, optimize=len(operands) > 2)
+
+
+@einsum.vjp
+def _(g, xs, want, inputs, output):
+    """Each operand's gradient is the summation with ``g`` in its place; subscripts that only it has are spread, repeated ones put on the diagonal."""
+    return tuple(_einsum_gradient(g, xs, i, inputs, output) if want[i] else None for i in range(len(xs)))
+
+
+def _einsum_gradient(g, xs, i, inputs, output):
+    others = [j for j in range(len(xs)) if j != i]
+    known = set("".join([output, *(inputs[j] for j in others)])) - {"."}
+    letters = "".join(dict.fromkeys(c for c in inputs[i] if c != "." and c in known))
+    shape = tuple(xs[i].shape)
+    broadcast = "..." if "..." in inputs[i] or "..." in output else ""
+    partial = einsum(g, *[xs[j] for j in others], inputs=(output, *(inputs[j] for j in others)), output=broadcast + letters)
+    return einsum_spread(partial, source=broadcast + letters, target=inputs[i], shape=shape)
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(3,)).astype(dtype),), {"source": "j", "target": "iji", "shape": (2, 3, 2)}),
+                                       ((rng.normal(size=(2, 3)).astype(dtype),), {"source": "...j", "target": "...jk", "shape": (2, 3, 2)})])
+def einsum_spread(xp, x, *, source, target, shape):
+    """The adjoint of ``einsum(target -> source)`` for one operand: repeats along missing subscripts, zeros off the diagonal of repeated ones."""
+    y = xp.zeros(shape, x.dtype)
+    view, letters = _diagonal_view(xp, y, target)
+    lead = len(shape) - len(target.replace("...", ""))
+    own = source.replace("...", "")
+    extra = x.ndim - len(own) - (lead if "..." in target else 0)
+    x = x.sum(axis=tuple(range(extra))) if extra > 0 else x
+    x = xp.moveaxis(x, [x.ndim - len(own) + own.index(c) for c in letters if c in own], range(x.ndim - len(own), x.ndim))
+    batch = x.ndim - len(own)
+    index = (slice(None),) * batch + tuple(slice(None) if c in own else None for c in letters)
+    view[...] = _unbroadcast(x[index], view.shape, batch)
+    return y
+
+
+def _unbroadcast(x, shape, batch):
+    """``x`` summed where a batch axis of the operand has length 1 and the others' was longer."""
+    axes = tuple(i for i in range(batch) if shape[i] == 1 and x.shape[i] != 1)
+    return x.sum(axis=axes, keepdims=True) if axes else x
+
+
+def _diagonal_view(xp, y, target):
+    """A writable view of ``y`` with batch axes first and one axis per distinct subscript, on the diagonals of repeated ones; and those subscripts."""
+    letters = "".join(dict.fromkeys(target.replace("...", "")))
+    position = _subscript_axes(target, y.ndim)
+    batch = [i for i, c in enumerate(position) if c == "."]
+    strides = [y.strides[i] for i in batch] + [sum(y.strides[i] for i, c in enumerate(position) if c == letter) for letter in letters]
+    sizes = [y.shape[i] for i in batch] + [y.shape[position.index(letter)] for letter in letters]
+    return xp.lib.stride_tricks.as_strided(y, sizes, strides), letters
+
+
+def _subscript_axes(subscripts, ndim):
+    """One character for each axis: its subscript, or "." where the ellipsis stands."""
+    left, dots, right = subscripts.partition("...")
+    return list(left) + (["."] * (ndim - len(left) - len(right)) if dots else []) + list(right)
+
+
+@einsum_spread.vjp
+def _(g, source, target, shapes):
+    partial = einsum(g, inputs=(target,), output=source if "..." in target else source.replace("...", ""))
+    return partial if partial.shape == shapes[0] else broadcast_to(partial, shape=shapes[0])
+
+
+def einsum_of(operands):
+    """Parse both of NumPy's call forms and apply."""
+    if not operands:
+        raise InvalidType("einsum", "subscripts and operands", "no arguments")
+    text, arrays = _subscripts_text(operands) if not isinstance(operands[0], str) else (operands[0].replace(" ", ""), operands[1:])
+    arrays = tuple(map(of_shape, arrays))
+    inputs, output = _parse(text)
+    _check_einsum(inputs, output, arrays, text)
+    inputs = tuple(w if x.ndim > len(w.replace("...", "")) else w.replace("...", "") for w, x in zip(inputs, arrays))
+    output = output if any("..." in w for w in inputs) else output.replace("...", "")
+    return apply(einsum, arrays, {"inputs": inputs, "output": output})
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _subscripts_text(operands):
+    """``a, [0, 1], b, [1, 2], [0, 2]`` as text and arrays."""
+    lists = list(operands[1::2]) + (list(operands[-1:]) if len(operands) % 2 else [])
+    words = []
+    for one in lists:
+        if not all(i is Ellipsis or isinstance(i, int) for i in one):
+            raise InvalidType("einsum", "subscript lists of ints or Ellipsis", repr(one))
+        words.append("".join("..." if i is Ellipsis else _LETTERS[i] for i in one))
+    if len(operands) % 2:
+        return ",".join(words[:-1]) + "->" + words[-1], operands[:-1:2]
+    return ",".join(words), operands[::2]
+
+
+def _parse(text):
+    inputs, arrow, output = text.partition("->")
+    if not arrow:
+        plain = inputs.replace(",", "").replace("...", "")
+        output = ("..." if "..." in inputs else "") + "".join(sorted(c for c in set(plain) if plain.count(c) == 1))
+    for word in (*inputs.split(","), output):
+        rest = word.replace("...", "", 1)
+        if not all(c in _LETTERS for c in rest):
+            raise InvalidType("einsum", "letters, commas, '...' and one '->' as subscripts", repr(text))
+    return tuple(inputs.split(",")), output
+
+
+def _check_einsum(inputs, output, arrays, text):
+    if len(inputs) != len(arrays):
+        raise InvalidType("einsum", "as many operands as subscripts", f"{text!r} with {len(arrays)} operands")
+    if any(c not in "".join(inputs) for c in output) or len(set(output) - {"."}) != len(output.replace("...", "")):
+        raise InvalidType("einsum", "distinct output subscripts that appear in the input", repr(text))
+    sizes = {}
+    for word, x in zip(inputs, arrays):
+        lead = x.ndim - len(word.replace("...", ""))
+        if lead < 0 or (lead and "..." not in word):
+            raise InvalidType("einsum", f"an operand with {len(word)} axes for {word!r}", f"shape {x.shape}")
+        if lead and "..." not in output:
+            raise InvalidType("einsum", "'...' in the output too: it does not sum over an ellipsis", repr(text))
+        for c, n in zip(_subscript_axes(word, x.ndim), x.shape):
+            if c != "." and sizes.setdefault(c, n) != n:
+                raise InvalidType("einsum", f"one length for subscript {c!r}", f"{sizes[c]} and {n} in {text!r}")
