@@ -325,10 +325,10 @@ def _(g, shapes, index):
 
 
 @operation(kind="pad", samples=lambda rng, dtype: [((rng.normal(size=(2,)).astype(dtype),), {"shape": (4, 5), "index": (("slice", 0, 4, 2), 1)})])
-def put_item(xp, g, *, shape, index):
-    """Zeros of ``shape`` with ``g`` at ``index``: the adjoint of ``get_item``."""
-    y = xp.zeros(shape, g.dtype)
-    y[decode_index(index)] = g
+def put_item(xp, gy, *, shape, index):
+    """Zeros of ``shape`` with ``gy`` at ``index``: the adjoint of ``get_item``."""
+    y = xp.zeros(shape, gy.dtype)
+    y[decode_index(index)] = gy
     return y
 
 
@@ -349,14 +349,14 @@ def _(g, xs, shapes, pattern):
 
 
 @operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 5)).astype(dtype), np.array([1, 1, 3])), {"shape": (4, 5), "pattern": (0,)})], kind="scatter")
-def put(xp, g, *indices, shape, pattern):
-    """Zeros of ``shape`` to which ``g`` is added at the indices, repeated ones too: the adjoint of ``take``."""
-    y = xp.zeros(shape, g.dtype)
-    xp.add.at(y, _fill(pattern, indices), g)
+def put(xp, gy, *indices, shape, pattern):
+    """Zeros of ``shape`` to which ``gy`` is added at the indices, repeated ones too: the adjoint of ``take``."""
+    y = xp.zeros(shape, gy.dtype)
+    xp.add.at(y, _fill(pattern, indices), gy)
     return y
 
 
-@put.vjp_of("g")
+@put.vjp_of("gy")
 def _(g, xs, pattern):
     return take(g, *[getattr(i, "array", i) for i in xs[1:]], pattern=pattern)
 

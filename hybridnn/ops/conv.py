@@ -1,0 +1,121 @@
+"""Convolution over any number of axes, and its two gradients as operations of their own: each is linear in both operands, and closed under gradients.
+
+With x (n, c, *size), W (out, c / groups, *ksize) and y (n, out, *out): ``convolution(x, W)``, ``convolution_grad_x(y, W)`` (the transposed convolution, which
+is also Chainer's deconvolution) and ``convolution_grad_w(x, y)``. Windows are gathered into columns (im2col), and one matrix product per sample does the rest.
+"""
+import numpy as np
+
+from hybridnn.core.variable import operation
+from hybridnn.ops.windows import Window, conv_outsize
+
+__all__ = ["convolution", "convolution_grad_w", "convolution_grad_x"]
+
+
+def _attrs(stride=(1, 1), pad=(0, 0), dilate=(1, 1), groups=1, cover_all=False, **more):
+    return dict(stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all, **more)
+
+
+def _cases(rng, dtype):
+    """(x, W, attrs) that cover strides, padding, dilation, groups, cover_all, one and three axes."""
+    cases = [((2, 2, 5, 4), (3, 2, 3, 2), _attrs()),
+             ((1, 4, 5, 6), (2, 2, 3, 2), _attrs((2, 1), (1, 2), (1, 2), groups=2)),
+             ((2, 1, 6, 5), (1, 1, 2, 2), _attrs((3, 2), cover_all=True)),
+             ((2, 2, 5), (2, 2, 3), _attrs((2,), (1,), (1,))),
+             ((1, 1, 3, 3, 3), (1, 1, 2, 2, 2), _attrs((1,) * 3, (0,) * 3, (1,) * 3))]
+    for x, w, attrs in cases:
+        yield rng.normal(size=x).astype(dtype), rng.normal(size=w).astype(dtype), attrs
+
+
+def _window(size, ksize, stride, pad, dilate, cover_all):
+    out = tuple([conv_outsize(n, k, s, p, cover_all, d) for n, k, s, p, d in zip(size, ksize, stride, pad, dilate)])
+    return Window(tuple(size), tuple(ksize), stride, pad, dilate, out)
+
+
+def _columns(xp, x, window, groups):
+    """(n, groups, c / groups * elements, positions)"""
+    n, c = x.shape[:2]
+    positions = int(np.prod(window.out))
+    if window.elements == 1 and window.padded == x.shape[2:] == window.out:
+        return x.reshape(n, groups, c // groups, positions)
+    return xp.ascontiguousarray(window.view(xp, x)).reshape(n, groups, c // groups * window.elements, positions)
+
+
+def _samples(rng, dtype):
+    for x, w, attrs in _cases(rng, dtype):
+        yield (x, w), attrs
+
+
+@operation(kind="convolution", samples=_samples)
+def convolution(xp, x, W, *, stride, pad, dilate, groups, cover_all):
+    """Cross correlation of x (n, c, *size) with W (out, c / groups, *ksize)."""
+    window = _window(x.shape[2:], W.shape[2:], stride, pad, dilate, cover_all)
+    n, out = x.shape[0], W.shape[0]
+    columns = _columns(xp, x, window, groups)
+    kernel = W.reshape(groups, out // groups, -1)
+    return xp.matmul(kernel, columns).reshape(n, out, *window.out)
+
+
+@convolution.vjp_of("x")
+def _(g, W, shapes, stride, pad, dilate, groups, cover_all):
+    return convolution_grad_x(g, W, size=tuple(shapes[0][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)
+
+
+@convolution.vjp_of("W")
+def _(g, x, shapes, stride, pad, dilate, groups, cover_all):
+    return convolution_grad_w(x, g, ksize=tuple(shapes[1][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)
+
+
+def _samples_x(rng, dtype):
+    for x, w, attrs in _cases(rng, dtype):
+        window = _window(x.shape[2:], w.shape[2:], attrs["stride"], attrs["pad"], attrs["dilate"], attrs["cover_all"])
+        yield (rng.normal(size=(x.shape[0], w.shape[0], *window.out)).astype(dtype), w), {**attrs, "size": x.shape[2:]}
+
+
+@operation(kind="convolution", samples=_samples_x)
+def convolution_grad_x(xp, gy, W, *, size, stride, pad, dilate, groups, cover_all):
+    """The adjoint of ``convolution`` in x: gy (n, out, *out) to (n, c, *size)."""
+    window = Window(size, tuple(W.shape[2:]), stride, pad, dilate, tuple(gy.shape[2:]))
+    n, out = gy.shape[:2]
+    kernel = W.reshape(groups, out // groups, -1).swapaxes(1, 2)
+    columns = xp.matmul(kernel, gy.reshape(n, groups, out // groups, -1))
+    return window.scatter(xp, columns.reshape(n, groups * W.shape[1], window.elements, *window.out))
+
+
+@convolution_grad_x.vjp_of("gy")
+def _(g, W, size, stride, pad, dilate, groups, cover_all):
+    return convolution(g, W, stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)
+
+
+@convolution_grad_x.vjp_of("W")
+def _(g, gy, shapes, stride, pad, dilate, groups, cover_all):
+    return convolution_grad_w(g, gy, ksize=tuple(shapes[1][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)
+
+
+def _samples_w(rng, dtype):
+    for (g, w), attrs in _samples_x(rng, dtype):
+        size = attrs.pop("size")
+        x = rng.normal(size=(g.shape[0], w.shape[1] * attrs["groups"], *size)).astype(dtype)
+        yield (x, g), {**attrs, "ksize": w.shape[2:]}
+
+
+@operation(kind="convolution", samples=_samples_w)
+def convolution_grad_w(xp, x, gy, *, ksize, stride, pad, dilate, groups, cover_all):
+    """The adjoint of ``convolution`` in W: x (n, c, *size) and gy (n, out, *out) to (out, c / groups, *ksize)."""
+    window = Window(tuple(x.shape[2:]), ksize, stride, pad, dilate, tuple(gy.shape[2:]))
+    n, out = gy.shape[:2]
+    rows = gy.reshape(n, groups, out // groups, -1)
+    columns = _columns(xp, x, window, groups).swapaxes(2, 3)
+    total = xp.zeros((groups, out // groups, columns.shape[3]), xp.result_type(x, gy))
+    for i in range(n):
+        total += xp.matmul(rows[i], columns[i])
+    return total.reshape(out, x.shape[1] // groups, *ksize)
+
+
+@convolution_grad_w.vjp_of("x")
+def _(g, gy, shapes, ksize, stride, pad, dilate, groups, cover_all):
+    return convolution_grad_x(gy, g, size=tuple(shapes[0][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)
+
+
+@convolution_grad_w.vjp_of("gy")
+def _(g, x, ksize, stride, pad, dilate, groups, cover_all):
+    return convolution(x, g, stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)

@@ -1,0 +1,63 @@
+"""Checks that the functions share: what an argument has to be, and the text when it is not."""
+import operator
+
+import numpy as np
+
+from hybridnn.errors import InvalidType
+from hybridnn.spec import spec_of
+
+__all__ = ["axis_tuple", "class_labels", "describe", "expect", "expect_choice", "expect_float", "tuple_of"]
+
+
+def describe(**named):
+    """``"x: float32[2,3], W: float32[4,3]"`` for the text of an error."""
+    return ", ".join(f"{k}: {spec_of(v) if hasattr(v, 'shape') else repr(v)}" for k, v in named.items())
+
+
+def expect(condition, op, expected, hint="", **named):
+    """Raise ``InvalidType`` with the named arguments' shapes unless ``condition`` holds."""
+    if not condition:
+        raise InvalidType(op, expected, describe(**named), hint)
+
+
+def expect_float(op, **named):
+    """Raise unless every named argument has a floating dtype."""
+    for name, x in named.items():
+        if x is not None and x.dtype.kind not in "fV":
+            raise InvalidType(op, f"{name} of a floating dtype", describe(**{name: x}), "x.astype('float32') converts it")
+
+
+def expect_choice(op, name, value, choices):
+    """Raise unless ``value`` is one of the strings in ``choices``."""
+    if value not in choices:
+        raise InvalidType(op, f"{name} as one of {', '.join(map(repr, choices))}", f"{name}={value!r}")
+
+
+def tuple_of(value, n, op, name):
+    """``n`` ints from an int or a sequence of ``n`` of them (stride, pad and their like)."""
+    values = tuple(value) if hasattr(value, "__iter__") else (value,) * n
+    if len(values) != n:
+        raise InvalidType(op, f"{name} as one int or {n} of them", f"{name}={value!r}")
+    return tuple([operator.index(v) for v in values])
+
+
+def axis_tuple(axis, ndim, op):
+    """``axis`` (an int, several, or None for all) as a sorted tuple of non-negative ints without repeats."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    if any(not -ndim <= a < ndim for a in axes) or len({a % ndim for a in axes}) != len(axes):
+        raise InvalidType(op, f"distinct axes between {-ndim} and {ndim - 1}", f"axis={axis!r}")
+    return tuple(sorted(operator.index(a) % ndim for a in axes))
+
+
+def class_labels(xp, t, classes, ignore_label, op):
+    """(labels with 0 where ignored, mask of those that count or None); raises if a label that counts is not in ``range(classes)``."""
+    valid = None if ignore_label is None else t != ignore_label
+    safe = t if valid is None else xp.where(valid, t, t.dtype.type(0))
+    # As unsigned integers negative labels are huge: one comparison serves both ends.
+    if safe.size and safe.view(f"u{safe.dtype.itemsize}").max() >= classes:
+        wrong = safe[(safe < 0) | (safe >= classes)].reshape(-1)[0]
+        raise InvalidType(op, f"labels from 0 to {classes - 1}" + ("" if valid is None else f", or ignore_label={ignore_label}"),
+                          f"label {wrong}", "labels are class numbers: the size of the class axis bounds them")
+    return safe, valid

@@ -1,0 +1,35 @@
+"""The affine map of a fully connected layer."""
+from hybridnn.core.arithmetic import add, matmul, sum_
+from hybridnn.core.variable import operation
+
+__all__ = ["linear"]
+
+
+def _samples(rng, dtype):
+    return [(tuple(rng.normal(size=s).astype(dtype) for s in ((4, 3), (2, 3), (2,))), {})]
+
+
+def _decompose(x, W, b):
+    return add(matmul(x, W, transa=False, transb=True), b)
+
+
+@operation(kind="coarse", samples=_samples, decompose=_decompose)
+def linear(xp, x, W, b):
+    """``x @ W.T + b`` for x (n, in), W (out, in), b (out,)."""
+    y = xp.matmul(x, W.T)
+    return xp.add(y, b, out=y) if y.dtype == b.dtype else y + b
+
+
+@linear.vjp_of("x")
+def _(g, W):
+    return matmul(g, W, transa=False, transb=False)
+
+
+@linear.vjp_of("W")
+def _(g, x):
+    return matmul(g, x, transa=True, transb=False)
+
+
+@linear.vjp_of("b")
+def _(g):
+    return sum_(g, axis=(0,), keepdims=False)
