@@ -29,6 +29,7 @@ class _ThreadState(threading.local):
     tracer = None
     backprop = None
     hooks = None       # OrderedDict of function hooks, None while there are none
+    updating = False   # inside an optimizer's update
     config_reads = None   # a set that collects the config keys read, while a trace records
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hybridnn.backend import cupy, is_array
 from hybridnn.config import no_backprop_mode
-from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elementwise
+from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elementwise, grouped_updates
 
 __all__ = ["GradientMethod", "Hookable", "Hyperparameter", "HyperparameterProxy", "OpRule", "Optimizer", "UpdateRule",
            "cast_into", "loss_scale_of"]
@@ -488,6 +488,10 @@ class GradientMethod(Optimizer):
         """
         if lossfun is not None:
             self._backward(lossfun(*args, **kwds))
+        with grouped_updates():
+            self._update_all()
+
+    def _update_all(self):
         self.reallocate_cleared_grads()
         self.check_nan_in_grads()
         self.call_hooks("pre")

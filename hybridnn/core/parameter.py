@@ -1,6 +1,7 @@
 """``Parameter``: a Variable that a Link owns and an optimizer updates."""
 import numpy as np
 
+from hybridnn.backend import get_array_module
 from hybridnn.config import config
 from hybridnn.core.variable import Leaf, Variable
 from hybridnn.errors import InvalidType
@@ -46,13 +47,13 @@ class Parameter(Variable):
             raise InvalidType("Parameter.initialize", f"an initial array of shape {shape}", str(self.initializer.shape))
         else:
             a[...] = self.initializer
-        self._set(a)
+        self._set(a if self._initial_device is None else self._initial_device.send(a))
 
     def _set(self, a):
         self._array = a
         self._tape = Leaf(a.shape, a.dtype)
         if self._grad_wanted:
-            self._tape.grad = np.full_like(a, np.nan)
+            self._tape.grad = get_array_module(a).full_like(a, np.nan)
 
     def cleargrad(self):
         """Set the gradient to None; an uninitialised parameter starts without one."""

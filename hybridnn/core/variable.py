@@ -13,12 +13,13 @@ import sys
 
 import numpy as np
 
-from hybridnn.backend import cupy, get_array_module, is_array
+from hybridnn.backend import CpuDevice, cupy, get_array_module, get_device, get_device_from_array, is_array
 from hybridnn.config import global_config, state
 from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
 from hybridnn.spec import spec_of
 
-__all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_variable", "backward", "grad"]
+__all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_variable", "backward", "grad",
+           "grouped_updates"]
 
 NO_ATTRS = {}
 OPS = {}
@@ -444,6 +445,18 @@ def apply_inplace_eager(op, inputs, targets, attrs):
         arrays[k][...] = y
 
 
+class grouped_updates:
+    """A block of ``apply_inplace`` calls whose arrays nobody looks at before its end (an optimizer's update): a tracer may settle them together."""
+
+    def __enter__(self):
+        self.outer, state.updating = state.updating, True
+
+    def __exit__(self, *exc):
+        state.updating = self.outer
+        if state.tracer is not None and not self.outer:
+            state.tracer.settle()
+
+
 class FunctionCall:
     """What a function hook is shown of an application."""
 
@@ -804,6 +817,37 @@ class Variable:
 
     def __hash__(self):
         return id(self) >> 4
+
+    # ---- devices
+
+    _initial_device = None        # where a Parameter without a shape is to be created; None: the CPU
+
+    @property
+    def device(self):
+        """The device of the array, or that an uninitialised Parameter will be created on."""
+        if self._array is None and self._pending is None:
+            return self._initial_device or CpuDevice()
+        return get_device_from_array(self.array)
+
+    def to_device(self, device):
+        """Move the array and the gradient, in place, to a device ("@numpy", "@cupy:0", a number, a ``Device``)."""
+        device = get_device(device)
+        self._initial_device = device
+        if self.device == device:
+            return
+        g = self.grad
+        self.array = device.send(self.array)
+        if g is not None:
+            self._tape = None
+            self.grad = device.send(g)
+
+    def to_cpu(self):
+        """``to_device("@numpy")``."""
+        self.to_device("@numpy")
+
+    def to_gpu(self, device=None):
+        """``to_device`` of CUDA device number ``device`` (None: 0)."""
+        self.to_device(0 if device is None else device)
 
 
 _new = object.__new__

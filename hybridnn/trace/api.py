@@ -71,7 +71,7 @@ class Memory:
     @property
     def holding(self):
         """Whether an optimizer is in the middle of its update: in-place changes are settled together at its end."""
-        return getattr(state, "updating", False)
+        return state.updating
 
     def clear(self):
         """Forget all recordings."""
