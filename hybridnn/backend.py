@@ -1,12 +1,25 @@
-"""Array modules. The only module that imports cupy."""
+"""Array modules and devices. The only module that imports cupy.
+
+``CpuDevice`` is always there; a ``GpuDevice`` is one CUDA device seen through CuPy. Without CuPy or a working driver, asking for a GPU raises
+``BackendError``, which says what is missing.
+"""
+import contextlib
+import operator
+
 import numpy
+
+from hybridnn.config import config
+from hybridnn.errors import BackendError
 
 try:
     import cupy
 except ImportError:
     cupy = None
 
-__all__ = ["cupy", "get_array_module", "is_array", "numpy"]
+__all__ = ["CpuDevice", "Device", "GpuDevice", "check_cuda_available", "copyto", "cupy", "get_array_module", "get_array_types", "get_device",
+           "get_device_from_array", "get_dtype", "is_array", "mixed16", "numpy", "to_cpu", "to_gpu", "using_device"]
+
+mixed16 = "mixed16"      # a value of config.dtype: float16 storage, float32 where range matters
 
 
 def get_array_module(*arrays):
@@ -19,6 +32,191 @@ def get_array_module(*arrays):
     return numpy
 
 
+def get_array_types():
+    """The array classes in use: ``numpy.ndarray``, and ``cupy.ndarray`` where CuPy is installed."""
+    return (numpy.ndarray,) if cupy is None else (numpy.ndarray, cupy.ndarray)
+
+
 def is_array(x):
     """True for an ndarray of NumPy or CuPy."""
     return isinstance(x, numpy.ndarray) or (cupy is not None and isinstance(x, cupy.ndarray))
+
+
+def get_dtype(dtype=None, map_mixed16=None):
+    """``dtype``, or ``config.dtype`` for None, as a ``numpy.dtype``; ``mixed16`` becomes ``map_mixed16`` (float16 if that is None)."""
+    dtype = config.dtype if dtype is None else dtype
+    if isinstance(dtype, str) and dtype == mixed16:
+        dtype = "float16" if map_mixed16 is None else map_mixed16
+    return numpy.dtype(dtype)
+
+
+# ------------------------------------------------------------------------------------------------------------------- devices
+
+class Device:
+    """Where arrays live; compares by value."""
+    name = ""
+    xp = numpy
+    supported_array_types = (numpy.ndarray,)
+
+    def send(self, x):
+        """``x`` (an array, number, Variable, or tuple, list or dict of them) on this device; arrays that are here already are not copied."""
+        if isinstance(x, (tuple, list)):
+            return type(x)([self.send(i) for i in x])
+        if isinstance(x, dict):
+            return {k: self.send(v) for k, v in x.items()}
+        return None if x is None else self._send_array(getattr(x, "array", x))
+
+    def is_array_supported(self, x):
+        """Whether ``x`` is an array of this kind of device."""
+        return isinstance(x, self.supported_array_types)
+
+    def use(self):
+        """Make this the current device."""
+
+    def create_context(self):
+        """A block in which this is the current device."""
+        return contextlib.nullcontext(self)
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.name == other.name
+
+    def __hash__(self):
+        return hash(self.name)
+
+    def __str__(self):
+        return self.name
+
+
+class CpuDevice(Device):
+    """The CPU, with NumPy arrays."""
+    name = "@numpy"
+
+    @staticmethod
+    def from_array(array):
+        """The device of a NumPy array, else None."""
+        return CpuDevice() if isinstance(array, numpy.ndarray) else None
+
+    def _send_array(self, x):
+        return cupy.asnumpy(x) if cupy is not None and isinstance(x, cupy.ndarray) else numpy.asarray(x)
+
+    def __repr__(self):
+        return "<CpuDevice (numpy)>"
+
+
+class GpuDevice(Device):
+    """One CUDA device, with CuPy arrays.
+
+    Args:
+        device: a ``cupy.cuda.Device``; ``from_device_id`` takes a number.
+    """
+
+    def __init__(self, device):
+        check_cuda_available()
+        self.device = device
+        self.name = f"@cupy:{device.id}"
+
+    xp = cupy
+
+    @property
+    def supported_array_types(self):
+        return (cupy.ndarray,)
+
+    @staticmethod
+    def from_device_id(device_id):
+        """Device number ``device_id``, from 0."""
+        check_cuda_available()
+        if not (isinstance(device_id, (int, numpy.integer)) and device_id >= 0):
+            raise ValueError(f"a CUDA device has a number from 0 on; got {device_id!r}")
+        return GpuDevice(cupy.cuda.Device(int(device_id)))
+
+    @staticmethod
+    def from_array(array):
+        """The device of a CuPy array, else None."""
+        return GpuDevice(array.device) if cupy is not None and isinstance(array, cupy.ndarray) else None
+
+    def _send_array(self, x):
+        with self.device:
+            return x if isinstance(x, cupy.ndarray) and x.device == self.device else cupy.array(x)
+
+    def use(self):
+        self.device.use()
+
+    @contextlib.contextmanager
+    def create_context(self):
+        with self.device:
+            yield self
+
+    def __repr__(self):
+        return f"<GpuDevice (cupy):{self.device.id}>"
+
+
+def check_cuda_available():
+    """Raise ``BackendError`` unless CuPy is installed and sees a device."""
+    if cupy is None:
+        raise BackendError("a GPU was asked for, but CuPy is not installed\n  hint: pip install 'hybridnn[cuda]', or stay on '@numpy'")
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BackendError(f"a GPU was asked for, but CUDA does not work here: {error}\n  hint: check the driver with nvidia-smi") from error
+    if count == 0:
+        raise BackendError("a GPU was asked for, but CUDA sees no device\n  hint: check nvidia-smi and CUDA_VISIBLE_DEVICES")
+
+
+def get_device(spec):
+    """The device that ``spec`` names: ``"@numpy"``, ``"@cupy:0"``, a number (negative: the CPU; also as text), a ``Device`` or a ``cupy.cuda.Device``."""
+    if isinstance(spec, Device):
+        return spec
+    if cupy is not None and isinstance(spec, cupy.cuda.Device):
+        return GpuDevice(spec)
+    if isinstance(spec, str):
+        return _device_named(spec)
+    try:
+        number = operator.index(spec)
+    except TypeError:
+        raise TypeError(f"a device is a number, '@numpy', '@cupy:N' or a Device; got {type(spec).__name__}") from None
+    return CpuDevice() if number < 0 else GpuDevice.from_device_id(number)
+
+
+def _device_named(text):
+    module, colon, number = text.partition(":")
+    if text.lstrip("-").isdigit():
+        return get_device(int(text))
+    if module == "@numpy" and not colon:
+        return CpuDevice()
+    if module == "@cupy" and number.isdigit():
+        return GpuDevice.from_device_id(int(number))
+    raise ValueError(f"no device is called {text!r}: devices are '@numpy', '@cupy:0', '@cupy:1', ...")
+
+
+def using_device(spec):
+    """A block in which the device is the current one."""
+    return get_device(spec).create_context()
+
+
+def get_device_from_array(*arrays):
+    """The device of the first CuPy array or Variable over one; the CPU if there is none."""
+    if cupy is not None:
+        for x in arrays:
+            device = GpuDevice.from_array(getattr(x, "array", x))
+            if device is not None:
+                return device
+    return CpuDevice()
+
+
+def to_cpu(array):
+    """``array`` as a NumPy array; None stays None."""
+    return CpuDevice().send(array)
+
+
+def to_gpu(array, device=None):
+    """``array`` as a CuPy array on ``device`` (a number; None: the current one)."""
+    check_cuda_available()
+    return get_device(cupy.cuda.Device() if device is None else device).send(array)
+
+
+def copyto(dst, src):
+    """Copy the values of ``src`` into the array ``dst``, whatever devices they are on."""
+    if not is_array(dst):
+        raise TypeError(f"copyto writes into an array; got {type(dst).__name__}")
+    src = get_device_from_array(dst).send(src)
+    get_array_module(dst).copyto(dst, src)

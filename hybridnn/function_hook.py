@@ -1,0 +1,54 @@
+"""``FunctionHook``: code that runs before and after each operation."""
+from hybridnn.config import state
+
+__all__ = ["FunctionHook", "get_function_hooks"]
+
+
+def get_function_hooks():
+    """The current thread's function hooks, by name; a dict that may be changed."""
+    if state.hooks is None:
+        state.hooks = {}
+    return state.hooks
+
+
+class FunctionHook:
+    """Base of function hooks; a ``with`` block puts it on for the current thread.
+
+    Override what you need of ``added(function)``, ``deleted(function)``, ``forward_preprocess(function, in_data)``,
+    ``forward_postprocess(function, in_data)``, ``backward_preprocess(function, in_data, out_grad)`` and ``backward_postprocess(...)``.
+    ``function.label`` names the operation; ``in_data`` is a tuple of arrays.
+    """
+    name = "FunctionHook"
+
+    def __enter__(self):
+        hooks = get_function_hooks()
+        if self.name in hooks:
+            raise KeyError(f"a function hook called {self.name!r} is on already; give the second another name")
+        hooks[self.name] = self
+        self.added(None)
+        return self
+
+    def __exit__(self, *_):
+        hooks = get_function_hooks()
+        hooks[self.name].deleted(None)
+        del hooks[self.name]
+        if not hooks:
+            state.hooks = None
+
+    def added(self, function):
+        """Called when the hook is put on."""
+
+    def deleted(self, function):
+        """Called when the hook is taken off."""
+
+    def forward_preprocess(self, function, in_data):
+        """Called before an operation."""
+
+    def forward_postprocess(self, function, in_data):
+        """Called after an operation."""
+
+    def backward_preprocess(self, function, in_data, out_grad):
+        """Called before the gradient of an operation."""
+
+    def backward_postprocess(self, function, in_data, out_grad):
+        """Called after the gradient of an operation."""

@@ -1,0 +1,45 @@
+"""What links with weights share: parameters from what a user gives as an initial value, and pairs from numbers."""
+from hybridnn.core import Parameter
+from hybridnn.errors import InvalidType
+from hybridnn.initializers import get_initializer
+
+__all__ = ["as_pair", "as_tuple", "channels_of", "grouped", "new_bias", "new_weight"]
+
+
+def new_weight(initial, shape=None):
+    """A Parameter; ``initial`` is an initializer, a number, an array, or None for ``LeCunNormal``."""
+    return Parameter(get_initializer(initial), shape)
+
+
+def new_bias(initial, shape=None):
+    """A Parameter; None starts it at 0."""
+    return Parameter(get_initializer(0 if initial is None else initial), shape)
+
+
+def as_pair(x):
+    """``(x, x)`` for a number; a sequence stays as it is."""
+    return x if hasattr(x, "__getitem__") else (x, x)
+
+
+def as_tuple(x, n):
+    """A tuple of ``n`` equal numbers, or the given sequence of ``n`` as a tuple."""
+    if not hasattr(x, "__getitem__"):
+        return (x,) * n
+    if len(x) != n:
+        raise InvalidType("links", f"one number, or one for each of {n} axes", repr(x))
+    return tuple(x)
+
+
+def channels_of(link, x, ndim=None):
+    """Size of the channel axis of ``x``, by which a link takes its shape at the first call."""
+    if len(x.shape) < 2 or ndim is not None and len(x.shape) != ndim:
+        axes = "at least two" if ndim is None else ndim
+        raise InvalidType(type(link).__name__, f"an input with {axes} axes (batch, channels, ...)", f"shape {x.shape}")
+    return x.shape[1]
+
+
+def grouped(link, in_channels, out_channels, groups):
+    """Check that both numbers of channels can be split into ``groups``."""
+    for what, n in (("output", out_channels), ("input", in_channels)):
+        if groups < 1 or n % groups:
+            raise InvalidType(type(link).__name__, f"a number of {what} channels divisible by the number of groups", f"{n} channels, groups={groups}")

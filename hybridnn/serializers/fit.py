@@ -1,0 +1,90 @@
+"""Do a file and a model fit? Asked before anything is changed."""
+import numpy as np
+
+from hybridnn.errors import SerializationError
+from hybridnn.link import Link
+from hybridnn.serializer import Serializer
+
+__all__ = ["MissingEntryError", "check_fit", "check_value", "ignored"]
+
+
+class MissingEntryError(SerializationError, KeyError):
+    """An entry that the model has is not in the file."""
+    __str__ = Exception.__str__       # KeyError would quote the text
+
+
+class _Collector(Serializer):
+    """Takes the names and values that an object shows."""
+
+    def __init__(self, found, path=""):
+        self.found, self.path = found, path
+
+    def __getitem__(self, key):
+        return _Collector(self.found, f"{self.path}{key.strip('/')}/")
+
+    def __call__(self, key, value):
+        self.found[self.path + key.lstrip("/")] = value
+        return value
+
+
+def ignored(key, ignore_names):
+    """Whether a key is one of ``ignore_names``: a name, a predicate, or a list of them."""
+    for rule in ignore_names if isinstance(ignore_names, (tuple, list)) else (ignore_names,):
+        if not (isinstance(rule, str) or callable(rule)):
+            raise ValueError(f"ignore_names is a name, a function of a name, or a list of them; got {type(rule).__name__}")
+        if rule == key if isinstance(rule, str) else rule(key):
+            return True
+    return False
+
+
+def check_fit(obj, names, read, path="", strict=True, ignore_names=()):
+    """Compare a link with a file, before loading; other objects are compared entry by entry as they load.
+
+    Args:
+        obj: what is to be loaded.
+        names: names of the file's entries.
+        read: ``read(name)`` gives an entry (an array, or None).
+        path: where in the file the object stands; entries elsewhere do not matter.
+        strict: whether entries may be missing or left over.
+        ignore_names: see ``ignored``.
+
+    Raises:
+        SerializationError: entries are missing (then it is a KeyError too), left over, or of another shape or kind; all are listed.
+    """
+    if not isinstance(obj, Link):
+        return
+    mine = {}
+    obj.serialize(_Collector(mine, path))
+    mine = {name: value for name, value in mine.items() if not ignored(name, ignore_names)}
+    theirs = {name for name in names if name.startswith(path) and not ignored(name, ignore_names)}
+    missing, extra = sorted(mine.keys() - theirs), sorted(theirs - mine.keys())
+    if strict and (missing or extra):
+        lines = [f"the file and the {type(obj).__name__} have different entries"]
+        lines += [f"  only in the {type(obj).__name__}: {_list(missing)}"] if missing else []
+        lines += [f"  only in the file: {_list(extra)}"] if extra else []
+        lines.append("  hint: nothing was loaded; strict=False or ignore_names loads what fits, path= a part of the file")
+        raise (MissingEntryError if missing else SerializationError)("\n".join(lines))
+    wrong = [text for name in sorted(mine.keys() & theirs) if (text := _mismatch(name, mine[name], read(name)))]
+    if wrong:
+        raise SerializationError("\n".join([f"the file does not fit the {type(obj).__name__}; nothing was loaded", *["  " + text for text in wrong]]))
+
+
+def _list(names):
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def _mismatch(name, value, entry):
+    """Why an array of the file cannot be copied into the array ``value``, or None."""
+    if not hasattr(value, "shape") or not hasattr(value, "dtype") or entry is None:
+        return None
+    if entry.shape != value.shape:
+        return f"{name}: shape {value.shape} expected, the file has {entry.shape}"
+    if not np.can_cast(entry.dtype, value.dtype, "same_kind"):
+        return f"{name}: {value.dtype} expected, the file has {entry.dtype}"
+    return None
+
+
+def check_value(name, value, entry):
+    """Raise ``SerializationError`` if ``entry`` cannot be copied into the array ``value``."""
+    if text := _mismatch(name, value, entry):
+        raise SerializationError(text)
