@@ -122,14 +122,14 @@ class Program:
         self.want = tuple(bool(mask >> i & 1) for i in range(n))
         chosen = [(r, t) for r, t in op.rules if t is None or any(self.want[i] for i in t)]
         names = [list(inspect.signature(r).parameters) for r, _ in chosen]
-        needed = {name for ns in names for name in ns}
+        needed = {name for ns in names for name in ns} - {"g", "gs"}      # these mean the output's gradient, whatever operands are called
         self.keep = tuple(range(n)) if "xs" in needed else tuple(i for i, p in enumerate(op.params) if p in needed)
         self.keep_output = bool({"y", "ys"} & needed)
         self.needs_specs = bool({"shapes", "dtypes"} & needed)
         self.calls = tuple((r, t, tuple(self._getter(p) for p in ns)) for (r, t), ns in zip(chosen, names, strict=True))
 
     def _getter(self, name):
-        if name in self.op.params:
+        if name in self.op.params and name not in ("g", "gs"):
             position = self.keep.index(self.op.params.index(name))
             return lambda node, g, v: node.operand(position, v)
         special = {
@@ -942,7 +942,7 @@ def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_
         if seed is None:
             seed = node.grad = initial_grad(v, loss_scale)
         if as_variables and not isinstance(seed, Variable):
-            seed = node.grad = Variable(seed)
+            seed = node.grad = Variable(seed, requires_grad=False)
         elif not as_variables and isinstance(seed, Variable):
             seed = seed.array
         grads[node] = seed
@@ -1059,7 +1059,8 @@ def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad
             continue
         seed = None if grad_outputs is None else grad_outputs[i]
         if seed is None:
-            seed = Variable(v.xp.ones(v.shape, v.dtype) if loss_scale is None else v.xp.full(v.shape, loss_scale, v.dtype))
+            ones = v.xp.ones(v.shape, v.dtype) if loss_scale is None else v.xp.full(v.shape, loss_scale, v.dtype)
+            seed = Variable(ones, requires_grad=False)
         node = v._tape or _make_leaf(v)
         grads[node] = as_variable(seed) if node not in grads else _add(grads[node], as_variable(seed))
     targets = {(x._tape or _make_leaf(x)): None for x in inputs}
