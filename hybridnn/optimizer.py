@@ -14,6 +14,7 @@ import numpy as np
 from hybridnn.backend import cupy, is_array
 from hybridnn.config import no_backprop_mode
 from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elementwise, grouped_updates
+from hybridnn.serializer import Deserializer
 
 __all__ = ["GradientMethod", "Hookable", "Hyperparameter", "HyperparameterProxy", "OpRule", "Optimizer", "UpdateRule",
            "cast_into", "loss_scale_of"]
@@ -240,7 +241,7 @@ class UpdateRule:
         if self._state is not None:
             for key in self._state:
                 self._state[key] = serializer(key, self._state[key])
-        elif not hasattr(serializer, "save"):
+        elif isinstance(serializer, Deserializer):
             self._load_state(serializer)
 
     def _load_state(self, serializer):

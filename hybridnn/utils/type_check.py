@@ -134,7 +134,7 @@ class Expr:
         return Expr(8, f"{self}({', '.join(map(_show, args))})", lambda: self.eval()(*map(_value, args)))
 
     def __bool__(self):
-        raise RuntimeError(f"the expression {self} has no truth value yet\n  hint: type_check.expect({self}), or type_check.eval(...)")
+        raise RuntimeError(f"the expression {self} has no truth value yet\n  hint: type_check.expect(...) or .eval(...)")
 
     __hash__ = object.__hash__
 
