@@ -151,6 +151,27 @@ def test_serial_pointers_keep_the_order_of_a_recurrence():
     np.testing.assert_array_equal(x, np.cumsum(np.arange(50.0)))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_reductions_vectorise(dtype):
+    key = vecmath.KEYS[dtype]
+    text = "\n".join([
+        "def kernel(bufs, args, lo, hi):", f"    x_ = ptr_{key}(bufs, args, 0)", f"    y_ = ptr_{key}(bufs, args, 2)",
+        "    total = x_[lo]", "    top = x_[lo]", "    bottom = x_[lo]", "    for i in range(lo + 1, hi):", "        x = x_[i]",
+        f"        total = reduce_add_{key}(total, x)", f"        top = reduce_max_{key}(top, x)",
+        f"        bottom = reduce_min_{key}(bottom, x)",
+        "    y_[0] = total", "    y_[1] = top", "    y_[2] = bottom", "    parallel_loops()", ""])
+    kernel = compile_source(text)
+    assert_vectorised(kernel)
+    x, y = np.random.default_rng(0).normal(size=1000).astype(dtype), np.empty(3, dtype)
+    bufs = np.array([x.ctypes.data, y.ctypes.data], np.int64)
+    args = np.array([0, 0, 1, 0], np.int64)
+    kernel.call(bufs.ctypes.data, args.ctypes.data, 0, x.size)
+    np.testing.assert_allclose(y, [x.sum(dtype="f8"), x.max(), x.min()], rtol=1e-5)
+    x[500] = np.nan
+    kernel.call(bufs.ctypes.data, args.ctypes.data, 0, x.size)
+    assert np.isnan(y).all()
+
+
 def test_float16_bits_selection_and_fma():
     text = "\n".join([
         "def kernel(bufs, args, lo, hi):", "    h_ = ptr_f16(bufs, args, 0)", "    g_ = ptr_f16(bufs, args, 2)",

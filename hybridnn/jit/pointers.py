@@ -116,8 +116,10 @@ def parallel_loops(typingctx):
     def codegen(context, builder, sig, args):
         module = builder.module
         accesses = module.add_metadata([ir.MetaDataString(module, "llvm.loop.parallel_accesses"), _access_group(module)])
+        # Without this the scalar rest of at most 7 iterations is unrolled: more code, slower to compile, no faster.
+        rolled = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
         for branch in _back_edges(builder.function):
-            branch.set_metadata("llvm.loop", _distinct(module, accesses))
+            branch.set_metadata("llvm.loop", _distinct(module, accesses, rolled))
         return context.get_dummy_value()
 
     return types.none(), codegen

@@ -52,6 +52,24 @@ def fmin(x: V, y: V) -> V:
     return select((x < y) | isnan(y), x, y)
 
 
+def reduce_add(total: V, x: V) -> V:
+    """total + x in a loop whose sum may be taken in any order: several partial sums, one per lane."""
+    return V(x.b, x.b.fadd(total.v, x.v, flags=("reassoc",)))
+
+
+def reduce_mul(total: V, x: V) -> V:
+    return V(x.b, x.b.fmul(total.v, x.v, flags=("reassoc",)))
+
+
+def reduce_max(largest: V, x: V) -> V:
+    """The larger, NaN if either is: the form whose reduction LLVM vectorises. +0 is above -0."""
+    return intrinsic_call("llvm.maximum", largest, x)
+
+
+def reduce_min(smallest: V, x: V) -> V:
+    return intrinsic_call("llvm.minimum", smallest, x)
+
+
 def sign(x: V) -> V:
     """-1, 0 or 1; NaN stays NaN; both zeros give +0."""
     y = select(x > 0.0, 1.0, select(x < 0.0, -1.0, x))

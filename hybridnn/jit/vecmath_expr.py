@@ -170,7 +170,11 @@ def select(condition: V, yes, no) -> V:
 
 
 def horner(x: V, coefficients) -> V:
-    """The polynomial with these coefficients, constant term first, by fused multiply-adds."""
+    """The polynomial with these coefficients, constant term first, by fused multiply-adds. Long ones as an even and an odd part,
+    whose chains run side by side."""
+    if len(coefficients) >= 8:
+        square = x * x
+        return fma(horner(square, coefficients[1::2]), x, horner(square, coefficients[::2]))
     *rest, last = coefficients
     y = like(x, last)
     for c in reversed(rest):
