@@ -4,6 +4,7 @@ from hybridnn.functions import array as _array
 from hybridnn.functions import attention as _attention
 from hybridnn.functions import connection as _connection
 from hybridnn.functions import evaluation as _evaluation
+from hybridnn.functions import image as _image
 from hybridnn.functions import loss as _loss
 from hybridnn.functions import math as _math
 from hybridnn.functions import noise as _noise
@@ -17,6 +18,7 @@ from hybridnn.functions.array import *
 from hybridnn.functions.attention import *
 from hybridnn.functions.connection import *
 from hybridnn.functions.evaluation import *
+from hybridnn.functions.image import *
 from hybridnn.functions.loss import *
 from hybridnn.functions.math import *
 from hybridnn.functions.noise import *
@@ -26,5 +28,5 @@ from hybridnn.functions.rnn import *
 from hybridnn.functions.sparse import *
 from hybridnn.functions.util import *
 
-__all__ = sorted({name for module in (_activation, _array, _attention, _connection, _evaluation, _loss, _math, _noise, _normalization, _pooling, _rnn,
+__all__ = sorted({name for module in (_activation, _array, _attention, _connection, _evaluation, _image, _loss, _math, _noise, _normalization, _pooling, _rnn,
                                       _sparse, _util) for name in module.__all__})

@@ -295,7 +295,7 @@ def top_indices(xp, x, *, k, axis, largest):
 
 @operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype), np.array([[2, 0, 0, 1], [1, 1, 0, 2]])), {"axis": 1})])
 def take_along(xp, x, indices, *, axis):
-    """Elements at ``indices`` along an axis; both arrays agree on the other axes."""
+    """Elements at ``indices`` along an axis; the other axes broadcast."""
     return xp.take_along_axis(x, indices, axis)
 
 
@@ -308,7 +308,7 @@ def _(g, indices, shapes, axis):
 def put_along(xp, g, indices, *, shape, axis):
     """Zeros of ``shape`` to which g is added at ``indices`` along an axis: the adjoint of ``take_along``."""
     y = xp.zeros(shape, g.dtype)
-    grid = list(xp.ogrid[tuple(slice(n) for n in indices.shape)])
+    grid = list(xp.ogrid[tuple(slice(n) for n in g.shape)])
     grid[axis] = indices
     xp.add.at(y, tuple(grid), g)
     return y

@@ -1,0 +1,121 @@
+"""Images as columns, resizing, spatial transformers, and strided views."""
+import operator
+from math import prod
+
+from hybridnn.core.arithmetic import cast, put_item, reshape
+from hybridnn.core.variable import apply, as_variable
+from hybridnn.errors import InvalidType
+from hybridnn.functions.math import clip, floor
+from hybridnn.ops import array as _array
+from hybridnn.ops import image as _o
+from hybridnn.ops.axes import check_float, of_shape, pair
+from hybridnn.ops.windows import conv_outsize
+
+__all__ = ["as_strided", "im2col", "resize_images", "spatial_transformer_grid", "spatial_transformer_sampler"]
+
+
+def _check_images(name, x):
+    x = of_shape(x)
+    check_float(name, x)
+    if x.ndim != 4:
+        raise InvalidType(name, "images (N, C, H, W)", f"x.shape={x.shape}")
+    return x
+
+
+def im2col(x, ksize, stride=1, pad=0, cover_all=False, dilate=1):
+    """Every window's elements as channels: images (N, C, H, W) to (N, C * kh * kw, out_h, out_w).
+
+    Args:
+        x: Variable or array.
+        ksize, stride, pad, dilate: ints, or pairs for height and width.
+        cover_all: let the last window reach the last pixel.
+    """
+    x = _check_images("im2col", x)
+    ksize, stride, pad, dilate = pair(ksize), pair(stride), pair(pad), pair(dilate)
+    if any(conv_outsize(*g, cover_all, d) <= 0 for *g, d in zip(x.shape[2:], ksize, stride, pad, dilate)):
+        raise InvalidType("im2col", "a window that fits into the padded image", f"x.shape={x.shape}, ksize={ksize}, pad={pad}, dilate={dilate}")
+    return apply(_o.im2col, (x,), {"ksize": ksize, "stride": stride, "pad": pad, "dilate": dilate, "cover_all": bool(cover_all)})
+
+
+def resize_images(x, output_shape, *, mode="bilinear", align_corners=True):
+    """Images (N, C, H, W) resized to ``output_shape`` (height, width).
+
+    Args:
+        mode: ``"bilinear"`` or ``"nearest"``.
+        align_corners: corner pixels keep their values (bilinear mode only).
+    """
+    x = _check_images("resize_images", x)
+    if mode not in ("bilinear", "nearest"):
+        raise InvalidType("resize_images", "mode to be 'bilinear' or 'nearest'", repr(mode))
+    shape = tuple(map(operator.index, output_shape))
+    if len(shape) != 2 or min(shape) < 1 or min(x.shape[2:]) < 1:
+        raise InvalidType("resize_images", "two lengths of at least 1", f"output_shape={output_shape}, x.shape={x.shape}")
+    return apply(_o.resize, (x,), {"shape": shape, "mode": mode, "align_corners": bool(align_corners)})
+
+
+def spatial_transformer_grid(theta, output_shape):
+    """Where each output pixel of an affine map lies in the input (Jaderberg et al. 2015).
+
+    Args:
+        theta: affine maps (N, 2, 3).
+        output_shape: height and width of the output.
+    Returns:
+        A Variable (N, 2, H, W): x and y coordinates, in [-1, 1] inside the image.
+    """
+    theta = of_shape(theta)
+    check_float("spatial_transformer_grid", theta)
+    if theta.ndim != 3 or theta.shape[1:] != (2, 3):
+        raise InvalidType("spatial_transformer_grid", "theta of shape (N, 2, 3)", f"theta.shape={theta.shape}")
+    return apply(_o.affine_grid, (theta,), {"shape": tuple(map(operator.index, output_shape))})
+
+
+def spatial_transformer_sampler(x, grid):
+    """Images read at the places of a grid, bilinearly; outside they are zero (Jaderberg et al. 2015).
+
+    Args:
+        x: images (N, C, H, W).
+        grid: coordinates (N, 2, out_h, out_w) as ``spatial_transformer_grid`` gives them.
+    Returns:
+        A Variable (N, C, out_h, out_w); differentiable in both arguments, to any order.
+    """
+    x, grid = as_variable(_check_images("spatial_transformer_sampler", x)), as_variable(grid)
+    if grid.ndim != 4 or grid.shape[1] != 2 or grid.shape[0] != x.shape[0] or grid.dtype != x.dtype:
+        raise InvalidType("spatial_transformer_sampler", f"a grid ({x.shape[0]}, 2, H, W) of {x.dtype}", f"{grid.dtype}{list(grid.shape)}")
+    n, c, h, w = x.shape
+    pixels = _with_border(x)
+    u, u0 = _position(grid[:, 0], w)
+    v, v0 = _position(grid[:, 1], h)
+    a, b = reshape.to(u - u0, (n, 1, -1)), reshape.to(v - v0, (n, 1, -1))
+    at = cast(v0, dtype="<i8") * (w + 2) + cast(u0, dtype="<i8")
+    read = lambda shift: apply(_array.take_along, (pixels, reshape.to(at + shift, (n, 1, -1))), {"axis": 2})
+    upper = read(0) * (1 - a) + read(1) * a
+    lower = read(w + 2) * (1 - a) + read(w + 3) * a
+    return reshape.to(upper * (1 - b) + lower * b, (n, c, *grid.shape[2:]))
+
+
+def _with_border(x):
+    """(n, c, h, w) with a frame of zeros, pixels along one axis."""
+    n, c, h, w = x.shape
+    inside = (("slice", None, None, None),) * 2 + (("slice", 1, h + 1, None), ("slice", 1, w + 1, None))
+    return reshape.to(apply(put_item, (x,), {"shape": (n, c, h + 2, w + 2), "index": inside}), (n, c, (h + 2) * (w + 2)))
+
+
+def _position(g, size):
+    """Coordinates in [-1, 1] as positions in the framed line, and the pixels before them."""
+    at = clip((g + 1) * ((size - 1) / 2) + 1, 0, size + 1)
+    return at, clip(floor(at), 0, size)
+
+
+def as_strided(x, shape, strides, storage_offset=None):
+    """The elements of ``x``, in row-major order, at ``storage_offset`` plus steps of ``strides`` (counted in elements).
+
+    Elements that appear several times get the sum of the gradients. Unlike NumPy's function this never reads outside ``x``.
+    """
+    x, shape, strides, offset = of_shape(x), tuple(shape), tuple(strides), int(storage_offset or 0)
+    if len(shape) != len(strides):
+        raise InvalidType("as_strided", "one stride for each axis", f"shape={shape}, strides={strides}")
+    reach = [(n - 1) * s for n, s in zip(shape, strides)]
+    low, high = offset + sum(r for r in reach if r < 0), offset + sum(r for r in reach if r > 0)
+    if prod(shape) and not 0 <= low <= high < x.size:
+        raise InvalidType("as_strided", f"positions in [0, {x.size})", f"from {low} to {high}")
+    return apply(_o.as_strided, (x,), {"shape": shape, "strides": strides, "offset": offset})
