@@ -332,10 +332,10 @@ class Module:
 def load(name: str, emit: Callable[..., None], *options: Any) -> Module:
     """The module that ``emit(module, *options)`` writes, from disk if it was compiled before.
 
-    Its key is the text of the source files of ``emit`` and of this one, with options and toolchain: nothing else may shape the
-    code.
+    Its key is options, toolchain, and the text of the source files that shape code: of ``emit``, this one, and those with tables.
     """
-    files = __file__, emit.__code__.co_filename
+    here = Path(__file__).parent
+    files = __file__, emit.__code__.co_filename, here / "native.py", here / "threads.py"
     facts = name, emit.__name__, options, *(Path(f).read_bytes() for f in files), llvmlite.__version__, *_target()
     key = objects.DIGEST(repr(facts).encode()).hexdigest()
     module = Module(name)

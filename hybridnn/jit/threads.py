@@ -22,9 +22,10 @@ import numpy as np
 
 logger = logging.getLogger("hybridnn.jit")
 
-# Entries of TABLE: addresses of GNU OpenMP's functions (0: none), and the most threads a step may use.
-PARALLEL, THREAD_NUM, NUM_THREADS, LIMIT = range(4)
-TABLE = np.array([0, 0, 0, 1], np.int64)
+# Entries of TABLE: addresses of GNU OpenMP's functions (0: none), the most threads a step may use, whether this is a forked
+# child.
+PARALLEL, THREAD_NUM, NUM_THREADS, LIMIT, SET_THREADS, MAX_THREADS, FORKED = range(7)
+TABLE = np.array([0, 0, 0, 1, 0, 0, 0], np.int64)
 
 # Spin a few microseconds after a region, then sleep: sleeping at once costs 35-60 us a region, and the runtime's default of
 # milliseconds starves whoever else wants the core. Measured in docs/jit.md.
@@ -60,7 +61,7 @@ def _cgroup_quota(root: Path) -> int | None:
 def setup() -> None:
     """Finds the OpenMP runtime, once. Until then native steps are serial."""
     with _lock:
-        if TABLE[PARALLEL] or _forked:
+        if TABLE[SET_THREADS] or _forked:
             return
         library = openmp()
         if library is not None:
@@ -68,8 +69,15 @@ def setup() -> None:
 
 
 def _fill(library: ctypes.CDLL) -> None:
-    names = "GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads"
-    TABLE[:3] = [ctypes.cast(getattr(library, n), ctypes.c_void_p).value or 0 for n in names]
+    names = {
+        PARALLEL: "GOMP_parallel",
+        THREAD_NUM: "omp_get_thread_num",
+        NUM_THREADS: "omp_get_num_threads",
+        SET_THREADS: "omp_set_num_threads",
+        MAX_THREADS: "omp_get_max_threads",
+    }
+    for entry, name in names.items():
+        TABLE[entry] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
     TABLE[LIMIT] = cores()
 
 
@@ -133,14 +141,10 @@ def limit(n: int) -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """In a child: no parallel regions, here or in oneDNN (which asks OpenMP how many threads there are)."""
+    """In a child: no parallel steps. (oneDNN's primitives insist on their threads, and run in a fresh thread of their own.)"""
     global _forked, _lock
     _forked, _lock = True, threading.Lock()
-    if TABLE[PARALLEL]:
-        TABLE[:] = 0, 0, 0, 1
-        library = openmp()
-        if library is not None:
-            library.omp_set_num_threads(1)
+    TABLE[PARALLEL], TABLE[LIMIT], TABLE[FORKED] = 0, 1, 1
 
 
 if hasattr(os, "register_at_fork"):
