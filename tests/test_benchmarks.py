@@ -31,15 +31,15 @@ def test_every_workload_runs_eagerly(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_step_learns(name):
-    losses = run(name, lambda f: f, 40)
+    losses = run(name, lambda f: f, 25)
     assert losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize("name", ["chain", "chain_grad", *SMALL])
 def test_traced_gives_what_eager_gives(name):
     with hnn.using_config("trace_compile", "sync"):
-        traced = run(name, hnn.trace, 12)
-    np.testing.assert_allclose(traced, run(name, lambda f: f, 12), rtol=1e-4, atol=1e-6)
+        traced = run(name, hnn.trace, 8)
+    np.testing.assert_allclose(traced, run(name, lambda f: f, 8), rtol=1e-4, atol=1e-6)
 
 
 class TestTheTable:
