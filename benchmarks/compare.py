@@ -78,7 +78,7 @@ def header(frameworks) -> str:
 
 def line(workload: str, row: dict[str, Measurement]) -> str:
     times = cells([m.us for m in row.values()] + [float(GOALS[workload])], 11, 1)
-    return f"{workload:11}{times}{cells(ratios(workload, row).values(), 9, 2)}{cells([row['trace'].warm_up_s], 11, 2)}"
+    return f"{workload:11}{times}{cells(ratios(workload, row).values(), 9, 3)}{cells([row['trace'].warm_up_s], 11, 2)}"
 
 
 def summary(table: dict[str, dict[str, Measurement]]) -> str:
