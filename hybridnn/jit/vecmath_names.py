@@ -22,6 +22,18 @@ class Function:
     cuda: str
 
 
+# numba's math.floor and its like return int64, which is wrong for large numbers, infinities and NaN.
+_PART = "math.fmod({0}, {T}(1))"
+_WHOLE = "(math.copysign({0} - " + _PART + "{more}, {0}) if abs({0}) < {T}(4503599627370496) else {0})"
+_MOD = "math.fmod({0}, {1})"
+_SIGNS_DIFFER = f"{_MOD} != {{T}}(0) and ({_MOD} < {{T}}(0)) != ({{1}} < {{T}}(0))"
+_REMAINDER = f"({_MOD} + {{1}} if {_SIGNS_DIFFER} else math.copysign({_MOD}, {{1}}))"
+
+
+def _whole(more: str) -> str:
+    return _WHOLE.replace("{more}", more)
+
+
 _UNARY = {
     "exp": "math.exp({0})", "expm1": "math.expm1({0})", "exp2": "math.exp2({0})",
     "log": "math.log({0})", "log1p": "math.log1p({0})", "log2": "math.log2({0})", "log10": "math.log10({0})",
@@ -29,7 +41,8 @@ _UNARY = {
     "sigmoid": "(({T}(1) if {0} >= {T}(0) else math.exp({0})) / ({T}(1) + math.exp(-abs({0}))))",
     "softplus": "(({0} if {0} > {T}(0) or {0} != {0} else {T}(0)) + math.log1p(math.exp(-abs({0}))))",
     "sqrt": "math.sqrt({0})", "rsqrt": "({T}(1) / math.sqrt({0}))",
-    "floor": "{T}(math.floor({0}))", "ceil": "{T}(math.ceil({0}))", "trunc": "{T}(math.trunc({0}))", "rint": "{T}(round({0}))",
+    "floor": _whole(f" - {{T}}({_PART} < {{T}}(0))"), "ceil": _whole(f" + {{T}}({_PART} > {{T}}(0))"), "trunc": _whole(""),
+    "rint": "(math.copysign((abs({0}) + {B}) - {B}, {0}) if abs({0}) < {B} else {0})",
     "absolute": "abs({0})", "sin": "math.sin({0})", "cos": "math.cos({0})", "tan": "math.tan({0})",
     "sinh": "math.sinh({0})", "cosh": "math.cosh({0})", "arcsinh": "math.asinh({0})", "arccosh": "math.acosh({0})",
     "arctanh": "math.atanh({0})", "cbrt": "math.copysign(math.pow(abs({0}), {T}(1) / {T}(3)), {0})",
@@ -41,7 +54,7 @@ _BINARY = {
     "fmax": "({0} if {0} >= {1} or {1} != {1} else {1})", "fmin": "({0} if {0} <= {1} or {1} != {1} else {1})",
     "copysign": "math.copysign({0}, {1})", "arctan2": "math.atan2({0}, {1})",
     "power": "math.pow({0}, {1})", "fmod": "math.fmod({0}, {1})",
-    "remainder": "({0} - {1} * {T}(math.floor({0} / {1})))", "floor_divide": "{T}(math.floor({0} / {1}))",
+    "remainder": _REMAINDER,
     "logaddexp": "(({0} if {0} > {1} or {0} != {0} else {1}) + math.log1p(math.exp(-abs({0} - {1}))) if {0} != {1}"
                  " else {0} + {T}(0.6931471805599453))",
     "heaviside": "({T}(1) if {0} > {T}(0) else {T}(0) if {0} < {T}(0) else {1} if {0} == {T}(0) else {0})",
@@ -60,9 +73,16 @@ INTEGER_POWERS = {"float32": tuple(range(-8, 0)) + tuple(range(2, 9)), "float64"
 def _rows(group, arity, result=None):
     for dtype, suffix in SUFFIX.items():
         for name, cuda in group.items():
-            yield (name, dtype), Function(f"{name}_{suffix}", arity, result or dtype, cuda)
+            text = cuda.replace("{B}", f"{{T}}({2**23 if dtype == 'float32' else 2**52})")
+            yield (name, dtype), Function(f"{name}_{suffix}", arity, result or dtype, text)
 
 
+def _floor_divide_cuda() -> str:
+    quotient = f"(({{0}} - {_REMAINDER}) / {{1}})"
+    return f"(math.copysign((abs({quotient}) + {{B}}) - {{B}}, {quotient}) if abs({quotient}) < {{B}} else {quotient})"
+
+
+_BINARY["floor_divide"] = _floor_divide_cuda()
 FUNCTIONS: dict[tuple[str, str], Function] = {
     **dict(_rows(_UNARY, 1)), **dict(_rows(_BINARY, 2)), **dict(_rows(_TESTS, 1, "bool")),
 }
