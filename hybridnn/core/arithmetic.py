@@ -151,7 +151,7 @@ def _comparison(name, text):
     def body(xp, x, y):
         return getattr(xp, name)(x, y)
     body.__doc__ = f"x {text} y, elementwise, as bool."
-    return Op(name, body, "elementwise", fast=getattr(np, name))
+    return Op(name, body, "elementwise", fast=getattr(np, name), domain=(-2.0, 2.0))
 
 
 less, less_equal = _comparison("less", "<"), _comparison("less_equal", "<=")
@@ -337,7 +337,7 @@ def _(g, index):
     return get_item(g, index=index)
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(4, 5)).astype(dtype), np.array([1, 1, 3])), {"pattern": (0,)})], kind="gather")
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(4, 5)).astype(dtype), np.array([1, 1, 3])), {"pattern": (("array", 0),)})], kind="gather")
 def take(xp, x, *indices, pattern):
     """Advanced indexing: ``pattern`` is an encoded index whose ("array", k) entries stand for operand k of ``indices``."""
     return x[_fill(pattern, indices)]
@@ -348,7 +348,7 @@ def _(g, xs, shapes, pattern):
     return put(g, *[getattr(i, "array", i) for i in xs[1:]], shape=shapes[0], pattern=pattern)
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 5)).astype(dtype), np.array([1, 1, 3])), {"shape": (4, 5), "pattern": (0,)})], kind="scatter")
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 5)).astype(dtype), np.array([1, 1, 3])), {"shape": (4, 5), "pattern": (("array", 0),)})], kind="scatter")
 def put(xp, gy, *indices, shape, pattern):
     """Zeros of ``shape`` to which ``gy`` is added at the indices, repeated ones too: the adjoint of ``take``."""
     y = xp.zeros(shape, gy.dtype)
