@@ -12,6 +12,7 @@ import numpy as np
 from hybridnn.backend import is_array
 from hybridnn.config import global_config, state
 from hybridnn.core.variable import (
+    NO_ATTRS,
     OPS,
     READERS,
     Leaf as TapeLeaf,
@@ -84,7 +85,7 @@ class Call:
 
     # ------------------------------------------------------------------------------------------------------------ operations
 
-    def apply(self, op, inputs, attrs):
+    def apply(self, op, inputs, attrs=NO_ATTRS):
         if self.mode == "replay":
             matched = self._match_op(op, inputs, attrs)
             if matched is not None:
@@ -579,7 +580,7 @@ class Call:
                 ones = np.ones(v.shape, v.dtype)
                 vid = self._constant(ones.copy())
                 self._know(ones, vid)
-                seeds[i] = Variable(ones)
+                seeds[i] = Variable(ones, requires_grad=False)
         try:
             results = grad_eager(outputs, inputs, seeds, None, set_grad, False, double, None)
         finally:
