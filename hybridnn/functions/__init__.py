@@ -1,4 +1,4 @@
-"""Functions on Variables, with Chainer v7's names, arguments and defaults. They take Variables, arrays and Python numbers, and return Variables."""
+"""Functions with Chainer v7's names, arguments and defaults. They take Variables, arrays and numbers, and return Variables."""
 from hybridnn.functions import activation as _activation
 from hybridnn.functions import array as _array
 from hybridnn.functions import attention as _attention
@@ -28,5 +28,6 @@ from hybridnn.functions.rnn import *
 from hybridnn.functions.sparse import *
 from hybridnn.functions.util import *
 
-__all__ = sorted({name for module in (_activation, _array, _attention, _connection, _evaluation, _image, _loss, _math, _noise, _normalization, _pooling, _rnn,
-                                      _sparse, _util) for name in module.__all__})
+_modules = (_activation, _array, _attention, _connection, _evaluation, _image, _loss, _math, _noise, _normalization, _pooling,
+            _rnn, _sparse, _util)
+__all__ = sorted({name for module in _modules for name in module.__all__})

@@ -12,8 +12,8 @@ from hybridnn.ops import softmax as _softmax
 from hybridnn.ops.axes import axis_of, check_float, of_shape
 from hybridnn.ops.util import zeros_for
 
-__all__ = ["clipped_relu", "crelu", "elu", "gelu", "hard_sigmoid", "hardswish", "leaky_relu", "log_softmax", "maxout", "mish", "prelu", "relu", "relu6",
-           "rrelu", "selu", "sigmoid", "silu", "softmax", "softplus", "swish", "tanh"]
+__all__ = ["clipped_relu", "crelu", "elu", "gelu", "hard_sigmoid", "hardswish", "leaky_relu", "log_softmax", "maxout",
+           "mish", "prelu", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softmax", "softplus", "swish", "tanh"]
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
@@ -82,7 +82,8 @@ def _channelwise(name, x, parameter):
     """``parameter`` with axes appended so that its own stand for those of ``x`` behind the first."""
     x, parameter = of_shape(x), of_shape(parameter)
     if x.shape[1:1 + parameter.ndim] != parameter.shape:
-        raise InvalidType(name, f"a parameter of shape x.shape[1:{1 + parameter.ndim}]", f"x.shape={x.shape}, parameter.shape={parameter.shape}")
+        raise InvalidType(name, "a parameter whose axes are those of x behind the first",
+                          f"x.shape={x.shape}, parameter.shape={parameter.shape}")
     extra = x.ndim - 1 - parameter.ndim
     return x, reshape.to(parameter, (*parameter.shape, *(1,) * extra)) if extra > 0 and parameter.ndim else parameter
 
@@ -124,7 +125,7 @@ def maxout(x, pool_size, axis=1):
     x = as_variable(x)
     axis = axis_of("maxout", axis, x.ndim)
     if pool_size <= 0 or x.shape[axis] % pool_size:
-        raise InvalidType("maxout", "x.shape[axis] to be a multiple of pool_size > 0", f"x.shape[{axis}]={x.shape[axis]}, pool_size={pool_size}")
+        raise InvalidType("maxout", f"pool_size > 0 that divides x.shape[{axis}]={x.shape[axis]}", f"pool_size={pool_size}")
     shape = (*x.shape[:axis], x.shape[axis] // pool_size, pool_size, *x.shape[axis + 1:])
     return _max(reshape.to(x, shape), axis=axis + 1)
 

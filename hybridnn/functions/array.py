@@ -17,10 +17,11 @@ from hybridnn.errors import BackendError, InvalidType
 from hybridnn.ops import array as _o
 from hybridnn.ops.axes import axes_of, axis_of, of_shape
 
-__all__ = ["broadcast", "broadcast_to", "cast", "concat", "copy", "depth2space", "diagonal", "dstack", "expand_dims", "flatten", "flatten_batch",
-           "flip", "fliplr", "flipud", "get_item", "hstack", "moveaxis", "pad", "pad_sequence", "permutate", "pixel_shuffle", "repeat",
-           "reshape", "roll", "rollaxis", "scatter_add", "select_item", "separate", "space2depth", "split_axis", "squeeze", "stack", "swapaxes", "tile",
-           "top_k", "transpose", "transpose_sequence", "vstack", "where"]
+__all__ = ["broadcast", "broadcast_to", "cast", "concat", "copy", "depth2space", "diagonal", "dstack", "expand_dims",
+           "flatten", "flatten_batch", "flip", "fliplr", "flipud", "get_item", "hstack", "moveaxis", "pad",
+           "pad_sequence", "permutate", "pixel_shuffle", "repeat", "reshape", "roll", "rollaxis", "scatter_add",
+           "select_item", "separate", "space2depth", "split_axis", "squeeze", "stack", "swapaxes", "tile", "top_k",
+           "transpose", "transpose_sequence", "vstack", "where"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------- shapes
@@ -70,7 +71,7 @@ def rollaxis(x, axis, start=0):
 def moveaxis(x, source, destination):
     """Axes moved to other positions; the rest keep their order. Both are ints or tuples of ints."""
     x = of_shape(x)
-    pairs = [source if isinstance(source, (tuple, list)) else (source,), destination if isinstance(destination, (tuple, list)) else (destination,)]
+    pairs = [i if isinstance(i, (tuple, list)) else (i,) for i in (source, destination)]
     source, destination = ([axis_of("moveaxis", i, x.ndim) for i in one] for one in pairs)
     if len(source) != len(destination) or len(set(source)) != len(source) or len(set(destination)) != len(destination):
         raise InvalidType("moveaxis", "as many distinct destinations as sources", f"source={pairs[0]}, destination={pairs[1]}")
@@ -128,7 +129,8 @@ def cast(x, typ):
 def copy(x, dst):
     """A copy on a device: -1, "@numpy" or "native" is the CPU."""
     if not (dst in (-1, "@numpy", "native") or getattr(dst, "xp", None) is np):
-        raise BackendError(f"copy: expected the CPU (-1 or '@numpy') as the device, got {dst!r}\n  hint: Variable.to_gpu moves leaves to a GPU")
+        raise BackendError(f"copy: expected the CPU (-1 or '@numpy') as the device\n  got: {dst!r}\n"
+                           "  hint: Variable.to_gpu moves leaves to a GPU")
     return apply(_o.copy, (x,))
 
 
@@ -266,7 +268,7 @@ def tile(x, reps):
 
 
 def repeat(x, repeats, axis=None):
-    """Each element along an axis ``repeats`` times (an int, or a tuple with a number for each); ``axis`` None: of the flattened array."""
+    """Each element along an axis ``repeats`` times (an int, or a tuple with a number for each); ``axis`` None: all, flat."""
     x = of_shape(x)
     repeats = _int_tuple("repeat", "repeats", repeats)
     if isinstance(axis, bool):
@@ -313,7 +315,8 @@ def roll(x, shift, axis=None):
     shift = shift if isinstance(shift, (tuple, list)) else (shift,) * len(axis)
     if len(shift) != len(axis):
         raise InvalidType("roll", "one shift for each axis", f"shift={shift}, axis={axis}")
-    return apply(_o.roll, (x,), {"shift": tuple(map(operator.index, shift)), "axis": tuple(axis_of("roll", a, x.ndim) for a in axis)})
+    axis = tuple(axis_of("roll", a, x.ndim) for a in axis)
+    return apply(_o.roll, (x,), {"shift": tuple(map(operator.index, shift)), "axis": axis})
 
 
 def pad(x, pad_width, mode, **keywords):
@@ -340,7 +343,9 @@ def pad(x, pad_width, mode, **keywords):
 
 
 def _frozen(v):
-    return tuple(map(_frozen, v)) if isinstance(v, (list, tuple, np.ndarray)) and np.ndim(v) else v.item() if hasattr(v, "item") else v
+    if isinstance(v, (list, tuple, np.ndarray)) and np.ndim(v):
+        return tuple(map(_frozen, v))
+    return v.item() if hasattr(v, "item") else v
 
 
 # ------------------------------------------------------------------------------------------------------------------- selection
@@ -370,9 +375,13 @@ def scatter_add(a, slices, b):
     return a + _placed(a, slices, b)
 
 
+def _is_basic(s):
+    return s is None or s is Ellipsis or (isinstance(s, (slice, int, np.integer)) and not isinstance(s, (bool, np.bool_)))
+
+
 def _placed(a, slices, b):
     """Zeros of ``a``'s shape to which ``b`` is added at ``slices``."""
-    if all(s is None or s is Ellipsis or (isinstance(s, (slice, int, np.integer)) and not isinstance(s, (bool, np.bool_))) for s in slices):
+    if all(_is_basic(s) for s in slices):
         return apply(put_item, (b,), {"shape": a.shape, "index": _encode_index(slices)})
     arrays, pattern = [], []
     for s in slices:
@@ -415,7 +424,7 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
 def where(condition, x, y):
     """``x`` where the condition holds, else ``y``; all three broadcast. The condition is a bool array."""
     dtype = getattr(condition, "dtype", None)
-    if dtype is not None and dtype != bool:
+    if dtype is not None and dtype.kind != "b":
         raise InvalidType("where", "a condition of bool", f"dtype {dtype}")
     return apply(_where, (condition, x, y))
 
@@ -458,7 +467,7 @@ def space2depth(X, r):
 
 
 def pixel_shuffle(x, r):
-    """Images (N, C * r * r, H, W) as (N, C, r * H, r * W), where each r * r neighbouring channels become a block (Shi et al. 2016)."""
+    """Images (N, C * r * r, H, W) as (N, C, r * H, r * W): each r * r neighbouring channels become a block (Shi et al. 2016)."""
     n, c, h, w = _images("pixel_shuffle", x, channels=r * r).shape
     y = transpose(reshape(x, (n, c // r ** 2, r, r, h, w)), (0, 1, 4, 2, 5, 3))
     return reshape(y, (n, c // r ** 2, h * r, w * r))

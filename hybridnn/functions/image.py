@@ -33,7 +33,8 @@ def im2col(x, ksize, stride=1, pad=0, cover_all=False, dilate=1):
     x = _check_images("im2col", x)
     ksize, stride, pad, dilate = pair(ksize), pair(stride), pair(pad), pair(dilate)
     if any(conv_outsize(*g, cover_all, d) <= 0 for *g, d in zip(x.shape[2:], ksize, stride, pad, dilate)):
-        raise InvalidType("im2col", "a window that fits into the padded image", f"x.shape={x.shape}, ksize={ksize}, pad={pad}, dilate={dilate}")
+        raise InvalidType("im2col", "a window that fits into the padded image",
+                          f"x.shape={x.shape}, ksize={ksize}, pad={pad}, dilate={dilate}")
     return apply(_o.im2col, (x,), {"ksize": ksize, "stride": stride, "pad": pad, "dilate": dilate, "cover_all": bool(cover_all)})
 
 
@@ -80,7 +81,8 @@ def spatial_transformer_sampler(x, grid):
     """
     x, grid = as_variable(_check_images("spatial_transformer_sampler", x)), as_variable(grid)
     if grid.ndim != 4 or grid.shape[1] != 2 or grid.shape[0] != x.shape[0] or grid.dtype != x.dtype:
-        raise InvalidType("spatial_transformer_sampler", f"a grid ({x.shape[0]}, 2, H, W) of {x.dtype}", f"{grid.dtype}{list(grid.shape)}")
+        raise InvalidType("spatial_transformer_sampler", f"a grid ({x.shape[0]}, 2, H, W) of {x.dtype}",
+                          f"{grid.dtype}{list(grid.shape)}")
     n, c, h, w = x.shape
     pixels = _with_border(x)
     u, u0 = _position(grid[:, 0], w)

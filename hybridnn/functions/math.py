@@ -18,13 +18,13 @@ from hybridnn.ops import special as _s
 from hybridnn.ops.axes import axes_of, axis_of, check_float, of_shape
 from hybridnn.ops.softmax import logsumexp as _logsumexp
 
-__all__ = [
-    "absolute", "add", "arccos", "arcsin", "arctan", "arctan2", "arctanh", "argmax", "argmin", "average", "batch_det", "batch_inv",
-    "batch_l2_norm_squared", "batch_matmul", "bias", "ceil", "cholesky", "clip", "cos", "cosh", "cumprod", "cumsum", "det", "digamma", "einsum",
-    "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp", "expm1", "fft", "fix", "floor", "fmod", "identity", "ifft", "inv", "lgamma",
-    "linear_interpolate", "log", "log10", "log1p", "log2", "log_ndtr", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "ndtr",
-    "ndtri", "polygamma", "prod", "rsqrt", "scale", "sign", "sin", "sinh", "sqrt", "square", "squared_difference", "sum", "sum_to", "tan",
-    "tensordot", "zeta"]
+__all__ = ["absolute", "add", "arccos", "arcsin", "arctan", "arctan2", "arctanh", "argmax", "argmin", "average",
+           "batch_det", "batch_inv", "batch_l2_norm_squared", "batch_matmul", "bias", "ceil", "cholesky", "clip", "cos",
+           "cosh", "cumprod", "cumsum", "det", "digamma", "einsum", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp",
+           "expm1", "fft", "fix", "floor", "fmod", "identity", "ifft", "inv", "lgamma", "linear_interpolate", "log",
+           "log10", "log1p", "log2", "log_ndtr", "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum",
+           "ndtr", "ndtri", "polygamma", "prod", "rsqrt", "scale", "sign", "sin", "sinh", "sqrt", "square",
+           "squared_difference", "sum", "sum_to", "tan", "tensordot", "zeta"]
 
 
 def _function(op, name=None):
@@ -36,7 +36,7 @@ def _function(op, name=None):
         def f(*xs):
             return apply(op, xs)
     f.__name__ = f.__qualname__ = name or op.name
-    f.__doc__ = f"{op.__doc__}\n\n    Elementwise; takes Variables, arrays and numbers of any shape and returns a Variable of the broadcast shape.\n    "
+    f.__doc__ = f"{op.__doc__}\n\n    Elementwise; takes a Variable, an array or a number and returns a Variable.\n    "
     return f
 
 

@@ -13,7 +13,7 @@ __all__ = ["dropout", "gaussian", "gumbel_softmax", "simplified_dropconnect", "z
 
 
 def dropout(x, ratio=.5, *, mask=None, return_mask=False):
-    """Elements set to zero with probability ``ratio``, the others scaled by 1 / (1 - ratio); in training only (Srivastava et al. 2014).
+    """Elements set to 0 with probability ``ratio``, the others scaled by 1 / (1 - ratio), in training (Srivastava et al. 2014).
 
     Args:
         x: Variable or array of floating-point numbers.
@@ -75,7 +75,7 @@ def gumbel_softmax(log_pi, tau=.1, axis=1, hard=False):
 
 
 def zoneout(h, x, ratio=.5):
-    """``x`` with each element replaced by the one of ``h`` with probability ``ratio``; ``x`` itself when not training (Krueger et al. 2017)."""
+    """``x``, where in training each element is that of ``h`` instead with probability ``ratio`` (Krueger et al. 2017)."""
     if not config.train:
         return as_variable(x)
     x, h = of_shape(x), of_shape(h)
@@ -99,7 +99,8 @@ def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_ba
     x, W = as_variable(x), as_variable(W)
     check_float("simplified_dropconnect", x, W)
     if x.ndim < 2 or W.ndim != 2 or x.size != x.shape[0] * W.shape[1]:
-        raise InvalidType("simplified_dropconnect", "x (N, ...) and W (O, I) with I elements in each item", f"x.shape={x.shape}, W.shape={W.shape}")
+        raise InvalidType("simplified_dropconnect", "x (N, ...) with I elements in each item, and W (O, I)",
+                          f"x.shape={x.shape}, W.shape={W.shape}")
     if b is not None and of_shape(b).shape != W.shape[:1]:
         raise InvalidType("simplified_dropconnect", f"b of shape {W.shape[:1]}", f"b.shape={b.shape}")
     ratio = ratio if train else 0

@@ -23,7 +23,8 @@ class CooMatrix:
 
     def __init__(self, data, row, col, shape, order=None, requires_grad=False):
         if data.ndim not in (1, 2) or not data.shape == row.shape == col.shape:
-            raise InvalidType("CooMatrix", "data, row and col of one shape (nnz,) or (batch, nnz)", f"{data.shape}, {row.shape}, {col.shape}")
+            raise InvalidType("CooMatrix", "data, row and col of one shape (nnz,) or (batch, nnz)",
+                              f"{data.shape}, {row.shape}, {col.shape}")
         if len(shape) != 2 or min(shape) <= 0:
             raise InvalidType("CooMatrix", "a shape of two positive numbers", str(shape))
         if order not in ("C", "F", "other", None):
@@ -95,6 +96,6 @@ def _swapped(x):
 def _product(a, b, transa, transb):
     row, col, (rows, inner) = (a.col, a.row, a.shape[::-1]) if transa else (a.row, a.col, a.shape)
     if b.ndim != row.ndim + 1 or b.shape[-1 if transb else -2] != inner or b.shape[:-2] != row.shape[:-1]:
-        raise InvalidType("sparse_matmul", f"a dense operand for a sparse one of {'' if row.ndim == 1 else f'batch {len(row)}, '}shape {a.shape}",
+        raise InvalidType("sparse_matmul", f"a dense operand for a sparse one of shape {(*row.shape[:-1], *a.shape)}",
                           f"shape {b.shape}, transa={transa}, transb={transb}")
     return apply(coo_matmul, (a.data, _swapped(b) if transb else b, as_array(row), as_array(col)), {"rows": rows})

@@ -11,7 +11,7 @@ def forget(func, *xs):
     """``func(*xs)`` without keeping what backward would need: ``func`` runs again when gradients are asked for.
 
     Args:
-        func: takes Variables and returns a Variable or a tuple of them. It must do the same when it runs again (draw no random numbers).
+        func: takes Variables and returns a Variable or a tuple of them; it must do the same when it runs again (draw nothing).
         xs: Variables or arrays.
     Returns:
         What ``func`` returns. Gradients reach ``xs`` and the parameters that ``func`` uses; double backprop works.
@@ -54,7 +54,7 @@ def _outputs(ys):
     ys = ys if isinstance(ys, tuple) else (ys,)
     for i, y in enumerate(ys):
         if not isinstance(y, Variable):
-            raise InvalidType("forget", "func to return a Variable or a tuple of Variables", f"element {i} is a {type(y).__name__}")
+            raise InvalidType("forget", "func to return a Variable or a tuple of them", f"element {i} is a {type(y).__name__}")
     return ys
 
 

@@ -1,6 +1,7 @@
-"""erf, erfc and erfcx on NumPy arrays by W. J. Cody's rational approximations (Mathematics of Computation 23, 1969): about 1e-16 relative.
+"""erf, erfc and erfcx on NumPy arrays by W. J. Cody's rational approximations (Mathematics of Computation 23, 1969).
 
-Three ranges of |x|: up to 0.46875 a ratio in x^2 gives erf(x) / x; up to 4 a ratio in |x|, beyond 4 one in 1 / x^2, give erfc(x) exp(x^2).
+Three ranges of |x|: up to 0.46875 a ratio in x^2 gives erf(x) / x; up to 4 a ratio in |x|, beyond 4 one in 1 / x^2, give
+erfc(x) exp(x^2). The error is about 1e-16 relative.
 """
 from math import pi, sqrt
 
@@ -14,7 +15,8 @@ MIDDLE = ((2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0
            4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3))
 LARGE = ((1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1, 1.60837851487422766e-2,
           6.58749161529837803e-4),
-         (1.0, 2.56852019228982242e0, 1.87295284992346047e0, 5.27905102951428412e-1, 6.05183413124413191e-2, 2.33520497626869185e-3))
+         (1.0, 2.56852019228982242e0, 1.87295284992346047e0, 5.27905102951428412e-1, 6.05183413124413191e-2,
+          2.33520497626869185e-3))
 
 
 def _ratio(tables, t):

@@ -1,4 +1,4 @@
-"""Elementwise activation functions. Slopes, caps and scales are operands without a gradient; PReLU's and Swish's parameters have one."""
+"""Elementwise activation functions. Slopes, caps and scales are operands without a gradient, but PReLU's and Swish's have one."""
 from functools import partial
 from math import pi, sqrt
 

@@ -1,4 +1,4 @@
-"""Joining, splitting, repeating and rearranging arrays. Views (reshape, transpose, get_item, broadcast_to) are in core.arithmetic."""
+"""Joining, splitting, repeating, rearranging. Views (reshape, transpose, get_item, broadcast_to) are in core.arithmetic."""
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -69,7 +69,8 @@ def _(gs, shapes, axis, at):
     shape = shapes[0]
     if all(g is not None for g in gs):
         return concat(*gs, axis=axis)
-    return _sum_of_pieces([put_item(g, shape=shape, index=slice_along(axis, a, b)) for g, (a, b) in zip(gs, _cuts(shape[axis], at)) if g is not None])
+    cuts = zip(gs, _cuts(shape[axis], at), strict=True)
+    return _sum_of_pieces([put_item(g, shape=shape, index=slice_along(axis, a, b)) for g, (a, b) in cuts if g is not None])
 
 
 def _sum_of_pieces(pieces):
@@ -112,7 +113,12 @@ def _(g, shapes, reps):
     return reshape(sum_(reshape(g, shape=split_up), axis=tuple(range(0, len(split_up), 2)), keepdims=False), shape=shapes[0])
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype),), {"repeats": r, "axis": 1}) for r in ((2,), (1, 0, 3))])
+def _repeat_samples(rng, dtype):
+    for repeats in ((2,), (1, 0, 3)):
+        yield (rng.normal(size=(2, 3)).astype(dtype),), {"repeats": repeats, "axis": 1}
+
+
+@operation(samples=_repeat_samples)
 def repeat(xp, x, *, repeats, axis):
     """Each slice along an axis ``repeats`` times (one number for all, or one each)."""
     return xp.repeat(x, repeats if len(repeats) > 1 else repeats[0], axis)
@@ -152,8 +158,13 @@ def _(g, shift, axis):
 
 # ------------------------------------------------------------------------------------------------------------------------ pad
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 4)).astype(dtype),), {"width": ((1, 2), (0, 1)), "mode": m, "options": o})
-                                       for m, o in (("constant", (("constant_values", 2),)), ("edge", ()), ("reflect", ()), ("symmetric", ()), ("wrap", ()))])
+def _pad_samples(rng, dtype):
+    for mode in ("constant", "edge", "reflect", "symmetric", "wrap"):
+        options = (("constant_values", 2),) if mode == "constant" else ()
+        yield (rng.normal(size=(3, 4)).astype(dtype),), {"width": ((1, 2), (0, 1)), "mode": mode, "options": options}
+
+
+@operation(samples=_pad_samples)
 def pad(xp, x, *, width, mode, options=()):
     """NumPy's pad; ``options`` holds its keyword arguments as pairs."""
     return xp.pad(x, width, mode, **dict(options))
@@ -197,12 +208,13 @@ def pad_sequence(xp, padding, *xs, length):
 
 @pad_sequence.vjp
 def _(g, shapes, want):
-    return None, *[get_item(g, index=(i, ("slice", 0, s[0], None))) if w else None for i, (s, w) in enumerate(zip(shapes[1:], want[1:]))]
+    rows = enumerate(zip(shapes[1:], want[1:], strict=True))
+    return None, *[get_item(g, index=(i, ("slice", 0, s[0], None))) if w else None for i, (s, w) in rows]
 
 
 @operation(samples=_draw((4, 2), (3, 2), (3, 2), (1, 2), lengths=(4, 3, 3, 1)), multi=True)
 def transpose_sequence(xp, *xs, lengths):
-    """Batch-major to time-major: output t holds row t of every input that has one. Lengths do not increase. It is its own inverse."""
+    """Batch-major to time-major: output t holds row t of every input that has one. Lengths do not increase. It undoes itself."""
     return tuple([xp.stack([x[t] for x in xs if len(x) > t]) for t in range(lengths[0])])
 
 
@@ -293,7 +305,10 @@ def top_indices(xp, x, *, k, axis, largest):
     return order[(slice(None),) * axis + (slice(0, k),)]
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype), np.array([[2, 0, 0, 1], [1, 1, 0, 2]])), {"axis": 1})])
+_SOME = np.array([[2, 0, 0, 1], [1, 1, 0, 2]])
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype), _SOME), {"axis": 1})])
 def take_along(xp, x, indices, *, axis):
     """Elements at ``indices`` along an axis; the other axes broadcast."""
     return xp.take_along_axis(x, indices, axis)
@@ -304,7 +319,7 @@ def _(g, indices, shapes, axis):
     return put_along(g, indices, shape=shapes[0], axis=axis)
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 4)).astype(dtype), np.array([[2, 0, 0, 1], [1, 1, 0, 2]])), {"shape": (2, 3), "axis": 1})])
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 4)).astype(dtype), _SOME), {"shape": (2, 3), "axis": 1})])
 def put_along(xp, g, indices, *, shape, axis):
     """Zeros of ``shape`` to which g is added at ``indices`` along an axis: the adjoint of ``take_along``."""
     y = xp.zeros(shape, g.dtype)

@@ -78,7 +78,8 @@ def _interpolate_adjoint(xp, g, axis, size, mode, align_corners):
 def _resizings(*size):
     def samples(rng, dtype):
         for mode, align in (("bilinear", True), ("bilinear", False), ("nearest", False)):
-            yield (rng.normal(size=(1, 2, *size)).astype(dtype),), {"shape": (5, 2) if size == (3, 4) else (3, 4), "mode": mode, "align_corners": align}
+            shape = (5, 2) if size == (3, 4) else (3, 4)
+            yield (rng.normal(size=(1, 2, *size)).astype(dtype),), {"shape": shape, "mode": mode, "align_corners": align}
     return samples
 
 
@@ -96,7 +97,8 @@ def _(g, shapes, mode, align_corners):
 @operation(samples=_resizings(5, 2))
 def resize_adjoint(xp, g, *, shape, mode, align_corners):
     """Each pixel's part given back to the pixels of ``shape`` that it was interpolated from."""
-    return _interpolate_adjoint(xp, _interpolate_adjoint(xp, g, 3, shape[1], mode, align_corners), 2, shape[0], mode, align_corners)
+    columns = _interpolate_adjoint(xp, g, 3, shape[1], mode, align_corners)
+    return _interpolate_adjoint(xp, columns, 2, shape[0], mode, align_corners)
 
 
 @resize_adjoint.vjp
@@ -145,7 +147,11 @@ def _offsets(shape, strides, offset):
     return at
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 4)).astype(dtype),), {"shape": (2, 3, 2), "strides": (4, 1, 2), "offset": 1})])
+def _strided_samples(size, shape):
+    return lambda rng, dtype: [((rng.normal(size=size).astype(dtype),), {"shape": shape, "strides": (4, 1, 2), "offset": 1})]
+
+
+@operation(samples=_strided_samples((3, 4), (2, 3, 2)))
 def as_strided(xp, x, *, shape, strides, offset):
     """The elements of x in row-major order at ``offset`` plus steps of ``strides`` (in elements), as a copy."""
     return x.ravel()[_offsets(shape, strides, offset)]
@@ -156,7 +162,7 @@ def _(g, shapes, strides, offset):
     return as_strided_adjoint(g, shape=shapes[0], strides=strides, offset=offset)
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3, 2)).astype(dtype),), {"shape": (3, 4), "strides": (4, 1, 2), "offset": 1})])
+@operation(samples=_strided_samples((2, 3, 2), (3, 4)))
 def as_strided_adjoint(xp, g, *, shape, strides, offset):
     """Elements of a strided view summed where they lie: the adjoint of ``as_strided``."""
     y = xp.zeros(shape, g.dtype)

@@ -100,7 +100,7 @@ def fft(xp, real, imag, *, inverse=False):
 
 @fft.vjp
 def _(gs, inverse):
-    """The adjoint of multiplication by the symmetric matrix F in the plane of (real, imag): the same transform with both parts exchanged."""
+    """The adjoint of multiplication by the symmetric matrix F in the plane of both parts: the same transform, parts exchanged."""
     real, imag = (zeros_for(gs[1 - i], shape=gs[1 - i].shape) if g is None else g for i, g in enumerate(gs))
     gi, gr = fft(imag, real, inverse=inverse)
     return gr, gi
@@ -123,7 +123,7 @@ def tensordot_of(a, b, axes):
 def _tensordot_axes(a, b, axes):
     if isinstance(axes, (int, np.integer)):
         if not 0 <= axes <= min(a.ndim, b.ndim):
-            raise InvalidType("tensordot", f"0 <= axes <= {min(a.ndim, b.ndim)}", f"axes={axes}, a.shape={a.shape}, b.shape={b.shape}")
+            raise InvalidType("tensordot", f"0 <= axes <= {min(a.ndim, b.ndim)}", f"axes={axes}, shapes {a.shape}, {b.shape}")
         pair = range(a.ndim - axes, a.ndim), range(axes)
     elif isinstance(axes, (tuple, list)) and len(axes) == 2:
         pair = [x if isinstance(x, (tuple, list, range)) else (x,) for x in axes]
@@ -133,14 +133,16 @@ def _tensordot_axes(a, b, axes):
     if len(set(first)) != len(first) or len(set(second)) != len(second):
         raise InvalidType("tensordot", "distinct axes", f"axes={axes}")
     if [a.shape[i] for i in first] != [b.shape[i] for i in second]:
-        raise InvalidType("tensordot", "the summed axes to have equal lengths", f"a.shape={a.shape}, b.shape={b.shape}, axes={axes}")
+        raise InvalidType("tensordot", "the summed axes to have equal lengths", f"shapes {a.shape}, {b.shape}, axes={axes}")
     return first, second
 
 
 # ---------------------------------------------------------------------------------------------------------------------- einsum
 
 def _einsum_samples(rng, dtype):
-    for text, *shapes in (("ij,jk->ik", (2, 3), (3, 4)), ("ij->j", (2, 3)), ("ii->i", (3, 3)), ("...ij,...j->...i", (2, 2, 3), (2, 3)),
+    for text, *shapes in (("ij,jk->ik", (2, 3), (3, 4)), ("ij->j", (2, 3)), ("ii->i", (3, 3)),
+                          ("...ij,...j->...i", (2, 2, 3), (2, 3)),
+                          ("...i,...i->...", (1, 2, 3), (4, 1, 3)),
                           ("i,j,ij->", (2,), (3,), (2, 3)), ("iji->j", (2, 3, 2)), ("ij,->ij", (2, 3), ())):
         inputs, output = text.split("->")
         yield tuple(rng.normal(size=s).astype(dtype) for s in shapes), {"inputs": tuple(inputs.split(",")), "output": output}
@@ -154,7 +156,7 @@ def einsum(xp, *operands, inputs, output):
 
 @einsum.vjp
 def _(g, xs, want, inputs, output):
-    """Each operand's gradient is the summation with ``g`` in its place; subscripts that only it has are spread, repeated ones put on the diagonal."""
+    """Each operand's gradient is the summation with ``g`` in its place; what only it has is spread, repeats go on diagonals."""
     return tuple(_einsum_gradient(g, xs, i, inputs, output) if want[i] else None for i in range(len(xs)))
 
 
@@ -168,10 +170,14 @@ def _einsum_gradient(g, xs, i, inputs, output):
     return einsum_spread(partial, source=broadcast + letters, target=inputs[i], shape=shape)
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(3,)).astype(dtype),), {"source": "j", "target": "iji", "shape": (2, 3, 2)}),
-                                       ((rng.normal(size=(2, 3)).astype(dtype),), {"source": "...j", "target": "...jk", "shape": (2, 3, 2)})])
+def _spread_samples(rng, dtype):
+    yield (rng.normal(size=(3,)).astype(dtype),), {"source": "j", "target": "iji", "shape": (2, 3, 2)}
+    yield (rng.normal(size=(2, 3)).astype(dtype),), {"source": "...j", "target": "...jk", "shape": (2, 3, 2)}
+
+
+@operation(samples=_spread_samples)
 def einsum_spread(xp, x, *, source, target, shape):
-    """The adjoint of ``einsum(target -> source)`` for one operand: repeats along missing subscripts, zeros off the diagonal of repeated ones."""
+    """The adjoint of ``einsum(target -> source)``: repeats along missing subscripts, zeros off the diagonal of repeated ones."""
     y = xp.zeros(shape, x.dtype)
     view, letters = _diagonal_view(xp, y, target)
     lead = len(shape) - len(target.replace("...", ""))
@@ -192,11 +198,12 @@ def _unbroadcast(x, shape, batch):
 
 
 def _diagonal_view(xp, y, target):
-    """A writable view of ``y`` with batch axes first and one axis per distinct subscript, on the diagonals of repeated ones; and those subscripts."""
+    """A writable view of ``y``, batch axes first, then an axis per distinct subscript (its diagonal if repeated); and those."""
     letters = "".join(dict.fromkeys(target.replace("...", "")))
     position = _subscript_axes(target, y.ndim)
     batch = [i for i, c in enumerate(position) if c == "."]
-    strides = [y.strides[i] for i in batch] + [sum(y.strides[i] for i, c in enumerate(position) if c == letter) for letter in letters]
+    steps = [sum(y.strides[i] for i, c in enumerate(position) if c == letter) for letter in letters]
+    strides = [y.strides[i] for i in batch] + steps
     sizes = [y.shape[i] for i in batch] + [y.shape[position.index(letter)] for letter in letters]
     return xp.lib.stride_tricks.as_strided(y, sizes, strides), letters
 
@@ -217,7 +224,8 @@ def einsum_of(operands):
     """Parse both of NumPy's call forms and apply."""
     if not operands:
         raise InvalidType("einsum", "subscripts and operands", "no arguments")
-    text, arrays = _subscripts_text(operands) if not isinstance(operands[0], str) else (operands[0].replace(" ", ""), operands[1:])
+    text, arrays = operands[0], operands[1:]
+    text, arrays = (text.replace(" ", ""), arrays) if isinstance(text, str) else _subscripts_text(operands)
     arrays = tuple(map(of_shape, arrays))
     inputs, output = _parse(text)
     _check_einsum(inputs, output, arrays, text)

@@ -308,7 +308,11 @@ def _(g, x1, x2):
     return g * (x1 > x2)
 
 
-@elementwise(samples=lambda rng, dtype: [((rng.permutation(np.array([-2, -1, -.3, .2, .9, 3])).reshape(2, 3).astype(dtype), -.5, .5), {})])
+def _clip_samples(rng, dtype):
+    return [((rng.permutation(np.array([-2, -1, -.3, .2, .9, 3])).reshape(2, 3).astype(dtype), -.5, .5), {})]
+
+
+@elementwise(samples=_clip_samples)
 def clip(xp, x, low, high):
     """x held between two numbers. The gradient passes where low <= x <= high."""
     return xp.minimum(xp.maximum(x, low), high)
@@ -320,7 +324,8 @@ def _(g, x, low, high):
 
 
 def _fmod_samples(rng, dtype):
-    return [((rng.choice([-1, 1], (2, 3)).astype(dtype) * rng.uniform(3.1, 3.9, (2, 3)).astype(dtype), rng.uniform(1.35, 1.45, (3,)).astype(dtype)), {})]
+    x = rng.choice([-1, 1], (2, 3)) * rng.uniform(3.1, 3.9, (2, 3))
+    return [((x.astype(dtype), rng.uniform(1.35, 1.45, (3,)).astype(dtype)), {})]
 
 
 @elementwise(fast=np.fmod, samples=_fmod_samples)

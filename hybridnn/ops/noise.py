@@ -12,7 +12,7 @@ def dropout_mask(xp, r, ratio, *, dtype):
 
 @operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3, 2)).astype(dtype),), {"axis": 1})], surrogate="identity")
 def one_hot_largest(xp, x, *, axis):
-    """1 at the largest element along an axis, 0 elsewhere; its gradient is that of the identity ("straight through", Bengio et al. 2013)."""
+    """1 at the largest element along an axis, 0 elsewhere; gradient of the identity ("straight through", Bengio et al. 2013)."""
     y = xp.zeros_like(x)
     xp.put_along_axis(y, xp.expand_dims(x.argmax(axis), axis), 1, axis)
     return y

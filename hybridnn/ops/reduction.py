@@ -100,9 +100,10 @@ def _(g, x, axis):
     """Each factor's gradient is the product of the factors before and behind it, found by scans along the flattened axes."""
     order, flat, back = _to_last(x.shape, axis)
     rows = reshape(x.transpose(order), shape=flat)
-    others = shift(cumprod(rows, axis=-1, reverse=False), 1, axis=-1, steps=1) * shift(cumprod(rows, axis=-1, reverse=True), 1, axis=-1, steps=-1)
+    before = shift(cumprod(rows, axis=-1, reverse=False), 1, axis=-1, steps=1)
+    behind = shift(cumprod(rows, axis=-1, reverse=True), 1, axis=-1, steps=-1)
     permuted = tuple(x.shape[i] for i in order)
-    return reshape(others, shape=permuted).transpose(back) * broadcast_to(reshape(g, shape=keepdims_shape(x.shape, axis)), shape=x.shape)
+    return reshape(before * behind, shape=permuted).transpose(back) * spread(g, x.shape, axis)
 
 
 def _to_last(shape, axis):

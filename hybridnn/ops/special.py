@@ -16,7 +16,7 @@ def _scipy(name):
     try:
         import scipy.special
     except ImportError:
-        raise BackendError(f"{name}: expected SciPy, which holds this function, to be installed\n  hint: pip install scipy") from None
+        raise BackendError(f"{name}: expected SciPy, which holds it, to be installed\n  hint: pip install scipy") from None
     return getattr(scipy.special, name)
 
 
@@ -162,7 +162,11 @@ def _(g, n, x):
     return g * polygamma(n + 1, x)
 
 
-@operation(samples=lambda rng, dtype: [((rng.uniform(1.5, 4, (2, 3)).astype(dtype), rng.uniform(.6, 3, (2, 3)).astype(dtype)), {})])
+def _zeta_samples(rng, dtype):
+    return [((rng.uniform(1.5, 4, (2, 3)).astype(dtype), rng.uniform(.6, 3, (2, 3)).astype(dtype)), {})]
+
+
+@operation(samples=_zeta_samples)
 def zeta(xp, x, q):
     """Hurwitz zeta function: the sum of (k + q) ** -x over k >= 0. It has a gradient in ``q`` only."""
     return _special("zeta", x, q)
