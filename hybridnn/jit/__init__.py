@@ -1,9 +1,16 @@
 """From a frozen ``Graph`` to an ``Executable``: passes, fusion, kernel text, kernels, memory plan, one native call."""
+import time
+
 from hybridnn.jit.executable import Executable, StepRecord
+from hybridnn.jit.fuse import fuse_with_reasons
+from hybridnn.jit.lower import lower
 
 __all__ = ["Executable", "StepRecord", "compile"]
 
 
 def compile(graph, **options):
     """An ``Executable`` that does what ``hybridnn.graph.run(graph, ...)`` does, faster."""
-    return Executable(graph)
+    started = time.perf_counter()
+    fused, reasons = fuse_with_reasons(graph)
+    named = {graph.nodes[i].outputs[:1]: text for i, text in reasons.items()}
+    return Executable(graph, lower(fused, named), started)

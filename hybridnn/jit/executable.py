@@ -1,11 +1,17 @@
 """``Executable``: what ``jit.compile`` returns. Native segments and Python steps over one arena, safe to call from several threads."""
+import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from hybridnn.graph import run
+from hybridnn.jit.lower import bind
+from hybridnn.jit.native import NativePlan
+from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR
 
 __all__ = ["Executable", "StepRecord"]
+
+ALIGNMENT, POOL = 64, 4
+RELEASE_BYTES = 1 << 19       # plans that move more let other Python threads run meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +35,153 @@ class StepRecord:
 
 
 class Executable:
-    """A compiled graph. ``exe(arrays)`` returns fresh output arrays and performs ``graph.writes`` in the given arrays."""
+    """A compiled graph. ``exe(arrays)`` returns fresh output arrays and performs ``graph.writes`` in the given arrays.
 
-    def __init__(self, graph):
-        self.graph = graph
-        self.steps = tuple([StepRecord("python", n.op.name, (n.op.name,), (n.line,), 0, "not compiled") for n in graph.nodes])
-        self.arena_bytes = self.arena_lower_bound = self.kernels_compiled = 0
-        self.compile_seconds = 0.0
-        self.sources = ()
+    ``arrays`` are aligned to ``graph.inputs``: C-contiguous aligned ndarrays of the specs' dtype and shape (not checked here), Python numbers where
+    the spec is weak. An array that is written must not overlap another one. ``run_into(arrays, outputs)`` is the same into given arrays.
+
+    Attributes:
+        steps: ``StepRecord`` per step.
+        arena_bytes, arena_lower_bound: memory of intermediate values in one call, and the least that any plan could need.
+        kernels_compiled, compile_seconds: kernels that were in no cache, and the time that compiling this graph took.
+        sources: texts of its kernels.
+        output_specs: Specs of the outputs.
+    """
+
+    def __init__(self, graph, lowered, started):
+        self.graph, self._lowered = graph, lowered
         self.output_specs = tuple([graph.specs[v] for v in graph.outputs])
+        self._shapes = [(s.shape, s.dtype) for s in self.output_specs]
+        native, loaded, texts = bind(lowered, len(graph.outputs))
+        self.steps = tuple([StepRecord(s.kind, s.name, s.ops, s.lines, s.bytes, s.reason) for s in lowered.steps])
+        self.arena_bytes, self.arena_lower_bound = lowered.plan.size, lowered.plan.lower_bound
+        self.kernels_compiled, self.sources = loaded.compiled, tuple(texts)
+        self._constants = tuple(lowered.constants)
+        self._arenas = []
+        self._segments = self._split(native)
+        self._single = self._segments[0].run if len(self._segments) == 1 and isinstance(self._segments[0], _Native) and not lowered.n_slots else None
+        self.compile_seconds = time.perf_counter() - started
+
+    def _split(self, native):
+        """Runs of native steps as plans, Python steps between them."""
+        n_bufs = 1 + self._lowered.n_inputs + len(self._constants) + len(self.output_specs) + self._lowered.n_slots
+        segments, run = [], []
+        for number, (low, step) in enumerate(zip(self._lowered.steps, native)):
+            if step is not None:
+                run.append((number, step))
+                continue
+            segments += [_Native(run, n_bufs)] if run else []
+            run = []
+            segments.append(_Python(low))
+        return segments + ([_Native(run, n_bufs)] if run else [])
 
     def __call__(self, arrays):
-        """``arrays`` are aligned to ``graph.inputs``: C-contiguous aligned ndarrays, Python numbers where the spec is weak."""
-        return run(self.graph, arrays)
+        empty = np.empty
+        outputs = [empty(shape, dtype) for shape, dtype in self._shapes]
+        return self.run_into(arrays, outputs)
 
     def run_into(self, arrays, outputs):
-        """Like a call, but into ``outputs``: C-contiguous arrays of ``output_specs`` that share no memory with anything else."""
-        for y, value in zip(outputs, run(self.graph, arrays), strict=True):
-            np.copyto(y, value)
+        """Run into ``outputs`` (a list of C-contiguous arrays of ``output_specs``, sharing no memory with anything else); returns it.
+
+        Where a Python step makes an output as a new array, that array replaces the one in the list.
+        """
+        arrays = arrays if type(arrays) is tuple else tuple(arrays)
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = _aligned(self.arena_bytes)
+        if self._single is not None:
+            failed = self._single(arena, arrays, self._constants, outputs)
+            if failed is not None:
+                self._fail(failed, _Call(arena, arrays, self._constants, outputs, []), self._segments[0])
+        else:
+            self._run_segments(arena, arrays, outputs)
+        if len(self._arenas) < POOL:
+            self._arenas.append(arena)
+        return outputs
+
+    def _run_segments(self, arena, arrays, outputs):
+        call = _Call(arena, arrays, self._constants, outputs, [arena] * self._lowered.n_slots)
+        for segment in self._segments:
+            failed = segment(call)
+            if failed is not None:
+                self._fail(failed, call, segment)
+        for k, root in enumerate(self._lowered.outputs):
+            if root is not None:
+                outputs[k] = call.slots[root.index]
+
+    def _fail(self, failed, call, segment):
+        """A native step reported an error: the operation itself raises it in Python."""
+        number, code, value = failed
+        step = self._lowered.steps[segment.numbers[number]]
+        if step.node is not None:
+            step.node.op.run([call.array(p) for p in step.reads], dict(step.node.attrs))
+        raise RuntimeError(f"{step.name}: the native step failed with code {code} ({value})")
+
+
+class _Native:
+    """Native steps in a row."""
+
+    def __init__(self, numbered, n_bufs):
+        self.numbers = [n for n, _ in numbered]
+        steps = [s for _, s in numbered]
+        moved = sum(len(s.args) for s in steps)
+        self.plan = NativePlan.build(steps, n_bufs, release_gil=moved > 4096)
+        self.run = self.plan.run
+
+    def __call__(self, call):
+        return self.run(call.arena, call.inputs, call.constants, call.outputs, call.slots)
+
+
+class _Python:
+    """One operation run by its own forward."""
+
+    def __init__(self, low):
+        self.low = low
+        self.attrs = dict(low.node.attrs) if low.node is not None else {}
+
+    def __call__(self, call):
+        low = self.low
+        arrays = [call.array(p) for p in low.reads]
+        if low.node is None:
+            np.copyto(call.array(low.writes[0]), arrays[0], casting="unsafe")
+            return
+        op = low.node.op
+        results = op.run(arrays, self.attrs)
+        for place, y in zip(low.writes, results if op.multi else (results,), strict=True):
+            call.slots[place.root.index] = _owned(y)
+
+
+def _owned(y):
+    """``y`` as a C-contiguous array with memory of its own."""
+    if y.flags.c_contiguous and y.flags.owndata and y.flags.writeable:
+        return y
+    return y.copy(order="C")
+
+
+class _Call:
+    """The memory of one call."""
+
+    def __init__(self, arena, inputs, constants, outputs, slots):
+        self.arena, self.inputs, self.constants, self.outputs, self.slots = arena, inputs, constants, outputs, slots
+
+    def array(self, place):
+        """The array (or number) at a place."""
+        root = place.root
+        if root.kind == SCALAR:
+            return self.inputs[root.index]
+        if root.kind == ARENA:
+            return np.ndarray(place.shape, place.dtype, self.arena, root.offset + place.offset, place.strides)
+        base = {INPUT: self.inputs, CONSTANT: self.constants, OUTPUT: self.outputs}.get(root.kind, self.slots)[root.index]
+        if base.shape == place.shape and base.strides == place.strides and place.offset == 0:
+            return base
+        if base.nbytes == 0:
+            return np.empty(place.shape, place.dtype)
+        return np.ndarray(place.shape, place.dtype, base, place.offset, place.strides)
+
+
+def _aligned(nbytes):
+    """Bytes that begin at a multiple of 64."""
+    block = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -block.__array_interface__["data"][0] % ALIGNMENT
+    return block[start:start + max(nbytes, 1)]

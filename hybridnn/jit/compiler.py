@@ -1,0 +1,64 @@
+"""From a kernel's text to object code: numba types and lowers the function, LLVM optimises it for this CPU."""
+import re
+
+import llvmlite.binding as llvm
+from numba.core import types
+from numba.core.compiler import Compiler
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import _FunctionCompiler
+from numba.core.registry import cpu_target
+
+from hybridnn.jit import machine
+from hybridnn.jit.pointers import KERNEL_SIGNATURE
+
+__all__ = ["compile_ir", "compile_object"]
+
+
+class _Frontend(_FunctionCompiler):
+    """numba without its wrappers and without its code generation."""
+
+    def _customize_flags(self, flags):
+        flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+        flags.enable_pyobject = False
+        return flags
+
+
+def compile_object(symbol, text, filename):
+    """ELF object with the function ``symbol(bufs, args, lo, hi)`` that ``kernel`` in ``text`` is."""
+    return machine.target_machine().emit_object(compile_ir(symbol, text, filename))
+
+
+def compile_ir(symbol, text, filename):
+    """The optimised LLVM module of the same."""
+    module = llvm.parse_assembly(_wrapped(symbol, _lower(text, filename)))
+    module.triple = machine.target_machine().triple
+    module.data_layout = str(machine.target_machine().target_data)
+    machine.optimise(module)
+    return module
+
+
+def _lower(text, filename):
+    namespace = {"__name__": "hybridnn_kernel"}
+    exec(compile(text, filename, "exec"), namespace)
+    with global_compiler_lock:
+        compiler = _Frontend(namespace["kernel"], cpu_target, {"error_model": "numpy"}, {}, Compiler)
+        result = compiler.compile(KERNEL_SIGNATURE.args, types.void)
+    return result.library.get_llvm_str(), result.fndesc.mangled_name
+
+
+def _wrapped(symbol, lowered):
+    """The module with ``symbol`` around numba's function, which becomes internal; numba's frame of exceptions is unused."""
+    ir, name = lowered
+    ir, found = re.subn(rf"^define (?=[^@\n]*@{re.escape(name)}\()", "define internal ", ir, flags=re.M)
+    assert found == 1, f"{name} is not in the module that numba made"
+    stray = re.findall(r"^declare [^@\n]*@(_ZN5numba\w*)", ir, flags=re.M)
+    assert not stray, f"a kernel calls {stray}, which is not in its module"
+    ir = re.sub(r"^(@_ZN08NumbaEnv\S* =) common global", r"\1 internal global", ir, flags=re.M)
+    return f"""{ir}
+define void @{symbol}(ptr %bufs, ptr %args, i64 %lo, i64 %hi) {{
+  %frame = alloca [2 x ptr]
+  %slot = getelementptr ptr, ptr %frame, i64 1
+  %status = call i32 @{name}(ptr %frame, ptr %slot, ptr %bufs, ptr %args, i64 %lo, i64 %hi)
+  ret void
+}}
+"""

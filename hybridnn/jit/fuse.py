@@ -1,0 +1,590 @@
+"""Fusion, a pass: groups of elementwise operations and reductions become one node each, whose op is a ``FusedOp``.
+
+Nodes join the groups of their producers, in graph order, as long as one iteration space serves all: every instruction runs over the full
+space, over the axes that are not reduced, or once; all reductions of a group go over the same axes. Each join saves writing and reading the
+values that pass between (decided by bytes: the largest first). Views (broadcasting, new axes of size 1, transposition) are looked through: a
+kernel reads their base with other strides.
+"""
+import functools
+from dataclasses import dataclass, field
+
+from hybridnn.graph import Graph, Node
+from hybridnn.jit.nest import FusedOp, Item, Nest, Store
+from hybridnn.jit.scalar import Unfusable, kind_of, trace_body
+from hybridnn.jit.support import check_supported
+
+__all__ = ["fuse", "why_not"]
+
+MAX_POINTERS, MAX_NODES, MAX_VISITS = 28, 64, 400
+REDUCERS = {"sum": "sum", "sum_to": "sum", "amax": "max", "amin": "min"}
+
+
+# ------------------------------------------------------------------------------------------------------- what a node is, alone
+
+@dataclass(eq=False)
+class Part:
+    """A fusable node with its accesses in axes of its group: ``operands`` are triples (value, base, dims of the base)."""
+    index: int
+    node: Node
+    operands: list
+    outs: list            # per output: axis per dimension
+    axes: tuple           # all axes of its loops
+    reduced: tuple        # those it reduces
+    program: object
+
+
+@dataclass(eq=False)
+class Group:
+    """Parts that share one space. ``home``: dims of values made here; ``reads``: base -> set of dims it is read with."""
+    number: int
+    parts: list
+    sizes: list
+    reduced: tuple | None
+    home: dict
+    reads: dict
+    first: int
+    last: int
+    deps: set = field(default_factory=set)      # indices of nodes whose results are read
+
+
+class _State:
+    """What the pass knows of the graph."""
+
+    def __init__(self, graph):
+        self.graph, self.specs = graph, graph.specs
+        self.producer = {v: i for i, n in enumerate(graph.nodes) for v in n.outputs}
+        self.constants = dict(graph.constants)
+        self.base = {}
+        self.groups = {}      # node index -> Group
+        self.reasons = {}
+
+
+def _resolve_views(state):
+    """``state.base[v]`` = (base value, dimension of the base per dimension of v, or -1) for views a kernel can look through."""
+    for node in state.graph.nodes:
+        mapper = _VIEWS.get(node.op.name)
+        if mapper is None:
+            continue
+        source = node.inputs[0]
+        dims = mapper(state.specs[source].shape, state.specs[node.outputs[0]].shape, dict(node.attrs))
+        if dims is not None:
+            base, below = state.base.get(source) or (source, tuple(range(len(state.specs[source].shape))))
+            state.base[node.outputs[0]] = base, tuple([-1 if d < 0 else below[d] for d in dims])
+
+
+def _broadcast_dims(old, new, attrs):
+    lead = len(new) - len(old)
+    return tuple([-1] * lead + [i if n == m else -1 for i, (n, m) in enumerate(zip(old, new[lead:]))])
+
+
+def _reshape_dims(old, new, attrs):
+    """A reshape that only adds or drops dimensions of size 1."""
+    kept = [i for i, n in enumerate(old) if n != 1]
+    if [old[i] for i in kept] != [n for n in new if n != 1]:
+        return None
+    it = iter(kept)
+    return tuple([-1 if n == 1 else next(it) for n in new])
+
+
+_VIEWS = {"broadcast_to": _broadcast_dims, "reshape": _reshape_dims, "transpose": lambda old, new, attrs: attrs["axes"],
+          "identity": lambda old, new, attrs: tuple(range(len(old))), "constant": lambda old, new, attrs: tuple(range(len(old)))}
+
+
+def _access(state, value, dims):
+    """(base, dims of the base) where dimension i of ``value`` runs over axis ``dims[i]``."""
+    base, through = state.base.get(value) or (value, range(len(dims)))
+    result = [-1] * len(state.specs[base].shape)
+    for d, b in zip(dims, through):
+        if b >= 0 and result[b] == -1:
+            result[b] = d
+        elif b >= 0 and d != -1 and result[b] != d:
+            raise Unfusable("a diagonal")
+    return base, tuple([-1 if n == 1 else d for n, d in zip(state.specs[base].shape, result)])
+
+
+def _part(state, index, node):
+    """The Part of a node and its sizes; raises Unfusable with the reason."""
+    specs = [state.specs[v] for v in (*node.inputs, *node.outputs)]
+    if any(s.size == 0 for s in specs):
+        raise Unfusable("an empty array")
+    if node.op.name in REDUCERS:
+        return _reduction_part(state, index, node)
+    if node.op.kind == "elementwise_iota":
+        return _iota_part(state, index, node)
+    if node.op.kind != "elementwise":
+        raise Unfusable(f"kind {node.op.kind}")
+    program = _program(node.op, tuple([_operand_key(state, v) for v in node.inputs]), node.attrs)
+    _check_results(program, [state.specs[v] for v in node.outputs])
+    shape = state.specs[node.outputs[0]].shape
+    if any(state.specs[v].shape != shape for v in node.outputs):
+        raise Unfusable("outputs of several shapes")
+    dims, sizes = _axes_of(shape)
+    operands = [_elementwise_operand(state, v, dims) for v in node.inputs]
+    return Part(index, node, operands, [dims] * len(node.outputs), tuple(range(len(sizes))), (), program), sizes
+
+
+def _check_results(program, specs):
+    for r, spec in zip(program.results, specs):
+        if spec.weak or program.instrs[r].kind != kind_of(spec.dtype):
+            raise Unfusable("a result of another dtype than eager's")
+
+
+def _axes_of(shape):
+    sizes = [n for n in shape if n != 1]
+    it = iter(range(len(sizes)))
+    return tuple([-1 if n == 1 else next(it) for n in shape]), sizes
+
+
+def _elementwise_operand(state, v, dims):
+    spec = state.specs[v]
+    if spec.weak:
+        return v, v, ()
+    own = dims[len(dims) - len(spec.shape):]
+    return v, *_access(state, v, tuple([-1 if n == 1 else d for n, d in zip(spec.shape, own)]))
+
+
+def _operand_key(state, v):
+    spec = state.specs[v]
+    if spec.weak:
+        return ("const", spec.weak, repr(state.constants[v])) if v in state.constants else spec.weak
+    return spec.dtype
+
+
+@functools.lru_cache(8192)
+def _program_cached(op, keys, attrs):
+    operands = [_parse(k) if isinstance(k, tuple) else k for k in keys]
+    try:
+        program = trace_body(op.forward, operands, dict(attrs), op.multi)
+        check_supported(program)
+        return program
+    except Unfusable as error:
+        return str(error)
+
+
+def _parse(key):
+    number = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}.get(key[2])
+    return number if number is not None else bool(key[2] == "True") if key[1] is bool else key[1](key[2])
+
+
+def _program(op, keys, attrs):
+    found = _program_cached(op, keys, attrs)
+    if isinstance(found, str):
+        raise Unfusable(found)
+    return found
+
+
+def _iota_part(state, index, node):
+    shape = state.specs[node.outputs[0]].shape
+    dims, sizes = _axes_of(shape)
+    if dims[-1] == -1:
+        raise Unfusable("one class")
+    operand = _elementwise_operand(state, node.inputs[0], (*dims[:-1],))
+    kind_of(state.specs[node.inputs[0]].dtype)
+    return Part(index, node, [operand], [dims], tuple(range(len(sizes))), (), "iota"), sizes
+
+
+def _reduction_part(state, index, node):
+    x, y = node.inputs[0], node.outputs[0]
+    shape, out = state.specs[x].shape, state.specs[y].shape
+    kind = kind_of(state.specs[y].dtype)
+    kind_of(state.specs[x].dtype)
+    if REDUCERS[node.op.name] != "sum" and kind == "b1":
+        raise Unfusable("an extreme of bools")
+    dims, sizes = _axes_of(shape)
+    over, out_dims = _reduced_dims(node, shape, out, dims)
+    reduced = tuple(sorted(d for d in over if d >= 0))
+    return Part(index, node, [(x, *_access(state, x, dims))], [out_dims], tuple(range(len(sizes))), reduced, "reduce"), sizes
+
+
+def _reduced_dims(node, shape, out, dims):
+    """Axes that are reduced, and the axes of the output's dimensions."""
+    attrs = dict(node.attrs)
+    if node.op.name == "sum_to":
+        lead = len(shape) - len(out)
+        gone = [i for i in range(len(shape)) if i < lead or out[i - lead] != shape[i]]
+        return [dims[i] for i in gone], tuple([-1 if n == 1 else d for n, d in zip(out, dims[lead:])])
+    axis = attrs.get("axis")
+    gone = list(range(len(shape))) if axis is None else [a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    kept = [-1 if i in gone else d for i, d in enumerate(dims)] if attrs.get("keepdims") else [d for i, d in enumerate(dims) if i not in gone]
+    return [dims[i] for i in gone], tuple(kept)
+
+
+# ------------------------------------------------------------------------------------------------------------------- grouping
+
+def _new_group(state, part, sizes):
+    node = part.node
+    reads = {}
+    for v, base, dims in part.operands:
+        if not state.specs[v].weak:
+            reads.setdefault(base, set()).add(dims)
+    home = dict(zip(node.outputs, part.outs))
+    deps = {state.producer[b] for b in reads if b in state.producer}
+    return Group(part.index, [part], list(sizes), part.reduced or None, home, reads, part.index, part.index, deps)
+
+
+def _match(g, h):
+    """Axes of ``h`` as axes of ``g``, from the values that pass between them and then from what both read; None if they contradict."""
+    sigma = {}
+    for a, b, flip in ((g, h, False), (h, g, True)):
+        for v in a.home.keys() & b.reads.keys():
+            for dims in b.reads[v]:
+                if not _unify(sigma, *((dims, a.home[v]) if not flip else (a.home[v], dims)), strict=True):
+                    return None
+    for v in g.reads.keys() & h.reads.keys():
+        if len(g.reads[v]) == len(h.reads[v]) == 1:
+            (dims_g,), (dims_h,) = g.reads[v], h.reads[v]
+            _unify(sigma, dims_h, dims_g, strict=False)
+    if any(h.sizes[a] != g.sizes[b] for a, b in sigma.items()):
+        return None
+    return sigma
+
+
+def _unify(sigma, dims_h, dims_g, strict):
+    for a, b in zip(dims_h, dims_g, strict=True):
+        if a == -1 and b == -1:
+            continue
+        if a == -1 or b == -1:
+            if strict:
+                return False
+            continue
+        if a in sigma or b in sigma.values():
+            if sigma.get(a) != b and strict:
+                return False
+            continue
+        sigma[a] = b
+    return True
+
+
+def _joined(g, h):
+    """(sizes, g's axes renamed, h's axes renamed) of the common space, or None."""
+    sigma = _match(g, h)
+    if sigma is None:
+        return None
+    new_h = [a for a in range(len(h.sizes)) if a not in sigma]
+    new_g = [b for b in range(len(g.sizes)) if b not in sigma.values()]
+    if new_h and new_g:
+        return None
+    if not new_h:
+        return list(g.sizes), list(range(len(g.sizes))), [sigma[a] for a in range(len(h.sizes))]
+    back = {b: a for a, b in sigma.items()}
+    return list(h.sizes), [back[b] for b in range(len(g.sizes))], list(range(len(h.sizes)))
+
+
+def _rename(dims, names):
+    return tuple([d if d == -1 else names[d] for d in dims])
+
+
+def _merged(state, g, h):
+    """The group of both, or None if one kernel cannot do it."""
+    joined = _joined(g, h)
+    if joined is None or len(g.parts) + len(h.parts) > MAX_NODES:
+        return None
+    sizes, of_g, of_h = joined
+    reduced = {tuple(sorted(names[a] for a in x.reduced)) for x, names in ((g, of_g), (h, of_h)) if x.reduced}
+    if len(reduced) > 1:
+        return None
+    parts = [_renamed_part(p, names) for x, names in ((g, of_g), (h, of_h)) for p in x.parts]
+    parts.sort(key=lambda p: p.index)
+    fits, over = _levels_fit(parts, len(sizes), reduced.pop() if reduced else None)
+    if not fits:
+        return None
+    home = {v: _rename(d, names) for x, names in ((g, of_g), (h, of_h)) for v, d in x.home.items()}
+    reads = {}
+    for x, names in ((g, of_g), (h, of_h)):
+        for v, all_dims in x.reads.items():
+            reads.setdefault(v, set()).update(_rename(d, names) for d in all_dims)
+    if any(v in home and reads[v] != {home[v]} for v in reads):
+        return None
+    if sum(len(d) for v, d in reads.items() if v not in home) + len(home) > MAX_POINTERS + 20:
+        return None
+    return Group(g.number, parts, sizes, over, home, reads, min(g.first, h.first), max(g.last, h.last), g.deps | h.deps)
+
+
+def _renamed_part(p, names):
+    if names == list(range(len(names))):
+        return p
+    return Part(p.index, p.node, [(v, b, _rename(d, names)) for v, b, d in p.operands], [_rename(d, names) for d in p.outs],
+                tuple(sorted(names[a] for a in p.axes)), tuple(sorted(names[a] for a in p.reduced)), p.program)
+
+
+def _levels_fit(parts, n, reduced):
+    """Whether every part runs over all axes, over those not reduced, or once; and the reduced axes."""
+    levels = {p.axes for p in parts}
+    full = tuple(range(n))
+    levels -= {full, ()}
+    if reduced is None:
+        if not levels:
+            return True, None
+        level = levels.pop()
+        reduced = tuple(a for a in full if a not in level)
+        return not levels and n - 1 in reduced and level == tuple(range(len(level))), reduced
+    outer = tuple(a for a in full if a not in reduced)
+    if levels - {outer}:
+        return False, None
+    if any(p.reduced and p.axes != full for p in parts):
+        return False, None
+    return (n - 1 in reduced or _column_fits(parts, full)), reduced
+
+
+def _column_fits(parts, full):
+    """Column sums come last: nothing over the full space, and no other reduction, may need them; what is left runs after them."""
+    after = set()
+    for p in parts:
+        late = any(b in after for _, b, _ in p.operands)
+        if late and p.axes == full and len(full) or not late and p.axes != full and p.axes:
+            return False
+        if p.reduced or late:
+            after.update(p.node.outputs)
+    return any(p.reduced for p in parts)
+
+
+def _depends(state, start, goal, also):
+    """Whether group ``start`` depends on group ``goal`` through other groups than ``also`` (None: gave up, too many to visit)."""
+    stack = [i for i in start.deps if state.groups[i] is not start and state.groups[i] is not goal]
+    seen = set()
+    while stack:
+        group = state.groups[stack.pop()]
+        if id(group) in seen or group is also or group.last < goal.first:
+            continue
+        seen.add(id(group))
+        if group is goal:
+            return True
+        if len(seen) > MAX_VISITS:
+            return True
+        stack += group.deps
+    return False
+
+
+def _try_join(state, g, h):
+    if g is h or not g.parts or not h.parts:
+        return None
+    merged = _merged(state, g, h)
+    if merged is None or _depends(state, h, g, h) or _depends(state, g, h, g):
+        return None
+    merged.deps = {i for i in merged.deps if state.groups[i] is not g and state.groups[i] is not h}
+    for p in merged.parts:
+        state.groups[p.index] = merged
+    return merged
+
+
+def _opaque(index, node, state):
+    deps = {state.producer[v] for v in node.inputs if v in state.producer}
+    return Group(index, [], [], None, {}, {}, index, index, deps)
+
+
+def _grow(state):
+    for index, node in enumerate(state.graph.nodes):
+        try:
+            part, sizes = _part(state, index, node)
+        except Unfusable as error:
+            state.reasons[index] = str(error)
+            state.groups[index] = _opaque(index, node, state)
+            continue
+        if node.outputs[0] in state.base:
+            state.groups[index] = _opaque(index, node, state)
+            continue
+        group = state.groups[index] = _new_group(state, part, sizes)
+        _join_producers(state, group, part)
+
+
+def _join_producers(state, group, part):
+    bases = {b for v, b, _ in part.operands if b in state.producer}
+    for b in sorted(bases, key=lambda b: -state.specs[b].nbytes):
+        other = state.groups[state.producer[b]]
+        group = _try_join(state, other, group) or group
+
+
+def _join_siblings(state):
+    """Groups that read the same value, in graph order."""
+    readers = {}
+    for group in _distinct(state):
+        for v in group.reads:
+            readers.setdefault(v, []).append(group.parts[0].index)
+    for v, indices in sorted(readers.items()):
+        if state.specs[v].size < 2:
+            continue
+        for a, b in zip(indices, indices[1:]):
+            g, h = state.groups[a], state.groups[b]
+            if g is not h and len(g.sizes) == len(h.sizes):
+                _try_join(state, g, h)
+
+
+def _distinct(state):
+    seen, result = set(), []
+    for i in range(len(state.graph.nodes)):
+        g = state.groups[i]
+        if g.parts and id(g) not in seen:
+            seen.add(id(g))
+            result.append(g)
+    return result
+
+
+# ------------------------------------------------------------------------------------------------------------------- the pass
+
+def fuse(graph):
+    """Afterwards every fusable node is part of a node whose op is a ``FusedOp``; other nodes are as before. Returns the graph."""
+    return fuse_with_reasons(graph)[0]
+
+
+def why_not(graph):
+    """Node index -> why it is not fusable, for the nodes that are not."""
+    return fuse_with_reasons(graph)[1]
+
+
+def fuse_with_reasons(graph):
+    state = _State(graph)
+    _resolve_views(state)
+    _grow(state)
+    _join_siblings(state)
+    nodes = _order(state)
+    needed = _needed(state, nodes)
+    new = [n if isinstance(n, Node) else _fused_node(state, n, needed) for n in nodes]
+    kept = [n for n in new if any(v in needed for v in n.outputs)]
+    return graph.replace(nodes=tuple(kept)), state.reasons
+
+
+def _order(state):
+    """Groups and lone nodes, every one behind what it reads (depth first, in graph order)."""
+    done, result = set(), []
+    for start in range(len(state.graph.nodes)):
+        stack = [(state.groups[start], False)]
+        while stack:
+            group, ready = stack.pop()
+            if id(group) in done and not ready:
+                continue
+            if ready:
+                result.append(group if group.parts else state.graph.nodes[group.number])
+                continue
+            done.add(id(group))
+            stack.append((group, True))
+            stack += [(state.groups[i], False) for i in sorted(group.deps, reverse=True) if id(state.groups[i]) not in done]
+    return result
+
+
+def _needed(state, nodes):
+    """Values that must exist outside the groups that make them."""
+    needed = set(state.graph.outputs) | {v for _, v in state.graph.writes}
+    for item in reversed(nodes):
+        if isinstance(item, Node):
+            if any(v in needed for v in item.outputs):
+                needed.update(item.inputs)
+        elif any(v in needed for v in item.home):
+            needed.update(v for v in item.reads if v not in item.home)
+            needed.update(v for p in item.parts for v, _, _ in p.operands if state.specs[v].weak)
+    return needed
+
+
+def _fused_node(state, group, needed):
+    outputs = [v for p in group.parts for v in p.node.outputs if v in needed]
+    inputs, items, where = [], _Items(), {}
+    for p in group.parts:
+        operands = [_operand_item(state, group, items, inputs, where, *o) for o in p.operands]
+        for v, item in zip(p.node.outputs, _part_items(state, items, p, operands), strict=True):
+            where[v] = item
+    live, renumber = _live(items.list, [where[v] for v in outputs])
+    stores = tuple([Store(renumber[where[v]], k, group.home[v]) for k, v in enumerate(outputs)])
+    nest = Nest(tuple(group.sizes), tuple(group.reduced or ()), live, stores)
+    sub = _subgraph(state, group, inputs, outputs)
+    lines = tuple(dict.fromkeys(p.node.line for p in group.parts if p.node.line))
+    op = FusedOp("+".join(dict.fromkeys(p.node.op.name for p in group.parts)), sub, nest, lines)
+    return Node(op, tuple(inputs), tuple(outputs), (), lines[0] if lines else "")
+
+
+class _Items:
+    """The nest's instructions, equal ones once."""
+
+    def __init__(self):
+        self.list, self.known = [], {}
+
+    def add(self, fn, args, kind, axes, value=None):
+        key = (fn, args, kind, axes, type(value), repr(value))
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = len(self.list)
+            self.list.append(Item(fn, args, kind, axes, value))
+        return found
+
+
+def _operand_item(state, group, items, inputs, where, value, base, dims):
+    spec = state.specs[value]
+    if spec.weak:
+        if value in state.constants:
+            return None
+        return items.add("weak", (), kind_of(spec.dtype), (), _position(inputs, value))
+    if base in where:
+        return where[base]
+    return items.add("load", (), kind_of(spec.dtype), tuple(sorted({d for d in dims if d >= 0})), (_position(inputs, base), dims))
+
+
+def _position(inputs, value):
+    if value not in inputs:
+        inputs.append(value)
+    return inputs.index(value)
+
+
+def _part_items(state, items, p, operands):
+    if p.program == "reduce":
+        kind = kind_of(state.specs[p.node.outputs[0]].dtype)
+        source = operands[0]
+        if items.list[source].kind != kind:
+            source = items.add("cast", (source,), kind, items.list[source].axes)
+        if not p.reduced:
+            return [source]
+        axes = tuple(a for a in p.axes if a not in p.reduced)
+        return [items.add(REDUCERS[p.node.op.name], (source,), kind, axes, p.axes)]
+    if p.program == "iota":
+        axis = p.outs[0][-1]
+        kind = items.list[operands[0]].kind
+        index = items.add("iota", (), kind, (axis,), axis)
+        return [items.add("equal", (operands[0], index), "b1", _union(items, (operands[0], index)))]
+    made = []
+    for i in p.program.instrs:
+        if i.fn == "arg":
+            made.append(operands[i.value])
+        else:
+            args = tuple([made[a] for a in i.args])
+            made.append(items.add(i.fn, args, i.kind, _union(items, args), i.value))
+    return [made[r] for r in p.program.results]
+
+
+def _union(items, args):
+    return tuple(sorted({a for i in args for a in items.list[i].axes}))
+
+
+def _live(items, roots):
+    """The items that the roots need, renumbered."""
+    used, stack = set(), list(roots)
+    while stack:
+        i = stack.pop()
+        if i not in used:
+            used.add(i)
+            stack += items[i].args
+    renumber = {old: new for new, old in enumerate(sorted(used))}
+    return tuple([Item(i.fn, tuple([renumber[a] for a in i.args]), i.kind, i.axes, i.value)
+                  for k, i in enumerate(items) if k in used]), renumber
+
+
+def _subgraph(state, group, inputs, outputs):
+    """The group as a graph of its own, views included."""
+    indices = {p.index for p in group.parts}
+    stack = [v for p in group.parts for v, base, _ in p.operands if v != base]
+    while stack:
+        v = stack.pop()
+        i = state.producer[v]
+        if i not in indices and v in state.base:
+            indices.add(i)
+            stack += [u for u in state.graph.nodes[i].inputs if u in state.base]
+    nodes = [state.graph.nodes[i] for i in sorted(indices)]
+    used = {v for n in nodes for v in n.inputs}
+    constants = tuple([(v, c) for v, c in state.graph.constants if v in used and v not in inputs])
+    values = set(inputs) | {v for n in nodes for v in (*n.inputs, *n.outputs)}
+    nodes = _sorted_nodes(nodes, set(inputs) | {v for v, _ in constants})
+    return Graph(tuple(inputs), tuple(nodes), tuple(outputs), {v: state.specs[v] for v in values}, constants)
+
+
+def _sorted_nodes(nodes, known):
+    """Nodes in an order in which operands come first (joins keep graph order, so this only checks)."""
+    for n in nodes:
+        assert all(v in known for v in n.inputs), f"{n.op.name} reads what its group does not have"
+        known.update(n.outputs)
+    return nodes

@@ -1,0 +1,151 @@
+"""From a ``Nest`` and where its operands lie to a kernel's ``Structure`` (which decides its text) and its run-time arguments.
+
+Adjacent axes that all operands step through evenly become one, so that most kernels have one or two axes. What is left of strides is a class
+per operand and axis: 0, 1 (innermost axis only) or "s", given at run time. So structures, and with them compiled kernels, do not depend on sizes.
+"""
+from dataclasses import dataclass
+
+from hybridnn.jit.nest import REDUCTIONS
+
+__all__ = ["Operand", "Pointer", "Structure", "arrange"]
+
+ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An array in memory: buffer index, byte offset, and strides in bytes per dimension."""
+    buf: int
+    offset: int
+    strides: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """An operand of a kernel: dtype code, role (load, store, weak, scratch) and a stride class per axis."""
+    kind: str
+    role: str
+    classes: tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """All that the text of a kernel depends on.
+
+    ``axes`` says per axis whether it is reduced. ``items`` are (fn, args, kind, axes, value): a load's or weak number's value is a pointer's
+    index, an iota's an axis. ``stores`` are (item, pointer, axes). ``style`` is "map", "row" or "column".
+    """
+    style: str
+    axes: tuple
+    items: tuple
+    stores: tuple
+    pointers: tuple
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """A kernel call: its structure, sizes of the axes, the run-time words behind the pointers, bytes of scratch per pointer, and the range."""
+    structure: Structure
+    sizes: tuple
+    operands: tuple      # (input or output position, role, Operand)
+    words: tuple
+    scratch: tuple       # bytes per scratch pointer
+    hi: int
+
+
+def arrange(nest, inputs, outputs):
+    """``inputs[k]`` and ``outputs[k]`` are the Operands of the nest's operand k (None where it is not read). Raises ValueError if misaligned."""
+    pointers, where = [], {}
+    for number, item in enumerate(nest.items):
+        if item.fn in ("load", "weak"):
+            position, dims = item.value if item.fn == "load" else (item.value, ())
+            where[number] = len(pointers)
+            role = "load" if item.fn == "load" else "weak"
+            pointers.append((item.kind, role, inputs[position], _strides(nest, inputs[position], dims, ITEMSIZE[item.kind]), position))
+    for store in nest.stores:
+        kind = nest.items[store.item].kind
+        operand = outputs[store.position]
+        pointers.append((kind, "store", operand, _strides(nest, operand, store.dims, ITEMSIZE[kind]), store.position))
+    groups = _collapse(nest, [p[3] for p in pointers])
+    return _build(nest, pointers, where, groups)
+
+
+def _strides(nest, operand, dims, itemsize):
+    """Strides in elements per axis; 0 where the operand does not depend on it."""
+    result = [0] * len(nest.sizes)
+    for stride, axis in zip(operand.strides, dims, strict=False):
+        if axis >= 0:
+            if stride % itemsize:
+                raise ValueError("an operand whose stride is no multiple of its element size")
+            result[axis] += stride // itemsize
+    if operand.offset % itemsize:
+        raise ValueError("an operand that is not aligned")
+    return result
+
+
+def _collapse(nest, strides):
+    """Lists of axes that become one, outermost first."""
+    pinned = {i.value for i in nest.items if i.fn == "iota"}
+    groups = []
+    for axis, size in enumerate(nest.sizes):
+        last = groups[-1][-1] if groups else None
+        if last is not None and (last in nest.reduced) == (axis in nest.reduced) and not {last, axis} & pinned and \
+                all(s[last] == s[axis] * size for s in strides):
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    return groups
+
+
+def _size(nest, group):
+    n = 1
+    for a in group:
+        n *= nest.sizes[a]
+    return n
+
+
+def _build(nest, pointers, where, groups):
+    sizes = tuple([_size(nest, g) for g in groups])
+    new_axis = {a: k for k, g in enumerate(groups) for a in g}
+    reduced = tuple([g[0] in nest.reduced for g in groups])
+    strides = [[s[g[-1]] for g in groups] for _, _, _, s, _ in pointers]
+    inner = len(groups) - 1
+    records = [Pointer(kind, role, tuple([_class(s, k == inner) for k, s in enumerate(row)]))
+               for (kind, role, _, _, _), row in zip(pointers, strides)]
+    items = tuple([_item(i, n, where, new_axis) for n, i in enumerate(nest.items)])
+    first_store = len(where)
+    stores = tuple([(s.item, first_store + k, tuple(sorted({new_axis[d] for d in s.dims if d >= 0}))) for k, s in enumerate(nest.stores)])
+    style = "map" if not nest.reduced else "column" if nest.column else "row"
+    scratch = _scratch(nest, style, sizes)
+    records += [Pointer(kind, "scratch", ()) for kind, _ in scratch]
+    structure = Structure(style, reduced, items, stores, tuple(records))
+    words = sizes + tuple([s for row, p in zip(strides, records) for s, c in zip(row, p.classes) if c == "s"])
+    operands = tuple([(position, role, operand) for _, role, operand, _, position in pointers])
+    return Arranged(structure, sizes, operands, words, tuple([b for _, b in scratch]), _range(style, sizes, reduced))
+
+
+def _class(stride, inner):
+    return "0" if stride == 0 else "1" if stride == 1 and inner else "s"
+
+
+def _item(item, number, where, new_axis):
+    value = where[number] if number in where else new_axis[item.value] if item.fn == "iota" else None if item.fn in REDUCTIONS else item.value
+    return item.fn, item.args, item.kind, tuple(sorted({new_axis[a] for a in item.axes})), value
+
+
+def _scratch(nest, style, sizes):
+    """Per column sum three rows (partial, total, correction), per extreme one."""
+    if style != "column":
+        return []
+    rows = {"sum": 3, "max": 1, "min": 1}
+    return [(i.kind, sizes[-1] * ITEMSIZE[i.kind]) for i in nest.items if i.fn in REDUCTIONS for _ in range(rows[i.fn])]
+
+
+def _range(style, sizes, reduced):
+    """The end of the range that a step covers: elements of a flat kernel, columns, or outer iterations."""
+    if style == "column" or style == "map" and len(sizes) == 1:
+        return sizes[-1]
+    n = 1
+    for size, r in zip(sizes[:-1] if style == "map" else sizes, reduced[:-1] if style == "map" else reduced):
+        n *= 1 if style == "row" and r else size
+    return n

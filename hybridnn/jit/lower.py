@@ -1,0 +1,376 @@
+"""From a fused graph to steps: every node becomes a kernel, a library call, a change of view, a copy, or a Python step.
+
+Lowering goes in three turns: places and steps in graph order, with memory as roots; then who owns each root (output arrays, targets of in-place
+writes, the arena) and the memory plan; then native steps with addresses.
+"""
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hybridnn.jit import kernels, layout, native, source
+from hybridnn.jit.blas import matmul_step
+from hybridnn.jit.memory import Buffer, plan_memory
+from hybridnn.jit.moves import copy_step, gather_step, scatter_add_step
+from hybridnn.jit.native import View
+from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
+
+__all__ = ["Lowered", "LowStep", "lower"]
+
+VIEWS = ("reshape", "transpose", "broadcast_to", "get_item", "identity", "constant")
+PARALLEL_BYTES = 400_000      # below, a step runs on one thread
+
+
+@dataclass(eq=False)
+class LowStep:
+    """A step before addresses are known.
+
+    ``build(locate)`` gives the native step, ``locate(place)`` being a View; None for a Python step, which has ``node``. ``reads`` and ``writes`` are
+    places. ``inplace`` lists pairs (position in writes, position in reads) that may be the same memory.
+    """
+    kind: str
+    name: str
+    reads: list
+    writes: list
+    build: object = None
+    node: object = None
+    ops: tuple = ()
+    lines: tuple = ()
+    reason: str = ""
+    inplace: tuple = ()
+    arranged: object = None
+    text: str = ""
+    scratch: list = field(default_factory=list)
+
+    @property
+    def bytes(self):
+        return sum(_bytes(p) for p in (*self.reads, *self.writes))
+
+
+def _bytes(place):
+    n = place.dtype.itemsize
+    for size, stride in zip(place.shape, place.strides):
+        n *= size if stride else 1
+    return n
+
+
+@dataclass(eq=False)
+class Lowered:
+    """All that an Executable needs: steps, memory, where outputs come from."""
+    steps: list
+    roots: list
+    values: dict
+    constants: list
+    n_slots: int
+    plan: object
+    outputs: list
+    n_inputs: int = 0
+
+
+class _Lowering:
+    def __init__(self, graph, reasons):
+        self.graph, self.specs, self.reasons = graph, graph.specs, reasons
+        self.values, self.steps, self.roots, self.constants = {}, [], [], []
+        self.inputs = {}
+        self.n_slots = 0
+        self.numbers = {}         # weak values: a Python number, or the position of a weak input
+
+    # ---- values
+
+    def start(self):
+        for k, v in enumerate(self.graph.inputs):
+            spec = self.specs[v]
+            root = self.inputs[v] = Root(SCALAR if spec.weak else INPUT, k, spec.nbytes)
+            self.values[v] = whole(root, spec.shape, spec.dtype)
+        for v, c in self.graph.constants:
+            if self.specs[v].weak:
+                self.numbers[v] = c
+                c = np.asarray(c)
+            self.values[v] = self.constant(c)
+
+    def constant(self, array):
+        array = np.ascontiguousarray(array).reshape(np.shape(array))
+        self.constants.append(array)
+        return whole(Root(CONSTANT, len(self.constants) - 1, array.nbytes), array.shape, array.dtype)
+
+    def fresh(self, shape, dtype, kind=ARENA):
+        root = Root(kind, 0, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        self.roots.append(root)
+        return whole(root, shape, dtype)
+
+    def new_value(self, v):
+        place = self.values[v] = self.fresh(self.specs[v].shape, self.specs[v].dtype)
+        return place
+
+    # ---- nodes
+
+    def node(self, node):
+        name = node.op.name
+        done = False
+        if node.op.kind == "fused":
+            done = self.fused(node)
+        elif name in VIEWS and not self.specs[node.inputs[0]].weak:
+            done = self.view(node)
+        elif name in _NATIVE:
+            done = _NATIVE[name](self, node)
+        if not done:
+            self.python(node)
+
+    def view(self, node):
+        x = self.values[node.inputs[0]]
+        y = viewed(x, node.op, dict(node.attrs)) if self.specs[node.inputs[0]].size else None
+        if y is None:
+            return self.copied_view(node, x)
+        self.values[node.outputs[0]] = y
+        return True
+
+    def copied_view(self, node, x):
+        """A reshape of something that is not contiguous."""
+        if node.op.name != "reshape" or not self.specs[node.inputs[0]].size:
+            return False
+        dense = self.fresh(x.shape, x.dtype)
+        if not self.copy(x, dense, node):
+            return False
+        self.values[node.outputs[0]] = whole(dense.root, self.specs[node.outputs[0]].shape, x.dtype)
+        return True
+
+    def copy(self, x, y, node=None):
+        if copy_step(_probe(x), _probe(y), x.dtype.itemsize) is None:
+            return False
+        self.steps.append(LowStep("copy", "copy", [x], [y], lambda at: copy_step(at(x), at(y), x.dtype.itemsize, _grain_bytes(x)),
+                                  ops=(node.op.name,) if node else (), lines=(node.line,) if node and node.line else ()))
+        return True
+
+    def python(self, node):
+        """The op's own forward on views; its results are new arrays, or None for a view of an operand's memory, which is copied."""
+        reads = [self.values[v] for v in node.inputs]
+        writes = []
+        for v in node.outputs:
+            place = self.values[v] = self.fresh(self.specs[v].shape, self.specs[v].dtype, SLOT)
+            place.root.index = self.n_slots
+            self.n_slots += 1
+            writes.append(place)
+        self.steps.append(LowStep("python", node.op.name, reads, writes, None, node, (node.op.name,), (node.line,) if node.line else (),
+                                  self.reasons.get(node.outputs[:1], f"no native step for {node.op.name}")))
+
+    def fused(self, node):
+        op = node.op
+        try:
+            ins = [_operand(self.values[v]) for v in node.inputs]
+            outs = [whole(Root(ARENA, 0, self.specs[v].nbytes), self.specs[v].shape, self.specs[v].dtype) for v in node.outputs]
+            arranged = layout.arrange(op.nest, ins, [_operand(p) for p in outs])
+        except ValueError:
+            return False
+        outs = [self.new_value(v) for v in node.outputs]
+        step = LowStep("kernel", op.name, [self.values[v] for v in node.inputs], outs, node=node, ops=op.ops, lines=op.lines, arranged=arranged,
+                       text=source.render(arranged.structure), inplace=_inplace(arranged))
+        step.scratch = [self.fresh((n,), np.dtype("u1")) for n in arranged.scratch]
+        step.build = lambda at, address=0: _kernel_step(step, at, address)
+        self.steps.append(step)
+        return True
+
+
+def _operand(place):
+    return layout.Operand(0, place.offset, place.strides)
+
+
+def _probe(place):
+    return View(0, place.offset, place.shape, place.strides)
+
+
+def _grain_bytes(place):
+    return PARALLEL_BYTES // 2 if _bytes(place) >= PARALLEL_BYTES else 0
+
+
+def _inplace(arranged):
+    """Pairs (output, operand) of a map kernel that go through memory in the same way."""
+    if arranged.structure.style != "map":
+        return ()
+    pairs = []
+    for (po, role_o, _), pointer_o in zip(arranged.operands, arranged.structure.pointers):
+        for (pi, role_i, _), pointer_i in zip(arranged.operands, arranged.structure.pointers):
+            if role_o == "store" and role_i == "load" and pointer_o.kind == pointer_i.kind and pointer_o.classes == pointer_i.classes:
+                pairs.append((po, pi))
+    return tuple(pairs)
+
+
+def _kernel_step(step, at, address):
+    arranged = step.arranged
+    words = []
+    for position, role, operand in arranged.operands:
+        view = at(step.writes[position] if role == "store" else step.reads[position])
+        words += [view.buf, view.offset]
+    for place in step.scratch:
+        view = at(place)
+        words += [view.buf, view.offset]
+    return native.Step(address, np.array([*words, *arranged.words], np.int64), 0, arranged.hi, _grain(step), step.name)
+
+
+def _grain(step):
+    """Iterations per thread at least; 0 where one thread does it all."""
+    arranged = step.arranged
+    if step.bytes < PARALLEL_BYTES or arranged.hi < 2:
+        return 0
+    unit = 64 if arranged.structure.style == "column" or len(arranged.sizes) == 1 else 1
+    return max(unit, arranged.hi * (PARALLEL_BYTES // 2) // step.bytes // unit * unit)
+
+
+# --------------------------------------------------------------------------------------------------------------- library steps
+
+def _matmul(low, node):
+    attrs = dict(node.attrs)
+    a, b = (low.values[v] for v in node.inputs)
+    spec = low.specs[node.outputs[0]]
+    if a.dtype != b.dtype or spec.dtype != a.dtype or 0 in (*a.shape, *b.shape):
+        return False
+    a, b = (_swapped(p) if t else p for p, t in ((a, attrs["transa"]), (b, attrs["transb"])))
+    y = whole(Root(ARENA, 0, spec.nbytes), spec.shape, spec.dtype)
+    if matmul_step(_probe(a), _probe(b), _probe(y), spec.dtype) is None:
+        return False
+    y = low.new_value(node.outputs[0])
+    low.steps.append(LowStep("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node, ("matmul",),
+                             (node.line,) if node.line else ()))
+    return True
+
+
+def _swapped(place):
+    return Place(place.root, place.offset, place.shape[:-2] + place.shape[:-3:-1], place.strides[:-2] + place.strides[:-3:-1], place.dtype)
+
+
+_NATIVE = {"matmul": _matmul}
+
+
+# ------------------------------------------------------------------------------------------------- owners, memory, addresses
+
+def lower(graph, reasons):
+    """Lower a fused graph; ``reasons`` maps (first output,) to why a node is not fused."""
+    low = _Lowering(graph, reasons)
+    low.start()
+    for node in graph.nodes:
+        low.node(node)
+    outputs = _assign_outputs(low)
+    _assign_writes(low)
+    _lifetimes(low)
+    plan = _plan(low)
+    return Lowered(low.steps, low.roots, low.values, low.constants, low.n_slots, plan, outputs, len(graph.inputs))
+
+
+def _assign_outputs(low):
+    """Values are made in the output arrays where that is possible, else copied there at the end. Returns per output a SLOT root or None."""
+    results = []
+    for k, v in enumerate(low.graph.outputs):
+        place, spec = low.values[v], low.specs[v]
+        root = place.root
+        if root.kind == ARENA and place.covers:
+            root.kind, root.index = OUTPUT, k
+            results.append(None)
+        elif root.kind == SLOT and place.covers and not any(r is root for r in results):
+            results.append(root)
+        else:
+            target = whole(Root(OUTPUT, k, spec.nbytes), spec.shape, spec.dtype)
+            _must_copy(low, place, target)
+            results.append(None)
+    return results
+
+
+def _must_copy(low, x, y):
+    if not low.copy(x, y):
+        low.steps.append(LowStep("python", "copy", [x], [y], reason="no native copy"))
+
+
+def _assign_writes(low):
+    late = []
+    for target, v in low.graph.writes:
+        place, root = low.values[v], low.inputs[target]
+        if not _write_directly(low, place, root):
+            late.append((place, whole(root, low.specs[target].shape, low.specs[target].dtype)))
+    targets = {id(low.inputs[t]) for t, _ in low.graph.writes}
+    for k, (place, target) in enumerate(late):
+        if id(place.root) in targets or place.dtype != target.dtype:
+            copy = low.fresh(place.shape, target.dtype)
+            if place.dtype == target.dtype:
+                _must_copy(low, place, copy)
+            else:
+                low.steps.append(LowStep("python", "cast", [place], [copy], reason="a cast at an in-place write"))
+            late[k] = copy, target
+    for place, target in late:
+        _must_copy(low, place, target)
+
+
+def _write_directly(low, place, target):
+    """Make the value in the target itself, if nobody reads the old value later and no step that can fail comes after."""
+    root = place.root
+    if root.kind != ARENA or not place.covers or root.nbytes != target.nbytes:
+        return False
+    made = next(i for i, s in enumerate(low.steps) if any(w.root is root for w in s.writes))
+    for i, s in enumerate(low.steps[made:], made):
+        for r, read in enumerate(s.reads):
+            if read.root is target and not (i == made and read.covers and _may_replace(s, root, r)):
+                return False
+        if i > made and (s.build is None or any(w.root is target for w in s.writes)):
+            return False
+    if any(w.root is target for w in low.steps[made].writes):
+        return False
+    root.kind, root.index = INPUT, target.index
+    return True
+
+
+def _may_replace(step, root, read):
+    """Whether the step may write ``root`` over its operand number ``read``: no other access of that operand but in step with it."""
+    write = next(k for k, w in enumerate(step.writes) if w.root is root)
+    same = [k for k, r in enumerate(step.reads) if r.root is step.reads[read].root]
+    return len(same) == 1 and (write, read) in step.inplace
+
+
+def _lifetimes(low):
+    for i, s in enumerate(low.steps):
+        for p in (*s.writes, *s.scratch):
+            if p.root.first < 0:
+                p.root.first = i
+            p.root.last = max(p.root.last, i)
+        for p in s.reads:
+            p.root.last = max(p.root.last, i)
+    for i, s in enumerate(low.steps):
+        for write, read in s.inplace:
+            _take_over(s.writes[write].root, s.reads[read], i, s, read)
+
+
+def _take_over(root, read, i, step, position):
+    """Let ``root``, written at step i, use the memory of an operand that dies there."""
+    old = read.root
+    free = root.kind == ARENA and old.kind == ARENA and root.inside is None and old.last == i and root.first == i and old.first < i
+    if free and read.covers and old.nbytes == root.nbytes and _may_replace(step, root, position):
+        if not any(w.root.inside is old for w in step.writes):
+            root.inside = old
+
+
+def _plan(low):
+    """Offsets of the arena's roots."""
+    roots = [r for r in low.roots if r.kind == ARENA and r.first >= 0]
+    roots.sort(key=lambda r: r.first)
+    number = {id(r): k for k, r in enumerate(roots)}
+    plan = plan_memory([Buffer(r.nbytes, r.first, max(r.last, r.first), number[id(r.inside)] if r.inside else None) for r in roots])
+    for root, offset in zip(roots, plan.offsets):
+        root.offset = offset
+    return plan
+
+
+def bind(lowered, n_outputs):
+    """Native steps in order (None for Python steps), all kernels loaded; and what loading took."""
+    texts = list(dict.fromkeys(s.text for s in lowered.steps if s.text))
+    loaded = kernels.load(texts)
+    address = dict(zip(texts, loaded.addresses))
+    at = _locator(lowered, n_outputs)
+    steps = [None if s.build is None else s.build(at, address[s.text]) if s.text else s.build(at) for s in lowered.steps]
+    return steps, loaded, texts
+
+
+def _locator(lowered, n_outputs):
+    """place -> View; buffers are: arena, inputs, constants, outputs, slots."""
+    first = {ARENA: 0, INPUT: 1, SCALAR: 1, CONSTANT: 1 + lowered.n_inputs, OUTPUT: 1 + lowered.n_inputs + len(lowered.constants),
+             SLOT: 1 + lowered.n_inputs + len(lowered.constants) + n_outputs}
+
+    def locate(place):
+        root = place.root
+        index = 0 if root.kind == ARENA else first[root.kind] + root.index
+        return View(index, root.offset + place.offset, place.shape, place.strides)
+    return locate

@@ -1,0 +1,34 @@
+"""The host as LLVM's target: one machine description for all that is compiled, and an engine that object code is loaded into."""
+import functools
+
+import llvmlite.binding as llvm
+
+__all__ = ["engine", "optimise", "target_machine"]
+
+
+@functools.cache
+def target_machine():
+    """Code for this CPU, fast to generate and position independent."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features().flatten()
+    return llvm.Target.from_default_triple().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2, reloc="pic",
+                                                                   codemodel="jitdefault", jit=True)
+
+
+def engine(code):
+    """An engine that holds the functions of an ELF object."""
+    target_machine()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    result = llvm.create_mcjit_compiler(llvm.parse_assembly(f'target triple = "{llvm.get_process_triple()}"'), machine)
+    result.add_object_file(llvm.ObjectFileRef.from_data(code))
+    result.finalize_object()
+    return result
+
+
+def optimise(module):
+    """LLVM's standard pipeline at level 2 with loop vectorisation."""
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.loop_interleaving = options.slp_vectorization = True
+    builder = llvm.create_pass_builder(target_machine(), options)
+    builder.getModulePassManager().run(module, builder)

@@ -1,0 +1,72 @@
+"""``Nest``: a fused region as scalar code over an iteration space, and ``FusedOp``, the record that stands for it in a graph.
+
+The space has axes ``0..n-1`` of given sizes, in row-major order. Every instruction depends on some axes: all of them, those that are not reduced, or
+none. A load reads an operand whose dimensions are mapped to axes (-1: a dimension of size 1); a reduction sums (or takes the extreme) over
+``reduced`` axes. The same nest becomes different kernels according to the strides of its operands (see ``source``).
+"""
+from dataclasses import dataclass
+
+from hybridnn.graph import Graph, run
+
+__all__ = ["FusedOp", "Item", "Nest", "Store"]
+
+REDUCTIONS = ("sum", "max", "min")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One instruction: ``fn`` of earlier ones, a result of dtype ``kind`` ("f4", ...) that depends on ``axes``.
+
+    ``fn`` "load" has ``value`` (operand position, axis per dimension); "weak" an operand position; "iota" an axis; "const" a number.
+    """
+    fn: str
+    args: tuple
+    kind: str
+    axes: tuple
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Instruction ``item`` is output ``position``, whose dimensions are mapped to axes by ``dims``."""
+    item: int
+    position: int
+    dims: tuple
+
+
+@dataclass(frozen=True)
+class Nest:
+    """``sizes`` of the axes, the ``reduced`` ones, the code, and what is stored."""
+    sizes: tuple
+    reduced: tuple
+    items: tuple
+    stores: tuple
+
+    @property
+    def column(self):
+        """Whether reduced axes lie outside of the innermost one: sums are kept per column."""
+        return bool(self.reduced) and len(self.sizes) - 1 not in self.reduced and self.has_reductions
+
+    @property
+    def has_reductions(self):
+        return any(i.fn in REDUCTIONS for i in self.items)
+
+
+@dataclass(frozen=True, eq=False)
+class FusedOp:
+    """A fused region as an operation: ``run`` interprets its own ``graph``, a kernel does the same by its ``nest``."""
+    name: str
+    graph: Graph
+    nest: Nest
+    lines: tuple = ()
+    multi = True
+    kind = "fused"
+    decompose = None
+
+    def run(self, arrays, attrs):
+        return tuple(run(self.graph, arrays))
+
+    @property
+    def ops(self):
+        """Names of the operations fused."""
+        return tuple([n.op.name for n in self.graph.nodes])

@@ -1,0 +1,67 @@
+"""Where values live: roots (blocks of memory with one owner) and places (a root, an offset, a shape and strides)."""
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Place", "Root", "whole", "viewed"]
+
+ARENA, INPUT, CONSTANT, OUTPUT, SLOT, SCALAR = "arena", "input", "constant", "output", "slot", "scalar"
+
+
+@dataclass(eq=False, slots=True)
+class Root:
+    """A block of memory.
+
+    ``kind`` says who owns it: the arena, an input, a constant, an output array, or a Python step's result ("slot"); ``index`` which one.
+    It is written at step ``first`` and read last at step ``last``. ``inside``: the root whose memory it takes over.
+    """
+    kind: str
+    index: int
+    nbytes: int
+    first: int = -1
+    last: int = -1
+    inside: "Root | None" = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An array within a root; strides in bytes."""
+    root: Root
+    offset: int
+    shape: tuple
+    strides: tuple
+    dtype: np.dtype
+
+    @property
+    def covers(self):
+        """Whether it is the whole root in C order."""
+        n = self.dtype.itemsize
+        for size, stride in zip(reversed(self.shape), reversed(self.strides)):
+            if size != 1 and stride != n:
+                return False
+            n *= size
+        return self.offset == 0 and n == self.root.nbytes
+
+
+def whole(root, shape, dtype):
+    """The root as a C-contiguous array."""
+    strides, step = [], dtype.itemsize
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return Place(root, 0, tuple(shape), tuple(reversed(strides)), dtype)
+
+
+def viewed(place, op, attrs):
+    """The place that the view operation ``op`` gives, or None where it must copy: the op itself runs on an array over unused memory."""
+    low = sum((n - 1) * s for n, s in zip(place.shape, place.strides) if s < 0)
+    high = sum((n - 1) * s for n, s in zip(place.shape, place.strides) if s > 0) + place.dtype.itemsize
+    block = np.empty(high - low, np.uint8)
+    probe = np.ndarray(place.shape, place.dtype, block, -low, place.strides)
+    with np.errstate(all="ignore"):
+        y = op.run([probe], attrs)
+    start = y.__array_interface__["data"][0] - probe.__array_interface__["data"][0]
+    if y.dtype != place.dtype or not np.may_share_memory(y, probe):
+        return None
+    return Place(place.root, place.offset + start, y.shape, y.strides, y.dtype)
