@@ -81,7 +81,12 @@ class Link:
         before = ForwardPreprocessArgs(self, "forward", args, kwargs)
         for hook in hooks:
             hook.forward_preprocess(before)
-        out = self.forward(*args, **kwargs)
+        try:
+            out = self.forward(*args, **kwargs)
+        except BaseException:
+            for hook in hooks:
+                hook.forward_failed(before)
+            raise
         after = ForwardPostprocessArgs(self, "forward", args, kwargs, out)
         for hook in hooks:
             hook.forward_postprocess(after)

@@ -74,3 +74,6 @@ class LinkHook:
 
     def forward_postprocess(self, args):
         """Called after forward, with ``ForwardPostprocessArgs``."""
+
+    def forward_failed(self, args):
+        """Called instead of ``forward_postprocess`` when forward raises, with ``ForwardPreprocessArgs``: undo what was changed for the call."""

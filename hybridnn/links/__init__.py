@@ -1,11 +1,17 @@
 """Links: layers with their parameters, and networks made of them. Names, arguments and defaults are Chainer v7's where Chainer has the thing."""
+from hybridnn.links.activation import Maxout, PReLU, SimplifiedDropconnect, Swish
 from hybridnn.links.classifier import Classifier
-from hybridnn.links.convolution import Convolution1D, Convolution2D, Convolution3D, ConvolutionND, DeformableConvolution2D, \
-    DeformableConvolution2DSampler, DepthwiseConvolution2D, DilatedConvolution2D, LocalConvolution2D
+from hybridnn.links.connection import Bias, Inception, InceptionBN, MLPConvolution2D, Parameter, Scale
+from hybridnn.links.convolution import *
 from hybridnn.links.deconvolution import Deconvolution1D, Deconvolution2D, Deconvolution3D, DeconvolutionND
+from hybridnn.links.gru import GRU, StatefulGRU, StatefulMGU, StatelessGRU, StatelessMGU
 from hybridnn.links.linear import Bilinear, EmbedID, Highway, Linear
+from hybridnn.links.loss import BinaryHierarchicalSoftmax, BlackOut, CRF1d, NegativeSampling
 from hybridnn.links.lstm import LSTM, StatefulPeepholeLSTM, StatefulZoneoutLSTM, StatelessLSTM
-from hybridnn.links.normalization import BatchNormalization, BatchRenormalization, DecorrelatedBatchNormalization, GroupNormalization, \
-    LayerNormalization, RMSNormalization
+from hybridnn.links.n_step import NStepBiGRU, NStepBiLSTM, NStepBiRNNReLU, NStepBiRNNTanh, NStepGRU, NStepLSTM, NStepRNNReLU, NStepRNNTanh
+from hybridnn.links.normalization import *
+from hybridnn.links.tree_lstm import ChildSumTreeLSTM, NaryTreeLSTM
+from hybridnn.links.vision import GoogLeNet, ResNet50Layers, ResNet101Layers, ResNet152Layers, VGG16Layers, VGG19Layers
+from hybridnn.links.weight_norm import WeightNorm
 
 __all__ = [name for name in dir() if name[0].isupper()]

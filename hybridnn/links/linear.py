@@ -8,7 +8,7 @@ from hybridnn.initializers import Normal
 from hybridnn.link import Chain, Link
 from hybridnn.links.weights import new_bias, new_weight
 
-__all__ = ["Bilinear", "EmbedID", "Highway", "Linear", "check_bias"]
+__all__ = ["Bilinear", "EmbedID", "Highway", "Linear", "check_bias", "initialize_weight"]
 
 
 class Linear(Link):
@@ -60,6 +60,12 @@ def check_bias(cls, out_size, b):
     """Check that a bias given to ``from_params`` has one number for each output."""
     if b is not None and b.size != out_size:
         raise InvalidType(f"{cls.__name__}.from_params", f"a bias of {out_size} numbers, as W has outputs", f"{b.size} numbers")
+
+
+def initialize_weight(link, x):
+    """Give the weight ``W`` of a link its shape by an input, if it has none yet: all axes but the first, or the channels of a convolution."""
+    if not link.W.is_initialized:
+        link._initialize_params(x.shape[1] if hasattr(link, "ksize") else prod(x.shape[1:]))
 
 
 class EmbedID(Link):

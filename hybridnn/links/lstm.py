@@ -8,7 +8,7 @@ from hybridnn.initializers import get_initializer
 from hybridnn.link import Chain
 from hybridnn.links.linear import Linear
 
-__all__ = ["LSTM", "StatefulPeepholeLSTM", "StatefulZoneoutLSTM", "StatelessLSTM"]
+__all__ = ["LSTM", "Stateful", "StatefulPeepholeLSTM", "StatefulZoneoutLSTM", "StatelessLSTM"]
 
 
 class _LSTMBase(Chain):
@@ -69,7 +69,7 @@ class StatelessLSTM(_LSTMBase):
         return F.lstm(self._zeros(x) if c is None else c, lstm_in)
 
 
-class _State:
+class Stateful:
     """What links that keep Variables from call to call share; ``_state`` names them."""
     _state = ("c", "h")
 
@@ -96,7 +96,7 @@ class _State:
             setattr(self, name, None)
 
 
-class LSTM(_State, _LSTMBase):
+class LSTM(Stateful, _LSTMBase):
     """An LSTM layer that keeps its state ``c``, ``h`` between calls.
 
     Sequences of a batch may end early: a later input may have fewer rows, which then are the first ones of the state.
@@ -135,7 +135,7 @@ class LSTM(_State, _LSTMBase):
         return y
 
 
-class StatefulPeepholeLSTM(_State, Chain):
+class StatefulPeepholeLSTM(Stateful, Chain):
     """An LSTM whose gates also see the cell, through full matrices.
 
     Args:
@@ -168,7 +168,7 @@ class StatefulPeepholeLSTM(_State, Chain):
         return self.h
 
 
-class StatefulZoneoutLSTM(_State, Chain):
+class StatefulZoneoutLSTM(Stateful, Chain):
     """An LSTM that keeps randomly chosen units of its state unchanged while training (Krueger et al. 2016).
 
     Args:

@@ -1,0 +1,89 @@
+"""What the architectures share: named stages, activations by name, and images as input."""
+import importlib.util
+
+import numpy as np
+
+from hybridnn import functions as F
+from hybridnn.backend import get_dtype
+from hybridnn.config import no_backprop_mode, using_config
+from hybridnn.core import Variable
+from hybridnn.errors import BackendError
+from hybridnn.link import Chain
+from hybridnn.serializers import load_npz
+
+__all__ = ["NamedLayers", "prepare", "ten_crops"]
+
+
+class NamedLayers(Chain):
+    """A chain whose property ``functions`` maps names of stages to lists of callables, run in order."""
+    mean = (0., 0., 0.)                     # of blue, green, red, taken off by ``extract`` and ``predict``
+    feature_layer = None                    # what ``extract`` gives by default
+    branches = {}                           # a stage that starts from the output of an earlier one, by name
+
+    @property
+    def available_layers(self):
+        """Names of the stages."""
+        return list(self.functions)
+
+    def _load(self, pretrained_model):
+        if pretrained_model == "auto":
+            raise ValueError(f"{type(self).__name__}: no weights are downloaded; pretrained_model is the name of an npz file, or None")
+        if pretrained_model:
+            load_npz(pretrained_model, self)
+
+    def forward(self, x, layers=None):
+        """The outputs of the stages named in ``layers`` (``["prob"]`` by default), as a dict; ``x`` (n, 3, h, w)."""
+        functions = self.functions
+        wanted = set(["prob"] if layers is None else layers)
+        if unknown := sorted(wanted - set(functions)):
+            raise ValueError(f"{type(self).__name__} has no stage {', '.join(unknown)}; it has {', '.join(functions)}")
+        sources = set(self.branches.values())
+        found, kept = {}, {}
+        for name, stage in functions.items():
+            x = kept[self.branches[name]] if name in self.branches else x
+            for f in stage:
+                x = f(x)
+            if name in sources:
+                kept[name] = x
+            if name in wanted:
+                found[name] = x
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def extract(self, images, layers=None, size=(224, 224)):
+        """Outputs of stages for images (arrays (c, h, w) or PIL images), which are scaled to ``size``."""
+        layers = [self.feature_layer] if layers is None else layers
+        return self(Variable(self.xp.asarray(np.stack([prepare(i, size, self.mean) for i in images]))), layers=layers)
+
+    def predict(self, images, oversample=True):
+        """Probabilities of the classes for images; ``oversample``: averaged over ten crops of each."""
+        x = np.stack([prepare(i, (256, 256), self.mean) for i in images])
+        x = ten_crops(x, (224, 224)) if oversample else x[:, :, 16:240, 16:240]
+        with no_backprop_mode(), using_config("train", False):
+            y = self(Variable(self.xp.asarray(x)), layers=["prob"])["prob"]
+            return F.mean(F.reshape(y, (len(images), 10, *y.shape[1:])), axis=1) if oversample else y
+
+
+def prepare(image, size=(224, 224), mean=(0., 0., 0.)):
+    """An image (PIL, or an array (c, h, w) or (h, w) with 0 to 255) as an array (3, h, w), blue first, without ``mean``; needs Pillow."""
+    if importlib.util.find_spec("PIL") is None:
+        raise BackendError("preparing images needs Pillow, which is not installed\n  hint: pip install pillow, or pass arrays (n, 3, h, w) to the link")
+    from PIL import Image
+    if isinstance(image, np.ndarray):
+        if image.ndim == 3:
+            image = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
+        image = Image.fromarray(image.astype(np.uint8))
+    image = image.convert("RGB")
+    image = image.resize(size) if size else image
+    x = np.asarray(image, get_dtype())[:, :, ::-1] - np.array(mean, get_dtype())
+    return x.transpose(2, 0, 1)
+
+
+def ten_crops(images, crop_dims):
+    """Ten crops of each image (n, c, h, w): corners and centre, and their mirror images."""
+    h, w = images.shape[2:]
+    ch, cw = crop_dims
+    corners = [(0, 0), (0, w - cw), (h - ch, 0), (h - ch, w - cw), (int(h / 2 - ch / 2), int(w / 2 - cw / 2))]
+    crops = np.stack([images[:, :, y:y + ch, x:x + cw] for y, x in corners], axis=1)
+    return np.concatenate([crops, crops[..., ::-1]], axis=1).reshape(-1, images.shape[1], ch, cw)
