@@ -103,15 +103,16 @@ def test_more_buffers_than_the_stack_takes(code):
     assert total[0] == 15
 
 
+@pytest.mark.parametrize("n", [10_007, 300_000])
 @pytest.mark.parametrize("grain", [1, 16, 1000, 10**6])
-def test_a_split_step_covers_its_range_once(code, grain):
-    n = 10_007
+def test_a_split_step_covers_its_range_once(code, grain, n):
     plan = NativePlan.build([_scale_add(code, n, grain=grain)], 3)
     x, y = np.arange(n, dtype=np.float32), np.ones(n, np.float32)
-    for limit in (1, threads.cores()):
-        with threads.limit(limit):
-            plan.run(x, 0.5, y)
-    np.testing.assert_array_equal(y, x + 1)
+    with threads.limit(1):
+        plan.run(x, 0.5, y)
+    for _ in range(15):  # helpers asleep, waking, awake
+        plan.run(x, 0.5, y)
+    np.testing.assert_array_equal(y, 8 * x + 1)
 
 
 def test_python_threads_share_a_plan(code):
@@ -135,15 +136,20 @@ def test_python_threads_share_a_plan(code):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_runs_serially(code):
+def test_a_forked_child_runs_alone_until_it_builds_a_plan(code):
     n = 100_000
-    plan = NativePlan.build([_scale_add(code, n, grain=64)], 3)
+    step = _scale_add(code, n, grain=64)
+    plan = NativePlan.build([step], 3)
     x, y = np.ones(n, np.float32), np.zeros(n, np.float32)
     plan.run(x, 1.0, y)
     pid = os.fork()
     if pid == 0:
+        alone = threads.TABLE[threads.POOL] == 0
         plan.run(x, 1.0, y)
-        os._exit(0 if (y == 2).all() and threads.TABLE[threads.LIMIT] == 1 else 1)
+        for _ in range(20):
+            NativePlan.build([step], 3).run(x, 1.0, y)
+        helped = threads.TABLE[threads.POOL] != 0 or threads.cores() == 1
+        os._exit(0 if alone and helped and (y == 22).all() else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 

@@ -15,6 +15,7 @@ turns into registers.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -305,6 +306,7 @@ class Module:
         self.ir = ir.Module(name)
         self._funcs: list[Func] = []
         self._engine: Any = None
+        self.is_x86 = _target()[0].startswith(("x86_64", "i686"))
 
     def func(self, name: str, ret: ir.Type, params: Sequence[ir.Type]) -> Func:
         f = Func(self.ir, name, ret, params)
@@ -335,7 +337,7 @@ def load(name: str, emit: Callable[..., None], *options: Any) -> Module:
     Its key is options, toolchain, and the text of the source files that shape code: of ``emit``, this one, and those with tables.
     """
     here = Path(__file__).parent
-    files = __file__, emit.__code__.co_filename, here / "native.py", here / "threads.py"
+    files = __file__, emit.__code__.co_filename, *(here / f"{n}.py" for n in ("native", "threads", "pool"))
     facts = name, emit.__name__, options, *(Path(f).read_bytes() for f in files), llvmlite.__version__, *_target()
     key = objects.DIGEST(repr(facts).encode()).hexdigest()
     module = Module(name)
@@ -345,6 +347,7 @@ def load(name: str, emit: Callable[..., None], *options: Any) -> Module:
         code = _object_code(module.text())
         objects.store(key, code)
     module._engine = _link(code)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(module._engine))  # never freed: helper threads sleep in its code to the end
     return module
 
 

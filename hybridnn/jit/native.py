@@ -102,7 +102,7 @@ class NativePlan:
     def build(steps: Sequence[Step], n_bufs: int, release_gil: bool = False) -> NativePlan:
         """``release_gil``: let other Python threads run meanwhile; worth it from about 50 us on."""
         if any(s.grain for s in steps):
-            threads.setup()
+            _start_helpers()
         args, records = _pack(steps)
         header = np.array([_address(records), len(steps), n_bufs, int(release_gil), _address(runtime_table())], np.int64)
         held = header, records, args, tuple(s.keep for s in steps)
@@ -239,6 +239,13 @@ def _code() -> Any:
     from hybridnn.jit import lowlevel, walker  # llvmlite takes 0.1 s to import: not before a plan is built
 
     return lowlevel.load("walker", walker.emit, RECORD, MAX_ON_STACK)
+
+
+def _start_helpers() -> None:
+    from hybridnn.jit import pool
+
+    kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+    threads.setup(pool.WORDS, kind(_code().address("hnn_start_helpers")))
 
 
 @functools.cache

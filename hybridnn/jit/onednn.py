@@ -225,7 +225,6 @@ def _make(constructor: str, *args: Any, names: Sequence[str], given: Mapping[str
 @contextmanager
 def _thread_count() -> Iterator[int]:
     """Primitives are made for, and run on, as many threads as :func:`threads.limit` says when they are made."""
-    threads.setup()
     openmp, count = threads.openmp(), int(threads.TABLE[threads.LIMIT])
     if openmp is None:
         yield count

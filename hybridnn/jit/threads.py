@@ -1,8 +1,8 @@
-"""How many threads native code may use, and the OpenMP runtime that lends them.
+"""How many threads native code may use; helpers for parallel steps; the OpenMP runtime that oneDNN runs on.
 
-Kernels are split by ``GOMP_parallel``, called natively (see :mod:`hybridnn.jit.native`); oneDNN runs on the same runtime and so
-on the same threads. Without GNU OpenMP everything runs on the caller's thread. A forked child has none of its parent's
-threads, and GNU OpenMP would wait for them for ever: there, everything is serial.
+Parallel steps have helper threads of their own (:mod:`hybridnn.jit.pool`). A forked child has none of its parent's threads: its
+steps are serial until it builds a plan, and oneDNN's primitives run in a fresh thread, because GNU OpenMP would wait for the
+parent's threads for ever.
 
 ``TABLE`` is read by native code at every parallel step; only this module writes it.
 """
@@ -13,8 +13,9 @@ import ctypes
 import functools
 import logging
 import os
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,17 +23,16 @@ import numpy as np
 
 logger = logging.getLogger("hybridnn.jit")
 
-# Entries of TABLE: addresses of GNU OpenMP's functions (0: none), the most threads a step may use, whether this is a forked
-# child.
-PARALLEL, THREAD_NUM, NUM_THREADS, LIMIT, SET_THREADS, MAX_THREADS, FORKED = range(7)
-TABLE = np.array([0, 0, 0, 1, 0, 0, 0], np.int64)
+# Entries of TABLE: address of the pool (0: no helpers), the most threads a step may use, addresses of OpenMP's functions (0:
+# none), and whether this is a forked child.
+POOL, LIMIT, SET_THREADS, MAX_THREADS, FORKED = range(5)
+TABLE = np.array([0, 0, 0, 0, 0], np.int64)
 
-# Spin a few microseconds after a region, then sleep: sleeping at once costs 35-60 us a region, and the runtime's default of
-# milliseconds starves whoever else wants the core. Measured in docs/jit.md.
+# OpenMP's threads spin a few microseconds after a region, then sleep: sleeping at once costs 35-60 us a region, and the default
+# of milliseconds starves whoever else wants the core.
 SPINCOUNT = "2000"
 
 _lock = threading.Lock()
-_forked = False
 
 
 @functools.cache
@@ -58,37 +58,44 @@ def _cgroup_quota(root: Path) -> int | None:
     return max(1, -(-int(limit) // int(period)))
 
 
-def setup() -> None:
-    """Finds the OpenMP runtime, once. Until then native steps are serial."""
+def setup(words: int, start: Callable[[int, int], int]) -> None:
+    """Starts helpers for parallel steps, once: ``start(address of the pool's zeroed memory, how many)`` gives 0 or an error."""
     with _lock:
-        if TABLE[SET_THREADS] or _forked:
+        if TABLE[POOL] or cores() == 1:
             return
-        library = openmp()
-        if library is not None:
-            _fill(library)
+        memory = np.zeros(words + 16, np.int64)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))  # helpers sleep in it to the end of the process
+        address = -(-memory.ctypes.data // 128) * 128
+        with _signals_blocked():
+            status = start(address, cores() - 1)
+        if status:
+            logger.info("no helper threads (error %d): native steps run on one thread", status)
+            return
+        TABLE[POOL] = address
 
 
-def _fill(library: ctypes.CDLL) -> None:
-    names = {
-        PARALLEL: "GOMP_parallel",
-        THREAD_NUM: "omp_get_thread_num",
-        NUM_THREADS: "omp_get_num_threads",
-        SET_THREADS: "omp_set_num_threads",
-        MAX_THREADS: "omp_get_max_threads",
-    }
-    for entry, name in names.items():
-        TABLE[entry] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
-    TABLE[LIMIT] = cores()
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Threads made here inherit it: signals go to threads that run Python."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @functools.cache
 def openmp() -> ctypes.CDLL | None:
-    """GNU OpenMP, or None: one that is loaded already, else the system's, else one from a wheel."""
+    """GNU OpenMP, which oneDNN needs, or None: one that is loaded already, else the system's, else one from a wheel."""
     for name in _candidates():
         library = _load(name)
         if library is not None:
+            for entry, function in ((SET_THREADS, "omp_set_num_threads"), (MAX_THREADS, "omp_get_max_threads")):
+                TABLE[entry] = ctypes.cast(getattr(library, function), ctypes.c_void_p).value or 0
             return library
-    logger.info("no GNU OpenMP (libgomp.so.1) found: native steps run on one thread")
     return None
 
 
@@ -133,19 +140,20 @@ def limit(n: int) -> Iterator[None]:
     if n < 1:
         raise ValueError(f"threads.limit: {n} threads asked for, at least 1 is needed")
     before = int(TABLE[LIMIT])
-    TABLE[LIMIT] = 1 if _forked else min(n, cores())
+    TABLE[LIMIT] = min(n, cores())
     try:
         yield
     finally:
-        TABLE[LIMIT] = 1 if _forked else before
+        TABLE[LIMIT] = before
 
 
 def _after_fork() -> None:
-    """In a child: no parallel steps. (oneDNN's primitives insist on their threads, and run in a fresh thread of their own.)"""
-    global _forked, _lock
-    _forked, _lock = True, threading.Lock()
-    TABLE[PARALLEL], TABLE[LIMIT], TABLE[FORKED] = 0, 1, 1
+    """In a child: the helpers are gone, and the pool may have been in use."""
+    global _lock
+    _lock = threading.Lock()
+    TABLE[POOL], TABLE[FORKED] = 0, 1
 
 
+TABLE[LIMIT] = cores()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

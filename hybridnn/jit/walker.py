@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
+from hybridnn.jit import pool, threads
 from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val
 
 # Word offsets (8 bytes) into objects. PyObject: refcount, type. PyVarObject: size. A tuple's items follow, a list points to them.
@@ -31,45 +32,11 @@ STEP = [PTR, PTR, I64, I64]
 
 def emit(m: Module, record: int, max_on_stack: int) -> None:
     """Writes ``hnn_walk``, ``hnn_walk_timed`` and the builtins ``hnn_run`` and ``hnn_check``."""
-    parallel = _parallel(m, _share(m))
+    parallel = pool.emit(m, threads.POOL, threads.LIMIT)
     walk = _walk(m, "hnn_walk", parallel, record, timed=False)
     _walk(m, "hnn_walk_timed", parallel, record, timed=True)
     _run(m, walk, _bind(m), max_on_stack)
     _check(m, _matches(m))
-
-
-def _share(m: Module) -> Func:
-    """``share(job)``: one thread's part of a step; job: fn, bufs, args, lo, hi, grain, threads table."""
-    f = m.func("hnn_share", VOID, [PTR])
-    (job,) = f.params
-    fn, bufs, args, lo, hi, grain, table = (f.load(I64, job, i) for i in range(7))
-    table = f.to_ptr(table)
-    me, team = (f.widen(f.call_address(f.load(I64, table, i), I32)) for i in (1, 2))
-    units = (hi - lo + grain - 1) // grain
-    first, last = (lo + units * t // team * grain for t in (me, me + 1))
-    last = f.least(last, hi)
-    with f.when(first < last):
-        f.call_address(fn, VOID, f.to_ptr(bufs), f.to_ptr(args), first, last)
-    f.ret()
-    return f
-
-
-def _parallel(m: Module, share: Func) -> Func:
-    """``parallel(fn, bufs, args, lo, hi, grain, table)``: the step on as many threads as its length and the limit allow."""
-    f = m.func("hnn_parallel", VOID, [I64, PTR, PTR, I64, I64, I64, PTR])
-    fn, bufs, args, lo, hi, grain, table = f.params
-    fork = f.load(I64, table, 0)
-    n = f.least(f.load(I64, table, 3), (hi - lo + grain - 1) // grain)
-    with f.either((fork == 0) | (n <= 1)) as (serial, split):
-        with serial:
-            f.call_address(fn, VOID, bufs, args, lo, hi)
-        with split:
-            job = f.stack(7 * 8)
-            for i, word in enumerate([fn, f.to_int(bufs), f.to_int(args), lo, hi, grain, f.to_int(table)]):
-                f.store(word, job, i)
-            f.call_address(fork, VOID, Val(f, share.ir), job, f.narrow(n, I32), f.value(0, I32))
-    f.ret()
-    return f
 
 
 def _walk(m: Module, name: str, parallel: Func, record: int, timed: bool) -> Func:

@@ -1,0 +1,215 @@
+"""A parallel step in native code: the caller works, and helpers join in when they have a core to run on.
+
+A barrier that waits for every thread loses milliseconds when another process holds a core: the helper that it waits for is not
+even running. Here the caller takes pieces of the range from the front, helpers from the back, until none is left; then the caller
+closes the job and waits only for pieces that are being worked on. A helper that comes late finds the job closed.
+
+One job at a time: a caller that finds the pool taken (another Python thread's plan) does its step alone. Helpers spin for some
+microseconds between jobs, then sleep, and short steps do not wake them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val
+
+# Words of the pool's memory; what different threads write lies on lines of its own (two cache lines, which are fetched in pairs).
+LINE = 16
+LOCK, JOB, OPEN, GENERATION, ACTIVE, CLAIMED, BACK, JOINED, SLEEPERS, MUTEX, CONDITION = (LINE * i for i in range(11))
+ALONE = LOCK + 1  # nanoseconds that helpers slept through; written under the lock
+WORDS = LINE * 12
+FN, BUFS, ARGS, LO, HI, CHUNK, CHUNKS, ALLOWED = range(JOB, JOB + 8)
+
+PIECES = 8  # of a range per thread: the last one to finish is at most a piece behind
+SPINS = 2000  # looks for the next job before a helper sleeps: about 20 us
+WORTH_WAKING = 60_000  # nanoseconds of work that the caller would do alone: waking a thread takes 5 to 50 us
+PATIENCE = 1000  # looks at helpers that finish before the caller offers its core
+
+
+def emit(m: Module, pool_entry: int, limit_entry: int) -> Func:
+    """Writes ``hnn_parallel(fn, bufs, args, lo, hi, grain, threads.TABLE)`` and ``hnn_start_helpers(pool, n)``."""
+    _start(m, _helper(m))
+    f = m.func("hnn_parallel", VOID, [I64, PTR, PTR, I64, I64, I64, PTR])
+    fn, bufs, args, lo, hi, grain, table = f.params
+    pool, limit = f.load(PTR, table, pool_entry), f.load(I64, table, limit_entry)
+    alone = (f.to_int(pool) == 0) | (limit <= 1) | (hi - lo <= grain)
+    taken = f.var(f.value(0, I1), I1)
+    with f.when(alone == f.value(0, I1)):
+        taken.set(_take(f, pool))
+    with f.either(taken.get()) as (shared, serial):
+        with serial:
+            f.call_address(fn, VOID, bufs, args, lo, hi)
+        with shared:
+            _open(m, f, pool, fn, bufs, args, lo, hi, grain, limit)
+            _work_in_front(m, f, pool)
+            _close(m, f, pool)
+    f.ret()
+    return f
+
+
+# Atomic words
+
+
+def _slot(f: Func, pool: Val, word: int) -> Any:
+    return f.at(pool, word * 8).ir
+
+
+def _get(f: Func, pool: Val, word: int) -> Val:
+    return Val(f, f.builder.load_atomic(_slot(f, pool, word), "seq_cst", 8, typ=I64))
+
+
+def _set(f: Func, pool: Val, word: int, x: Any) -> None:
+    f.builder.atomic_rmw("xchg", _slot(f, pool, word), f.value(x).ir, "seq_cst")
+
+
+def _add(f: Func, pool: Val, word: int, x: int) -> Val:
+    """Adds, and gives the value before."""
+    return Val(f, f.builder.atomic_rmw("add", _slot(f, pool, word), f.value(x).ir, "seq_cst"))
+
+
+def _take(f: Func, pool: Val) -> Val:
+    """Whether the lock was free and is ours now."""
+    b = f.builder
+    pair = b.cmpxchg(_slot(f, pool, LOCK), f.value(0).ir, f.value(1).ir, "seq_cst")
+    return Val(f, b.extract_value(pair, 1))
+
+
+def _pause(m: Module, f: Func) -> None:
+    """Tells the core that this is a spin; nothing on CPUs that have no such instruction."""
+    if m.is_x86:
+        f.call(m.extern("llvm.x86.sse2.pause", VOID, []))
+
+
+# The caller's side
+
+
+def _open(m: Module, f: Func, pool: Val, fn: Val, bufs: Val, args: Val, lo: Val, hi: Val, grain: Val, limit: Val) -> None:
+    """Publishes a job. No helper reads its words unless it sees it open, nor is any at work on the last one."""
+    per_piece = (hi - lo) // (limit * PIECES)
+    chunk = (f.select(per_piece < grain, grain, per_piece) + grain - 1) // grain * grain
+    chunks = (hi - lo + chunk - 1) // chunk
+    job = {FN: fn, BUFS: f.to_int(bufs), ARGS: f.to_int(args), LO: lo, HI: hi, CHUNK: chunk, CHUNKS: chunks, ALLOWED: limit - 1}
+    for word, x in job.items():
+        f.store(x, pool, word)
+    for counter in (CLAIMED, BACK, JOINED):
+        f.store(0, pool, counter)
+    _set(f, pool, OPEN, 1)
+    _add(f, pool, GENERATION, 1)
+
+
+def _wake(m: Module, f: Func, pool: Val) -> None:
+    with f.when(_get(f, pool, SLEEPERS) > 0):
+        f.call(m.extern("pthread_mutex_lock", I32, [PTR]), f.at(pool, MUTEX * 8))
+        f.call(m.extern("pthread_cond_broadcast", I32, [PTR]), f.at(pool, CONDITION * 8))
+        f.call(m.extern("pthread_mutex_unlock", I32, [PTR]), f.at(pool, MUTEX * 8))
+
+
+@contextmanager
+def _pieces(f: Func, pool: Val) -> Iterator[tuple[Val, Callable[[Val], None]]]:
+    """A loop that claims pieces until there are none left: yields how many there are, and what does the one of a given number."""
+    fn, bufs, args, lo, hi, chunk, chunks = (f.load(I64, pool, w) for w in range(FN, FN + 7))
+
+    def run(place: Val) -> None:
+        first = lo + place * chunk
+        f.call_address(fn, VOID, f.to_ptr(bufs), f.to_ptr(args), first, f.least(first + chunk, hi))
+
+    with f.loop() as pieces:
+        pieces.leave_if(_add(f, pool, CLAIMED, 1) >= chunks)
+        yield chunks, run
+
+
+def _work_in_front(m: Module, f: Func, pool: Val) -> None:
+    """The caller takes pieces from the front. The first tells how long the rest would take alone; sleeping helpers are woken only
+    when that, added up over jobs since the last time, pays for it.
+    """
+    start, mine = _clock(m, f), f.var(0)
+    with _pieces(f, pool) as (chunks, run):
+        run(mine.get())
+        mine.add(1)
+        with f.when((mine.get() == 1) & (_get(f, pool, SLEEPERS) > 0)):
+            alone = f.load(I64, pool, ALONE) + (_clock(m, f) - start) * (chunks - 1)
+            pays = alone > WORTH_WAKING
+            f.store(f.select(pays, 0, alone), pool, ALONE)
+            with f.when(pays):
+                _wake(m, f, pool)
+
+
+def _work_from_behind(f: Func, pool: Val) -> None:
+    """Helpers take pieces from the back, so that each thread keeps to its own part of memory from step to step."""
+    with _pieces(f, pool) as (chunks, run):
+        run(chunks - 1 - _add(f, pool, BACK, 1))
+
+
+def _clock(m: Module, f: Func) -> Val:
+    """Nanoseconds."""
+    now = f.stack(16)
+    f.call(m.extern("clock_gettime", I32, [I32, PTR]), 1, now)
+    return f.load(I64, now, 0) * 1_000_000_000 + f.load(I64, now, 1)
+
+
+def _close(m: Module, f: Func, pool: Val) -> None:
+    _set(f, pool, OPEN, 0)
+    looks = f.var(0)
+    with f.loop() as waiting:
+        waiting.leave_if(_get(f, pool, ACTIVE) == 0)
+        _pause(m, f)
+        looks.add(1)
+        with f.when(looks.get() % PATIENCE == 0):
+            f.call(m.extern("sched_yield", I32, []))
+    _set(f, pool, LOCK, 0)
+
+
+# The helpers' side
+
+
+def _helper(m: Module) -> Func:
+    """``helper(pool)``: the life of a helper thread."""
+    f = m.func("hnn_helper", PTR, [PTR])
+    (pool,) = f.params
+    seen = f.var(0)
+    with f.loop() as life:
+        _await(m, f, pool, seen.get())
+        seen.set(_get(f, pool, GENERATION))
+        _add(f, pool, ACTIVE, 1)
+        with f.when(_get(f, pool, OPEN) != 0), f.when(_add(f, pool, JOINED, 1) < f.load(I64, pool, ALLOWED)):
+            _work_from_behind(f, pool)
+        _add(f, pool, ACTIVE, -1)
+        life.leave_if(f.to_int(pool) == 0)  # never: LLVM would call an endless function undefined
+    f.ret(f.value(0, PTR))
+    return f
+
+
+def _await(m: Module, f: Func, pool: Val, seen: Val) -> None:
+    """Returns when there is a job after ``seen``: looks for some microseconds, then sleeps."""
+    looks = f.var(0)
+    with f.loop() as spin:
+        spin.leave_if((_get(f, pool, GENERATION) != seen) | (looks.get() >= SPINS))
+        _pause(m, f)
+        looks.add(1)
+    with f.when(_get(f, pool, GENERATION) == seen):
+        mutex, condition = f.at(pool, MUTEX * 8), f.at(pool, CONDITION * 8)
+        f.call(m.extern("pthread_mutex_lock", I32, [PTR]), mutex)
+        _add(f, pool, SLEEPERS, 1)
+        with f.loop() as sleep:
+            sleep.leave_if(_get(f, pool, GENERATION) != seen)
+            f.call(m.extern("pthread_cond_wait", I32, [PTR, PTR]), condition, mutex)
+        _add(f, pool, SLEEPERS, -1)
+        f.call(m.extern("pthread_mutex_unlock", I32, [PTR]), mutex)
+
+
+def _start(m: Module, helper: Func) -> None:
+    """``hnn_start_helpers(pool, n)``: 0, or the error of the thread that could not be made."""
+    f = m.func("hnn_start_helpers", I64, [PTR, I64])
+    pool, n = f.params
+    null, thread = f.value(0, PTR), f.stack(8)
+    f.call(m.extern("pthread_mutex_init", I32, [PTR, PTR]), f.at(pool, MUTEX * 8), null)
+    f.call(m.extern("pthread_cond_init", I32, [PTR, PTR]), f.at(pool, CONDITION * 8), null)
+    with f.range(0, n):
+        status = f.widen(f.call(m.extern("pthread_create", I32, [PTR] * 4), thread, null, Val(f, helper.ir), pool))
+        with f.when(status != 0):
+            f.ret(status)
+        f.call(m.extern("pthread_detach", I32, [I64]), f.load(I64, thread))
+    f.ret(0)
