@@ -1,0 +1,71 @@
+"""What a test needs. A test whose need is not met here is skipped, and the reason says what is missing."""
+import unittest
+
+from hybridnn.backend import cupy
+
+try:
+    import pytest
+except ImportError:
+    pytest = None
+
+__all__ = ["check_available", "chainerx", "cudnn", "get_error", "gpu", "ideep", "is_available", "multi_gpu", "slow"]
+
+
+def is_available():
+    """Whether pytest is installed."""
+    return pytest is not None
+
+
+def get_error():
+    """Why this module is not available, or None."""
+    return None if is_available() else ImportError("pytest is not installed")
+
+
+def check_available():
+    """Raise ``RuntimeError`` if pytest is missing."""
+    if not is_available():
+        raise RuntimeError("hybridnn.testing.attr needs pytest\n  hint: pip install pytest")
+
+
+def _skip(reason):
+    return unittest.skip(reason) if pytest is None else pytest.mark.skip(reason=reason)
+
+
+def _devices():
+    if cupy is None:
+        return 0
+    try:
+        return cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return 0
+
+
+def multi_gpu(gpu_num):
+    """The test needs so many CUDA devices."""
+    found = _devices()
+    return (lambda f: f) if found >= gpu_num else _skip(f"needs {gpu_num} CUDA device(s), {found} found")
+
+
+def gpu(f):
+    """The test needs a CUDA device."""
+    return multi_gpu(1)(f)
+
+
+def cudnn(f):
+    """The test needs cuDNN, so a CUDA device."""
+    return gpu(f)
+
+
+def slow(f):
+    """The test takes long; it runs all the same."""
+    return f
+
+
+def chainerx(f):
+    """The test is about ChainerX, which hybridnn does not take over."""
+    return _skip("ChainerX is not part of hybridnn")(f)
+
+
+def ideep(f):
+    """The test is about iDeep, which hybridnn does not take over."""
+    return _skip("iDeep is not part of hybridnn")(f)

@@ -1,0 +1,81 @@
+"""Test classes with parameters, and products of parameters."""
+import functools
+import itertools
+import types
+import unittest
+
+from hybridnn.testing.bundle import make_decorator
+
+__all__ = ["from_pytest_parameterize", "parameterize", "parameterize_pytest", "product", "product_dict"]
+
+
+def parameterize(*params):
+    """Class decorator: one test class per dict of ``params``, with the dict's items as attributes."""
+    return make_decorator(lambda base: (_case(base, i, param) for i, param in enumerate(params)))
+
+
+def _case(base, i, param):
+    members = {k: _as_member(v) for k, v in param.items()}
+    members["__str__"] = lambda self: f"{base.__str__(self)}  parameter: {param}"
+    return _class_name(base.__name__, i, param), members, functools.partial(_with_note, base, param)
+
+
+def _as_member(value):
+    """A function is called without the instance, as it would be in the dict."""
+    return staticmethod(value) if isinstance(value, types.FunctionType) else value
+
+
+def _class_name(base, i, param):
+    text = ", ".join(f"{k}={_shorten(_show(v), 100)}" for k, v in sorted(param.items()))
+    return f"{base}_param_{i}_{{{_shorten(text, 2000)}}}"
+
+
+def _show(value):
+    name = getattr(value, "__name__", None)
+    return name if isinstance(name, str) else repr(value)
+
+
+def _shorten(text, limit):
+    half = (limit - 3) // 2
+    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+
+
+def _with_note(base, param, method):
+    @functools.wraps(method)
+    def run(self, *args, **kwargs):
+        try:
+            return method(self, *args, **kwargs)
+        except unittest.SkipTest:
+            raise
+        except Exception as error:
+            shown = ", ".join(f"{k}={v!r}" for k, v in sorted(param.items()))
+            error.add_note(f"{base.__name__}.{method.__name__} with {shown}")
+            raise
+    return run
+
+
+def from_pytest_parameterize(names, values):
+    """Dicts from names as ``"a,b"`` and a list of tuples (of single values if there is one name)."""
+    names = [n.strip() for n in names.split(",")]
+    return [{names[0]: v} if len(names) == 1 else dict(zip(names, v, strict=True)) for v in values]
+
+
+def parameterize_pytest(names, values):
+    """``parameterize`` with the arguments of ``pytest.mark.parametrize``."""
+    return parameterize(*from_pytest_parameterize(names, values))
+
+
+def product(parameter):
+    """All combinations of a dict of lists (a key may be ``"a,b"`` with a list of tuples), or of a list of lists of dicts."""
+    if isinstance(parameter, dict):
+        return product_dict(*[from_pytest_parameterize(names, values) for names, values in sorted(parameter.items())])
+    if not isinstance(parameter, list):
+        raise TypeError(f"product takes a dict or a list, not {type(parameter).__name__}")
+    if not all(isinstance(group, list) and all(isinstance(d, dict) for d in group) for group in parameter):
+        raise TypeError("product takes a list of lists of dicts")
+    return product_dict(*parameter)
+
+
+def product_dict(*parameters):
+    """All unions of one dict of each list."""
+    return [{k: v for d in dicts for k, v in d.items()} for dicts in itertools.product(*parameters)]
