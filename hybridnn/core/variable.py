@@ -319,7 +319,7 @@ def apply_eager(op, inputs, attrs):
     for x in inputs:
         if isinstance(x, Variable):
             a = x._array
-            arrays.append(x.array if a is None else a)
+            arrays.append(_value_of(x) if a is None else a)
             if x._requires_grad:
                 mask |= bit
         else:
@@ -329,6 +329,11 @@ def apply_eager(op, inputs, attrs):
         return _apply_hooked(op, inputs, arrays, attrs, mask)
     y = run_checked(op, arrays, attrs)
     return wrap_outputs(op, inputs, arrays, attrs, mask, y)
+
+
+def _value_of(x):
+    a = x.array
+    return a if a is not None else x._missing()
 
 
 def run_checked(op, arrays, attrs):
