@@ -4,6 +4,7 @@ import time
 from hybridnn.jit.executable import Executable, StepRecord
 from hybridnn.jit.fuse import fuse_with_reasons
 from hybridnn.jit.lower import lower
+from hybridnn.jit.passes import simplify
 
 __all__ = ["Executable", "StepRecord", "compile"]
 
@@ -11,6 +12,7 @@ __all__ = ["Executable", "StepRecord", "compile"]
 def compile(graph, **options):
     """An ``Executable`` that does what ``hybridnn.graph.run(graph, ...)`` does, faster."""
     started = time.perf_counter()
-    fused, reasons = fuse_with_reasons(graph)
-    named = {graph.nodes[i].outputs[:1]: text for i, text in reasons.items()}
+    simple = simplify(graph)
+    fused, reasons = fuse_with_reasons(simple)
+    named = {simple.nodes[i].outputs[:1]: text for i, text in reasons.items()}
     return Executable(graph, lower(fused, named), started)

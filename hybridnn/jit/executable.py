@@ -115,7 +115,7 @@ class Executable:
         number, code, value = failed
         step = self._lowered.steps[segment.numbers[number]]
         if step.node is not None:
-            step.node.op.run([call.array(p) for p in step.reads], dict(step.node.attrs))
+            step.node.op.run([call.array(p) for p in step.reads[:len(step.node.inputs)]], dict(step.node.attrs))
         raise RuntimeError(f"{step.name}: the native step failed with code {code} ({value})")
 
 
@@ -153,7 +153,9 @@ class _Python:
 
 
 def _owned(y):
-    """``y`` as a C-contiguous array with memory of its own."""
+    """``y`` as a C-contiguous array with memory of its own (a Python number as it is)."""
+    if not isinstance(y, np.ndarray):
+        return y
     if y.flags.c_contiguous and y.flags.owndata and y.flags.writeable:
         return y
     return y.copy(order="C")

@@ -8,6 +8,7 @@ kernel reads their base with other strides.
 import functools
 from dataclasses import dataclass, field
 
+from hybridnn.core.op import OPS
 from hybridnn.graph import Graph, Node
 from hybridnn.jit.nest import FusedOp, Item, Nest, Store
 from hybridnn.jit.scalar import Unfusable, kind_of, trace_body
@@ -15,7 +16,7 @@ from hybridnn.jit.support import check_supported
 
 __all__ = ["fuse", "why_not"]
 
-MAX_POINTERS, MAX_NODES, MAX_VISITS = 28, 64, 400
+MAX_POINTERS, MAX_NODES, MAX_VISITS = 48, 64, 400
 REDUCERS = {"sum": "sum", "sum_to": "sum", "amax": "max", "amin": "min"}
 
 
@@ -295,7 +296,7 @@ def _merged(state, g, h):
             reads.setdefault(v, set()).update(_rename(d, names) for d in all_dims)
     if any(v in home and reads[v] != {home[v]} for v in reads):
         return None
-    if sum(len(d) for v, d in reads.items() if v not in home) + len(home) > MAX_POINTERS + 20:
+    if sum(len(d) for v, d in reads.items() if v not in home) + len(home) > MAX_POINTERS:
         return None
     return Group(g.number, parts, sizes, over, home, reads, min(g.first, h.first), max(g.last, h.last), g.deps | h.deps)
 
@@ -439,7 +440,7 @@ def fuse_with_reasons(graph):
     nodes = _order(state)
     needed = _needed(state, nodes)
     new = [n if isinstance(n, Node) else _fused_node(state, n, needed) for n in nodes]
-    kept = [n for n in new if any(v in needed for v in n.outputs)]
+    kept = [n for n in new if _has_effect(n) or any(v in needed for v in n.outputs)]
     return graph.replace(nodes=tuple(kept)), state.reasons
 
 
@@ -461,12 +462,16 @@ def _order(state):
     return result
 
 
+def _has_effect(node):
+    return OPS.get(node.op.name) is not node.op and node.op.kind not in ("number", "fused")
+
+
 def _needed(state, nodes):
     """Values that must exist outside the groups that make them."""
     needed = set(state.graph.outputs) | {v for _, v in state.graph.writes}
     for item in reversed(nodes):
         if isinstance(item, Node):
-            if any(v in needed for v in item.outputs):
+            if _has_effect(item) or any(v in needed for v in item.outputs):
                 needed.update(item.inputs)
         elif any(v in needed for v in item.home):
             needed.update(v for v in item.reads if v not in item.home)

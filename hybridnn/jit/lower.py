@@ -10,7 +10,7 @@ import numpy as np
 from hybridnn.jit import kernels, layout, native, source
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.memory import Buffer, plan_memory
-from hybridnn.jit.moves import copy_step, gather_step, scatter_add_step
+from hybridnn.jit.moves import copy_step, fill_step, gather_step, scatter_add_step
 from hybridnn.jit.native import View
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
 
@@ -236,7 +236,38 @@ def _swapped(place):
     return Place(place.root, place.offset, place.shape[:-2] + place.shape[:-3:-1], place.strides[:-2] + place.strides[:-3:-1], place.dtype)
 
 
-_NATIVE = {"matmul": _matmul}
+def _take(low, node):
+    """Rows of a table by number."""
+    attrs = dict(node.attrs)
+    if attrs["pattern"] != (("array", 0),) or len(node.inputs) != 2:
+        return False
+    table, index = (low.values[v] for v in node.inputs)
+    if not (table.covers and index.covers and index.dtype in _INDEX and table.shape and table.shape[0]):
+        return False
+    out = low.new_value(node.outputs[0])
+    low.steps.append(LowStep("gather", "take", [table, index], [out], lambda at: gather_step(
+        at(table), at(index), at(out), table.dtype.itemsize, index.dtype, 0), node, ("take",), (node.line,) if node.line else ()))
+    return True
+
+
+def _put(low, node):
+    """Rows added to zeros at their numbers."""
+    attrs = dict(node.attrs)
+    rows, index = (low.values[v] for v in node.inputs[:2])
+    if attrs["pattern"] != (("array", 0),) or len(node.inputs) != 2 or not attrs["shape"] or not attrs["shape"][0]:
+        return False
+    if not (rows.covers and index.covers and index.dtype in _INDEX and rows.dtype.str[1:] in ("f4", "f8")):
+        return False
+    out = low.new_value(node.outputs[0])
+    lines = (node.line,) if node.line else ()
+    low.steps.append(LowStep("fill", "zeros", [], [out], lambda at: fill_step(at(out), 0, out.dtype), node, ("put",), lines))
+    low.steps.append(LowStep("scatter", "put", [rows, index, out], [out], lambda at: scatter_add_step(
+        at(rows), at(index), at(out), out.dtype, index.dtype), node, ("put",), lines))
+    return True
+
+
+_INDEX = (np.dtype("i4"), np.dtype("i8"))
+_NATIVE = {"matmul": _matmul, "take": _take, "put": _put}
 
 
 # ------------------------------------------------------------------------------------------------- owners, memory, addresses

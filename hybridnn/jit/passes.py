@@ -1,0 +1,161 @@
+"""Passes: functions ``Graph -> Graph`` that keep what ``graph.run`` returns. A pass's first line says what holds afterwards."""
+import math
+
+import numpy as np
+
+from hybridnn.core.op import OPS
+from hybridnn.graph import Node, verify
+from hybridnn.jit.decompose import decompose
+
+__all__ = ["PASSES", "algebra", "drop_dead", "fold_constants", "merge_equal", "simplify"]
+
+FOLD_BYTES = 1 << 16
+
+
+def simplify(graph):
+    """All passes in order, each verified."""
+    for transform in PASSES:
+        graph = verify(transform(graph))
+    return graph
+
+
+def is_pure(op):
+    """Whether the op does nothing but compute its outputs: those that are declared in the registry do."""
+    return OPS.get(op.name) is op or op.kind in ("number", "fused")
+
+
+def drop_dead(graph):
+    """Every node's output is needed, or the node may have effects; every constant is used."""
+    needed = {*graph.outputs, *(v for _, v in graph.writes)}
+    kept = []
+    for node in reversed(graph.nodes):
+        if not is_pure(node.op) or any(v in needed for v in node.outputs):
+            kept.append(node)
+            needed.update(node.inputs)
+    return graph.replace(nodes=tuple(kept[::-1]), constants=tuple([c for c in graph.constants if c[0] in needed]))
+
+
+def merge_equal(graph):
+    """No two nodes apply the same pure op to the same operands, and no two constants are equal numbers."""
+    names, seen, nodes = {}, {}, []
+    constants = []
+    for v, c in graph.constants:
+        key = (type(c), repr(c)) if graph.specs[v].weak else None
+        if key is not None and key in seen:
+            names[v] = seen[key]
+        else:
+            if key is not None:
+                seen[key] = v
+            constants.append((v, c))
+    for node in graph.nodes:
+        node = _with_inputs(node, names)
+        key = node.op, node.inputs, node.attrs
+        if is_pure(node.op) and key in seen:
+            names.update(zip(node.outputs, seen[key]))
+            continue
+        if is_pure(node.op):
+            seen[key] = node.outputs
+        nodes.append(node)
+    return _finish(graph.replace(constants=tuple(constants)), nodes, names)
+
+
+def fold_constants(graph):
+    """No pure node with a small result has constant operands only."""
+    known = dict(graph.constants)
+    nodes, constants = [], list(graph.constants)
+    for node in graph.nodes:
+        if not node.inputs or not all(v in known for v in node.inputs) or not is_pure(node.op) or \
+                sum(graph.specs[v].nbytes for v in node.outputs) > FOLD_BYTES:
+            nodes.append(node)
+            continue
+        with np.errstate(all="ignore"):
+            result = node.op.run([known[v] for v in node.inputs], dict(node.attrs))
+        for v, y in zip(node.outputs, result if node.op.multi else (result,)):
+            known[v] = y.copy() if isinstance(y, np.ndarray) else y
+            constants.append((v, known[v]))
+    return graph.replace(nodes=tuple(nodes), constants=tuple(constants))
+
+
+def _with_inputs(node, names):
+    if not any(v in names for v in node.inputs):
+        return node
+    return Node(node.op, tuple([names.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
+
+
+def _finish(graph, nodes, names):
+    """The graph with these nodes, and values renamed where it returns or writes them."""
+    return graph.replace(nodes=tuple(nodes), outputs=tuple([names.get(v, v) for v in graph.outputs]),
+                         writes=tuple([(t, names.get(v, v)) for t, v in graph.writes]))
+
+
+# -------------------------------------------------------------------------------------------------------------------- algebra
+
+def algebra(graph):
+    """No node gives back its operand (identities, casts to the same dtype, views to the same shape, factors of 1), and chains of
+    reshapes or transpositions are one."""
+    a = _Algebra(graph)
+    names, nodes = {}, []
+    for node in graph.nodes:
+        node = a.shorter(_with_inputs(node, names))
+        same = a.same(node)
+        if same is not None:
+            names[node.outputs[0]] = same
+            continue
+        for v in node.outputs:
+            a.made[v] = node
+        nodes.append(node)
+    return _finish(graph, nodes, names)
+
+
+class _Algebra:
+    def __init__(self, graph):
+        self.specs, self.made = graph.specs, {}
+        self.numbers = {v: c for v, c in graph.constants if graph.specs[v].weak}
+
+    def same(self, node):
+        """The operand that the node's only output equals, or None."""
+        if len(node.outputs) != 1 or not node.inputs or OPS.get(node.op.name) is not node.op:
+            return None
+        x, y = node.inputs[0], node.outputs[0]
+        if node.op.name in ("mul", "div", "sub"):
+            return self._neutral(node)
+        if node.op.name not in _MAY_BE_SAME or self.specs[x] != self.specs[y]:
+            return None
+        attrs = dict(node.attrs)
+        if node.op.name == "transpose" and attrs["axes"] != tuple(range(len(attrs["axes"]))):
+            return None
+        return x
+
+    def _neutral(self, node):
+        a, b = node.inputs
+        neutral = 0 if node.op.name == "sub" else 1
+        if _is_number(self.numbers.get(b), neutral) and self.specs[a] == self.specs[node.outputs[0]]:
+            return a
+        if node.op.name == "mul" and _is_number(self.numbers.get(a), 1) and self.specs[b] == self.specs[node.outputs[0]]:
+            return b
+        return None
+
+    def shorter(self, node):
+        """The node with the view under it taken in, where two make one."""
+        if node.op.name not in ("reshape", "transpose") or node.inputs[0] not in self.made:
+            return node
+        below = self.made[node.inputs[0]]
+        if below.op is not node.op:
+            return node
+        attrs = node.attrs
+        if node.op.name == "transpose":
+            inner, outer = dict(below.attrs)["axes"], dict(attrs)["axes"]
+            attrs = (("axes", tuple([inner[i] for i in outer])),)
+        return Node(node.op, below.inputs, node.outputs, attrs, node.line)
+
+
+_MAY_BE_SAME = frozenset({"identity", "constant", "cast", "reshape", "transpose", "broadcast_to", "sum_to"})
+
+
+def _is_number(x, value):
+    """Exactly this number; a float minus 0.0 and an int minus 0 are themselves, minus -0.0 is not."""
+    return type(x) in (int, float) and x == value and math.copysign(1, x) == 1
+
+
+PASSES = (decompose, drop_dead, algebra, fold_constants, merge_equal, drop_dead)
+
