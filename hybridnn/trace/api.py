@@ -14,6 +14,7 @@ from hybridnn.trace.call import Call
 from hybridnn.trace.events import Event, path_to, terminals
 from hybridnn.trace.report import Explanation
 from hybridnn.trace.signature import signature
+from hybridnn.trace.watch import on_call
 
 __all__ = ["Stats", "Traced", "trace"]
 
@@ -111,6 +112,8 @@ class Memory:
 
 def _run(memory, fn, args, kwargs):
     """One call of a traced function."""
+    for watcher in on_call:
+        watcher(memory, fn, args, kwargs)
     stats = memory.stats
     stats.calls += 1
     mode = config.trace or memory.mode
