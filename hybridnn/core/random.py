@@ -6,9 +6,14 @@ drawn array on as an operand of an op, so that a trace can draw anew and keep th
 """
 import numpy as np
 
+from hybridnn.config import state
+
 __all__ = ["draw"]
 
 
 def draw(name, *args):
     """``numpy.random.<name>(*args)``: an array (float64 for most distributions)."""
-    return getattr(np.random, name)(*args)
+    value = getattr(np.random, name)(*args)
+    if state.tracer is not None:
+        state.tracer.note_draw(name, args, value)
+    return value

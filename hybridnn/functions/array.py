@@ -4,10 +4,12 @@ from math import prod as _prod
 
 import numpy as np
 
+from hybridnn.config import config
 from hybridnn.core.arithmetic import broadcast_to as _broadcast_to
 from hybridnn.core.arithmetic import cast as _cast
 from hybridnn.core.arithmetic import encode_index as _encode_index
 from hybridnn.core.arithmetic import get_item as _get_item
+from hybridnn.core.arithmetic import identity as _identity
 from hybridnn.core.arithmetic import put, put_item
 from hybridnn.core.arithmetic import reshape as _reshape
 from hybridnn.core.arithmetic import transpose as _transpose
@@ -123,7 +125,9 @@ def broadcast(*args):
 def cast(x, typ):
     """The same numbers in another dtype."""
     x, typ = as_variable(x), np.dtype(typ)
-    return x if x.dtype == typ else apply(_cast, (x,), {"dtype": typ.str})
+    if x.dtype == typ:      # a node of its own, but the same array
+        return apply(_identity, (x,)) if config.enable_backprop else x
+    return apply(_cast, (x,), {"dtype": typ.str})
 
 
 def copy(x, dst):
@@ -214,9 +218,10 @@ def _cut_positions(where, n):
         if where < 1 or n % where:
             raise InvalidType("split_axis", "a number of sections that divides the axis", f"{where} sections of {n}")
         return tuple(range(n // where, n, n // where)) if n else (0,) * (where - 1)
-    if not hasattr(where, "__iter__"):
-        raise InvalidType("split_axis", "indices_or_sections as an int or a sequence of ints", repr(where))
-    at = [min(max(i + n if i < 0 else i, 0), n) for i in map(operator.index, where)]
+    try:
+        at = [min(max(i + n if i < 0 else i, 0), n) for i in map(operator.index, where)]
+    except TypeError:
+        raise InvalidType("split_axis", "indices_or_sections as an int or a sequence of ints", repr(where)) from None
     if sorted(at) != at:
         raise InvalidType("split_axis", "positions that do not decrease", str(list(where)))
     return tuple(at)
@@ -362,7 +367,7 @@ def _as_index(name, slices):
     slices = slices if isinstance(slices, tuple) else (slices,)
     if sum(s is Ellipsis for s in slices) > 1:
         raise InvalidType(name, "at most one Ellipsis", repr(slices))
-    return slices
+    return tuple([np.asarray(s, np.intp) if isinstance(s, list) and np.size(s) == 0 else s for s in slices])
 
 
 def scatter_add(a, slices, b):
@@ -407,9 +412,9 @@ def permutate(x, indices, axis=0, inv=False):
     if indices.dtype.kind not in "iu" or indices.ndim != 1:
         raise InvalidType("permutate", "a one-dimensional array of ints as indices", f"{indices.dtype}{list(indices.shape)}")
     axis = axis_of("permutate", axis, x.ndim)
-    if inv:
-        indices = apply(_o.inverse_permutation, (indices,))
-    return _get_item.index(x, (slice(None),) * axis + (indices,))
+    if len(indices) != x.shape[axis]:
+        raise InvalidType("permutate", f"as many indices as x.shape[{axis}]={x.shape[axis]}", str(len(indices)))
+    return apply(_o.permutate, (x, indices), {"axis": axis, "inv": bool(inv)})
 
 
 def diagonal(x, offset=0, axis1=0, axis2=1):

@@ -1,5 +1,6 @@
 """Mathematics on Variables: elementwise, reductions, products, linear algebra, special functions."""
 import warnings
+from math import inf
 
 from hybridnn.core.arithmetic import absolute as _absolute
 from hybridnn.core.arithmetic import add as _add
@@ -102,7 +103,10 @@ def linear_interpolate(p, x, y):
 
 
 def clip(x, x_min, x_max):
-    """x held between two numbers, elementwise. The gradient passes where ``x_min <= x <= x_max``."""
+    """x held between two numbers (one may be None: no bound). The gradient passes where ``x_min <= x <= x_max``."""
+    if x_min is None and x_max is None:
+        raise InvalidType("clip", "x_min or x_max to be set", "None for both")
+    x_min, x_max = -inf if x_min is None else x_min, inf if x_max is None else x_max
     if not x_min < x_max:
         raise InvalidType("clip", "x_min < x_max", f"x_min={x_min}, x_max={x_max}")
     return apply(_m.clip, (x, x_min, x_max))

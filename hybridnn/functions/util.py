@@ -4,7 +4,7 @@ from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable, grad
 from hybridnn.errors import InvalidType
 
-__all__ = ["forget"]
+__all__ = ["ResultError", "forget"]
 
 
 def forget(func, *xs):
@@ -52,10 +52,15 @@ class _Forget(FunctionNode):
 
 def _outputs(ys):
     ys = ys if isinstance(ys, tuple) else (ys,)
-    for i, y in enumerate(ys):
+    for i, y in enumerate(ys, 1):
         if not isinstance(y, Variable):
-            raise InvalidType("forget", "func to return a Variable or a tuple of them", f"element {i} is a {type(y).__name__}")
+            ordinal = f"{i}{'th' if 10 < i % 100 < 14 else {1: 'st', 2: 'nd', 3: 'rd'}.get(i % 10, 'th')}"
+            raise ResultError("forget", "func to return Variables", f"the {ordinal} result is of type {type(y).__name__}")
     return ys
+
+
+class ResultError(InvalidType, RuntimeError):
+    """A user's function returned something of the wrong type."""
 
 
 def _leaves_behind(ys, xs):

@@ -285,12 +285,23 @@ def _(g, t):
     return select_item(g, t)
 
 
-@operation(samples=lambda rng, dtype: [((np.array([2, 0, 1]),), {})])
-def inverse_permutation(xp, indices):
-    """The permutation that undoes ``indices`` (no gradient)."""
-    y = xp.empty_like(indices)
-    y[indices] = xp.arange(len(indices), dtype=indices.dtype)
-    return y
+def _permutation_samples(rng, dtype):
+    for inv in (False, True):
+        yield (rng.normal(size=(2, 3)).astype(dtype), np.array([2, 0, 1])), {"axis": 1, "inv": inv}
+
+
+@operation(samples=_permutation_samples)
+def permutate(xp, x, indices, *, axis, inv=False):
+    """Slices along an axis in the order of ``indices``, which must be a permutation, or of its inverse."""
+    order = xp.argsort(indices)
+    if not (indices[order] == xp.arange(len(indices))).all():
+        raise InvalidType("permutate", f"a permutation of 0 to {len(indices) - 1}", str(indices))
+    return x.take(order if inv else indices, axis)
+
+
+@permutate.vjp_of("x")
+def _(g, indices, axis, inv):
+    return permutate(g, indices, axis=axis, inv=not inv)
 
 
 def _distinct(rng, dtype):

@@ -12,17 +12,17 @@ def axis_of(name, axis, ndim):
     try:
         i = operator.index(axis)
     except TypeError:
-        raise InvalidType(name, "axis as an int", repr(axis)) from None
+        raise InvalidType(name, "axis as an int (or, where several are allowed, a tuple of ints)", repr(axis)) from None
     if not -ndim <= i < ndim:
         raise InvalidType(name, f"{-ndim} <= axis < {ndim} (the array has {ndim} axes)", f"axis={axis}")
     return i + ndim if i < 0 else i
 
 
 def axes_of(name, axis, ndim):
-    """``axis`` (None, an int, a sequence of ints) as None or a sorted tuple of distinct ints in [0, ndim)."""
+    """``axis`` (None, an int, a tuple of ints) as None or a sorted tuple of distinct ints in [0, ndim)."""
     if axis is None:
         return None
-    axes = tuple(sorted(axis_of(name, a, ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))))
+    axes = tuple(sorted(axis_of(name, a, ndim) for a in (axis if isinstance(axis, tuple) else (axis,))))
     if len(set(axes)) != len(axes):
         raise InvalidType(name, "distinct axes", f"duplicate value in axis={axis}")
     return axes

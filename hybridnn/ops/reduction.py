@@ -3,7 +3,7 @@ from math import prod as _size
 
 import numpy as np
 
-from hybridnn.core.arithmetic import broadcast_to, keepdims_shape, reshape, sum_
+from hybridnn.core.arithmetic import broadcast_to, cast, keepdims_shape, reshape, sum_
 from hybridnn.core.variable import operation
 
 
@@ -68,12 +68,14 @@ def argmin(xp, x, *, axis=None):
 
 # ------------------------------------------------------------------------------------------------------------ mean and product
 
-def _mean_parts(x, axis, keepdims):
-    return sum_(x, axis=axis, keepdims=keepdims) / count(x.shape, axis)
-
-
 def _is_half(x):
     return x.dtype == np.float16
+
+
+def _mean_parts(x, axis, keepdims):
+    wide = cast(x, dtype="<f4") if _is_half(x) else x
+    y = sum_(wide, axis=axis, keepdims=keepdims) / count(x.shape, axis)
+    return cast(y, dtype="<f2") if _is_half(x) else y
 
 
 @operation(samples=_reduction_samples(*_CASES), decompose=_mean_parts)
