@@ -1,16 +1,27 @@
 """Losses of classification and regression."""
+from math import log as _ln
+from math import pi
+
 import numpy as np
 
-from hybridnn.config import config
 from hybridnn.core import Variable, apply, as_variable
-from hybridnn.core.arithmetic import cast, not_equal, reshape, sum_, where
+from hybridnn.core.arithmetic import broadcast_to, cast, log, matmul, not_equal, sum_, where
 from hybridnn.errors import InvalidType
+from hybridnn.functions._metric_loss import *
+from hybridnn.functions._metric_loss import __all__ as _metric
+from hybridnn.functions._sequence_loss import *
+from hybridnn.functions._sequence_loss import __all__ as _sequence
 from hybridnn.ops import loss as ops
+from hybridnn.ops.activation import relu
 from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
-from hybridnn.ops.math import exp, log1p, maximum
+from hybridnn.ops.math import exp, expm1, maximum, squared_difference
+from hybridnn.ops.reduction import mean
 from hybridnn.ops.softmax import log_softmax
 
-__all__ = ["mean_squared_error", "softmax_cross_entropy"]
+__all__ = ["absolute_error", "bernoulli_nll", "cross_covariance", "decov", "focal_loss", "gaussian_kl_divergence", "gaussian_nll", "hinge", "huber_loss",
+           "mean_absolute_error", "mean_squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error", *_metric, *_sequence]
+
+LN_2PI = _ln(2 * pi)
 
 
 def _operand(x):
@@ -38,17 +49,21 @@ def softmax_cross_entropy(x, t, normalize=True, cache_score=True, class_weight=N
         expect_choice("softmax_cross_entropy", "soft_target_loss", soft_target_loss, ("cross-entropy", "kl-divergence"))
     if t.dtype.kind == "f":
         return _soft_targets(x, t, reduce, soft_target_loss)
-    if x.dtype.kind != "f" or t.dtype.kind not in "iu" or len(x.shape) < 2 or t.shape != x.shape[:1] + x.shape[2:]:
-        raise InvalidType("softmax_cross_entropy", "x (n, classes, ...) of floats and t (n, ...) of integers", describe(x=x, t=t))
+    _check_labels("softmax_cross_entropy", x, t)
     if class_weight is None and reduce == "mean" and not label_smoothing:
         return apply(ops.softmax_cross_entropy, (x, t), {"ignore_label": ignore_label, "normalize": bool(normalize)})[0]
     return _composed(x, t, normalize, class_weight, ignore_label, reduce, label_smoothing)
 
 
+def _check_labels(name, x, t):
+    if x.dtype.kind != "f" or t.dtype.kind not in "iu" or len(x.shape) < 2 or t.shape != x.shape[:1] + x.shape[2:]:
+        raise InvalidType(name, "x (n, classes, ...) of floats and t (n, ...) of integers", describe(x=x, t=t))
+
+
 def _composed(x, t, normalize, class_weight, ignore_label, reduce, label_smoothing):
     log_p = apply(log_softmax, (x,), {"axis": (1,)})
     if class_weight is not None:
-        log_p = log_p * _spread_weight(class_weight, x)
+        log_p = log_p * _spread_weight("softmax_cross_entropy", class_weight, x)
     losses = -apply(ops.pick_label, (log_p, t), {"ignore_label": ignore_label})
     if label_smoothing:
         even = apply(sum_, (log_p,), {"axis": (1,), "keepdims": False}) * (-1 / x.shape[1])
@@ -56,10 +71,10 @@ def _composed(x, t, normalize, class_weight, ignore_label, reduce, label_smoothi
     return losses if reduce == "no" else _mean_over_labels(losses, t, normalize, ignore_label)
 
 
-def _spread_weight(class_weight, x):
+def _spread_weight(name, class_weight, x):
     if isinstance(class_weight, Variable) or getattr(class_weight, "ndim", 0) != 1 or class_weight.dtype.kind != "f":
-        raise InvalidType("softmax_cross_entropy", "class_weight as an array (classes,) of a floating dtype", describe(class_weight=class_weight))
-    expect(class_weight.shape[0] == x.shape[1], "softmax_cross_entropy", "one class_weight per class", x=x, class_weight=class_weight)
+        raise InvalidType(name, "class_weight as an array (classes,) of a floating dtype", describe(class_weight=class_weight))
+    expect(class_weight.shape[0] == x.shape[1], name, "one class_weight per class", x=x, class_weight=class_weight)
     return class_weight.reshape((-1,) + (1,) * (len(x.shape) - 2)).astype(x.dtype, copy=False)
 
 
@@ -79,10 +94,48 @@ def _soft_targets(x, t, reduce, kind):
            "target probabilities of x's shape (n, classes, ...)", x=x, t=t)
     log_p = apply(log_softmax, (x,), {"axis": (1,)})
     t = as_variable(t)
-    terms = t * (_log(t + 1e-7) - log_p) if kind == "kl-divergence" else -(t * log_p)
+    terms = t * (apply(log, (t + 1e-7,)) - log_p) if kind == "kl-divergence" else -(t * log_p)
     losses = apply(sum_, (terms,), {"axis": (1,), "keepdims": False})
     return losses if reduce == "no" else _sum(losses) * (1 / max(losses.size, 1))
 
+
+def focal_loss(x, t, gamma=2.0, class_weight=None, normalize=True, ignore_label=-1, reduce="mean"):
+    """Softmax cross entropy in which well classified samples count less: ``-(1 - p) ** gamma * log(p)``, p the label's probability (Lin et al. 2017).
+
+    Args:
+        gamma: 0 gives the cross entropy.
+        class_weight: array (classes,), the paper's alpha per class, or None.
+        x, t, normalize, ignore_label, reduce: as for ``softmax_cross_entropy``.
+    """
+    x, t = _operand(x), _operand(t)
+    expect_choice("focal_loss", "reduce", reduce, ("mean", "no"))
+    _check_labels("focal_loss", x, t)
+    log_p = apply(ops.pick_label, (apply(log_softmax, (x,), {"axis": (1,)}), t), {"ignore_label": ignore_label})
+    losses = -(apply(expm1, (log_p,)) * -1) ** gamma * log_p
+    if class_weight is not None:
+        weight = apply(broadcast_to, (_spread_weight("focal_loss", class_weight, x),), {"shape": x.shape})
+        losses = losses * apply(ops.pick_label, (weight, t), {"ignore_label": ignore_label})
+    return losses if reduce == "no" else _mean_over_labels(losses, t, normalize, ignore_label)
+
+
+def sigmoid_cross_entropy(x, t, normalize=True, reduce="mean"):
+    """Cross entropy of independent yes-or-no decisions with probabilities ``sigmoid(x)``.
+
+    Args:
+        x: scores of any shape.
+        t: integers of x's shape: 1, 0, or -1 for an element that does not count.
+        normalize: divide by the number of elements that count rather than by ``len(x)``.
+        reduce: ``"mean"`` or ``"no"``.
+    """
+    x, t = _operand(x), _operand(t)
+    expect_choice("sigmoid_cross_entropy", "reduce", reduce, ("mean", "no"))
+    expect(x.dtype.kind == "f" and t.dtype.kind in "iu" and x.shape == t.shape, "sigmoid_cross_entropy", "x of floats and t of integers, of one shape", x=x, t=t)
+    target = apply(cast, (t,), {"dtype": np.dtype(x.dtype).str})
+    losses = apply(where, (apply(not_equal, (t, -1)), apply(ops.sigmoid_nll, (x, target)), 0))
+    return losses if reduce == "no" else _mean_over_labels(losses, t, normalize, -1)
+
+
+# ----------------------------------------------------------------------------------------------------------------- regression
 
 def _in_dtype(y, dtype):
     return y if y.dtype == dtype else apply(cast, (y,), {"dtype": np.dtype(dtype).str})
@@ -92,13 +145,124 @@ def _sum(x, axis=None, keepdims=False):
     return apply(sum_, (x,), {"axis": axis, "keepdims": keepdims})
 
 
+def _mean(x):
+    return apply(mean, (x,), {"axis": None, "keepdims": False})
+
+
+def _check_same(name, **pair):
+    first, *others = pair.values()
+    if any(x.shape != first.shape for x in others) or any(x.dtype.kind != "f" for x in pair.values()):
+        expect_float(name, **pair)
+        expect(False, name, "arrays of one shape", **pair)
+
+
 def mean_squared_error(x0, x1):
     """Mean of ``(x0 - x1) ** 2`` over all elements of two arrays of one shape."""
     x0, x1 = _operand(x0), _operand(x1)
-    _check_same("mean_squared_error", x0, x1)
+    _check_same("mean_squared_error", x0=x0, x1=x1)
     return apply(ops.mean_squared_error, (x0, x1))
 
 
-def _check_same(name, x0, x1):
-    expect(x0.shape == x1.shape, name, "two arrays of one shape", x0=x0, x1=x1)
-    expect_float(name, x0=x0, x1=x1)
+def mean_absolute_error(x0, x1):
+    """Mean of ``|x0 - x1|`` over all elements of two arrays of one shape."""
+    return _mean(absolute_error(x0, x1))
+
+
+def absolute_error(x0, x1):
+    """``|x0 - x1|`` elementwise, for two arrays of one shape."""
+    x0, x1 = as_variable(x0), _operand(x1)
+    _check_same("absolute_error", x0=x0, x1=x1)
+    return abs(x0 - x1)
+
+
+def squared_error(x0, x1):
+    """``(x0 - x1) ** 2`` elementwise, for two arrays of one shape."""
+    x0, x1 = _operand(x0), _operand(x1)
+    _check_same("squared_error", x0=x0, x1=x1)
+    return apply(squared_difference, (x0, x1))
+
+
+def huber_loss(x, t, delta, reduce="sum_along_second_axis"):
+    """Half the square of ``x - t`` up to ``delta``, linear beyond (Huber 1964).
+
+    Args:
+        x, t: arrays of one shape.
+        reduce: ``"sum_along_second_axis"`` or ``"no"``.
+    """
+    expect_choice("huber_loss", "reduce", reduce, ("sum_along_second_axis", "no"))
+    x, t = as_variable(x), _operand(t)
+    _check_same("huber_loss", x=x, t=t)
+    y = apply(ops.huber, (x - t, delta))
+    return y if reduce == "no" else _sum(y, (1,))
+
+
+def hinge(x, t, norm="L1", reduce="mean"):
+    """One-against-all hinge loss: ``max(0, 1 - s x)`` with s = 1 for the label's class and -1 for the others, squared for ``norm="L2"``.
+
+    Args:
+        x: scores (n, classes).
+        t: labels (n,).
+        reduce: ``"mean"``: the sum over n; ``"no"``: all (n, classes).
+    """
+    expect_choice("hinge", "norm", norm, ("L1", "L2"))
+    expect_choice("hinge", "reduce", reduce, ("mean", "no"))
+    x, t = as_variable(x), _operand(t)
+    expect(x.dtype.kind == "f" and t.dtype.kind in "iu" and len(x.shape) == 2 and t.shape == x.shape[:1], "hinge",
+           "x (n, classes) of floats and t (n,) of integers", x=x, t=t)
+    ones = x.xp.ones(t.shape, x.dtype)
+    label = apply(ops.put_label, (ones, t), {"classes": x.shape[1], "ignore_label": None})
+    y = apply(relu, (1 + x * (1 - 2 * label),))
+    y = y if norm == "L1" else y * y
+    return y if reduce == "no" else _sum(y) * (1 / max(x.shape[0], 1))
+
+
+# ------------------------------------------------------------------------------------------------------- densities, decorrelation
+
+def _reduced(name, losses, reduce):
+    expect_choice(name, "reduce", reduce, ("sum", "mean", "no"))
+    return losses if reduce == "no" else _sum(losses) if reduce == "sum" else _mean(losses)
+
+
+def gaussian_kl_divergence(mean, ln_var, reduce="sum"):
+    """Divergence of normal distributions (``mean``, exp(``ln_var``)) from the standard one: ``(mean ** 2 + var - ln_var - 1) / 2``.
+
+    ``reduce``: ``"sum"``, ``"mean"`` or ``"no"``.
+    """
+    mean, ln_var = as_variable(mean), as_variable(ln_var)
+    return _reduced("gaussian_kl_divergence", (mean * mean + apply(exp, (ln_var,)) - ln_var - 1) * 0.5, reduce)
+
+
+def bernoulli_nll(x, y, reduce="sum"):
+    """-log likelihood of x under Bernoulli distributions with probability ``sigmoid(y)``; ``reduce``: ``"sum"``, ``"mean"`` or ``"no"``."""
+    x, y = _operand(x), as_variable(y)
+    return _reduced("bernoulli_nll", apply(ops.sigmoid_nll, (y, x)), reduce)
+
+
+def gaussian_nll(x, mean, ln_var, reduce="sum"):
+    """-log likelihood of x under normal distributions (``mean``, exp(``ln_var``)); ``reduce``: ``"sum"``, ``"mean"`` or ``"no"``."""
+    x, ln_var = as_variable(x), as_variable(ln_var)
+    d = x - mean
+    return _reduced("gaussian_nll", (ln_var + LN_2PI + d * d * apply(exp, (-ln_var,))) * 0.5, reduce)
+
+
+def cross_covariance(y, z, reduce="half_squared_sum"):
+    """Covariances between the columns of y (n, k) and z (n, l); half the sum of their squares, or all with ``reduce="no"``."""
+    expect_choice("cross_covariance", "reduce", reduce, ("half_squared_sum", "no"))
+    y, z = as_variable(y), as_variable(z)
+    expect_float("cross_covariance", y=y, z=z)
+    expect(len(y.shape) == len(z.shape) == 2 and y.shape[0] == z.shape[0], "cross_covariance", "y (n, k) and z (n, l)", y=y, z=z)
+    covariance = apply(matmul, (_centred(y), _centred(z)), {"transa": True, "transb": False}) * (1 / max(y.shape[0], 1))
+    return covariance if reduce == "no" else _sum(covariance * covariance) * 0.5
+
+
+def _centred(x):
+    return x - apply(mean, (x,), {"axis": (0,), "keepdims": True})
+
+
+def decov(h, reduce="half_squared_sum"):
+    """Covariances between different columns of h (n, k) (Cogswell et al. 2016); half the sum of their squares, or the matrix with ``reduce="no"``."""
+    expect_choice("decov", "reduce", reduce, ("half_squared_sum", "no"))
+    h = as_variable(h)
+    expect(len(h.shape) == 2 and h.dtype.kind == "f", "decov", "h (n, k) of floats", h=h)
+    covariance = cross_covariance(h, h, "no") * (1 - h.xp.eye(h.shape[1], dtype=h.dtype))
+    return covariance if reduce == "no" else _sum(covariance * covariance) * 0.5

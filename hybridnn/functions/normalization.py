@@ -3,16 +3,17 @@ import warnings
 
 import numpy as np
 
-from hybridnn.config import config
 from hybridnn.core import apply, apply_inplace, as_variable
-from hybridnn.core.arithmetic import cast, reshape, sum_
+from hybridnn.core.arithmetic import cast, matmul, reshape, sum_, transpose
 from hybridnn.errors import InvalidType
 from hybridnn.ops.expect import axis_tuple, describe, expect, expect_float
 from hybridnn.ops.math import maximum, minimum, rsqrt, sqrt
-from hybridnn.ops.normalization import constant, running_average, safe_sqrt, standardize
+from hybridnn.ops.normalization import constant, inverse_sqrt, running_average, safe_sqrt, standardize
+from hybridnn.ops.pooling import sum_pooling
 
-__all__ = ["batch_normalization", "batch_renormalization", "fixed_batch_normalization", "fixed_batch_renormalization", "group_normalization",
-           "instance_normalization", "layer_normalization", "normalize", "rms_normalization"]
+__all__ = ["batch_normalization", "batch_renormalization", "decorrelated_batch_normalization", "fixed_batch_normalization",
+           "fixed_batch_renormalization", "fixed_decorrelated_batch_normalization", "group_normalization", "instance_normalization",
+           "layer_normalization", "local_response_normalization", "normalize", "rms_normalization"]
 
 
 def layer_normalization(x, gamma, beta, eps=1e-5):
@@ -158,3 +159,66 @@ def normalize(x, eps=1e-5, axis=1):
     x = as_variable(x)
     squares = apply(sum_, (x * x,), {"axis": axis, "keepdims": True})
     return x / (apply(safe_sqrt, (squares,)) + eps)
+
+
+def local_response_normalization(x, n=5, k=2, alpha=1e-4, beta=.75):
+    """``x / (k + alpha * s) ** beta`` with s the sum of squares over the ``n`` channels around each (Krizhevsky et al. 2012).
+
+    Args:
+        x: (batch, channels, ...).
+        n: width of the window over channels (``n // 2`` on either side).
+    """
+    expect_float("local_response_normalization", x=x)
+    expect(len(x.shape) >= 2, "local_response_normalization", "x (batch, channels, ...)", x=x)
+    x, half = as_variable(x), n // 2
+    squares = (x * x).reshape((x.shape[0], 1, x.shape[1], -1) if x.size else (x.shape[0], 1, x.shape[1], 0))
+    sums = apply(sum_pooling, (squares,), dict(ksize=(2 * half + 1, 1), stride=(1, 1), pad=(half, 0), cover_all=False))
+    return x * (sums.reshape(x.shape) * alpha + k) ** -beta
+
+
+# ---------------------------------------------------------------------------------------------------------------- decorrelated
+
+def _grouped(name, x, groups):
+    """x (n, channels, ...) as (groups, channels / groups, n * positions)."""
+    expect_float(name, x=x)
+    expect(len(x.shape) >= 2 and groups > 0 and x.shape[1] % groups == 0, name, "x (n, channels, ...) and groups that divide the channels", x=x, groups=groups)
+    order = (1, 0, *range(2, len(x.shape)))
+    return transpose.by(as_variable(x), order).reshape((groups, x.shape[1] // groups, x.size // max(x.shape[1], 1)))
+
+
+def _ungrouped(y, shape):
+    return y.reshape((shape[1], shape[0], *shape[2:])).transpose((1, 0, *range(2, len(shape))))
+
+
+def _product(a, b, transb=False):
+    return apply(matmul, (a, b), {"transa": False, "transb": transb})
+
+
+def decorrelated_batch_normalization(x, *, groups=16, eps=2e-5, running_mean=None, running_projection=None, decay=0.9):
+    """Channels of each group centred and made uncorrelated, with unit variance, by the symmetric (ZCA) whitening of this batch (Huang et al. 2018).
+
+    Args:
+        x: (n, channels, ...).
+        groups: number of groups of channels that are whitened separately.
+        running_mean: (groups, channels / groups), moved in place towards this batch's mean, or None.
+        running_projection: (groups, c, c) with c = channels / groups, moved in place towards this batch's whitening matrix, or None.
+    """
+    rows = _grouped("decorrelated_batch_normalization", x, groups)
+    m = rows.shape[2]
+    mean = apply(sum_, (rows,), {"axis": (2,), "keepdims": True}) * (1 / max(m, 1))
+    centred = rows - mean
+    identity = centred.xp.eye(rows.shape[1], dtype=rows.dtype)
+    projection = apply(inverse_sqrt, (_product(centred, centred, transb=True) * (1 / max(m, 1)) + identity * eps,))
+    if running_mean is not None:
+        apply_inplace(running_average, (running_mean, mean, decay, 1 - decay), (0,))
+    if running_projection is not None:
+        apply_inplace(running_average, (running_projection, projection, decay, (1 - decay) * (m / max(m - 1., 1.))), (0,))
+    return _ungrouped(_product(projection, centred), x.shape)
+
+
+def fixed_decorrelated_batch_normalization(x, mean, projection, groups=16):
+    """``projection @ (x - mean)`` per group, with given statistics; see ``decorrelated_batch_normalization``."""
+    rows = _grouped("fixed_decorrelated_batch_normalization", x, groups)
+    expect(mean.shape == rows.shape[:2] and projection.shape == (*rows.shape[:2], rows.shape[1]), "fixed_decorrelated_batch_normalization",
+           f"mean {rows.shape[:2]} and projection {(*rows.shape[:2], rows.shape[1])}", mean=mean, projection=projection)
+    return _ungrouped(_product(projection, rows - reshape.to(mean, (*rows.shape[:2], 1))), x.shape)

@@ -2,18 +2,19 @@
 import numpy as np
 
 from hybridnn.core.arithmetic import cast, equal, log, neg, not_equal, reshape, sub, sum_, transpose, where
-from hybridnn.core.variable import operation
+from hybridnn.core.variable import elementwise, operation
+from hybridnn.ops.activation import sigmoid
 from hybridnn.ops.embedding import iota_equal
 from hybridnn.ops.expect import class_labels
-from hybridnn.ops.math import exp, maximum
+from hybridnn.ops.math import exp, maximum, minimum
 from hybridnn.ops.reduction import amax, argmax
 
-__all__ = ["accumulator", "accuracy", "mean_squared_error", "pick_label", "put_label", "softmax_cross_entropy"]
+__all__ = ["accumulator", "accuracy", "class_mask", "huber", "mean_squared_error", "pick_label", "put_label", "sigmoid_nll", "softmax_cross_entropy"]
 
 
-def _with_classes_second(t, classes):
-    """``iota_equal`` with the class axis in second place: bool (n, classes, ...) for labels (n, ...)."""
-    mask = iota_equal(t, depth=classes)
+def class_mask(t, classes, ignore_label=None):
+    """bool (n, classes, ...): where the class axis, in second place, has the number of the label in t (n, ...)."""
+    mask = iota_equal(t if ignore_label is None else where(not_equal(t, ignore_label), t, -1), depth=classes)
     n = len(mask.shape)
     return mask if n == 2 else transpose(mask, axes=(0, n - 1, *range(1, n - 1)))
 
@@ -37,11 +38,11 @@ def _check_labels(arrays, attrs):
 
 def _pick_samples(rng, dtype):
     yield (rng.normal(size=(3, 4)).astype(dtype), np.array([1, -1, 3])), {"ignore_label": -1}
-    yield (rng.normal(size=(2, 3, 2)).astype(dtype), np.array([[0, 2], [1, 0]])), {"ignore_label": -1}
+    yield (rng.normal(size=(2, 3, 2)).astype(dtype), np.array([[0, 2], [1, 0]])), {"ignore_label": None}
 
 
 def _pick_decompose(x, t, *, ignore_label):
-    mask = _with_classes_second(where(not_equal(t, ignore_label), t, -1), x.shape[1])
+    mask = class_mask(t, x.shape[1], ignore_label)
     return sum_(where(mask, x, 0), axis=(1,), keepdims=False)
 
 
@@ -49,7 +50,8 @@ def _pick_decompose(x, t, *, ignore_label):
 def pick_label(xp, x, t, *, ignore_label):
     """``x[n, t[n, ...], ...]`` for x (n, classes, ...) and labels t (n, ...); 0 where the label is ignored."""
     safe, valid = class_labels(xp, t, x.shape[1], ignore_label, "pick_label")
-    return xp.where(valid, x[_at(xp, safe)], x.dtype.type(0))
+    y = x[_at(xp, safe)]
+    return y if valid is None else xp.where(valid, y, x.dtype.type(0))
 
 
 @pick_label.vjp_of("x")
@@ -59,19 +61,20 @@ def _(g, t, shapes, ignore_label):
 
 def _put_samples(rng, dtype):
     yield (rng.normal(size=3).astype(dtype), np.array([1, -1, 3])), {"classes": 4, "ignore_label": -1}
+    yield (rng.normal(size=3).astype(dtype), np.array([1, 0, 1])), {"classes": 2, "ignore_label": None}
 
 
 def _put_decompose(gy, t, *, classes, ignore_label):
-    mask = _with_classes_second(where(not_equal(t, ignore_label), t, -1), classes)
+    mask = class_mask(t, classes, ignore_label)
     return where(mask, reshape(gy, shape=(gy.shape[0], 1, *gy.shape[1:])), 0)
 
 
 @operation(kind="scatter", samples=_put_samples, decompose=_put_decompose)
 def put_label(xp, gy, t, *, classes, ignore_label):
     """The adjoint of ``pick_label``: ``gy`` at the labels' entries of zeros (n, classes, ...)."""
-    valid = t != ignore_label
+    safe, valid = class_labels(xp, t, classes, ignore_label, "put_label")
     y = xp.zeros((t.shape[0], classes, *t.shape[1:]), gy.dtype)
-    y[_at(xp, xp.where(valid, t, 0))] = xp.where(valid, gy, gy.dtype.type(0))
+    y[_at(xp, safe)] = gy if valid is None else xp.where(valid, gy, gy.dtype.type(0))
     return y
 
 
@@ -107,7 +110,7 @@ def _ce_decompose(x, t, *, ignore_label, normalize):
     shifted = sub(x, amax(x, axis=(1,), keepdims=True))
     log_p = sub(shifted, log(sum_(exp(shifted), axis=(1,), keepdims=True)))
     valid = not_equal(t, ignore_label)
-    mask = _with_classes_second(where(valid, t, -1), x.shape[1])
+    mask = class_mask(t, x.shape[1], ignore_label)
     total = sum_(cast(where(mask, log_p, 0), dtype=acc.str), axis=None, keepdims=False)
     return cast(neg(total) * _mean_factor(t, valid, normalize, acc), dtype=np.dtype(x.dtype).str), log_p
 
@@ -136,7 +139,7 @@ def _(gs, ys, t, ignore_label, normalize):
         valid = not_equal(t, ignore_label)
         factor = cast(gs[0] * _mean_factor(t, valid, normalize, accumulator(p.dtype)), dtype=np.dtype(p.dtype).str)
         column = (t.shape[0], 1, *t.shape[1:])
-        gx = (p - _with_classes_second(t, p.shape[1])) * reshape(where(valid, factor, 0), shape=column)
+        gx = (p - class_mask(t, p.shape[1])) * reshape(where(valid, factor, 0), shape=column)
     if gs[1] is not None:
         rest = gs[1] - p * sum_(gs[1], axis=(1,), keepdims=True)
         gx = rest if gx is None else gx + rest
@@ -168,6 +171,34 @@ def mean_squared_error(xp, x0, x1):
 def _(g, x0, x1, want):
     gx = (x0 - x1) * (g * (2 / max(x0.size, 1)))
     return gx, -gx if want[1] else None
+
+
+@elementwise(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype), rng.integers(0, 2, (2, 3)).astype(dtype)), {})])
+def sigmoid_nll(xp, x, t):
+    """-log of sigmoid(x) where t is 1, of sigmoid(-x) where t is 0; exact for large ``|x|``."""
+    return xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.absolute(x)))
+
+
+@sigmoid_nll.vjp_of("x")
+def _(g, x, t):
+    return g * (sigmoid(x) - t)
+
+
+@sigmoid_nll.vjp_of("t")
+def _(g, x):
+    return -(g * x)
+
+
+@elementwise(samples=lambda rng, dtype: [((np.array([-3, -.7, -.2, .3, .8, 2], dtype), .5), {})])
+def huber(xp, d, delta):
+    """Half the square of d up to ``delta``, and linear from there on (Huber 1964)."""
+    a = xp.absolute(d)
+    return xp.where(a <= delta, d * d * 0.5, (a - delta * 0.5) * delta)
+
+
+@huber.vjp_of("d")
+def _(g, d, delta):
+    return g * minimum(maximum(d, -delta), delta)
 
 
 def _accuracy_samples(rng, dtype):

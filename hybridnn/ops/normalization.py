@@ -1,11 +1,11 @@
 """Standardisation, the one operation behind layer, batch, group and instance normalisation, and its small helpers."""
 import numpy as np
 
-from hybridnn.core.arithmetic import cast, mul, reshape, sub, sum_, where
+from hybridnn.core.arithmetic import cast, matmul, mul, reshape, sub, sum_, transpose, where
 from hybridnn.core.variable import elementwise, operation
 from hybridnn.ops.math import rsqrt
 
-__all__ = ["constant", "running_average", "safe_sqrt", "standardize"]
+__all__ = ["constant", "inverse_sqrt", "lyapunov", "running_average", "safe_sqrt", "standardize"]
 
 
 def _samples(rng, dtype):
@@ -103,3 +103,52 @@ def safe_sqrt(xp, x):
 def _(g, y):
     zero = y == 0
     return where(zero, 0, g / (where(zero, 1, y) * 2))
+
+
+# ------------------------------------------------------------------------------------------- inverse square roots of matrices
+
+def _symmetric(x):
+    return (x + x.swapaxes(-1, -2)) / 2
+
+
+def _symmetrized(x):
+    n = len(x.shape)
+    return (x + transpose(x, axes=(*range(n - 2), n - 1, n - 2))) * 0.5
+
+
+def _positive(rng, dtype):
+    x = rng.normal(size=(2, 3, 3))
+    return (x @ x.swapaxes(1, 2) + np.eye(3)).astype(dtype)
+
+
+def _dot(a, b):
+    return matmul(a, b, transa=False, transb=False)
+
+
+@operation(samples=lambda rng, dtype: [((_positive(rng, dtype),), {})])
+def inverse_sqrt(xp, x):
+    """The symmetric inverse square root of positive definite matrices (..., n, n), of which the symmetric part counts."""
+    values, vectors = xp.linalg.eigh(_symmetric(x))
+    return (vectors * (1 / xp.sqrt(values))[..., None, :]) @ vectors.swapaxes(-1, -2)
+
+
+@inverse_sqrt.vjp
+def _(g, x, y):
+    # With s = x ** 1/2 and y = s ** -1: dy = -y ds y, and ds solves s ds + ds s = dx.
+    root = _dot(_symmetrized(x), y)
+    return -lyapunov(root, _dot(_dot(y, _symmetrized(g)), y))
+
+
+@operation(samples=lambda rng, dtype: [((_positive(rng, dtype), rng.normal(size=(2, 3, 3)).astype(dtype)), {})])
+def lyapunov(xp, s, b):
+    """The solution x of ``s x + x s = b`` for positive definite s (..., n, n), of which the symmetric part counts."""
+    values, vectors = xp.linalg.eigh(_symmetric(s))
+    turned = vectors.swapaxes(-1, -2)
+    return vectors @ ((turned @ b @ vectors) / (values[..., :, None] + values[..., None, :])) @ turned
+
+
+@lyapunov.vjp
+def _(g, s, y):
+    gb = lyapunov(s, g)
+    gs = matmul(gb, y, transa=False, transb=True) + matmul(y, gb, transa=True, transb=False)
+    return -_symmetrized(gs), gb
