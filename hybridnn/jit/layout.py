@@ -49,6 +49,7 @@ class Arranged:
     sizes: tuple
     operands: tuple      # (input or output position, role, Operand)
     words: tuple
+    strides: tuple       # per operand, in elements per axis
     scratch: tuple       # bytes per scratch pointer
     hi: int
 
@@ -121,7 +122,7 @@ def _build(nest, pointers, where, groups):
     structure = Structure(style, reduced, items, stores, tuple(records))
     words = sizes + tuple([s for row, p in zip(strides, records) for s, c in zip(row, p.classes) if c == "s"])
     operands = tuple([(position, role, operand) for _, role, operand, _, position in pointers])
-    return Arranged(structure, sizes, operands, words, tuple([b for _, b in scratch]), _range(style, sizes, reduced))
+    return Arranged(structure, sizes, operands, words, tuple(map(tuple, strides)), tuple([b for _, b in scratch]), _range(style, sizes, reduced))
 
 
 def _class(stride, inner):

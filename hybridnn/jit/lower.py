@@ -9,6 +9,7 @@ import numpy as np
 
 from hybridnn.jit import kernels, layout, native, source
 from hybridnn.jit.blas import matmul_step
+from hybridnn.jit.checks import LABELLED, label_check, label_check_text
 from hybridnn.jit.memory import Buffer, plan_memory
 from hybridnn.jit.moves import copy_step, fill_step, gather_step, scatter_add_step
 from hybridnn.jit.native import View
@@ -17,6 +18,7 @@ from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Pl
 __all__ = ["Lowered", "LowStep", "lower"]
 
 VIEWS = ("reshape", "transpose", "broadcast_to", "get_item", "identity", "constant")
+FALLIBLE = ("python", "gather", "scatter", "check")
 PARALLEL_BYTES = 400_000      # below, a step runs on one thread
 
 
@@ -110,6 +112,8 @@ class _Lowering:
             done = self.fused(node)
         elif name in VIEWS and not self.specs[node.inputs[0]].weak:
             done = self.view(node)
+        elif node.op.kind == "check":
+            done = _check(self, node)
         elif name in _NATIVE:
             done = _NATIVE[name](self, node)
         if not done:
@@ -182,15 +186,18 @@ def _grain_bytes(place):
 
 
 def _inplace(arranged):
-    """Pairs (output, operand) of a map kernel that go through memory in the same way."""
-    if arranged.structure.style != "map":
+    """Pairs (output, operand) that a kernel goes through in the same way, reading an element last just before it writes it."""
+    if arranged.structure.style == "row":
         return ()
-    pairs = []
-    for (po, role_o, _), pointer_o in zip(arranged.operands, arranged.structure.pointers):
-        for (pi, role_i, _), pointer_i in zip(arranged.operands, arranged.structure.pointers):
-            if role_o == "store" and role_i == "load" and pointer_o.kind == pointer_i.kind and pointer_o.classes == pointer_i.classes:
-                pairs.append((po, pi))
-    return tuple(pairs)
+    column = arranged.structure.style == "column"
+    entries = list(zip(arranged.operands, arranged.structure.pointers, arranged.strides))
+    loads = [(o[0], p.kind, s) for o, p, s in entries if o[1] == "load"]
+    return tuple([(o[0], position) for o, p, s in entries if o[1] == "store" for position, kind, strides in loads
+                  if (kind, strides) == (p.kind, s) and not (column and _over_rows(arranged.structure, s))])
+
+
+def _over_rows(structure, strides):
+    return any(r and s for r, s in zip(structure.axes, strides))
 
 
 def _kernel_step(step, at, address):
@@ -266,6 +273,21 @@ def _put(low, node):
     return True
 
 
+def _check(low, node):
+    """Labels out of range, where they are a contiguous array of ints."""
+    if node.op.op.name not in LABELLED:
+        return False
+    labels, table, axis = LABELLED[node.op.op.name]
+    t, shape = low.values[node.inputs[labels]], low.specs[node.inputs[table]].shape
+    if t.dtype not in _INDEX or not t.covers:
+        return False
+    ignored, classes = dict(node.attrs)["ignore_label"], shape[axis]
+    low.steps.append(LowStep("check", node.op.name, [low.values[v] for v in node.inputs], [],
+                             lambda at, address: label_check(at(t), classes, ignored, address), node, (node.op.op.name,),
+                             (node.line,) if node.line else (), text=label_check_text(t.dtype)))
+    return True
+
+
 _INDEX = (np.dtype("i4"), np.dtype("i8"))
 _NATIVE = {"matmul": _matmul, "take": _take, "put": _put}
 
@@ -337,7 +359,7 @@ def _write_directly(low, place, target):
         for r, read in enumerate(s.reads):
             if read.root is target and not (i == made and read.covers and _may_replace(s, root, r)):
                 return False
-        if i > made and (s.build is None or any(w.root is target for w in s.writes)):
+        if i > made and (s.kind in FALLIBLE or any(w.root is target for w in s.writes)):
             return False
     if any(w.root is target for w in low.steps[made].writes):
         return False

@@ -446,13 +446,15 @@ class _ColumnParts:
         late = [i for i in range(len(items)) if stage[i] > 0 and i not in self.reductions]
         early = [i for i in range(len(items)) if stage[i] == 0 and items[i][3]]
         used_late = _operands(items, [*late, *[s[0] for s in w.s.stores if stage[s[0]] > 0]])
-        self.full = [i for i in early if inner in items[i][3]]
+        full = [i for i in early if inner in items[i][3]]
         self.of_rows = [i for i in early if inner not in items[i][3] and set(items[i][3]) & set(rows)]
         self.of_blocks = [i for i in early if inner not in items[i][3] and i not in self.of_rows]
-        self.again = [i for i in self.full if i in used_late and not set(items[i][3]) & set(rows)]
+        self.again = [i for i in full if i in used_late]
         self.late = late
         self.stores = [s for s in w.s.stores if stage[s[0]] == 0]
         self.late_stores = [s for s in w.s.stores if stage[s[0]] > 0]
+        summed = _operands(items, [*(items[i][1][0] for i in self.reductions), *(s[0] for s in self.stores)])
+        self.full = [i for i in full if i in summed]
         first = sum(p.role != "scratch" for p in w.s.pointers)
         self.scratch = {}
         for i in self.reductions:
@@ -539,7 +541,14 @@ class _ColumnParts:
 
 
 def _operands(items, roots):
-    return {a for i in roots for a in items[i][1]} | set(roots)
+    """The roots and all that they are computed from, down to reductions."""
+    stack, seen = list(roots), set()
+    while stack:
+        i = stack.pop()
+        if i not in seen:
+            seen.add(i)
+            stack += () if items[i][0] in REDUCTIONS else items[i][1]
+    return seen
 
 
 def _column_cuda(w, parts, rows, blocks, inner):
