@@ -33,7 +33,7 @@ logger = logging.getLogger("hybridnn.jit")
 STATUS = {1: "index out of bounds (the index)", 2: "a library call failed (its return code)"}
 INDEX_ERROR, LIBRARY_ERROR = 1, 2
 
-RECORD = 5  # int64 words of one step in a plan: function, args, lo, hi, grain
+RECORD = 6  # int64 words of one step in a plan: function, args, lo, hi, grain, nanoseconds that it took (kept by the pool)
 MAX_ON_STACK = 1024  # buffers; beyond, their addresses go to the heap
 
 
@@ -122,7 +122,7 @@ def _pack(steps: Sequence[Step]) -> tuple[np.ndarray, np.ndarray]:
     lengths = [len(s.args) for s in steps]
     args = np.concatenate([s.args for s in steps]).astype(np.int64) if steps else np.zeros(0, np.int64)
     starts = np.cumsum([0, *lengths[:-1]]) * 8 + _address(args) if steps else []
-    rows = [(s.fn, int(start), s.lo, s.hi, s.grain) for s, start in zip(steps, starts, strict=True)]
+    rows = [(s.fn, int(start), s.lo, s.hi, s.grain, 0) for s, start in zip(steps, starts, strict=True)]
     return args, np.array(rows, np.int64).reshape(len(steps), RECORD)
 
 

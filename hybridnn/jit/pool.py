@@ -19,21 +19,26 @@ from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val
 # Words of the pool's memory; what different threads write lies on lines of its own (two cache lines, which are fetched in pairs).
 LINE = 16
 LOCK, JOB, OPEN, GENERATION, ACTIVE, CLAIMED, BACK, JOINED, SLEEPERS, MUTEX, CONDITION = (LINE * i for i in range(11))
-ALONE = LOCK + 1  # nanoseconds that helpers slept through; written under the lock
+# Under the lock: nanoseconds that helpers slept through, what they gained since they were woken, how much is enough to wake them.
+ALONE, GAIN, ENOUGH = LOCK + 1, LOCK + 2, LOCK + 3
 WORDS = LINE * 12
 FN, BUFS, ARGS, LO, HI, CHUNK, CHUNKS, ALLOWED = range(JOB, JOB + 8)
 
 PIECES = 8  # of a range per thread: the last one to finish is at most a piece behind
 SPINS = 2000  # looks for the next job before a helper sleeps: about 20 us
-WORTH_WAKING = 60_000  # nanoseconds of work that the caller would do alone: waking a thread takes 5 to 50 us
+# Nanoseconds of work that the caller does alone before helpers are woken, which takes 5 to 50 us: at least, and at most.
+LEAST_ALONE, MOST_ALONE = 60_000, 20_000_000
 PATIENCE = 1000  # looks at helpers that finish before the caller offers its core
 
 
 def emit(m: Module, pool_entry: int, limit_entry: int) -> Func:
-    """Writes ``hnn_parallel(fn, bufs, args, lo, hi, grain, threads.TABLE)`` and ``hnn_start_helpers(pool, n)``."""
+    """Writes ``hnn_parallel(fn, bufs, args, lo, hi, grain, threads.TABLE, last)`` and ``hnn_start_helpers(pool, n)``.
+
+    ``last`` points to the nanoseconds that the caller would take alone, as far as that is known; 0 at first.
+    """
     _start(m, _helper(m))
-    f = m.func("hnn_parallel", VOID, [I64, PTR, PTR, I64, I64, I64, PTR])
-    fn, bufs, args, lo, hi, grain, table = f.params
+    f = m.func("hnn_parallel", VOID, [I64, PTR, PTR, I64, I64, I64, PTR, PTR])
+    fn, bufs, args, lo, hi, grain, table, last = f.params
     pool, limit = f.load(PTR, table, pool_entry), f.load(I64, table, limit_entry)
     alone = (f.to_int(pool) == 0) | (limit <= 1) | (hi - lo <= grain)
     taken = f.var(f.value(0, I1), I1)
@@ -43,9 +48,14 @@ def emit(m: Module, pool_entry: int, limit_entry: int) -> Func:
         with serial:
             f.call_address(fn, VOID, bufs, args, lo, hi)
         with shared:
-            _open(m, f, pool, fn, bufs, args, lo, hi, grain, limit)
-            _work_in_front(m, f, pool)
+            start = _clock(m, f)
+            _open(f, pool, fn, bufs, args, lo, hi, grain, limit)
+            _wake_if_it_pays(m, f, pool, f.load(I64, last))
+            _work_in_front(m, f, pool, start, last)
             _close(m, f, pool)
+            gain = f.load(I64, last) - (_clock(m, f) - start)
+            f.store(f.load(I64, pool, GAIN) + gain, pool, GAIN)
+            _set(f, pool, LOCK, 0)
     f.ret()
     return f
 
@@ -86,7 +96,7 @@ def _pause(m: Module, f: Func) -> None:
 # The caller's side
 
 
-def _open(m: Module, f: Func, pool: Val, fn: Val, bufs: Val, args: Val, lo: Val, hi: Val, grain: Val, limit: Val) -> None:
+def _open(f: Func, pool: Val, fn: Val, bufs: Val, args: Val, lo: Val, hi: Val, grain: Val, limit: Val) -> None:
     """Publishes a job. No helper reads its words unless it sees it open, nor is any at work on the last one."""
     per_piece = (hi - lo) // (limit * PIECES)
     chunk = (f.select(per_piece < grain, grain, per_piece) + grain - 1) // grain * grain
@@ -100,11 +110,24 @@ def _open(m: Module, f: Func, pool: Val, fn: Val, bufs: Val, args: Val, lo: Val,
     _add(f, pool, GENERATION, 1)
 
 
-def _wake(m: Module, f: Func, pool: Val) -> None:
+def _wake_if_it_pays(m: Module, f: Func, pool: Val, nanoseconds: Val) -> None:
+    """Wakes sleeping helpers if the caller would take long alone, or has done so for as long in several jobs.
+
+    How long is long depends on whether waking them gained time before: on a busy machine it costs more than they help.
+    """
     with f.when(_get(f, pool, SLEEPERS) > 0):
-        f.call(m.extern("pthread_mutex_lock", I32, [PTR]), f.at(pool, MUTEX * 8))
-        f.call(m.extern("pthread_cond_broadcast", I32, [PTR]), f.at(pool, CONDITION * 8))
-        f.call(m.extern("pthread_mutex_unlock", I32, [PTR]), f.at(pool, MUTEX * 8))
+        alone = f.load(I64, pool, ALONE) + nanoseconds
+        enough = f.load(I64, pool, ENOUGH)
+        pays = alone > f.select(enough < LEAST_ALONE, LEAST_ALONE, enough)
+        f.store(f.select(pays, 0, alone), pool, ALONE)
+        with f.when(pays):
+            gained = f.load(I64, pool, GAIN) >= 0
+            doubtful = f.least(enough * 4 + LEAST_ALONE, MOST_ALONE)
+            f.store(f.select(gained, enough // 4, doubtful), pool, ENOUGH)
+            f.store(0, pool, GAIN)
+            f.call(m.extern("pthread_mutex_lock", I32, [PTR]), f.at(pool, MUTEX * 8))
+            f.call(m.extern("pthread_cond_broadcast", I32, [PTR]), f.at(pool, CONDITION * 8))
+            f.call(m.extern("pthread_mutex_unlock", I32, [PTR]), f.at(pool, MUTEX * 8))
 
 
 @contextmanager
@@ -121,20 +144,20 @@ def _pieces(f: Func, pool: Val) -> Iterator[tuple[Val, Callable[[Val], None]]]:
         yield chunks, run
 
 
-def _work_in_front(m: Module, f: Func, pool: Val) -> None:
-    """The caller takes pieces from the front. The first tells how long the rest would take alone; sleeping helpers are woken only
-    when that, added up over jobs since the last time, pays for it.
+def _work_in_front(m: Module, f: Func, pool: Val, start: Val, last: Val) -> None:
+    """The caller takes pieces from the front. The first tells how long all take, which counts now if it was not known.
+
+    The shortest time counts, and grows slowly while longer ones come: a thread may be interrupted.
     """
-    start, mine = _clock(m, f), f.var(0)
+    mine = f.var(0)
     with _pieces(f, pool) as (chunks, run):
         run(mine.get())
         mine.add(1)
-        with f.when((mine.get() == 1) & (_get(f, pool, SLEEPERS) > 0)):
-            alone = f.load(I64, pool, ALONE) + (_clock(m, f) - start) * (chunks - 1)
-            pays = alone > WORTH_WAKING
-            f.store(f.select(pays, 0, alone), pool, ALONE)
-            with f.when(pays):
-                _wake(m, f, pool)
+        with f.when(mine.get() == 1):
+            known, alone = f.load(I64, last), (_clock(m, f) - start) * chunks
+            f.store(f.select((known == 0) | (alone < known), alone, known + known // 16), last)
+            with f.when(known == 0):
+                _wake_if_it_pays(m, f, pool, alone)
 
 
 def _work_from_behind(f: Func, pool: Val) -> None:
@@ -159,7 +182,6 @@ def _close(m: Module, f: Func, pool: Val) -> None:
         looks.add(1)
         with f.when(looks.get() % PATIENCE == 0):
             f.call(m.extern("sched_yield", I32, []))
-    _set(f, pool, LOCK, 0)
 
 
 # The helpers' side

@@ -48,7 +48,7 @@ def _walk(m: Module, name: str, parallel: Func, record: int, timed: bool) -> Fun
         fn, args, lo, hi, grain = (f.load(I64, step, w) for w in range(5))
         with f.either(grain > 0) as (split, serial):
             with split:
-                f.call(parallel, fn, bufs, f.to_ptr(args), lo, hi, grain, table)
+                f.call(parallel, fn, bufs, f.to_ptr(args), lo, hi, grain, table, f.at(step, 40))
             with serial:
                 f.call_address(fn, VOID, bufs, f.to_ptr(args), lo, hi)
         if timed:
