@@ -1,4 +1,5 @@
 """Losses on distances between samples, and on sampled words."""
+
 import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
@@ -36,8 +37,14 @@ def triplet(anchor, positive, negative, margin=0.2, reduce="mean"):
     expect_choice("triplet", "reduce", reduce, ("mean", "no"))
     anchor, positive, negative = map(as_variable, (anchor, positive, negative))
     expect_float("triplet", anchor=anchor, positive=positive, negative=negative)
-    expect(anchor.shape == positive.shape == negative.shape and len(anchor.shape) >= 2 and anchor.shape[0] > 0, "triplet",
-           "three arrays (n, k) of one shape, n > 0", anchor=anchor, positive=positive, negative=negative)
+    expect(
+        anchor.shape == positive.shape == negative.shape and len(anchor.shape) >= 2 and anchor.shape[0] > 0,
+        "triplet",
+        "three arrays (n, k) of one shape, n > 0",
+        anchor=anchor,
+        positive=positive,
+        negative=negative,
+    )
     near, far = anchor - positive, anchor - negative
     losses = apply(relu, (_sum(near * near - far * far, (1,)) + margin,))
     return losses if reduce == "no" else _sum(losses) * (1 / anchor.shape[0])
@@ -55,8 +62,14 @@ def contrastive(x0, x1, y, margin=1, reduce="mean"):
     expect_choice("contrastive", "reduce", reduce, ("mean", "no"))
     x0, x1, y = map(as_variable, (x0, x1, y))
     expect_float("contrastive", x0=x0, x1=x1)
-    expect(len(x0.shape) == 2 and x0.shape == x1.shape and y.shape == x0.shape[:1] and y.dtype.kind in "iu" and x0.shape[0] > 0, "contrastive",
-           "x0, x1 (n, k) and y (n,) of integers, n > 0", x0=x0, x1=x1, y=y)
+    expect(
+        len(x0.shape) == 2 and x0.shape == x1.shape and y.shape == x0.shape[:1] and y.dtype.kind in "iu" and x0.shape[0] > 0,
+        "contrastive",
+        "x0, x1 (n, k) and y (n,) of integers, n > 0",
+        x0=x0,
+        x1=x1,
+        y=y,
+    )
     d = x0 - x1
     squares = _sum(d * d, (1,))
     gap = apply(relu, (margin - apply(safe_sqrt, (squares,)),))
@@ -78,8 +91,14 @@ def negative_sampling(x, t, W, sampler, sample_size, reduce="sum", *, return_sam
     """
     expect_choice("negative_sampling", "reduce", reduce, ("sum", "no"))
     x, t = as_variable(x), t if hasattr(t, "shape") else as_variable(t)
-    expect(len(x.shape) == 2 and x.dtype.kind == "f" and t.shape == x.shape[:1] and t.dtype.kind in "iu" and len(W.shape) == 2, "negative_sampling",
-           "x (n, k) of floats, t (n,) of integers and W (vocabulary, k)", x=x, t=t, W=W)
+    expect(
+        len(x.shape) == 2 and x.dtype.kind == "f" and t.shape == x.shape[:1] and t.dtype.kind in "iu" and len(W.shape) == 2,
+        "negative_sampling",
+        "x (n, k) of floats, t (n,) of integers and W (vocabulary, k)",
+        x=x,
+        t=t,
+        W=W,
+    )
     samples = np.array(sampler((x.shape[0], sample_size + 1)))
     samples[:, 0] = as_array(t)
     products = _sum(embed_id(samples, W, ignore_label=-1) * reshape.to(x, (x.shape[0], 1, x.shape[1])), (2,))
@@ -92,7 +111,8 @@ def negative_sampling(x, t, W, sampler, sample_size, reduce="sum", *, return_sam
 
 
 def black_out(x, t, W, samples, reduce="mean"):
-    """BlackOut (Ji et al. 2016): ``-log p(t) - sum over samples s of log(1 - p(s))``, p the softmax over the label and its samples.
+    """BlackOut (Ji et al. 2016): ``-log p(t) - sum over samples s of log(1 - p(s))``, p the softmax over the label and its
+    samples.
 
     Args:
         x: (n, k).
@@ -103,8 +123,14 @@ def black_out(x, t, W, samples, reduce="mean"):
     """
     expect_choice("black_out", "reduce", reduce, ("mean", "no"))
     x, t, samples = as_variable(x), as_variable(t), as_variable(samples)
-    expect(len(x.shape) == 2 and t.shape == x.shape[:1] and len(samples.shape) == 2 and samples.shape[0] == x.shape[0], "black_out",
-           "x (n, k), t (n,) and samples (n, m)", x=x, t=t, samples=samples)
+    expect(
+        len(x.shape) == 2 and t.shape == x.shape[:1] and len(samples.shape) == 2 and samples.shape[0] == x.shape[0],
+        "black_out",
+        "x (n, k), t (n,) and samples (n, m)",
+        x=x,
+        t=t,
+        samples=samples,
+    )
     n, k = x.shape
     column = reshape.to(x, (n, k, 1))
     negative, positive = [apply(matmul, (embed_id(ids, W), column)).reshape(ids.shape) for ids in (samples, t.reshape((n, 1)))]
@@ -114,7 +140,9 @@ def black_out(x, t, W, samples, reduce="mean"):
     return losses if reduce == "no" else apply(mean, (losses,), {"axis": None, "keepdims": False})
 
 
-def discriminative_margin_based_clustering_loss(embeddings, labels, delta_v, delta_d, max_embedding_dim, norm=1, alpha=1.0, beta=1.0, gamma=0.001):
+def discriminative_margin_based_clustering_loss(
+    embeddings, labels, delta_v, delta_d, max_embedding_dim, norm=1, alpha=1.0, beta=1.0, gamma=0.001
+):
     """Instance segmentation by pulling pixels to their instance's centre and pushing centres apart (De Brabandere et al. 2017).
 
     Args:
@@ -130,11 +158,17 @@ def discriminative_margin_based_clustering_loss(embeddings, labels, delta_v, del
     x, labels = as_variable(embeddings), as_array(labels)
     if max_embedding_dim <= 0 or norm not in (1, 2):
         raise InvalidType(name, "max_embedding_dim > 0 and norm 1 or 2", f"max_embedding_dim={max_embedding_dim}, norm={norm}")
-    expect(len(x.shape) == 4 and x.shape[1] == max_embedding_dim and labels.shape == x.shape[:1] + x.shape[2:], name,
-           "embeddings (n, max_embedding_dim, h, w) and labels (n, h, w)", embeddings=x, labels=labels, max_embedding_dim=max_embedding_dim)
+    expect(
+        len(x.shape) == 4 and x.shape[1] == max_embedding_dim and labels.shape == x.shape[:1] + x.shape[2:],
+        name,
+        "embeddings (n, max_embedding_dim, h, w) and labels (n, h, w)",
+        embeddings=x,
+        labels=labels,
+        max_embedding_dim=max_embedding_dim,
+    )
     measure = _norm_1 if norm == 1 else _norm_2
     n, count = x.shape[:2]
-    masks = np.stack([labels == c + 1 for c in range(count)])[:, :, None]               # (instances, n, 1, h, w)
+    masks = np.stack([labels == c + 1 for c in range(count)])[:, :, None]  # (instances, n, 1, h, w)
     x = x.reshape((1, *x.shape))
     centres = _sum(x * masks, (3, 4)) * (1 / np.maximum(masks.sum((2, 3, 4)), 1)[:, :, None]).astype(x.dtype)
     regular = _sum(measure(centres, (1, 2))) * (1 / (count * n))

@@ -1,7 +1,10 @@
-"""Pooling over regions of interest. The regions' values shape the computation, so they are read when the function is called, and have no gradient.
+"""Pooling over regions of interest. The regions' values shape the computation, so they are read when the function is called,
+and have no gradient.
 
-Means are separable: weights over rows times weights over columns, hence two matrix products. Maxima gather each bin's candidates and pick the first largest.
+Means are separable: weights over rows times weights over columns, hence two matrix products. Maxima gather each bin's
+candidates and pick the first largest.
 """
+
 import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
@@ -16,6 +19,7 @@ __all__ = ["roi_average_align_2d", "roi_average_pooling_2d", "roi_max_align_2d",
 
 # ------------------------------------------------------------------------------------------------------------------ arguments
 
+
 def _size(name, outsize):
     pair = tuple(outsize) if hasattr(outsize, "__iter__") else (outsize, outsize)
     if len(pair) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in pair):
@@ -26,7 +30,9 @@ def _size(name, outsize):
 def _ratio(name, sampling_ratio):
     pair = tuple(sampling_ratio) if hasattr(sampling_ratio, "__iter__") else (sampling_ratio, sampling_ratio)
     if len(pair) != 2 or not all(n is None or (isinstance(n, (int, np.integer)) and n >= 1) for n in pair):
-        raise InvalidType(name, "sampling_ratio as None, an int of 1 or more, or two of them", f"sampling_ratio={sampling_ratio!r}")
+        raise InvalidType(
+            name, "sampling_ratio as None, an int of 1 or more, or two of them", f"sampling_ratio={sampling_ratio!r}"
+        )
     return pair
 
 
@@ -35,15 +41,31 @@ def _regions(name, x, rois, roi_indices, spatial_scale):
     x, rois, indices = as_variable(x), np.asarray(as_array(rois)), np.asarray(as_array(roi_indices))
     expect_float(name, x=x, rois=rois)
     expect(len(x.shape) == 4, name, "x (n, channels, height, width)", x=x)
-    expect(rois.ndim == 2 and rois.shape[1] == 4 and indices.shape == rois.shape[:1] and indices.dtype.kind in "iu", name,
-           "rois (regions, 4) and roi_indices (regions,) of integers", rois=rois, roi_indices=indices)
-    if isinstance(spatial_scale, (bool, np.bool_)) or not isinstance(spatial_scale, (int, float, np.number)) or not spatial_scale > 0:
+    expect(
+        rois.ndim == 2 and rois.shape[1] == 4 and indices.shape == rois.shape[:1] and indices.dtype.kind in "iu",
+        name,
+        "rois (regions, 4) and roi_indices (regions,) of integers",
+        rois=rois,
+        roi_indices=indices,
+    )
+    if (
+        isinstance(spatial_scale, (bool, np.bool_))
+        or not isinstance(spatial_scale, (int, float, np.number))
+        or not spatial_scale > 0
+    ):
         raise InvalidType(name, "a positive spatial_scale", f"spatial_scale={spatial_scale!r}")
-    expect(indices.size == 0 or (indices.min() >= 0 and indices.max() < x.shape[0]), name, "roi_indices that number x's images", x=x, roi_indices=indices)
+    expect(
+        indices.size == 0 or (indices.min() >= 0 and indices.max() < x.shape[0]),
+        name,
+        "roi_indices that number x's images",
+        x=x,
+        roi_indices=indices,
+    )
     return x, rois.astype("float64") * float(spatial_scale), indices
 
 
 # ------------------------------------------------------------------------------------------------------------------- geometry
+
 
 def _bins(low, high, out, limit, inclusive=0):
     """Per region the [start, end) of each of ``out`` bins of whole pixels along an axis of ``limit``: (regions, out, 2)."""
@@ -62,15 +84,16 @@ def _bin_weights(edges, limit):
 
 
 def _sample_weights(low, high, out, limit, ratio):
-    """Linear interpolation at the samples along one axis: weights (regions, out, samples, limit), and which samples count (regions, out, samples).
+    """Linear interpolation at the samples along one axis: weights (regions, out, samples, limit), and which samples count
+    (regions, out, samples).
 
-    A bin has ``ratio`` samples, or as many as its length rounded up; bins of regions with fewer samples than others are filled up with samples
-    that do not count. A position up to one pixel outside counts as on the border.
+    A bin has ``ratio`` samples, or as many as its length rounded up; bins of regions with fewer samples than others are filled
+    up with samples that do not count. A position up to one pixel outside counts as on the border.
     """
-    length = np.maximum(high - low, 1.)
+    length = np.maximum(high - low, 1.0)
     counts = np.ceil(length / out).astype(int) if ratio is None else np.full(len(low), ratio)
     steps, samples = np.arange(out)[:, None], np.arange(counts.max(initial=1))
-    position = low[:, None, None] + (steps + (samples + .5) / counts[:, None, None]) * (length / out)[:, None, None]
+    position = low[:, None, None] + (steps + (samples + 0.5) / counts[:, None, None]) * (length / out)[:, None, None]
     counted = (position >= -1) & (position <= limit) & (samples < counts[:, None, None])
     distance = np.abs(np.clip(position, 0, limit - 1)[..., None] - np.arange(limit))
     return np.maximum(1 - distance, 0) * counted[..., None], counted, counts
@@ -78,11 +101,14 @@ def _sample_weights(low, high, out, limit, ratio):
 
 # ----------------------------------------------------------------------------------------------------------------------- means
 
+
 def _separable(x, rows, columns, indices):
     """rows @ x[indices] @ columns.T, per region and channel."""
     images = apply(take, (x, indices), {"pattern": (("array", 0),)})
     rows, columns = [w.astype(x.dtype)[:, None] for w in (rows, columns)]
-    return apply(matmul, (apply(matmul, (rows, images), {"transa": False, "transb": False}), columns), {"transa": False, "transb": True})
+    return apply(
+        matmul, (apply(matmul, (rows, images), {"transa": False, "transb": False}), columns), {"transa": False, "transb": True}
+    )
 
 
 def roi_average_pooling_2d(x, rois, roi_indices, outsize, spatial_scale):
@@ -105,7 +131,8 @@ def roi_average_pooling_2d(x, rois, roi_indices, outsize, spatial_scale):
 
 
 def roi_average_align_2d(x, rois, roi_indices, outsize, spatial_scale, sampling_ratio=None):
-    """The mean of each bin of each region over samples at fractional positions, interpolated linearly (ROI align, He et al. 2017).
+    """The mean of each bin of each region over samples at fractional positions, interpolated linearly (ROI align, He et al.
+    2017).
 
     Args:
         sampling_ratio: samples per bin and axis (an int or two); None: the bin's size in pixels, rounded up.
@@ -122,6 +149,7 @@ def roi_average_align_2d(x, rois, roi_indices, outsize, spatial_scale, sampling_
 
 
 # --------------------------------------------------------------------------------------------------------------------- maxima
+
 
 def _first_largest(values, counted, empty):
     """The first largest of the candidates on axis 1 that count; ``empty`` where none does."""
@@ -142,10 +170,15 @@ def _max_of_bins(x, edges, indices, empty):
     rows, columns = spread(*[np.minimum(p, size - 1) for p, size in zip((rows, columns), x.shape[2:])])
     in_rows, in_columns = spread(*inside)
     counted = in_rows & in_columns
-    values = apply(take, (apply(transpose, (x,), {"axes": (0, 2, 3, 1)}), indices.reshape(-1, 1, 1, 1, 1), rows, columns),
-                   {"pattern": (("array", 0), ("array", 1), ("array", 2))})
+    values = apply(
+        take,
+        (apply(transpose, (x,), {"axes": (0, 2, 3, 1)}), indices.reshape(-1, 1, 1, 1, 1), rows, columns),
+        {"pattern": (("array", 0), ("array", 1), ("array", 2))},
+    )
     candidates = counted.shape[1] * counted.shape[2]
-    y = _first_largest(reshape.to(values, (n, candidates, out_h, out_w, x.shape[1])), counted.reshape(n, candidates, out_h, out_w, 1), empty)
+    y = _first_largest(
+        reshape.to(values, (n, candidates, out_h, out_w, x.shape[1])), counted.reshape(n, candidates, out_h, out_w, 1), empty
+    )
     return apply(transpose, (y,), {"axes": (0, 3, 1, 2)})
 
 
@@ -176,7 +209,9 @@ def roi_pooling_2d(x, rois, outh, outw, spatial_scale):
 
 
 def roi_max_align_2d(x, rois, roi_indices, outsize, spatial_scale, sampling_ratio=None):
-    """The maximum of each bin of each region over samples at fractional positions, interpolated linearly; arguments as ``roi_average_align_2d``."""
+    """The maximum of each bin of each region over samples at fractional positions, interpolated linearly; arguments as
+    ``roi_average_align_2d``.
+    """
     name = "roi_max_align_2d"
     out, ratio = _size(name, outsize), _ratio(name, sampling_ratio)
     x, rois, indices = _regions(name, x, rois, roi_indices, spatial_scale)

@@ -1,4 +1,5 @@
 """Losses over sequences: connectionist temporal classification and linear-chain conditional random fields."""
+
 import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
@@ -32,12 +33,24 @@ def _tail(x, n):
 
 # -------------------------------------------------------------------------------------------------- conditional random fields
 
+
 def _check_chain(name, cost, xs, ys=None):
-    expect(len(xs) > 0 and all(len(x.shape) == 2 for x in xs) and (ys is None or len(ys) == len(xs)), name, "xs (and as many ys), each x (batch_t, labels)", xs=xs)
+    expect(
+        len(xs) > 0 and all(len(x.shape) == 2 for x in xs) and (ys is None or len(ys) == len(xs)),
+        name,
+        "xs (and as many ys), each x (batch_t, labels)",
+        xs=xs,
+    )
     k = xs[0].shape[1]
     expect(len(cost.shape) == 2 and cost.shape == (k, k), name, "cost (labels, labels)", cost=cost, x=xs[0])
     sizes = [x.shape[0] for x in xs]
-    expect(sizes == sorted(sizes, reverse=True), name, "batch sizes that never grow", "sort the sequences by falling length", sizes=sizes)
+    expect(
+        sizes == sorted(sizes, reverse=True),
+        name,
+        "batch sizes that never grow",
+        "sort the sequences by falling length",
+        sizes=sizes,
+    )
 
 
 def crf1d(cost, xs, ys, reduce="mean"):
@@ -93,7 +106,9 @@ def _path_score(cost, xs, ys):
 
 
 def argmax_crf1d(cost, xs):
-    """The most likely label sequences (Viterbi): their scores (batch,), and per time step an integer array (batch_t,). Arguments as ``crf1d``."""
+    """The most likely label sequences (Viterbi): their scores (batch,), and per time step an integer array (batch_t,).
+    Arguments as ``crf1d``.
+    """
     _check_chain("argmax_crf1d", cost, xs)
     k = cost.shape[0]
     cost = reshape.to(cost, (1, k, k))
@@ -121,6 +136,7 @@ def _trace_back(alpha, done, choices):
 
 # --------------------------------------------------------------------------------------- connectionist temporal classification
 
+
 def connectionist_temporal_classification(x, t, blank_symbol, input_length=None, label_length=None, reduce="mean"):
     """-log probability that the symbols of x, blanks and repetitions removed, read t (Graves et al. 2006).
 
@@ -140,15 +156,29 @@ def connectionist_temporal_classification(x, t, blank_symbol, input_length=None,
     expect(t.ndim == 2 and t.shape[0] == batch and t.dtype.kind in "iu", name, "t (batch, longest label) of integers", x=x, t=t)
     if not isinstance(blank_symbol, (int, np.integer)) or not 0 <= blank_symbol < symbols:
         raise InvalidType(name, f"blank_symbol from 0 to {symbols - 1}", repr(blank_symbol))
-    lengths = [np.full(batch, most) if n is None else np.asarray(as_array(n)) for n, most in ((input_length, steps), (label_length, t.shape[1]))]
-    expect(all(n.shape == (batch,) for n in lengths), name, "input_length and label_length (batch,)", input_length=lengths[0], label_length=lengths[1])
+    lengths = [
+        np.full(batch, most) if n is None else np.asarray(as_array(n))
+        for n, most in ((input_length, steps), (label_length, t.shape[1]))
+    ]
+    expect(
+        all(n.shape == (batch,) for n in lengths),
+        name,
+        "input_length and label_length (batch,)",
+        input_length=lengths[0],
+        label_length=lengths[1],
+    )
     losses = _ctc(apply(log_softmax, (x,), {"axis": (2,)}), t, blank_symbol, *lengths)
     return losses if reduce == "no" else apply(mean, (losses,), {"axis": None, "keepdims": False})
 
 
 def _stacked(name, x):
     if isinstance(x, (list, tuple)):
-        expect(len(x) > 0 and all(len(v.shape) == 2 and v.shape == x[0].shape for v in x), name, "x as arrays (batch, symbols) of one shape", x=list(x))
+        expect(
+            len(x) > 0 and all(len(v.shape) == 2 and v.shape == x[0].shape for v in x),
+            name,
+            "x as arrays (batch, symbols) of one shape",
+            x=list(x),
+        )
         x = _concat([reshape.to(v, (1, *v.shape)) for v in x])
     expect_float(name, x=x)
     if len(x.shape) != 3:
@@ -157,19 +187,26 @@ def _stacked(name, x):
 
 
 def _ctc(log_y, t, blank, input_length, label_length):
-    """The forward recursion over paths blank, t_1, blank, t_2, ..., blank; impossible has a large negative logarithm, so that gradients stay finite."""
+    """The forward recursion over paths blank, t_1, blank, t_2, ..., blank; impossible has a large negative logarithm, so that
+    gradients stay finite.
+    """
     steps, batch, _ = log_y.shape
     never = -1e4 if log_y.dtype == np.float16 else -1e10
     path = np.full((batch, 2 * t.shape[1] + 1), blank, t.dtype)
     path[:, 1::2] = np.where(np.arange(t.shape[1]) < label_length[:, None], t, blank)
     width = path.shape[1]
-    emission = apply(take, (log_y, np.arange(batch)[:, None], path), {"pattern": (("slice", None, None, None), ("array", 0), ("array", 1))})
+    emission = apply(
+        take, (log_y, np.arange(batch)[:, None], path), {"pattern": (("slice", None, None, None), ("array", 0), ("array", 1))}
+    )
     may_skip = np.zeros(path.shape, bool)
     may_skip[:, 2:] = path[:, 2:] != path[:, :-2]
     inside = np.arange(width) < (2 * label_length + 1)[:, None]
     alpha = apply(where, (inside & (np.arange(width) < 2), emission[0], never))
     for i in range(1, steps):
-        moved = _logsumexp(_concat([a.reshape((1, batch, width)) for a in (alpha, _shifted(alpha, 1, never), _skipped(alpha, may_skip, never))]), 0)
+        moved = _logsumexp(
+            _concat([a.reshape((1, batch, width)) for a in (alpha, _shifted(alpha, 1, never), _skipped(alpha, may_skip, never))]),
+            0,
+        )
         moved = apply(where, (inside, moved + emission[i], never))
         alpha = apply(where, ((i < input_length)[:, None], moved, alpha))
     return _end_losses(alpha, label_length, never)

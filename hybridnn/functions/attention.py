@@ -1,4 +1,5 @@
 """Attention, and the rotary embedding of positions."""
+
 import numpy as np
 
 from hybridnn.core import apply, as_variable
@@ -18,7 +19,8 @@ def scaled_dot_product_attention(query, key, value, mask=None, causal=False, sca
         query: (..., queries, units).
         key: (..., keys, units).
         value: (..., keys, out).
-        mask: broadcast to (..., queries, keys): bool, True where a query may see a key, or floats that are added to the scores; None: all is seen.
+        mask: broadcast to (..., queries, keys): bool, True where a query may see a key, or floats that are added to the scores;
+            None: all is seen.
         causal: let a query see no key behind its own place, the last query standing at the last key.
         scale: factor of the scores; None: 1 / sqrt(units).
         dropout_ratio: share of the weights that is dropped while ``config.train``.
@@ -28,9 +30,22 @@ def scaled_dot_product_attention(query, key, value, mask=None, causal=False, sca
     name = "scaled_dot_product_attention"
     query, key, value = as_variable(query), as_variable(key), as_variable(value)
     expect_float(name, query=query, key=key, value=value)
-    ok = min(map(len, (query.shape, key.shape, value.shape))) >= 2 and query.shape[-1] == key.shape[-1] and key.shape[-2] == value.shape[-2]
-    expect(ok, name, "query (..., queries, units), key (..., keys, units) and value (..., keys, out)", query=query, key=key, value=value)
-    scores = apply(matmul, (query, key), {"transa": False, "transb": True}) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    ok = (
+        min(map(len, (query.shape, key.shape, value.shape))) >= 2
+        and query.shape[-1] == key.shape[-1]
+        and key.shape[-2] == value.shape[-2]
+    )
+    expect(
+        ok,
+        name,
+        "query (..., queries, units), key (..., keys, units) and value (..., keys, out)",
+        query=query,
+        key=key,
+        value=value,
+    )
+    scores = apply(matmul, (query, key), {"transa": False, "transb": True}) * (
+        query.shape[-1] ** -0.5 if scale is None else scale
+    )
     mask, bias = (mask, None) if mask is None or mask.dtype.kind == "b" else (None, mask)
     scores = scores if bias is None else scores + bias
     visible = _visible(mask, causal, query.shape[-2], key.shape[-2])
@@ -52,7 +67,8 @@ def _visible(mask, causal, queries, keys):
 
 
 def rotary_embedding(x, positions=None, base=10000.0):
-    """Pairs of units turned by angles that grow with the position, so that products of queries and keys depend on distances (Su et al. 2021).
+    """Pairs of units turned by angles that grow with the position, so that products of queries and keys depend on distances (Su
+    et al. 2021).
 
     Unit i of the first half and unit i of the second are turned by ``position * base ** (-2 i / units)``.
 
@@ -61,7 +77,9 @@ def rotary_embedding(x, positions=None, base=10000.0):
         positions: (length,) numbers, or with more axes (..., length); None: 0, 1, 2, ...
     """
     expect_float("rotary_embedding", x=x)
-    expect(len(x.shape) >= 2 and x.shape[-1] % 2 == 0, "rotary_embedding", "x (..., length, units) with an even number of units", x=x)
+    expect(
+        len(x.shape) >= 2 and x.shape[-1] % 2 == 0, "rotary_embedding", "x (..., length, units) with an even number of units", x=x
+    )
     x, half = as_variable(x), x.shape[-1] // 2
     if positions is None:
         positions = np.arange(x.shape[-2])

@@ -1,20 +1,34 @@
 """Connections: linear, embedding, bilinear, convolutions and their transposes, shift."""
+
 import numpy as np
 
 from hybridnn.core import apply, as_variable
 from hybridnn.core.arithmetic import get_item, matmul, reshape, transpose
 from hybridnn.errors import InvalidType
+from hybridnn.functions._convolution import (
+    add_bias,
+    convolution_1d,
+    convolution_2d,
+    convolution_3d,
+    convolution_nd,
+    deconvolution_1d,
+    deconvolution_2d,
+    deconvolution_3d,
+    deconvolution_nd,
+    depthwise_convolution_2d,
+    dilated_convolution_2d,
+)
 from hybridnn.functions.array import concat, pad
 from hybridnn.functions.image import im2col, spatial_transformer_sampler
-from hybridnn.ops.conv import convolution, convolution_grad_x
 from hybridnn.ops.embedding import embed
 from hybridnn.ops.expect import describe, expect, expect_float, tuple_of
 from hybridnn.ops.linear import linear as linear_op
-from hybridnn.ops.windows import conv_outsize, deconv_outsize
+from hybridnn.ops.windows import conv_outsize
 
-__all__ = ["bilinear", "convolution_1d", "convolution_2d", "convolution_3d", "convolution_nd", "deconvolution_1d", "deconvolution_2d", "deconvolution_3d",
-           "deconvolution_nd", "deformable_convolution_2d_sampler", "depthwise_convolution_2d", "dilated_convolution_2d", "embed_id", "linear",
-           "local_convolution_2d", "shift"]
+__all__ = [
+    "bilinear", "convolution_1d", "convolution_2d", "convolution_3d", "convolution_nd", "deconvolution_1d", "deconvolution_2d",
+    "deconvolution_3d", "deconvolution_nd", "deformable_convolution_2d_sampler", "depthwise_convolution_2d",
+    "dilated_convolution_2d", "embed_id", "linear", "local_convolution_2d", "shift"]
 
 TRANSB = {"transa": False, "transb": True}
 
@@ -43,7 +57,13 @@ def linear(x, W, b=None, n_batch_axes=1):
 
 
 def _linear_over_axes(x, W, b, n_batch_axes):
-    expect(1 <= n_batch_axes < len(x.shape), "linear", "n_batch_axes from 1 to the number of x's axes less one", x=x, n_batch_axes=n_batch_axes)
+    expect(
+        1 <= n_batch_axes < len(x.shape),
+        "linear",
+        "n_batch_axes from 1 to the number of x's axes less one",
+        x=x,
+        n_batch_axes=n_batch_axes,
+    )
     batch = x.shape[:n_batch_axes]
     rows = width = 1
     for n in batch:
@@ -75,16 +95,34 @@ def bilinear(e1, e2, W, V1=None, V2=None, b=None):
         V1, V2, b: (J, L), (K, L) and (L,); all three, or None of them.
     """
     if any(p is None for p in (V1, V2, b)) and not all(p is None for p in (V1, V2, b)):
-        raise InvalidType("bilinear", "V1, V2 and b together, or none of them", f"V1 given: {V1 is not None}, V2: {V2 is not None}, b: {b is not None}")
+        raise InvalidType(
+            "bilinear",
+            "V1, V2 and b together, or none of them",
+            f"V1 given: {V1 is not None}, V2: {V2 is not None}, b: {b is not None}",
+        )
     e1, e2 = [_rows("bilinear", e) for e in (e1, e2)]
     (n, j), k = e1.shape, e2.shape[1]
-    expect(e2.shape[0] == n and len(W.shape) == 3 and W.shape[:2] == (j, k), "bilinear", "e1 (n, J), e2 (n, K) and W (J, K, L)", e1=e1, e2=e2, W=W)
+    expect(
+        e2.shape[0] == n and len(W.shape) == 3 and W.shape[:2] == (j, k),
+        "bilinear",
+        "e1 (n, J), e2 (n, K) and W (J, K, L)",
+        e1=e1,
+        e2=e2,
+        W=W,
+    )
     pairs = (e1.reshape((n, j, 1)) * e2.reshape((n, 1, k))).reshape((n, j * k))
     y = _product(pairs, reshape.to(W, (j * k, W.shape[2])))
     if b is None:
         return y
-    expect(V1.shape == (j, W.shape[2]) and V2.shape == (k, W.shape[2]) and b.shape == W.shape[2:], "bilinear", "V1 (J, L), V2 (K, L) and b (L,)",
-           W=W, V1=V1, V2=V2, b=b)
+    expect(
+        V1.shape == (j, W.shape[2]) and V2.shape == (k, W.shape[2]) and b.shape == W.shape[2:],
+        "bilinear",
+        "V1 (J, L), V2 (K, L) and b (L,)",
+        W=W,
+        V1=V1,
+        V2=V2,
+        b=b,
+    )
     return y + _product(e1, V1) + _product(e2, V2) + b
 
 
@@ -100,138 +138,8 @@ def _product(a, b):
     return apply(matmul, (a, b), {"transa": False, "transb": False})
 
 
-# -------------------------------------------------------------------------------------------------------------- convolution
-
-def convolution_nd(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, groups=1):
-    """Cross correlation over any number of spatial axes.
-
-    Args:
-        x: (n, c_in, d_1, ..., d_k).
-        W: (c_out, c_in / groups, k_1, ..., k_k).
-        b: (c_out,) or None.
-        stride, pad, dilate: an int, or one per spatial axis. ``pad`` zeros are added on both sides.
-        cover_all: let the windows reach every element, also where a stride leaves a remainder (more output).
-        groups: channels and filters are cut into as many independent convolutions.
-
-    Returns: (n, c_out, o_1, ..., o_k), where o = (d + 2 pad - dilate (k - 1) - 1) // stride + 1.
-    """
-    return _convolution("convolution_nd", x, W, b, stride, pad, cover_all, dilate, groups)
-
-
-def _convolution(name, x, W, b, stride, pad, cover_all, dilate, groups):
-    ndim = _check_images(name, x, W)
-    stride, pad, dilate = (tuple_of(v, ndim, name, what) for v, what in ((stride, "stride"), (pad, "pad"), (dilate, "dilate")))
-    expect(min(stride, default=1) > 0 and min(dilate, default=1) > 0 and min(pad, default=0) >= 0, name,
-           "positive stride and dilate, and pad of 0 or more", stride=stride, pad=pad, dilate=dilate)
-    expect(groups > 0 and x.shape[1] == W.shape[1] * groups and W.shape[0] % groups == 0, name,
-           "x (n, c_in, ...) and W (c_out, c_in / groups, ...), c_out a multiple of groups", x=x, W=W, groups=groups)
-    out = [conv_outsize(n, k, s, p, cover_all, d) for n, k, s, p, d in zip(x.shape[2:], W.shape[2:], stride, pad, dilate)]
-    expect(min(out, default=1) > 0, name, "windows that fit into the padded image", "a larger pad or a smaller kernel",
-           x=x, W=W, stride=stride, pad=pad, dilate=dilate)
-    y = apply(convolution, (x, W), dict(stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=bool(cover_all)))
-    return _add_bias(name, y, b)
-
-
-def _check_images(name, x, W):
-    """Number of spatial axes."""
-    expect_float(name, x=x, W=W)
-    expect(len(x.shape) == len(W.shape) and len(x.shape) >= 3, name, "x (n, channels, ...) and W with as many axes, three or more", x=x, W=W)
-    return len(x.shape) - 2
-
-
-def _add_bias(name, y, b):
-    if b is None:
-        return y
-    expect(b.shape == y.shape[1:2], name, f"b ({y.shape[1]},)", b=b)
-    return y + reshape.to(b, (b.shape[0],) + (1,) * (len(y.shape) - 2))
-
-
-def _check_spatial(name, x, n):
-    expect(len(x.shape) == n + 2, name, f"x with {n + 2} axes: (n, channels and {n} more)", x=x)
-
-
-def convolution_1d(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, groups=1):
-    """``convolution_nd`` over one spatial axis: x (n, c_in, d)."""
-    _check_spatial("convolution_1d", x, 1)
-    return _convolution("convolution_1d", x, W, b, stride, pad, cover_all, dilate, groups)
-
-
-def convolution_2d(x, W, b=None, stride=1, pad=0, cover_all=False, *, dilate=1, groups=1):
-    """``convolution_nd`` over images: x (n, c_in, height, width), W (c_out, c_in / groups, k_h, k_w)."""
-    _check_spatial("convolution_2d", x, 2)
-    return _convolution("convolution_2d", x, W, b, stride, pad, cover_all, dilate, groups)
-
-
-def convolution_3d(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, groups=1):
-    """``convolution_nd`` over three spatial axes."""
-    _check_spatial("convolution_3d", x, 3)
-    return _convolution("convolution_3d", x, W, b, stride, pad, cover_all, dilate, groups)
-
-
-def dilated_convolution_2d(x, W, b=None, stride=1, pad=0, dilate=1, cover_all=False):
-    """``convolution_2d`` with holes: kernel elements lie ``dilate`` apart (Yu and Koltun 2016)."""
-    return convolution_2d(x, W, b, stride, pad, cover_all, dilate=dilate)
-
-
-def depthwise_convolution_2d(x, W, b=None, stride=1, pad=0):
-    """Every channel convolved with filters of its own: x (n, c, h, w), W (multiplier, c, k_h, k_w), b (c * multiplier,); output channel
-    ``i * multiplier + m`` is channel i under filter m.
-    """
-    expect(len(x.shape) == len(W.shape) == 4 and x.shape[1] == W.shape[1], "depthwise_convolution_2d",
-           "x (n, c, h, w) and W (multiplier, c, k_h, k_w)", x=x, W=W)
-    multiplier, channels, *ksize = W.shape
-    filters = reshape.to(transpose.by(W, (1, 0, 2, 3)), (multiplier * channels, 1, *ksize))
-    return convolution_2d(x, filters, b, stride, pad, groups=channels)
-
-
-# ------------------------------------------------------------------------------------------------------------ deconvolution
-
-def deconvolution_nd(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, groups=1):
-    """Transposed convolution over any number of spatial axes: the adjoint of ``convolution_nd`` in its input.
-
-    Args:
-        x: (n, c_in, d_1, ..., d_k).
-        W: (c_in, c_out / groups, k_1, ..., k_k).
-        b: (c_out,) or None.
-        stride, pad, dilate, groups: of the convolution that this is the adjoint of.
-        outsize: spatial size of the result, where a stride leaves a choice; None: the smallest,
-            stride (d - 1) + dilate (k - 1) + 1 - 2 pad.
-    """
-    return _deconvolution("deconvolution_nd", x, W, b, stride, pad, outsize, dilate, groups)
-
-
-def _deconvolution(name, x, W, b, stride, pad, outsize, dilate, groups):
-    ndim = _check_images(name, x, W)
-    stride, pad, dilate = (tuple_of(v, ndim, name, what) for v, what in ((stride, "stride"), (pad, "pad"), (dilate, "dilate")))
-    expect(groups > 0 and x.shape[1] == W.shape[0] and x.shape[1] % groups == 0, name,
-           "x (n, c_in, ...) and W (c_in, c_out / groups, ...), c_in a multiple of groups", x=x, W=W, groups=groups)
-    geometry = list(zip(x.shape[2:], W.shape[2:], stride, pad, dilate))
-    size = tuple([deconv_outsize(n, k, s, p, d=d) for n, k, s, p, d in geometry]) if outsize is None else tuple_of(outsize, ndim, name, "outsize")
-    fits = all(o > 0 and conv_outsize(o, k, s, p, d=d) == n for o, (n, k, s, p, d) in zip(size, geometry))
-    expect(fits, name, "an outsize whose convolution has x's size", x=x, W=W, outsize=size, stride=stride, pad=pad, dilate=dilate)
-    y = apply(convolution_grad_x, (x, W), dict(size=size, stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=False))
-    return _add_bias(name, y, b)
-
-
-def deconvolution_1d(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, groups=1):
-    """``deconvolution_nd`` over one spatial axis."""
-    _check_spatial("deconvolution_1d", x, 1)
-    return _deconvolution("deconvolution_1d", x, W, b, stride, pad, outsize, dilate, groups)
-
-
-def deconvolution_2d(x, W, b=None, stride=1, pad=0, outsize=None, *, dilate=1, groups=1):
-    """``deconvolution_nd`` over images."""
-    _check_spatial("deconvolution_2d", x, 2)
-    return _deconvolution("deconvolution_2d", x, W, b, stride, pad, outsize, dilate, groups)
-
-
-def deconvolution_3d(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, groups=1):
-    """``deconvolution_nd`` over three spatial axes."""
-    _check_spatial("deconvolution_3d", x, 3)
-    return _deconvolution("deconvolution_3d", x, W, b, stride, pad, outsize, dilate, groups)
-
-
 # ----------------------------------------------------------------------------------------------------------- local and shifted
+
 
 def local_convolution_2d(x, W, b=None, stride=1):
     """A convolution with other filters at every place.
@@ -244,7 +152,13 @@ def local_convolution_2d(x, W, b=None, stride=1):
     """
     name = "local_convolution_2d"
     expect_float(name, x=x, W=W)
-    expect(len(x.shape) == 4 and len(W.shape) == 6 and x.shape[1] == W.shape[3], name, "x (n, c_in, h, w) and W (c_out, out_h, out_w, c_in, k_h, k_w)", x=x, W=W)
+    expect(
+        len(x.shape) == 4 and len(W.shape) == 6 and x.shape[1] == W.shape[3],
+        name,
+        "x (n, c_in, h, w) and W (c_out, out_h, out_w, c_in, k_h, k_w)",
+        x=x,
+        W=W,
+    )
     stride = tuple_of(stride, 2, name, "stride")
     c_out, oh, ow, c_in, *ksize = W.shape
     possible = [conv_outsize(n, k, s, 0) for n, k, s in zip(x.shape[2:], ksize, stride)]
@@ -275,12 +189,14 @@ def shift(x, ksize=3, dilate=1):
     padded = pad(x, ((0, 0), (0, 0), (py, py), (px, px)), "constant")
     groups, width = kh * kw, x.shape[1] // (kh * kw)
     order = list(range(groups))
-    order[groups // 2], order[-1] = order[-1], order[groups // 2]       # the centre comes last
+    order[groups // 2], order[-1] = order[-1], order[groups // 2]  # the centre comes last
     parts = []
     for i, place in enumerate(order):
         top, left = py - (place // kw - kh // 2) * dy, px - (place % kw - kw // 2) * dx
         channels = slice(i * width, None if i == groups - 1 else (i + 1) * width)
-        parts.append(get_item.index(padded, (slice(None), channels, slice(top, top + x.shape[2]), slice(left, left + x.shape[3]))))
+        parts.append(
+            get_item.index(padded, (slice(None), channels, slice(top, top + x.shape[2]), slice(left, left + x.shape[3])))
+        )
     return concat(parts, axis=1)
 
 
@@ -296,17 +212,25 @@ def deformable_convolution_2d_sampler(x, offset, W, b=None, stride=1, pad=0):
     """
     name = "deformable_convolution_2d_sampler"
     expect_float(name, x=x, offset=offset, W=W)
-    expect(len(x.shape) == len(W.shape) == len(offset.shape) == 4 and x.shape[1] == W.shape[1] and offset.shape[0] == x.shape[0], name,
-           "x (n, c_in, h, w), offset (n, ...) and W (c_out, c_in, k_h, k_w)", x=x, offset=offset, W=W)
+    expect(
+        len(x.shape) == len(W.shape) == len(offset.shape) == 4 and x.shape[1] == W.shape[1] and offset.shape[0] == x.shape[0],
+        name,
+        "x (n, c_in, h, w), offset (n, ...) and W (c_out, c_in, k_h, k_w)",
+        x=x,
+        offset=offset,
+        W=W,
+    )
     c_out, c, kh, kw = W.shape
-    expect(offset.shape[1] == 2 * kh * kw, name, f"an offset with {2 * kh * kw} channels (2 per kernel element)", offset=offset, W=W)
+    expect(
+        offset.shape[1] == 2 * kh * kw, name, f"an offset with {2 * kh * kw} channels (2 per kernel element)", offset=offset, W=W
+    )
     stride, margin = tuple_of(stride, 2, name, "stride"), tuple_of(pad, 2, name, "pad")
     padded = _padded(x, margin)
     n, (oh, ow) = x.shape[0], offset.shape[2:]
     sampled = spatial_transformer_sampler(padded, _places(offset, (kh, kw), stride, padded.shape[2:]))
     rows = sampled.transpose((0, 3, 1, 2)).reshape((n * oh * ow, c * kh * kw))
     y = _product(rows, reshape.to(transpose.by(W, (1, 2, 3, 0)), (c * kh * kw, c_out)))
-    return _add_bias(name, y.reshape((n, oh, ow, c_out)).transpose((0, 3, 1, 2)), b)
+    return add_bias(name, y.reshape((n, oh, ow, c_out)).transpose((0, 3, 1, 2)), b)
 
 
 def _padded(x, margin):
@@ -314,7 +238,9 @@ def _padded(x, margin):
 
 
 def _places(offset, ksize, stride, size):
-    """Where every kernel element of every output looks, in the sampler's coordinates from -1 to 1: (n, 2, k_h * k_w, out_h * out_w)."""
+    """Where every kernel element of every output looks, in the sampler's coordinates from -1 to 1: (n, 2, k_h * k_w, out_h *
+    out_w).
+    """
     n, channels, oh, ow = offset.shape
     ky, kx = [k.reshape(-1, 1, 1) for k in np.meshgrid(*map(np.arange, ksize), indexing="ij")]
     x = kx + np.arange(ow) * stride[1] + np.zeros((oh, 1))

@@ -1,4 +1,5 @@
 """Measures of how good predictions are. None of them has a gradient."""
+
 import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
@@ -17,7 +18,7 @@ def _check_scores(name, y, t):
     """y (n, classes, ...) of a floating dtype, t (n, ...) of integers; y may have further axes of size 1."""
     ok = y.dtype.kind == "f" and t.dtype.kind in "iu" and len(y.shape) >= 2 and len(y.shape) >= len(t.shape) >= 1
     n = len(t.shape)
-    if not ok or y.shape[0] != t.shape[0] or y.shape[2:n + 1] != t.shape[1:] or any(k != 1 for k in y.shape[n + 1:]):
+    if not ok or y.shape[0] != t.shape[0] or y.shape[2 : n + 1] != t.shape[1:] or any(k != 1 for k in y.shape[n + 1 :]):
         raise InvalidType(name, "y (n, classes, ...) of floats and t (n, ...) of integers", describe(y=y, t=t))
 
 
@@ -43,8 +44,16 @@ def accuracy(y, t, ignore_label=None):
 def binary_accuracy(y, t):
     """Share of the labels t (1, 0, or -1 for one that does not count) that the sign of the scores y, of t's shape, has right."""
     y, t = _operand(y), _operand(t)
-    expect(y.shape == t.shape and y.dtype.kind == "f" and t.dtype.kind in "iu", "binary_accuracy", "y of floats and t of integers, of one shape", y=y, t=t)
-    right, count = [_count(x, accumulator(y.dtype)) for x in (apply(equal, (apply(greater_equal, (y, 0)), t)), apply(not_equal, (t, -1)))]
+    expect(
+        y.shape == t.shape and y.dtype.kind == "f" and t.dtype.kind in "iu",
+        "binary_accuracy",
+        "y of floats and t of integers, of one shape",
+        y=y,
+        t=t,
+    )
+    right, count = [
+        _count(x, accumulator(y.dtype)) for x in (apply(equal, (apply(greater_equal, (y, 0)), t)), apply(not_equal, (t, -1)))
+    ]
     return apply(cast, (right / apply(maximum, (count, 1)),), {"dtype": np.dtype(y.dtype).str})
 
 
@@ -95,12 +104,15 @@ def r2_score(pred, true, sample_weight=None, multioutput="uniform_average"):
     Args:
         pred, true: arrays (n, ...) of one shape.
         sample_weight: (n,) weights, or None.
-        multioutput: ``"uniform_average"``: the mean over columns; ``"raw_values"``: one per column. A column of equal values scores 0.
+        multioutput: ``"uniform_average"``: the mean over columns; ``"raw_values"``: one per column. A column of equal values
+            scores 0.
     """
     expect_choice("r2_score", "multioutput", multioutput, ("uniform_average", "raw_values"))
     pred, true = _operand(pred), _operand(true)
     expect_float("r2_score", pred=pred, true=true)
-    expect(pred.shape == true.shape and len(pred.shape) >= 1, "r2_score", "pred and true (n, ...) of one shape", pred=pred, true=true)
+    expect(
+        pred.shape == true.shape and len(pred.shape) >= 1, "r2_score", "pred and true (n, ...) of one shape", pred=pred, true=true
+    )
     weight = np.ones(pred.shape[:1], true.dtype) if sample_weight is None else sample_weight
     expect(weight.shape == pred.shape[:1], "r2_score", "sample_weight (n,)", pred=pred, sample_weight=weight)
     return apply(ops.r2_score, (pred, true, weight), {"several": multioutput == "raw_values"})

@@ -1,4 +1,5 @@
 """Losses of classification and regression."""
+
 from math import log as _ln
 from math import pi
 
@@ -7,10 +8,14 @@ import numpy as np
 from hybridnn.core import Variable, apply, as_variable
 from hybridnn.core.arithmetic import broadcast_to, cast, log, matmul, not_equal, sum_, where
 from hybridnn.errors import InvalidType
-from hybridnn.functions._metric_loss import *
-from hybridnn.functions._metric_loss import __all__ as _metric
-from hybridnn.functions._sequence_loss import *
-from hybridnn.functions._sequence_loss import __all__ as _sequence
+from hybridnn.functions._metric_loss import (
+    black_out,
+    contrastive,
+    discriminative_margin_based_clustering_loss,
+    negative_sampling,
+    triplet,
+)
+from hybridnn.functions._sequence_loss import argmax_crf1d, connectionist_temporal_classification, crf1d
 from hybridnn.ops import loss as ops
 from hybridnn.ops.activation import relu
 from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
@@ -18,8 +23,11 @@ from hybridnn.ops.math import exp, expm1, maximum, squared_difference
 from hybridnn.ops.reduction import mean
 from hybridnn.ops.softmax import log_softmax
 
-__all__ = ["absolute_error", "bernoulli_nll", "cross_covariance", "decov", "focal_loss", "gaussian_kl_divergence", "gaussian_nll", "hinge", "huber_loss",
-           "mean_absolute_error", "mean_squared_error", "sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error", *_metric, *_sequence]
+__all__ = [
+    "absolute_error", "argmax_crf1d", "bernoulli_nll", "black_out", "connectionist_temporal_classification", "contrastive",
+    "crf1d", "cross_covariance", "decov", "discriminative_margin_based_clustering_loss", "focal_loss",
+    "gaussian_kl_divergence", "gaussian_nll", "hinge", "huber_loss", "mean_absolute_error", "mean_squared_error",
+    "negative_sampling", "sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error", "triplet"]
 
 LN_2PI = _ln(2 * pi)
 
@@ -28,8 +36,18 @@ def _operand(x):
     return x if hasattr(x, "shape") else as_variable(x)
 
 
-def softmax_cross_entropy(x, t, normalize=True, cache_score=True, class_weight=None, ignore_label=-1, reduce="mean",
-                          enable_double_backprop=False, soft_target_loss="cross-entropy", label_smoothing=0.0):
+def softmax_cross_entropy(
+    x,
+    t,
+    normalize=True,
+    cache_score=True,
+    class_weight=None,
+    ignore_label=-1,
+    reduce="mean",
+    enable_double_backprop=False,
+    soft_target_loss="cross-entropy",
+    label_smoothing=0.0,
+):
     """Cross entropy of ``softmax(x)`` along the second axis.
 
     Args:
@@ -90,8 +108,13 @@ def _mean_over_labels(losses, t, normalize, ignore_label):
 
 
 def _soft_targets(x, t, reduce, kind):
-    expect(x.dtype.kind == "f" and x.shape == t.shape and len(x.shape) >= 2, "softmax_cross_entropy",
-           "target probabilities of x's shape (n, classes, ...)", x=x, t=t)
+    expect(
+        x.dtype.kind == "f" and x.shape == t.shape and len(x.shape) >= 2,
+        "softmax_cross_entropy",
+        "target probabilities of x's shape (n, classes, ...)",
+        x=x,
+        t=t,
+    )
     log_p = apply(log_softmax, (x,), {"axis": (1,)})
     t = as_variable(t)
     terms = t * (apply(log, (t + 1e-7,)) - log_p) if kind == "kl-divergence" else -(t * log_p)
@@ -100,7 +123,8 @@ def _soft_targets(x, t, reduce, kind):
 
 
 def focal_loss(x, t, gamma=2.0, class_weight=None, normalize=True, ignore_label=-1, reduce="mean"):
-    """Softmax cross entropy in which well classified samples count less: ``-(1 - p) ** gamma * log(p)``, p the label's probability (Lin et al. 2017).
+    """Softmax cross entropy in which well classified samples count less: ``-(1 - p) ** gamma * log(p)``, p the label's
+    probability (Lin et al. 2017).
 
     Args:
         gamma: 0 gives the cross entropy.
@@ -111,7 +135,7 @@ def focal_loss(x, t, gamma=2.0, class_weight=None, normalize=True, ignore_label=
     expect_choice("focal_loss", "reduce", reduce, ("mean", "no"))
     _check_labels("focal_loss", x, t)
     log_p = apply(ops.pick_label, (apply(log_softmax, (x,), {"axis": (1,)}), t), {"ignore_label": ignore_label})
-    losses = -(apply(expm1, (log_p,)) * -1) ** gamma * log_p
+    losses = -((apply(expm1, (log_p,)) * -1) ** gamma) * log_p
     if class_weight is not None:
         weight = apply(broadcast_to, (_spread_weight("focal_loss", class_weight, x),), {"shape": x.shape})
         losses = losses * apply(ops.pick_label, (weight, t), {"ignore_label": ignore_label})
@@ -129,13 +153,20 @@ def sigmoid_cross_entropy(x, t, normalize=True, reduce="mean"):
     """
     x, t = _operand(x), _operand(t)
     expect_choice("sigmoid_cross_entropy", "reduce", reduce, ("mean", "no"))
-    expect(x.dtype.kind == "f" and t.dtype.kind in "iu" and x.shape == t.shape, "sigmoid_cross_entropy", "x of floats and t of integers, of one shape", x=x, t=t)
+    expect(
+        x.dtype.kind == "f" and t.dtype.kind in "iu" and x.shape == t.shape,
+        "sigmoid_cross_entropy",
+        "x of floats and t of integers, of one shape",
+        x=x,
+        t=t,
+    )
     target = apply(cast, (t,), {"dtype": np.dtype(x.dtype).str})
     losses = apply(where, (apply(not_equal, (t, -1)), apply(ops.sigmoid_nll, (x, target)), 0))
     return losses if reduce == "no" else _mean_over_labels(losses, t, normalize, -1)
 
 
 # ----------------------------------------------------------------------------------------------------------------- regression
+
 
 def _in_dtype(y, dtype):
     return y if y.dtype == dtype else apply(cast, (y,), {"dtype": np.dtype(dtype).str})
@@ -197,7 +228,8 @@ def huber_loss(x, t, delta, reduce="sum_along_second_axis"):
 
 
 def hinge(x, t, norm="L1", reduce="mean"):
-    """One-against-all hinge loss: ``max(0, 1 - s x)`` with s = 1 for the label's class and -1 for the others, squared for ``norm="L2"``.
+    """One-against-all hinge loss: ``max(0, 1 - s x)`` with s = 1 for the label's class and -1 for the others, squared for
+    ``norm="L2"``.
 
     Args:
         x: scores (n, classes).
@@ -207,8 +239,13 @@ def hinge(x, t, norm="L1", reduce="mean"):
     expect_choice("hinge", "norm", norm, ("L1", "L2"))
     expect_choice("hinge", "reduce", reduce, ("mean", "no"))
     x, t = as_variable(x), _operand(t)
-    expect(x.dtype.kind == "f" and t.dtype.kind in "iu" and len(x.shape) == 2 and t.shape == x.shape[:1], "hinge",
-           "x (n, classes) of floats and t (n,) of integers", x=x, t=t)
+    expect(
+        x.dtype.kind == "f" and t.dtype.kind in "iu" and len(x.shape) == 2 and t.shape == x.shape[:1],
+        "hinge",
+        "x (n, classes) of floats and t (n,) of integers",
+        x=x,
+        t=t,
+    )
     ones = x.xp.ones(t.shape, x.dtype)
     label = apply(ops.put_label, (ones, t), {"classes": x.shape[1], "ignore_label": None})
     y = apply(relu, (1 + x * (1 - 2 * label),))
@@ -218,13 +255,15 @@ def hinge(x, t, norm="L1", reduce="mean"):
 
 # ------------------------------------------------------------------------------------------------------- densities, decorrelation
 
+
 def _reduced(name, losses, reduce):
     expect_choice(name, "reduce", reduce, ("sum", "mean", "no"))
     return losses if reduce == "no" else _sum(losses) if reduce == "sum" else _mean(losses)
 
 
 def gaussian_kl_divergence(mean, ln_var, reduce="sum"):
-    """Divergence of normal distributions (``mean``, exp(``ln_var``)) from the standard one: ``(mean ** 2 + var - ln_var - 1) / 2``.
+    """Divergence of normal distributions (``mean``, exp(``ln_var``)) from the standard one: ``(mean ** 2 + var - ln_var - 1) /
+    2``.
 
     ``reduce``: ``"sum"``, ``"mean"`` or ``"no"``.
     """
@@ -233,13 +272,17 @@ def gaussian_kl_divergence(mean, ln_var, reduce="sum"):
 
 
 def bernoulli_nll(x, y, reduce="sum"):
-    """-log likelihood of x under Bernoulli distributions with probability ``sigmoid(y)``; ``reduce``: ``"sum"``, ``"mean"`` or ``"no"``."""
+    """-log likelihood of x under Bernoulli distributions with probability ``sigmoid(y)``; ``reduce``: ``"sum"``, ``"mean"`` or
+    ``"no"``.
+    """
     x, y = _operand(x), as_variable(y)
     return _reduced("bernoulli_nll", apply(ops.sigmoid_nll, (y, x)), reduce)
 
 
 def gaussian_nll(x, mean, ln_var, reduce="sum"):
-    """-log likelihood of x under normal distributions (``mean``, exp(``ln_var``)); ``reduce``: ``"sum"``, ``"mean"`` or ``"no"``."""
+    """-log likelihood of x under normal distributions (``mean``, exp(``ln_var``)); ``reduce``: ``"sum"``, ``"mean"`` or
+    ``"no"``.
+    """
     x, ln_var = as_variable(x), as_variable(ln_var)
     d = x - mean
     return _reduced("gaussian_nll", (ln_var + LN_2PI + d * d * apply(exp, (-ln_var,))) * 0.5, reduce)
@@ -260,7 +303,9 @@ def _centred(x):
 
 
 def decov(h, reduce="half_squared_sum"):
-    """Covariances between different columns of h (n, k) (Cogswell et al. 2016); half the sum of their squares, or the matrix with ``reduce="no"``."""
+    """Covariances between different columns of h (n, k) (Cogswell et al. 2016); half the sum of their squares, or the matrix
+    with ``reduce="no"``.
+    """
     expect_choice("decov", "reduce", reduce, ("half_squared_sum", "no"))
     h = as_variable(h)
     expect(len(h.shape) == 2 and h.dtype.kind == "f", "decov", "h (n, k) of floats", h=h)

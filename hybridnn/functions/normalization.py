@@ -1,4 +1,5 @@
 """Normalisation: layer, batch, group, instance, root mean square, renormalised and decorrelated batch, L2, local response."""
+
 import warnings
 
 import numpy as np
@@ -11,9 +12,10 @@ from hybridnn.ops.math import maximum, minimum, rsqrt, sqrt
 from hybridnn.ops.normalization import constant, inverse_sqrt, running_average, safe_sqrt, standardize
 from hybridnn.ops.pooling import sum_pooling
 
-__all__ = ["batch_normalization", "batch_renormalization", "decorrelated_batch_normalization", "fixed_batch_normalization",
-           "fixed_batch_renormalization", "fixed_decorrelated_batch_normalization", "group_normalization", "instance_normalization",
-           "layer_normalization", "local_response_normalization", "normalize", "rms_normalization"]
+__all__ = [
+    "batch_normalization", "batch_renormalization", "decorrelated_batch_normalization", "fixed_batch_normalization",
+    "fixed_batch_renormalization", "fixed_decorrelated_batch_normalization", "group_normalization", "instance_normalization",
+    "layer_normalization", "local_response_normalization", "normalize", "rms_normalization"]
 
 
 def layer_normalization(x, gamma, beta, eps=1e-5):
@@ -24,8 +26,14 @@ def layer_normalization(x, gamma, beta, eps=1e-5):
         gamma, beta: (units,).
     """
     expect_float("layer_normalization", x=x)
-    expect(len(x.shape) >= 2 and gamma.shape == beta.shape == x.shape[-1:], "layer_normalization",
-           "x with two axes or more, gamma and beta of the size of its last", x=x, gamma=gamma, beta=beta)
+    expect(
+        len(x.shape) >= 2 and gamma.shape == beta.shape == x.shape[-1:],
+        "layer_normalization",
+        "x with two axes or more, gamma and beta of the size of its last",
+        x=x,
+        gamma=gamma,
+        beta=beta,
+    )
     y, _, _ = apply(standardize, (x, eps), {"axis": (len(x.shape) - 1,)})
     return _in_dtype(y * gamma + beta, x.dtype)
 
@@ -33,7 +41,13 @@ def layer_normalization(x, gamma, beta, eps=1e-5):
 def rms_normalization(x, gamma, eps=1e-6):
     """``gamma * x / sqrt(mean(x ** 2) + eps)`` over the last axis (Zhang and Sennrich 2019); gamma (units,)."""
     expect_float("rms_normalization", x=x)
-    expect(len(x.shape) >= 1 and gamma.shape == x.shape[-1:], "rms_normalization", "gamma of the size of x's last axis", x=x, gamma=gamma)
+    expect(
+        len(x.shape) >= 1 and gamma.shape == x.shape[-1:],
+        "rms_normalization",
+        "gamma of the size of x's last axis",
+        x=x,
+        gamma=gamma,
+    )
     x = as_variable(x)
     work = apply(cast, (x,), {"dtype": "float32"}) if x.dtype == np.float16 else x
     mean = apply(sum_, (work * work,), {"axis": (len(x.shape) - 1,), "keepdims": True}) * (1 / max(x.shape[-1], 1))
@@ -49,8 +63,14 @@ def group_normalization(x, groups, gamma, beta, eps=1e-5):
         gamma, beta: (channels,).
     """
     expect_float("group_normalization", x=x)
-    expect(len(x.shape) >= 2 and gamma.shape == beta.shape == x.shape[1:2], "group_normalization",
-           "x (n, channels, ...), gamma and beta (channels,)", x=x, gamma=gamma, beta=beta)
+    expect(
+        len(x.shape) >= 2 and gamma.shape == beta.shape == x.shape[1:2],
+        "group_normalization",
+        "x (n, channels, ...), gamma and beta (channels,)",
+        x=x,
+        gamma=gamma,
+        beta=beta,
+    )
     if groups < 1 or x.shape[1] % groups:
         raise InvalidType("group_normalization", "groups that divide the number of channels", f"groups={groups}, {describe(x=x)}")
     rows = reshape.to(x, (x.shape[0], groups, -1) if x.size else (x.shape[0], groups, 0))
@@ -65,6 +85,7 @@ def instance_normalization(x, gamma, beta, eps=1e-5):
 
 
 # ------------------------------------------------------------------------------------------------------------------ batch
+
 
 def _batch_axes(op, x, gamma, axis):
     """(axes that the statistics run over, shape that spreads a parameter over x)."""
@@ -91,7 +112,7 @@ def _update_running(x, gamma, mean, var, running_mean, running_var, decay):
     if running_mean is not None:
         apply_inplace(running_average, (running_mean, mean, decay, 1 - decay), (0,))
     if running_var is not None:
-        apply_inplace(running_average, (running_var, var, decay, (1 - decay) * (m / max(m - 1., 1.))), (0,))
+        apply_inplace(running_average, (running_var, var, decay, (1 - decay) * (m / max(m - 1.0, 1.0))), (0,))
 
 
 def batch_normalization(x, gamma, beta, eps=2e-5, running_mean=None, running_var=None, decay=0.9, axis=None):
@@ -119,7 +140,9 @@ def fixed_batch_normalization(x, gamma, beta, mean, var, eps=2e-5, axis=None):
     return _in_dtype((as_variable(x) - reshape.to(mean, spread)) * scale.reshape(spread) + reshape.to(beta, spread), x.dtype)
 
 
-def batch_renormalization(x, gamma, beta, rmax, dmax, eps=2e-5, running_mean=None, running_var=None, decay=0.9, update_statistics=False):
+def batch_renormalization(
+    x, gamma, beta, rmax, dmax, eps=2e-5, running_mean=None, running_var=None, decay=0.9, update_statistics=False
+):
     """Batch normalisation corrected towards the running statistics (Ioffe 2017).
 
     The standardised batch is multiplied by ``r = clip(std / running_std, 1 / rmax, rmax)`` and shifted by
@@ -161,7 +184,7 @@ def normalize(x, eps=1e-5, axis=1):
     return x / (apply(safe_sqrt, (squares,)) + eps)
 
 
-def local_response_normalization(x, n=5, k=2, alpha=1e-4, beta=.75):
+def local_response_normalization(x, n=5, k=2, alpha=1e-4, beta=0.75):
     """``x / (k + alpha * s) ** beta`` with s the sum of squares over the ``n`` channels around each (Krizhevsky et al. 2012).
 
     Args:
@@ -178,10 +201,17 @@ def local_response_normalization(x, n=5, k=2, alpha=1e-4, beta=.75):
 
 # ---------------------------------------------------------------------------------------------------------------- decorrelated
 
+
 def _grouped(name, x, groups):
     """x (n, channels, ...) as (groups, channels / groups, n * positions)."""
     expect_float(name, x=x)
-    expect(len(x.shape) >= 2 and groups > 0 and x.shape[1] % groups == 0, name, "x (n, channels, ...) and groups that divide the channels", x=x, groups=groups)
+    expect(
+        len(x.shape) >= 2 and groups > 0 and x.shape[1] % groups == 0,
+        name,
+        "x (n, channels, ...) and groups that divide the channels",
+        x=x,
+        groups=groups,
+    )
     order = (1, 0, *range(2, len(x.shape)))
     return transpose.by(as_variable(x), order).reshape((groups, x.shape[1] // groups, x.size // max(x.shape[1], 1)))
 
@@ -195,13 +225,15 @@ def _product(a, b, transb=False):
 
 
 def decorrelated_batch_normalization(x, *, groups=16, eps=2e-5, running_mean=None, running_projection=None, decay=0.9):
-    """Channels of each group centred and made uncorrelated, with unit variance, by the symmetric (ZCA) whitening of this batch (Huang et al. 2018).
+    """Channels of each group centred and made uncorrelated, with unit variance, by the symmetric (ZCA) whitening of this batch
+    (Huang et al. 2018).
 
     Args:
         x: (n, channels, ...).
         groups: number of groups of channels that are whitened separately.
         running_mean: (groups, channels / groups), moved in place towards this batch's mean, or None.
-        running_projection: (groups, c, c) with c = channels / groups, moved in place towards this batch's whitening matrix, or None.
+        running_projection: (groups, c, c) with c = channels / groups, moved in place towards this batch's whitening matrix, or
+            None.
     """
     rows = _grouped("decorrelated_batch_normalization", x, groups)
     m = rows.shape[2]
@@ -212,13 +244,18 @@ def decorrelated_batch_normalization(x, *, groups=16, eps=2e-5, running_mean=Non
     if running_mean is not None:
         apply_inplace(running_average, (running_mean, mean, decay, 1 - decay), (0,))
     if running_projection is not None:
-        apply_inplace(running_average, (running_projection, projection, decay, (1 - decay) * (m / max(m - 1., 1.))), (0,))
+        apply_inplace(running_average, (running_projection, projection, decay, (1 - decay) * (m / max(m - 1.0, 1.0))), (0,))
     return _ungrouped(_product(projection, centred), x.shape)
 
 
 def fixed_decorrelated_batch_normalization(x, mean, projection, groups=16):
     """``projection @ (x - mean)`` per group, with given statistics; see ``decorrelated_batch_normalization``."""
     rows = _grouped("fixed_decorrelated_batch_normalization", x, groups)
-    expect(mean.shape == rows.shape[:2] and projection.shape == (*rows.shape[:2], rows.shape[1]), "fixed_decorrelated_batch_normalization",
-           f"mean {rows.shape[:2]} and projection {(*rows.shape[:2], rows.shape[1])}", mean=mean, projection=projection)
+    expect(
+        mean.shape == rows.shape[:2] and projection.shape == (*rows.shape[:2], rows.shape[1]),
+        "fixed_decorrelated_batch_normalization",
+        f"mean {rows.shape[:2]} and projection {(*rows.shape[:2], rows.shape[1])}",
+        mean=mean,
+        projection=projection,
+    )
     return _ungrouped(_product(projection, rows - reshape.to(mean, (*rows.shape[:2], 1))), x.shape)

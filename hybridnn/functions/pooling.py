@@ -1,4 +1,5 @@
 """Pooling, unpooling and regions of interest."""
+
 from math import ceil
 
 import numpy as np
@@ -6,15 +7,23 @@ import numpy as np
 from hybridnn.core import apply, as_variable
 from hybridnn.core.arithmetic import reshape
 from hybridnn.errors import InvalidType
-from hybridnn.functions._roi import *
-from hybridnn.functions._roi import __all__ as _roi
+from hybridnn.functions._roi import (
+    roi_average_align_2d,
+    roi_average_pooling_2d,
+    roi_max_align_2d,
+    roi_max_pooling_2d,
+    roi_pooling_2d,
+)
 from hybridnn.functions.array import concat
 from hybridnn.ops.expect import expect, expect_float, tuple_of
 from hybridnn.ops.pooling import max_pooling, max_pooling_grad, sum_pooling, sum_pooling_grad
 from hybridnn.ops.windows import conv_outsize, deconv_outsize
 
-__all__ = ["average_pooling_1d", "average_pooling_2d", "average_pooling_3d", "average_pooling_nd", "max_pooling_1d", "max_pooling_2d", "max_pooling_3d",
-           "max_pooling_nd", "spatial_pyramid_pooling_2d", "unpooling_1d", "unpooling_2d", "unpooling_3d", "unpooling_nd", "upsampling_2d", *_roi]
+__all__ = [
+    "average_pooling_1d", "average_pooling_2d", "average_pooling_3d", "average_pooling_nd", "max_pooling_1d",
+    "max_pooling_2d", "max_pooling_3d", "max_pooling_nd", "roi_average_align_2d", "roi_average_pooling_2d",
+    "roi_max_align_2d", "roi_max_pooling_2d", "roi_pooling_2d", "spatial_pyramid_pooling_2d", "unpooling_1d", "unpooling_2d",
+    "unpooling_3d", "unpooling_nd", "upsampling_2d"]
 
 
 def _geometry(name, x, ksize, stride, pad, cover_all):
@@ -26,7 +35,15 @@ def _geometry(name, x, ksize, stride, pad, cover_all):
     stride = ksize if stride is None else tuple_of(stride, ndim, name, "stride")
     pad = tuple_of(pad, ndim, name, "pad")
     out = [conv_outsize(n, k, s, p, cover_all) for n, k, s, p in zip(x.shape[2:], ksize, stride, pad) if s > 0]
-    expect(min(*ksize, *stride) > 0 and min(pad) >= 0 and min(out) > 0, name, "windows that fit into the padded image", x=x, ksize=ksize, stride=stride, pad=pad)
+    expect(
+        min(*ksize, *stride) > 0 and min(pad) >= 0 and min(out) > 0,
+        name,
+        "windows that fit into the padded image",
+        x=x,
+        ksize=ksize,
+        stride=stride,
+        pad=pad,
+    )
     return dict(ksize=ksize, stride=stride, pad=pad, cover_all=bool(cover_all))
 
 
@@ -70,6 +87,7 @@ def max_pooling_3d(x, ksize, stride=None, pad=0, cover_all=True, return_indices=
 
 
 # ------------------------------------------------------------------------------------------------------------------- averages
+
 
 def average_pooling_nd(x, ksize, stride=None, pad=0, pad_value=0):
     """The mean of every window.
@@ -122,6 +140,7 @@ def average_pooling_3d(x, ksize, stride=None, pad=0, pad_value=0):
 
 # ------------------------------------------------------------------------------------------------------------------ unpooling
 
+
 def _unpooled(name, x, ksize, stride, pad, outsize, cover_all):
     """The attributes of an unpooling op: a pooling's, and the size of what it pools."""
     expect_float(name, x=x)
@@ -131,9 +150,23 @@ def _unpooled(name, x, ksize, stride, pad, outsize, cover_all):
     stride = ksize if stride is None else tuple_of(stride, ndim, name, "stride")
     pad = tuple_of(pad, ndim, name, "pad")
     geometry = list(zip(x.shape[2:], ksize, stride, pad))
-    size = tuple([deconv_outsize(n, k, s, p, cover_all) for n, k, s, p in geometry]) if outsize is None else tuple_of(outsize, ndim, name, "outsize")
+    size = (
+        tuple([deconv_outsize(n, k, s, p, cover_all) for n, k, s, p in geometry])
+        if outsize is None
+        else tuple_of(outsize, ndim, name, "outsize")
+    )
     fits = min(stride) > 0 and all(o > 0 and conv_outsize(o, k, s, p, cover_all) == n for o, (n, k, s, p) in zip(size, geometry))
-    expect(fits, name, "an outsize that pools to x's size", x=x, outsize=size, ksize=ksize, stride=stride, pad=pad, cover_all=cover_all)
+    expect(
+        fits,
+        name,
+        "an outsize that pools to x's size",
+        x=x,
+        outsize=size,
+        ksize=ksize,
+        stride=stride,
+        pad=pad,
+        cover_all=cover_all,
+    )
     return dict(size=size, ksize=ksize, stride=stride, pad=pad, cover_all=bool(cover_all))
 
 
@@ -174,12 +207,19 @@ def upsampling_2d(x, indexes, ksize, stride=None, pad=0, outsize=None, cover_all
         x, ksize, stride, pad, outsize, cover_all: as for ``unpooling_2d``.
     """
     _check_axes("upsampling_2d", x, 2)
-    expect(indexes.shape == x.shape and indexes.dtype.kind in "iu", "upsampling_2d", "indexes of integers, of x's shape", x=x, indexes=indexes)
+    expect(
+        indexes.shape == x.shape and indexes.dtype.kind in "iu",
+        "upsampling_2d",
+        "indexes of integers, of x's shape",
+        x=x,
+        indexes=indexes,
+    )
     return apply(max_pooling_grad, (x, indexes), _unpooled("upsampling_2d", x, ksize, stride, pad, outsize, cover_all))
 
 
 def spatial_pyramid_pooling_2d(x, pyramid_height, pooling=None):
-    """Maxima over grids of 1, 2 x 2, 4 x 4, ... bins, as one long vector of a length that does not depend on the image's size (He et al. 2014).
+    """Maxima over grids of 1, 2 x 2, 4 x 4, ... bins, as one long vector of a length that does not depend on the image's size
+    (He et al. 2014).
 
     Args:
         x: (n, channels, height, width).
@@ -194,7 +234,7 @@ def spatial_pyramid_pooling_2d(x, pyramid_height, pooling=None):
         raise InvalidType(name, "pooling='max'", f"pooling={pooling!r}")
     levels = []
     for level in range(pyramid_height):
-        bins = 2 ** level
+        bins = 2**level
         ksize = tuple([ceil(n / bins) for n in x.shape[2:]])
         pad = tuple([(k * bins - n) // 2 for k, n in zip(ksize, x.shape[2:])])
         y = max_pooling_2d(as_variable(x), ksize, None, pad, True)

@@ -1,4 +1,5 @@
 """Recurrent cells, and stacked recurrent networks over sequences of different lengths."""
+
 from hybridnn.core import apply, as_variable
 from hybridnn.core.arithmetic import get_item, reshape
 from hybridnn.errors import InvalidType
@@ -9,15 +10,19 @@ from hybridnn.functions.noise import dropout
 from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
 from hybridnn.ops.rnn import lstm_cell
 
-__all__ = ["lstm", "n_step_bigru", "n_step_bilstm", "n_step_birnn", "n_step_gru", "n_step_lstm", "n_step_rnn", "slstm", "tree_lstm"]
+__all__ = [
+    "lstm", "n_step_bigru", "n_step_bilstm", "n_step_birnn", "n_step_gru", "n_step_lstm", "n_step_rnn", "slstm", "tree_lstm"]
 
 
 # --------------------------------------------------------------------------------------------------------------------- cells
 
-def lstm(c_prev, x):
-    """One step of a long short-term memory with forget gates, without peepholes (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
-    c = tanh(a) sigmoid(i) + sigmoid(f) c_prev and h = sigmoid(o) tanh(c), where the rows of ``x`` hold a, i, f, o of the first unit, then of the second, ...
+def lstm(c_prev, x):
+    """One step of a long short-term memory with forget gates, without peepholes (Hochreiter and Schmidhuber 1997; Gers et al.
+    2000).
+
+    c = tanh(a) sigmoid(i) + sigmoid(f) c_prev and h = sigmoid(o) tanh(c), where the rows of ``x`` hold a, i, f, o of the first
+    unit, then of the second, ...
 
     Args:
         c_prev: cell state (n, units, ...).
@@ -49,8 +54,15 @@ def slstm(c_prev1, c_prev2, x1, x2):
     """
     expect_float("slstm", c_prev1=c_prev1, c_prev2=c_prev2, x1=x1, x2=x2)
     wide = c_prev1.shape[:1] + (4 * c_prev1.shape[1],) + c_prev1.shape[2:] if len(c_prev1.shape) >= 2 else None
-    expect(c_prev1.shape == c_prev2.shape and x1.shape == x2.shape == wide, "slstm", "c_prev1, c_prev2 (n, units, ...) and x1, x2 (n, 4 units, ...)",
-           c_prev1=c_prev1, c_prev2=c_prev2, x1=x1, x2=x2)
+    expect(
+        c_prev1.shape == c_prev2.shape and x1.shape == x2.shape == wide,
+        "slstm",
+        "c_prev1, c_prev2 (n, units, ...) and x1, x2 (n, 4 units, ...)",
+        c_prev1=c_prev1,
+        c_prev2=c_prev2,
+        x1=x1,
+        x2=x2,
+    )
     a1, i1, f1, o1 = _side_by_side(x1)
     a2, i2, f2, o2 = _side_by_side(x2)
     c = tanh(a1) * sigmoid(i1) + tanh(a2) * sigmoid(i2) + sigmoid(f1) * c_prev1 + sigmoid(f2) * c_prev2
@@ -69,7 +81,8 @@ def tree_lstm(*inputs):
     c = tanh(a) sigmoid(i) + sum of sigmoid(f_k) c_k and h = sigmoid(o) tanh(c).
 
     Args:
-        inputs: the children's cell states c_1 ... c_N, each (n, units, ...), then x (n, (3 + N) units, ...), which holds a, i, o, f_1, ..., f_N
+        inputs: the children's cell states c_1 ... c_N, each (n, units, ...), then x (n, (3 + N) units, ...), which holds a, i,
+            o, f_1, ..., f_N
             one behind the other.
 
     Returns: c and h.
@@ -78,8 +91,13 @@ def tree_lstm(*inputs):
         raise InvalidType("tree_lstm", "at least one cell state, then x", f"{len(inputs)} arguments")
     *cells, x = inputs
     wide = lambda c: len(c.shape) >= 2 and (c.shape[0], (3 + len(cells)) * c.shape[1], *c.shape[2:]) == x.shape
-    expect(all(wide(c) and c.dtype.kind == "f" for c in cells), "tree_lstm", f"cell states (n, units, ...) and x (n, {3 + len(cells)} units, ...)",
-           **{f"c{k + 1}": c for k, c in enumerate(cells)}, x=x)
+    expect(
+        all(wide(c) and c.dtype.kind == "f" for c in cells),
+        "tree_lstm",
+        f"cell states (n, units, ...) and x (n, {3 + len(cells)} units, ...)",
+        **{f"c{k + 1}": c for k, c in enumerate(cells)},
+        x=x,
+    )
     a, i, o, *forget = split_axis(x, 3 + len(cells), axis=1)
     c = tanh(a) * sigmoid(i)
     for f, child in zip(forget, cells):
@@ -89,6 +107,7 @@ def tree_lstm(*inputs):
 
 # ------------------------------------------------------------------------------------------------- stacks over sequences
 
+
 def n_step_lstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs):
     """A stack of LSTM layers over a batch of sequences.
 
@@ -96,10 +115,12 @@ def n_step_lstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs):
         n_layers: number of layers S.
         dropout_ratio: dropout between layers, while ``config.train``.
         hx, cx: initial states (S, batch, units).
-        ws: per layer 8 matrices: for x of the input, forget, candidate and output gate, then the same for h. Those for x are (units, in) in the first layer,
+        ws: per layer 8 matrices: for x of the input, forget, candidate and output gate, then the same for h. Those for x are
+            (units, in) in the first layer,
             all others (units, units).
         bs: per layer 8 vectors (units,) in that order.
-        xs: per time step the inputs (batch_t, in) of the sequences that still run: sequences sorted by falling length and transposed
+        xs: per time step the inputs (batch_t, in) of the sequences that still run: sequences sorted by falling length and
+            transposed
             (``transpose_sequence``), so that batch_t never grows.
 
     Returns: hy, cy (S, batch, units) and a tuple of the last layer's outputs (batch_t, units).
@@ -108,8 +129,8 @@ def n_step_lstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs):
 
 
 def n_step_bilstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs):
-    """``n_step_lstm`` in both directions: states (2 S, batch, units), ``ws[2 * layer + direction]``; outputs (batch_t, 2 units), and matrices for x of the
-    layers above the first (units, 2 units).
+    """``n_step_lstm`` in both directions: states (2 S, batch, units), ``ws[2 * layer + direction]``; outputs (batch_t, 2
+    units), and matrices for x of the layers above the first (units, 2 units).
     """
     return _stacked("n_step_bilstm", _lstm_parts, 8, n_layers, dropout_ratio, hx, cx, ws, bs, xs, directions=2)
 
@@ -117,8 +138,8 @@ def n_step_bilstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs):
 def n_step_gru(n_layers, dropout_ratio, hx, ws, bs, xs):
     """A stack of gated recurrent units over a batch of sequences (Cho et al. 2014).
 
-    r = sigmoid(W0 x + W3 h), z = sigmoid(W1 x + W4 h), h' = tanh(W2 x + r (W5 h)), h = (1 - z) h' + z h, each product with its bias.
-    Arguments as ``n_step_lstm``, with 6 matrices and vectors per layer and no cell state. Returns hy and the outputs.
+    r = sigmoid(W0 x + W3 h), z = sigmoid(W1 x + W4 h), h' = tanh(W2 x + r (W5 h)), h = (1 - z) h' + z h, each product with its
+    bias. Arguments as ``n_step_lstm``, with 6 matrices and vectors per layer and no cell state. Returns hy and the outputs.
     """
     return _stacked("n_step_gru", _gru_parts, 6, n_layers, dropout_ratio, hx, None, ws, bs, xs, directions=1)
 
@@ -133,12 +154,16 @@ def n_step_rnn(n_layers, dropout_ratio, hx, ws, bs, xs, activation="tanh"):
 
     Arguments as ``n_step_lstm``, with 2 matrices and vectors per layer and no cell state. Returns hy and the outputs.
     """
-    return _stacked("n_step_rnn", _rnn_parts("n_step_rnn", activation), 2, n_layers, dropout_ratio, hx, None, ws, bs, xs, directions=1)
+    return _stacked(
+        "n_step_rnn", _rnn_parts("n_step_rnn", activation), 2, n_layers, dropout_ratio, hx, None, ws, bs, xs, directions=1
+    )
 
 
 def n_step_birnn(n_layers, dropout_ratio, hx, ws, bs, xs, activation="tanh"):
     """``n_step_rnn`` in both directions; see ``n_step_bilstm``."""
-    return _stacked("n_step_birnn", _rnn_parts("n_step_birnn", activation), 2, n_layers, dropout_ratio, hx, None, ws, bs, xs, directions=2)
+    return _stacked(
+        "n_step_birnn", _rnn_parts("n_step_birnn", activation), 2, n_layers, dropout_ratio, hx, None, ws, bs, xs, directions=2
+    )
 
 
 def _interleaved(parts):
@@ -149,6 +174,7 @@ def _interleaved(parts):
 
 # Parts of a cell: (weight and bias for x, weight and bias for h, step). The products with x are made for all time steps at once.
 
+
 def _lstm_parts(w, b):
     order = (2, 0, 1, 3)
     xw, hw, xb, hb = [_interleaved([p[k + s] for k in order]) for p, s in ((w, 0), (w, 4), (b, 0), (b, 4))]
@@ -156,11 +182,12 @@ def _lstm_parts(w, b):
     def step(from_x, from_h, h, c):
         c, h = lstm(c, from_x + from_h)
         return h, c
+
     return xw, xb, hw, hb, step
 
 
 def _gru_parts(w, b):
-    xw, hw, xb, hb = [concat(p[s:s + 3], axis=0) for p, s in ((w, 0), (w, 3), (b, 0), (b, 3))]
+    xw, hw, xb, hb = [concat(p[s : s + 3], axis=0) for p, s in ((w, 0), (w, 3), (b, 0), (b, 3))]
 
     def step(from_x, from_h, h, c):
         rx, zx, hx = split_axis(from_x, 3, axis=1)
@@ -168,6 +195,7 @@ def _gru_parts(w, b):
         z = sigmoid(zx + zh)
         new = tanh(hx + sigmoid(rx + rh) * hh)
         return (1 - z) * new + z * h, None
+
     return xw, xb, hw, hb, step
 
 
@@ -198,13 +226,29 @@ def _stacked(name, parts, count, n_layers, dropout_ratio, hx, cx, ws, bs, xs, di
 
 def _check_sequences(name, hx, cx, ws, bs, xs, layers, count):
     expect(len(xs) > 0, name, "at least one time step in xs", xs=xs)
-    expect(len(hx.shape) == 3 and hx.shape[0] == layers and (cx is None or cx.shape == hx.shape), name,
-           f"initial states ({layers}, batch, units)", hx=hx, **({} if cx is None else {"cx": cx}))
-    expect(len(ws) == len(bs) == layers and all(len(p) == count for p in (*ws, *bs)), name, f"ws and bs of {layers} layers with {count} arrays each",
-           ws=[len(w) for w in ws], bs=[len(b) for b in bs])
+    expect(
+        len(hx.shape) == 3 and hx.shape[0] == layers and (cx is None or cx.shape == hx.shape),
+        name,
+        f"initial states ({layers}, batch, units)",
+        hx=hx,
+        **({} if cx is None else {"cx": cx}),
+    )
+    expect(
+        len(ws) == len(bs) == layers and all(len(p) == count for p in (*ws, *bs)),
+        name,
+        f"ws and bs of {layers} layers with {count} arrays each",
+        ws=[len(w) for w in ws],
+        bs=[len(b) for b in bs],
+    )
     sizes = [x.shape[0] for x in xs]
-    expect(sizes[0] <= hx.shape[1] and sizes == sorted(sizes, reverse=True), name, "batch sizes in xs that never grow, the first at most that of hx",
-           "sort the sequences by falling length, then F.transpose_sequence", sizes=sizes, hx=hx)
+    expect(
+        sizes[0] <= hx.shape[1] and sizes == sorted(sizes, reverse=True),
+        name,
+        "batch sizes in xs that never grow, the first at most that of hx",
+        "sort the sequences by falling length, then F.transpose_sequence",
+        sizes=sizes,
+        hx=hx,
+    )
 
 
 def _run_direction(parts, xs, h, c, backward):

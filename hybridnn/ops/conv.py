@@ -1,8 +1,11 @@
-"""Convolution over any number of axes, and its two gradients as operations of their own: each is linear in both operands, and closed under gradients.
+"""Convolution over any number of axes, and its two gradients as operations of their own: each is linear in both operands, and
+closed under gradients.
 
-With x (n, c, *size), W (out, c / groups, *ksize) and y (n, out, *out): ``convolution(x, W)``, ``convolution_grad_x(y, W)`` (the transposed convolution, which
-is also Chainer's deconvolution) and ``convolution_grad_w(x, y)``. Windows are gathered into columns (im2col), and one matrix product per sample does the rest.
+With x (n, c, *size), W (out, c / groups, *ksize) and y (n, out, *out): ``convolution(x, W)``, ``convolution_grad_x(y, W)`` (the
+transposed convolution, which is also Chainer's deconvolution) and ``convolution_grad_w(x, y)``. Windows are gathered into
+columns (im2col), and one matrix product per sample does the rest.
 """
+
 import numpy as np
 
 from hybridnn.core.variable import operation
@@ -17,11 +20,13 @@ def _attrs(stride=(1, 1), pad=(0, 0), dilate=(1, 1), groups=1, cover_all=False, 
 
 def _cases(rng, dtype):
     """(x, W, attrs) that cover strides, padding, dilation, groups, cover_all, one and three axes."""
-    cases = [((2, 2, 5, 4), (3, 2, 3, 2), _attrs()),
-             ((1, 4, 5, 6), (2, 2, 3, 2), _attrs((2, 1), (1, 2), (1, 2), groups=2)),
-             ((2, 1, 6, 5), (1, 1, 2, 2), _attrs((3, 2), cover_all=True)),
-             ((2, 2, 5), (2, 2, 3), _attrs((2,), (1,), (1,))),
-             ((1, 1, 3, 3, 3), (1, 1, 2, 2, 2), _attrs((1,) * 3, (0,) * 3, (1,) * 3))]
+    cases = [
+        ((2, 2, 5, 4), (3, 2, 3, 2), _attrs()),
+        ((1, 4, 5, 6), (2, 2, 3, 2), _attrs((2, 1), (1, 2), (1, 2), groups=2)),
+        ((2, 1, 6, 5), (1, 1, 2, 2), _attrs((3, 2), cover_all=True)),
+        ((2, 2, 5), (2, 2, 3), _attrs((2,), (1,), (1,))),
+        ((1, 1, 3, 3, 3), (1, 1, 2, 2, 2), _attrs((1,) * 3, (0,) * 3, (1,) * 3)),
+    ]
     for x, w, attrs in cases:
         yield rng.normal(size=x).astype(dtype), rng.normal(size=w).astype(dtype), attrs
 
@@ -57,12 +62,16 @@ def convolution(xp, x, W, *, stride, pad, dilate, groups, cover_all):
 
 @convolution.vjp_of("x")
 def _(g, W, shapes, stride, pad, dilate, groups, cover_all):
-    return convolution_grad_x(g, W, size=tuple(shapes[0][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)
+    return convolution_grad_x(
+        g, W, size=tuple(shapes[0][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all
+    )
 
 
 @convolution.vjp_of("W")
 def _(g, x, shapes, stride, pad, dilate, groups, cover_all):
-    return convolution_grad_w(x, g, ksize=tuple(shapes[1][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)
+    return convolution_grad_w(
+        x, g, ksize=tuple(shapes[1][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all
+    )
 
 
 def _samples_x(rng, dtype):
@@ -88,7 +97,9 @@ def _(g, W, size, stride, pad, dilate, groups, cover_all):
 
 @convolution_grad_x.vjp_of("W")
 def _(g, gy, shapes, stride, pad, dilate, groups, cover_all):
-    return convolution_grad_w(g, gy, ksize=tuple(shapes[1][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)
+    return convolution_grad_w(
+        g, gy, ksize=tuple(shapes[1][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all
+    )
 
 
 def _samples_w(rng, dtype):
@@ -113,7 +124,9 @@ def convolution_grad_w(xp, x, gy, *, ksize, stride, pad, dilate, groups, cover_a
 
 @convolution_grad_w.vjp_of("x")
 def _(g, gy, shapes, ksize, stride, pad, dilate, groups, cover_all):
-    return convolution_grad_x(gy, g, size=tuple(shapes[0][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all)
+    return convolution_grad_x(
+        gy, g, size=tuple(shapes[0][2:]), stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all
+    )
 
 
 @convolution_grad_w.vjp_of("gy")

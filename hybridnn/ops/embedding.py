@@ -1,4 +1,5 @@
 """Rows of a table by number, the gradient into the table, and a comparison with the class number that kernels can fuse."""
+
 import numpy as np
 
 from hybridnn.core.arithmetic import mul, not_equal, put, reshape, take, where

@@ -1,4 +1,5 @@
 """Counts behind precision, recall and the coefficient of determination. No gradients."""
+
 import numpy as np
 
 from hybridnn.core.variable import operation
@@ -7,18 +8,23 @@ __all__ = ["classification_summary", "r2_score"]
 
 
 def _summary_samples(rng, dtype):
-    yield (rng.normal(size=(8, 3)).astype(dtype), np.array([0, 2, 1, 1, 0, -1, 2, 0])), {"label_num": 3, "beta": 1.0, "ignore_label": -1}
+    yield (
+        (rng.normal(size=(8, 3)).astype(dtype), np.array([0, 2, 1, 1, 0, -1, 2, 0])),
+        {"label_num": 3, "beta": 1.0, "ignore_label": -1},
+    )
 
 
 @operation(multi=True, samples=_summary_samples)
 def classification_summary(xp, y, t, *, label_num, beta, ignore_label):
-    """Precision, recall, F-beta and support of each class, for scores y (n, classes, ...) and labels t (n, ...). NaN where a class never occurs."""
+    """Precision, recall, F-beta and support of each class, for scores y (n, classes, ...) and labels t (n, ...). NaN where a
+    class never occurs.
+    """
     counts = xp.zeros((3, label_num + 1), "int64")
     ignored = (t == ignore_label).reshape(-1)
     truth = xp.where(ignored, label_num, t.reshape(-1))
     guess = xp.where(ignored, label_num, y.argmax(axis=1).reshape(-1))
     for row, labels in zip(counts, (truth, guess, xp.where(truth == guess, truth, label_num))):
-        row += xp.bincount(labels, minlength=label_num + 1)[:label_num + 1]
+        row += xp.bincount(labels, minlength=label_num + 1)[: label_num + 1]
     support, found, right = counts[:, :label_num]
     with np.errstate(invalid="ignore", divide="ignore"):
         precision, recall = right / found, right / support
@@ -28,12 +34,17 @@ def classification_summary(xp, y, t, *, label_num, beta, ignore_label):
 
 def _r2_samples(rng, dtype):
     for several in (True, False):
-        yield tuple(rng.normal(size=(5, 3)).astype(dtype) for _ in range(2)) + (np.arange(1, 6).astype(dtype),), {"several": several}
+        yield (
+            tuple(rng.normal(size=(5, 3)).astype(dtype) for _ in range(2)) + (np.arange(1, 6).astype(dtype),),
+            {"several": several},
+        )
 
 
 @operation(samples=_r2_samples)
 def r2_score(xp, pred, true, weight, *, several):
-    """1 - residual / total sum of squares over the first axis, per column (``several``) or its mean; 0 for a column of equal values."""
+    """1 - residual / total sum of squares over the first axis, per column (``several``) or its mean; 0 for a column of equal
+    values.
+    """
     weight = weight.reshape(weight.shape + (1,) * (true.ndim - 1))
     mean = (true * weight).sum(axis=0) / weight.sum(axis=0)
     residual, total = [(weight * xp.square(d)).sum(axis=0) for d in (pred - true, true - mean)]

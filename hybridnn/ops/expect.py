@@ -1,4 +1,5 @@
 """Checks that the functions share: what an argument has to be, and the text when it is not."""
+
 import operator
 
 import numpy as np
@@ -52,12 +53,18 @@ def axis_tuple(axis, ndim, op):
 
 
 def class_labels(xp, t, classes, ignore_label, op):
-    """(labels with 0 where ignored, mask of those that count or None); raises if a label that counts is not in ``range(classes)``."""
+    """(labels with 0 where ignored, mask of those that count or None); raises if a label that counts is not in
+    ``range(classes)``.
+    """
     valid = None if ignore_label is None else t != ignore_label
     safe = t if valid is None else xp.where(valid, t, t.dtype.type(0))
     # As unsigned integers negative labels are huge: one comparison serves both ends.
     if safe.size and safe.view(f"u{safe.dtype.itemsize}").max() >= classes:
         wrong = safe[(safe < 0) | (safe >= classes)].reshape(-1)[0]
-        raise InvalidType(op, f"labels from 0 to {classes - 1}" + ("" if valid is None else f", or ignore_label={ignore_label}"),
-                          f"label {wrong}", "labels are class numbers: the size of the class axis bounds them")
+        raise InvalidType(
+            op,
+            f"labels from 0 to {classes - 1}" + ("" if valid is None else f", or ignore_label={ignore_label}"),
+            f"label {wrong}",
+            "labels are class numbers: the size of the class axis bounds them",
+        )
     return safe, valid

@@ -1,4 +1,5 @@
 """The affine map of a fully connected layer."""
+
 import numpy as np
 
 from hybridnn.core.arithmetic import add, matmul, sum_
@@ -23,6 +24,7 @@ def linear(xp, x, W, b):
 
 
 # On plain arrays the rules call NumPy directly: an op's dispatch would cost as much as a small product.
+
 
 @linear.vjp_of("x")
 def _(g, W):

@@ -1,4 +1,7 @@
-"""Classification losses as coarse operations: cross entropy of a softmax, and the pick of a label's entry that the others rest on."""
+"""Classification losses as coarse operations: cross entropy of a softmax, and the pick of a label's entry that the others rest
+on.
+"""
+
 import numpy as np
 
 from hybridnn.core.arithmetic import cast, equal, log, neg, not_equal, reshape, sub, sum_, transpose, where
@@ -9,7 +12,17 @@ from hybridnn.ops.expect import class_labels
 from hybridnn.ops.math import exp, maximum, minimum
 from hybridnn.ops.reduction import amax, argmax
 
-__all__ = ["accumulator", "accuracy", "class_mask", "huber", "mean_squared_error", "pick_label", "put_label", "sigmoid_nll", "softmax_cross_entropy"]
+__all__ = [
+    "accumulator",
+    "accuracy",
+    "class_mask",
+    "huber",
+    "mean_squared_error",
+    "pick_label",
+    "put_label",
+    "sigmoid_nll",
+    "softmax_cross_entropy",
+]
 
 
 def class_mask(t, classes, ignore_label=None):
@@ -35,6 +48,7 @@ def _check_labels(arrays, attrs):
 
 
 # ---------------------------------------------------------------------------------------------------------- pick a label's entry
+
 
 def _pick_samples(rng, dtype):
     yield (rng.normal(size=(3, 4)).astype(dtype), np.array([1, -1, 3])), {"ignore_label": -1}
@@ -84,6 +98,7 @@ def _(g, t, ignore_label):
 
 
 # ---------------------------------------------------------------------------------------------------------- softmax cross entropy
+
 
 def accumulator(dtype):
     """The dtype that sums are kept in: float32 for float16."""
@@ -148,6 +163,7 @@ def _(gs, ys, t, ignore_label, normalize):
 
 # ----------------------------------------------------------------------------------------------------------- regression, accuracy
 
+
 def _pair_samples(rng, dtype):
     yield (rng.normal(size=(3, 4)).astype(dtype), rng.normal(size=(3, 4)).astype(dtype)), {}
 
@@ -189,7 +205,7 @@ def _(g, x):
     return -(g * x)
 
 
-@elementwise(samples=lambda rng, dtype: [((np.array([-3, -.7, -.2, .3, .8, 2], dtype), .5), {})])
+@elementwise(samples=lambda rng, dtype: [((np.array([-3, -0.7, -0.2, 0.3, 0.8, 2], dtype), 0.5), {})])
 def huber(xp, d, delta):
     """Half the square of d up to ``delta``, and linear from there on (Huber 1964)."""
     a = xp.absolute(d)
@@ -219,7 +235,9 @@ def _accuracy_decompose(y, t, *, ignore_label):
 
 @operation(kind="coarse", samples=_accuracy_samples, decompose=_accuracy_decompose)
 def accuracy(xp, y, t, *, ignore_label):
-    """Share of the labels t (n, ...) that are where y (n, classes, ...) is largest; those equal to ``ignore_label`` do not count. No gradient."""
+    """Share of the labels t (n, ...) that are where y (n, classes, ...) is largest; those equal to ``ignore_label`` do not
+    count. No gradient.
+    """
     acc = accumulator(y.dtype)
     right = y.argmax(axis=1).reshape(t.shape) == t
     if ignore_label is None:

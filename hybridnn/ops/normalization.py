@@ -1,4 +1,5 @@
 """Standardisation, the one operation behind layer, batch, group and instance normalisation, and its small helpers."""
+
 import numpy as np
 
 from hybridnn.core.arithmetic import cast, matmul, mul, reshape, sub, sum_, transpose, where
@@ -106,6 +107,7 @@ def _(g, y):
 
 
 # ------------------------------------------------------------------------------------------- inverse square roots of matrices
+
 
 def _symmetric(x):
     return (x + x.swapaxes(-1, -2)) / 2

@@ -1,4 +1,5 @@
 """Pooling: maximum with the place of it, and sum, each with its adjoint as an operation."""
+
 import numpy as np
 
 from hybridnn.core.variable import operation
@@ -6,8 +7,12 @@ from hybridnn.ops.windows import Window, conv_outsize
 
 __all__ = ["max_pooling", "max_pooling_grad", "max_pooling_pick", "sum_pooling", "sum_pooling_grad"]
 
-_GEOMETRIES = (((2, 2, 5, 4), (3, 2), (2, 2), (1, 0), True), ((1, 2, 4, 4), (2, 2), (2, 2), (0, 0), False), ((2, 1, 5), (2,), (1,), (1,), False),
-               ((1, 1, 3, 4, 3), (2, 2, 2), (1, 2, 1), (0, 1, 0), True))
+_GEOMETRIES = (
+    ((2, 2, 5, 4), (3, 2), (2, 2), (1, 0), True),
+    ((1, 2, 4, 4), (2, 2), (2, 2), (0, 0), False),
+    ((2, 1, 5), (2,), (1,), (1,), False),
+    ((1, 1, 3, 4, 3), (2, 2, 2), (1, 2, 1), (0, 1, 0), True),
+)
 
 
 def _window(size, ksize, stride, pad, cover_all):
@@ -29,9 +34,12 @@ def _picked_samples(rng, dtype):
 
 # -------------------------------------------------------------------------------------------------------------------- maximum
 
+
 @operation(kind="pooling", multi=True, samples=_samples)
 def max_pooling(xp, x, *, ksize, stride, pad, cover_all):
-    """Maximum of every window of x (n, c, *size), and its place in the window (row-major number; the first of equals). Padding never wins."""
+    """Maximum of every window of x (n, c, *size), and its place in the window (row-major number; the first of equals). Padding
+    never wins.
+    """
     window = _window(x.shape[2:], ksize, stride, pad, cover_all)
     padded = window.pad_array(xp, x, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min)
     first, *slots = window.slots()
@@ -39,7 +47,7 @@ def max_pooling(xp, x, *, ksize, stride, pad, cover_all):
     place = xp.zeros(y.shape, "int32")
     for i, slot in enumerate(slots, 1):
         value = padded[slot]
-        better = (value > y) | (value != value)          # NaN wins
+        better = (value > y) | (value != value)  # NaN wins
         place[better] = i
         xp.maximum(y, value, out=y)
     return y, place
@@ -94,6 +102,7 @@ def _(g, place, shapes, ksize, stride, pad, cover_all):
 
 
 # ------------------------------------------------------------------------------------------------------------------------ sum
+
 
 @operation(kind="pooling", samples=_samples)
 def sum_pooling(xp, x, *, ksize, stride, pad, cover_all):

@@ -1,4 +1,6 @@
-"""The cell of a long short-term memory as a coarse operation. Its gradient and its decomposition are elementwise, so that a trace fuses a cell into one kernel."""
+"""The cell of a long short-term memory as a coarse operation. Its gradient and its decomposition are elementwise, so that a
+trace fuses a cell into one kernel.
+"""
 
 from hybridnn.backend import get_array_module, is_array
 from hybridnn.core.arithmetic import add, get_item, put_item, reshape
@@ -42,15 +44,17 @@ def _decompose(c_prev, x):
 def _activation_constants(xp, x):
     """tanh(k x) k + m is tanh for the first gate (k = 1, m = 0) and the logistic for the others (k = m = 1/2)."""
     shape = (4,) + (1,) * (x.ndim - 3)
-    k = xp.array([1, .5, .5, .5], x.dtype).reshape(shape)
+    k = xp.array([1, 0.5, 0.5, 0.5], x.dtype).reshape(shape)
     return k, 1 - k
 
 
 @operation(kind="coarse", multi=True, samples=_samples, decompose=_decompose)
 def lstm_cell(xp, c_prev, x):
-    """(c, h, activated gates) for c_prev (n, units, ...) and x (n, 4 units, ...) (Hochreiter and Schmidhuber 1997, with forget gates).
+    """(c, h, activated gates) for c_prev (n, units, ...) and x (n, 4 units, ...) (Hochreiter and Schmidhuber 1997, with forget
+    gates).
 
-    The gates of a unit lie side by side in x: candidate a, input i, forget f, output o. c = tanh(a) sigmoid(i) + sigmoid(f) c_prev, h = sigmoid(o) tanh(c).
+    The gates of a unit lie side by side in x: candidate a, input i, forget f, output o. c = tanh(a) sigmoid(i) + sigmoid(f)
+        c_prev, h = sigmoid(o) tanh(c).
     """
     gates = x.reshape(x.shape[0], x.shape[1] // 4, 4, *x.shape[2:])
     k, m = _activation_constants(xp, gates)

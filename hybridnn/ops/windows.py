@@ -1,8 +1,10 @@
-"""Sliding windows over the spatial axes of (n, channels, ...): geometry, views and their adjoint. Convolution and pooling rest on it.
+"""Sliding windows over the spatial axes of (n, channels, ...): geometry, views and their adjoint. Convolution and pooling rest
+on it.
 
-A ``Window`` is one op's geometry: per spatial axis the kernel size, stride, padding and dilation. ``cover_all`` makes the last window reach the last
-element, where Chainer's rule does: the output grows, and the padding behind with it.
+A ``Window`` is one op's geometry: per spatial axis the kernel size, stride, padding and dilation. ``cover_all`` makes the last
+window reach the last element, where Chainer's rule does: the output grows, and the padding behind with it.
 """
+
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -26,6 +28,7 @@ def deconv_outsize(size, k, s, p, cover_all=False, d=1):
 @dataclass(frozen=True)
 class Window:
     """Geometry of windows over arrays (n, channels, *size): everything is a tuple with one entry per spatial axis."""
+
     size: tuple
     ksize: tuple
     stride: tuple
@@ -40,8 +43,12 @@ class Window:
     @property
     def padded(self):
         """Size of the padded array: just what the windows reach, and at least what padding in front makes of it."""
-        return tuple([max(p + n, s * (o - 1) + d * (k - 1) + 1) for n, k, s, p, d, o in
-                      zip(self.size, self.ksize, self.stride, self.pad, self.dilate, self.out)])
+        return tuple(
+            [
+                max(p + n, s * (o - 1) + d * (k - 1) + 1)
+                for n, k, s, p, d, o in zip(self.size, self.ksize, self.stride, self.pad, self.dilate, self.out)
+            ]
+        )
 
     @property
     def inner(self):
@@ -78,5 +85,9 @@ class Window:
 @lru_cache(maxsize=256)
 def _slots(ksize, stride, dilate, out):
     whole = (slice(None), slice(None))
-    return tuple([whole + tuple([slice(d * i, d * i + s * (o - 1) + 1, s) for i, s, d, o in zip(offset, stride, dilate, out)])
-                  for offset in product(*map(range, ksize))])
+    return tuple(
+        [
+            whole + tuple([slice(d * i, d * i + s * (o - 1) + 1, s) for i, s, d, o in zip(offset, stride, dilate, out)])
+            for offset in product(*map(range, ksize))
+        ]
+    )

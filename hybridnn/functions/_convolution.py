@@ -1,0 +1,185 @@
+"""Convolutions over any number of axes, and their transposes."""
+
+from hybridnn.core import apply
+from hybridnn.core.arithmetic import reshape, transpose
+from hybridnn.ops.conv import convolution, convolution_grad_x
+from hybridnn.ops.expect import expect, expect_float, tuple_of
+from hybridnn.ops.windows import conv_outsize, deconv_outsize
+
+__all__ = [
+    "convolution_1d", "convolution_2d", "convolution_3d", "convolution_nd", "deconvolution_1d", "deconvolution_2d",
+    "deconvolution_3d", "deconvolution_nd", "depthwise_convolution_2d", "dilated_convolution_2d"]
+
+# -------------------------------------------------------------------------------------------------------------- convolution
+
+
+def convolution_nd(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, groups=1):
+    """Cross correlation over any number of spatial axes.
+
+    Args:
+        x: (n, c_in, d_1, ..., d_k).
+        W: (c_out, c_in / groups, k_1, ..., k_k).
+        b: (c_out,) or None.
+        stride, pad, dilate: an int, or one per spatial axis. ``pad`` zeros are added on both sides.
+        cover_all: let the windows reach every element, also where a stride leaves a remainder (more output).
+        groups: channels and filters are cut into as many independent convolutions.
+
+    Returns: (n, c_out, o_1, ..., o_k), where o = (d + 2 pad - dilate (k - 1) - 1) // stride + 1.
+    """
+    return _convolution("convolution_nd", x, W, b, stride, pad, cover_all, dilate, groups)
+
+
+def _convolution(name, x, W, b, stride, pad, cover_all, dilate, groups):
+    ndim = _check_images(name, x, W)
+    stride, pad, dilate = (tuple_of(v, ndim, name, what) for v, what in ((stride, "stride"), (pad, "pad"), (dilate, "dilate")))
+    expect(
+        min(stride, default=1) > 0 and min(dilate, default=1) > 0 and min(pad, default=0) >= 0,
+        name,
+        "positive stride and dilate, and pad of 0 or more",
+        stride=stride,
+        pad=pad,
+        dilate=dilate,
+    )
+    expect(
+        groups > 0 and x.shape[1] == W.shape[1] * groups and W.shape[0] % groups == 0,
+        name,
+        "x (n, c_in, ...) and W (c_out, c_in / groups, ...), c_out a multiple of groups",
+        x=x,
+        W=W,
+        groups=groups,
+    )
+    out = [conv_outsize(n, k, s, p, cover_all, d) for n, k, s, p, d in zip(x.shape[2:], W.shape[2:], stride, pad, dilate)]
+    expect(
+        min(out, default=1) > 0,
+        name,
+        "windows that fit into the padded image",
+        "a larger pad or a smaller kernel",
+        x=x,
+        W=W,
+        stride=stride,
+        pad=pad,
+        dilate=dilate,
+    )
+    y = apply(convolution, (x, W), dict(stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=bool(cover_all)))
+    return add_bias(name, y, b)
+
+
+def _check_images(name, x, W):
+    """Number of spatial axes."""
+    expect_float(name, x=x, W=W)
+    expect(
+        len(x.shape) == len(W.shape) and len(x.shape) >= 3,
+        name,
+        "x (n, channels, ...) and W with as many axes, three or more",
+        x=x,
+        W=W,
+    )
+    return len(x.shape) - 2
+
+
+def add_bias(name, y, b):
+    if b is None:
+        return y
+    expect(b.shape == y.shape[1:2], name, f"b ({y.shape[1]},)", b=b)
+    return y + reshape.to(b, (b.shape[0],) + (1,) * (len(y.shape) - 2))
+
+
+def _check_spatial(name, x, n):
+    expect(len(x.shape) == n + 2, name, f"x with {n + 2} axes: (n, channels and {n} more)", x=x)
+
+
+def convolution_1d(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, groups=1):
+    """``convolution_nd`` over one spatial axis: x (n, c_in, d)."""
+    _check_spatial("convolution_1d", x, 1)
+    return _convolution("convolution_1d", x, W, b, stride, pad, cover_all, dilate, groups)
+
+
+def convolution_2d(x, W, b=None, stride=1, pad=0, cover_all=False, *, dilate=1, groups=1):
+    """``convolution_nd`` over images: x (n, c_in, height, width), W (c_out, c_in / groups, k_h, k_w)."""
+    _check_spatial("convolution_2d", x, 2)
+    return _convolution("convolution_2d", x, W, b, stride, pad, cover_all, dilate, groups)
+
+
+def convolution_3d(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, groups=1):
+    """``convolution_nd`` over three spatial axes."""
+    _check_spatial("convolution_3d", x, 3)
+    return _convolution("convolution_3d", x, W, b, stride, pad, cover_all, dilate, groups)
+
+
+def dilated_convolution_2d(x, W, b=None, stride=1, pad=0, dilate=1, cover_all=False):
+    """``convolution_2d`` with holes: kernel elements lie ``dilate`` apart (Yu and Koltun 2016)."""
+    return convolution_2d(x, W, b, stride, pad, cover_all, dilate=dilate)
+
+
+def depthwise_convolution_2d(x, W, b=None, stride=1, pad=0):
+    """Every channel convolved with filters of its own: x (n, c, h, w), W (multiplier, c, k_h, k_w), b (c * multiplier,); output
+    channel ``i * multiplier + m`` is channel i under filter m.
+    """
+    expect(
+        len(x.shape) == len(W.shape) == 4 and x.shape[1] == W.shape[1],
+        "depthwise_convolution_2d",
+        "x (n, c, h, w) and W (multiplier, c, k_h, k_w)",
+        x=x,
+        W=W,
+    )
+    multiplier, channels, *ksize = W.shape
+    filters = reshape.to(transpose.by(W, (1, 0, 2, 3)), (multiplier * channels, 1, *ksize))
+    return convolution_2d(x, filters, b, stride, pad, groups=channels)
+
+
+# ------------------------------------------------------------------------------------------------------------ deconvolution
+
+
+def deconvolution_nd(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, groups=1):
+    """Transposed convolution over any number of spatial axes: the adjoint of ``convolution_nd`` in its input.
+
+    Args:
+        x: (n, c_in, d_1, ..., d_k).
+        W: (c_in, c_out / groups, k_1, ..., k_k).
+        b: (c_out,) or None.
+        stride, pad, dilate, groups: of the convolution that this is the adjoint of.
+        outsize: spatial size of the result, where a stride leaves a choice; None: the smallest,
+            stride (d - 1) + dilate (k - 1) + 1 - 2 pad.
+    """
+    return _deconvolution("deconvolution_nd", x, W, b, stride, pad, outsize, dilate, groups)
+
+
+def _deconvolution(name, x, W, b, stride, pad, outsize, dilate, groups):
+    ndim = _check_images(name, x, W)
+    stride, pad, dilate = (tuple_of(v, ndim, name, what) for v, what in ((stride, "stride"), (pad, "pad"), (dilate, "dilate")))
+    expect(
+        groups > 0 and x.shape[1] == W.shape[0] and x.shape[1] % groups == 0,
+        name,
+        "x (n, c_in, ...) and W (c_in, c_out / groups, ...), c_in a multiple of groups",
+        x=x,
+        W=W,
+        groups=groups,
+    )
+    geometry = list(zip(x.shape[2:], W.shape[2:], stride, pad, dilate))
+    size = (
+        tuple([deconv_outsize(n, k, s, p, d=d) for n, k, s, p, d in geometry])
+        if outsize is None
+        else tuple_of(outsize, ndim, name, "outsize")
+    )
+    fits = all(o > 0 and conv_outsize(o, k, s, p, d=d) == n for o, (n, k, s, p, d) in zip(size, geometry))
+    expect(fits, name, "an outsize whose convolution has x's size", x=x, W=W, outsize=size, stride=stride, pad=pad, dilate=dilate)
+    y = apply(convolution_grad_x, (x, W), dict(size=size, stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=False))
+    return add_bias(name, y, b)
+
+
+def deconvolution_1d(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, groups=1):
+    """``deconvolution_nd`` over one spatial axis."""
+    _check_spatial("deconvolution_1d", x, 1)
+    return _deconvolution("deconvolution_1d", x, W, b, stride, pad, outsize, dilate, groups)
+
+
+def deconvolution_2d(x, W, b=None, stride=1, pad=0, outsize=None, *, dilate=1, groups=1):
+    """``deconvolution_nd`` over images."""
+    _check_spatial("deconvolution_2d", x, 2)
+    return _deconvolution("deconvolution_2d", x, W, b, stride, pad, outsize, dilate, groups)
+
+
+def deconvolution_3d(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, groups=1):
+    """``deconvolution_nd`` over three spatial axes."""
+    _check_spatial("deconvolution_3d", x, 3)
+    return _deconvolution("deconvolution_3d", x, W, b, stride, pad, outsize, dilate, groups)
