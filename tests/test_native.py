@@ -11,9 +11,9 @@ import weakref
 import numpy as np
 import pytest
 
-from hybridnn.jit import native, threads
+from hybridnn.jit import fpstatus, native, threads
 from hybridnn.jit.lowlevel import F32, F64, I64, PTR, VOID, Module
-from hybridnn.jit.native import ArraySpec, NativePlan, Step, array_check
+from hybridnn.jit.native import ArraySpec, NativePlan, Step, View, array_check
 
 
 def _operand(f, index):
@@ -38,6 +38,10 @@ def code():
     f.ret()
     f = m.func("add_int", VOID, [PTR, PTR, I64, I64])
     f.store(f.load(I64, _operand(f, 1)) + f.load(I64, _operand(f, 0)), _operand(f, 1))
+    f.ret()
+    f = m.func("reciprocal", VOID, [PTR, PTR, I64, I64])
+    with f.range(f.params[2], f.params[3]) as i:
+        f.store(f.value(1.0, F32) // f.load(F32, _operand(f, 0), i), _operand(f, 1), i)
     f.ret()
     return m.compile()
 
@@ -180,6 +184,23 @@ def test_no_object_leaks(code):
             plan.run(x)
     after = [sys.getrefcount(o) for o in (x, y, None, native.np.ndarray)]
     assert max(a - b for a, b in zip(after, before, strict=True)) < 50
+
+
+@pytest.mark.skipif(not fpstatus.supported(), reason="floating-point flags are read on x86 only")
+@pytest.mark.parametrize("grain", [0, 100])
+@pytest.mark.parametrize("value, flags", [(2.0, 0), (0.0, fpstatus.DIVIDE), (1e-40, fpstatus.OVERFLOW)])
+def test_floating_point_flags_of_all_threads(code, grain, value, flags):
+    n = 100_000
+    step = Step(code.address("reciprocal"), np.array([0, 0, 1, 0]), 0, n, grain)
+    plan = NativePlan.build([fpstatus.clear_step(), step, fpstatus.read_step(View(2, 0, (1,), (8,)))], 3)
+    out, seen = np.zeros(n, np.float32), np.zeros(1, np.int64)
+    for at in (0, n // 2, n - 1):
+        x = np.ones(n, np.float32)
+        x[at] = value
+        for _ in range(10):
+            seen[0] = -1
+            plan.run(x, out, seen)
+            assert seen[0] == flags
 
 
 # the check of arguments

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.metadata
 import logging
 import math
 import weakref
@@ -82,11 +81,13 @@ def find() -> Library | None:
 
 
 def _candidates() -> list[str]:
+    from importlib import metadata  # 20 ms to import
+
     found = []
     for name in ("onednn-cpu-gomp", "onednn"):
         try:
-            files = importlib.metadata.files(name) or []
-        except importlib.metadata.PackageNotFoundError:
+            files = metadata.files(name) or []
+        except metadata.PackageNotFoundError:
             continue
         found += sorted(str(Path(str(f.locate())).resolve()) for f in files if f.name.startswith("libdnnl.so"))
     return [*found[-1:], "libdnnl.so.3"]

@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from hybridnn.jit import fpstatus
 from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val
 
 # Words of the pool's memory; what different threads write lies on lines of its own (two cache lines, which are fetched in pairs).
 LINE = 16
 LOCK, JOB, OPEN, GENERATION, ACTIVE, CLAIMED, BACK, JOINED, SLEEPERS, MUTEX, CONDITION = (LINE * i for i in range(11))
+FLAGS = JOINED + 1  # floating-point exceptions that helpers raised
 # Under the lock: nanoseconds that helpers slept through, what they gained since they were woken, how much is enough to wake them.
 ALONE, GAIN, ENOUGH = LOCK + 1, LOCK + 2, LOCK + 3
 WORDS = LINE * 12
@@ -53,6 +55,7 @@ def emit(m: Module, pool_entry: int, limit_entry: int) -> Func:
             _wake_if_it_pays(m, f, pool, f.load(I64, last))
             _work_in_front(m, f, pool, start, last)
             _close(m, f, pool)
+            fpstatus.join(m, f, f.load(I64, pool, FLAGS))
             gain = f.load(I64, last) - (_clock(m, f) - start)
             f.store(f.load(I64, pool, GAIN) + gain, pool, GAIN)
             _set(f, pool, LOCK, 0)
@@ -104,7 +107,7 @@ def _open(f: Func, pool: Val, fn: Val, bufs: Val, args: Val, lo: Val, hi: Val, g
     job = {FN: fn, BUFS: f.to_int(bufs), ARGS: f.to_int(args), LO: lo, HI: hi, CHUNK: chunk, CHUNKS: chunks, ALLOWED: limit - 1}
     for word, x in job.items():
         f.store(x, pool, word)
-    for counter in (CLAIMED, BACK, JOINED):
+    for counter in (CLAIMED, BACK, JOINED, FLAGS):
         f.store(0, pool, counter)
     _set(f, pool, OPEN, 1)
     _add(f, pool, GENERATION, 1)
@@ -197,7 +200,9 @@ def _helper(m: Module) -> Func:
         seen.set(_get(f, pool, GENERATION))
         _add(f, pool, ACTIVE, 1)
         with f.when(_get(f, pool, OPEN) != 0), f.when(_add(f, pool, JOINED, 1) < f.load(I64, pool, ALLOWED)):
+            fpstatus.clear(m, f)
             _work_from_behind(f, pool)
+            f.builder.atomic_rmw("or", _slot(f, pool, FLAGS), fpstatus.read(m, f).ir, "seq_cst")
         _add(f, pool, ACTIVE, -1)
         life.leave_if(f.to_int(pool) == 0)  # never: LLVM would call an endless function undefined
     f.ret(f.value(0, PTR))

@@ -1,0 +1,101 @@
+"""Whether a plan's arithmetic overflowed, divided by zero or made NaN: what NumPy warns of after an operation.
+
+Put :func:`clear_step` first and :func:`read_step` last in a plan; if bits that ``numpy.errstate`` watches are set, the caller runs the
+operations one by one and gets the very warning. The flags belong to the thread; helpers of parallel steps hand theirs over.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hybridnn.jit.native import Step, View
+
+if TYPE_CHECKING:
+    from hybridnn.jit.lowlevel import Func, Module, Val
+
+# As in numpy.geterrcall's second argument.
+DIVIDE, OVERFLOW, UNDERFLOW, INVALID = 1, 2, 4, 8
+# The same in the MXCSR register of x86.
+MXCSR = {INVALID: 1, DIVIDE: 4, OVERFLOW: 8, UNDERFLOW: 16}
+ALL = 0x3F
+
+
+@functools.cache
+def supported() -> bool:
+    """Whether the flags can be read on this CPU (x86)."""
+    from hybridnn.jit import lowlevel as low
+
+    return low.Module("probe").is_x86
+
+
+def clear_step() -> Step | None:
+    """A step that clears the flags; None where they cannot be read."""
+    if not supported():
+        return None
+    return Step(_code().address("fp_clear"), np.zeros(0, np.int64), name="clear flags", keep=_code())
+
+
+def read_step(out: View) -> Step | None:
+    """A step that stores the flags since the last clearing, as in NumPy's error callbacks, in one int64 at ``out``."""
+    if not supported():
+        return None
+    return Step(_code().address("fp_read"), np.array([out.buf, out.offset], np.int64), name="read flags", keep=_code())
+
+
+@functools.cache
+def _code() -> Module:
+    from hybridnn.jit import lowlevel as low
+
+    return low.load("fpstatus", _emit)
+
+
+def _emit(m: Module) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    f, *_ = low.step_function(m, "fp_clear")
+    clear(m, f)
+    f.ret()
+    f, *_ = low.step_function(m, "fp_read")
+    raised, bits = read(m, f), f.value(0)
+    for ours, theirs in MXCSR.items():
+        bits = bits | f.select((raised & theirs) != 0, ours, 0)
+    f.store(bits, low.operand(f, 0))
+    f.ret()
+
+
+# Pieces of native functions; nothing on CPUs other than x86
+
+
+def _load_register(m: Module, f: Func, x: Val) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    slot = f.stack(8)
+    f.store(f.narrow(x, low.I32), slot)
+    f.call(m.extern("llvm.x86.sse.ldmxcsr", low.VOID, [low.PTR]), slot)
+
+
+def _register(m: Module, f: Func) -> Val:
+    from hybridnn.jit import lowlevel as low
+
+    slot = f.stack(8)
+    f.call(m.extern("llvm.x86.sse.stmxcsr", low.VOID, [low.PTR]), slot)
+    return f.widen(f.load(low.I32, slot))
+
+
+def read(m: Module, f: Func) -> Val:
+    """The flags of this thread as the register has them; 0 on other CPUs."""
+    return _register(m, f) & ALL if m.is_x86 else f.value(0)
+
+
+def clear(m: Module, f: Func) -> None:
+    if m.is_x86:
+        _load_register(m, f, _register(m, f) & ~ALL)
+
+
+def join(m: Module, f: Func, flags: Val) -> None:
+    """Sets flags that another thread raised; they are masked, so nothing traps."""
+    if m.is_x86:
+        _load_register(m, f, _register(m, f) | flags)
