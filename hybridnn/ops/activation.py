@@ -1,5 +1,4 @@
 """Elementwise activation functions. Slopes, caps and scales are operands without a gradient, but PReLU's and Swish's have one."""
-from functools import partial
 from math import pi, sqrt
 
 import numpy as np
@@ -23,10 +22,19 @@ def _with_parameter(rng, dtype):
     return [((x, rng.uniform(.1, .9, (3,)).astype(dtype)), attrs)]
 
 
-@elementwise(fast=partial(np.maximum, 0), samples=_signed())
+_ZERO = {np.dtype(t): np.zeros((), t) for t in "efd"}
+
+
+def _relu(x):
+    """With a zero at hand, NumPy need not convert one: half the time for small arrays."""
+    zero = _ZERO.get(getattr(x, "dtype", None))
+    return np.maximum(x, 0 if zero is None else zero)
+
+
+@elementwise(fast=_relu, samples=_signed())
 def relu(xp, x):
-    """max(0, x)"""
-    return xp.maximum(0, x)
+    """max(x, 0)"""
+    return xp.maximum(x, 0)
 
 
 @relu.vjp
