@@ -23,7 +23,7 @@ class Deconvolution2D(Link):
             out_channels, ksize, in_channels = in_channels, out_channels, None
         self.in_channels, self.out_channels, self.ksize = in_channels, out_channels, ksize
         self.stride, self.pad, self.dilate, self.groups = as_pair(stride), as_pair(pad), as_pair(dilate), int(groups)
-        self.outsize = (None, None) if outsize is None else outsize
+        self.outsize = outsize
         with self.init_scope():
             self.W = new_weight(initialW)
             if in_channels is not None:
