@@ -71,13 +71,15 @@ def classification_summary(y, t, label_num=None, beta=1.0, ignore_label=-1):
         beta: weight of recall in the F score.
         ignore_label: labels of this number do not count.
 
-    Returns: four Variables (label_num,); precision, recall and F are NaN for a class that they are undefined for.
+    Returns: four Variables (label_num,), all but the support float64; precision, recall and F are NaN for a class that they are
+        undefined for.
     """
     y, t = _operand(y), _operand(t)
     _check_scores("classification_summary", y, t)
     if label_num is None:
         label_num = int(as_array(t).max(initial=-1)) + 1
-    return apply(ops.classification_summary, (y, t), {"label_num": label_num, "beta": beta, "ignore_label": ignore_label})
+    return apply(ops.classification_summary, (y, t), {"label_num": label_num, "beta": beta, "ignore_label": ignore_label,
+    "dtype": "float64"})
 
 
 def precision(y, t, label_num=None, ignore_label=-1):

@@ -8,14 +8,14 @@ __all__ = ["classification_summary", "r2_score"]
 
 
 def _summary_samples(rng, dtype):
-    yield (
-        (rng.normal(size=(8, 3)).astype(dtype), np.array([0, 2, 1, 1, 0, -1, 2, 0])),
-        {"label_num": 3, "beta": 1.0, "ignore_label": -1},
-    )
+    scores = rng.permutation(np.eye(3, dtype=dtype)[[0, 2, 1, 0, 0, 1, 2, 0]])
+    labels = rng.permutation(np.array([0, 2, 1, 1, 0, -1, 2, 0]))
+    yield (np.concatenate([scores, np.eye(3, dtype=dtype)]), np.concatenate([labels, np.arange(3)])), {
+        "label_num": 3, "beta": 1.0, "ignore_label": -1, "dtype": "float64"}
 
 
 @operation(multi=True, samples=_summary_samples)
-def classification_summary(xp, y, t, *, label_num, beta, ignore_label):
+def classification_summary(xp, y, t, *, label_num, beta, ignore_label, dtype):
     """Precision, recall, F-beta and support of each class, for scores y (n, classes, ...) and labels t (n, ...). NaN where a
     class never occurs.
     """
@@ -29,7 +29,7 @@ def classification_summary(xp, y, t, *, label_num, beta, ignore_label):
     with np.errstate(invalid="ignore", divide="ignore"):
         precision, recall = right / found, right / support
         f = (1 + beta * beta) * precision * recall / (beta * beta * precision + recall)
-    return precision, recall, f, support
+    return precision.astype(dtype), recall.astype(dtype), f.astype(dtype), support
 
 
 def _r2_samples(rng, dtype):

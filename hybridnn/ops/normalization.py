@@ -109,8 +109,10 @@ def _(g, y):
 # ------------------------------------------------------------------------------------------- inverse square roots of matrices
 
 
-def _symmetric(x):
-    return (x + x.swapaxes(-1, -2)) / 2
+def _eigen(xp, x):
+    """Eigenvalues and vectors of the symmetric part; float16 is computed in float32, which the caller takes back."""
+    x = x.astype("float32") if x.dtype == np.float16 else x
+    return xp.linalg.eigh((x + x.swapaxes(-1, -2)) / 2)
 
 
 def _symmetrized(x):
@@ -130,8 +132,8 @@ def _dot(a, b):
 @operation(samples=lambda rng, dtype: [((_positive(rng, dtype),), {})])
 def inverse_sqrt(xp, x):
     """The symmetric inverse square root of positive definite matrices (..., n, n), of which the symmetric part counts."""
-    values, vectors = xp.linalg.eigh(_symmetric(x))
-    return (vectors * (1 / xp.sqrt(values))[..., None, :]) @ vectors.swapaxes(-1, -2)
+    values, vectors = _eigen(xp, x)
+    return ((vectors * (1 / xp.sqrt(values))[..., None, :]) @ vectors.swapaxes(-1, -2)).astype(x.dtype, copy=False)
 
 
 @inverse_sqrt.vjp
@@ -144,9 +146,10 @@ def _(g, x, y):
 @operation(samples=lambda rng, dtype: [((_positive(rng, dtype), rng.normal(size=(2, 3, 3)).astype(dtype)), {})])
 def lyapunov(xp, s, b):
     """The solution x of ``s x + x s = b`` for positive definite s (..., n, n), of which the symmetric part counts."""
-    values, vectors = xp.linalg.eigh(_symmetric(s))
+    values, vectors = _eigen(xp, s)
     turned = vectors.swapaxes(-1, -2)
-    return vectors @ ((turned @ b @ vectors) / (values[..., :, None] + values[..., None, :])) @ turned
+    x = (turned @ b @ vectors) / (values[..., :, None] + values[..., None, :])
+    return (vectors @ x @ turned).astype(b.dtype, copy=False)
 
 
 @lyapunov.vjp
