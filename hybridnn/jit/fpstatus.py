@@ -1,7 +1,8 @@
 """Whether a plan's arithmetic overflowed, divided by zero or made NaN: what NumPy warns of after an operation.
 
-Put :func:`clear_step` first and :func:`read_step` last in a plan; if bits that ``numpy.errstate`` watches are set, the caller runs the
-operations one by one and gets the very warning. The flags belong to the thread; helpers of parallel steps hand theirs over.
+Put :func:`clear_step` first and :func:`read_step` last in a plan; if bits that ``numpy.errstate`` watches are set, the caller
+runs the operations one by one and gets the very warning. The flags belong to the thread; helpers of parallel steps hand theirs
+over.
 """
 
 from __future__ import annotations

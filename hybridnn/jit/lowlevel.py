@@ -164,6 +164,17 @@ class Func:
             return base.ir
         return self.builder.gep(base.ir, [self.value(index).ir], source_etype=kind)
 
+    def load_vector(self, kind: ir.Type, lanes: int, base: Val) -> Val:
+        return Val(self, self.builder.load(base.ir, typ=ir.VectorType(kind, lanes), align=BYTES[kind]))
+
+    def store_vector(self, x: Val, base: Val, align: int) -> None:
+        self.builder.store(x.ir, base.ir, align=align)
+
+    def shuffle(self, a: Val, b: Val, lanes: Sequence[int]) -> Val:
+        """The lanes of ``a`` and ``b``, numbered through, in this order."""
+        mask = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+        return Val(self, self.builder.shuffle_vector(a.ir, b.ir, mask))
+
     # conversions
     def to_ptr(self, x: Number) -> Val:
         return Val(self, self.builder.inttoptr(self.value(x).ir, PTR))

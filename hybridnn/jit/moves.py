@@ -228,11 +228,54 @@ def _emit_copy(m: Module, kind: Any) -> None:
         with f.either((src_col == size) & (out_col == size)) as (dense, strided):
             with dense, f.range(first, last) as i:
                 f.call(_memcpy(m), f.at(b, i * out_row), f.at(a, i * src_row), cols * size)
-            with strided, f.range(0, cols, BLOCK) as left, f.range(first, last) as i:
-                line, target = f.at(a, i * src_row), f.at(b, i * out_row)
-                with f.range(left, f.least(left + BLOCK, cols)) as j:
-                    f.store(f.load(kind, f.at(line, j * src_col)), f.at(target, j * out_col))
+            with strided, f.range(0, cols, BLOCK) as left:
+                tile = first, last, left, f.least(left + BLOCK, cols)
+                done = _transpose_squares(f, kind, a, b, tile, (src_row, src_col, out_row, out_col)) if size >= 4 else tile[0]
+                _copy_tile(f, kind, a, b, (done, *tile[1:]), (src_row, src_col, out_row, out_col))
     f.ret()
+
+
+Tile = tuple[Any, Any, Any, Any]  # rows from, to; columns from, to
+
+
+def _copy_tile(f: Func, kind: Any, src: Val, out: Val, tile: Tile, strides: Tile) -> None:
+    first, last, left, right = tile
+    src_row, src_col, out_row, out_col = strides
+    with f.range(first, last) as i:
+        line, target = f.at(src, i * src_row), f.at(out, i * out_row)
+        with f.range(left, right) as j:
+            f.store(f.load(kind, f.at(line, j * src_col)), f.at(target, j * out_col))
+
+
+def _transpose_squares(f: Func, kind: Any, src: Val, out: Val, tile: Tile, strides: Tile) -> Val:
+    """Where rows are dense in the source and columns in the output: squares in registers. Returns the first row that is left."""
+    from hybridnn.jit import lowlevel as low
+
+    first, last, left, right = tile
+    src_row, src_col, out_row, out_col = strides
+    size = low.BYTES[kind]
+    lanes = 32 // size
+    full = f.select((src_row == size) & (out_col == size), (last - first) // lanes * lanes, 0)
+    whole = (right - left) // lanes * lanes
+    with f.range(first, first + full, lanes) as i:
+        with f.range(left, left + whole, lanes) as j:
+            corner = f.at(src, i * src_row + j * src_col)
+            columns = [f.load_vector(kind, lanes, f.at(corner, src_col * k)) for k in range(lanes)]
+            for k, row in enumerate(_transposed(f, columns, lanes)):
+                f.store_vector(row, f.at(out, (i + k) * out_row + j * out_col), size)
+        _copy_tile(f, kind, src, out, (i, i + lanes, left + whole, right), strides)
+    return first + full
+
+
+def _transposed(f: Func, vectors: list[Val], lanes: int) -> list[Val]:
+    """A square of ``lanes`` vectors, transposed: log2(lanes) rounds that interleave the first half with the second."""
+    half = lanes // 2
+    low_half = [i // 2 + lanes * (i % 2) for i in range(lanes)]
+    high_half = [i + half for i in low_half]
+    for _ in range(lanes.bit_length() - 1):
+        pairs = zip(vectors[:half], vectors[half:])
+        vectors = [f.shuffle(a, b, mask) for a, b in pairs for mask in (low_half, high_half)]
+    return vectors
 
 
 @functools.cache
