@@ -1,12 +1,12 @@
 """From a frozen ``Graph`` to an ``Executable``: passes, fusion, kernel text, kernels, memory plan, one native call."""
 import time
 
-from hybridnn.jit.executable import Executable, StepRecord
+from hybridnn.jit.executable import Executable, StepRecord, on_run
 from hybridnn.jit.fuse import fuse_with_reasons
 from hybridnn.jit.lower import lower
 from hybridnn.jit.passes import simplify
 
-__all__ = ["Executable", "StepRecord", "compile"]
+__all__ = ["Executable", "StepRecord", "compile", "on_run"]
 
 
 def compile(graph, **options):

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from hybridnn.graph import Graph, verify
 from hybridnn.jit import compile as jit_compile
 from hybridnn.trace.events import path_to
-from hybridnn.trace.watch import on_run, timed
 
 __all__ = ["Segment", "build", "run_segment"]
 
@@ -35,8 +34,7 @@ def run_segment(call, events, alive):
         values.update(segment.graph.constants)
     for vid, fn, args in segment.host:
         values[vid] = fn(*[values[a] for a in args])
-    arrays = [values[v] for v in segment.inputs]
-    results = segment.executable(arrays) if not on_run else timed(segment, arrays)
+    results = segment.executable([values[v] for v in segment.inputs])
     segment.runs += 1
     values.update(zip(segment.outputs, results, strict=True))
     for root, newest in segment.writes:
