@@ -18,9 +18,11 @@ KINDS = ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 UFUNCS = frozenset("""add subtract multiply divide negative positive power exp expm1 exp2 log log1p log2 log10 tanh sin cos tan arcsin arccos arctan
 sinh cosh arcsinh arccosh arctanh sqrt cbrt absolute sign floor ceil trunc rint maximum minimum less less_equal greater greater_equal equal not_equal
 logical_and logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_xor invert isnan isinf isfinite copysign square reciprocal
-arctan2 hypot logaddexp fmax fmin""".split())
+arctan2 hypot logaddexp fmax fmin floor_divide remainder fmod heaviside
+signbit erf erfc""".split())
 ALIASES = {"true_divide": "divide", "abs": "absolute", "fabs": "absolute", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
-           "atan2": "arctan2", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "bitwise_not": "invert"}
+           "atan2": "arctan2", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "bitwise_not": "invert", "mod": "remainder"}
+SAME_RULE = {"erf": np.exp, "erfc": np.exp}      # functions that NumPy lacks, and a ufunc with their dtypes
 WEAK_DTYPES = {float: np.dtype("f8"), int: np.dtype("i8"), bool: np.dtype("?")}
 
 
@@ -89,7 +91,7 @@ def _number(value, dtype):
 
 def _resolve(name, operands):
     """The dtypes of the ufunc's inner loop: operands, then result."""
-    ufunc = getattr(np, name)
+    ufunc = SAME_RULE.get(name) or getattr(np, name)
     dtypes = [_dtype_for_rule(x) for x in operands]
     if all(isinstance(d, type) for d in dtypes):
         dtypes = [WEAK_DTYPES[d] for d in dtypes]
@@ -165,8 +167,8 @@ def _weak(b, name, operands):
     if name in _COMPARISONS:
         return Sym(b, result.index, result.dtype, bool)
     weak = float if float in types or name == "divide" else int
-    if name == "power" and weak is int:
-        raise Unfusable("an integer power of two integers")
+    if name in ("power", "floor_divide", "remainder"):
+        raise Unfusable(f"{name} of two Python numbers")
     return Sym(b, b.cast(result, WEAK_DTYPES[weak]), WEAK_DTYPES[weak], weak)
 
 
@@ -179,7 +181,7 @@ def _binary(name, swap=False):
     return method
 
 
-for _python, _name in dict(add="add", sub="subtract", mul="multiply", truediv="divide", pow="power", **{"and": "bitwise_and", "or": "bitwise_or",
+for _python, _name in dict(add="add", sub="subtract", mul="multiply", truediv="divide", pow="power", floordiv="floor_divide", mod="remainder", **{"and": "bitwise_and", "or": "bitwise_or",
                                                                                                        "xor": "bitwise_xor"}).items():
     setattr(Sym, f"__{_python}__", _binary(_name))
     setattr(Sym, f"__r{_python}__", _binary(_name, swap=True))
@@ -207,7 +209,7 @@ class _Module:
     def _ufunc(self, name, *operands, **options):
         if options:
             raise Unfusable(f"xp.{name} with {', '.join(options)}")
-        if not any(isinstance(x, Sym) for x in operands):
+        if not any(isinstance(x, Sym) for x in operands) and name not in SAME_RULE:
             return getattr(np, name)(*operands)
         return _call(self.b, name, operands)
 
