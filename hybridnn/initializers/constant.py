@@ -26,9 +26,14 @@ class Constant(Initializer):
         if not is_array(self.fill_value):
             array[...] = self.fill_value
             return
-        if np.broadcast_shapes(self.fill_value.shape, array.shape) != array.shape:
+        if not _broadcasts(self.fill_value.shape, array.shape):
             raise InvalidType(type(self).__name__, f"an initial array of shape {array.shape}", str(self.fill_value.shape))
         copyto(array, self.fill_value.astype(array.dtype, copy=False))
+
+
+def _broadcasts(shape, target):
+    lead = len(target) - len(shape)
+    return lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:], strict=True))
 
 
 class _Fixed(Constant):

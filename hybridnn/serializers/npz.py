@@ -145,12 +145,18 @@ def load_npz(file, obj, path="", strict=True, ignore_names=None):
     Raises:
         SerializationError: the file cannot be read, or does not fit; a KeyError too if entries are missing.
     """
+    if not hasattr(file, "read"):
+        with open(file, "rb") as f:
+            return load_npz(f, obj, path, strict, ignore_names)
     try:
         npz = np.load(file, allow_pickle=False)
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise SerializationError(f"{file} is no npz file: {error}") from error
+        raise SerializationError(f"{_name(file)} is no npz file: {error}") from error
     if not hasattr(npz, "files"):
-        raise SerializationError(f"{file} is no npz file but a single array")
-    with npz:
-        check_fit(obj, npz.files, lambda name: _read_entry(npz, name), path, strict, ignore_names or ())
-        NpzDeserializer(npz, path, strict, ignore_names).load(obj)
+        raise SerializationError(f"{_name(file)} is no npz file but a single array")
+    check_fit(obj, npz.files, lambda name: _read_entry(npz, name), path, strict, ignore_names or ())
+    NpzDeserializer(npz, path, strict, ignore_names).load(obj)
+
+
+def _name(file):
+    return getattr(file, "name", None) or f"the {type(file).__name__}"
