@@ -3,6 +3,7 @@ import numpy as np
 
 from hybridnn.core.op import compose
 from hybridnn.graph import Graph, Node, infer, run, verify
+from hybridnn.jit.decompose import NumberOp
 from hybridnn.spec import spec_of
 
 
@@ -26,6 +27,7 @@ class Recording:
 
     def emit(self, op, operands, attrs):
         inputs = tuple(self.value(*o) for o in operands)
+        op = op if hasattr(op, "run") else NumberOp(op)
         specs = infer(op, [self.specs[v] for v in inputs], tuple(attrs.items()))
         outputs = tuple(self.new(s) for s in specs)
         self.nodes.append(Node(op, inputs, outputs, tuple(attrs.items()), f"user.py:{len(self.nodes) + 1}"))
@@ -69,3 +71,50 @@ def assert_same(graph, executable, operands, rtol=2e-6, atol=2e-6):
             np.testing.assert_allclose(got, want, *limits)
         else:
             np.testing.assert_array_equal(got, want)
+
+
+def random_graph(seed, size=12):
+    """A graph of elementwise ops, reductions, views and products over a few float32 arrays, and operands for it."""
+    rng = np.random.default_rng(seed)
+    rows, cols = (int(n) for n in rng.integers(1, 9, 2))
+    operands = [rng.normal(size=s).astype("f4") for s in ((rows, cols), (cols,), (rows, 1))] + [float(rng.uniform(.5, 1.5))]
+
+    def body(*symbols):
+        values = list(symbols)
+        for _ in range(size):
+            values.append(_random_application(rng, values))
+        picked = rng.choice(np.arange(3, len(values)), size=min(3, size), replace=False)
+        return [values[k] for k in picked if k != 3] or [values[-1]]
+    return graph_of(body, *operands), operands
+
+
+def _random_application(rng, values):
+    from hybridnn.core.op import OPS
+    arrays = [v for k, v in enumerate(values) if k != 3]
+    x = arrays[rng.integers(len(arrays))]
+    choice = rng.integers(7)
+    if choice == 0:
+        return OPS[("tanh", "exp", "neg", "absolute", "sigmoid")[rng.integers(5)]](x * 0.25)
+    if choice == 1 and x.ndim:
+        axis = (int(rng.integers(x.ndim)),)
+        return OPS[("sum", "amax", "mean")[rng.integers(3)]](x, axis=axis, keepdims=bool(rng.integers(2)))
+    if choice == 2:
+        return OPS["transpose"](x, axes=tuple(range(x.ndim))[::-1])
+    if choice == 3:
+        return OPS["reshape"](x, shape=(1, *x.shape) if rng.integers(2) else (int(np.prod(x.shape)),))
+    if choice == 4:
+        return OPS["where"](x > 0, x, values[3])
+    return _random_pair(rng, OPS, arrays, x, values[3])
+
+
+def _random_pair(rng, ops, arrays, x, number):
+    """``x`` with another value that broadcasts with it, or with the number."""
+    for k in rng.permutation(len(arrays)):
+        y = arrays[k]
+        try:
+            shape = np.broadcast_shapes(x.shape, y.shape)
+        except ValueError:
+            continue
+        if len(shape) <= 4 and np.prod(shape) <= 4096:
+            return ops[("add", "mul", "sub", "maximum")[rng.integers(4)]](x, y)
+    return x * number

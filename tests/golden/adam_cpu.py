@@ -1,0 +1,55 @@
+"""Map: add, cast, divide, multiply, sqrt, subtract."""
+from numba import float32
+
+from hybridnn.jit.vecmath import parallel_loops, ptr_f32, ptr_f64, sqrt_f32
+
+
+def kernel(bufs, args, lo, hi):
+    p0 = ptr_f32(bufs, args, 0)
+    p1 = ptr_f32(bufs, args, 2)
+    p2 = ptr_f32(bufs, args, 4)
+    p3 = ptr_f32(bufs, args, 6)
+    p4 = ptr_f64(bufs, args, 8)
+    p5 = ptr_f64(bufs, args, 10)
+    p6 = ptr_f64(bufs, args, 12)
+    p7 = ptr_f64(bufs, args, 14)
+    p8 = ptr_f64(bufs, args, 16)
+    p9 = ptr_f64(bufs, args, 18)
+    p10 = ptr_f32(bufs, args, 20)
+    p11 = ptr_f32(bufs, args, 22)
+    p12 = ptr_f32(bufs, args, 24)
+    v4 = p4[0]
+    v5 = p5[0]
+    v6 = p6[0]
+    v7 = p7[0]
+    v8 = p8[0]
+    v9 = p9[0]
+    v11 = float32(v5)
+    v16 = float32(v6)
+    v19 = float32(v9)
+    v22 = float32(v7)
+    v24 = float32(v4)
+    v27 = float32(v8)
+    for i in range(lo, hi):
+        v0 = p0[i]
+        v1 = p1[i]
+        v2 = p2[i]
+        v3 = p3[i]
+        v10 = v1 - v2
+        v12 = v11 * v10
+        v13 = v2 + v12
+        v14 = v1 * v1
+        v15 = v14 - v3
+        v17 = v16 * v15
+        v18 = v3 + v17
+        v20 = v19 * v0
+        v21 = sqrt_f32(v18)
+        v23 = v21 + v22
+        v25 = v24 / v23
+        v26 = v25 * v13
+        v28 = v27 * v26
+        v29 = v20 - v28
+        p10[i] = v29
+        p11[i] = v13
+        p12[i] = v18
+    parallel_loops()

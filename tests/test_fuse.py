@@ -1,0 +1,108 @@
+"""Fusion keeps results, and finds the groups that save memory traffic."""
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jit_graphs import copies, graph_of, random_graph
+
+import hybridnn.ops
+import hybridnn.optimizers  # noqa: F401
+from hybridnn.core.op import OPS
+from hybridnn.graph import run, verify
+from hybridnn.jit.fuse import fuse, why_not
+from hybridnn.jit.passes import simplify
+
+
+def array(*shape):
+    return np.random.normal(size=shape).astype("f4")
+
+
+def fused(fn, *operands, **options):
+    return verify(fuse(simplify(graph_of(fn, *operands, **options))))
+
+
+def groups(graph):
+    """Sets of op names, one per fused node."""
+    return [set(n.op.ops) if n.op.kind == "fused" else {n.op.name} for n in graph.nodes]
+
+
+def softmax(x):
+    return OPS["softmax"](x, axis=(1,))
+
+
+@given(st.integers(0, 10**6))
+def test_fusion_keeps_the_results(seed):
+    graph, operands = random_graph(seed, 16)
+    after = verify(fuse(simplify(graph)))
+    with np.errstate(all="ignore"):
+        want, got = run(graph, copies(operands)), run(after, copies(operands))
+    for x, y in zip(want, got, strict=True):
+        assert (x.shape, x.dtype) == (y.shape, y.dtype)
+        np.testing.assert_allclose(y, x, 1e-5, 1e-5)
+
+
+ROW = array(6, 9)
+
+
+@pytest.mark.parametrize("fn, operands", [
+    (lambda x, y: [OPS["tanh"](x * y) + y], (ROW, array(9))),
+    (lambda x: [OPS["sum"](OPS["exp"](x) * 2, axis=None, keepdims=False)], (ROW,)),
+    (lambda x: [softmax(x)], (ROW,)),
+    (lambda x: [OPS["log_softmax"](x, axis=(1,))], (ROW,)),
+    (lambda x, e, g, b: [OPS["standardize"](x, e, axis=(1,))[0] * g + b], (ROW, 1e-5, array(9), array(9))),
+    (lambda x, e: OPS["standardize"](x, e, axis=(0, 2, 3)), (array(2, 3, 4, 5), 1e-5)),
+    (lambda x: [x - OPS["mean"](x, axis=None, keepdims=True)], (ROW,)),
+    (lambda x: [OPS["exp"](x), OPS["sum"](OPS["exp"](x), axis=(0,), keepdims=False)], (ROW,)),
+    (lambda x, g: [OPS["sum"](g, axis=(0,), keepdims=False), OPS["sum"](g * x, axis=(0,), keepdims=False)], (ROW, array(6, 9))),
+    (lambda x: [OPS["transpose"](x, axes=(1, 0)) + OPS["transpose"](x * 2, axes=(1, 0))], (ROW,)),
+], ids=["chain", "sum", "softmax", "log softmax", "layer norm", "batch norm", "centred", "column sum", "two column sums", "transposed"])
+def test_one_kernel(fn, operands):
+    assert len(fused(fn, *operands).nodes) == 1
+
+
+def test_an_optimizer_step_is_one_kernel_per_parameter():
+    operands = [np.abs(array(3, 4)) for _ in range(4)] + [.1, .1, .1, 1e-8, 1., 1.]
+    graph = fused(lambda *xs: OPS["update_adam"](*xs, wide=False), *operands, writes=[(0, 0), (2, 1), (3, 2)])
+    assert [n.op.name for n in graph.nodes] == ["update_adam"]
+
+
+def test_rows_and_columns_are_not_reduced_together():
+    graph = fused(lambda x: [OPS["sum"](x * 2, axis=(0,), keepdims=False), OPS["sum"](x * 2, axis=(1,), keepdims=False)], ROW)
+    assert len(graph.nodes) == 2
+
+
+def test_a_group_never_depends_on_itself_through_another_node():
+    def body(x):
+        y = OPS["exp"](x)
+        return [y + OPS["cumsum"](y, axis=1)]
+    graph = fused(body, ROW)
+    assert [n.op.name for n in graph.nodes] == ["exp", "cumsum", "add"]
+
+
+def test_a_column_sum_is_not_used_again_over_the_rows_in_one_kernel():
+    graph = fused(lambda x: [x - OPS["sum"](x, axis=(0,), keepdims=True)], ROW)
+    assert groups(graph) == [{"sum"}, {"sub"}]
+
+
+def test_intermediate_values_that_others_need_are_outputs():
+    graph = fused(lambda x, w: [OPS["matmul"](OPS["exp"](x), w), OPS["tanh"](OPS["exp"](x) + 1)], ROW, array(9, 2))
+    kernel = next(n for n in graph.nodes if n.op.kind == "fused")
+    assert len(kernel.outputs) == 2
+    assert set(kernel.op.ops) == {"exp", "add", "tanh"}
+
+
+def test_reasons_are_given():
+    graph = graph_of(lambda x: [OPS["cumsum"](x, axis=1), OPS["sum"](x[:0], axis=(0,), keepdims=False)], ROW)
+    assert sorted(why_not(graph).values()) == ["an empty array", "an empty array", "kind opaque"]
+
+
+def test_an_unrolled_loop_is_fused_in_linear_time_and_alike():
+    def body(x, w):
+        h = x
+        for _ in range(40):
+            h = OPS["tanh"](OPS["matmul"](h, w) + x)
+        return [h]
+    graph = fused(body, array(4, 4), array(4, 4))
+    kernels = [n.op for n in graph.nodes if n.op.kind == "fused"]
+    assert len(kernels) == 40
+    assert len({k.nest for k in kernels}) == 1
