@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -349,7 +350,8 @@ def load(name: str, emit: Callable[..., None], *options: Any) -> Module:
     """
     here = Path(__file__).parent
     files = __file__, emit.__code__.co_filename, *(here / f"{n}.py" for n in ("native", "threads", "pool", "fpstatus"))
-    facts = name, emit.__name__, options, *(Path(f).read_bytes() for f in files), llvmlite.__version__, *_target()
+    sources = [Path(f).read_bytes() for f in files]
+    facts = name, emit.__name__, options, sources, sys.version_info, llvmlite.__version__, *_target()
     key = objects.DIGEST(repr(facts).encode()).hexdigest()
     module = Module(name)
     code = objects.load(key)

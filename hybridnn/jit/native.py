@@ -300,9 +300,9 @@ def _object_layout_holds() -> bool:
     pair, number = (1.5, "x"), -2.75
     row = [number, pair]
     (bits,) = struct.unpack("q", struct.pack("d", number))
-    in_list = _words(id(row), 4)
+    in_list, in_tuple = _words(id(row), 4), _words(id(pair), tuple.__basicsize__ // 8 + 2)
     return (
-        _words(id(pair), 5)[1:] == (id(tuple), 2, id(pair[0]), id(pair[1]))
+        in_tuple[1:3] + in_tuple[-2:] == (id(tuple), 2, id(pair[0]), id(pair[1]))
         and in_list[1:3] == (id(list), 2)
         and _words(in_list[3], 2) == (id(number), id(pair))
         and _words(id(number), 3)[2] == bits

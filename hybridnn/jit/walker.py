@@ -16,7 +16,7 @@ from hybridnn.jit import pool, threads
 from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val
 
 # Word offsets (8 bytes) into objects. PyObject: refcount, type. PyVarObject: size. A tuple's items follow, a list points to them.
-TYPE, SIZE, TUPLE_ITEMS, LIST_ITEMS, FLOAT_VALUE = 1, 2, 3, 3, 2
+TYPE, SIZE, TUPLE_ITEMS, LIST_ITEMS, FLOAT_VALUE = 1, 2, tuple.__basicsize__ // 8, 3, 2
 # PyArrayObject: data, nd (int32), dimensions, strides, base, descr, flags (int32). PyArray_Descr: byteorder (char), type_num
 # (int32).
 DATA, ND, DIMS, STRIDES, DESCR, FLAGS = 2, 3, 4, 5, 7, 8
