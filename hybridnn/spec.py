@@ -32,4 +32,7 @@ _WEAK = {float: np.dtype("float64"), int: np.dtype("int64"), bool: np.dtype("boo
 def spec_of(x):
     """Spec of an array, a NumPy scalar or a Python number."""
     weak = _WEAK.get(type(x))
+    if weak is None and not hasattr(x, "dtype"):
+        base = float if isinstance(x, float) else int      # a number that a tracer follows
+        return Spec((), _WEAK[base], base)
     return Spec((), weak, type(x)) if weak is not None else Spec(x.shape, x.dtype)

@@ -129,9 +129,9 @@ class FunctionNode(TapeNode):
         return result
 
     def _connect(self, variables, arrays, outputs, result):
-        self.seq = _sequence()
-        self.n_outputs = len(outputs)
         self.inputs_ = tuple([x.node._tape for x in variables])
+        self.seq = _sequence()       # after its inputs, which may get their nodes just now
+        self.n_outputs = len(outputs)
         self._needs = tuple([x.requires_grad for x in variables])
         self.shapes_ = [(y.shape, y.dtype) for y in outputs]
         kept = set(self._kept_inputs())

@@ -268,6 +268,35 @@ RELEASED_TEXT = ("the graph of this value belonged to a traced call that has alr
                  "  hint: call backward() inside the traced function once per graph, or outside of it only")
 
 
+class ReleasedNode(TapeNode):
+    """The creator of a Variable whose graph a traced call has used and given up; ``seeded`` if backward began here."""
+    label = "released"
+
+    def __init__(self, shape, dtype, seeded):
+        self.seq, self.shape, self.dtype = _sequence(), shape, dtype
+        if not seeded:
+            self._grad = None
+
+    @property
+    def creator(self):
+        return None if self.is_leaf else self
+
+    @property
+    def grad(self):
+        """Ones until somebody sets it, if backward began here."""
+        if "_grad" not in self.__dict__:
+            self._grad = np.ones(self.shape, self.dtype)
+        return self._grad
+
+    @grad.setter
+    def grad(self, g):
+        self._grad = g
+
+    def gradients(self, g, as_variables):
+        """Raises ``ReleasedGraphError``."""
+        raise ReleasedGraphError(RELEASED_TEXT)
+
+
 def _fit(g, shape, dtype):
     """``g`` summed over what broadcasting added, in the operand's dtype."""
     if g.shape != shape:

@@ -2,6 +2,7 @@
 import functools
 import inspect
 import logging
+import sys
 import threading
 import types
 import warnings
@@ -12,14 +13,19 @@ from hybridnn.config import config, state
 from hybridnn.errors import RecordingForbidden, TraceWarning, user_line
 from hybridnn.trace.call import Call
 from hybridnn.trace.events import Event, path_to, terminals
+from hybridnn.trace.observe import Observer
+from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.report import Explanation
 from hybridnn.trace.signature import signature
+from hybridnn.trace.skip import Miss, make_plan
 from hybridnn.trace.watch import on_call
 
 __all__ = ["Stats", "Traced", "trace"]
 
 log = logging.getLogger("hybridnn.trace")
 MODES = ("auto", "verify", "pure", "eager")
+MAX_PROOFS = 16
+PLANS_PER_PATH = 8
 OVERRIDES = (*MODES, "error_on_record")
 
 
@@ -50,6 +56,7 @@ class Root(Event):
     reason: str = ""
     misses: int = 0
     asleep: int = 0
+    proofs: int = 0
 
 
 @dataclass(eq=False)
@@ -63,6 +70,7 @@ class Memory:
     stats: Stats = field(default_factory=Stats)
     roots: dict = field(default_factory=dict)
     segments: list = field(default_factory=list)
+    plans: list = field(default_factory=list)
     why: list = field(default_factory=list)
     version: int = 0
     clock: int = 0
@@ -79,6 +87,7 @@ class Memory:
         with self.lock:
             self.roots.clear()
             self.segments.clear()
+            self.plans = []
             self.why.clear()
             self.stats.paths = self.stats.arena_bytes = self.stats.arena_lower_bound = self.stats.retained_bytes = 0
             self.version += 1
@@ -110,14 +119,21 @@ class Memory:
             warnings.warn(f"{self.name}: {text}", TraceWarning, stacklevel=5)
 
 
-def _run(memory, fn, args, kwargs):
+def _run(memory, fn, self_object, args, kwargs):
     """One call of a traced function."""
     for watcher in on_call:
-        watcher(memory, fn, args, kwargs)
+        watcher(memory, functools.partial(_run, memory, fn, self_object), fn, args, kwargs)
     stats = memory.stats
     stats.calls += 1
     mode = config.trace or memory.mode
     outer = state.tracer
+    if memory.plans and outer is None and state.hooks is None and mode in ("auto", "pure") and sys.gettrace() is None and sys.getprofile() is None:
+        for plan in memory.plans:
+            result = plan.run(self_object, args, kwargs)
+            if type(result) is not Miss:
+                return _skipped(memory, plan, result)
+            plan.misses += 1
+            plan.last_miss = result
     if mode == "eager" or state.hooks is not None or (outer is not None and outer.mode != "eager"):
         return fn(*args, **kwargs)
     key = signature(args, kwargs)
@@ -128,6 +144,21 @@ def _run(memory, fn, args, kwargs):
         root.asleep = max(0, root.asleep - 1)
         return fn(*args, **kwargs)
     return _traced_run(memory, root, mode, fn, args, kwargs)
+
+
+def _skipped(memory, plan, result):
+    """Count a call that ran no Python."""
+    stats = memory.stats
+    stats.hits += 1
+    stats.python_skipped += 1
+    memory.clock += 1
+    plan.misses = 0
+    plan.end.hits += 1
+    plan.end.last_used = memory.clock
+    if memory.plans[0] is not plan:
+        with memory.lock:
+            memory.plans = [plan, *[p for p in memory.plans if p is not plan and not p.dead]]
+    return result
 
 
 def _new_root(memory, key):
@@ -141,22 +172,70 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
         raise _forbidden(memory, root)
     call = Call(root, memory)
     call.forbid = mode == "error_on_record"
+    observer = _observer(memory, root, mode, call, fn, args, kwargs)
     outer, state.tracer = state.tracer, call
+    outer_reads, state.config_reads = state.config_reads, call.config_reads
     try:
-        result = fn(*args, **kwargs)
+        if observer is None:
+            result = fn(*args, **kwargs)
+        else:
+            with observer:
+                result = fn(*args, **kwargs)
     except BaseException:
         state.tracer = None
         call.abandon()
         raise
     finally:
-        state.tracer = outer
+        state.tracer, state.config_reads = outer, outer_reads
     state.tracer = None
     try:
         end = call.finish()
+        if observer is not None:
+            _prove(memory, observer, call, end)
     finally:
         state.tracer = outer
     _account(memory, root, call, end)
     return result
+
+
+def _observer(memory, root, mode, call, fn, args, kwargs):
+    """An observer for this call, if it is time to try a proof and nobody else watches the thread."""
+    if mode not in ("auto", "pure") or call.mode != "replay" or root.proofs >= MAX_PROOFS or state.tracer is not None:
+        return None
+    if sys.gettrace() is not None or sys.getprofile() is not None or sys.version_info[:2] != (3, 11):
+        return None
+    root.proofs += 1
+    if isinstance(fn, types.MethodType) and isinstance(fn.__func__, types.FunctionType):
+        return Observer(call, fn.__func__, fn.__self__, args, kwargs)
+    if isinstance(fn, types.FunctionType):
+        return Observer(call, fn, None, args, kwargs)
+    called = class_lookup(type(fn), "__call__")
+    return Observer(call, called, fn, args, kwargs) if isinstance(called, types.FunctionType) else None
+
+
+def _prove(memory, observer, call, end):
+    """Turn an observed replay into a plan that skips Python, or note why not."""
+    if call.mode != "replay" or end is None or call.left:
+        return
+    try:
+        if observer.doubt is not None:
+            raise observer.doubt
+        if observer.result is None:
+            raise Doubt("the run was not seen to its end")
+        plan = make_plan(observer, call, end, memory.version, frozenset(call.config_reads))
+    except Doubt as d:
+        end.doubt = str(d)
+        memory.note("python runs", end.doubt)
+        return
+    end.doubt = ""
+    with memory.lock:
+        for segment in plan.segments:
+            memory.compiled(segment)
+        twins = [p for p in memory.plans if p.end is end][PLANS_PER_PATH - 1:]
+        memory.plans = [plan, *[p for p in memory.plans if p not in twins and not p.dead]][:memory.max_paths]
+    for p in [p for p in memory.plans[1:] if p.last_miss is not None][:1]:
+        memory.note("guard failed", p.last_miss.reason)
+    memory.note("python is skipped", f"{len(plan.source.splitlines())} lines of guards and replay")
 
 
 def _forbidden(memory, root):
@@ -230,7 +309,7 @@ class Traced:
         self.__wrapped__ = fn
 
     def __call__(self, *args, **kwargs):
-        return _run(self._memory, self.__wrapped__, args, kwargs)
+        return _run(self._memory, self.__wrapped__, None, args, kwargs)
 
     def __get__(self, instance, owner=None):
         if instance is None:
@@ -285,7 +364,7 @@ class BoundTraced:
         self.__self__ = instance
 
     def __call__(self, *args, **kwargs):
-        return _run(self._memory, self.__wrapped__, args, kwargs)
+        return _run(self._memory, self.__wrapped__, self.__self__, args, kwargs)
 
     stats = property(lambda self: self._memory.stats)
 

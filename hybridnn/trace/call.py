@@ -15,7 +15,6 @@ from hybridnn.core.variable import (
     NO_ATTRS,
     OPS,
     READERS,
-    Leaf as TapeLeaf,
     TracedNumber,
     Variable,
     apply_eager,
@@ -26,6 +25,9 @@ from hybridnn.core.variable import (
     initial_grad,
     run_checked,
     wrap_outputs,
+)
+from hybridnn.core.variable import (
+    Leaf as TapeLeaf,
 )
 from hybridnn.errors import user_line
 from hybridnn.graph import Node
@@ -82,6 +84,8 @@ class Call:
         self.released = False     # backward has used the graph
         self.recorded = self.left = False
         self.reason = None
+        self.config_reads = set()
+        self.draws = []           # (name, arguments, array) of random draws, in order
 
     # ------------------------------------------------------------------------------------------------------------ operations
 
@@ -128,7 +132,7 @@ class Call:
         if len(operands) != len(inputs):
             return False
         bound = []
-        for want, x in zip(operands, inputs):   # noqa: B905
+        for want, x in zip(operands, inputs):
             if type(want) is int:
                 if self._vid_of(x) == want and (not self.snapshots or self._unchanged(want)):
                     continue
@@ -295,7 +299,7 @@ class Call:
         for x in inputs:
             vid = self._inner_vid(x)
             if vid is None:
-                self.give_up("a gradient flows through values that this call did not make (a graph from before the call, or arrays made by a rule)")
+                self.give_up(f"{op.name} in a gradient takes values that this call did not make (a graph from before the call, or arrays made by a rule)")
                 return apply_eager(op, [x.plain() if isinstance(x, TracedNumber) else x for x in inputs], attrs)
             vids.append(vid)
             plain.append(x._array if isinstance(x, Variable) else x.plain() if isinstance(x, TracedNumber) else x)
@@ -676,10 +680,10 @@ class Call:
     def _record_unchain(self, v, vid):
         with self.paused():
             reached = self._ancestors(v)
+            outside = tuple(k for k in sorted(reached) if has_creator(self.leaves.get(k)))
             v.unchain_backward()
         if self.mode == "record":
             own = frozenset(k for k in reached if k not in self.leaves)
-            outside = tuple(k for k in sorted(reached) if k in self.leaves and isinstance(self.leaves[k], Variable))
             self.cut |= own
             self._add(Event("unchain", (own, outside), (vid,), line=user_line(4)))
 
@@ -694,6 +698,10 @@ class Call:
                 vids.add(self.nodes[id(node)])
             stack += [] if node.is_leaf else [p for p in node.inputs if p is not None]
         return vids
+
+    def note_draw(self, name, args, value):
+        """The library drew random numbers."""
+        self.draws.append((name, args, value))
 
     def apply_function(self, function, inputs):
         """A user's FunctionNode: opaque Python, so the call goes on eagerly."""
@@ -842,6 +850,35 @@ class _Paused:
         state.tracer = self.old
 
 
+class Naming:
+    """The tracer while a gradient is computed again: gives the values inside the numbers that the recording gave them."""
+
+    def __init__(self, call, event):
+        self.call, self.apps = call, iter(event.apps)
+
+    def __enter__(self):
+        self.outer, state.tracer = state.tracer, self
+
+    def __exit__(self, *exc):
+        state.tracer = self.outer
+
+    def apply(self, op, inputs, attrs=NO_ATTRS):
+        result = apply_eager(op, inputs, attrs)
+        app = next(self.apps, None)
+        if app is not None and app.node.op is op:
+            for v, vid in zip(result if op.multi else (result,), app.node.outputs, strict=True):
+                self.call._know(v._array, vid)
+                if v._tape is not None:
+                    self.call.nodes[id(v._tape)] = vid
+                    self.call.keep.append(v._tape)
+        return result
+
+    def expose(self, v):
+        """Nothing is pending."""
+
+    assign = expose
+
+
 class Rebuild:
     """Runs events of a path eagerly, filling the Variables that the replay handed out."""
 
@@ -858,7 +895,9 @@ class Rebuild:
             return self.real[vid]
         x = call.leaves[vid]
         if vid in call.snapshots:
-            return connected_copy(x, call.values[vid])
+            copied = call.values[vid]
+            call.ids[id(copied)] = vid
+            return connected_copy(x, copied)
         return x
 
     def run(self, event, final, tape):
@@ -919,7 +958,8 @@ class Rebuild:
         for v, fresh in zip(outputs, unseeded, strict=True):
             if fresh and v._tape is not None:
                 v._tape.grad = None
-        backward_eager(outputs, flags[0], flags[1], flags[2], True)
+        with Naming(self.call, event):
+            backward_eager(outputs, flags[0], flags[1], flags[2], True)
         for (node, pending), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
             made = node.grad
             self.fill(made, outcome)
@@ -935,7 +975,8 @@ class Rebuild:
         xs = [self.operand(o) for o in event.operands]
         seeds = iter(xs[n_out + n_in:])
         grad_outputs = [None if none else next(seeds) for none in given] or None
-        results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double and tape, None)
+        with Naming(self.call, event):
+            results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double and tape, None)
         for g, outcome in zip(results, event.outs, strict=True):
             if g is not None:
                 self.fill(g, outcome)

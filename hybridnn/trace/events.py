@@ -81,6 +81,7 @@ class Event:
     next_vid: int = 0
     flush: bool = False
     hits: int = 0
+    doubt: str = "not tried yet"
     last_used: int = 0
 
     def add(self, child):

@@ -70,5 +70,5 @@ def _path_report(root, end):
     path = path_to(end)
     outcomes = tuple((e.key[0], e.key[1], e.line) for e in path if e.kind == "read")
     segments = tuple(tuple(s.executable.steps) for e in path for s in e.segments.values())
-    tier = "eager" if root.reason else "verified replay"
-    return PathReport(root.signature, outcomes, end.hits, tier, root.reason, segments)
+    tier = "eager" if root.reason else "verified replay" if end.doubt else "python skipped"
+    return PathReport(root.signature, outcomes, end.hits, tier, root.reason or end.doubt, segments)

@@ -1,0 +1,209 @@
+"""Guards: facts that the observer gathered, as straight-line Python text that leaves at the first one that no longer holds.
+
+Each fact is a tuple; ``Writer.check`` turns it into a line. Objects stand in the text as names of a namespace. Objects at the root of what a function
+reaches (found in globals, cells or arguments) are held weakly, and the plan goes when one of them goes.
+"""
+import types
+import weakref
+
+import numpy as np
+
+from hybridnn.core.variable import Variable
+
+__all__ = ["Writer"]
+
+ROOTS = ("global", "cell", "root", "builtin")
+
+
+class Writer:
+    """Collects the lines and the namespace of one generated function. ``on_death`` is called when a root object goes."""
+
+    def __init__(self, on_death):
+        self.lines, self.names, self.known, self.on_death = [], {}, {}, on_death
+        self.kept = []
+        self.reasons = []
+
+    # ---- objects
+
+    def strong(self, obj):
+        """A name for an object that the plan keeps."""
+        key = ("strong", id(obj))
+        if key not in self.known:
+            name = self.known[key] = f"k{len(self.names)}"
+            self.names[name] = obj
+        return self.known[key]
+
+    def held(self, obj):
+        """An expression for an object, weak if it can be (modules, functions and classes live on anyway)."""
+        if obj is None or obj is True or obj is False:
+            return repr(obj)
+        if isinstance(obj, (types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType, np.ndarray)):
+            return self.strong(obj)
+        key = ("weak", id(obj))
+        if key not in self.known:
+            try:
+                ref = weakref.ref(obj, self.on_death)
+            except TypeError:
+                return self.strong(obj)
+            name = self.known[key] = f"w{len(self.names)}"
+            self.names[name] = ref
+        return f"{self.known[key]}()"
+
+    def space(self, obj):
+        """A name for an object's ``__dict__``."""
+        key = ("space", id(obj))
+        if key not in self.known:
+            name = self.known[key] = f"d{len(self.names)}"
+            self.names[name] = obj.__dict__
+            self.kept.append(obj.__dict__)
+        return self.known[key]
+
+    # ---- where a value is read
+
+    def read(self, source):
+        """An expression that reads a source anew."""
+        kind = source[0]
+        if kind == "arg":
+            return f"args[{source[1]}]"
+        if kind == "kwarg":
+            return f"kwargs[{source[1]!r}]"
+        if kind == "self":
+            return "self"
+        if kind in ("item", "row"):
+            key = source[2] if isinstance(source[2], int) and not isinstance(source[2], bool) else self.strong(source[2])
+            return f"{self.read(source[1])}[{key}]"
+        if kind == "load":
+            return self._load(*source[1:])
+        if kind == "slot":
+            return f"{self.strong(source[1])}._state[{source[2]!r}]"
+        raise AssertionError(f"source {source!r}")
+
+    def _load(self, kind, *where):
+        if kind == "attr":
+            return f"{self.space(where[0])}.get({where[1]!r})"
+        if kind == "global":
+            return f"{self.strong(where[0])}.get({where[1]!r})"
+        if kind == "cell":
+            return f"{self.strong(where[0])}.cell_contents"
+        if kind == "item":
+            return f"{self.strong(where[0])}[{self.strong(where[1])}]"
+        if kind == "classattr":
+            return f"{self.strong(where[0])}.{where[1]}"
+        raise AssertionError(f"load {kind}")
+
+    # ---- facts
+
+    def require(self, condition, reason):
+        """A line that leaves with the fact's number unless the condition holds."""
+        self.lines.append(f"if not ({condition}): return miss{len(self.reasons)}")
+        self.reasons.append(reason)
+
+    def check(self, fact):
+        """The line of one fact."""
+        getattr(self, "_" + fact[0])(*fact[1:])
+
+    def _root(self, source, value):
+        if source[0] == "bound":
+            return
+        self.require(f"{self.read(source)} is {self.held(value)}", f"argument {source} is another object")
+
+    def _value(self, source, value):
+        text = self.read(source)
+        same = f"{text} == {self.strong(value)} and type({text}) is {self.strong(type(value))}"
+        if type(value) is float:
+            same = f"type({text}) is float and {text}.hex() == {value.hex()!r}"
+        self.require(same, f"{_where(source)} changed from {value!r}")
+
+    def _spec(self, *fact):
+        value = fact[-1]
+        self.array(("load", *fact[:-1]), value, str(fact[2] if len(fact) > 3 else fact[0]))
+
+    def array(self, source, value, what):
+        """An array or Variable of the recorded kind."""
+        text = self.read(source)
+        self.lines.append(f"x = {text}")
+        if isinstance(value, Variable):
+            self.require(f"type(x) is {self.strong(type(value))} and x._requires_grad is {value._requires_grad} and x._pending is None", f"{what}: kind of Variable")
+            self.lines.append("t = x._tape; x = x._array")
+            creator = value._tape is not None and not value._tape.is_leaf and value._requires_grad
+            self.require(f"(t is not None and not t.is_leaf and {value._requires_grad}) is {creator}", f"{what}: its creator")
+            value = value._array
+        self.require(f"type(x) is ndarray and x.shape == {value.shape!r} and x.dtype == {self.strong(value.dtype)}", f"{what}: shape or dtype")
+        self.require("x.base is None or not shares(x)", f"{what}: a view of a parameter")
+        self.lines.append("x = x.flags")
+        self.require("x.c_contiguous and x.aligned", f"{what}: memory layout")
+
+    def _cell(self, cell, value):
+        self.require(f"{self.strong(cell)}.cell_contents is {self._of(value)}", "a variable of an enclosing function was rebound")
+
+    def _global(self, space, name, value):
+        self.require(f"{self.strong(space)}.get({name!r}) is {self._of(value)}", f"the global {name!r} was rebound")
+
+    def _builtin(self, space, builtins, name, value):
+        self.require(f"{name!r} not in {self.strong(space)} and {self.strong(builtins)}.get({name!r}) is {self.strong(value)}", f"the builtin {name!r} was replaced")
+
+    def _attr(self, obj, name, value):
+        self.require(f"{self.space(obj)}.get({name!r}) is {self._inner(value)}", f"{type(obj).__name__}.{name} was rebound")
+
+    def _noattr(self, obj, name):
+        self.require(f"{name!r} not in {self.space(obj)}", f"{type(obj).__name__}.{name} hides the class's")
+
+    def _class(self, obj, cls):
+        if isinstance(obj, Variable):
+            return
+        self.require(f"type({self.held(obj)}) is {self.strong(cls)}", f"the class of a {cls.__name__} changed")
+
+    def _classattr(self, cls, name, attr):
+        if name == "?":
+            return
+        if isinstance(attr, (types.FunctionType, property)) or not hasattr(type(attr), "__get__"):
+            self.require(f"{self.strong(cls)}.{name} is {self.strong(attr)}", f"{cls.__name__}.{name} was replaced")
+        else:
+            base = next(b for b in cls.__mro__ if name in b.__dict__)
+            self.require(f"{self.strong(base)}.__dict__.get({name!r}) is {self.strong(attr)}", f"{base.__name__}.{name} was replaced")
+
+    def _item(self, box, key, value):
+        text = self.strong(box)
+        inside = f"{key} < len({text})" if isinstance(box, list) and isinstance(key, int) and key >= 0 else f"len({text}) == {len(box)}"
+        self.require(f"{inside} and {text}[{self.strong(key)}] is {self._inner(value)}", "a member of a container was replaced")
+
+    def _members(self, box, members):
+        values = self.strong(box)
+        if isinstance(box, dict):
+            self.require(f"list({values}) == {self.strong(list(members))}", "the keys of a dict changed")
+            return
+        if isinstance(box, (set, frozenset)):
+            self.require(f"{values} == {self.strong(frozenset(members))}", "the members of a set changed")
+            return
+        self.require(f"len({self.strong(box)}) == {len(members)}", "the length of a container changed")
+        if members:
+            checks = " and ".join(f"{values}[{k}] is {self._inner(m)}" for k, m in enumerate(members))
+            self.require(checks, "the members of a container changed")
+
+    def _names(self, link, names):
+        self.require(f"{self.space(link)}['_params'] == {self.strong(names)}", "the parameters of a link changed")
+
+    def _function(self, f, code, defaults, kwdefaults):
+        self.require(f"{self.strong(f)}.__code__ is {self.strong(code)} and {self.strong(f)}.__defaults__ is {self.strong(defaults)} "
+                     f"and {self.strong(f)}.__kwdefaults__ is {self.strong(kwdefaults)}", f"the function {f.__name__} was changed")
+
+    def _threadlocal(self, obj, name, value):
+        self.require(f"{self.strong(obj)}.{name} is {self.strong(value)}", f"{name} changed")
+
+    def _plain(self, optimizer):
+        text = self.space(optimizer)
+        self.require(f"not {text}['_hooks'].queues['pre'] and not {text}['_hooks'].queues['post'] and {text}.get('_loss_scale') is None", "the optimizer has hooks")
+
+    def _rule(self, rule):
+        text = self.space(rule)
+        self.require(f"{text}['enabled'] and {text}['_hooks'] is None and not {text}['_use_fp32_update']", "an update rule changed")
+
+    def _of(self, value):
+        return self.held(value)
+
+    def _inner(self, value):
+        return repr(value) if value is None or value is True or value is False else self.strong(value)
+
+
+def _where(source):
+    return f"{source[0]} {source[1]!r}" if source[0] in ("arg", "kwarg") else f"{source[1]} {source[-1]!r}" if source[0] == "load" else str(source[0])

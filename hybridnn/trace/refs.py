@@ -1,0 +1,262 @@
+"""What the observer knows of a value (``Ref``), and the small pure part of Python that it computes itself."""
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridnn.core.variable import Variable
+
+__all__ = ["PURE_BUILTINS", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Iterator", "Ref", "bind_arguments", "class_lookup", "constant",
+           "is_library", "is_pure", "mirror", "trusted_kind"]
+
+SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
+CONTAINERS = (list, dict, set)
+PURE_TYPES = SCALARS | {slice, range, type(...), np.dtype, type(NotImplemented), tuple, frozenset, type}
+
+
+def is_pure(value):
+    """Whether a value is immutable and plain, so that operators and builtins on it have no effects."""
+    return type(value) in PURE_TYPES or isinstance(value, np.dtype)
+
+
+class Doubt(Exception):
+    """Why a run could not be proved to depend on guarded facts only."""
+
+    def __init__(self, reason, line=""):
+        super().__init__(f"{reason} ({line})" if line else reason)
+        self.reason, self.line = reason, line
+
+
+@dataclass(eq=False, slots=True)
+class Ref:
+    """A value and its origin.
+
+    Kinds: ``static`` the same object on every call, given the guards; ``arg`` from the arguments, read by ``source``; ``state`` an array or Variable read
+    from a namespace on every call; ``made`` an array or Variable that the function makes from constants; ``fresh`` a Variable made by the call; ``view`` a row of an outside array; ``hole`` a number read from a Variable;
+    ``mirror`` a container whose members are Refs; ``closure``, ``iterator``, ``method``, ``null``.
+    """
+    kind: str
+    value: object
+    source: object = None
+
+
+@dataclass(eq=False, slots=True)
+class Cell:
+    """A variable shared by followed functions."""
+    ref: Ref | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Closure:
+    """A function made during the call."""
+    code: object
+    cells: list
+    defaults: list
+    kwdefaults: dict
+
+
+class Iterator:
+    """An iterator over known Refs."""
+
+    def __init__(self, items):
+        self.items, self.at = items, 0
+
+    def next(self):
+        self.at += 1
+        return self.items[self.at - 1] if self.at <= len(self.items) else None
+
+    def rest(self):
+        at, self.at = self.at, len(self.items)
+        return self.items[at:]
+
+
+def constant(value):
+    """A Ref that is the same on every call."""
+    return Ref("static", value)
+
+
+def mirror(kind, items, origin=None):
+    """A container of Refs; ``origin`` is set if the real one came from outside."""
+    return Ref("mirror", kind(items), None if origin is None else origin.source)
+
+
+def class_lookup(cls, name):
+    """The attribute as it stands in the class or a base, without binding; None if there is none."""
+    for base in cls.__mro__:
+        if name in base.__dict__:
+            return base.__dict__[name]
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------------- library's own code
+
+FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential")
+TRUSTED = ("hybridnn.functions", "hybridnn.ops", "hybridnn.core.arithmetic", "hybridnn.core.random")
+VARIABLE_CODE = {
+    "shape": "function", "dtype": "function", "ndim": "function", "size": "function", "T": "function", "__len__": "function", "__getitem__": "function",
+    "reshape": "function", "transpose": "function", "requires_grad": "function", "xp": "function", "is_initialized": "function",
+    "__neg__": "function", "__abs__": "function", "__pos__": "function", "method": "operator", "__matmul__": "operator", "__rmatmul__": "operator",
+    "__array_ufunc__": "operator", "backward": "backward", "grad": "grad-or-property", "grad_var": "grad_var", "cleargrad": "cleargrad",
+    "unchain_backward": "unchain", "__float__": "read", "__int__": "read", "__bool__": "read", "__index__": "read", "item": "read", "array": "array",
+    "__call__": "function", "as_variable": "function"}
+
+
+def is_library(frame):
+    """Whether the frame runs the library's code, or what it rests on."""
+    package = frame.f_globals.get("__name__", "").split(".")[0]
+    return package in ("hybridnn", "numpy") or package in sys.stdlib_module_names
+
+
+def trusted_kind(frame):
+    """False for code to follow, a kind for library code whose effects are known, None for other library code."""
+    module = frame.f_globals.get("__name__", "")
+    if module.split(".")[0] != "hybridnn":
+        return False
+    name = frame.f_code.co_name
+    if module == "hybridnn.link" and name in ("__setattr__", "cleargrads"):
+        return name
+    if module.startswith(FOLLOWED) and not module.startswith("hybridnn.link_hook"):
+        return False
+    if module.startswith(TRUSTED):
+        return "function"
+    if module == "hybridnn.config" and name == "__getattr__" or module == "hybridnn.core.parameter" and name == "is_initialized":
+        return "function"
+    if module == "hybridnn.core.variable" and name == "__init__":
+        return "made" if frame.f_code.co_varnames[:2] == ("self", "data") else None
+    if module == "hybridnn.core.variable":
+        return VARIABLE_CODE.get(name)
+    if module == "hybridnn.optimizer" and name == "update" and "lossfun" in frame.f_code.co_varnames:
+        return "update"
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------------------ builtins
+
+def _static(observer, ref):
+    ref = observer.use(ref)
+    if ref.kind != "static" or not is_pure(ref.value):
+        raise Doubt("a builtin function on a value that is not the same on every call")
+    return ref.value
+
+
+def _plain(fn):
+    def handler(observer, args, kw):
+        return constant(fn(*[_static(observer, a) for a in args], **{k: _static(observer, v) for k, v in kw.items()}))
+    return handler
+
+
+def _len(observer, args, kw):
+    ref = observer.use(args[0])
+    if ref.kind == "static" and type(ref.value) in CONTAINERS:
+        observer._freeze(ref.value)
+    elif isinstance(ref.value, np.ndarray) or ref.kind == "mirror" or ref.kind == "static" and is_pure(ref.value):
+        pass
+    else:
+        raise Doubt(f"len() of a {type(ref.value).__name__}")
+    return constant(len(ref.value))
+
+
+def _zip(observer, args, kw):
+    if kw:
+        raise Doubt("zip(strict=...)")
+    rows = zip(*[observer._items(a) for a in args])
+    return Ref("iterator", Iterator([mirror(tuple, r) for r in rows]))
+
+
+def _enumerate(observer, args, kw):
+    start = _static(observer, args[1]) if len(args) > 1 else 0
+    return Ref("iterator", Iterator([mirror(tuple, [constant(k), x]) for k, x in enumerate(observer._items(args[0]), start)]))
+
+
+def _reversed(observer, args, kw):
+    return Ref("iterator", Iterator(observer._items(args[0])[::-1]))
+
+
+def _isinstance(observer, args, kw):
+    x, classes = observer.use(args[0]), args[1]
+    options = [c.value for c in classes.value] if classes.kind == "mirror" else classes.value
+    options = options if isinstance(options, (tuple, list)) else (options,)
+    if any(type(c).__instancecheck__ is not type.__instancecheck__ for c in options):
+        raise Doubt("isinstance() with a class that decides itself")
+    if x.kind == "static" and not is_pure(x.value):
+        observer.guard("class", x.value, type(x.value))
+    return constant(isinstance(x.value, tuple(options)))
+
+
+def _container(kind):
+    def handler(observer, args, kw):
+        return mirror(kind, observer._items(args[0]) if args else [])
+    return handler
+
+
+def _type(observer, args, kw):
+    if len(args) != 1:
+        raise Doubt("makes a class")
+    x = observer.use(args[0])
+    if x.kind == "static" and not is_pure(x.value):
+        observer.guard("class", x.value, type(x.value))
+    return constant(type(x.value))
+
+
+def _getattr(observer, args, kw):
+    f = observer.frames[-1]
+    observer._load_attr(f, args[0], _static(observer, args[1]), method=False)
+    if f.waiting is not None:
+        raise Doubt("getattr() of a property")
+    return f.stack.pop()
+
+
+PURE_BUILTINS = {fn: _plain(fn) for fn in (int, float, bool, str, abs, min, max, round, divmod, pow, range, slice, sum, repr, ord, chr)}
+PURE_BUILTINS.update({len: _len, zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance, list: _container(list),
+                      tuple: _container(tuple), type: _type, getattr: _getattr})
+
+
+# ----------------------------------------------------------------------------------------------------------------- arguments
+
+def bind_arguments(observer, code, fn, pos, kw):
+    """Locals and cells of a new frame, as CPython would bind them."""
+    names = code.co_varnames[:code.co_argcount]
+    only = code.co_varnames[code.co_argcount:code.co_argcount + code.co_kwonlyargcount]
+    local = dict(zip(names, pos))
+    extra = pos[len(names):]
+    kw = dict(kw)
+    for name in [*names[len(local):], *only]:
+        if name in kw:
+            local[name] = kw.pop(name)
+    _defaults(observer, fn, names, only, local)
+    k = code.co_argcount + code.co_kwonlyargcount
+    if code.co_flags & 4:
+        local[code.co_varnames[k]] = mirror(tuple, extra)
+        k += 1
+    if code.co_flags & 8:
+        local[code.co_varnames[k]] = Ref("mirror", kw)
+    return local, _cells(code, fn, local)
+
+
+def _defaults(observer, fn, names, only, local):
+    if fn.kind == "closure":
+        given, kwgiven = fn.value.defaults, {k: constant(v) for k, v in fn.value.kwdefaults.items()}
+    else:
+        f = fn.value
+        observer.guard("function", f, f.__code__, f.__defaults__, f.__kwdefaults__)
+        given = [Ref("static", v) for v in f.__defaults__ or ()]
+        kwgiven = {k: Ref("static", v) for k, v in (f.__kwdefaults__ or {}).items()}
+        for ref in [*given, *kwgiven.values()]:
+            if isinstance(ref.value, (Variable, np.ndarray)):
+                ref.source = ("fixed",)
+                observer.note_origin(ref)
+    for name, ref in zip(names[len(names) - len(given):], given, strict=True):
+        local.setdefault(name, ref)
+    for name in only:
+        if name in kwgiven:
+            local.setdefault(name, kwgiven[name])
+
+
+def _cells(code, fn, local):
+    cells = {name: Cell(local.get(name)) for name in code.co_cellvars}
+    if code.co_freevars:
+        given = fn.value.cells if fn.kind == "closure" else fn.value.__closure__
+        cells.update(zip(code.co_freevars, given, strict=True))
+    return cells
+
+

@@ -1,0 +1,444 @@
+"""Skipping Python: a path whose run was proved to depend on guarded facts only, as one generated function.
+
+The function checks the guards, reads arrays and numbers where they come from, runs the compiled stages, and does what the Python would have done beside
+computing: gradients, counters, attributes, results. It returns ``MISS`` before anything has changed if a guard fails or a condition comes out otherwise.
+"""
+import itertools
+
+import numpy as np
+
+from hybridnn.config import config, global_config
+from hybridnn.core.variable import Leaf as TapeLeaf
+from hybridnn.core.variable import ReleasedNode, Variable
+from hybridnn.optimizer import UpdateRule
+from hybridnn.trace.events import Number
+from hybridnn.trace.guards import Writer
+from hybridnn.trace.refs import Doubt
+from hybridnn.trace.segment import build, later_needs
+from hybridnn.trace.tape import CallTape, producers, saved_values
+
+__all__ = ["Miss", "Plan", "make_plan"]
+
+
+
+class Miss:
+    """What a plan returns, instead of a result, for a guard that failed."""
+
+    def __init__(self, reason):
+        self.reason = reason
+
+
+MISS = Miss("a condition came out otherwise")
+_new = object.__new__
+
+
+RULE_ATTRIBUTES = vars(UpdateRule())    # a rule with attributes of its own may compute its own numbers
+
+
+class Plan:
+    """A proved path. ``run(self, args, kwargs)`` returns the result or ``MISS``; ``source`` is the generated text."""
+
+    def __init__(self, end, reads):
+        self.end, self.config_reads = end, reads
+        self.dead = False
+        self.misses = self.hits = 0
+        self.last_miss = None
+        self.source = ""
+        self.run = None
+        self.segments = []
+
+    def kill(self, _=None):
+        """Forget everything (a root object has gone)."""
+        self.dead, self.run = True, None
+        self.segments.clear()
+
+
+def make_plan(observer, call, end, version, config_reads):
+    """Write and compile the function of an observed run; raises ``Doubt`` if it cannot be."""
+    plan = Plan(end, config_reads)
+    return Builder(observer, call, plan, version).plan()
+
+
+class Builder:
+    """Writes the function of one plan."""
+
+    def __init__(self, observer, call, plan, version):
+        self.observer, self.call, self.result, self.version = observer, call, plan, version
+        self.path = call.path
+        self.writer = Writer(plan.kill)
+        self.body = []
+        self.made = producers(self.path)
+        self.leaf_text = {}
+        self.making, self.make_lines = {}, []
+        self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
+
+    def plan(self):
+        self._refuse()
+        self._facts()
+        self._leaves()
+        self._updates()
+        self._compile(self._stages())
+        self._effects()
+        self._return()
+        return self._assemble()
+
+    def _refuse(self):
+        kinds = [e.kind for e in self.path]
+        looks = [i for i, e in enumerate(self.path) if e.kind == "read" and e.key[1] is not None]
+        if looks and any(k == "inplace" for k in kinds[:looks[-1]]):
+            raise Doubt("looks at a value after an update")
+        if looks and self.call.draws:
+            raise Doubt("looks at a value in a call that draws random numbers")
+        for e in self.path:
+            if e.kind == "grad" and e.key[3]:
+                raise Doubt("hnn.grad with set_grad")
+
+    # ---- guards
+
+    def _facts(self):
+        w, observer = self.writer, self.observer
+        w.require(f"len(args) == {len(observer.args)} and len(kwargs) == {len(observer.kwargs)}", "other arguments")
+        for k in observer.kwargs:
+            w.require(f"{k!r} in kwargs", "other arguments")
+        for key in sorted({"enable_backprop", *self.result.config_reads}):
+            w.require(f"setting({key!r}) is {w.strong(getattr(config, key))}", f"config.{key} changed")
+        for i, x in enumerate(observer.args):
+            self._argument(("arg", i), x, 0)
+        for k, x in observer.kwargs.items():
+            self._argument(("kwarg", k), x, 0)
+        for fact in observer.guards.values():
+            w.check(fact)
+
+    def _argument(self, source, x, depth):
+        w = self.writer
+        if isinstance(x, (Variable, np.ndarray)):
+            if isinstance(x, Variable) and x._array is None:
+                raise Doubt("an argument has no array yet")
+            w.array(source, x, f"argument {source[1]}")
+        elif type(x) in (list, tuple, dict) and len(x) <= 64 and depth < 4:
+            w.require(f"type({w.read(source)}) is {type(x).__name__} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
+            if type(x) is dict:
+                w.require(f"list({w.read(source)}) == {w.strong(list(x))}", "the keys of a dict changed")
+            for k, v in x.items() if type(x) is dict else enumerate(x):
+                self._argument(("item", source, k), v, depth + 1)
+        elif type(x) in (int, float):
+            w.require(f"type({w.read(source)}) is {type(x).__name__}", f"argument {source[1]}: its type")
+
+    # ---- where arrays and numbers come from
+
+    def _leaves(self):
+        memory = {}
+        variables = []
+        for ref in self._views():
+            memory[_memory(ref.value)] = ref
+        for vid, x in self.call.leaves.items():
+            a = x._array if isinstance(x, Variable) else x
+            ref = self.observer.origins.get(id(x))
+            if ref is None and not isinstance(x, Variable):
+                ref = memory.get(_memory(x))
+            drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
+            if drawn is not None:
+                self.leaf_text[vid] = f"draw{drawn}"
+            elif ref is None:
+                raise Doubt(f"an array of shape {a.shape} whose origin is not known")
+            else:
+                self.leaf_text[vid] = self._leaf(ref, x, a, variables)
+        self._distinct(variables)
+
+    def _views(self):
+        return self.observer.views
+
+    def _leaf(self, ref, x, a, variables):
+        w = self.writer
+        if ref.kind == "made":
+            return self._made(ref)
+        if ref.kind == "static":
+            name = w.strong(x)
+            if isinstance(x, Variable):
+                w.require(f"{name}._array is {w.strong(a)} and {name}._requires_grad is {x._requires_grad} and {name}._pending is None", "a parameter's array was replaced")
+                return w.strong(a)
+            return name
+        text = w.read(ref.source)
+        if isinstance(x, Variable):
+            if x._requires_grad:
+                variables.append(text)
+            return f"{text}._array"
+        return text
+
+    def _made(self, ref):
+        """The name of an array that is made anew on every call."""
+        if ref.source[0] == "variable":
+            return self._made(ref.source[1])
+        name = self.making.get(id(ref))
+        if name is None:
+            name = self.making[id(ref)] = f"m{len(self.making)}"
+            _, fn, args, kw = ref.source
+            w = self.writer
+            parts = [w.strong(a) for a in args] + [f"{k}={w.strong(v)}" for k, v in kw.items()]
+            self.make_lines.append(f"{name} = {w.strong(fn)}({', '.join(parts)})")
+        return name
+
+    def _distinct(self, variables):
+        w = self.writer
+        fixed = frozenset(id(x) for x in self.call.leaves.values() if isinstance(x, Variable))
+        for a, b in itertools.combinations(variables, 2):
+            w.require(f"{a} is not {b}", "one Variable was passed twice")
+        own = {id(x) for v, x in self.call.leaves.items() if isinstance(x, Variable) and self.observer.origins[id(x)].kind == "static"}
+        if variables and own:
+            ids = w.strong(frozenset(own & fixed))
+            w.require(" and ".join(f"id({v}) not in {ids}" for v in variables), "a parameter was passed as an argument")
+
+    def _number(self, vid):
+        ref = self.observer.numbers.get(vid)
+        if ref is None:
+            return self.writer.strong(self.call.values[vid])
+        if ref.kind == "rule":
+            return f"{self._rule_numbers(ref.value, ref.source[0])}[{ref.source[1]}]"
+        if ref.kind == "hole":
+            return f"hole{self.path.index(ref.source[1])}"
+        return self.writer.read(ref.source)
+
+    def _rule_numbers(self, rule, param):
+        """Rules of one kind, without hyperparameters of their own, at the same t, share their numbers."""
+        shared = set(rule.hyperparam.__dict__) == {"_parent"} and set(rule.__dict__) == set(RULE_ATTRIBUTES)
+        key = (type(rule), id(rule.hyperparam._parent), rule.t) if shared else id(rule)
+        if key not in self.rules:
+            self.rules[key] = (f"num{len(self.rules)}", rule, param, [])
+        self.rules[key][3].append(rule)
+        return self.rules[key][0]
+
+    # ---- computing
+
+    def _stages(self):
+        """The path's events, split where a value is looked at."""
+        stages, current = [], []
+        for e in self.path:
+            if e.kind == "read":
+                stages.append((current, e))
+                current = []
+            elif e.kind != "end":
+                current.append(e)
+        stages.append((current, None))
+        return stages
+
+    def _compile(self, stages):
+        self.rules = {}
+        self.wanted = self._wanted()
+        text = {vid: self._number(o.vid) for e in self.path for o in e.operands if type(o) is Number and o.value is None for vid in (o.vid,)}
+        text.update({o.vid: self.writer.strong(o.value) for e in self.path for o in e.operands if type(o) is Number and o.value is not None})
+        text.update(self.leaf_text)
+        self.text = text
+        for events, look in stages:
+            if any(app for e in events for app in e.apps):
+                self._stage(events)
+            if look is not None:
+                self._look(look)
+
+    def _wanted(self):
+        """Values that Python sees after the call."""
+        wanted = set()
+        for kind, *rest in self.observer.effects:
+            if kind == "backward":
+                wanted |= {o.vid for _, o, _ in rest[0].grads[0]} | {o.vid for _, o in rest[0].grads[1]}
+            elif kind == "setattr":
+                wanted |= self._vids(rest[2])
+        wanted |= self._vids(self.observer.result)
+        self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k == "setattr" for v in self._vids(r[2])}]
+        self.tape = self._tape_values()
+        return wanted | self.tape
+
+    def _vids(self, ref):
+        if ref.kind == "fresh":
+            return {ref.source[1]} if ref.source else {ref.value._vid}
+        if ref.kind == "mirror":
+            return set().union(*[self._vids(r) for r in (ref.value.values() if isinstance(ref.value, dict) else ref.value)])
+        return set()
+
+    def _tape_values(self):
+        if self.call.released:
+            return set()
+        graded = [v for v in self.survivors if v in self.made and self._taped(v)]
+        return saved_values(self.made, graded, self.call.cut)
+
+    def _taped(self, vid):
+        return vid not in self.call.cut and vid in self.made and self.made[vid][0].taped
+
+    def _stage(self, events):
+        produced = {v for e in events for app in e.apps for v in app.node.outputs}
+        later = later_needs(events[-1]) if events[-1].children else set()
+        reads = {e.operands[0] for e in self.path if e.kind == "read"}
+        segment = build(events, (self.wanted | later | reads) & produced, self.version)
+        self.result.segments.append(segment)
+        if self.update_lines and any(e.kind == "inplace" for e in events):
+            self.body += self.update_lines
+            self.body += [f"{n} = {self.writer.strong(rule)}.numbers({self.writer.strong(p)})" for n, rule, p, _ in self.rules.values()]
+            self.update_lines = []
+        name = self.writer.strong(segment.executable)
+        for vid, fn, args in segment.host:
+            constants = dict(segment.graph.constants)
+            parts = [self.writer.strong(constants[a]) if a in constants else self.text[a] for a in args]
+            self.body.append(f"h{vid} = {self.writer.strong(fn)}({', '.join(parts)})")
+            self.text[vid] = f"h{vid}"
+        given = ", ".join(self.text[v] for v in segment.inputs)
+        outs = [f"v{v}" for v in segment.outputs]
+        self.body.append(f"{''.join(o + ', ' for o in outs)}= {name}([{given}])" if outs else f"{name}([{given}])")
+        self.text.update({v: f"v{v}" for v in segment.outputs})
+        for root, newest in segment.writes:
+            self.text[newest] = self.text[root]
+
+    def _look(self, event):
+        kind, outcome, args = event.key
+        text = self.text[event.operands[0]]
+        index = self.path.index(event)
+        reader = {"bool": "bool({})", "int": "int({})", "float": "float({})", "index": "{}.item().__index__()", "item": "{}.item(%s)" % ", ".join(map(repr, args))}.get(kind)
+        if reader is None:
+            return
+        self.body.append(f"hole{index} = {reader.format(text)}")
+        if outcome is not None:
+            self.body.append(f"if repr(hole{index}) != {outcome[1]!r}: return MISS")
+
+    # ---- effects and results
+
+    def _effects(self):
+        grads = {}
+        for kind, *rest in self.observer.effects:
+            if kind == "clear":
+                for ref in rest[0]:
+                    grads[self._node_of(ref)] = "None"
+            elif kind == "backward":
+                self._backward(rest[0], grads)
+            elif kind == "setattr":
+                obj, name, ref = rest
+                self.after.append(f"setattr({self.writer.held(obj)}, {name!r}, {self._value(ref)})")
+        self.body += [f"n = {node}; n.grad = {g}" if g != "None" else f"n = {node}; n.grad = None" for node, g in grads.items()]
+
+    def _node_of(self, ref):
+        text = self.writer.strong(ref.value) if ref.kind == "static" else self.writer.read(ref.source)
+        return f"({text}._tape or leaf({text}))"
+
+    def _backward(self, event, grads):
+        for vid, outcome, accumulated in event.grads[0]:
+            x = self.call.leaves.get(vid)
+            if x is not None and self.observer.origins[id(x)].kind == "made":
+                continue
+            if x is None:
+                raise Doubt("a gradient of a Variable made in this call is kept")
+            node = self._node_of(self.observer.origins[id(x)])
+            if node not in grads and not accumulated:
+                self.writer.require(f"{node}.grad is None", "a gradient from before the call")
+            if accumulated and grads.get(node, "None") == "None":
+                raise Doubt("a gradient is added to one from before the call\n")
+            grads[node] = self.text[outcome.vid]
+        if event.grads[1]:
+            raise Doubt("backward(retain_grad=True)")
+
+    def _updates(self):
+        """Counters go up, and numbers are computed, just before the stage that updates."""
+        w, self.update_lines = self.writer, []
+        for kind, *rest in self.observer.effects:
+            if kind == "update":
+                optimizer, rules = rest
+                self.update_lines += [f"o = {w.held(optimizer)}; o.t += 1", f"for r in {w.strong(rules)}: r.t += 1"]
+
+    def _value(self, ref):
+        """An expression for a value that Python sees."""
+        ref = ref if ref.kind != "arg" else ref
+        if ref.kind == "fresh":
+            return self.text[ref.source[1]] if ref.source else self._variable(ref.value)
+        if ref.kind == "mirror":
+            if ref.source is not None:
+                return self.writer.read(ref.source)
+            if isinstance(ref.value, dict):
+                return "{" + ", ".join(f"{self.writer.strong(k)}: {self._value(v)}" for k, v in ref.value.items()) + "}"
+            items = ", ".join(self._value(v) for v in ref.value)
+            return f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"
+        if ref.kind == "hole":
+            return f"hole{self.path.index(ref.source[1])}"
+        if ref.kind == "static":
+            return self.writer.held(ref.value) if isinstance(ref.value, Variable) else self.writer.strong(ref.value)
+        if ref.kind in ("arg", "state") and ref.source is not None:
+            return self.writer.read(ref.source)
+        raise Doubt("returns a value that cannot be built again")
+
+    def _variable(self, v):
+        """One Variable per value, however often it is returned."""
+        vid = v._vid
+        name = f"r{vid}"
+        if name in self.named:
+            return name
+        self.named.add(name)
+        requires = v._requires_grad
+        lines = [f"{name} = new(Variable); {name}._array = {self.text[vid]}"]
+        if not requires:
+            lines.append(f"{name}._requires_grad = False")
+        elif self._taped(vid):
+            spec = self.made[vid][3]
+            if self.call.released:
+                seeded = any(e.kind == "backward" and e.operands[0] == vid for e in self.path)
+                lines.append(f"{name}._tape = ReleasedNode({spec.shape!r}, {self.writer.strong(spec.dtype)}, {seeded})")
+            else:
+                self.uses_tape = True
+                lines.append(f"{name}._tape = tape.node({vid})")
+        self.makes += lines
+        return name
+
+    def _return(self):
+        self.result_text = self._value(self.observer.result)
+
+    def _assemble(self):
+        """Put the parts in order: guards, draws, counters, stages, gradients, attributes, result."""
+        plan, w = self.result, self.writer
+        lines = [*w.lines]
+        lines += self.make_lines
+        lines += [f"draw{k} = numpy_random.{name}(*{w.strong(args)})" for k, (name, args, _) in enumerate(self.call.draws)]
+        lines += self.body
+        if self.uses_tape:
+            kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
+            leaves = {v: x for v, x in self.call.leaves.items() if isinstance(x, Variable)}
+            dynamic = ", ".join(f"{v}: {self._leaf_variable(x)}" for v, x in leaves.items())
+            made, specs = w.strong(self.made), w.strong({v: s for e in self.path for v, s in e.specs.items()})
+            lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False)")
+        lines += [*self.makes, *self.after, f"return {self.result_text}"]
+        plan.source = "def replay(self, args, kwargs):\n" + "\n".join("    " + line for line in lines) + "\n"
+        written = {r for seg in plan.segments for r, _ in seg.writes}
+        roots = frozenset(id(root_array(self._array(v))) for v in written)
+
+        def shares(a):
+            return id(root_array(a)) in roots
+        names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, ReleasedNode=ReleasedNode, MISS=MISS, ndarray=np.ndarray, CallTape=CallTape,
+                     numpy_random=np.random, setting=setting, leaf=_leaf, shares=shares)
+        exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
+        plan.run = names["replay"]
+        return plan
+
+    def _array(self, vid):
+        x = self.call.leaves[vid]
+        return x._array if isinstance(x, Variable) else x
+
+    def _leaf_variable(self, x):
+        ref = self.observer.origins[id(x)]
+        if ref.kind == "made":
+            raise Doubt("keeps the graph of a Variable made in the call")
+        return self.writer.strong(x) if ref.kind == "static" else self.writer.read(ref.source)
+
+
+def setting(key):
+    """The effective value of a configuration key, without noting that it was read."""
+    values = config.overrides()
+    return values[key] if key in values else getattr(global_config, key)
+
+
+def _leaf(x):
+    x._tape = TapeLeaf(x.shape, x.dtype)
+    return x._tape
+
+
+def root_array(a):
+    """The array that owns a view's memory."""
+    while isinstance(a.base, np.ndarray):
+        a = a.base
+    return a
+
+
+def _memory(a):
+    return a.__array_interface__["data"][0], a.shape, a.strides, a.dtype

@@ -1,0 +1,205 @@
+"""What the library's own functions do beside computing, for the observer: results as Refs, effects on gradients, counters and graphs."""
+import numpy as np
+
+from hybridnn.core.variable import Variable
+from hybridnn.optimizer import GradientMethod, OpRule
+from hybridnn.trace.refs import Doubt, Ref, constant, is_pure, mirror
+
+__all__ = ["summarize"]
+
+
+def summarize(observer, kind, refs, value, start):
+    """The Ref of what a library function returned; notes its effects."""
+    handler = HANDLERS.get(kind)
+    if handler is not None:
+        found = handler(observer, refs, value, start)
+        if found is not None:
+            return found
+    return result(observer, value)
+
+
+def result(observer, value):
+    """A returned value as a Ref."""
+    if isinstance(value, Variable):
+        if value._pending is observer.call:
+            observer.keep.append(value)
+            return Ref("fresh", value)
+        known = observer.origins.get(id(value))
+        if known is None:
+            raise Doubt("the library returns a Variable whose origin is not known")
+        return known
+    if type(value) in (tuple, list) and any(isinstance(v, Variable) for v in value):
+        return mirror(type(value), [result(observer, v) for v in value])
+    if is_pure(value) or isinstance(value, type(np)):
+        return constant(value)
+    if value is NotImplemented:
+        return constant(value)
+    raise Doubt(f"the library returns a {type(value).__name__}")
+
+
+def _read(observer, refs, value, start):
+    """A number looked at: bool, int and index are outcomes of the path; a float may be anything."""
+    x = refs[0]
+    event = observer.call.path[-1] if len(observer.call.path) > start else None
+    if event is None or event.kind != "read":
+        raise Doubt("reads a value that was not computed in this call")
+    if event.key[1] is not None:
+        return constant(value)
+    observer.keep.append(value)
+    return Ref("hole", value, ("read", event, x))
+
+
+def _array(observer, refs, value, start):
+    x = refs[0].value
+    if x._pending is not observer.call:
+        raise Doubt("reads the array of a Variable from outside")
+    return Ref("fresh", value, ("array", x._vid))
+
+
+def _backward(observer, refs, value, start):
+    event = _event(observer, "backward", start)
+    if refs[0].kind != "fresh":
+        raise Doubt("backward from a Variable from outside")
+    observer.effects.append(("backward", event, refs[0].value))
+    return constant(None)
+
+
+def _grad(observer, refs, value, start):
+    if isinstance(value, (list, tuple)) or value is None and not refs:
+        event = _event(observer, "grad", start)
+        if event.key[3]:
+            raise Doubt("hnn.grad with set_grad")
+        return mirror(type(value), [constant(None) if v is None else result(observer, v) for v in value])
+    raise Doubt("reads .grad, an array")
+
+
+def _grad_var(observer, refs, value, start):
+    if value is None:
+        raise Doubt("looks whether a gradient is None")
+    return result(observer, value)
+
+
+def _event(observer, kind, start):
+    path = observer.call.path
+    if len(path) <= start or path[start].kind != kind:
+        raise Doubt(f"{kind} did not replay")
+    return path[start]
+
+
+def _cleargrad(observer, refs, value, start):
+    if refs[0].kind == "fresh":
+        raise Doubt("clears the gradient of a Variable made in this call")
+    observer.effects.append(("clear", (refs[0],)))
+    return constant(None)
+
+
+def _cleargrads(observer, refs, value, start):
+    link = refs[0].value
+    guard_links(observer, link)
+    params = [Ref("static", p, ("fixed",)) for p in link.params()]
+    for p in params:
+        observer.note_origin(p)
+    observer.effects.append(("clear", tuple(params)))
+    return constant(None)
+
+
+def guard_links(observer, link):
+    """The tree of links and their parameters stays what it is."""
+    for each in link.links():
+        observer.guard("class", each, type(each))
+        names = frozenset(each._params)
+        observer.guard("names", each, names)
+        for name in names:
+            observer.guard("attr", each, name, each.__dict__[name])
+        children = each.__dict__.get("_children")
+        if children is not None:
+            observer.guard("members", children, tuple(children))
+            for name in children:
+                if isinstance(name, str):
+                    observer.guard("attr", each, name, each.__dict__[name])
+
+
+def _update(observer, refs, value, start):
+    optimizer = refs[0].value
+    if len(refs) > 1 and refs[1].value is not None:
+        raise Doubt("optimizer.update(lossfun)")
+    check_plain(optimizer)
+    guard_links(observer, optimizer.target)
+    observer.guard("class", optimizer, type(optimizer))
+    observer.guard("attr", optimizer, "target", optimizer.target)
+    observer.guard("plain", optimizer)
+    rules = [p.update_rule for p in optimizer.target.params()]
+    for p, rule in zip(optimizer.target.params(), rules, strict=True):
+        observer.guard("attr", p, "update_rule", rule)
+        observer.guard("rule", rule)
+        for name in rule.slots:
+            a = rule.state[name]
+            observer.guard("item", rule.state, name, a)
+            observer.origins[id(a)] = Ref("state", a, ("slot", rule, name))
+    _rule_numbers(observer, start)
+    observer.effects.append(("update", optimizer, tuple(rules)))
+    return constant(None)
+
+
+def check_plain(optimizer):
+    """The update does nothing but the rules' arithmetic."""
+    if type(optimizer).update is not GradientMethod.update or type(optimizer)._update_all is not GradientMethod._update_all:
+        raise Doubt(f"{type(optimizer).__name__} defines its own update")
+    if optimizer._hooks is not None and any(optimizer._hooks.queues.values()):
+        raise Doubt("the optimizer has hooks")
+    if optimizer._loss_scale is not None or optimizer._loss_scaling_is_dynamic:
+        raise Doubt("the optimizer scales the loss")
+    for p in optimizer.target.params():
+        rule = p.update_rule
+        if rule is None or not isinstance(rule, OpRule) or type(rule).update_core_cpu is not OpRule.update_core_cpu:
+            raise Doubt("a parameter has an update rule of its own")
+        if not type(rule).__module__.startswith("hybridnn.") or rule._use_fp32_update or rule._hooks is not None or not rule.enabled:
+            raise Doubt("a parameter's update rule is not plain")
+        if rule.state is None:
+            raise Doubt("the optimizer's state is not made yet")
+
+
+def _rule_numbers(observer, start):
+    """The numbers of each in-place event come from its parameter's rule."""
+    for event in observer.call.path[start:]:
+        if event.kind != "inplace":
+            continue
+        first = event.operands[0]
+        leaf = observer.call.leaves.get(_root_vid(observer, first))
+        rule = getattr(leaf, "update_rule", None)
+        vids = [o.vid for o in event.operands if type(o).__name__ == "Number"]
+        if rule is None or event.key[0] is not rule.op or len(vids) != len(rule.numbers(leaf)):
+            raise Doubt("the update did more than its rules' arithmetic")
+        for k, vid in enumerate(vids):
+            observer.numbers[vid] = Ref("rule", rule, (leaf, k))
+
+
+def _root_vid(observer, operand):
+    vid = operand if type(operand) is int else operand.vid
+    for event in reversed(observer.call.path):
+        for old, new in event.rebinds:
+            if new == vid:
+                vid = old
+    return vid
+
+
+def _setattr(observer, refs, value, start):
+    return constant(None)
+
+
+def _unchain(observer, refs, value, start):
+    event = _event(observer, "unchain", start)
+    if event.key[1]:
+        raise Doubt("unchains Variables from outside")
+    return constant(None)
+
+
+def _made(observer, refs, value, start):
+    source = refs[1]
+    if source.kind != "made" or any(k not in ("requires_grad", "name") for k in refs[0].source[2]):
+        raise Doubt("makes a Variable of an array that is not made from constants")
+    return constant(None)
+
+
+HANDLERS = {"made": _made, "read": _read, "array": _array, "backward": _backward, "grad-or-property": _grad, "grad_var": _grad_var, "cleargrad": _cleargrad,
+            "cleargrads": _cleargrads, "update": _update, "__setattr__": _setattr, "unchain": _unchain}
