@@ -1,5 +1,6 @@
 """Links: layers with their parameters, and networks made of them. Names, arguments and defaults are Chainer v7's where Chainer has the thing."""
 from hybridnn.links.activation import Maxout, PReLU, SimplifiedDropconnect, Swish
+from hybridnn.links.attention import MultiHeadAttention, TransformerDecoderLayer, TransformerEncoderLayer
 from hybridnn.links.classifier import Classifier
 from hybridnn.links.connection import Bias, Inception, InceptionBN, MLPConvolution2D, Parameter, Scale
 from hybridnn.links.convolution import *

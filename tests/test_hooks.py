@@ -1,0 +1,225 @@
+"""Link hooks and function hooks."""
+import io
+
+import numpy as np
+import pytest
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import function_hooks, link_hooks
+
+
+def floats(*shape):
+    return np.random.randn(*shape).astype("f")
+
+
+class Note(hnn.LinkHook):
+    name = "note"
+
+    def __init__(self):
+        self.events = []
+
+    def added(self, link):
+        self.events.append(("added", link))
+
+    def deleted(self, link):
+        self.events.append(("deleted", link))
+
+    def forward_preprocess(self, args):
+        self.events.append(("before", args.link, args.forward_name, args.args, args.kwargs))
+
+    def forward_postprocess(self, args):
+        self.events.append(("after", args.link, args.out))
+
+    def forward_failed(self, args):
+        self.events.append(("failed", args.link))
+
+
+class TestLinkHooks:
+    def test_on_one_link(self):
+        link, hook, x = L.Linear(3, 2), Note(), floats(2, 3)
+        assert link.add_hook(hook) is link and link.local_link_hooks == {"note": hook}
+        y = link(x, n_batch_axes=1)
+        L.Linear(3, 2)(x)
+        link.delete_hook("note")
+        link(x)
+        assert [e[0] for e in hook.events] == ["added", "before", "after", "deleted"] and hook.events[0][1] is link
+        assert hook.events[1][2:] == ("forward", (x,), {"n_batch_axes": 1}) and hook.events[2][2] is y
+        assert link._local_link_hooks is None
+
+    def test_on_all_links_of_a_block(self):
+        inner = L.Linear(3, 2)
+        outer = hnn.Sequential(inner)
+        with Note() as hook:
+            outer(floats(2, 3))
+            assert hnn.get_link_hooks() == {"note": hook}
+        outer(floats(2, 3))
+        assert [(e[0], e[1]) for e in hook.events] == [("added", None), ("before", outer), ("before", inner), ("after", inner),
+                                                       ("after", outer), ("deleted", None)]
+
+    def test_names_are_taken_once(self):
+        link = L.Linear(3, 2).add_hook(Note())
+        with pytest.raises(KeyError, match="'note'"):
+            link.add_hook(Note())
+        link.add_hook(Note(), name="second")
+        with pytest.raises(KeyError, match="no hook called 'third'"):
+            link.delete_hook("third")
+        with pytest.raises(KeyError, match="'note'"), Note(), Note():
+            pass
+        with pytest.raises(TypeError, match="LinkHook"):
+            link.add_hook(function_hooks.TimerHook())
+
+    def test_a_failed_call(self):
+        hook = Note()
+        link = L.Linear(3, 2).add_hook(hook)
+        with pytest.raises(TypeError):
+            link(floats(2, 4))
+        assert [e[0] for e in hook.events] == ["added", "before", "failed"]
+
+    def test_copies_have_their_own(self):
+        link = L.Linear(3, 2).add_hook(Note())
+        shared = link.copy()
+        shared.delete_hook("note")
+        assert list(link.local_link_hooks) == ["note"]
+
+
+class TestTimers:
+    @pytest.mark.parametrize("unit", ["auto", "auto_foreach", "sec", "ms", "us", "ns"])
+    def test_links(self, unit):
+        model = hnn.Sequential(L.Linear(3, 3), L.Linear(3, 3))
+        with link_hooks.TimerHook() as hook:
+            model(floats(2, 3))
+        assert [name for name, _ in hook.call_history] == ["Linear", "Linear", "Sequential"]
+        summary = hook.summary()
+        assert summary["Linear"]["occurrence"] == 2 and summary["Linear"]["elapsed_time"] <= summary["Sequential"]["elapsed_time"]
+        assert hook.total_time() == summary["Sequential"]["elapsed_time"]
+        out = io.StringIO()
+        hook.print_report(unit, out)
+        head, *rows = out.getvalue().splitlines()
+        assert head.split() == ["LinkName", "ElapsedTime", "Occurrence"] and [r.split()[0] for r in rows] == ["Linear", "Sequential"]
+        assert len(set(map(len, [head, *rows]))) == 1 and (unit not in ("sec", "ms", "us", "ns") or rows[0].split()[1].endswith(unit))
+
+    def test_functions(self, capsys):
+        with function_hooks.TimerHook() as hook:
+            F.exp(floats(3)) + F.exp(floats(3))
+        assert [name for name, _ in hook.call_history] == ["exp", "exp", "add"] and hook.total_time() > 0
+        hook.print_report()
+        assert "FunctionName" in capsys.readouterr().out
+        with pytest.raises(ValueError, match="'auto_foreach'"):
+            hook.print_report("hours")
+
+    def test_a_failed_call_does_not_run_on(self):
+        with link_hooks.TimerHook() as hook:
+            with pytest.raises(TypeError):
+                L.Linear(3, 2)(floats(2, 4))
+            L.Linear(3, 2)(floats(2, 3))
+        assert len(hook.call_history) == 2 and hook.total_time() == pytest.approx(sum(s for _, s in hook.call_history))
+
+    def test_nothing_called(self):
+        out = io.StringIO()
+        link_hooks.TimerHook().print_report(file=out)
+        assert out.getvalue().split() == ["LinkName", "ElapsedTime", "Occurrence"]
+
+
+class TestFunctionHooks:
+    def test_calls(self):
+        class Note(hnn.FunctionHook):
+            name = "note"
+            events = []
+
+            def forward_preprocess(self, function, in_data):
+                self.events.append(("before", function.label, len(in_data)))
+
+            def forward_postprocess(self, function, in_data):
+                self.events.append(("after", function.label, len(in_data)))
+        with Note() as hook:
+            assert hnn.get_function_hooks() == {"note": hook}
+            F.tanh(floats(3))
+            with pytest.raises(KeyError, match="'note'"), Note():
+                pass
+        F.tanh(floats(3))
+        assert hook.events == [("before", "tanh", 1), ("after", "tanh", 1)]
+
+    def test_printing(self, capsys):
+        with function_hooks.PrintHook():
+            F.exp(np.array([1, 2, 3], "f"))
+            F.exp(np.array([1, np.nan, np.inf], "f"))
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[:2] == ["function\texp", "input data"]
+        assert lines[2] == "ndarray shape=(3,) dtype=float32 mean=2 std=0.816497" and lines[5].endswith("not finite: 2 of 3")
+        out = io.StringIO()
+        with function_hooks.PrintHook(file=out, end=";", flush=False):
+            hnn.Variable(np.array([], "f")) * 2
+        assert out.getvalue() == "function\tmul;input data;ndarray shape=(0,) dtype=float32;2;"
+
+
+class TestSpectralNormalization:
+    @pytest.mark.parametrize("make, shape", [(lambda: L.Linear(4, 3), (2, 4)), (lambda: L.Convolution2D(3, 4, 3), (2, 3, 4, 4)),
+                                             (lambda: L.Deconvolution2D(3, 4, 3), (2, 3, 4, 4)), (lambda: L.Linear(None, 3), (2, 4)),
+                                             (lambda: L.Convolution1D(None, 4, 3), (2, 3, 4))])
+    @pytest.mark.parametrize("factor", [None, 2.])
+    def test_the_largest_singular_value_is_one(self, make, shape, factor):
+        link = make()
+        link.add_hook(link_hooks.SpectralNormalization(factor=factor))
+        seen = []
+        link.forward = lambda x: seen.append(link.W)
+        for _ in range(60):
+            link(floats(*shape))
+        W = np.moveaxis(seen[-1].array, 1 if "Deconv" in type(link).__name__ else 0, 0)
+        assert np.linalg.svd(W.reshape(len(W), -1), compute_uv=False)[0] == pytest.approx(factor or 1, rel=1e-3)
+        assert isinstance(link.W, hnn.Parameter) and link.W is not seen[-1]
+
+    def test_the_vector_is_saved_and_moves_while_training_only(self):
+        link = L.Linear(4, 3).add_hook(link_hooks.SpectralNormalization())
+        u = link.W_u
+        before = u.copy()
+        with hnn.using_config("train", False):
+            link(floats(2, 4))
+        np.testing.assert_array_equal(u, before)
+        link(floats(2, 4))
+        assert link.W_u is u and not np.array_equal(u, before) and "W_u" in link._persistent
+        link.delete_hook("SpectralNormalization")
+        assert not hasattr(link, "W_u") and link._persistent == set()
+
+    def test_gamma_is_learned(self):
+        link = L.Linear(4, 3).add_hook(link_hooks.SpectralNormalization(use_gamma=True))
+        assert link.gamma.array == pytest.approx(np.linalg.svd(link.W.array)[1][0], rel=1e-5)
+        link.cleargrads()
+        F.sum(link(floats(2, 4))).backward()
+        assert link.gamma.grad is not None and link.W.grad is not None
+        link.delete_hook("SpectralNormalization")
+        assert link._params == {"W", "b"}
+
+    def test_misuse(self):
+        with pytest.raises(ValueError, match="power iteration"):
+            link_hooks.SpectralNormalization(0)
+        with pytest.raises(ValueError, match="no weight 'V'"):
+            L.Linear(2, 2).add_hook(link_hooks.SpectralNormalization(weight_name="V"))
+        with pytest.raises(NotImplementedError, match="add_hook"), link_hooks.SpectralNormalization():
+            pass
+        with pytest.raises(ValueError, match="outputs along axis 0"):
+            L.Linear(2, 0).add_hook(link_hooks.SpectralNormalization())
+
+    def test_the_weight_comes_back_after_a_failure(self):
+        link = L.Linear(4, 3).add_hook(link_hooks.SpectralNormalization())
+        W = link.W
+        with pytest.raises(TypeError):
+            link(floats(2, 5))
+        assert link.W is W
+
+
+class TestWeightStandardization:
+    @pytest.mark.parametrize("make, shape", [(lambda: L.Linear(8, 3), (2, 8)), (lambda: L.Convolution2D(None, 4, 3), (2, 3, 4, 4))])
+    def test_rows_have_mean_zero_and_variance_one(self, make, shape):
+        link = make().add_hook(link_hooks.WeightStandardization())
+        seen, forward = [], link.forward
+        link.forward = lambda x: seen.append(link.W) or forward(x)
+        link.cleargrads()
+        F.sum(link(floats(*shape))).backward()
+        rows = seen[0].array.reshape(seen[0].shape[0], -1)
+        np.testing.assert_allclose(rows.mean(axis=1), 0, atol=1e-5)
+        np.testing.assert_allclose(rows.var(axis=1), 1, atol=2e-3)
+        assert isinstance(link.W, hnn.Parameter) and link.W.grad is not None
+        with pytest.raises(NotImplementedError, match="add_hook"), link_hooks.WeightStandardization():
+            pass
