@@ -739,6 +739,9 @@ class Call:
             return
         self.left = True
         self.mode = "eager"
+        for vid, x in self.leaves.items():
+            if isinstance(x, Variable) and x._requires_grad:
+                self.nodes[id(x._tape or x.node._tape)] = vid
         with self.paused():
             self._rebuild()
         self.executed = len(self.path)

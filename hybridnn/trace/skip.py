@@ -11,6 +11,7 @@ from hybridnn.config import config, global_config
 from hybridnn.core.variable import Leaf as TapeLeaf
 from hybridnn.core.variable import ReleasedNode, Variable
 from hybridnn.optimizer import UpdateRule
+from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt
@@ -129,6 +130,7 @@ class Builder:
     def _leaves(self):
         memory = {}
         variables = []
+        priors = self._priors()
         for ref in self._views():
             memory[_memory(ref.value)] = ref
         for vid, x in self.call.leaves.items():
@@ -137,13 +139,35 @@ class Builder:
             if ref is None and not isinstance(x, Variable):
                 ref = memory.get(_memory(x))
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
-            if drawn is not None:
+            if vid in priors:
+                self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)
+            elif drawn is not None:
                 self.leaf_text[vid] = f"draw{drawn}"
             elif ref is None:
                 raise Doubt(f"an array of shape {a.shape} whose origin is not known")
             else:
                 self.leaf_text[vid] = self._leaf(ref, x, a, variables)
         self._distinct(variables)
+
+    def _priors(self):
+        """vid of a gradient from before the call -> the Variable whose gradient it was."""
+        found = {}
+        for event in self.path:
+            if event.kind == "backward":
+                added = [vid for vid, _, accumulated in event.grads[0] if accumulated]
+                for vid, operand in zip(added, event.operands[len(event.operands) - len(added):], strict=True):
+                    if isinstance(operand, LeafOperand):
+                        found[operand.vid] = self.call.leaves[vid]
+        return found
+
+    def _prior(self, ref, a):
+        if ref is None or ref.kind == "made":
+            raise Doubt("a gradient is added to one whose origin is not known")
+        text = f"grad_of({self._node_of(ref)})"
+        w = self.writer
+        w.lines.append(f"x = {text}")
+        w.require(f"type(x) is ndarray and x.shape == {a.shape!r} and x.dtype == {w.strong(a.dtype)} and x.flags.c_contiguous", "a gradient from before the call")
+        return text
 
     def _views(self):
         return self.observer.views
@@ -183,7 +207,7 @@ class Builder:
         fixed = frozenset(id(x) for x in self.call.leaves.values() if isinstance(x, Variable))
         for a, b in itertools.combinations(variables, 2):
             w.require(f"{a} is not {b}", "one Variable was passed twice")
-        own = {id(x) for v, x in self.call.leaves.items() if isinstance(x, Variable) and self.observer.origins[id(x)].kind == "static"}
+        own = {id(x) for v, x in self.call.leaves.items() if isinstance(x, Variable) and getattr(self.observer.origins.get(id(x)), "kind", "") == "static"}
         if variables and own:
             ids = w.strong(frozenset(own & fixed))
             w.require(" and ".join(f"id({v}) not in {ids}" for v in variables), "a parameter was passed as an argument")
@@ -326,8 +350,6 @@ class Builder:
             node = self._node_of(self.observer.origins[id(x)])
             if node not in grads and not accumulated:
                 self.writer.require(f"{node}.grad is None", "a gradient from before the call")
-            if accumulated and grads.get(node, "None") == "None":
-                raise Doubt("a gradient is added to one from before the call\n")
             grads[node] = self.text[outcome.vid]
         if event.grads[1]:
             raise Doubt("backward(retain_grad=True)")
@@ -406,7 +428,7 @@ class Builder:
         def shares(a):
             return id(root_array(a)) in roots
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, ReleasedNode=ReleasedNode, MISS=MISS, ndarray=np.ndarray, CallTape=CallTape,
-                     numpy_random=np.random, setting=setting, leaf=_leaf, shares=shares)
+                     numpy_random=np.random, setting=setting, leaf=_leaf, grad_of=_grad_of, shares=shares)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
         plan.run = names["replay"]
         return plan
@@ -431,6 +453,12 @@ def setting(key):
 def _leaf(x):
     x._tape = TapeLeaf(x.shape, x.dtype)
     return x._tape
+
+
+def _grad_of(node):
+    """A node's gradient as an array, or None."""
+    g = node.grad
+    return g._array if isinstance(g, Variable) else g
 
 
 def root_array(a):
