@@ -12,6 +12,7 @@ from hybridnn.profile.measure import profile
 from hybridnn.reporter import DictSummary, Reporter, Summary, get_current_reporter, report, report_scope
 from hybridnn.sequential import Sequential
 from hybridnn.serializer import AbstractSerializer, Deserializer, Serializer
+from hybridnn.summary import summary
 from hybridnn.trace.api import trace
 
 __version__ = "0.1.0"
@@ -21,5 +22,5 @@ __all__ = ["AbstractSerializer", "Chain", "ChainList", "Deserializer", "DictSumm
            "Serializer", "Summary", "UpdateRule", "Variable", "__version__", "as_array", "as_variable", "config",
            "errors", "force_backprop_mode", "function_hooks", "functions", "get_current_reporter", "get_device",
            "get_dtype", "get_function_hooks", "get_link_hooks", "global_config", "grad", "initializers", "link_hooks",
-           "links", "mixed16", "no_backprop_mode", "optimizer_hooks", "optimizers", "profile", "report", "report_scope",
-           "serializers", "trace", "using_config", "using_device"]
+           "links", "mixed16", "no_backprop_mode", "optimizer_hooks", "optimizers", "profile", "report",
+           "report_scope", "serializers", "summary", "trace", "using_config", "using_device"]

@@ -91,7 +91,7 @@ class _NStepBase(ChainList):
 
     def _call(self, states, xs):
         if not isinstance(xs, (list, tuple)) or not xs:
-            raise InvalidType(type(self).__name__, "sequences as a list or tuple, at least one", type(xs).__name__ if xs else "an empty one")
+            raise InvalidType(type(self).__name__, "sequences as a list or tuple, at least one", type(xs).__name__)
         order = argsort_list_descent(xs)
         xs = permutate_list(xs, order, inv=False)
         states = [self.init_hx(xs) if s is None else F.permutate(s, order, axis=1, inv=False) for s in states]

@@ -46,7 +46,7 @@ class GoogLeNet(NamedLayers):
     branches = {"loss1_fc2": "inception_4a", "loss2_fc2": "inception_4d"}
 
     def __init__(self, pretrained_model=None):
-        super().__init__()
+        super().__init__(pretrained_model)
         how = {"initialW": Zero() if pretrained_model else LeCunUniform(scale=1.)}
         with self.init_scope():
             self.conv1 = Convolution2D(3, 64, 7, stride=2, pad=3, **how)

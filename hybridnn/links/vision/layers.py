@@ -20,14 +20,17 @@ class NamedLayers(Chain):
     feature_layer = None                    # what ``extract`` gives by default
     branches = {}                           # a stage that starts from the output of an earlier one, by name
 
+    def __init__(self, pretrained_model):
+        if pretrained_model == "auto":
+            raise ValueError(f"{type(self).__name__}: no weights are downloaded; pretrained_model is the name of an npz file, or None")
+        super().__init__()
+
     @property
     def available_layers(self):
         """Names of the stages."""
         return list(self.functions)
 
     def _load(self, pretrained_model):
-        if pretrained_model == "auto":
-            raise ValueError(f"{type(self).__name__}: no weights are downloaded; pretrained_model is the name of an npz file, or None")
         if pretrained_model:
             load_npz(pretrained_model, self)
 

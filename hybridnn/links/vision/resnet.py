@@ -32,7 +32,7 @@ class ResNetLayers(NamedLayers):
     feature_layer = "pool5"
 
     def __init__(self, pretrained_model, n_layers, downsample_fb=False):
-        super().__init__()
+        super().__init__(pretrained_model)
         if n_layers not in _BLOCKS:
             raise ValueError(f"ResNet has 50, 101 or 152 layers; got n_layers={n_layers}")
         init = Zero() if pretrained_model else HeNormal(scale=1.)

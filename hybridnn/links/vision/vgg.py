@@ -25,7 +25,7 @@ class VGGLayers(NamedLayers):
     feature_layer = "fc7"
 
     def __init__(self, pretrained_model=None, n_layers=16):
-        super().__init__()
+        super().__init__(pretrained_model)
         if n_layers not in (16, 19):
             raise ValueError(f"VGG has 16 or 19 layers; got n_layers={n_layers}")
         self.n_layers = n_layers
