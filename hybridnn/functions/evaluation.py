@@ -78,8 +78,8 @@ def classification_summary(y, t, label_num=None, beta=1.0, ignore_label=-1):
     _check_scores("classification_summary", y, t)
     if label_num is None:
         label_num = int(as_array(t).max(initial=-1)) + 1
-    return apply(ops.classification_summary, (y, t), {"label_num": label_num, "beta": beta, "ignore_label": ignore_label,
-    "dtype": "float64"})
+    attrs = {"label_num": label_num, "beta": beta, "ignore_label": ignore_label, "dtype": "float64"}
+    return apply(ops.classification_summary, (y, t), attrs)
 
 
 def precision(y, t, label_num=None, ignore_label=-1):
