@@ -1,0 +1,85 @@
+"""Parts of datasets: splits and folds."""
+import itertools
+import operator
+
+import numpy as np
+
+from hybridnn.dataset import DatasetMixin
+
+__all__ = ["SubDataset", "get_cross_validation_datasets", "get_cross_validation_datasets_random", "split_dataset",
+           "split_dataset_n", "split_dataset_n_random", "split_dataset_random"]
+
+
+class SubDataset(DatasetMixin):
+    """Examples ``start`` to ``finish`` (exclusive) of a dataset, counted along ``order`` if that is given.
+
+    Args:
+        dataset: any dataset.
+        start, finish: the part.
+        order: permutation of the indices of the whole dataset.
+    """
+
+    def __init__(self, dataset, start, finish, order=None):
+        if start < 0 or finish > len(dataset):
+            raise ValueError(f"the part from {start} to {finish} overruns the dataset of {len(dataset)}")
+        if order is not None and len(order) != len(dataset):
+            raise ValueError(f"order has one index per example: {len(dataset)}, not {len(order)}")
+        self._dataset, self._start, self._finish, self._order = dataset, start, finish, order
+
+    def __len__(self):
+        return self._finish - self._start
+
+    def get_example(self, i):
+        n = len(self)
+        if not -n <= i < n:
+            raise IndexError(f"example {i} of a dataset of {n}")
+        index = (self._start if i >= 0 else self._finish) + i
+        return self._dataset[index if self._order is None else self._order[index]]
+
+
+def split_dataset(dataset, split_at, order=None):
+    """The examples before number ``split_at`` and the rest, as two datasets."""
+    try:
+        split_at = operator.index(split_at)
+    except TypeError:
+        raise TypeError(f"split_at is an integer, not {type(split_at).__name__}") from None
+    if not 0 <= split_at <= len(dataset):
+        raise ValueError(f"split_at lies between 0 and the length {len(dataset)}, not {split_at}")
+    return SubDataset(dataset, 0, split_at, order), SubDataset(dataset, split_at, len(dataset), order)
+
+
+def split_dataset_random(dataset, first_size, seed=None):
+    """``first_size`` random examples and the rest."""
+    return split_dataset(dataset, first_size, _permutation(dataset, seed))
+
+
+def split_dataset_n(dataset, n, order=None):
+    """n datasets of equal length; a remainder is left out."""
+    size = len(dataset) // n
+    return [SubDataset(dataset, size * i, size * (i + 1), order) for i in range(n)]
+
+
+def split_dataset_n_random(dataset, n, seed=None):
+    """n random datasets of equal length; a remainder is left out."""
+    return split_dataset_n(dataset, n, _permutation(dataset, seed))
+
+
+def get_cross_validation_datasets(dataset, n_folds, order=None):
+    """n pairs (training, test) whose test parts share out the dataset, the last examples first."""
+    order = np.arange(len(dataset)) if order is None else np.array(order)
+    borders = [len(dataset) * i // n_folds for i in range(n_folds + 1)]
+    splits = []
+    for begin, end in reversed(list(itertools.pairwise(borders))):
+        size = end - begin
+        splits.append(split_dataset(dataset, len(dataset) - size, order))
+        order = np.roll(order, size)
+    return splits
+
+
+def get_cross_validation_datasets_random(dataset, n_folds, seed=None):
+    """Like ``get_cross_validation_datasets`` in random order."""
+    return get_cross_validation_datasets(dataset, n_folds, _permutation(dataset, seed))
+
+
+def _permutation(dataset, seed):
+    return np.random.RandomState(seed).permutation(len(dataset))

@@ -1,0 +1,134 @@
+"""Iterators that read batches ahead, in threads or in processes."""
+import collections
+import multiprocessing
+import multiprocessing.pool
+import warnings
+
+from hybridnn.iterators.serial import DatasetIterator
+
+__all__ = ["MultiprocessIterator", "MultithreadIterator"]
+
+
+class _PrefetchIterator(DatasetIterator):
+    """Batches in the order of ``SerialIterator``, while a pool of workers reads the next ones."""
+    _pool = None
+    _timeout = None
+    _ahead = 1
+
+    def reset(self):
+        super().reset()
+        self._pending = collections.deque()
+        self._front = self._position
+
+    def finalize(self):
+        """Stop the workers."""
+        pool, self._pool = self._pool, None
+        self._pending = collections.deque()
+        if pool is not None:
+            pool.terminate()
+            pool.join()
+
+    def __next__(self):
+        if self._pool is None:
+            self._pool = self._start_pool()
+            self._pending, self._front = collections.deque(), self._position
+        while len(self._pending) <= self._ahead and self._request():
+            pass
+        if not self._pending:
+            raise StopIteration
+        position, result = self._pending.popleft()
+        batch = self._wait(result)
+        self._previous_epoch_detail, self._position = self.epoch_detail, position
+        self._request()
+        return batch
+
+    next = __next__
+
+    def _request(self):
+        """Ask the workers for one more batch; False at the end."""
+        self._front, indices = self._advance(self._front)
+        if indices is None:
+            return False
+        self._pending.append((self._front, self._pool.map_async(*self._task(indices.tolist()))))
+        return True
+
+    def _wait(self, result):
+        return result.get()
+
+    def serialize(self, serializer):
+        super().serialize(serializer)
+        self._pending, self._front = collections.deque(), self._position
+
+    def __getstate__(self):
+        return {**self.__dict__, "_pool": None, "_pending": collections.deque(), "_front": self._position}
+
+    def __copy__(self):
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__getstate__())
+        return other
+
+
+class MultithreadIterator(_PrefetchIterator):
+    """``SerialIterator`` whose examples are read ahead by threads.
+
+    Args:
+        dataset, batch_size, repeat, shuffle, order_sampler: as for ``SerialIterator``.
+        n_threads: number of threads.
+    """
+
+    def __init__(self, dataset, batch_size, repeat=True, shuffle=None, n_threads=1, order_sampler=None):
+        self.n_threads = n_threads
+        super().__init__(dataset, batch_size, repeat, shuffle, order_sampler)
+
+    def _start_pool(self):
+        return multiprocessing.pool.ThreadPool(self.n_threads)
+
+    def _task(self, indices):
+        return self.dataset.__getitem__, indices
+
+
+class MultiprocessIterator(_PrefetchIterator):
+    """``SerialIterator`` whose examples are read ahead by processes.
+
+    Args:
+        dataset, batch_size, repeat, shuffle, order_sampler: as for ``SerialIterator``.
+        n_processes: number of processes; None: as many as CPUs.
+        n_prefetch: batches read ahead.
+        shared_mem: accepted for Chainer's signature; examples come through pipes.
+        dataset_timeout: seconds after which a warning says that the dataset is slow; None: never.
+        maxtasksperchild: batches after which a process is replaced; None: never.
+    """
+
+    class TimeoutWarning(RuntimeWarning):
+        """The dataset has kept the iterator waiting."""
+
+    def __init__(self, dataset, batch_size, repeat=True, shuffle=None, n_processes=None, n_prefetch=1, shared_mem=None,
+                 order_sampler=None, dataset_timeout=30.0, maxtasksperchild=None):
+        self.n_processes, self._ahead = n_processes, max(1, n_prefetch)
+        self._timeout, self.maxtasksperchild = dataset_timeout, maxtasksperchild
+        super().__init__(dataset, batch_size, repeat, shuffle, order_sampler)
+
+    def _start_pool(self):
+        return multiprocessing.Pool(self.n_processes, _set_dataset, (self.dataset,), self.maxtasksperchild)
+
+    def _task(self, indices):
+        return _get_example, indices
+
+    def _wait(self, result):
+        if self._timeout is not None:
+            result.wait(self._timeout)
+            if not result.ready():
+                warnings.warn(f"the dataset took more than {self._timeout} s for a batch", self.TimeoutWarning, stacklevel=3)
+        return result.get()
+
+
+_dataset = None      # in a worker process: what it reads from
+
+
+def _set_dataset(dataset):
+    global _dataset
+    _dataset = dataset
+
+
+def _get_example(index):
+    return _dataset[index]

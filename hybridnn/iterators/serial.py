@@ -1,0 +1,97 @@
+"""``SerialIterator``, and what all iterators of this package share."""
+import numpy as np
+
+from hybridnn.dataset import Iterator
+from hybridnn.iterators.order_samplers import ShuffleOrderSampler
+from hybridnn.iterators.position import Position, advance, choose_sampler
+
+__all__ = ["DatasetIterator", "SerialIterator"]
+
+
+class DatasetIterator(Iterator):
+    """Base of iterators over a dataset: order, position, counting of epochs, saving.
+
+    Args:
+        dataset: anything with a length and integer indices.
+        batch_size: examples per batch.
+        repeat: go on for ever; otherwise stop after one epoch, with a short last batch.
+        shuffle: None or True: a random order for every epoch; False: the dataset's own.
+        order_sampler: callable that gives the order of an epoch; excludes ``shuffle``.
+    """
+    _position = Position()
+
+    def __init__(self, dataset, batch_size, repeat=True, shuffle=None, order_sampler=None):
+        if batch_size < 1:
+            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+        self.dataset, self.batch_size, self._repeat = dataset, batch_size, repeat
+        self._shuffle = shuffle
+        self.order_sampler = choose_sampler(shuffle, order_sampler, ShuffleOrderSampler)
+        self.reset()
+
+    def reset(self):
+        """Back to the beginning, with a new order."""
+        order = None if self.order_sampler is None else self.order_sampler(np.arange(len(self.dataset)), 0)
+        self._position = Position(order=order)
+        self._previous_epoch_detail = -1.0
+
+    def _advance(self, position):
+        return advance(position, self.batch_size, self._repeat, self.order_sampler, len(self.dataset))
+
+    @property
+    def repeat(self):
+        """Whether the iterator goes on for ever."""
+        return self._repeat
+
+    @property
+    def current_position(self):
+        """Examples of the current epoch that have been given."""
+        return self._position.current
+
+    @property
+    def epoch(self):
+        """Epochs finished."""
+        return self._position.epoch
+
+    @property
+    def is_new_epoch(self):
+        """Whether the last batch finished an epoch."""
+        return self._position.is_new_epoch
+
+    @property
+    def _epoch_size(self):
+        return len(self.dataset) if self._position.order is None else len(self._position.order)
+
+    @property
+    def epoch_detail(self):
+        """Epochs finished, with the fraction of the current one."""
+        return self.epoch + self.current_position / self._epoch_size if self._epoch_size else float(self.epoch)
+
+    @property
+    def previous_epoch_detail(self):
+        """``epoch_detail`` before the last batch; None before the first."""
+        return None if self._previous_epoch_detail < 0 else self._previous_epoch_detail
+
+    def serialize(self, serializer):
+        """Save or load position and order."""
+        position = self._position
+        current, epoch = int(serializer("current_position", position.current)), int(serializer("epoch", position.epoch))
+        fresh, order = bool(serializer("is_new_epoch", position.is_new_epoch)), position.order
+        if order is not None:
+            order = serializer("order", np.array(order))
+        self._position = Position(current, epoch, fresh, order)
+        self._previous_epoch_detail = float(serializer("previous_epoch_detail", self._previous_epoch_detail))
+
+
+class SerialIterator(DatasetIterator):
+    __doc__ = DatasetIterator.__doc__.replace("Base of iterators over a dataset: order, position, counting of epochs, saving.",
+                                              "Batches of a dataset, as lists of examples, read one after the other.")
+
+    def __next__(self):
+        previous = self.epoch_detail
+        self._position, indices = self._advance(self._position)
+        self._previous_epoch_detail = previous
+        if indices is None:
+            raise StopIteration
+        return [self.dataset[int(i)] for i in indices]
+
+    next = __next__

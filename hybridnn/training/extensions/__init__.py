@@ -1,0 +1,23 @@
+"""Extensions of the training loop."""
+from hybridnn.training.extensions.dump_graph import DumpGraph
+from hybridnn.training.extensions.evaluator import Evaluator
+from hybridnn.training.extensions.observation import FailOnNonNumber, MicroAverage, ParameterStatistics, observe_lr, observe_value
+from hybridnn.training.extensions.plots import PlotReport, VariableStatisticsPlot
+from hybridnn.training.extensions.progress import ProgressBar
+from hybridnn.training.extensions.reports import LogReport, PrintReport
+from hybridnn.training.extensions.shifts import (
+    ExponentialShift,
+    InverseShift,
+    LinearShift,
+    MultistepShift,
+    PolynomialShift,
+    StepShift,
+    WarmupShift,
+)
+from hybridnn.training.extensions.snapshots import snapshot, snapshot_object
+from hybridnn.training.extensions.unchain import unchain_variables
+
+__all__ = ["DumpGraph", "Evaluator", "ExponentialShift", "FailOnNonNumber", "InverseShift", "LinearShift", "LogReport",
+           "MicroAverage", "MultistepShift", "ParameterStatistics", "PlotReport", "PolynomialShift", "PrintReport",
+           "ProgressBar", "StepShift", "VariableStatisticsPlot", "WarmupShift", "observe_lr", "observe_value", "snapshot",
+           "snapshot_object", "unchain_variables"]

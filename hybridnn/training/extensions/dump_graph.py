@@ -1,0 +1,51 @@
+"""The graph of a reported value as a DOT file."""
+import os
+
+from hybridnn.computational_graph import build_computational_graph
+from hybridnn.config import config
+from hybridnn.core import Variable
+from hybridnn.training.extension import Extension
+
+__all__ = ["DumpGraph"]
+
+
+class DumpGraph(Extension):
+    """Writes the graph of a reported Variable, once, after the first update.
+
+    Args:
+        root_name: name of the reported value, such as ``"main/loss"``.
+        filename: DOT file in the trainer's folder.
+        variable_style, function_style: attributes of the nodes.
+    """
+    default_name = "dump_graph"
+
+    def __init__(self, root_name, filename="cg.dot", variable_style=None, function_style=None):
+        self._root_name, self._filename = root_name, filename
+        self._styles = {"variable_style": variable_style, "function_style": function_style}
+        self._done, self._keep_before = False, None
+
+    def initialize(self, trainer):
+        """Let reported values keep their graph until it has been written."""
+        if not self._done:
+            self._keep_before, config.keep_graph_on_report = config.keep_graph_on_report, True
+
+    def trigger(self, trainer):
+        return not self._done and self._root_name in trainer.observation
+
+    def __call__(self, trainer):
+        root = trainer.observation[self._root_name]
+        if not isinstance(root, Variable):
+            raise TypeError(f"{self._root_name} is a {type(root).__name__}, which has no graph; report the Variable itself")
+        graph = build_computational_graph([root], **{k: v for k, v in self._styles.items() if v is not None})
+        with open(os.path.join(trainer.out, self._filename), "w") as f:
+            f.write(graph.dump())
+        self._done = True
+        self.finalize()
+
+    def finalize(self):
+        """Put the configuration back."""
+        if self._keep_before is not None:
+            config.keep_graph_on_report, self._keep_before = self._keep_before, None
+
+    def serialize(self, serializer):
+        self._done = bool(serializer("_flag", self._done))

@@ -1,0 +1,112 @@
+"""``LogReport`` collects means of what is reported, in memory and in a file; ``PrintReport`` shows them as a table."""
+import json
+import os
+import sys
+
+from hybridnn.reporter import DictSummary
+from hybridnn.serializer import Serializer
+from hybridnn.training.extension import Extension
+from hybridnn.training.triggers import get_trigger
+from hybridnn.utils import tempdir
+
+__all__ = ["LogReport", "PrintReport"]
+
+
+class LogReport(Extension):
+    """Means of reported values over intervals, as a list of dicts that is also written to a JSON file.
+
+    Args:
+        keys: names to keep; None: all.
+        trigger: the interval.
+        postprocess: called with each dict, which it may change.
+        filename: file in the trainer's folder, with ``{epoch}`` and so on filled in; None: no file.
+    """
+
+    def __init__(self, keys=None, trigger=(1, "epoch"), postprocess=None, filename="log"):
+        self._keys, self._trigger, self._postprocess, self._filename = keys, get_trigger(trigger), postprocess, filename
+        self._log, self._summary = [], DictSummary()
+
+    @property
+    def log(self):
+        """The dicts so far."""
+        return self._log
+
+    def __call__(self, trainer):
+        seen = trainer.observation
+        self._summary.add(seen if self._keys is None else {k: seen[k] for k in self._keys if k in seen})
+        if trainer.is_before_training or self._trigger(trainer):
+            self._close_interval(trainer)
+
+    def _close_interval(self, trainer):
+        row = {name: float(value) for name, value in self._summary.compute_mean().items()}
+        row |= {"epoch": trainer.updater.epoch, "iteration": trainer.updater.iteration, "elapsed_time": trainer.elapsed_time}
+        if self._postprocess is not None:
+            self._postprocess(row)
+        self._log.append(row)
+        self._summary = DictSummary()
+        if self._filename is not None:
+            self._write(trainer.out, self._filename.format(**row))
+
+    def _write(self, folder, name):
+        """Replace the file in one step, so that a reader never sees half of it."""
+        with tempdir(dir=folder) as temporary:
+            path = os.path.join(temporary, "log.json")
+            with open(path, "w") as f:
+                json.dump(self._log, f, indent=4)
+            os.replace(path, os.path.join(folder, name))
+
+    def serialize(self, serializer):
+        if hasattr(self._trigger, "serialize"):
+            self._trigger.serialize(serializer["_trigger"])
+        self._summary.serialize(serializer["_summary"])
+        if isinstance(serializer, Serializer):
+            serializer("_log", json.dumps(self._log))
+        else:
+            self._log = json.loads(str(serializer("_log", "")))
+
+
+class PrintReport(Extension):
+    """A table of the log, a line per interval.
+
+    Args:
+        entries: names of the columns.
+        log_report: name of the LogReport in the trainer, or a LogReport of its own.
+        out: where to write; None: standard output at the time of writing.
+    """
+
+    def __init__(self, entries, log_report="LogReport", out=None):
+        self._entries, self._log_report, self._out = entries, log_report, out
+        self._widths = [max(10, len(e)) for e in entries]
+        self._header_due, self._printed = True, 0
+
+    def __call__(self, trainer):
+        if self._header_due:
+            self._write("  ".join(f"{e:{w}}" for e, w in zip(self._entries, self._widths)) + "\n")
+            self._header_due = False
+        log = self._source(trainer).log
+        for row in log[self._printed:]:
+            self._write("\033[J" + "".join(_cell(row.get(e), w) for e, w in zip(self._entries, self._widths)) + "\n")
+        self._printed = len(log)
+
+    def _source(self, trainer):
+        if isinstance(self._log_report, str):
+            return trainer.get_extension(self._log_report)
+        self._log_report(trainer)
+        return self._log_report
+
+    def _write(self, text):
+        out = sys.stdout if self._out is None else self._out
+        out.write(text)
+        out.flush()
+
+    def initialize(self, trainer):
+        """After a resumed snapshot, the lines of the log so far are shown again."""
+        self._printed = 0
+
+    def serialize(self, serializer):
+        if isinstance(self._log_report, Extension):
+            self._log_report.serialize(serializer["_log_report"])
+
+
+def _cell(value, width):
+    return " " * (width + 2) if value is None else f"{value:<{width}g}  "

@@ -1,0 +1,152 @@
+"""Iterators: every example once per epoch, in an order that seeds govern, and positions that can be saved."""
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+from hybridnn import iterators
+from hybridnn.serializers import DictionarySerializer, NpzDeserializer
+
+MAKERS = {
+    "serial": iterators.SerialIterator,
+    "threads": lambda *args, **kwargs: iterators.MultithreadIterator(*args, n_threads=2, **kwargs),
+    "processes": lambda *args, **kwargs: iterators.MultiprocessIterator(*args, n_processes=1, n_prefetch=2, **kwargs),
+}
+DATA = list(range(100, 107))
+
+
+@pytest.fixture(params=MAKERS)
+def make(request):
+    made = []
+
+    def maker(*args, **kwargs):
+        made.append(MAKERS[request.param](*args, **kwargs))
+        return made[-1]
+    yield maker
+    for it in made:
+        it.finalize()
+
+
+def test_batches_run_over_into_the_next_epoch(make):
+    it = make(DATA, 3, shuffle=False)
+    assert (it.epoch, it.epoch_detail, it.previous_epoch_detail, it.is_new_epoch) == (0, 0, None, False)
+    seen = []
+    for _ in range(5):
+        batch = it.next()
+        seen.append((batch, it.epoch, it.is_new_epoch, it.current_position))
+        assert it.epoch_detail == it.epoch + it.current_position / 7
+        assert it.previous_epoch_detail == pytest.approx(it.epoch_detail - 3 / 7)
+    assert seen == [([100, 101, 102], 0, False, 3), ([103, 104, 105], 0, False, 6), ([106, 100, 101], 1, True, 2),
+                    ([102, 103, 104], 1, False, 5), ([105, 106, 100], 2, True, 1)]
+
+
+def test_one_epoch_ends_with_a_short_batch(make):
+    it = make(DATA, 3, repeat=False, shuffle=False)
+    assert list(it) == [[100, 101, 102], [103, 104, 105], [106]]
+    assert it.epoch == 1 and it.is_new_epoch
+    it.reset()
+    assert len(list(it)) == 3
+
+
+@pytest.mark.parametrize("size", [7, 10, 20])
+def test_batches_of_an_epoch_and_more(make, size):
+    it = make(DATA, size, shuffle=False)
+    batch = it.next()
+    assert batch == [DATA[i % 7] for i in range(size)]
+    assert it.epoch == size // 7 and it.is_new_epoch
+
+
+def test_shuffled_epochs_are_permutations_and_seeds_govern_them(make):
+    np.random.seed(3)
+    it = make(DATA, 7)
+    first, second = it.next(), it.next()
+    assert sorted(first) == sorted(second) == DATA
+    assert first != second
+    np.random.seed(3)
+    again = make(DATA, 7)
+    assert [again.next(), again.next()] == [first, second]
+
+
+def test_an_order_of_ones_own(make):
+    it = make(DATA, 4, repeat=False, order_sampler=lambda order, position: np.array([6, 0]))
+    assert list(it) == [[106, 100]]
+    with pytest.raises(ValueError, match="exclude"):
+        make(DATA, 4, shuffle=True, order_sampler=lambda order, position: order)
+    shrinking = make(DATA, 4, order_sampler=lambda order, position: order[1:])
+    with pytest.raises(ValueError, match="keeps the length"):
+        for _ in range(3):
+            shrinking.next()
+
+
+def test_a_shuffling_sampler_with_its_own_stream():
+    def order():
+        return iterators.ShuffleOrderSampler(np.random.RandomState(5))(np.arange(20), 0)
+    np.testing.assert_array_equal(order(), order())
+    sampler = pickle.loads(pickle.dumps(iterators.ShuffleOrderSampler()))
+    assert sorted(sampler(np.arange(5), 0)) == [0, 1, 2, 3, 4]
+
+
+def test_saved_positions_go_on(make):
+    it = make(DATA, 3)
+    for _ in range(4):
+        it.next()
+    saver = DictionarySerializer()
+    it.serialize(saver)
+    values = {k: np.array(v) for k, v in saver.target.items()}
+    other = make(DATA, 3)
+    other.next()
+    other.serialize(NpzDeserializer(values))
+    assert (other.epoch, other.current_position) == (it.epoch, it.current_position)
+    assert other.previous_epoch_detail == it.previous_epoch_detail
+    state = np.random.get_state()
+    expected = [it.next() for _ in range(1)]
+    np.random.set_state(state)
+    assert [other.next() for _ in range(1)] == expected
+
+
+def test_copies_are_independent(make):
+    it = make(DATA, 3, shuffle=False)
+    it.next()
+    other = copy.copy(it)
+    assert other.next() == [103, 104, 105]
+    assert it.next() == [103, 104, 105]
+    other.finalize()
+
+
+def test_context_and_empty_datasets(make):
+    with make([], 2, repeat=False, shuffle=False) as it:
+        assert list(it) == [[]]
+    with pytest.raises(ValueError, match="not empty"):
+        make([], 2, shuffle=False).next()
+    with pytest.raises(ValueError, match="batch_size"):
+        make(DATA, 0)
+
+
+class Broken:
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        raise KeyError(f"broken at {i}")
+
+
+def test_exceptions_of_the_dataset_arrive(make):
+    with pytest.raises(KeyError, match="broken at 0"):
+        make(Broken(), 1, shuffle=False).next()
+
+
+class Slow:
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        import time
+        time.sleep(0.2)
+        return i
+
+
+def test_a_slow_dataset_is_reported():
+    with iterators.MultiprocessIterator(Slow(), 1, n_processes=1, dataset_timeout=0.05, shuffle=False) as it:
+        with pytest.warns(it.TimeoutWarning, match=r"more than 0\.05 s"):
+            assert it.next() == [0]

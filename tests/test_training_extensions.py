@@ -1,0 +1,297 @@
+"""Extensions, one by one."""
+import io
+import math
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import training
+from hybridnn.iterators import SerialIterator
+from hybridnn.serializers import DictionarySerializer, NpzDeserializer, load_npz
+from hybridnn.training import extensions
+from hybridnn.training.extensions import writers
+
+
+class Updater(training.Updater):
+    """Counts; four iterations are an epoch."""
+
+    def __init__(self, optimizer=None, report=None):
+        self.iteration, self.optimizer, self.report = 0, optimizer, report
+
+    def update(self):
+        if self.report is not None:
+            hnn.report(self.report(self.iteration))
+        self.iteration += 1
+
+    epoch = property(lambda self: self.iteration // 4)
+    epoch_detail = property(lambda self: self.iteration / 4)
+
+    def get_all_optimizers(self):
+        return {} if self.optimizer is None else {"main": self.optimizer}
+
+    def get_optimizer(self, name):
+        return self.get_all_optimizers()[name]
+
+    def serialize(self, serializer):
+        self.iteration = int(serializer("iteration", self.iteration))
+
+
+def run(out, *added, length=8, report=None, optimizer=None):
+    """Train for nothing, with extensions; the observations of all iterations."""
+    trainer = training.Trainer(Updater(optimizer, report), (length, "iteration"), out=str(out))
+    for extension in added:
+        trainer.extend(extension)
+    seen = []
+    trainer.extend(lambda t: seen.append(dict(t.observation)), name="last", priority=-1000)
+    trainer.run(show_loop_exception_msg=False)
+    return seen
+
+
+# ---------------------------------------------------------------------------------------------------------------- shifts
+
+SHIFTS = {
+    "exponential": (lambda: extensions.ExponentialShift("lr", 0.5), lambda t: 8 * 0.5 ** t),
+    "exponential up": (lambda: extensions.ExponentialShift("lr", 2, init=1, target=16), lambda t: min(2 ** t, 16)),
+    "exponential down": (lambda: extensions.ExponentialShift("lr", 0.5, target=2), lambda t: max(8 * 0.5 ** t, 2)),
+    "exponential negative": (lambda: extensions.ExponentialShift("lr", 2, init=-1, target=-4), lambda t: max(-(2 ** t), -4)),
+    "inverse": (lambda: extensions.InverseShift("lr", 0.5, 2), lambda t: 8 / (1 + t / 2) ** 2),
+    "inverse to": (lambda: extensions.InverseShift("lr", 1, 1, target=2), lambda t: max(8 / (1 + t), 2)),
+    "linear": (lambda: extensions.LinearShift("lr", (1, 5), (2, 6)), lambda t: 1 + min(max(t - 2, 0), 4)),
+    "multistep": (lambda: extensions.MultistepShift("lr", 0.1, [2, 5], 8), lambda t: 8 * 0.1 ** ((t >= 2) + (t >= 5))),
+    "polynomial": (lambda: extensions.PolynomialShift("lr", 2, 5), lambda t: 8 * max(1 - t / 5, 0) ** 2),
+    "polynomial to": (lambda: extensions.PolynomialShift("lr", 1, 8, target=3), lambda t: max(8 - t, 3)),
+    "step": (lambda: extensions.StepShift("lr", 0.5, 3), lambda t: 8 * 0.5 ** (t // 3)),
+    "step up": (lambda: extensions.StepShift("lr", 2, 2, target=20), lambda t: min(8 * 2 ** (t // 2), 20)),
+    "warmup": (lambda: extensions.WarmupShift("lr", 0, 4, 8), lambda t: 2 * min(t, 4)),
+}
+
+
+def shift_trainer(optimizer):
+    return SimpleNamespace(updater=Updater(optimizer))
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+@pytest.mark.parametrize("split", [None, 3])
+def test_shifts(name, split):
+    make, expected = SHIFTS[name]
+    optimizer, shift = hnn.optimizers.SGD(8).setup(L.Linear(1, 1)), make()
+    shift.initialize(shift_trainer(optimizer))
+    values = [optimizer.lr]
+    for t in range(8):
+        if t == split:
+            saver = DictionarySerializer()
+            shift.serialize(saver)
+            optimizer, shift = hnn.optimizers.SGD(8).setup(L.Linear(1, 1)), make()
+            shift.serialize(NpzDeserializer(saver.target))
+            shift.initialize(shift_trainer(optimizer))
+            assert optimizer.lr == pytest.approx(values[-1])
+        shift(shift_trainer(optimizer))
+        values.append(optimizer.lr)
+    np.testing.assert_allclose(values, [expected(t) for t in range(9)], rtol=1e-12)
+
+
+def test_shifts_of_another_optimizer_and_wrong_rates():
+    mine, main = hnn.optimizers.Adam(), hnn.optimizers.SGD(8)
+    shift = extensions.ExponentialShift("alpha", 0.5, optimizer=mine)
+    shift.initialize(shift_trainer(main))
+    shift(shift_trainer(main))
+    assert mine.alpha == 0.0005 and main.lr == 8
+    for make in (lambda: extensions.ExponentialShift("lr", -1), lambda: extensions.InverseShift("lr", -1, 1)):
+        with pytest.raises(ValueError, match="not negative"):
+            make()
+
+
+# ----------------------------------------------------------------------------------------------------- reports and bars
+
+def test_a_log_of_means(tmp_path):
+    log = extensions.LogReport(["x"], trigger=(4, "iteration"), postprocess=lambda row: row.update(y=-1),
+                               filename="log_{iteration}")
+    run(tmp_path, log, report=lambda i: {"x": float(i), "other": 1.0})
+    assert [(r["x"], r["epoch"], r["iteration"], r["y"]) for r in log.log] == [(1.5, 1, 4, -1), (5.5, 2, 8, -1)]
+    assert sorted(os.listdir(tmp_path)) == ["log_4", "log_8"]
+    with pytest.raises(KeyError):
+        log.log[0]["other"]
+
+
+def test_a_log_without_a_file_and_a_table_of_its_own(tmp_path):
+    out = io.StringIO()
+    log = extensions.LogReport(trigger=(2, "iteration"), filename=None)
+    run(tmp_path, extensions.PrintReport(["iteration", "x", "missing"], log, out), report=lambda i: {"x": float(i)}, length=4)
+    lines = [line.removeprefix("\033[J").split() for line in out.getvalue().splitlines()]
+    assert lines == [["iteration", "x", "missing"], ["2", "0.5"], ["4", "2.5"]]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_progress_bar(tmp_path):
+    out = io.StringIO()
+    run(tmp_path, extensions.ProgressBar(update_interval=2, bar_length=10, out=out))
+    text = out.getvalue()
+    assert "total [#####.....] 50.00%" in text and "[##########] 100.00%" in text and "8 iterations, 2 epochs" in text
+    assert text.endswith("\033[3A\033[J")
+    trainer = training.Trainer(Updater(), lambda t: t.updater.iteration == 2, out=str(tmp_path))
+    trainer.extend(extensions.ProgressBar())
+    with pytest.raises(ValueError, match="how long"):
+        trainer.run(show_loop_exception_msg=False)
+
+
+def test_plots(tmp_path):
+    made = []
+    plot = extensions.PlotReport(["x", "missing"], "epoch", trigger=(4, "iteration"), filename="x.png",
+                                 postprocess=lambda figure, axes, summary: made.append(axes.lines[0].get_xydata().tolist()))
+    link = L.Linear(2, 3)
+    statistics = extensions.VariableStatisticsPlot([link, hnn.Variable(np.ones(2, "f"))], 2, trigger=(2, "iteration"),
+                                                   percentile_sigmas=50, filename="statistics.png")
+    run(tmp_path, plot, statistics, report=lambda i: {"x": float(i)})
+    assert made == [[[1, 1.5]], [[1, 1.5], [2, 5.5]]]
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("x.png", "statistics.png"))
+    assert len(statistics._samples) <= 2
+    saver, other = DictionarySerializer(), extensions.PlotReport(["x", "missing"])
+    plot.serialize(saver)
+    other.serialize(NpzDeserializer(saver.target))
+    assert other._points == plot._points
+    assert extensions.PlotReport.available() and extensions.VariableStatisticsPlot.available()
+    with pytest.raises(ValueError):
+        extensions.VariableStatisticsPlot([])
+
+
+# ------------------------------------------------------------------------------------------------------------ observing
+
+def test_observed_values(tmp_path):
+    optimizer = hnn.optimizers.SGD(0.25).setup(L.Linear(1, 1))
+    twice = extensions.observe_value("twice", lambda t: 2 * t.updater.iteration)
+    seen = run(tmp_path, extensions.observe_lr(), twice, optimizer=optimizer)
+    assert [s for s in seen if s] == [{"lr": 0.25, "twice": 8}, {"lr": 0.25, "twice": 16}]
+
+
+def test_micro_averages(tmp_path):
+    micro = extensions.MicroAverage("right", "all", "accuracy", trigger=(4, "iteration"))
+    seen = run(tmp_path, micro, report=lambda i: {"right": i, "all": hnn.Variable(np.array(10.0))} if i != 1 else {})
+    assert [(i, s["accuracy"]) for i, s in enumerate(seen, 1) if "accuracy" in s] == [(4, 5 / 30), (8, 22 / 40)]
+    saver, other = DictionarySerializer(), extensions.MicroAverage("right", "all", "accuracy")
+    micro._sums = [3, 4]
+    micro.serialize(saver)
+    other.serialize(NpzDeserializer(saver.target))
+    assert other._sums == [3, 4]
+
+
+def test_parameter_statistics(tmp_path):
+    link = L.Linear(2, 3, initialW=np.arange(6, dtype="f").reshape(3, 2))
+    link.cleargrads()
+    link.W.grad = np.full((3, 2), 2, "f")
+    statistics = extensions.ParameterStatistics(link, prefix="p", trigger=(1, "iteration"))
+    statistics.register_statistics("norm", lambda x: np.sqrt((x * x).sum()))
+    row, = run(tmp_path, statistics, length=1)
+    name = f"p/{link.name}/W/"
+    assert row[name + "data/mean"] == 2.5 and row[name + "data/zeros"] == 1 and row[name + "data/max"] == 5
+    assert row[name + "data/percentile/3"] == 2.5 and row[name + "grad/norm"] == pytest.approx(math.sqrt(24))
+    assert not any("b/grad" in key for key in row)
+    link.W.array[0, 0] = np.nan
+    only = extensions.ParameterStatistics([link], {"sum": np.sum}, report_grads=False, trigger=(1, "iteration"),
+                                          skip_nan_params=True)
+    row, = run(tmp_path, only, length=1)
+    assert len(row) == 2 and math.isnan(row[f"{link.name}/W/data/sum"]) and row[f"{link.name}/b/data/sum"] == 0
+
+
+def test_numbers_that_are_none(tmp_path):
+    link = L.Linear(2, 3)
+    optimizer = hnn.optimizers.SGD().setup(link)
+    run(tmp_path, extensions.FailOnNonNumber(), optimizer=optimizer)
+    link.b.array[1] = np.inf
+    with pytest.raises(RuntimeError, match="parameter /b of optimizer 'main' is not finite after 1 updates"):
+        run(tmp_path, extensions.FailOnNonNumber(), optimizer=optimizer)
+
+
+def test_graphs_are_drawn_once_and_dropped(tmp_path):
+    x, unchain = hnn.Variable(np.ones(2, "f")), extensions.unchain_variables()
+    seen = run(tmp_path, extensions.DumpGraph("y"), unchain, report=lambda i: {"y": F.sum(x * 2)}, length=2)
+    text = (tmp_path / "cg.dot").read_text()
+    assert text.startswith("digraph") and "mul" in text.lower() and "sum" in text.lower()
+    assert not hnn.config.keep_graph_on_report
+    assert all(s["y"].creator is None for s in seen)
+    with pytest.raises(TypeError, match="has no graph"):
+        run(tmp_path, extensions.DumpGraph("y"), report=lambda i: {"y": 1.0})
+
+
+# ----------------------------------------------------------------------------------------------------------- evaluation
+
+class Model(hnn.Chain):
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+        with self.init_scope():
+            self.scale = hnn.Parameter(np.array(2, "f"))
+
+    def forward(self, x):
+        self.calls.append((hnn.config.train, hnn.config.enable_backprop))
+        y = F.sum(x * self.scale)
+        hnn.report({"y": y}, self)
+
+
+def test_evaluation(tmp_path):
+    model, hooked = Model(), []
+    evaluator = extensions.Evaluator(SerialIterator(np.arange(4, dtype="f"), 2, repeat=False, shuffle=False), model,
+                                     eval_hook=hooked.append, device=-1)
+    assert evaluator() == {"main/y": 6} and evaluator() == {"main/y": 6}
+    seen = run(tmp_path, evaluator)
+    assert [s for s in seen if s] == [{"validation/main/y": 6}] * 2
+    assert set(model.calls) == {(False, False)} and hooked == [evaluator] * 4
+    assert evaluator.get_target("main") is model and evaluator.get_all_iterators() == {"main": evaluator.get_iterator("main")}
+
+
+@pytest.mark.parametrize("convert", [lambda b, d: (np.array(b, "f"),), lambda b, d: {"x": np.array(b, "f")}])
+def test_evaluation_of_tuples_and_dicts_with_a_bar(convert, capsys):
+    model = Model()
+    evaluator = extensions.Evaluator({"main": SerialIterator([1, 2, 3], 1, repeat=False)}, {"main": model},
+                                     eval_func=lambda x: model(x), progress_bar=True, converter=convert)
+    assert evaluator() == {"main/y": 4}
+    assert "validation [" in capsys.readouterr().out
+
+
+def test_an_iterator_that_never_ends_is_noticed():
+    with pytest.warns(UserWarning, match="may never end"):
+        extensions.Evaluator(SerialIterator([1], 1), Model())
+
+
+# ------------------------------------------------------------------------------------------------------------- snapshots
+
+@pytest.mark.parametrize("writer", [writers.SimpleWriter, writers.ThreadWriter, writers.ProcessWriter])
+def test_snapshots_of_an_object(tmp_path, writer):
+    link = L.Linear(2, 3)
+    take = extensions.snapshot_object(link, "model_{.updater.iteration}", writer=writer(compression=False), n_retains=2)
+    run(tmp_path, take, length=12)
+    assert sorted(os.listdir(tmp_path)) == ["model_12", "model_8"]
+    other = L.Linear(2, 3)
+    load_npz(tmp_path / "model_12", other)
+    np.testing.assert_array_equal(other.W.array, link.W.array)
+
+
+def test_snapshots_on_conditions_and_errors(tmp_path):
+    link, saved = L.Linear(1, 1), []
+
+    def save(path, values):
+        saved.append(sorted(values))
+        open(path, "w").close()
+
+    def fail(trainer):
+        raise KeyError("stop")
+    take = extensions.snapshot_object(link, lambda t: "named", save, snapshot_on_error=True, condition=lambda: False)
+    with pytest.raises(KeyError):
+        run(tmp_path, take, fail)
+    assert saved == [["W", "b"]] and os.listdir(tmp_path) == ["named"]
+    run(tmp_path, extensions.snapshot_object(link, "never", save, condition=lambda: False))
+    assert len(saved) == 1
+    with pytest.raises(TypeError, match="exclude"):
+        extensions.snapshot(save, writer=writers.SimpleWriter())
+
+
+def test_a_failed_snapshot_leaves_no_file(tmp_path):
+    def save(path, values):
+        raise OSError("disk full")
+    with pytest.raises(OSError, match="disk full"):
+        run(tmp_path, extensions.snapshot_object(L.Linear(1, 1), "x", save))
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,214 @@
+"""The loop: order of events, errors, a real training run, and going on from a snapshot as if nothing had happened."""
+import json
+import os
+
+import numpy as np
+import pytest
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import training
+from hybridnn.datasets import TupleDataset
+from hybridnn.iterators import SerialIterator
+from hybridnn.serializers import load_npz, save_npz
+from hybridnn.training import extensions
+
+
+class Regression(hnn.Chain):
+    """A line with noise, which reports its loss."""
+
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.line = L.Linear(3, 1)
+
+    def forward(self, x, t):
+        loss = F.mean_squared_error(self.line(x), t)
+        hnn.report({"loss": loss}, self)
+        return loss
+
+
+def data(n=12):
+    rng = np.random.RandomState(0)
+    x = rng.uniform(-1, 1, (n, 3)).astype("f")
+    return TupleDataset(x, x @ np.array([[1], [2], [3]], "f") + 1)
+
+
+def make_trainer(out, length=(3, "epoch"), optimizer=None, **kwargs):
+    np.random.seed(1)
+    model = Regression()
+    optimizer = (optimizer or hnn.optimizers.Adam(0.1)).setup(model)
+    updater = training.StandardUpdater(SerialIterator(data(), 4), optimizer, **kwargs)
+    return training.Trainer(updater, length, out=str(out)), model
+
+
+class Recorder(training.Extension):
+    """Writes down the methods that are called."""
+
+    def __init__(self, events, label, priority=100, trigger=(1, "iteration")):
+        self.events, self.label, self.priority, self.trigger = events, label, priority, trigger
+
+    def __call__(self, trainer):
+        self.events.append((self.label, trainer.updater.iteration))
+
+    def initialize(self, trainer):
+        self.events.append((self.label, "initialize"))
+
+    def finalize(self):
+        self.events.append((self.label, "finalize"))
+
+    def on_error(self, trainer, exc, tb):
+        self.events.append((self.label, type(exc).__name__))
+
+
+def test_order_of_events(tmp_path):
+    trainer, _ = make_trainer(tmp_path / "new" / "folder", (4, "iteration"))
+    events = []
+    trainer.extend(Recorder(events, "low", 1), call_before_training=True)
+    trainer.extend(Recorder(events, "high", 500, (2, "iteration")))
+    trainer.run()
+    assert events == [("high", "initialize"), ("low", "initialize"), ("low", 0), ("low", 1), ("high", 2), ("low", 2), ("low", 3),
+                      ("high", 4), ("low", 4), ("high", "finalize"), ("low", "finalize")]
+    assert os.path.isdir(tmp_path / "new" / "folder")
+    assert trainer.elapsed_time > 0
+    with pytest.raises(RuntimeError, match="runs once"):
+        trainer.run()
+
+
+def test_names_of_extensions(tmp_path):
+    trainer, _ = make_trainer(tmp_path)
+    events = []
+    for label in "ab":
+        trainer.extend(Recorder(events, label))
+    trainer.extend(Recorder(events, "c"), name="third")
+
+    @training.make_extension(trigger=(1, "epoch"), priority=training.PRIORITY_EDITOR)
+    def function(trainer):
+        pass
+    trainer.extend(function)
+    assert trainer.get_extension("Recorder_1").label == "b" and trainer.get_extension("third").label == "c"
+    assert trainer.get_extension("function") is function and function.priority == 200
+    for act, error in ((lambda: trainer.get_extension("x"), ValueError), (lambda: trainer.extend(object()), TypeError),
+                       (lambda: trainer.extend(function, name="training"), ValueError)):
+        with pytest.raises(error):
+            act()
+    with pytest.raises(RuntimeError, match="not begun"):
+        trainer.elapsed_time
+
+
+def test_an_exception_reaches_extensions_and_the_caller(tmp_path, capsys):
+    trainer, _ = make_trainer(tmp_path)
+    events = []
+
+    def fail(trainer):
+        if trainer.updater.iteration == 2:
+            raise KeyError("inside")
+
+    class Bad(training.Extension):
+        def __call__(self, trainer):
+            pass
+
+        def on_error(self, trainer, exc, tb):
+            raise ValueError("second")
+    for extension in (fail, Bad(), Recorder(events, "r")):
+        trainer.extend(extension)
+    with pytest.raises(KeyError, match="inside"):
+        trainer.run()
+    assert events == [("r", "initialize"), ("r", 1), ("r", "KeyError"), ("r", "finalize")]
+    printed = capsys.readouterr().err
+    assert "Exception in main training loop: 'inside'" in printed and "Exception in on_error of Bad: second" in printed
+
+
+def test_a_line_is_learnt(tmp_path, capsys):
+    trainer, model = make_trainer(tmp_path, (40, "epoch"))
+    valid = SerialIterator(data(5), 2, repeat=False, shuffle=False)
+    trainer.extend(extensions.Evaluator(valid, model))
+    trainer.extend(extensions.LogReport(trigger=(10, "epoch")))
+    trainer.extend(extensions.PrintReport(["epoch", "main/loss", "validation/main/loss"]))
+    trainer.run()
+    log = json.loads((tmp_path / "log").read_text())
+    assert [row["epoch"] for row in log] == [10, 20, 30, 40] and [row["iteration"] for row in log] == [30, 60, 90, 120]
+    assert log[-1]["validation/main/loss"] < 1e-3 < log[0]["main/loss"]
+    np.testing.assert_allclose(model.line.W.array, [[1, 2, 3]], atol=0.05)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and lines[0].split() == ["epoch", "main/loss", "validation/main/loss"]
+    assert lines[-1].removeprefix("\033[J").split()[0] == "40"
+
+
+@pytest.mark.parametrize("autoload", [False, True])
+@pytest.mark.parametrize("optimizer", [hnn.optimizers.Adam, hnn.optimizers.MomentumSGD, hnn.optimizers.MSVAG])
+def test_going_on_from_a_snapshot_is_the_same_training(tmp_path, optimizer, autoload):
+    def extended(out, length):
+        trainer, model = make_trainer(out, length, optimizer())
+        trainer.extend(extensions.ExponentialShift("alpha" if optimizer is hnn.optimizers.Adam else "lr", 0.9))
+        trainer.extend(extensions.LogReport(trigger=(2, "iteration")))
+        trainer.extend(extensions.snapshot(autoload=autoload), trigger=(5, "iteration"))
+        return trainer, model
+    whole, model = extended(tmp_path / "whole", (9, "iteration"))
+    whole.run()
+    half, _ = extended(tmp_path / "half", (5, "iteration"))
+    half.run()
+    state = np.random.get_state()
+    resumed, other = extended(tmp_path / "half", (9, "iteration"))
+    np.random.set_state(state)
+    if not autoload:
+        load_npz(tmp_path / "half" / "snapshot_iter_5", resumed)
+    resumed.run()
+    assert resumed.updater.iteration == 9
+    for p, q in zip(model.params(), other.params()):
+        np.testing.assert_array_equal(p.array, q.array)
+    logs = [[row["main/loss"] for row in t.get_extension("LogReport").log] for t in (whole, resumed)]
+    assert logs[0] == logs[1] and len(logs[0]) == 4
+    assert resumed.elapsed_time > half.elapsed_time
+
+
+def test_a_trainer_is_saved_before_it_runs(tmp_path):
+    trainer, model = make_trainer(tmp_path, (2, "iteration"))
+    trainer.extend(extensions.observe_lr(observation_key="x"))
+    trainer.run()
+    save_npz(tmp_path / "after", trainer)
+    other, copied = make_trainer(tmp_path, (3, "iteration"))
+    other.extend(extensions.observe_lr(observation_key="x"))
+    load_npz(tmp_path / "after", other)
+    np.testing.assert_array_equal(copied.line.W.array, model.line.W.array)
+    assert other.updater.iteration == 2 and not other.is_before_training
+
+
+# -------------------------------------------------------------------------------------------------------------- updaters
+
+@pytest.mark.parametrize("convert", [lambda batch, device: hnn.dataset.concat_examples(batch, device),
+                                     lambda batch, device: dict(zip("xt", hnn.dataset.concat_examples(batch)))])
+def test_batches_as_tuples_and_dicts(tmp_path, convert):
+    trainer, model = make_trainer(tmp_path, (1, "epoch"), converter=convert, device=-1)
+    before = model.line.W.array.copy()
+    trainer.run()
+    assert not (before == model.line.W.array).any()
+    assert trainer.updater.device == trainer.updater.input_device == hnn.get_device(-1)
+    assert trainer.updater.get_optimizer("main").epoch == 1 and trainer.updater.get_iterator("main").epoch == 1
+
+
+def test_a_loss_of_ones_own_and_single_arrays():
+    link = L.Linear(2, 1)
+    optimizer = hnn.optimizers.SGD(1.0).setup(link)
+    seen = []
+
+    def loss(x):
+        seen.append(x.shape)
+        return F.sum(link(x))
+    updater = training.StandardUpdater({"main": SerialIterator([np.ones(2, "f")] * 4, 2)}, {"main": optimizer}, loss_func=loss,
+                                       loss_scale=4.0, auto_new_epoch=False, input_device=-1)
+    before = link.W.array.copy()
+    updater.update()
+    updater.update()
+    np.testing.assert_allclose(link.W.array, before - 4, rtol=1e-5)
+    assert seen == [(2, 2)] * 2 and optimizer.epoch == 0 and updater.is_new_epoch
+
+
+def test_updaters_that_are_not_there():
+    for make in (training.ParallelUpdater, training.updaters.MultiprocessParallelUpdater):
+        with pytest.raises(hnn.errors.BackendError, match="several GPUs"):
+            make(None, None)
+    for act in (training.Updater().update, training.Updater().get_all_optimizers, lambda: training.Extension()(None)):
+        with pytest.raises(NotImplementedError):
+            act()
