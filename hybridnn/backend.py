@@ -1,9 +1,10 @@
 """Array modules and devices. The only module that imports cupy.
 
-``CpuDevice`` is always there; a ``GpuDevice`` is one CUDA device seen through CuPy. Without CuPy or a working driver, asking for a GPU raises
-``BackendError``, which says what is missing.
+``CpuDevice`` is always there; a ``GpuDevice`` is one CUDA device seen through CuPy. Without CuPy or a working driver, asking
+for a GPU raises ``BackendError``, which says what is missing.
 """
 import contextlib
+import importlib
 import operator
 
 import numpy
@@ -16,8 +17,9 @@ try:
 except ImportError:
     cupy = None
 
-__all__ = ["CpuDevice", "Device", "GpuDevice", "check_cuda_available", "copyto", "cupy", "get_array_module", "get_array_types", "get_device",
-           "get_device_from_array", "get_dtype", "is_array", "mixed16", "numpy", "to_cpu", "to_gpu", "using_device"]
+__all__ = ["CpuDevice", "Device", "GpuDevice", "check_cuda_available", "copyto", "cupy", "get_array_module", "get_array_types",
+           "get_device", "get_device_from_array", "get_dtype", "is_array", "mixed16", "numpy", "special_functions",
+           "to_cpu", "to_gpu", "using_device"]
 
 mixed16 = "mixed16"      # a value of config.dtype: float16 storage, float32 where range matters
 
@@ -32,6 +34,11 @@ def get_array_module(*arrays):
     return numpy
 
 
+def special_functions(xp):
+    """The module that holds ``erf`` and the like for an array module other than NumPy: itself, or CuPy's ``scipy.special``."""
+    return xp if hasattr(xp, "erf") else importlib.import_module("cupyx.scipy.special")
+
+
 def get_array_types():
     """The array classes in use: ``numpy.ndarray``, and ``cupy.ndarray`` where CuPy is installed."""
     return (numpy.ndarray,) if cupy is None else (numpy.ndarray, cupy.ndarray)
@@ -43,7 +50,8 @@ def is_array(x):
 
 
 def get_dtype(dtype=None, map_mixed16=None):
-    """``dtype``, or ``config.dtype`` for None, as a ``numpy.dtype``; ``mixed16`` becomes ``map_mixed16`` (float16 if that is None)."""
+    """``dtype``, or ``config.dtype`` for None, as a ``numpy.dtype``; ``mixed16`` becomes ``map_mixed16`` (float16 if that is
+    None)."""
     dtype = config.dtype if dtype is None else dtype
     if isinstance(dtype, str) and dtype == mixed16:
         dtype = "float16" if map_mixed16 is None else map_mixed16
@@ -59,7 +67,8 @@ class Device:
     supported_array_types = (numpy.ndarray,)
 
     def send(self, x):
-        """``x`` (an array, number, Variable, or tuple, list or dict of them) on this device; arrays that are here already are not copied."""
+        """``x`` (an array, number, Variable, or tuple, list or dict of them) on this device; arrays that are here already are
+        not copied."""
         if isinstance(x, (tuple, list)):
             return type(x)([self.send(i) for i in x])
         if isinstance(x, dict):
@@ -153,17 +162,20 @@ class GpuDevice(Device):
 def check_cuda_available():
     """Raise ``BackendError`` unless CuPy is installed and sees a device."""
     if cupy is None:
-        raise BackendError("a GPU was asked for, but CuPy is not installed\n  hint: pip install 'hybridnn[cuda]', or stay on '@numpy'")
+        raise BackendError("a GPU was asked for, but CuPy is not installed\n"
+                           "  hint: pip install 'hybridnn[cuda]', or stay on '@numpy'")
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise BackendError(f"a GPU was asked for, but CUDA does not work here: {error}\n  hint: check the driver with nvidia-smi") from error
+        raise BackendError(f"a GPU was asked for, but CUDA does not work here: {error}\n"
+                           "  hint: check the driver with nvidia-smi") from error
     if count == 0:
         raise BackendError("a GPU was asked for, but CUDA sees no device\n  hint: check nvidia-smi and CUDA_VISIBLE_DEVICES")
 
 
 def get_device(spec):
-    """The device that ``spec`` names: ``"@numpy"``, ``"@cupy:0"``, a number (negative: the CPU; also as text), a ``Device`` or a ``cupy.cuda.Device``."""
+    """The device that ``spec`` names: ``"@numpy"``, ``"@cupy:0"``, a number (negative: the CPU; also as text), a ``Device`` or
+    a ``cupy.cuda.Device``."""
     if isinstance(spec, Device):
         return spec
     if cupy is not None and isinstance(spec, cupy.cuda.Device):

@@ -15,7 +15,7 @@ from hybridnn.ops.util import zeros_for
 __all__ = ["clipped_relu", "crelu", "elu", "gelu", "hard_sigmoid", "hardswish", "leaky_relu", "log_softmax", "maxout",
            "mish", "prelu", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softmax", "softplus", "swish", "tanh"]
 
-SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
 def relu(x):
@@ -55,7 +55,7 @@ def elu(x, alpha=1.0):
     return apply(_a.elu, (x, alpha))
 
 
-def selu(x, alpha=SELU_ALPHA, scale=SELU_SCALE):
+def selu(x, alpha=_SELU_ALPHA, scale=_SELU_SCALE):
     """scale * elu(x, alpha), whose defaults keep mean and variance (Klambauer et al. 2017)."""
     return scale * apply(_a.elu, (x, alpha))
 

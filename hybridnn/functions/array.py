@@ -125,8 +125,8 @@ def broadcast(*args):
 def cast(x, typ):
     """The same numbers in another dtype."""
     x, typ = as_variable(x), np.dtype(typ)
-    if x.dtype == typ:      # a node of its own, but the same array
-        return apply(_identity, (x,)) if config.enable_backprop else x
+    if x.dtype == typ:      # a node of its own where there is a graph, but the same memory
+        return apply(_identity, (x,)) if x.requires_grad and config.enable_backprop else x
     return apply(_cast, (x,), {"dtype": typ.str})
 
 

@@ -1,5 +1,5 @@
 """Memory for time: ``forget``."""
-from hybridnn.config import config, force_backprop_mode, no_backprop_mode, using_config
+from hybridnn.config import force_backprop_mode, no_backprop_mode, state, using_config
 from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable, grad
 from hybridnn.errors import InvalidType
@@ -14,7 +14,8 @@ def forget(func, *xs):
         func: takes Variables and returns a Variable or a tuple of them; it must do the same when it runs again (draw nothing).
         xs: Variables or arrays.
     Returns:
-        What ``func`` returns. Gradients reach ``xs`` and the parameters that ``func`` uses; double backprop works.
+        What ``func`` gives. Gradients reach ``xs`` and the parameters that ``func`` uses; double backprop works. Those parameters'
+        gradients are accumulated whenever backpropagation passes, also by ``hnn.grad``.
     """
     if not callable(func):
         raise InvalidType("forget", "func to be callable", repr(func))
@@ -35,7 +36,7 @@ class _Forget(FunctionNode):
             return tuple([y.array for y in _outputs(self.func(*map(Variable, inputs)))])
 
     def backward(self, indexes, grad_outputs):
-        double = config.enable_backprop
+        double = state.backprop is not False      # what the walk that called set
         xs = self.get_retained_inputs()
         if not double:
             xs = tuple([Variable(x.array) for x in xs])

@@ -3,6 +3,7 @@ from math import pi, sqrt
 
 import numpy as np
 
+from hybridnn.backend import special_functions
 from hybridnn.core.variable import elementwise, operation
 from hybridnn.errors import BackendError
 from hybridnn.ops import _cody
@@ -12,33 +13,28 @@ TWO_OVER_SQRT_PI, HALF_SQRT_PI = 2 / sqrt(pi), sqrt(pi) / 2
 SQRT_2PI, SQRT_2_OVER_PI, SQRT_HALF = sqrt(2 * pi), sqrt(2 / pi), sqrt(.5)
 
 
-def _scipy(name):
+def _functions(xp, name):
+    """Where the special functions of an array module are: a symbolic module has them itself, NumPy's are SciPy's."""
+    if xp is not np:
+        return special_functions(xp)
     try:
         import scipy.special
     except ImportError:
         raise BackendError(f"{name}: expected SciPy, which holds it, to be installed\n  hint: pip install scipy") from None
-    return getattr(scipy.special, name)
+    return scipy.special
 
 
-def _module(xp):
-    """Where ``xp`` keeps its special functions: a symbolic module has them itself, CuPy in a module of SciPy's name."""
-    if hasattr(xp, "erf"):
-        return xp
-    import cupyx.scipy.special
-    return cupyx.scipy.special
-
-
-def _special(name, *operands):
-    """``scipy.special.<name>`` in the dtype of the floating operand."""
-    y = _scipy(name)(*operands)
+def _special(xp, name, *operands):
+    """``scipy.special.<name>`` (or CuPy's) in the dtype of the floating operand."""
+    y = getattr(_functions(xp, name), name)(*operands)
     dtype = np.result_type(*[x for x in operands if getattr(x, "dtype", np.dtype(int)).kind == "f"] or [float])
-    return np.asarray(y).astype(dtype, copy=False)
+    return xp.asarray(y).astype(dtype, copy=False)
 
 
 @elementwise()
 def erf(xp, x):
     """Error function."""
-    return _cody.erf(x) if xp is np else _module(xp).erf(x)
+    return _cody.erf(x) if xp is np else special_functions(xp).erf(x)
 
 
 @erf.vjp
@@ -49,7 +45,7 @@ def _(g, x):
 @elementwise()
 def erfc(xp, x):
     """1 - erf(x), exact in the far tail."""
-    return _cody.erfc(x) if xp is np else _module(xp).erfc(x)
+    return _cody.erfc(x) if xp is np else special_functions(xp).erfc(x)
 
 
 @erfc.vjp
@@ -60,7 +56,7 @@ def _(g, x):
 @operation(samples=lambda rng, dtype: [((rng.uniform(-1, 3, (2, 3)).astype(dtype),), {})])
 def erfcx(xp, x):
     """erfc(x) exp(x^2), finite for large x."""
-    return _cody.erfcx(x) if xp is np else _module(xp).erfcx(x)
+    return _cody.erfcx(x) if xp is np else special_functions(xp).erfcx(x)
 
 
 @erfcx.vjp
@@ -77,7 +73,7 @@ def _one(low, high):
 @operation(samples=_one(-.8, .8))
 def erfinv(xp, x):
     """Inverse of erf."""
-    return _special("erfinv", x)
+    return _special(xp, "erfinv", x)
 
 
 @erfinv.vjp
@@ -88,7 +84,7 @@ def _(g, y):
 @operation(samples=_one(.2, 1.8))
 def erfcinv(xp, x):
     """Inverse of erfc."""
-    return _special("erfcinv", x)
+    return _special(xp, "erfcinv", x)
 
 
 @erfcinv.vjp
@@ -99,7 +95,7 @@ def _(g, y):
 @operation(samples=_one(-2, 2))
 def ndtr(xp, x):
     """The normal distribution's function."""
-    return _special("ndtr", x)
+    return _special(xp, "ndtr", x)
 
 
 @ndtr.vjp
@@ -110,7 +106,7 @@ def _(g, x):
 @operation(samples=_one(.1, .9))
 def ndtri(xp, x):
     """Inverse of ``ndtr``."""
-    return _special("ndtri", x)
+    return _special(xp, "ndtri", x)
 
 
 @ndtri.vjp
@@ -121,7 +117,7 @@ def _(g, y):
 @operation(samples=_one(-3, 2))
 def log_ndtr(xp, x):
     """log(ndtr(x)), exact in the far left tail."""
-    return _special("log_ndtr", x)
+    return _special(xp, "log_ndtr", x)
 
 
 @log_ndtr.vjp
@@ -132,7 +128,7 @@ def _(g, x):
 @operation(samples=_one(.4, 4))
 def lgamma(xp, x):
     """Logarithm of the absolute gamma function."""
-    return _special("gammaln", x)
+    return _special(xp, "gammaln", x)
 
 
 @lgamma.vjp
@@ -143,7 +139,7 @@ def _(g, x):
 @operation(samples=_one(.4, 4))
 def digamma(xp, x):
     """Logarithmic derivative of the gamma function."""
-    return _special("digamma", x)
+    return _special(xp, "digamma", x)
 
 
 @digamma.vjp
@@ -154,7 +150,7 @@ def _(g, x):
 @operation(samples=lambda rng, dtype: [((np.array([1, 2, 1]), rng.uniform(.6, 3, (2, 3)).astype(dtype)), {})])
 def polygamma(xp, n, x):
     """n-th derivative of digamma; ``n`` holds whole numbers and has no gradient."""
-    return _special("polygamma", n, x)
+    return _special(xp, "polygamma", n, x)
 
 
 @polygamma.vjp_of("x")
@@ -169,7 +165,7 @@ def _zeta_samples(rng, dtype):
 @operation(samples=_zeta_samples)
 def zeta(xp, x, q):
     """Hurwitz zeta function: the sum of (k + q) ** -x over k >= 0. It has a gradient in ``q`` only."""
-    return _special("zeta", x, q)
+    return _special(xp, "zeta", x, q)
 
 
 @zeta.vjp_of("q")
