@@ -15,8 +15,8 @@ class FunctionHook:
     """Base of function hooks; a ``with`` block puts it on for the current thread.
 
     Override what you need of ``added(function)``, ``deleted(function)``, ``forward_preprocess(function, in_data)``,
-    ``forward_postprocess(function, in_data)``, ``backward_preprocess(function, in_data, out_grad)`` and ``backward_postprocess(...)``.
-    ``function.label`` names the operation; ``in_data`` is a tuple of arrays.
+    ``forward_postprocess(function, in_data)``, ``backward_preprocess(function, in_data, out_grad)`` and
+    ``backward_postprocess(...)``. ``function.label`` names the operation; ``in_data`` is a tuple of arrays.
     """
     name = "FunctionHook"
 

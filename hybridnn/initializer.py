@@ -25,7 +25,8 @@ class Initializer:
 
     def _check_dtype(self, array):
         if self.dtype is not None and array.dtype != np.dtype(self.dtype):
-            raise InvalidType(type(self).__name__, f"an array of the initializer's dtype {np.dtype(self.dtype)}", str(array.dtype))
+            raise InvalidType(type(self).__name__, f"an array of the initializer's dtype {np.dtype(self.dtype)}",
+                              str(array.dtype))
 
 
 def get_fans(shape):

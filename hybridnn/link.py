@@ -1,8 +1,8 @@
 """``Link``, ``Chain`` and ``ChainList``: parameters tied to the code that uses them (section 4.2 of the seed).
 
-A link keeps its attributes in its own ``__dict__`` and three registries of names: ``_params`` (Parameters), ``_persistent`` (arrays and
-numbers that are saved but not trained) and ``_children`` (links inside). Everything that walks a model (parameters, gradients, copies,
-saving, transfer) is written once, in ``Link``, over those registries.
+A link keeps its attributes in its own ``__dict__`` and three registries of names: ``_params`` (Parameters), ``_persistent``
+(arrays and numbers that are saved but not trained) and ``_children`` (links inside). Everything that walks a model (parameters,
+gradients, copies, saving, transfer) is written once, in ``Link``, over those registries.
 """
 import contextlib
 import copy
@@ -12,7 +12,7 @@ from collections.abc import MutableSequence
 import numpy as np
 
 from hybridnn.backend import CpuDevice, copyto, get_device, is_array
-from hybridnn.core import Parameter, Variable
+from hybridnn.core import Parameter
 from hybridnn.errors import InvalidType
 from hybridnn.initializers import NaN
 from hybridnn.link_hook import ForwardPostprocessArgs, ForwardPreprocessArgs, LinkHook, active
@@ -24,7 +24,8 @@ _MISSING = "Link.__init__() has not been called."
 
 
 class DeviceResidentsVisitor:
-    """What ``to_device`` carries through a model; a link with state of its own overrides ``device_resident_accept`` and shows it."""
+    """What ``to_device`` carries through a model; a link with state of its own overrides ``device_resident_accept`` and shows
+    it."""
 
     def __init__(self, device):
         self.device = device
@@ -45,7 +46,8 @@ class DeviceResidentsVisitor:
 class Link:
     """A building block with parameters.
 
-    Parameters are assigned inside ``with self.init_scope():``; the computation is the method ``forward``, which calling the link runs.
+    Parameters are assigned inside ``with self.init_scope():``; the computation is the method ``forward``, which calling the
+    link runs.
 
     Args:
         params: name=shape, or name=(shape, dtype), for parameters to be created filled with NaN.
@@ -56,7 +58,7 @@ class Link:
     name = None
     _device = CpuDevice()
     _within_init_scope = False
-    _local_link_hooks = _MISSING      # __init__ makes it None; so a link whose __init__ was forgotten is noticed at its first call
+    _local_link_hooks = _MISSING      # __init__ makes it None; so a forgotten __init__ is noticed at the first call
     _repeats_in = None
 
     def __init__(self, **params):
@@ -93,8 +95,9 @@ class Link:
         return out
 
     def forward(self, *args, **kwargs):
-        """The computation; defined by subclasses (a class mixed in after ``Link`` may also give it, as ``forward`` or ``__call__``)."""
-        found = getattr(super(), "forward", None) or getattr(super(), "__call__", None)
+        """The computation; defined by subclasses (a class mixed in after ``Link`` may also give it, as ``forward`` or
+        ``__call__``)."""
+        found = getattr(super(), "forward", None) or getattr(super(), "__call__", None)  # noqa: B004
         if found is None:
             raise NotImplementedError(f"{type(self).__name__} defines no forward(self, ...)")
         return found(*args, **kwargs)
@@ -174,7 +177,8 @@ class Link:
             yield child
 
     def params(self, include_uninit=True):
-        """All parameters: the link's own by name, then those of its children; ``include_uninit=False`` leaves out those without a shape."""
+        """All parameters: the link's own by name, then those of its children; ``include_uninit=False`` leaves out those without
+        a shape."""
         for name in sorted(self._params):
             param = self.__dict__[name]
             if include_uninit or param.is_initialized:
@@ -215,7 +219,8 @@ class Link:
             if param.is_initialized:
                 size += param.size
             else:
-                warnings.warn(f"parameter {path} of {type(self).__name__} has no shape yet and is not counted; call the link once first", stacklevel=2)
+                warnings.warn(f"parameter {path} of {type(self).__name__} has no shape yet and is not counted; "
+                              "call the link once first", stacklevel=2)
         return size
 
     # ---- gradients and updates
@@ -254,8 +259,8 @@ class Link:
         """A copy.
 
         Args:
-            mode: ``"share"``: new links over the same arrays, with gradients of their own; ``"copy"``: a deep copy; ``"init"``: a deep copy whose parameters
-                are drawn anew by their initializers.
+            mode: ``"share"``: new links over the same arrays, with gradients of their own; ``"copy"``: a deep copy;
+                ``"init"``: a deep copy whose parameters are drawn anew by their initializers.
         """
         _check_copy_mode(mode)
         if mode == "share":
@@ -278,7 +283,8 @@ class Link:
         return copied
 
     def copyparams(self, link, copy_persistent=True):
-        """Copy the parameters (and persistent values) of another link of the same structure into this one; nothing is changed if they do not fit."""
+        """Copy the parameters (and persistent values) of another link of the same structure into this one; nothing is changed
+        if they do not fit."""
         pairs = _pairs_of_params(self, link, "copyparams")
         persistents = _pairs_of_persistents(self, link) if copy_persistent else []
         for dst, src in pairs:
@@ -408,9 +414,7 @@ def _check_copy_mode(mode):
 
 def _is_shape_and_dtype(value):
     """(shape, dtype) as opposed to a shape: a pair whose second half is no size."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2 or isinstance(value[1], (int, np.integer)):
-        return False
-    return True
+    return isinstance(value, (tuple, list)) and len(value) == 2 and not isinstance(value[1], (int, np.integer))
 
 
 def _switch_updates(link, enabled):
@@ -423,7 +427,8 @@ def _pairs_of_params(mine, other, what):
     """Matching parameters of two links; raises before anything is touched if the structures differ."""
     ours, theirs = dict(mine.namedparams()), dict(other.namedparams())
     if missing := sorted(ours.keys() - theirs.keys()):
-        raise InvalidType(f"{type(mine).__name__}.{what}", "a link of the same structure", f"{type(other).__name__} without {', '.join(missing)}")
+        raise InvalidType(f"{type(mine).__name__}.{what}", "a link of the same structure",
+                          f"{type(other).__name__} without {', '.join(missing)}")
     pairs = [(p, theirs[path]) for path, p in ours.items()]
     for (path, p), (_, q) in zip(ours.items(), pairs, strict=True):
         if p.is_initialized and q.is_initialized and p.shape != q.shape:
@@ -439,7 +444,8 @@ def _pairs_of_persistents(mine, other):
         for name in sorted(link._persistent):
             where = f"{path.rstrip('/')}/{name}"
             if name not in source:
-                raise InvalidType(f"{type(mine).__name__}.copyparams", "a link of the same structure", f"{type(other).__name__} without {where}")
+                raise InvalidType(f"{type(mine).__name__}.copyparams", "a link of the same structure",
+                                  f"{type(other).__name__} without {where}")
             a, b = link.__dict__[name], source[name]
             if is_array(a) and is_array(b) and a.shape != b.shape:
                 raise InvalidType(f"{type(mine).__name__}.copyparams", f"{where} of shape {a.shape}", str(b.shape))

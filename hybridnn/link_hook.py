@@ -76,4 +76,5 @@ class LinkHook:
         """Called after forward, with ``ForwardPostprocessArgs``."""
 
     def forward_failed(self, args):
-        """Called instead of ``forward_postprocess`` when forward raises, with ``ForwardPreprocessArgs``: undo what was changed for the call."""
+        """Called instead of ``forward_postprocess`` when forward raises, with ``ForwardPreprocessArgs``: undo what was changed
+        for the call."""

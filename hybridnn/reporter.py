@@ -64,7 +64,8 @@ class Reporter:
         prefix = ""
         if observer is not None:
             if id(observer) not in self._observer_names:
-                raise KeyError(f"a {type(observer).__name__} reports {sorted(values)}, but the Reporter does not know it; call add_observer first")
+                raise KeyError(f"a {type(observer).__name__} reports {sorted(values)}, but the Reporter does not know it; "
+                               "call add_observer first")
             prefix = self._observer_names[id(observer)] + "/"
         for key, value in values.items():
             self.observation[prefix + key] = value if config.keep_graph_on_report else _without_graph(value)
@@ -183,4 +184,4 @@ class DictSummary:
 
 
 def _is_scalar(x):
-    return np.isscalar(x) and not isinstance(x, (str, bytes)) or getattr(x, "ndim", -1) == 0
+    return (np.isscalar(x) and not isinstance(x, (str, bytes))) or getattr(x, "ndim", -1) == 0

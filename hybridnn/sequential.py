@@ -11,7 +11,8 @@ __all__ = ["Sequential"]
 class Sequential(ChainList):
     """A list of layers (links and other callables); calling it feeds each one's output to the next.
 
-    A layer that returns a tuple passes several arguments on. Only links have parameters, are counted as children and are numbered, among themselves, for saving.
+    A layer that returns a tuple passes several arguments on. Only links have parameters, are counted as children and are
+    numbered, among themselves, for saving.
 
     Args:
         layers: callables.
@@ -133,7 +134,8 @@ class Sequential(ChainList):
 
     def _shared(self):
         copied = Link._shared(self)
-        copied.__dict__["_layers"] = [layer.copy("share") if isinstance(layer, Link) else copy.copy(layer) for layer in self._layers]
+        copied.__dict__["_layers"] = [layer.copy("share") if isinstance(layer, Link) else copy.copy(layer)
+                                      for layer in self._layers]
         copied._collect()
         return copied
 
@@ -151,7 +153,8 @@ class Sequential(ChainList):
 
     def __reduce_ex__(self, protocol):
         if any(getattr(layer, "__name__", None) == "<lambda>" for layer in self._layers):
-            raise ValueError("a Sequential that holds a lambda cannot be pickled; use a named function or functools.partial in its place")
+            raise ValueError("a Sequential that holds a lambda cannot be pickled; "
+                             "use a named function or functools.partial in its place")
         return super().__reduce_ex__(protocol)
 
     def __str__(self):

@@ -15,7 +15,8 @@ __all__ = ["LinkRow", "ModelSummary", "summary"]
 
 @dataclass
 class LinkRow:
-    """One link: its path, class, output shape (None if it was not called), numbers of parameters, bytes of parameters and output, seconds and calls.
+    """One link: its path, class, output shape (None if it was not called), numbers of parameters, bytes of parameters and
+    output, seconds and calls.
 
     Parameters and bytes of parameters include those of the links inside, as time does.
     """
@@ -44,7 +45,8 @@ class ModelSummary:
 
     def __str__(self):
         cells = [("name", "link", "output shape", "parameters", "memory", "time")]
-        cells += [("  " * r.depth + r.name, r.link, _shape_text(r.output_shape), f"{r.parameters:,}", _bytes_text(r.memory), _time_text(r))
+        cells += [("  " * r.depth + r.name, r.link, _shape_text(r.output_shape), f"{r.parameters:,}", _bytes_text(r.memory),
+                   _time_text(r))
                   for r in self.rows]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["  ".join(_aligned(c, w, i) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in cells]
@@ -52,9 +54,11 @@ class ModelSummary:
 
 
 def summary(model, *inputs, **kwargs):
-    """Call a copy of ``model`` on ``inputs`` (twice: once to give parameters their shapes, once for times) and tabulate its links.
+    """Call a copy of ``model`` on ``inputs`` (twice: once to give parameters their shapes, once for times) and tabulate its
+    links.
 
-    The model itself, its state and NumPy's random stream stay as they are; the call runs without graph and with ``config.train`` False.
+    The model itself, its state and NumPy's random stream stay as they are; the call runs without graph and with
+    ``config.train`` False.
 
     Returns:
         A ``ModelSummary``: rows for people (``print(summary(model, x))``) and programs (``.rows``).

@@ -33,7 +33,7 @@ def fill_in_order(a):
     a[...] = np.arange(a.size).reshape(a.shape)
 
 
-def cases(hnn, L, I):  # noqa: E741
+def cases(hnn, L, I):
     """Name: (make a link, call it)."""
     table = {
         "Linear": (lambda: L.Linear(None, 3), lambda m: m(floats(2, 4, 2))),
@@ -43,7 +43,8 @@ def cases(hnn, L, I):  # noqa: E741
         "Bilinear, no bias": (lambda: L.Bilinear(3, 4, 5, nobias=True), lambda m: m(floats(2, 3), floats(2, 4))),
         "Highway": (lambda: L.Highway(4), lambda m: m(floats(2, 4))),
         "Maxout": (lambda: L.Maxout(None, 3, 2), lambda m: m(floats(2, 4))),
-        "Maxout, own initials": (lambda: L.Maxout(4, 3, 2, initialW=fill_in_order, initial_bias=floats(3, 2)), lambda m: m(floats(2, 4))),
+        "Maxout, own initials": (lambda: L.Maxout(4, 3, 2, initialW=fill_in_order, initial_bias=floats(3, 2)),
+                                 lambda m: m(floats(2, 4))),
         "PReLU": (lambda: L.PReLU((4,)), lambda m: m(floats(2, 4))),
         "Swish": (lambda: L.Swish(None), lambda m: m(floats(2, 4))),
         "SimplifiedDropconnect": (lambda: L.SimplifiedDropconnect(None, 3), lambda m: m(floats(2, 4))),
@@ -57,7 +58,8 @@ def cases(hnn, L, I):  # noqa: E741
         "InceptionBN, strided": (lambda: L.InceptionBN(3, 0, 3, 4, 2, 3, "max", None, 2), lambda m: m(floats(2, 3, 6, 6))),
         "MLPConvolution2D": (lambda: L.MLPConvolution2D(None, (3, 4), 3), lambda m: m(floats(2, 3, 6, 6))),
         "Convolution2D": (lambda: L.Convolution2D(None, 4, 3, stride=2, pad=1), lambda m: m(floats(2, 3, 6, 6))),
-        "Convolution2D, grouped": (lambda: L.Convolution2D(4, 6, (3, 2), groups=2, dilate=2, nobias=True), lambda m: m(floats(2, 4, 6, 6))),
+        "Convolution2D, grouped": (lambda: L.Convolution2D(4, 6, (3, 2), groups=2, dilate=2, nobias=True),
+                                   lambda m: m(floats(2, 4, 6, 6))),
         "Convolution1D": (lambda: L.Convolution1D(3, 4, 3), lambda m: m(floats(2, 3, 6))),
         "Convolution3D": (lambda: L.Convolution3D(None, 4, 2), lambda m: m(floats(2, 3, 4, 4, 4))),
         "ConvolutionND": (lambda: L.ConvolutionND(2, 4, 3, cover_all=True, ksize=2, stride=3), lambda m: m(floats(2, 4, 6, 6))),
@@ -65,7 +67,8 @@ def cases(hnn, L, I):  # noqa: E741
         "Deconvolution3D": (lambda: L.Deconvolution3D(None, 4, 2), lambda m: m(floats(2, 3, 4, 4, 4))),
         "DepthwiseConvolution2D": (lambda: L.DepthwiseConvolution2D(None, 2, 3), lambda m: m(floats(2, 3, 6, 6))),
         "DilatedConvolution2D": (lambda: L.DilatedConvolution2D(3, 4, 3, dilate=2), lambda m: m(floats(2, 3, 6, 6))),
-        "DeformableConvolution2D": (lambda: L.DeformableConvolution2D(3, 4, 3, offset_initialW=.1, deform_initialW=I.LeCunNormal()),
+        "DeformableConvolution2D": (lambda: L.DeformableConvolution2D(3, 4, 3, offset_initialW=.1,
+                                                                      deform_initialW=I.LeCunNormal()),
                                     lambda m: m(floats(2, 3, 6, 6))),
         "LocalConvolution2D": (lambda: L.LocalConvolution2D(3, 4, None, 3), lambda m: m(floats(2, 3, 6, 6))),
         "BatchNormalization": (lambda: L.BatchNormalization(3), lambda m: (m(floats(2, 3, 4)), m.avg_mean, m.avg_var)),
@@ -86,14 +89,16 @@ def cases(hnn, L, I):  # noqa: E741
         "StatelessGRU": (lambda: L.StatelessGRU(4, 3), lambda m: m(floats(3, 3), floats(3, 4))),
         "StatefulMGU": (lambda: L.StatefulMGU(4, 3), lambda m: (m(floats(3, 4)), m(floats(3, 4)))),
         "StatelessMGU": (lambda: L.StatelessMGU(4, 3), lambda m: m(floats(3, 3), floats(3, 4))),
-        "ChildSumTreeLSTM": (lambda: L.ChildSumTreeLSTM(4, 3), lambda m: m(floats(2, 3), None, floats(2, 3), floats(2, 3), floats(2, 4))),
+        "ChildSumTreeLSTM": (lambda: L.ChildSumTreeLSTM(4, 3),
+                             lambda m: m(floats(2, 3), None, floats(2, 3), floats(2, 3), floats(2, 4))),
         "ChildSumTreeLSTM, leaf": (lambda: L.ChildSumTreeLSTM(4, 3), lambda m: m(floats(2, 4))),
         "NaryTreeLSTM": (lambda: L.NaryTreeLSTM(4, 3), lambda m: m(floats(2, 3), None, floats(2, 3), None, None)),
         "CRF1d": (lambda: L.CRF1d(3, floats(3, 3)), lambda m: (
             m([floats(4, 3), floats(3, 3), floats(2, 3)], [ints(0, 1, 2, 0), ints(1, 1, 1), ints(2, 0)]),
             m([floats(4, 3), floats(3, 3)], [ints(0, 1, 2, 0), ints(1, 1, 1)], transpose=True),
             m.argmax([floats(3, 3), floats(4, 3)], transpose=True)[1])),
-        "NegativeSampling": (lambda: L.NegativeSampling(4, [3, 1, 2, 5], 3), lambda m: filled(m, lambda m: m(floats(3, 4), ints(0, 2, -1)))),
+        "NegativeSampling": (lambda: L.NegativeSampling(4, [3, 1, 2, 5], 3),
+                             lambda m: filled(m, lambda m: m(floats(3, 4), ints(0, 2, -1)))),
         "BlackOut": (lambda: L.BlackOut(4, [3, 1, 2, 5], 3), lambda m: filled(m, lambda m: m(floats(3, 4), ints(0, 2, 1)))),
         "BinaryHierarchicalSoftmax": (lambda: L.BinaryHierarchicalSoftmax(4, L.BinaryHierarchicalSoftmax.create_huffman_tree(
             {0: 5, 1: 2, 2: 9, 3: 1, 4: 1})), lambda m: m(floats(3, 4), ints(0, 2, 4))),
@@ -114,7 +119,8 @@ def cases(hnn, L, I):  # noqa: E741
     return table
 
 
-INITIALIZED = dict.fromkeys(("Normal", "LeCunNormal", "GlorotNormal", "HeNormal", "Uniform", "LeCunUniform", "GlorotUniform", "HeUniform",
+INITIALIZED = dict.fromkeys(("Normal", "LeCunNormal", "GlorotNormal", "HeNormal", "Uniform", "LeCunUniform", "GlorotUniform",
+                             "HeUniform",
                              "Orthogonal", "Zero", "One", "NaN"), (4, 3, 2))
 INITIALIZED.update(Identity=(4, 4), UpsamplingDeconvFilter=(4, 4, 3, 3), DownsamplingConvFilter=(4, 1, 4, 4))
 
@@ -130,7 +136,8 @@ def leaves(x):
 
 
 def run(case, total):
-    """The outputs of a case, its parameters, their gradients for a weighted sum of cubes of the outputs, and the next random number.
+    """The outputs of a case, its parameters, their gradients for a weighted sum of cubes of the outputs, and the next random
+    number.
 
     ``total`` is the framework's ``sum``.
     """

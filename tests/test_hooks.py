@@ -97,8 +97,10 @@ class TestTimers:
         out = io.StringIO()
         hook.print_report(unit, out)
         head, *rows = out.getvalue().splitlines()
-        assert head.split() == ["LinkName", "ElapsedTime", "Occurrence"] and [r.split()[0] for r in rows] == ["Linear", "Sequential"]
-        assert len(set(map(len, [head, *rows]))) == 1 and (unit not in ("sec", "ms", "us", "ns") or rows[0].split()[1].endswith(unit))
+        assert head.split() == ["LinkName", "ElapsedTime", "Occurrence"] and [r.split()[0] for r in rows] == ["Linear",
+                                                                                                              "Sequential"]
+        assert len(set(map(len, [head, *rows]))) == 1 and (unit not in ("sec", "ms", "us", "ns")
+                                                           or rows[0].split()[1].endswith(unit))
 
     def test_functions(self, capsys):
         with function_hooks.TimerHook() as hook:
@@ -156,7 +158,8 @@ class TestFunctionHooks:
 
 class TestSpectralNormalization:
     @pytest.mark.parametrize("make, shape", [(lambda: L.Linear(4, 3), (2, 4)), (lambda: L.Convolution2D(3, 4, 3), (2, 3, 4, 4)),
-                                             (lambda: L.Deconvolution2D(3, 4, 3), (2, 3, 4, 4)), (lambda: L.Linear(None, 3), (2, 4)),
+                                             (lambda: L.Deconvolution2D(3, 4, 3), (2, 3, 4, 4)),
+                                             (lambda: L.Linear(None, 3), (2, 4)),
                                              (lambda: L.Convolution1D(None, 4, 3), (2, 3, 4))])
     @pytest.mark.parametrize("factor", [None, 2.])
     def test_the_largest_singular_value_is_one(self, make, shape, factor):
@@ -210,7 +213,8 @@ class TestSpectralNormalization:
 
 
 class TestWeightStandardization:
-    @pytest.mark.parametrize("make, shape", [(lambda: L.Linear(8, 3), (2, 8)), (lambda: L.Convolution2D(None, 4, 3), (2, 3, 4, 4))])
+    @pytest.mark.parametrize("make, shape", [(lambda: L.Linear(8, 3), (2, 8)),
+                                             (lambda: L.Convolution2D(None, 4, 3), (2, 3, 4, 4))])
     def test_rows_have_mean_zero_and_variance_one(self, make, shape):
         link = make().add_hook(link_hooks.WeightStandardization())
         seen, forward = [], link.forward

@@ -1,4 +1,5 @@
-"""Initializers: statistics, exact structure, streams, dtypes, and what they refuse. (Values against Chainer: test_links_chainer.py.)"""
+"""Initializers: statistics, exact structure, streams, dtypes, and what they refuse. (Values against Chainer:
+test_links_chainer.py.)"""
 import numpy as np
 import pytest
 
@@ -49,7 +50,8 @@ def test_streams(name):
     b = filled(make(rng=np.random.RandomState(3)), (4, 3))
     np.testing.assert_array_equal(a, b)
     assert np.random.get_state()[2] == state
-    np.testing.assert_array_equal(filled(make(rng=np.random.default_rng(1)), (4, 3)), filled(make(rng=np.random.default_rng(1)), (4, 3)))
+    np.testing.assert_array_equal(filled(make(rng=np.random.default_rng(1)), (4, 3)),
+                                  filled(make(rng=np.random.default_rng(1)), (4, 3)))
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (3, 4), (4, 3, 2), (5,), (1, 1)])
@@ -75,7 +77,8 @@ def test_constants():
     assert (filled(initializers.Constant(3), (2, 2)) == 3).all()
     np.testing.assert_array_equal(filled(initializers.Constant(np.arange(3.)), (2, 3)), [[0, 1, 2]] * 2)
     np.testing.assert_array_equal(filled(initializers.Identity(2.), (3, 3)), 2 * np.eye(3))
-    assert np.isnan(filled(initializers.NaN(), 3)).all() and not filled(initializers.Zero(), 3).any() and filled(initializers.One(), 3).all()
+    assert np.isnan(filled(initializers.NaN(), 3)).all() and not filled(initializers.Zero(),
+                                                                        3).any() and filled(initializers.One(), 3).all()
 
 
 def test_sampling_filters():
@@ -87,17 +90,21 @@ def test_sampling_filters():
 
 
 @pytest.mark.parametrize("make, shape, text", [
-    (initializers.LeCunNormal, (3,), "two axes"), (initializers.HeUniform, (), "two axes"), (initializers.Identity, (2, 3), "square"),
+    (initializers.LeCunNormal, (3,), "two axes"), (initializers.HeUniform, (), "two axes"),
+    (initializers.Identity, (2, 3), "square"),
     (initializers.Identity, (2, 2, 2), "square"), (initializers.Orthogonal, (0, 3), "empty"),
-    (initializers.UpsamplingDeconvFilter, (2, 3, 2, 2), "weight of shape"), (initializers.UpsamplingDeconvFilter, (2, 2, 2, 3), "one length"),
+    (initializers.UpsamplingDeconvFilter, (2, 3, 2, 2), "weight of shape"),
+    (initializers.UpsamplingDeconvFilter, (2, 2, 2, 3), "one length"),
     (lambda: initializers.Constant(np.ones(3)), (2, 2), "an initial array of shape")])
 def test_shapes_that_are_refused(make, shape, text):
     with pytest.raises(ValueError, match=text):
         filled(make(), shape)
 
 
-@pytest.mark.parametrize("make", [lambda: initializers.Constant("x"), lambda: initializers.Constant(None), lambda: initializers.Orthogonal(mode="x"),
-                                  lambda: initializers.HeNormal(fan_option="x"), lambda: initializers.UpsamplingDeconvFilter("cubic")])
+@pytest.mark.parametrize("make", [lambda: initializers.Constant("x"), lambda: initializers.Constant(None),
+                                  lambda: initializers.Orthogonal(mode="x"),
+                                  lambda: initializers.HeNormal(fan_option="x"),
+                                  lambda: initializers.UpsamplingDeconvFilter("cubic")])
 def test_arguments_that_are_refused(make):
     with pytest.raises(ValueError):
         make()
@@ -129,7 +136,8 @@ def test_what_counts_as_an_initializer():
 
 def test_generated_arrays():
     assert generate_array(initializers.Zero(), (2, 3)).dtype == np.float32
-    assert generate_array(initializers.Zero("d"), 3, np).dtype == generate_array(initializers.Zero(), 3, np, "d").dtype == np.float64
+    assert generate_array(initializers.Zero("d"), 3, np).dtype == generate_array(initializers.Zero(), 3, np,
+                                                                                 "d").dtype == np.float64
     with hnn.using_config("dtype", "float16"):
         assert generate_array(initializers.Zero(), ()).dtype == np.float16
     with pytest.raises(ValueError, match="float64"):

@@ -97,7 +97,8 @@ class TestRegistering:
         with pytest.raises(TypeError, match="add_link"), chain_list.init_scope():
             chain_list.x = L.Linear(1, 1)
 
-    @pytest.mark.parametrize("use", [lambda link: link(1), lambda link: link.init_scope().__enter__(), lambda link: link.add_param("w", 1)])
+    @pytest.mark.parametrize("use", [lambda link: link(1), lambda link: link.init_scope().__enter__(),
+                                     lambda link: link.add_param("w", 1)])
     def test_a_forgotten_init_is_noticed(self, use):
         class Forgetful(hnn.Link):
             def __init__(self):
@@ -434,7 +435,8 @@ class TestDevices:
         with pytest.raises(BackendError, match="CuPy is not installed"):
             move(Net())
 
-    @pytest.mark.parametrize("spec, error", [("cuda", ValueError), ("@numpy:1", ValueError), ("@cupy", ValueError), (1.5, TypeError), (None, TypeError)])
+    @pytest.mark.parametrize("spec, error", [("cuda", ValueError), ("@numpy:1", ValueError), ("@cupy", ValueError),
+                                             (1.5, TypeError), (None, TypeError)])
     def test_names_of_devices(self, spec, error):
         with pytest.raises(error, match="device"):
             hnn.get_device(spec)

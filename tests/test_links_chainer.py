@@ -1,4 +1,5 @@
-"""Every link and initializer against Chainer 7.8.1: the same seed, the same inputs, and the numbers that Chainer gave (tests/link_cases.py)."""
+"""Every link and initializer against Chainer 7.8.1: the same seed, the same inputs, and the numbers that Chainer gave
+(tests/link_cases.py)."""
 import json
 
 import link_cases

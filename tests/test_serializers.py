@@ -132,7 +132,8 @@ class TestRoundTrip:
             summary.add({"loss": x, "weighted": (x, 2), "an array": np.ones(3)})
         save(kind, tmp_path / "s", summary)
         load(kind, tmp_path / "s", other)
-        assert other.make_statistics() == summary.make_statistics() == {"loss": 2., "loss.std": 1., "weighted": 2., "weighted.std": 1.}
+        assert other.make_statistics() == summary.make_statistics() == {"loss": 2., "loss.std": 1., "weighted": 2.,
+                                                                        "weighted.std": 1.}
 
 
 class TestPartsOfFiles:
@@ -153,7 +154,8 @@ class TestPartsOfFiles:
         save(kind, tmp_path / "large", large)
         load(kind, tmp_path / "large", small, strict=False)
 
-    @pytest.mark.parametrize("rule", ["head/W", ["head/W"], lambda name: name.endswith("d/W"), ("x", lambda name: name == "head/W")])
+    @pytest.mark.parametrize("rule", ["head/W", ["head/W"], lambda name: name.endswith("d/W"),
+                                      ("x", lambda name: name == "head/W")])
     def test_ignored_names(self, tmp_path, rule):
         model, other = trained(), net()
         serializers.save_npz(tmp_path / "m", model)
@@ -212,7 +214,7 @@ class TestFilesThatDoNotFit:
     @pytest.mark.parametrize("content", [b"", b"not a file of arrays", b"PK\x03\x04 cut off", pickle.dumps({"x": 1})])
     def test_corrupt_files(self, kind, tmp_path, content):
         (tmp_path / "m").write_bytes(content)
-        with pytest.raises(SerializationError, match="is no (npz|HDF5) file"):
+        with pytest.raises(SerializationError, match=r"is no (npz|HDF5) file"):
             load(kind, tmp_path / "m", net())
         np.save(tmp_path / "a.npy", np.ones(3))
         with pytest.raises(SerializationError, match="single array"):

@@ -10,7 +10,8 @@ __all__ = ["PrintHook"]
 
 
 class PrintHook(FunctionHook):
-    """Prints name and inputs of every operation inside its ``with`` block (backward: output gradients too), for looking for NaNs and the like.
+    """Prints name and inputs of every operation inside its ``with`` block (backward: output gradients too), for looking for
+    NaNs and the like.
 
     Args:
         sep: accepted for Chainer's signature, not used.

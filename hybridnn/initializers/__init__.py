@@ -1,11 +1,21 @@
-"""Initializers of parameters. Random ones draw from ``numpy.random`` (or from their ``rng``), as Chainer's do: the same seed gives the same values."""
+"""Initializers of parameters. Random ones draw from ``numpy.random`` (or from their ``rng``), as Chainer's do: the same seed
+gives the same values."""
 from hybridnn.initializer import Initializer, get_fans
 from hybridnn.initializers.constant import Constant, Identity, NaN, One, Zero
 from hybridnn.initializers.conversion import generate_array, get_initializer, with_dtype
 from hybridnn.initializers.orthogonal import Orthogonal
-from hybridnn.initializers.random import GlorotNormal, GlorotUniform, HeNormal, HeUniform, LeCunNormal, LeCunUniform, Normal, Uniform
+from hybridnn.initializers.random import (
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    LeCunNormal,
+    LeCunUniform,
+    Normal,
+    Uniform,
+)
 from hybridnn.initializers.sampling import DownsamplingConvFilter, UpsamplingDeconvFilter
 
-__all__ = ["Constant", "DownsamplingConvFilter", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "Initializer", "LeCunNormal",
-           "LeCunUniform", "NaN", "Normal", "One", "Orthogonal", "Uniform", "UpsamplingDeconvFilter", "Zero", "generate_array", "get_fans",
-           "get_initializer", "with_dtype"]
+__all__ = ["Constant", "DownsamplingConvFilter", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
+           "Initializer", "LeCunNormal", "LeCunUniform", "NaN", "Normal", "One", "Orthogonal", "Uniform",
+           "UpsamplingDeconvFilter", "Zero", "generate_array", "get_fans", "get_initializer", "with_dtype"]

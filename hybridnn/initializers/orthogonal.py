@@ -17,7 +17,8 @@ class Orthogonal(Initializer):
 
     Args:
         scale: length of the rows or columns.
-        mode: ``"auto"``; or what the matrix has to be, else ``ValueError``: ``"projection"`` (outputs <= inputs), ``"embedding"`` (outputs >= inputs), ``"basis"`` (both).
+        mode: ``"auto"``; or what the matrix has to be, else ``ValueError``: ``"projection"`` (outputs <= inputs),
+            ``"embedding"`` (outputs >= inputs), ``"basis"`` (both).
         rng: a ``RandomState`` to draw from; None: the global one.
     """
 

@@ -1,4 +1,5 @@
-"""Links: layers with their parameters, and networks made of them. Names, arguments and defaults are Chainer v7's where Chainer has the thing."""
+"""Links: layers with their parameters, and networks made of them. Names, arguments and defaults are Chainer v7's where Chainer
+has the thing."""
 from hybridnn.links.activation import Maxout, PReLU, SimplifiedDropconnect, Swish
 from hybridnn.links.attention import MultiHeadAttention, TransformerDecoderLayer, TransformerEncoderLayer
 from hybridnn.links.classifier import Classifier
@@ -9,7 +10,16 @@ from hybridnn.links.gru import GRU, StatefulGRU, StatefulMGU, StatelessGRU, Stat
 from hybridnn.links.linear import Bilinear, EmbedID, Highway, Linear
 from hybridnn.links.loss import BinaryHierarchicalSoftmax, BlackOut, CRF1d, NegativeSampling
 from hybridnn.links.lstm import LSTM, StatefulPeepholeLSTM, StatefulZoneoutLSTM, StatelessLSTM
-from hybridnn.links.n_step import NStepBiGRU, NStepBiLSTM, NStepBiRNNReLU, NStepBiRNNTanh, NStepGRU, NStepLSTM, NStepRNNReLU, NStepRNNTanh
+from hybridnn.links.n_step import (
+    NStepBiGRU,
+    NStepBiLSTM,
+    NStepBiRNNReLU,
+    NStepBiRNNTanh,
+    NStepGRU,
+    NStepLSTM,
+    NStepRNNReLU,
+    NStepRNNTanh,
+)
 from hybridnn.links.normalization import *
 from hybridnn.links.tree_lstm import ChildSumTreeLSTM, NaryTreeLSTM
 from hybridnn.links.vision import GoogLeNet, ResNet50Layers, ResNet101Layers, ResNet152Layers, VGG16Layers, VGG19Layers

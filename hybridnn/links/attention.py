@@ -64,7 +64,8 @@ class MultiHeadAttention(Chain):
 
     def _heads(self, layer, x):
         if len(x.shape) != 3:
-            raise InvalidType("MultiHeadAttention", "queries, keys and values with three axes (n, length, units)", f"shape {x.shape}")
+            raise InvalidType("MultiHeadAttention", "queries, keys and values with three axes (n, length, units)",
+                              f"shape {x.shape}")
         h = layer(x, n_batch_axes=2)
         return F.transpose(F.reshape(h, (x.shape[0], x.shape[1], self.n_heads, -1)), (0, 2, 1, 3))
 

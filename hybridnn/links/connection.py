@@ -1,4 +1,6 @@
 """Small connecting links: biases, scales, free parameters, inception modules, convolutions followed by perceptrons."""
+from itertools import pairwise
+
 from hybridnn import functions as F
 from hybridnn.backend import get_device_from_array, get_dtype
 from hybridnn.core import Parameter as Param
@@ -61,7 +63,8 @@ class Scale(Chain):
 def _operands(link, name, xs):
     own = name in link._params
     if len(xs) != (1 if own else 2):
-        raise InvalidType(type(link).__name__, f"one argument, as it has {name}" if own else f"two arguments, as it has no {name}", str(len(xs)))
+        raise InvalidType(type(link).__name__, f"one argument, as it has {name}" if own
+                          else f"two arguments, as it has no {name}", str(len(xs)))
     return (*xs, getattr(link, name)) if own else xs
 
 
@@ -124,12 +127,14 @@ class InceptionBN(Chain):
         dtype: dtype of the normalisations.
     """
 
-    def __init__(self, in_channels, out1, proj3, out3, proj33, out33, pooltype, proj_pool=None, stride=1, conv_init=None, dtype=None):
+    def __init__(self, in_channels, out1, proj3, out3, proj33, out33, pooltype, proj_pool=None, stride=1, conv_init=None,
+                 dtype=None):
         super().__init__()
         if pooltype not in ("max", "avg"):
             raise NotImplementedError(f"InceptionBN: pooltype is 'max' or 'avg'; got {pooltype!r}")
         if out1 > 0 and (stride != 1 or proj_pool is None):
-            raise ValueError(f"InceptionBN: with a 1x1 branch (out1={out1}) stride is 1 and proj_pool is given; got {stride}, {proj_pool}")
+            raise ValueError(f"InceptionBN: with a 1x1 branch (out1={out1}) stride is 1 and proj_pool is given; "
+                             f"got {stride}, {proj_pool}")
         self.out1, self.proj_pool, self.stride, self.pooltype = out1, proj_pool, stride, pooltype
         how, dtype = {"nobias": True, "initialW": conv_init}, get_dtype(dtype)
         with self.init_scope():
@@ -142,9 +147,11 @@ class InceptionBN(Chain):
             self.proj33n = BatchNormalization(proj33, dtype=dtype)
             self.conv33an, self.conv33bn = BatchNormalization(out33, dtype=dtype), BatchNormalization(out33, dtype=dtype)
             if out1 > 0:
-                self.conv1, self.conv1n = Convolution2D(in_channels, out1, 1, stride=stride, **how), BatchNormalization(out1, dtype=dtype)
+                self.conv1 = Convolution2D(in_channels, out1, 1, stride=stride, **how)
+                self.conv1n = BatchNormalization(out1, dtype=dtype)
             if proj_pool is not None:
-                self.poolp, self.poolpn = Convolution2D(in_channels, proj_pool, 1, **how), BatchNormalization(proj_pool, dtype=dtype)
+                self.poolp = Convolution2D(in_channels, proj_pool, 1, **how)
+                self.poolpn = BatchNormalization(proj_pool, dtype=dtype)
 
     def forward(self, x):
         """``x`` (n, in_channels, h, w) to the branches' outputs, concatenated along channels."""
@@ -176,14 +183,15 @@ class MLPConvolution2D(ChainList):
         conv_init, bias_init: initial weights and biases.
     """
 
-    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, activation=F.relu, *, conv_init=None, bias_init=None):
+    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, activation=F.relu, *, conv_init=None,
+                 bias_init=None):
         if ksize is None:
             out_channels, ksize, in_channels = in_channels, out_channels, None
         if not len(out_channels):
             raise ValueError("MLPConvolution2D: out_channels names at least one layer")
         how = {"initialW": conv_init, "initial_bias": bias_init}
         convs = [Convolution2D(in_channels, out_channels[0], ksize, stride, pad, **how)]
-        convs += [Convolution2D(a, b, 1, **how) for a, b in zip(out_channels[:-1], out_channels[1:], strict=True)]
+        convs += [Convolution2D(a, b, 1, **how) for a, b in pairwise(out_channels)]
         super().__init__(*convs)
         self.activation = activation
 

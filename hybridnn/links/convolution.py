@@ -6,8 +6,8 @@ from hybridnn.link import Chain, Link
 from hybridnn.links.linear import check_bias
 from hybridnn.links.weights import as_pair, as_tuple, channels_of, grouped, new_bias, new_weight
 
-__all__ = ["Convolution1D", "Convolution2D", "Convolution3D", "ConvolutionND", "DeformableConvolution2D", "DeformableConvolution2DSampler",
-           "DepthwiseConvolution2D", "DilatedConvolution2D", "LocalConvolution2D"]
+__all__ = ["Convolution1D", "Convolution2D", "Convolution3D", "ConvolutionND", "DeformableConvolution2D",
+           "DeformableConvolution2DSampler", "DepthwiseConvolution2D", "DilatedConvolution2D", "LocalConvolution2D"]
 
 
 class Convolution2D(Link):
@@ -25,7 +25,8 @@ class Convolution2D(Link):
         groups: number of groups that channels are split into.
     """
 
-    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None, *, dilate=1, groups=1):
+    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None,
+                 *, dilate=1, groups=1):
         super().__init__()
         if ksize is None:
             out_channels, ksize, in_channels = in_channels, out_channels, None
@@ -46,7 +47,8 @@ class Convolution2D(Link):
         """A link over given arrays ``W`` and ``b`` (or None)."""
         out_channels, in_channels, *ksize = W.shape
         check_bias(cls, out_channels, b)
-        return cls(in_channels * groups, out_channels, tuple(ksize), stride, pad, nobias, as_array(W), as_array(b), dilate=dilate, groups=groups)
+        return cls(in_channels * groups, out_channels, tuple(ksize), stride, pad, nobias, as_array(W), as_array(b),
+                   dilate=dilate, groups=groups)
 
     @property
     def printable_specs(self):
@@ -71,13 +73,14 @@ class ConvolutionND(Link):
         cover_all: pad so that every input is covered.
     """
 
-    def __init__(self, ndim, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None,
-                 cover_all=False, dilate=1, groups=1):
+    def __init__(self, ndim, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, initialW=None,
+                 initial_bias=None, cover_all=False, dilate=1, groups=1):
         super().__init__()
         if ksize is None:
             out_channels, ksize, in_channels = in_channels, out_channels, None
         self.ndim, self.in_channels, self.out_channels, self.ksize = ndim, in_channels, out_channels, as_tuple(ksize, ndim)
-        self.stride, self.pad, self.cover_all, self.dilate, self.groups = stride, pad, cover_all, as_tuple(dilate, ndim), int(groups)
+        self.stride, self.pad, self.cover_all = stride, pad, cover_all
+        self.dilate, self.groups = as_tuple(dilate, ndim), int(groups)
         with self.init_scope():
             self.W = new_weight(initialW)
             if in_channels is not None:
@@ -93,8 +96,8 @@ class ConvolutionND(Link):
         """A link over given arrays ``W`` and ``b`` (or None)."""
         out_channels, in_channels, *ksize = W.shape
         check_bias(cls, out_channels, b)
-        return ConvolutionND(len(ksize), in_channels * groups, out_channels, tuple(ksize), stride, pad, nobias, as_array(W), as_array(b), cover_all,
-                             dilate, groups)
+        return ConvolutionND(len(ksize), in_channels * groups, out_channels, tuple(ksize), stride, pad, nobias, as_array(W),
+                             as_array(b), cover_all, dilate, groups)
 
     @property
     def printable_specs(self):
@@ -108,29 +111,33 @@ class ConvolutionND(Link):
         """``x`` (n, in_channels, d1, ..., dN) to (n, out_channels, o1, ..., oN)."""
         if not self.W.is_initialized:
             self._initialize_params(channels_of(self, x, self.ndim + 2))
-        return F.convolution_nd(x, self.W, self.b, self.stride, self.pad, cover_all=self.cover_all, dilate=self.dilate, groups=self.groups)
+        return F.convolution_nd(x, self.W, self.b, self.stride, self.pad, cover_all=self.cover_all, dilate=self.dilate,
+                                groups=self.groups)
 
 
 class Convolution1D(ConvolutionND):
     """``ConvolutionND`` over one axis."""
 
-    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None, cover_all=False, dilate=1,
-                 groups=1):
-        super().__init__(1, in_channels, out_channels, ksize, stride, pad, nobias, initialW, initial_bias, cover_all, dilate, groups)
+    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None,
+                 cover_all=False, dilate=1, groups=1):
+        super().__init__(1, in_channels, out_channels, ksize, stride, pad, nobias, initialW, initial_bias, cover_all, dilate,
+                         groups)
 
 
 class Convolution3D(ConvolutionND):
     """``ConvolutionND`` over three axes."""
 
-    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None, cover_all=False, dilate=1,
-                 groups=1):
-        super().__init__(3, in_channels, out_channels, ksize, stride, pad, nobias, initialW, initial_bias, cover_all, dilate, groups)
+    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None,
+                 cover_all=False, dilate=1, groups=1):
+        super().__init__(3, in_channels, out_channels, ksize, stride, pad, nobias, initialW, initial_bias, cover_all, dilate,
+                         groups)
 
 
 class DilatedConvolution2D(Link):
     """Convolution with gaps of ``dilate`` between the kernel's taps; arguments as ``Convolution2D``."""
 
-    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, dilate=1, nobias=False, initialW=None, initial_bias=None):
+    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, dilate=1, nobias=False, initialW=None,
+                 initial_bias=None):
         super().__init__()
         if ksize is None:
             out_channels, ksize, in_channels = in_channels, out_channels, None
@@ -218,14 +225,15 @@ class DeformableConvolution2D(Chain):
         deform_nobias, deform_initialW, deform_initial_bias: of the one that samples.
     """
 
-    def __init__(self, in_channels, out_channels, ksize, stride=1, pad=0, offset_nobias=False, offset_initialW=None, offset_initial_bias=None,
-                 deform_nobias=False, deform_initialW=None, deform_initial_bias=None):
+    def __init__(self, in_channels, out_channels, ksize, stride=1, pad=0, offset_nobias=False, offset_initialW=None,
+                 offset_initial_bias=None, deform_nobias=False, deform_initialW=None, deform_initial_bias=None):
         super().__init__()
         kh, kw = as_pair(ksize)
         with self.init_scope():
-            self.offset_conv = Convolution2D(in_channels, 2 * kh * kw, ksize, stride, pad, offset_nobias, offset_initialW, offset_initial_bias)
-            self.deform_conv = DeformableConvolution2DSampler(in_channels, out_channels, ksize, stride, pad, deform_nobias, deform_initialW,
-                                                              deform_initial_bias)
+            self.offset_conv = Convolution2D(in_channels, 2 * kh * kw, ksize, stride, pad, offset_nobias, offset_initialW,
+                                             offset_initial_bias)
+            self.deform_conv = DeformableConvolution2DSampler(in_channels, out_channels, ksize, stride, pad, deform_nobias,
+                                                              deform_initialW, deform_initial_bias)
 
     def forward(self, x):
         """``x`` (n, in_channels, h, w) to (n, out_channels, oh, ow)."""
@@ -243,7 +251,8 @@ class LocalConvolution2D(Link):
         initial_bias: initial ``b`` (out_channels, oh, ow).
     """
 
-    def __init__(self, in_channels, out_channels, in_size=None, ksize=None, stride=1, nobias=False, initialW=None, initial_bias=None):
+    def __init__(self, in_channels, out_channels, in_size=None, ksize=None, stride=1, nobias=False, initialW=None,
+                 initial_bias=None):
         super().__init__()
         self.ksize, self.stride, self.nobias, self.out_channels = ksize, as_pair(stride), nobias, out_channels
         with self.init_scope():

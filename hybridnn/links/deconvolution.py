@@ -16,8 +16,8 @@ class Deconvolution2D(Link):
         initial_bias: initial ``b`` (out_channels,).
     """
 
-    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, outsize=None, initialW=None, initial_bias=None, *,
-                 dilate=1, groups=1):
+    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, outsize=None, initialW=None,
+                 initial_bias=None, *, dilate=1, groups=1):
         super().__init__()
         if ksize is None:
             out_channels, ksize, in_channels = in_channels, out_channels, None
@@ -44,8 +44,8 @@ class Deconvolution2D(Link):
 class DeconvolutionND(Link):
     """Transposed convolution over ``ndim`` axes; other arguments as ``Deconvolution2D``."""
 
-    def __init__(self, ndim, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, outsize=None, initialW=None, initial_bias=None,
-                 dilate=1, groups=1):
+    def __init__(self, ndim, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, outsize=None, initialW=None,
+                 initial_bias=None, dilate=1, groups=1):
         super().__init__()
         if ksize is None:
             out_channels, ksize, in_channels = in_channels, out_channels, None
@@ -65,20 +65,23 @@ class DeconvolutionND(Link):
         """``x`` (n, in_channels, d1, ..., dN) to (n, out_channels, o1, ..., oN)."""
         if not self.W.is_initialized:
             self._initialize_params(channels_of(self, x, self.ndim + 2))
-        return F.deconvolution_nd(x, self.W, b=self.b, stride=self.stride, pad=self.pad, outsize=self.outsize, dilate=self.dilate, groups=self.groups)
+        return F.deconvolution_nd(x, self.W, b=self.b, stride=self.stride, pad=self.pad, outsize=self.outsize,
+                                  dilate=self.dilate, groups=self.groups)
 
 
 class Deconvolution1D(DeconvolutionND):
     """``DeconvolutionND`` over one axis."""
 
-    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, outsize=None, initialW=None, initial_bias=None, dilate=1,
-                 groups=1):
-        super().__init__(1, in_channels, out_channels, ksize, stride, pad, nobias, outsize, initialW, initial_bias, dilate, groups)
+    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, outsize=None, initialW=None,
+                 initial_bias=None, dilate=1, groups=1):
+        super().__init__(1, in_channels, out_channels, ksize, stride, pad, nobias, outsize, initialW, initial_bias, dilate,
+                         groups)
 
 
 class Deconvolution3D(DeconvolutionND):
     """``DeconvolutionND`` over three axes."""
 
-    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, outsize=None, initialW=None, initial_bias=None, dilate=1,
-                 groups=1):
-        super().__init__(3, in_channels, out_channels, ksize, stride, pad, nobias, outsize, initialW, initial_bias, dilate, groups)
+    def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, outsize=None, initialW=None,
+                 initial_bias=None, dilate=1, groups=1):
+        super().__init__(3, in_channels, out_channels, ksize, stride, pad, nobias, outsize, initialW, initial_bias, dilate,
+                         groups)

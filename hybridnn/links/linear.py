@@ -63,7 +63,8 @@ def check_bias(cls, out_size, b):
 
 
 def initialize_weight(link, x):
-    """Give the weight ``W`` of a link its shape by an input, if it has none yet: all axes but the first, or the channels of a convolution."""
+    """Give the weight ``W`` of a link its shape by an input, if it has none yet: all axes but the first, or the channels of a
+    convolution."""
     if not link.W.is_initialized:
         link._initialize_params(x.shape[1] if hasattr(link, "ksize") else prod(x.shape[1:]))
 
@@ -138,7 +139,8 @@ class Highway(Chain):
         in_out_size: size of x and y.
         nobias: leave out both biases.
         activate: function of the plain branch.
-        init_Wh, init_Wt, init_bh, init_bt: initial weights and biases of the plain branch (h) and the gate (t); the gate starts mostly closed.
+        init_Wh, init_Wt, init_bh, init_bt: initial weights and biases of the plain branch (h) and the gate (t); the gate starts
+            mostly closed.
     """
 
     def __init__(self, in_out_size, nobias=False, activate=F.relu, init_Wh=None, init_Wt=None, init_bh=None, init_bt=-1):

@@ -50,7 +50,8 @@ class NegativeSampling(_Sampled):
             reduce: ``"sum"``, or ``"no"`` for one loss per example.
             return_samples: return the sampled words too.
         """
-        return F.negative_sampling(x, t, self.W, self.sampler.sample, self.sample_size, reduce=reduce, return_samples=return_samples)
+        return F.negative_sampling(x, t, self.W, self.sampler.sample, self.sample_size, reduce=reduce,
+                                   return_samples=return_samples)
 
 
 class BlackOut(_Sampled):
@@ -94,7 +95,8 @@ class CRF1d(Link):
         """Negative log likelihood.
 
         Args:
-            xs: scores, a list over time of (n, n_label), longest sequences first; with ``transpose``, a list of sequences (length, n_label).
+            xs: scores, a list over time of (n, n_label), longest sequences first; with ``transpose``, a list of sequences
+                (length, n_label).
             ys: labels, accordingly.
             reduce: ``"mean"``, or ``"no"`` for one loss per sequence.
         """
@@ -159,7 +161,8 @@ class BinaryHierarchicalSoftmax(Link):
 
 
 def _paths(tree):
-    """For every word its way from the root: pairs of an inner node's number (in the order of a walk) and 1 (left) or -1 (right)."""
+    """For every word its way from the root: pairs of an inner node's number (in the order of a walk) and 1 (left) or -1
+    (right)."""
     paths, stack, n = {}, [(tree, ())], 0
     while stack:
         node, path = stack.pop()

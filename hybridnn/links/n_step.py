@@ -2,13 +2,14 @@
 import numpy as np
 
 from hybridnn import functions as F
+from hybridnn.core import Parameter as Param
+from hybridnn.core import Variable
 from hybridnn.errors import InvalidType
 from hybridnn.initializers import get_initializer
 from hybridnn.link import ChainList, Link
-from hybridnn.core import Parameter as Param, Variable
 
-__all__ = ["NStepBiGRU", "NStepBiLSTM", "NStepBiRNNReLU", "NStepBiRNNTanh", "NStepGRU", "NStepLSTM", "NStepRNNReLU", "NStepRNNTanh",
-           "argsort_list_descent", "permutate_list"]
+__all__ = ["NStepBiGRU", "NStepBiLSTM", "NStepBiRNNReLU", "NStepBiRNNTanh", "NStepGRU", "NStepLSTM", "NStepRNNReLU",
+           "NStepRNNTanh", "argsort_list_descent", "permutate_list"]
 
 
 def argsort_list_descent(xs):

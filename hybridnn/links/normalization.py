@@ -11,8 +11,8 @@ from hybridnn.initializers import generate_array, get_initializer, with_dtype
 from hybridnn.link import Link
 from hybridnn.links.weights import channels_of
 
-__all__ = ["BatchNormalization", "BatchRenormalization", "DecorrelatedBatchNormalization", "GroupNormalization", "LayerNormalization",
-           "RMSNormalization"]
+__all__ = ["BatchNormalization", "BatchRenormalization", "DecorrelatedBatchNormalization", "GroupNormalization",
+           "LayerNormalization", "RMSNormalization"]
 
 
 def _scale(initial, default, dtype):
@@ -24,7 +24,8 @@ class BatchNormalization(Link):
     """Batch normalisation (Ioffe and Szegedy 2015); running statistics are kept for ``config.train == False``.
 
     Args:
-        size: shape of the normalised axes' complement, usually the number of channels; None takes it from the first call (then ``axis`` is needed).
+        size: shape of the normalised axes' complement, usually the number of channels; None takes it from the first call (then
+            ``axis`` is needed).
         decay: how much of the running statistics stays at each step.
         eps: added to variances.
         dtype: dtype of parameters and statistics; ``config.dtype`` by default.
@@ -35,8 +36,8 @@ class BatchNormalization(Link):
     gamma = None
     beta = None
 
-    def __init__(self, size=None, decay=0.9, eps=2e-5, dtype=None, use_gamma=True, use_beta=True, initial_gamma=None, initial_beta=None, axis=None,
-                 initial_avg_mean=None, initial_avg_var=None):
+    def __init__(self, size=None, decay=0.9, eps=2e-5, dtype=None, use_gamma=True, use_beta=True, initial_gamma=None,
+                 initial_beta=None, axis=None, initial_avg_mean=None, initial_avg_var=None):
         super().__init__()
         if size is None and axis is None:
             raise RuntimeError("BatchNormalization needs size or axis")
@@ -120,13 +121,15 @@ class BatchRenormalization(BatchNormalization):
     """Batch renormalisation (Ioffe 2017): training and inference agree better on small batches.
 
     Args:
-        size, decay, eps, dtype, use_gamma, use_beta, initial_gamma, initial_beta, initial_avg_mean, initial_avg_var: as ``BatchNormalization``.
+        size, decay, eps, dtype, use_gamma, use_beta, initial_gamma, initial_beta, initial_avg_mean, initial_avg_var: as
+            ``BatchNormalization``.
         rmax, dmax: bounds of the correction.
     """
 
-    def __init__(self, size, rmax=1, dmax=0, decay=0.9, eps=2e-5, dtype=None, use_gamma=True, use_beta=True, initial_gamma=None, initial_beta=None,
-                 initial_avg_mean=None, initial_avg_var=None):
-        super().__init__(size, decay, eps, dtype, use_gamma, use_beta, initial_gamma, initial_beta, None, initial_avg_mean, initial_avg_var)
+    def __init__(self, size, rmax=1, dmax=0, decay=0.9, eps=2e-5, dtype=None, use_gamma=True, use_beta=True, initial_gamma=None,
+                 initial_beta=None, initial_avg_mean=None, initial_avg_var=None):
+        super().__init__(size, decay, eps, dtype, use_gamma, use_beta, initial_gamma, initial_beta, None, initial_avg_mean,
+                         initial_avg_var)
         self.rmax, self.dmax = rmax, dmax
 
     def forward(self, x, finetune=False):
@@ -136,7 +139,8 @@ class BatchRenormalization(BatchNormalization):
             return F.fixed_batch_normalization(x, gamma, beta, self.avg_mean, self.avg_var, self.eps)
         update = not config.in_recomputing
         decay = self._next_decay(finetune) if update else self.decay
-        return F.batch_renormalization(x, gamma, beta, self.rmax, self.dmax, self.eps, self.avg_mean, self.avg_var, decay, update_statistics=update)
+        return F.batch_renormalization(x, gamma, beta, self.rmax, self.dmax, self.eps, self.avg_mean, self.avg_var, decay,
+                                       update_statistics=update)
 
 
 class DecorrelatedBatchNormalization(Link):

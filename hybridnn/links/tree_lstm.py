@@ -8,7 +8,8 @@ __all__ = ["ChildSumTreeLSTM", "NaryTreeLSTM"]
 
 
 class _TreeLSTM(Chain):
-    """What both kinds share: arguments are the children's cells, their outputs and the node's own input; each may be None for zeros."""
+    """What both kinds share: arguments are the children's cells, their outputs and the node's own input; each may be None for
+    zeros."""
 
     def _input(self, cs, hs, x):
         """The node's input; zeros of the children's batch size if it is None."""
@@ -45,7 +46,8 @@ class ChildSumTreeLSTM(_TreeLSTM):
     def forward(self, *cshsx):
         """``forward(c1, ..., ck, h1, ..., hk, x)`` returns the node's cell and output (n, out_size)."""
         if len(cshsx) % 2 != 1:
-            raise InvalidType("ChildSumTreeLSTM", "as many cells as outputs of children, then x: an odd number of arguments", str(len(cshsx)))
+            raise InvalidType("ChildSumTreeLSTM", "as many cells as outputs of children, then x: an odd number of arguments",
+                              str(len(cshsx)))
         k = len(cshsx) // 2
         cs, hs, x = cshsx[:k], cshsx[k:-1], cshsx[-1]
         x = self._input(cs, hs, x)

@@ -18,7 +18,8 @@ def output_axis(link):
 
 
 class WeightNorm(Chain):
-    """Calls a link with the weight ``g * W / |W|``, the norm taken for each output; ``g`` starts as ``|W|``, so that nothing changes at first.
+    """Calls a link with the weight ``g * W / |W|``, the norm taken for each output; ``g`` starts as ``|W|``, so that nothing
+    changes at first.
 
     Args:
         link: a linear, convolution or similar link.

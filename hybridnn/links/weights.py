@@ -42,4 +42,5 @@ def grouped(link, in_channels, out_channels, groups):
     """Check that both numbers of channels can be split into ``groups``."""
     for what, n in (("output", out_channels), ("input", in_channels)):
         if groups < 1 or n % groups:
-            raise InvalidType(type(link).__name__, f"a number of {what} channels divisible by the number of groups", f"{n} channels, groups={groups}")
+            raise InvalidType(type(link).__name__, f"a number of {what} channels divisible by the number of groups",
+                              f"{n} channels, groups={groups}")

@@ -49,7 +49,8 @@ def check_fit(obj, names, read, path="", strict=True, ignore_names=()):
         ignore_names: see ``ignored``.
 
     Raises:
-        SerializationError: entries are missing (then it is a KeyError too), left over, or of another shape or kind; all are listed.
+        SerializationError: entries are missing (then it is a KeyError too), left over, or of another shape or kind; all are
+            listed.
     """
     if not isinstance(obj, Link):
         return
@@ -66,7 +67,8 @@ def check_fit(obj, names, read, path="", strict=True, ignore_names=()):
         raise (MissingEntryError if missing else SerializationError)("\n".join(lines))
     wrong = [text for name in sorted(mine.keys() & theirs) if (text := _mismatch(name, mine[name], read(name)))]
     if wrong:
-        raise SerializationError("\n".join([f"the file does not fit the {type(obj).__name__}; nothing was loaded", *["  " + text for text in wrong]]))
+        raise SerializationError("\n".join([f"the file does not fit the {type(obj).__name__}; nothing was loaded",
+                                            *["  " + text for text in wrong]]))
 
 
 def _list(names):

@@ -13,6 +13,9 @@ from hybridnn.serializers.fit import MissingEntryError, check_fit, check_value, 
 __all__ = ["DictionarySerializer", "NpzDeserializer", "load_npz", "save_npz"]
 
 
+_OBJECTS = "the entry {!r} holds Python objects, which are not loaded since they could run code"
+
+
 class DictionarySerializer(Serializer):
     """Saves into a flat dict of arrays.
 
@@ -75,7 +78,7 @@ class NpzDeserializer(Deserializer):
 
     def __call__(self, key, value):
         key = self.path + key.lstrip("/")
-        if ignored(key, self.ignore_names) or not self.strict and key not in self.npz:
+        if ignored(key, self.ignore_names) or (not self.strict and key not in self.npz):
             return value
         entry = _read_entry(self.npz, key)
         if entry is None:
@@ -126,9 +129,9 @@ def _read_none(npz, key):
             (np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0)(f)
             value = _OnlyNone(f).load()
     except (AttributeError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise SerializationError(f"the entry {key!r} holds Python objects, which are not loaded since they could run code") from error
+        raise SerializationError(_OBJECTS.format(key)) from error
     if value.shape or value[()] is not None:
-        raise SerializationError(f"the entry {key!r} holds Python objects, which are not loaded since they could run code")
+        raise SerializationError(_OBJECTS.format(key))
     return None
 
 

@@ -48,7 +48,8 @@ class CallTimer:
 
         Args:
             title: heading of the names.
-            unit: ``"sec"``, ``"ms"``, ``"us"``, ``"ns"``; ``"auto"`` for what suits the largest, ``"auto_foreach"`` for what suits each.
+            unit: ``"sec"``, ``"ms"``, ``"us"``, ``"ns"``; ``"auto"`` for what suits the largest, ``"auto_foreach"`` for what
+                suits each.
             file: where to; None: standard output.
         """
         if unit not in ("auto", "auto_foreach", *_FACTORS):

@@ -22,7 +22,8 @@ class NamedLayers(Chain):
 
     def __init__(self, pretrained_model):
         if pretrained_model == "auto":
-            raise ValueError(f"{type(self).__name__}: no weights are downloaded; pretrained_model is the name of an npz file, or None")
+            raise ValueError(f"{type(self).__name__}: no weights are downloaded; "
+                             "pretrained_model is the name of an npz file, or None")
         super().__init__()
 
     @property
@@ -69,9 +70,11 @@ class NamedLayers(Chain):
 
 
 def prepare(image, size=(224, 224), mean=(0., 0., 0.)):
-    """An image (PIL, or an array (c, h, w) or (h, w) with 0 to 255) as an array (3, h, w), blue first, without ``mean``; needs Pillow."""
+    """An image (PIL, or an array (c, h, w) or (h, w) with 0 to 255) as an array (3, h, w), blue first, without ``mean``; needs
+    Pillow."""
     if importlib.util.find_spec("PIL") is None:
-        raise BackendError("preparing images needs Pillow, which is not installed\n  hint: pip install pillow, or pass arrays (n, 3, h, w) to the link")
+        raise BackendError("preparing images needs Pillow, which is not installed\n"
+                           "  hint: pip install pillow, or pass arrays (n, 3, h, w) to the link")
     from PIL import Image
     if isinstance(image, np.ndarray):
         if image.ndim == 3:

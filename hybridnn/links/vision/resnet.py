@@ -50,8 +50,8 @@ class ResNetLayers(NamedLayers):
     @property
     def functions(self):
         """The stages by name."""
-        return {"conv1": [self.conv1, self.bn1, F.relu], "pool1": [_halve], "res2": [self.res2], "res3": [self.res3], "res4": [self.res4],
-                "res5": [self.res5], "pool5": [_average], "fc6": [self.fc6], "prob": [F.softmax]}
+        return {"conv1": [self.conv1, self.bn1, F.relu], "pool1": [_halve], "res2": [self.res2], "res3": [self.res3],
+                "res4": [self.res4], "res5": [self.res5], "pool5": [_average], "fc6": [self.fc6], "prob": [F.softmax]}
 
 
 class ResNet50Layers(ResNetLayers):
@@ -110,7 +110,8 @@ class BottleneckA(Chain):
         how = {"initialW": initialW, "nobias": True}
         with self.init_scope():
             self.conv1, self.bn1 = Convolution2D(in_channels, mid_channels, 1, first, 0, **how), BatchNormalization(mid_channels)
-            self.conv2, self.bn2 = Convolution2D(mid_channels, mid_channels, 3, second, 1, **how), BatchNormalization(mid_channels)
+            self.conv2 = Convolution2D(mid_channels, mid_channels, 3, second, 1, **how)
+            self.bn2 = BatchNormalization(mid_channels)
             self.conv3, self.bn3 = Convolution2D(mid_channels, out_channels, 1, 1, 0, **how), BatchNormalization(out_channels)
             self.conv4, self.bn4 = Convolution2D(in_channels, out_channels, 1, stride, 0, **how), BatchNormalization(out_channels)
 
