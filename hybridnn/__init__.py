@@ -1,5 +1,19 @@
 """hybridnn: neural networks that are flexible and efficient. Define-by-run on NumPy, with ``trace`` for hot functions."""
-from hybridnn import errors, function_hooks, functions, initializers, link_hooks, links, optimizer_hooks, optimizers, serializers
+from hybridnn import (
+    dataset,
+    datasets,
+    errors,
+    function_hooks,
+    functions,
+    initializers,
+    iterators,
+    link_hooks,
+    links,
+    optimizer_hooks,
+    optimizers,
+    serializers,
+    training,
+)
 from hybridnn.backend import get_device, get_dtype, mixed16, using_device
 from hybridnn.config import config, force_backprop_mode, global_config, no_backprop_mode, using_config
 from hybridnn.core import FunctionNode, Parameter, Variable, as_array, as_variable, grad
@@ -20,7 +34,8 @@ __version__ = "0.1.0"
 __all__ = ["AbstractSerializer", "Chain", "ChainList", "Deserializer", "DictSummary", "FunctionHook", "FunctionNode",
            "GradientMethod", "Initializer", "Link", "LinkHook", "Optimizer", "Parameter", "Reporter", "Sequential",
            "Serializer", "Summary", "UpdateRule", "Variable", "__version__", "as_array", "as_variable", "config",
-           "errors", "force_backprop_mode", "function_hooks", "functions", "get_current_reporter", "get_device",
-           "get_dtype", "get_function_hooks", "get_link_hooks", "global_config", "grad", "initializers", "link_hooks",
-           "links", "mixed16", "no_backprop_mode", "optimizer_hooks", "optimizers", "profile", "report",
-           "report_scope", "serializers", "summary", "trace", "using_config", "using_device"]
+           "dataset", "datasets", "errors", "force_backprop_mode", "function_hooks", "functions",
+           "get_current_reporter", "get_device", "get_dtype", "get_function_hooks", "get_link_hooks", "global_config",
+           "grad", "initializers", "iterators", "link_hooks", "links", "mixed16", "no_backprop_mode",
+           "optimizer_hooks", "optimizers", "profile", "report", "report_scope", "serializers", "summary", "trace",
+           "training", "using_config", "using_device"]

@@ -298,15 +298,15 @@ class OpRule(UpdateRule):
         if g is None:
             return
         state = self._state
-        targets = TARGETS[len(self.slots)]
+        targets = _TARGETS[len(self.slots)]
         apply_inplace(self.op, (param, g, *[state[s] for s in self.slots], *self.numbers(param)), targets,
-                      WIDE if param.dtype == np.float16 else NARROW)
+                      _WIDE if param.dtype == np.float16 else _NARROW)
 
     update_core_gpu = update_core_cpu
 
 
-WIDE, NARROW = {"wide": True}, {"wide": False}
-TARGETS = tuple((0, *range(2, 2 + n)) for n in range(5))
+_WIDE, _NARROW = {"wide": True}, {"wide": False}
+_TARGETS = tuple((0, *range(2, 2 + n)) for n in range(5))
 
 
 # ---------------------------------------------------------------------------------------------------------------- optimizers

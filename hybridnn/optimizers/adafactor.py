@@ -8,7 +8,7 @@ from hybridnn.core import OPS, apply, apply_inplace, elementwise
 from hybridnn.optimizer import GradientMethod, HyperparameterProxy, UpdateRule
 from hybridnn.optimizers._defaults import defaults, set_given
 
-__all__ = ["Adafactor", "AdafactorRule"]
+__all__ = ["Adafactor", "AdafactorRule", "clipped", "factored", "mean_towards", "plain", "stepped"]
 
 _DEFAULTS = defaults(lr=None, eps1=1e-30, eps2=1e-3, clip=1.0, decay=0.8, beta1=None, weight_decay_rate=0.0, scale_parameter=True)
 

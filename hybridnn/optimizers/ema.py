@@ -3,7 +3,7 @@ import contextlib
 
 from hybridnn.core import apply_inplace, elementwise
 
-__all__ = ["ExponentialMovingAverage"]
+__all__ = ["ExponentialMovingAverage", "averaged"]
 
 
 @elementwise("update_average")

@@ -4,16 +4,16 @@ import unittest
 from hybridnn.backend import cupy
 
 try:
-    import pytest
+    import pytest as _pytest
 except ImportError:
-    pytest = None
+    _pytest = None
 
 __all__ = ["check_available", "chainerx", "cudnn", "get_error", "gpu", "ideep", "is_available", "multi_gpu", "slow"]
 
 
 def is_available():
     """Whether pytest is installed."""
-    return pytest is not None
+    return _pytest is not None
 
 
 def get_error():
@@ -28,7 +28,7 @@ def check_available():
 
 
 def _skip(reason):
-    return unittest.skip(reason) if pytest is None else pytest.mark.skip(reason=reason)
+    return unittest.skip(reason) if _pytest is None else _pytest.mark.skip(reason=reason)
 
 
 def _devices():

@@ -11,7 +11,7 @@ from hybridnn.testing.bundle import make_decorator
 
 __all__ = ["BackendConfig", "inject_backend_tests"]
 
-DEFAULTS = dict(use_chainerx=False, chainerx_device=None, use_cuda=False, cuda_device=None, use_cudnn="never",
+_DEFAULTS = dict(use_chainerx=False, chainerx_device=None, use_cuda=False, cuda_device=None, use_cudnn="never",
                 cudnn_deterministic=False, autotune=False, cudnn_fast_batch_normalization=False, use_ideep="never")
 
 
@@ -26,10 +26,10 @@ class BackendConfig:
     def __init__(self, params):
         if not isinstance(params, dict):
             raise TypeError(f"params is a dict, not {type(params).__name__}")
-        unknown = sorted(set(params) - set(DEFAULTS))
+        unknown = sorted(set(params) - set(_DEFAULTS))
         if unknown:
-            raise ValueError(f"unknown backend parameter {', '.join(unknown)}; known: {', '.join(DEFAULTS)}")
-        self.__dict__.update({**DEFAULTS, **params})
+            raise ValueError(f"unknown backend parameter {', '.join(unknown)}; known: {', '.join(_DEFAULTS)}")
+        self.__dict__.update({**_DEFAULTS, **params})
         if self.use_cuda and self.cuda_device is None:
             self.cuda_device = 0
         self._blocks = []
@@ -57,11 +57,11 @@ class BackendConfig:
         self._blocks.pop().__exit__(*exc)
 
     def __repr__(self):
-        return f"<BackendConfig {' '.join(f'{k}={getattr(self, k)!r}' for k in DEFAULTS)}>"
+        return f"<BackendConfig {' '.join(f'{k}={getattr(self, k)!r}' for k in _DEFAULTS)}>"
 
     def get_func_str(self):
         """A part of a class name."""
-        return "__".join(f"{k}_{str(getattr(self, k)).lower()}" for k in DEFAULTS)
+        return "__".join(f"{k}_{str(getattr(self, k)).lower()}" for k in _DEFAULTS)
 
     def get_pytest_marks(self):
         """Decorators that skip a test where this back end is missing."""

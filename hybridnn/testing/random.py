@@ -10,7 +10,7 @@ from hybridnn.testing.bundle import classes_of
 
 __all__ = ["do_setup", "do_teardown", "fix_random", "generate_seed"]
 
-SEED = 100
+_SEED = 100
 _saved = []
 
 
@@ -19,7 +19,7 @@ def do_setup(deterministic=True):
     _saved.append((random.getstate(), np.random.get_state()) if not _saved else None)
     if len(_saved) > 1:
         return
-    seed = SEED if deterministic else None
+    seed = _SEED if deterministic else None
     np.random.seed(seed)
     if cupy is not None:
         cupy.random.seed(seed)

@@ -205,22 +205,22 @@ def _binary(symbol, priority, function, left, right):
     return Expr(priority, text, lambda: function(_value(left), _value(right)))
 
 
-BINARY = {"add": ("+", 4), "sub": ("-", 4), "mul": ("*", 5), "truediv": ("/", 5), "floordiv": ("//", 5), "mod": ("%", 5),
+_BINARY = {"add": ("+", 4), "sub": ("-", 4), "mul": ("*", 5), "truediv": ("/", 5), "floordiv": ("//", 5), "mod": ("%", 5),
           "pow": ("**", 7), "lshift": ("<<", 3), "rshift": (">>", 3), "and": ("&", 2), "xor": ("^", 1), "or": ("|", 0)}
-UNARY = {"neg": "-", "pos": "+", "invert": "~"}
-COMPARISON = {"eq": ("==", "!="), "ne": ("!=", "=="), "lt": ("<", ">="), "le": ("<=", ">"), "gt": (">", "<="), "ge": (">=", "<")}
+_UNARY = {"neg": "-", "pos": "+", "invert": "~"}
+_COMPARISON = {"eq": ("==", "!="), "ne": ("!=", "=="), "lt": ("<", ">="), "le": ("<=", ">"), "gt": (">", "<="), "ge": (">=", "<")}
 
 
 def _install():
     """Give ``Expr`` the operators of the tables."""
-    for name, (symbol, priority) in BINARY.items():
+    for name, (symbol, priority) in _BINARY.items():
         build = functools.partial(_binary, symbol, priority, getattr(operator, f"__{name}__"))
         setattr(Expr, f"__{name}__", lambda x, y, build=build: build(x, y))
         setattr(Expr, f"__r{name}__", lambda x, y, build=build: build(y, x))
-    for name, symbol in UNARY.items():
+    for name, symbol in _UNARY.items():
         function = getattr(operator, f"__{name}__")
         setattr(Expr, f"__{name}__", lambda x, s=symbol, f=function: Expr(6, s + _operand(x, 6, False), lambda: f(_value(x))))
-    for name, (symbol, opposite) in COMPARISON.items():
+    for name, (symbol, opposite) in _COMPARISON.items():
         function = getattr(operator, f"__{name}__")
         setattr(Expr, f"__{name}__", lambda x, y, s=symbol, o=opposite, f=function: _Comparison(x, y, s, o, f))
 

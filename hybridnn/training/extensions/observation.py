@@ -66,7 +66,7 @@ def _number(x):
     return x if np.isscalar(x) else getattr(x, "array", x).item()
 
 
-STATISTICS = {
+_STATISTICS = {
     "mean": lambda x: x.mean(), "std": lambda x: x.std(), "min": lambda x: x.min(), "max": lambda x: x.max(),
     "zeros": lambda x: (x == 0).sum(),
     "percentile": lambda x: get_array_module(x).percentile(x, (0.13, 2.28, 15.87, 50, 84.13, 97.72, 99.87))}
@@ -86,7 +86,7 @@ class ParameterStatistics(Extension):
     default_name = "parameter_statistics"
     priority = PRIORITY_WRITER
     report_key_template = "{prefix}{link_name}{param_name}/{attr_name}/{function_name}"
-    default_statistics = STATISTICS
+    default_statistics = _STATISTICS
 
     def __init__(self, links, statistics="default", report_params=True, report_grads=True, prefix=None, trigger=(1, "epoch"),
                  skip_nan_params=False):
