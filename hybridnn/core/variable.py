@@ -195,11 +195,20 @@ class Leaf(TapeNode):
 
 
 class Output(TapeNode):
-    """Output number ``index`` of a node with several outputs."""
+    """Output number ``index`` of a node with several outputs; a leaf too once the node's creators are forgotten."""
+    _cut = False
 
     def __init__(self, owner, index, shape, dtype):
         self.seq, self.owner, self.index, self.shape, self.dtype = _sequence(), owner, index, shape, dtype
         self.inputs = (owner,)
+
+    @property
+    def is_leaf(self):
+        return self._cut or self.owner.is_leaf
+
+    @is_leaf.setter
+    def is_leaf(self, value):
+        self._cut = value
 
     @property
     def creator(self):

@@ -697,6 +697,10 @@ class Call:
             if id(node) in self.nodes:
                 vids.add(self.nodes[id(node)])
             stack += [] if node.is_leaf else [p for p in node.inputs if p is not None]
+        for event in self.path:       # a node is forgotten with all its outputs
+            for app in event.apps:
+                if not vids.isdisjoint(app.node.outputs):
+                    vids.update(app.node.outputs)
         return vids
 
     def note_draw(self, name, args, value):
