@@ -11,13 +11,14 @@ from collections import OrderedDict
 
 import numpy as np
 
+from hybridnn import optimizer_hooks
 from hybridnn.backend import cupy, is_array
 from hybridnn.config import no_backprop_mode
 from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elementwise, grouped_updates
 from hybridnn.serializer import Deserializer
 
-__all__ = ["GradientMethod", "Hookable", "Hyperparameter", "HyperparameterProxy", "OpRule", "Optimizer", "UpdateRule",
-           "cast_into", "loss_scale_of"]
+__all__ = ["GradientClipping", "GradientHardClipping", "GradientMethod", "GradientNoise", "Hookable", "Hyperparameter",
+           "HyperparameterProxy", "Lasso", "OpRule", "Optimizer", "UpdateRule", "WeightDecay", "cast_into", "loss_scale_of"]
 
 
 def _cast_samples(rng, dtype):
@@ -114,8 +115,12 @@ class Hyperparameter:
 
     def get_dict(self):
         """All values seen from here, as a new dict."""
-        inherited = {} if self._parent is None else self._parent.get_dict()
-        return {**inherited, **{k: v for k, v in self.__dict__.items() if k != "_parent"}}
+        own = self.__dict__
+        values = {} if own["_parent"] is None else own["_parent"].get_dict()
+        if len(own) > 1:
+            values.update(own)
+            del values["_parent"]
+        return values
 
 
 class HyperparameterProxy:
@@ -134,7 +139,21 @@ class HyperparameterProxy:
 
 # -------------------------------------------------------------------------------------------------------------- update rules
 
-class UpdateRule:
+class Counted:
+    """``t`` counts updates, in a list of its own: a traced step may count on without touching the object's attributes."""
+
+    @property
+    def t(self):
+        """Updates made so far."""
+        steps = self.__dict__.get("_steps")
+        return 0 if steps is None else steps[0]
+
+    @t.setter
+    def t(self, value):
+        self.__dict__.setdefault("_steps", [0])[0] = value
+
+
+class UpdateRule(Counted):
     """How one parameter is updated from its gradient.
 
     A rule of your own overrides ``update_core(param)``, or ``update_core_cpu`` and ``update_core_gpu`` with plain array code, and
@@ -311,7 +330,7 @@ _TARGETS = tuple((0, *range(2, 2 + n)) for n in range(5))
 
 # ---------------------------------------------------------------------------------------------------------------- optimizers
 
-class Optimizer:
+class Optimizer(Counted):
     """Base of all optimizers: a target link, hooks, counters, loss scaling.
 
     Attributes:
@@ -321,7 +340,6 @@ class Optimizer:
         use_auto_new_epoch: an updater calls ``new_epoch`` itself.
     """
     target = None
-    t = 0
     epoch = 0
     use_auto_new_epoch = False
     _hooks = None
@@ -522,3 +540,19 @@ class GradientMethod(Optimizer):
         if self.target is not None:
             for param in self.target.params():
                 param.update_rule.use_fp32_update(flag)
+
+
+# ---------------------------------------------------------------------------------------------------- Chainer's older names
+
+def _deprecated(hook):
+    def __init__(self, *args, **kwargs):
+        warnings.warn(f"optimizer.{hook.__name__} is deprecated: use optimizer_hooks.{hook.__name__}", DeprecationWarning, stacklevel=2)
+        hook.__init__(self, *args, **kwargs)
+    return type(hook.__name__, (hook,), {"__init__": __init__, "__doc__": f"Deprecated name of ``optimizer_hooks.{hook.__name__}``."})
+
+
+WeightDecay = _deprecated(optimizer_hooks.WeightDecay)
+Lasso = _deprecated(optimizer_hooks.Lasso)
+GradientClipping = _deprecated(optimizer_hooks.GradientClipping)
+GradientNoise = _deprecated(optimizer_hooks.GradientNoise)
+GradientHardClipping = _deprecated(optimizer_hooks.GradientHardClipping)

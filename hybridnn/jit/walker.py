@@ -37,6 +37,7 @@ def emit(m: Module, record: int, max_on_stack: int) -> None:
     _walk(m, "hnn_walk_timed", parallel, record, timed=True)
     _run(m, walk, _bind(m), max_on_stack)
     _check(m, _matches(m))
+    _unchanged(m)
 
 
 def _walk(m: Module, name: str, parallel: Func, record: int, timed: bool) -> Func:
@@ -246,3 +247,15 @@ def _check(m: Module, matches: Func) -> None:
         count.add(1)
     there = f.select((first.get() < 0) & (count.get() != n), f.least(count.get(), n), first.get())
     f.ret(f.call(m.extern("PyLong_FromSsize_t", PTR, [I64]), there))
+
+
+def _unchanged(m: Module) -> None:
+    """The builtin ``unchanged()``: whether every word at an address still has its value; self is (table,): count, then pairs."""
+    f = m.func("hnn_unchanged", PTR, [PTR, PTR, I64])
+    table = _self_words(f, f.params[0])
+    same = f.var(1)
+    with f.range(0, f.load(I64, table, 0)) as i:
+        pair = f.at(table, 8 + i * 16)
+        with f.when(f.load(I64, f.load(PTR, pair, 0), 0) != f.load(I64, pair, 1)):
+            same.set(0)
+    f.ret(f.call(m.extern("PyBool_FromLong", PTR, [I64]), same.get()))

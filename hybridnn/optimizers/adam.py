@@ -15,9 +15,13 @@ _OPS = {(False, False): _ops.adam, (True, False): _ops.amsgrad, (False, True): _
 
 def _alpha_t(hp, t):
     """The learning rate of update number t with both bias corrections (Kingma and Ba 2015, section 2)."""
+    return _rate(hp.alpha, hp.beta1, hp.beta2, t)
+
+
+def _rate(alpha, beta1, beta2, t):
     if t == 0:
         raise RuntimeError("Adam's learning rate alpha_t depends on the number of updates, and there has been none yet")
-    return hp.alpha * math.sqrt(1.0 - math.pow(hp.beta2, t)) / (1.0 - math.pow(hp.beta1, t))
+    return alpha * math.sqrt(1.0 - math.pow(beta2, t)) / (1.0 - math.pow(beta1, t))
 
 
 def _renamed(owner):
@@ -45,11 +49,11 @@ class AdamRule(OpRule):
         return ("m", "v", "vhat") if self.hyperparam.amsgrad else ("m", "v")
 
     def numbers(self, param):
-        hp = self.hyperparam
-        check_eps("Adam", hp.eps, param.dtype)
-        eta = hp.eta
-        common = _alpha_t(hp, self.t), 1.0 - hp.beta1, 1.0 - hp.beta2, hp.eps, eta, 1.0 - eta * hp.weight_decay_rate
-        return (*common, *self.bounds) if hp.adabound else common
+        hp = self.hyperparam.get_dict()
+        eps, eta, beta1, beta2 = hp["eps"], hp["eta"], hp["beta1"], hp["beta2"]
+        check_eps("Adam", eps, param.dtype)
+        common = _rate(hp["alpha"], beta1, beta2, self.t), 1.0 - beta1, 1.0 - beta2, eps, eta, 1.0 - eta * hp["weight_decay_rate"]
+        return (*common, *self.bounds) if hp["adabound"] else common
 
     @property
     def alpha_t(self):

@@ -9,6 +9,7 @@ import weakref
 import numpy as np
 
 from hybridnn.core.variable import Variable
+from hybridnn.jit.dictwatch import watchable
 
 __all__ = ["Writer"]
 
@@ -18,10 +19,11 @@ ROOTS = ("global", "cell", "root", "builtin")
 class Writer:
     """Collects the lines and the namespace of one generated function. ``on_death`` is called when a root object goes."""
 
-    def __init__(self, on_death):
+    def __init__(self, on_death, busy=()):
         self.lines, self.names, self.known, self.on_death = [], {}, {}, on_death
-        self.kept = []
         self.reasons = []
+        self.watched_lines, self.watched, self.watched_objects = [], {}, {}
+        self.busy = {id(obj) for obj in busy}
 
     # ---- objects
 
@@ -55,7 +57,6 @@ class Writer:
         if key not in self.known:
             name = self.known[key] = f"d{len(self.names)}"
             self.names[name] = obj.__dict__
-            self.kept.append(obj.__dict__)
         return self.known[key]
 
     # ---- where a value is read
@@ -98,6 +99,15 @@ class Writer:
         self.lines.append(f"if not ({condition}): return miss{len(self.reasons)}")
         self.reasons.append(reason)
 
+    def require_in(self, owner, space, condition, reason):
+        """Like ``require`` for a condition on one dict that seldom changes: checked again only after the dict has changed."""
+        if id(owner) in self.busy:
+            self.require(condition, reason)
+            return
+        self.watched[id(space)] = space
+        self.watched_lines.append(f"if not ({condition}): return miss{len(self.reasons)}")
+        self.reasons.append(reason)
+
     def check(self, fact):
         """The line of one fact."""
         getattr(self, "_" + fact[0])(*fact[1:])
@@ -137,21 +147,34 @@ class Writer:
         self.require(f"{self.strong(cell)}.cell_contents is {self._of(value)}", "a variable of an enclosing function was rebound")
 
     def _global(self, space, name, value):
-        self.require(f"{self.strong(space)}.get({name!r}) is {self._of(value)}", f"the global {name!r} was rebound")
+        text, reason = f"{self.strong(space)}.get({name!r}) is {self._of(value)}", f"the global {name!r} was rebound"
+        if space.get("__name__", "").startswith(("hybridnn", "numpy")):
+            self.require_in(space, space, text, reason)
+        else:
+            self.require(text, reason)
 
     def _builtin(self, space, builtins, name, value):
         self.require(f"{name!r} not in {self.strong(space)} and {self.strong(builtins)}.get({name!r}) is {self.strong(value)}", f"the builtin {name!r} was replaced")
 
     def _attr(self, obj, name, value):
-        self.require(f"{self.space(obj)}.get({name!r}) is {self._inner(value)}", f"{type(obj).__name__}.{name} was rebound")
+        text = f"{self.space(obj)}.get({name!r}) is {self._inner(value)}"
+        self.require_in(obj, obj.__dict__, text, f"{type(obj).__name__}.{name} was rebound")
 
     def _noattr(self, obj, name):
-        self.require(f"{name!r} not in {self.space(obj)}", f"{type(obj).__name__}.{name} hides the class's")
+        self.require_in(obj, obj.__dict__, f"{name!r} not in {self.space(obj)}", f"{type(obj).__name__}.{name} hides the class's")
 
     def _class(self, obj, cls):
         if isinstance(obj, Variable):
             return
-        self.require(f"type({self.held(obj)}) is {self.strong(cls)}", f"the class of a {cls.__name__} changed")
+        text, reason = f"type({self.held(obj)}) is {self.strong(cls)}", f"the class of a {cls.__name__} changed"
+        if hasattr(obj, "__dict__"):
+            text += f" and {self.held(obj)}.__dict__ is {self.space(obj)}"
+        if not watchable(obj):
+            self.require(text, reason)
+            return
+        self.watched_objects[id(obj)] = weakly(obj)
+        self.watched_lines.append(f"if not ({text}): return miss{len(self.reasons)}")
+        self.reasons.append(reason)
 
     def _classattr(self, cls, name, attr):
         if name == "?":
@@ -164,6 +187,9 @@ class Writer:
 
     def _item(self, box, key, value):
         text = self.strong(box)
+        if isinstance(box, dict):
+            self.require_in(box, box, f"{text}.get({self.strong(key)}) is {self._inner(value)}", "a member of a dict was replaced")
+            return
         inside = f"{key} < len({text})" if isinstance(box, list) and isinstance(key, int) and key >= 0 else f"len({text}) == {len(box)}"
         self.require(f"{inside} and {text}[{self.strong(key)}] is {self._inner(value)}", "a member of a container was replaced")
 
@@ -196,13 +222,21 @@ class Writer:
 
     def _rule(self, rule):
         text = self.space(rule)
-        self.require(f"{text}['enabled'] and {text}['_hooks'] is None and not {text}['_use_fp32_update']", "an update rule changed")
+        self.require_in(rule, rule.__dict__, f"{text}['enabled'] and {text}['_hooks'] is None and not {text}['_use_fp32_update']", "an update rule changed")
 
     def _of(self, value):
         return self.held(value)
 
     def _inner(self, value):
         return repr(value) if value is None or value is True or value is False else self.strong(value)
+
+
+def weakly(obj):
+    """A function that gives the object while it lives."""
+    try:
+        return weakref.ref(obj)
+    except TypeError:
+        return lambda: obj
 
 
 def _where(source):

@@ -1,5 +1,5 @@
 """Segments: the stretch of a path between two points where values are needed, as one graph, compiled and run as a whole."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hybridnn.graph import Graph, verify
 from hybridnn.jit import compile as jit_compile
@@ -78,12 +78,12 @@ def later_needs(event):
     return needed
 
 
-def build(events, wanted, version):
-    """Compile the events into a segment whose outputs are ``wanted``."""
+def build(events, wanted, version, rename=None):
+    """Compile the events into a segment whose outputs are ``wanted``; ``rename`` maps numbers to others that are always equal."""
     specs = {}
     for e in path_to(events[-1]):
         specs.update(e.specs)
-    nodes = tuple(app.node for e in events for app in e.apps)
+    nodes = tuple(_renamed(app.node, rename) for e in events for app in e.apps)
     constants = {v: c for e in events for v, c in e.constants}
     host = tuple(h for e in events for h in e.host)
     produced = {v for n in nodes for v in n.outputs}
@@ -97,6 +97,10 @@ def build(events, wanted, version):
                   tuple(constants.items()), writes)
     executable = jit_compile(verify(graph))
     return Segment(graph, executable, inputs, outputs, _needed_host(host, inputs), writes, version)
+
+
+def _renamed(node, rename):
+    return replace(node, inputs=tuple(rename.get(v, v) for v in node.inputs)) if rename else node
 
 
 def _needed_host(host, inputs):

@@ -7,9 +7,10 @@ import itertools
 
 import numpy as np
 
-from hybridnn.config import config, global_config
+from hybridnn.config import config, global_config, state
 from hybridnn.core.variable import Leaf as TapeLeaf
 from hybridnn.core.variable import ReleasedNode, Variable
+from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
 from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
@@ -66,7 +67,7 @@ class Builder:
     def __init__(self, observer, call, plan, version):
         self.observer, self.call, self.result, self.version = observer, call, plan, version
         self.path = call.path
-        self.writer = Writer(plan.kill)
+        self.writer = Writer(plan.kill, [e[1] for e in observer.effects if e[0] == "setattr"])
         self.body = []
         self.made = producers(self.path)
         self.leaf_text = {}
@@ -101,7 +102,9 @@ class Builder:
         w.require(f"len(args) == {len(observer.args)} and len(kwargs) == {len(observer.kwargs)}", "other arguments")
         for k in observer.kwargs:
             w.require(f"{k!r} in kwargs", "other arguments")
-        for key in sorted({"enable_backprop", *self.result.config_reads}):
+        backprop = f"(G['enable_backprop'] if state.backprop is None else state.backprop) is {w.strong(config.enable_backprop)}"
+        w.require(backprop, "config.enable_backprop changed")
+        for key in sorted({*self.result.config_reads} - {"enable_backprop"}):
             w.require(f"setting({key!r}) is {w.strong(getattr(config, key))}", f"config.{key} changed")
         for i, x in enumerate(observer.args):
             self._argument(("arg", i), x, 0)
@@ -128,6 +131,7 @@ class Builder:
     # ---- where arrays and numbers come from
 
     def _leaves(self):
+        self.fixed = {id(x) for x in self.call.leaves.values() if isinstance(x, Variable) and x._tape is not None}
         memory = {}
         variables = []
         priors = self._priors()
@@ -179,9 +183,12 @@ class Builder:
         if ref.kind == "static":
             name = w.strong(x)
             if isinstance(x, Variable):
-                w.require(f"{name}._array is {w.strong(a)} and {name}._requires_grad is {x._requires_grad} and {name}._pending is None", "a parameter's array was replaced")
+                text = f"{name}._array is {w.strong(a)} and {name}._requires_grad is {x._requires_grad} and {name}._pending is None"
+                w.require_in(x, x.__dict__, f"{text} and {name}._tape is {w.strong(x._tape)}", "a parameter's array was replaced")
                 return w.strong(a)
             return name
+        if ref.source[0] == "slot":
+            return w.strong(a)
         text = w.read(ref.source)
         if isinstance(x, Variable):
             if x._requires_grad:
@@ -248,8 +255,9 @@ class Builder:
     def _compile(self, stages):
         self.rules = {}
         self.wanted = self._wanted()
-        text = {vid: self._number(o.vid) for e in self.path for o in e.operands if type(o) is Number and o.value is None for vid in (o.vid,)}
-        text.update({o.vid: self.writer.strong(o.value) for e in self.path for o in e.operands if type(o) is Number and o.value is not None})
+        numbers = [o for e in self.path for o in e.operands if type(o) is Number]
+        self.numeric = {o.vid: o.type for o in numbers}
+        text = {o.vid: self._number(o.vid) if o.value is None else self.writer.strong(o.value) for o in numbers}
         text.update(self.leaf_text)
         self.text = text
         for events, look in stages:
@@ -291,7 +299,7 @@ class Builder:
         produced = {v for e in events for app in e.apps for v in app.node.outputs}
         later = later_needs(events[-1]) if events[-1].children else set()
         reads = {e.operands[0] for e in self.path if e.kind == "read"}
-        segment = build(events, (self.wanted | later | reads) & produced, self.version)
+        segment = build(events, (self.wanted | later | reads) & produced, self.version, self._same_numbers())
         self.result.segments.append(segment)
         if self.update_lines and any(e.kind == "inplace" for e in events):
             self.body += self.update_lines
@@ -304,11 +312,20 @@ class Builder:
             self.body.append(f"h{vid} = {self.writer.strong(fn)}({', '.join(parts)})")
             self.text[vid] = f"h{vid}"
         given = ", ".join(self.text[v] for v in segment.inputs)
+        given = f"({given},)" if segment.inputs else "()"
         outs = [f"v{v}" for v in segment.outputs]
-        self.body.append(f"{''.join(o + ', ' for o in outs)}= {name}([{given}])" if outs else f"{name}([{given}])")
+        self.body.append(f"{''.join(o + ', ' for o in outs)}= {name}({given})" if outs else f"{name}({given})")
         self.text.update({v: f"v{v}" for v in segment.outputs})
         for root, newest in segment.writes:
             self.text[newest] = self.text[root]
+
+    def _same_numbers(self):
+        """vid -> the first vid of a number that is read from the same place."""
+        first, rename = {}, {}
+        for vid, text in self.text.items():
+            if vid in self.numeric:
+                rename[vid] = first.setdefault((text, self.numeric[vid]), vid)
+        return rename
 
     def _look(self, event):
         kind, outcome, args = event.key
@@ -337,6 +354,8 @@ class Builder:
         self.body += [f"n = {node}; n.grad = {g}" if g != "None" else f"n = {node}; n.grad = None" for node, g in grads.items()]
 
     def _node_of(self, ref):
+        if ref.kind == "static" and id(ref.value) in self.fixed:
+            return self.writer.strong(ref.value._tape)
         text = self.writer.strong(ref.value) if ref.kind == "static" else self.writer.read(ref.source)
         return f"({text}._tape or leaf({text}))"
 
@@ -359,8 +378,7 @@ class Builder:
         w, self.update_lines = self.writer, []
         for kind, *rest in self.observer.effects:
             if kind == "update":
-                optimizer, rules = rest
-                self.update_lines += [f"o = {w.held(optimizer)}; o.t += 1", f"for r in {w.strong(rules)}: r.t += 1"]
+                self.update_lines.append(f"for s in {w.strong(rest[0])}: s[0] += 1")
 
     def _value(self, ref):
         """An expression for a value that Python sees."""
@@ -410,7 +428,8 @@ class Builder:
     def _assemble(self):
         """Put the parts in order: guards, draws, counters, stages, gradients, attributes, result."""
         plan, w = self.result, self.writer
-        lines = [*w.lines]
+        watched = watch(w.watched.values(), [o for ref in w.watched_objects.values() if (o := ref()) is not None])
+        lines = [*w.lines, *self._watched_lines(watched)]
         lines += self.make_lines
         lines += [f"draw{k} = numpy_random.{name}(*{w.strong(args)})" for k, (name, args, _) in enumerate(self.call.draws)]
         lines += self.body
@@ -421,17 +440,27 @@ class Builder:
             made, specs = w.strong(self.made), w.strong({v: s for e in self.path for v, s in e.specs.items()})
             lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False)")
         lines += [*self.makes, *self.after, f"return {self.result_text}"]
-        plan.source = "def replay(self, args, kwargs):\n" + "\n".join("    " + line for line in lines) + "\n"
+        recheck = ["def recheck():", *["    " + line for line in w.watched_lines], "    renew()", ""] if watched else []
+        plan.source = "\n".join([*recheck, "def replay(self, args, kwargs):", *["    " + line for line in lines]]) + "\n"
         written = {r for seg in plan.segments for r, _ in seg.writes}
         roots = frozenset(id(root_array(self._array(v))) for v in written)
 
         def shares(a):
             return id(root_array(a)) in roots
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, ReleasedNode=ReleasedNode, MISS=MISS, ndarray=np.ndarray, CallTape=CallTape,
-                     numpy_random=np.random, setting=setting, leaf=_leaf, grad_of=_grad_of, shares=shares)
+                     numpy_random=np.random, state=state, G=global_config.__dict__, setting=setting, leaf=_leaf, grad_of=_grad_of, shares=shares)
+        if watched is not None:
+            names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
         plan.run = names["replay"]
+        plan.watched = watched
         return plan
+
+    def _watched_lines(self, watched):
+        """Facts about dicts that seldom change are looked at only when one of the dicts has changed."""
+        if watched is None:
+            return self.writer.watched_lines
+        return ["if not unchanged():", "    failed = recheck()", "    if failed is not None: return failed"]
 
     def _array(self, vid):
         x = self.call.leaves[vid]

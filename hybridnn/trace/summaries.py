@@ -127,17 +127,20 @@ def _update(observer, refs, value, start):
     guard_links(observer, optimizer.target)
     observer.guard("class", optimizer, type(optimizer))
     observer.guard("attr", optimizer, "target", optimizer.target)
+    observer.guard("attr", optimizer, "_steps", optimizer._steps)
     observer.guard("plain", optimizer)
     rules = [p.update_rule for p in optimizer.target.params()]
     for p, rule in zip(optimizer.target.params(), rules, strict=True):
         observer.guard("attr", p, "update_rule", rule)
         observer.guard("rule", rule)
+        observer.guard("attr", rule, "_steps", rule._steps)
+        observer.guard("attr", rule, "_state", rule.state)
         for name in rule.slots:
             a = rule.state[name]
             observer.guard("item", rule.state, name, a)
             observer.origins[id(a)] = Ref("state", a, ("slot", rule, name))
     _rule_numbers(observer, start)
-    observer.effects.append(("update", optimizer, tuple(rules)))
+    observer.effects.append(("update", tuple(c._steps for c in [optimizer, *rules])))
     return constant(None)
 
 
