@@ -231,13 +231,16 @@ class Link:
             param.cleargrad()
 
     def zerograds(self):
-        """Set the gradients of all parameters to zeros. (``cleargrads`` is faster.)"""
+        """Set the gradients of all parameters to zeros; deprecated, since ``cleargrads`` is faster and does as well."""
+        warnings.warn("Link.zerograds is deprecated; use cleargrads", DeprecationWarning, stacklevel=2)
         for param in self.params():
             param.zerograd()
 
     def addgrads(self, link):
         """Add the gradients of another link of the same structure."""
         for dst, src in _pairs_of_params(self, link, "addgrads"):
+            if not dst.is_initialized and src.is_initialized:
+                dst.initialize(src.shape)
             dst.addgrad(src)
 
     def enable_update(self):
@@ -268,6 +271,7 @@ class Link:
         copied = copy.deepcopy(self)
         if mode == "init":
             for param in copied.params(include_uninit=False):
+                param._first_grad = np.nan
                 param.initialize(param.shape)
         return copied
 

@@ -8,6 +8,7 @@ import pytest
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
+from hybridnn import initializers
 from hybridnn.errors import BackendError, InvalidType, UninitializedParameterError
 
 
@@ -191,8 +192,32 @@ class TestGradients:
         b.addgrads(a)
         for p, q in zip(a.params(), b.params(), strict=True):
             np.testing.assert_allclose(q.grad, 2 * p.grad, rtol=1e-6)
-        b.zerograds()
+        with pytest.warns(DeprecationWarning, match="cleargrads"):
+            b.zerograds()
         assert all((p.grad == 0).all() for p in b.params())
+
+    def test_parameters_without_a_shape(self):
+        cleared, zeroed, added = (L.Linear(None, 2) for _ in range(3))
+        cleared.cleargrads()
+        with pytest.warns(DeprecationWarning, match="cleargrads"):
+            zeroed.zerograds()
+        known = L.Linear(3, 2)
+        known.W.grad = np.ones((2, 3), "f")
+        added.cleargrads()
+        added.addgrads(known)
+        for link in (cleared, zeroed):
+            link(array(1, 3))
+        assert cleared.W.grad is None and (zeroed.W.grad == 0).all() and (added.W.grad == 1).all()
+
+    def test_first_gradients(self):
+        assert np.isnan(hnn.Parameter(0, 2).grad).all() and hnn.Parameter(np.ones(2)).grad is None
+        assert hnn.Parameter(np.ones(2), 2).dtype == np.float32 and hnn.Parameter().initializer.dtype is None
+        param = hnn.Parameter(initializers.Normal(), (2, 3))
+        param.initialize((2, 3))
+        assert param.grad is None
+        link = L.Linear(2, 2)
+        link.cleargrads()
+        assert np.isnan(link.copy("init").W.grad).all() and link.copy("copy").W.grad is None
 
     def test_updates_can_be_switched_off(self):
         net = Net()

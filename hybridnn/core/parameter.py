@@ -1,12 +1,25 @@
 """``Parameter``: a Variable that a Link owns and an optimizer updates."""
 import numpy as np
 
-from hybridnn.backend import get_array_module
-from hybridnn.config import config
+from hybridnn.backend import get_array_module, get_dtype, is_array
 from hybridnn.core.variable import Leaf, Variable
 from hybridnn.errors import InvalidType
 
 __all__ = ["Parameter"]
+
+
+class Fill:
+    """The initializer that a number or an array stands for."""
+    dtype = None
+
+    def __init__(self, fill_value):
+        self.fill_value = fill_value
+
+    def __call__(self, array):
+        value = self.fill_value
+        if is_array(value) and value.shape != array.shape:
+            raise InvalidType("Parameter.initialize", f"an initial array of shape {array.shape}", str(value.shape))
+        array[...] = value
 
 
 class Parameter(Variable):
@@ -14,22 +27,26 @@ class Parameter(Variable):
 
     Args:
         initializer: an initializer (called with an empty array to fill), an array, a number, or None for NaN.
-        shape: shape, or None to decide it later by ``initialize``.
+        shape: shape, or None to decide it later by ``initialize``; an array without a shape is taken as it is.
         name: the attribute name its Link gives it.
         layout: accepted for Chainer's signature; only None.
+
+    A new Parameter's gradient is NaN, which shows whoever forgets ``cleargrad``.
     """
     initializer = None
     update_rule = None
-    _grad_wanted = True
+    _first_grad = np.nan      # what the gradient is at initialisation; None: there is none
 
     def __init__(self, initializer=None, shape=None, name=None, *, layout=None):
         super().__init__(name=name)
-        self.initializer = np.nan if initializer is None else initializer
+        plain = initializer is None or is_array(initializer) or np.isscalar(initializer)
+        self.initializer = Fill(np.nan if initializer is None else initializer) if plain else initializer
         if shape is not None:
             self.initialize(shape)
-        elif isinstance(initializer, np.ndarray) or np.isscalar(initializer) and not isinstance(initializer, (str, bytes)):
-            if isinstance(initializer, np.ndarray):
-                self._set(initializer)
+        if shape is not None or is_array(initializer):
+            self._first_grad = None
+        if shape is None and is_array(initializer):
+            self._set(initializer)
 
     @property
     def is_initialized(self):
@@ -39,38 +56,30 @@ class Parameter(Variable):
     def initialize(self, shape):
         """Create the array of ``shape`` and fill it by the initializer."""
         shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-        dtype = np.dtype(getattr(self.initializer, "dtype", None) or _default_dtype())
-        a = np.empty(shape, dtype)
-        if callable(self.initializer):
-            self.initializer(a)
-        elif isinstance(self.initializer, np.ndarray) and self.initializer.shape != shape:
-            raise InvalidType("Parameter.initialize", f"an initial array of shape {shape}", str(self.initializer.shape))
-        else:
-            a[...] = self.initializer
+        a = np.empty(shape, get_dtype(getattr(self.initializer, "dtype", None)))
+        self.initializer(a)
         self._set(a if self._initial_device is None else self._initial_device.send(a))
 
     def _set(self, a):
         self._array = a
         self._tape = Leaf(a.shape, a.dtype)
-        if self._grad_wanted:
-            self._tape.grad = get_array_module(a).full_like(a, np.nan)
+        if self._first_grad is not None:
+            self._tape.grad = get_array_module(a).full_like(a, self._first_grad)
 
     def cleargrad(self):
         """Set the gradient to None; an uninitialised parameter starts without one."""
         super().cleargrad()
         if self._array is None:
-            self._grad_wanted = False
+            self._first_grad = None
 
     def zerograd(self):
         """Set the gradient to zeros, now or at initialisation."""
         if self._array is not None:
             super().zerograd()
+        else:
+            self._first_grad = 0
 
     def update(self):
         """Apply the update rule to this parameter, if it has one."""
         if self.update_rule is not None:
             self.update_rule.update(self)
-
-
-def _default_dtype():
-    return "float32" if config.dtype == "mixed16" else config.dtype
