@@ -16,7 +16,7 @@ TOLERANCE = {"float64": 1e-12, "float32": 2e-6}
 
 @dataclass(frozen=True)
 class Case:
-    """``call(*xs)`` must equal ``formula(*xs)``. ``shapes`` holds for each operand a shape (uniform in ``bounds``) or an array."""
+    """``call(*xs)`` must equal ``formula(*xs)``. ``shapes`` holds a shape (uniform in ``bounds``) or array per operand."""
 
     name: str
     call: Any

@@ -1,8 +1,7 @@
 """The one place where the library draws random numbers.
 
 Draws come from ``numpy.random``'s global stream, so ``numpy.random.seed`` governs them all, and they happen where eager code
-makes them. Callers pass the
-drawn array on as an operand of an op, so that a trace can draw anew and keep the rest.
+makes them. Callers pass the drawn array on as an operand of an op, so that a trace can draw anew and keep the rest.
 """
 import numpy as np
 

@@ -14,7 +14,7 @@ def forget(func, *xs):
         func: takes Variables and returns a Variable or a tuple of them; it must do the same when it runs again (draw nothing).
         xs: Variables or arrays.
     Returns:
-        What ``func`` gives. Gradients reach ``xs`` and the parameters that ``func`` uses; double backprop works. Those parameters'
+        What ``func`` gives. Gradients reach ``xs`` and parameters that ``func`` uses; double backprop works. Those parameters'
         gradients are accumulated whenever backpropagation passes, also by ``hnn.grad``.
     """
     if not callable(func):
