@@ -99,7 +99,7 @@ class Link:
         ``__call__``)."""
         found = getattr(super(), "forward", None) or getattr(super(), "__call__", None)  # noqa: B004
         if found is None:
-            raise NotImplementedError(f"{type(self).__name__} defines no forward(self, ...)")
+            raise AttributeError(f"{type(self).__name__} defines no forward(self, ...)")
         return found(*args, **kwargs)
 
     def _check_init(self):
@@ -283,7 +283,7 @@ class Link:
         if self._local_link_hooks is not None:
             values["_local_link_hooks"] = dict(self._local_link_hooks)
         for name in self._params:
-            values[name] = values[name]._without_graph()
+            values[name] = values[name].share()
         return copied
 
     def copyparams(self, link, copy_persistent=True):

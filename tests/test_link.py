@@ -126,7 +126,7 @@ class TestCalling:
         class Link(hnn.Link, Mixed):
             pass
         assert Link()(1) == 2
-        with pytest.raises(NotImplementedError, match="Link defines no forward"):
+        with pytest.raises(AttributeError, match="Link defines no forward"):
             hnn.Link()(1)
 
     def test_the_seed_autoencoder(self):
@@ -241,6 +241,22 @@ class TestCopy:
         shared.l1.W.grad = np.zeros_like(shared.l1.W.array)
         assert (net.l1.W.grad == 1).all()
         assert shared.l1.note == "plain attribute"
+
+    def test_shared_parameters_get_their_shape_together(self):
+        layers = L.Linear(None, 3).repeat(3, mode="share")
+        layers[1](array(2, 3))
+        assert layers[0].W.shape == (3, 3) and layers[2].W.is_initialized
+        assert all(layer.W.array is layers[1].W.array for layer in layers)
+        for other in (copy.deepcopy(layers), pickle.loads(pickle.dumps(layers))):
+            assert other[0].W.array is other[2].W.array is not layers[0].W.array
+        first = L.Linear(2, 2)
+        second = first.copy()
+        first.W.initialize((2, 2))
+        assert second.W.array is first.W.array
+        lazy = L.Linear(None, 2)
+        independent = lazy.copy("copy")
+        lazy(array(1, 2))
+        assert not independent.W.is_initialized
 
     def test_copy(self):
         net = Net()

@@ -36,6 +36,7 @@ class Parameter(Variable):
     initializer = None
     update_rule = None
     _first_grad = np.nan      # what the gradient is at initialisation; None: there is none
+    _cell = None              # [array, or None while there is no shape]: what parameters that share their array have in common
 
     def __init__(self, initializer=None, shape=None, name=None, *, layout=None):
         super().__init__(name=name)
@@ -51,14 +52,55 @@ class Parameter(Variable):
     @property
     def is_initialized(self):
         """Whether the array exists."""
-        return self._array is not None
+        return self._array is not None or self._adopt()
+
+    @property
+    def array(self):
+        """The array, or None for an uninitialised parameter."""
+        if self._array is None and self._pending is None:
+            self._adopt()
+        return Variable.array.fget(self)
+
+    @array.setter
+    def array(self, a):
+        Variable.array.fset(self, a)
+
+    data = array
+
+    def share(self):
+        """Another Parameter over the same array, also if that is yet to be created; it has a gradient of its own."""
+        if self._cell is None:
+            self._cell = [self._array]
+        return self._without_graph()
+
+    def _adopt(self):
+        """Take the array that a parameter this one shares it with has created; False if there is none."""
+        if self._cell is None or self._cell[0] is None:
+            return False
+        self._set(self._cell[0])
+        return True
+
+    def _missing(self):
+        return self if self._pending is None and self._adopt() else super()._missing()
 
     def initialize(self, shape):
         """Create the array of ``shape`` and fill it by the initializer."""
         shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         a = np.empty(shape, get_dtype(getattr(self.initializer, "dtype", None)))
         self.initializer(a)
-        self._set(a if self._initial_device is None else self._initial_device.send(a))
+        a = a if self._initial_device is None else self._initial_device.send(a)
+        if self._cell is not None:
+            a = self._put(a)
+        self._set(a)
+
+    def _put(self, a):
+        """Let those that share the array have the new values."""
+        old = self._array
+        if old is not None and old.shape == a.shape and old.dtype == a.dtype:
+            old[...] = a
+            return old
+        self._cell[0] = a
+        return a
 
     def _set(self, a):
         self._array = a
