@@ -32,7 +32,7 @@ from hybridnn.core.variable import (
 from hybridnn.errors import user_line
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
-from hybridnn.trace.events import App, Event, Leaf, Number, Outcome
+from hybridnn.trace.events import LIMIT, App, Event, Leaf, Number, Outcome
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.segment import run_segment
 from hybridnn.trace.tape import CallTape, producers, saved_values
@@ -137,7 +137,7 @@ class Call:
                 if self._vid_of(x) == want and (not self.snapshots or self._unchanged(want)):
                     continue
             elif type(want) is Number:
-                if type(x) is want.type and (want.value is None or same_number(x, want.value)):
+                if type(x) is want.type and ((want.type is not int or fits(x)) if want.value is None else same_number(x, want.value)):
                     self.values[want.vid] = x
                     continue
             elif self._bind(want, x, bound):
@@ -259,6 +259,9 @@ class Call:
         operands, plain, saved = [], [], []
         for i, x in enumerate(inputs):
             if type(x) in NUMBER_TYPES:
+                if not fits(x):
+                    self.give_up(f"{op.name} takes an int of more than 64 bits")
+                    return None, None, None
                 static = x if type(x) is bool or op.name in STATIC_NUMBER_OPS and i else None
                 number = Number(self._vid(spec_of(x)), type(x), static)
                 self.values[number.vid] = x
@@ -1026,6 +1029,11 @@ def unfit(a):
 def owns_memory(a):
     """Whether no other array can be a view of the same memory, as far as NumPy tells."""
     return a.base is None and a.flags.writeable
+
+
+def fits(x):
+    """Whether a number can be passed to native code."""
+    return type(x) is not int or -LIMIT <= x < LIMIT
 
 
 def same_number(x, y):

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from hybridnn.graph import Node
 from hybridnn.spec import Spec
 
-__all__ = ["App", "Event", "Leaf", "Number", "Outcome", "path_to", "terminals"]
+__all__ = ["LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "path_to", "terminals"]
+
+LIMIT = 2 ** 63       # run-time ints fit 64 bits
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,8 +240,8 @@ def _defaults(observer, fn, names, only, local):
         f = fn.value
         observer.guard("function", f, f.__code__, f.__defaults__, f.__kwdefaults__)
         given = [Ref("static", v) for v in f.__defaults__ or ()]
-        kwgiven = {k: Ref("static", v) for k, v in (f.__kwdefaults__ or {}).items()}
-        for ref in [*given, *kwgiven.values()]:
+        kwgiven = {k: observer.loaded(v, ("item", f.__kwdefaults__, k, v)) for k, v in (f.__kwdefaults__ or {}).items()}
+        for ref in given:
             if isinstance(ref.value, (Variable, np.ndarray)):
                 ref.source = ("fixed",)
                 observer.note_origin(ref)

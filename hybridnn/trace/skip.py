@@ -12,8 +12,8 @@ from hybridnn.core.variable import Leaf as TapeLeaf
 from hybridnn.core.variable import ReleasedNode, Variable
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
+from hybridnn.trace.events import LIMIT, Number
 from hybridnn.trace.events import Leaf as LeafOperand
-from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.segment import build, later_needs
@@ -227,7 +227,14 @@ class Builder:
             return f"{self._rule_numbers(ref.value, ref.source[0])}[{ref.source[1]}]"
         if ref.kind == "hole":
             return f"hole{self.path.index(ref.source[1])}"
-        return self.writer.read(ref.source)
+        return self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]))
+
+    def _checked_number(self, text, kind):
+        """A number that is read anew must have the recorded type, and an int must fit 64 bits."""
+        name = self.writer.strong(kind)
+        fits = f" and {-LIMIT} <= {text} < {LIMIT}" if kind is int else ""
+        self.writer.require(f"type({text}) is {name}{fits}", f"the type of a number: {text}")
+        return text
 
     def _rule_numbers(self, rule, param):
         """Rules of one kind, without hyperparameters of their own, at the same t, share their numbers."""

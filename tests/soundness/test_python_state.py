@@ -1,0 +1,619 @@
+"""Every way for Python to matter: names, attributes, containers, helpers, configuration, defaults."""
+import functools
+import random
+import types
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, var
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+SCALE = 2.0
+
+
+def helper(x):
+    return x * 2
+
+
+def other_helper(x):
+    return x * 2 + 1
+
+
+class Holder:
+    """Attributes of a class and of instances."""
+    factor = 2.0
+
+    def __init__(self, bias=0.5):
+        self.bias = bias
+
+    def scaled(self, x):
+        return x * self.factor + self.bias
+
+
+def test_composition_skips_python(mode):
+    def make(wrap):
+        x, w = arr(3, 4), var(4, 2)
+        f = wrap(lambda x, w: F.sum(F.tanh(F.matmul(x, w)) * 2 + 1))
+        return [x, w], [lambda: f(x, w)]
+    w = check(make, mode)
+    assert w.total("hits") == 7 and (w.total("python_skipped") >= 1) is (mode == "auto")
+
+
+def test_rebound_global(mode):
+    def make(wrap):
+        def rebind(v):
+            global SCALE
+            SCALE = v
+        rebind(2.0)
+        x = var(3)
+        f = wrap(lambda x: F.exp(x) * SCALE)
+
+        def other(v):
+            return lambda: (rebind(v), f(x))[1]
+        return [x], [other(2.0), other(3.0), other(-0.0), other(0.0), other(4), other(var(3)), other(arr(3)), other(np.float32(2))]
+    assert check(make, mode).total("hits") >= 20
+
+
+def test_rebound_global_while_hot(mode):
+    """No call in between: the number changes by itself."""
+    def make(wrap):
+        def rebind(v):
+            global SCALE
+            SCALE = v
+        rebind(2.0)
+        x = var(3)
+        f = wrap(lambda x: F.exp(x) * SCALE)
+        rates = iter(np.linspace(0.1, 1, 20).tolist())
+        return [x], [lambda: (rebind(next(rates)), f(x))[1]]
+    w = check(make, mode, steps=[0] * 16)
+    assert w.total("recordings") == 1
+
+
+def test_closure_cell(mode):
+    def make(wrap):
+        k, x = 1.5, var(3)
+
+        @wrap
+        def f(x):
+            return F.tanh(x) * k
+
+        def put(v):
+            def call():
+                nonlocal k
+                k = v
+                return f(x)
+            return call
+        return [x], [put(1.5), put(2.5), put("a" and 2), put(arr(3, seed=4))]
+    check(make, mode)
+
+
+def test_late_bound_loop_variable(mode):
+    def make(wrap):
+        x = var(3)
+        fs = []
+        for i in range(3):
+            fs.append(wrap(lambda x: F.exp(x) * i))
+        return [x], [lambda: [f(x) for f in fs]]
+    check(make, mode)
+
+
+def test_cell_array_rebound_and_written(mode):
+    def make(wrap):
+        a, x = arr(3), var(3)
+
+        @wrap
+        def f(x):
+            return x + F.exp(a)
+
+        def rebind():
+            nonlocal a
+            a = arr(3, seed=1)
+            return f(x)
+
+        def write():
+            a[...] += 1
+            return f(x)
+
+        def grow():
+            nonlocal a
+            a = arr(2, 3)
+            return f(x)
+        return [x], [lambda: f(x), rebind, write, grow]
+    check(make, mode)
+
+
+def test_class_and_instance_attributes(mode):
+    def make(wrap):
+        class Net(Holder):
+            @wrap
+            def __call__(self, x):
+                return F.relu(self.scaled(x))
+        a, b, x = Net(), Net(1.0), var(4)
+
+        def put(name, value, how=setattr):
+            return lambda: (how(a, name, value), a(x), b(x))
+        def class_factor():
+            Net.factor = Net.factor + 1
+            return a(x), b(x)
+        return [x, a, b], [
+            lambda: (a(x), b(x)), put("bias", 2.5), put("bias", 3, object.__setattr__), class_factor,
+            lambda: (vars(a).__setitem__("bias", 7.0), a(x))[1], lambda: (vars(a).__setitem__("factor", 9.0), a(x))[1],
+            lambda: (vars(a).pop("factor", None), a(x))[1], put("scaled", lambda x: x * 3), lambda: (vars(a).pop("scaled", None), a(x))[1]]
+    check(make, mode)
+
+
+def test_monkeypatched_helpers(mode):
+    def make(wrap):
+        space = types.SimpleNamespace(act=F.relu)
+        globals()["helper"] = helper_one = lambda x: x * 2
+        h, x = Holder(), var(4)
+
+        @wrap
+        def f(x):
+            return space.act(helper(x)) + h.scaled(x)
+
+        def patch(fn):
+            def call():
+                fn()
+                return f(x)
+            return call
+        return [x], [
+            lambda: f(x), patch(lambda: setattr(space, "act", F.tanh)), patch(lambda: globals().update(helper=other_helper)),
+            patch(lambda: globals().update(helper=helper_one)), patch(lambda: setattr(Holder, "scaled", lambda self, x: x - 1)),
+            patch(lambda: setattr(h, "scaled", lambda x: x - 2)), patch(lambda: vars(h).pop("scaled")),
+            patch(lambda: setattr(Holder, "scaled", scaled))]
+    scaled = Holder.scaled
+    try:
+        check(make, mode, steps=[0] * 8 + [1] * 7 + [2] * 7 + [3] * 7 + [4] * 7 + [5] * 7 + [6] + [0] * 7 + [7] * 7)
+    finally:
+        Holder.scaled = scaled
+
+
+def test_patched_library_function(mode, monkeypatch):
+    def make(wrap):
+        x = var(4)
+        f = wrap(lambda x: F.sigmoid(F.relu(x)))
+
+        def patched():
+            with pytest.MonkeyPatch.context() as m:
+                m.setattr(F, "relu", lambda x: x * 5)
+                return f(x)
+        return [x], [lambda: f(x), patched]
+    check(make, mode)
+
+
+def test_changed_code_and_defaults(mode):
+    def make(wrap):
+        x = var(4)
+
+        def inner(x, k=2.0, *, b=1.0):
+            return x * k + b
+
+        def second(x, k=2.0, *, b=1.0):
+            return x * k - b
+        first = inner.__code__
+
+        @wrap
+        def f(x):
+            return F.exp(inner(x))
+
+        def put(**values):
+            def call():
+                for name, v in values.items():
+                    setattr(inner, name, v)
+                return f(x)
+            return call
+        return [x], [lambda: f(x), put(__defaults__=(3.0,)), put(__kwdefaults__={"b": 2.0}), put(__code__=second.__code__),
+                     put(__code__=first), lambda: (inner.__kwdefaults__.update(b=9.0), f(x))[1]]
+    check(make, mode)
+
+
+def test_changed_defaults_of_the_traced_function(mode):
+    def make(wrap):
+        x = var(4)
+
+        def plain(x, k=2.0):
+            return F.exp(x) * k
+        f = wrap(plain)
+
+        def put(v):
+            def call():
+                plain.__defaults__ = (v,)
+                return f(x)
+            return call
+        return [x], [lambda: f(x), put(3.0), put(2), put(None) if False else put(0.5)]
+    check(make, mode)
+
+
+def test_layers_changed_in_place(mode):
+    def make(wrap):
+        layers = [L.Linear(3, 3), F.tanh, L.Linear(3, 3)]
+        x = arr(2, 3)
+
+        @wrap
+        def f(x):
+            for layer in layers:
+                x = layer(x)
+            return x
+
+        def call(change):
+            return lambda: (change(), f(x))[1]
+        extra = L.Linear(3, 3)
+        return [x, layers], [lambda: f(x), call(lambda: layers.append(extra)), call(lambda: layers.pop()), call(lambda: layers.reverse()),
+                             call(lambda: layers.__setitem__(1, F.relu)), call(lambda: layers.__setitem__(0, extra))]
+    check(make, mode)
+
+
+def test_sequential_and_chainlist_changed(mode):
+    def make(wrap):
+        net, parts = hnn.Sequential(L.Linear(3, 3), F.tanh), hnn.ChainList(L.Linear(3, 3))
+        x = arr(2, 3)
+
+        @wrap
+        def f(x):
+            for link in parts:
+                x = link(x)
+            return net(x)
+
+        def call(change):
+            return lambda: (change(), f(x))[1]
+        return [x, net, parts], [lambda: f(x), call(lambda: net.append(L.Linear(3, 3))), call(lambda: net.insert(0, F.relu)),
+                                 call(lambda: net.pop(0)), call(lambda: parts.append(L.Linear(3, 3)))]
+    check(make, mode, steps=[0] * 8 + [1] + [0] * 7 + [2] + [0] * 7 + [3] + [0] * 7 + [4] + [0] * 7)
+
+
+def test_dict_order_and_members(mode):
+    def make(wrap):
+        table = {"a": 2.0, "b": 3.0}
+        x = var(4)
+
+        @wrap
+        def f(x, table):
+            for k, v in table.items():
+                x = F.tanh(x * v) if k == "a" else x + v
+            return x
+        return [x, table], [lambda: f(x, {"a": 2.0, "b": 3.0}), lambda: f(x, {"b": 3.0, "a": 2.0}), lambda: f(x, {"a": 2, "b": 3.0}),
+                            lambda: f(x, {"a": 2.0}), lambda: f(x, table), lambda: (table.update(c=4.0), f(x, table))[1],
+                            lambda: (table.clear(), f(x, table))[1]]
+    check(make, mode, steps=[*[0] * 8, *[1] * 8, 0, 1, *[2] * 8, *[3] * 8, *[4] * 8, *[5] * 8, *[6] * 8, 0])
+
+
+def test_cell_dict_reordered(mode):
+    def make(wrap):
+        table, x = {"a": F.tanh, "b": F.exp}, var(4)
+
+        @wrap
+        def f(x):
+            for fn in table.values():
+                x = fn(x)
+            return x
+
+        def turn():
+            table["a"] = table.pop("a")
+            return f(x)
+        return [x], [lambda: f(x), turn, lambda: (table.__setitem__("b", F.relu), f(x))[1]]
+    check(make, mode)
+
+
+def test_config(mode):
+    def make(wrap):
+        x = var(30)
+        bn = L.BatchNormalization(3)
+
+        @wrap
+        def f(x):
+            y = F.dropout(x, 0.5)
+            y = bn(F.reshape(y, (10, 3)))
+            return y * 2 if hnn.config.train else y
+
+        @wrap
+        def g(x):
+            return x * 2 if hnn.config.user_flag else F.exp(x)
+
+        def under(fn, key, value):
+            def call():
+                with hnn.using_config(key, value):
+                    return fn(x)
+            return call
+        return [x, bn], [lambda: f(x), under(f, "train", False), under(f, "enable_backprop", False), under(g, "user_flag", True),
+                         under(g, "user_flag", False), under(g, "user_flag", 1)]
+    check(make, mode)
+
+
+def test_global_config_changed(mode):
+    def make(wrap):
+        x = var(4)
+        f = wrap(lambda x: x * 2 if hnn.config.train else F.exp(x))
+
+        def off():
+            hnn.global_config.train = False
+            try:
+                return f(x)
+            finally:
+                hnn.global_config.train = True
+        return [x], [lambda: f(x), off]
+    check(make, mode)
+
+
+def test_no_backprop_inside(mode):
+    def make(wrap):
+        x, w = var(4), var(4, seed=1)
+
+        @wrap
+        def f(x):
+            with hnn.no_backprop_mode():
+                a = F.exp(x) * w
+            return a * w
+        return [x, w], [lambda: (x.cleargrad(), w.cleargrad(), F.sum(f(x)).backward())[2]]
+    check(make, mode)
+
+
+def test_iterators_and_generators_as_arguments(mode):
+    def make(wrap):
+        x = var(4)
+
+        @wrap
+        def f(x, it):
+            for v in it:
+                x = x * v + 1
+            return F.tanh(x)
+        return [x], [lambda: f(x, iter([1.0, 2.0])), lambda: f(x, (v for v in (2.0, 3.0, 4.0))), lambda: f(x, range(2)),
+                     lambda: f(x, map(float, [1, 2]))]
+    check(make, mode)
+
+
+def test_shared_iterator_is_consumed(mode):
+    def make(wrap):
+        it = iter(np.arange(1, 200, dtype=float).tolist())
+        x = var(4)
+        f = wrap(lambda x: F.tanh(x) * next(it))
+        return [x], [lambda: f(x)]
+    check(make, mode)
+
+
+def test_random_and_numpy_random(mode):
+    def make(wrap):
+        x = var(4)
+
+        @wrap
+        def f(x):
+            y = F.exp(x) * random.random()
+            if random.random() < 0.5:
+                y = y + float(np.random.rand())
+            return y + np.random.rand(4).astype("float32")
+        return [x], [lambda: f(x), lambda: (np.random.seed(3), random.seed(3), f(x))[2]]
+    check(make, mode)
+
+
+def test_clock(mode):
+    def make(wrap):
+        ticks = iter(range(10_000))
+        clock = types.SimpleNamespace(time=lambda: next(ticks))
+        x = var(4)
+        f = wrap(lambda x: F.exp(x) * (clock.time() * 0.125))
+        return [x], [lambda: f(x)]
+    check(make, mode)
+
+
+def test_prints_appends_and_counters(mode):
+    def make(wrap):
+        log, count, x = [], {"n": 0}, var(4)
+
+        @wrap
+        def f(x):
+            print("in", x.shape)
+            count["n"] += 1
+            y = F.exp(x)
+            log.append(count["n"])
+            print("value", float(F.sum(y)))
+            return y
+        return [x, log, count], [lambda: f(x)]
+    assert check(make, mode).total("python_skipped") == 0
+
+
+def test_intermediates_kept(mode):
+    def make(wrap):
+        kept = []
+
+        class Net(hnn.Chain):
+            def __init__(self):
+                super().__init__()
+                with self.init_scope():
+                    self.l = L.Linear(3, 2)
+
+            @wrap
+            def __call__(self, x):
+                self.h = F.tanh(self.l(x))
+                kept.append(self.h * 2)
+                return F.sum(self.h * self.h)
+        net, n = Net(), iter(range(1000))
+        return [net, kept], [lambda: net(arr(4, 3, seed=next(n)))]
+    check(make, mode)
+
+
+def test_attribute_kept_and_used_next_call(mode):
+    def make(wrap):
+        class Net:
+            h = None
+
+            @wrap
+            def __call__(self, x):
+                self.h = x if self.h is None else F.tanh(self.h * 0.5 + x)
+                return self.h
+        net, n = Net(), iter(range(1000))
+
+        def reset():
+            net.h = None
+            return net(var(3))
+        return [net], [lambda: net(var(3, seed=next(n))), reset]
+    check(make, mode)
+
+
+def test_reporter(mode):
+    def make(wrap):
+        seen = []
+        model = L.Linear(3, 2)
+
+        @wrap
+        def f(x):
+            loss = F.sum(model(x))
+            hnn.report({"loss": loss, "half": loss * 0.5}, None)
+            return loss
+
+        def call():
+            reporter = hnn.Reporter()
+            with reporter.scope({}) as obs:
+                y = f(arr(4, 3))
+            seen.append(dict(reporter.observation if obs is None else obs))
+            return y
+        return [model, seen], [call]
+    check(make, mode)
+
+
+def test_function_hook(mode):
+    def make(wrap):
+        names = []
+
+        class Hook(hnn.FunctionHook):
+            name = "names"
+
+            def forward_postprocess(self, function, in_data):
+                names.append(function.label)
+        x = var(4)
+        f = wrap(lambda x: F.tanh(x * 2))
+
+        def hooked():
+            with Hook():
+                return f(x)
+        return [x, names], [lambda: f(x), hooked]
+    check(make, mode)
+
+
+def test_partial_property_static_class(mode):
+    def make(wrap):
+        class Net:
+            k = 2.0
+
+            def __init__(self):
+                self.x = var(3)
+
+            @property
+            @wrap
+            def doubled(self):
+                return F.exp(self.x) * self.k
+
+            @staticmethod
+            @wrap
+            def st(x, k=1.0):
+                return F.tanh(x) * k
+
+            @classmethod
+            @wrap
+            def cl(cls, x):
+                return F.tanh(x) * cls.k
+        net, x = Net(), var(3, seed=1)
+        part = wrap(functools.partial(lambda a, x, b: F.exp(x) * a + b, 2.0, b=1.0))
+        return [net, x], [lambda: (net.doubled, Net.st(x), net.st(x, 2.0), Net.cl(x), net.cl(x), part(x), part(x, b=3.0))]
+    check(make, mode)
+
+
+def test_traced_link_and_nested(mode):
+    def make(wrap):
+        link = L.Linear(3, 3)
+        traced = wrap(link)
+        inner = wrap(lambda x: F.relu(x) * 2)
+
+        @wrap
+        def outer(x):
+            return F.sum(inner(traced(x)))
+        x = var(2, 3)
+
+        def back():
+            link.cleargrads()
+            x.cleargrad()
+            y = outer(x)
+            y.backward()
+            return y
+        return [x, link], [lambda: outer(x), lambda: inner(x), back, lambda: traced(x)]
+    check(make, mode)
+
+
+def test_two_instances_and_id_reuse(mode):
+    def make(wrap):
+        class Net(hnn.Chain):
+            def __init__(self, k):
+                super().__init__()
+                self.k = k
+                with self.init_scope():
+                    self.l = L.Linear(3, 2, initialW=k)
+
+            @wrap
+            def __call__(self, x):
+                return self.l(x) * self.k
+        n, x = iter(range(1, 1000)), arr(2, 3)
+
+        def fresh():
+            net = Net(float(next(n)))
+            return [net(x).array for _ in range(7)]
+        a, b = Net(2.0), Net(3.0)
+        return [a, b], [lambda: (a(x), b(x)), fresh]
+    check(make, mode, steps=[0] * 8 + [1] * 5 + [0, 1, 0])
+
+
+@pytest.mark.parametrize("value", [1.5, np.float64(1.5)])
+def test_numbers_and_colliding_keys(mode, value):
+    def make(wrap):
+        x = var(3)
+
+        @wrap
+        def f(x, k, extra=()):
+            y = F.exp(x) * k if not isinstance(k, bool) else F.tanh(x)
+            return y, type(k).__name__, k, extra
+        values = [1, True, 1.0, -1, -2, 0.0, -0.0, float("nan"), float("inf"), False, 0, value, 2 ** 70, "a" and 3]
+        return [x], [lambda v=v: f(x, v) for v in values] + [lambda: f(x, 1.0, [1]), lambda: f(x, 1.0, (1,)), lambda: f(x, 1.0, extra={})]
+    steps = [k for k in range(17) for _ in range(3)] + [*range(17)] * 2 + [0] * 8 + [1] * 8 + [2] * 8
+    check(make, mode, steps=steps)
+
+
+def test_containers_returned_as_they_are(mode):
+    def make(wrap):
+        from collections import OrderedDict, namedtuple
+        Pair = namedtuple("Pair", "a b")
+        x, given = var(3), [1, (2, [3])]
+
+        @wrap
+        def f(x, given):
+            y = F.exp(x)
+            return {"p": Pair(y, x), "o": OrderedDict(z=y), "l": [y, [y * 2], ()], "given": given, "n": None, "s": "text", "k": 3}
+        return [x, given], [lambda: f(x, given), lambda: f(x, (1,))]
+    check(make, mode)
+
+
+def test_same_object_returned_twice_and_inputs(mode):
+    def make(wrap):
+        x, a = var(3), arr(3)
+
+        @wrap
+        def f(x, a):
+            y = F.exp(x)
+            return y, y, x, a, +y, [y]
+        return [x, a], [lambda: f(x, a)]
+    check(make, mode)
+
+
+def test_argument_mutated(mode):
+    def make(wrap):
+        x = var(3)
+
+        @wrap
+        def f(x, out):
+            out.append(F.exp(x))
+            out[0] = F.tanh(x)
+            return len(out)
+        box = [0]
+        return [x, box], [lambda: f(x, box), lambda: (box.clear(), box.append(1), f(x, box))[2]]
+    check(make, mode)

@@ -1,0 +1,253 @@
+"""Runs one scenario twice, plain and traced, and compares all that a user could see after every call.
+
+A scenario is a function ``make(wrap)`` that builds fresh state and returns ``(state, calls)``: anything that holds the state, and functions without
+arguments. ``wrap`` is ``hnn.trace`` in one world and does nothing in the other. The calls run in the order of a plan: the first one until it is
+compiled, then every other one in turn, going back to the first in between.
+"""
+import contextlib
+import io
+import os
+import random
+import sys
+import traceback
+import types
+import warnings
+
+import numpy as np
+
+import hybridnn as hnn
+from hybridnn.errors import TraceWarning
+
+__all__ = ["MODES", "Traces", "arr", "check", "var"]
+
+MODES = ("auto", "verify")
+HOT = 8
+PACKAGE = os.path.dirname(hnn.__file__)
+
+
+class Traces(list):
+    """``wrap`` of the traced world; keeps what it made."""
+
+    def __init__(self, mode, **options):
+        self.options = dict(mode=mode, **options)
+
+    def __call__(self, fn, **options):
+        made = hnn.trace(fn, **{**self.options, **options})
+        self.append(made)
+        return made
+
+    def total(self, name):
+        """A statistic, summed over all traced callables and their instances."""
+        memories = {id(m): m for t in self if hasattr(t, "_memory") for m in [t._memory, *[e[1] for e in t._instances.values()]]}
+        return sum(getattr(m.stats, name) for m in memories.values())
+
+    @property
+    def reasons(self):
+        """Why signatures run eagerly."""
+        memories = [m for t in self if hasattr(t, "_memory") for m in [t._memory, *[e[1] for e in t._instances.values()]]]
+        return [r.reason for m in memories for r in m.roots.values() if r.reason]
+
+
+def plan(n):
+    """Numbers of calls: cold, warm, compiled, other path, back, other path compiled, back."""
+    steps = [0] * HOT
+    for k in range(1, n):
+        steps += [k, 0, *[k] * HOT, 0, k, 0]
+    return steps
+
+
+class Describer:
+    """Flat facts about values; remembers objects, so that the same one met again is seen to be the same."""
+
+    def __init__(self, held):
+        self.held = held
+        self.forget()
+
+    def forget(self):
+        self.seen, self.arrays, self.keep = {}, [], []
+
+    def describe(self, **roots):
+        if not self.held:
+            self.forget()
+        self.facts, self.now = [], []
+        for name, value in roots.items():
+            self.visit(name, value)
+        for i, (path, a) in enumerate(self.now):
+            shared = [p for p, b in self.now[:i] if a is not b and np.shares_memory(a, b)]
+            self.facts.append((f"{path} shares memory with", shared))
+        return self.facts
+
+    def note(self, path, what):
+        self.facts.append((path, what))
+
+    def visit(self, path, x):
+        if x is None or isinstance(x, (bool, int, str, bytes, float, complex, np.dtype, slice, range)) and not isinstance(x, np.generic):
+            self.note(path, (type(x).__name__, x))
+            return
+        if isinstance(x, np.generic):
+            self.note(path, (type(x).__name__, np.asarray(x)))
+            return
+        known = self.seen.get(id(x))
+        first = known is None
+        if first:
+            known = self.seen[id(x)] = len(self.seen)
+            self.keep.append(x)
+        self.note(path + " is", known)
+        if any(e is x for e in self.active):
+            return
+        self.active.append(x)
+        self.look(path, x)
+        self.active.pop()
+
+    active = []
+
+    def look(self, path, x):
+        kind = type(x)
+        self.note(path + " type", f"{kind.__module__}.{kind.__qualname__}")
+        if isinstance(x, np.ndarray):
+            self.array(path, x)
+        elif isinstance(x, hnn.Variable):
+            self.variable(path, x)
+        elif isinstance(x, (list, tuple)):
+            self.note(path + " length", len(x))
+            for k, v in enumerate(x):
+                self.visit(f"{path}[{k}]", v)
+        elif isinstance(x, dict):
+            self.note(path + " keys", [repr(k) for k in x])
+            for k, v in x.items():
+                self.visit(f"{path}[{k!r}]", v)
+        elif isinstance(x, (set, frozenset)):
+            self.note(path, sorted(map(repr, x)))
+        elif not isinstance(x, (types.FunctionType, types.ModuleType, type, types.MethodType, types.BuiltinFunctionType)) \
+                and not type(x).__module__.startswith("hybridnn.trace") and hasattr(x, "__dict__"):
+            hidden = ("_hooks", "initializer", "_tape", "_pending", "_vid", "_spec")
+            for k, v in sorted(vars(x).items()):
+                if k not in hidden:
+                    self.visit(f"{path}.{k}", v)
+
+    def array(self, path, a):
+        self.note(path + " kind", (a.shape, a.dtype.str, a.flags.writeable))
+        self.note(path, np.array(a))
+        self.now.append((path, a))
+
+    def variable(self, path, v):
+        self.note(path + " flags", (v.requires_grad, v.name, v.is_initialized))
+        if v.is_initialized:
+            self.note(path + " creator", v.creator is not None)
+            self.visit(path + ".array", v.array)
+        self.visit(path + ".grad", v.grad)
+        if getattr(v, "update_rule", None) is not None:
+            self.visit(path + ".update_rule", v.update_rule)
+
+
+def same(x, y):
+    if isinstance(x, np.ndarray):
+        if x.dtype.kind in "fc":
+            tol = 1e-5 if x.dtype.itemsize <= 4 else 1e-9
+            return np.allclose(x, y, rtol=tol, atol=tol * 0.1 * max(1.0, np.nanmax(np.abs(x), initial=0, where=np.isfinite(x))), equal_nan=True)
+        return np.array_equal(x, y)
+    if isinstance(x, tuple) and isinstance(y, tuple) and len(x) == len(y):
+        return all(same(a, b) for a, b in zip(x, y))
+    if type(x) is float and type(y) is float:
+        return x == y or x != x and y != y or abs(x - y) <= 1e-5 * max(abs(x), abs(y), 0.1)
+    return type(x) is type(y) and x == y
+
+
+def user_frame(error):
+    """Where the exception passed the user's own code last: (file, function, line)."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((PACKAGE, sys.prefix, "<"))]
+    frames = [f for f in frames if os.path.basename(f.filename) != "worlds.py"]
+    return [(os.path.basename(f.filename), f.name, f.lineno) for f in frames]
+
+
+class World:
+    """One of the two runs."""
+
+    def __init__(self, make, wrap, held):
+        self.random, self.python_random = np.random.get_state(), random.getstate()
+        self.swap()
+        np.random.seed(7)
+        random.seed(7)
+        self.swap()
+        with self.running():
+            self.state, self.calls = make(wrap)
+        self.describer = Describer(held)
+
+    def swap(self):
+        other = np.random.get_state(), random.getstate()
+        np.random.set_state(self.random)
+        random.setstate(self.python_random)
+        self.random, self.python_random = other
+
+    @contextlib.contextmanager
+    def running(self):
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+
+    def step(self, k):
+        """Facts after call number ``k``."""
+        result, error, out = None, None, io.StringIO()
+        with self.running(), warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(out):
+            warnings.simplefilter("always")
+            try:
+                result = self.calls[k]()
+            except BaseException as e:
+                error = e
+            stream = str(np.random.get_state()[1:]), hash(random.getstate())
+        facts = self.describer.describe(result=result, state=self.state)
+        kinds = sorted({w.category.__name__ for w in caught if not issubclass(w.category, TraceWarning)})
+        self.warned = [str(w.message) for w in caught if issubclass(w.category, TraceWarning)]
+        self.error = error
+        raised = None if error is None else (type(error).__name__, str(error), user_frame(error))
+        return [*facts, ("warnings", kinds), ("printed", out.getvalue()), ("random numbers", stream), ("raised", raised)]
+
+
+def differences(expected, got):
+    if len(expected) != len(got):
+        paths = [p for p, _ in got]
+        missing = [f for f in expected if f[0] not in paths][:3]
+        extra = [f for f in got if f[0] not in [p for p, _ in expected]][:3]
+        yield f"{len(expected)} facts against {len(got)}: missing {missing}, extra {extra}"
+    for (path, x), (other, y) in zip(expected, got):
+        if path != other or not same(x, y):
+            yield f"{path}: eager {x!r}, traced {other if other != path else ''} {y!r}"
+
+
+def check(make, mode, *, held=False, steps=None, trace_warnings=None, **options):
+    """Run ``make`` plain and traced; every fact must be the same after every call. Returns the ``Traces`` for further looks.
+
+    Args:
+        mode: of the trace.
+        held: keep every array and Variable ever met, and so see identity from call to call.
+        steps: numbers of the calls to make (default: ``plan``).
+        trace_warnings: exact number of warnings from the tracer, if it matters.
+    """
+    wrap = Traces(mode, **options)
+    plain, traced = World(make, lambda fn, **_: fn, held), World(make, wrap, held)
+    warned = []
+    for i, k in enumerate(steps if steps is not None else plan(len(plain.calls))):
+        expected, got = plain.step(k), traced.step(k)
+        warned += traced.warned
+        found = list(differences(expected, got))
+        if found:
+            text = "\n  ".join(found[:8])
+            if traced.error is not None:
+                text += "\n" + "".join(traceback.format_exception(traced.error))
+            raise AssertionError(f"call {i} (number {k}, {mode}):\n  {text}\n  eager at: {wrap.reasons}")
+    if trace_warnings is not None:
+        assert len(warned) == trace_warnings, warned
+    wrap.warned = warned
+    return wrap
+
+
+def arr(*shape, seed=0, dtype="float32"):
+    """The same array every time."""
+    return np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
+
+
+def var(*shape, seed=0, **options):
+    """A Variable over ``arr``."""
+    return hnn.Variable(arr(*shape, seed=seed), **options)
