@@ -431,6 +431,11 @@ def test_cast_without_change_is_a_node_over_the_same_memory():
         assert F.cast(x, "d") is x
 
 
+def test_reshape_to_the_same_shape_is_the_variable_itself():
+    x = Variable(A)
+    assert F.reshape(x, A.shape) is x and F.broadcast_to(x, A.shape) is x and F.sum_to(x, A.shape) is x
+
+
 def test_gradients_of_split_results_that_nobody_used():
     x = Variable(np.arange(4.0))
     a, _, c = F.split_axis(x, [1, 3], 0)

@@ -248,6 +248,9 @@ ERRORS = [
     ("max", lambda: F.max(ONES((2, 3)), axis=(1, -1))),
     ("min", lambda: F.min(ONES(2), 1)),
     ("prod", lambda: F.prod(ONES(2), 1)),
+    ("max", lambda: F.max(ONES((0, 3)))),
+    ("min", lambda: F.min(ONES((0, 3)), axis=0)),
+    ("argmax", lambda: F.argmax(ONES((2, 0)), axis=1)),
     ("average", lambda: F.average(ONES((2, 3)), axis=(0, -2))),
     ("average", lambda: F.average(ONES((2, 3)), (0, 1), ONES((2, 3)))),
     ("argmax", lambda: F.argmax(ONES(3), (0,))),
@@ -300,7 +303,8 @@ def test_a_singular_matrix_is_refused_in_words():
 
 
 def test_python_numbers_are_taken():
-    assert F.exp(0.0).item() == 1.0 and F.maximum(1.0, Variable(np.array(2.0))).item() == 2.0 and F.mean(3.0).item() == 3.0
+    assert F.exp(0.0).item() == 1.0 and F.maximum(1.0, Variable(np.array(2.0))).item() == 2.0
+    assert F.mean(3.0).item() == F.sum(3.0).item() == F.max(3).item() == 3.0
 
 
 def test_half_precision_means_do_not_overflow():

@@ -29,8 +29,9 @@ __all__ = ["broadcast", "broadcast_to", "cast", "concat", "copy", "depth2space",
 # ---------------------------------------------------------------------------------------------------------------------- shapes
 
 def reshape(x, shape):
-    """The elements in row-major order under another shape, in which one length may be -1."""
-    return _reshape.to(of_shape(x), shape)
+    """The elements in row-major order under another shape, in which one length may be -1; ``x`` itself if that is its shape."""
+    x = of_shape(x)
+    return as_variable(x) if x.shape == shape else _reshape.to(x, shape)
 
 
 def flatten(x):

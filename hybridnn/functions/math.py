@@ -10,7 +10,7 @@ from hybridnn.core.arithmetic import matmul as _matmul
 from hybridnn.core.arithmetic import reshape, sum_
 from hybridnn.core.arithmetic import sign as _sign
 from hybridnn.core.arithmetic import sum_to as _sum_to
-from hybridnn.core.variable import apply, as_variable
+from hybridnn.core.variable import Variable, apply, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.ops import linalg as _linalg
 from hybridnn.ops import math as _m
@@ -125,9 +125,22 @@ def zeta(x, q):
 # ------------------------------------------------------------------------------------------------------------------ reductions
 
 def _reduce(op, name, x, axis, keepdims):
+    x = of_shape(x)
     if axis is not None:
-        axis = axes_of(name, axis, of_shape(x).ndim)
+        axis = axes_of(name, axis, x.ndim)
     return apply(op, (x,), {"axis": axis, "keepdims": keepdims})
+
+
+def _extreme(op, name, x, axis, keepdims):
+    x = of_shape(x)
+    if not x.size:
+        _check_elements(name, x, axis)
+    return _reduce(op, name, x, axis, keepdims)
+
+
+def _check_elements(name, x, axis):
+    if not _r.count(x.shape, axes_of(name, axis, x.ndim)):
+        raise InvalidType(name, "at least one element along the axes", f"x.shape={x.shape}, axis={axis}")
 
 
 def sum(x, axis=None, keepdims=False):
@@ -140,17 +153,19 @@ def sum(x, axis=None, keepdims=False):
     """
     if axis is not None:
         axis = axes_of("sum", axis, of_shape(x).ndim)
+    elif not isinstance(x, Variable):
+        x = of_shape(x)
     return apply(sum_, (x,), {"axis": axis, "keepdims": keepdims})
 
 
 def max(x, axis=None, keepdims=False):
     """Largest element over axes (see ``sum``). Elements that tie all get the gradient."""
-    return _reduce(_r.amax, "max", x, axis, keepdims)
+    return _extreme(_r.amax, "max", x, axis, keepdims)
 
 
 def min(x, axis=None, keepdims=False):
     """Smallest element over axes (see ``sum``). Elements that tie all get the gradient."""
-    return _reduce(_r.amin, "min", x, axis, keepdims)
+    return _extreme(_r.amin, "min", x, axis, keepdims)
 
 
 def prod(x, axis=None, keepdims=False):
@@ -175,7 +190,10 @@ def argmin(x, axis=None):
 
 def _arg(op, name, x, axis):
     x = of_shape(x)
-    return apply(op, (x,), {"axis": None if axis is None else (axis_of(name, axis, x.ndim),)})
+    axis = None if axis is None else (axis_of(name, axis, x.ndim),)
+    if not x.size:
+        _check_elements(name, x, axis)
+    return apply(op, (x,), {"axis": axis})
 
 
 def average(x, axis=None, weights=None, keepdims=False):

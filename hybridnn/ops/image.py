@@ -58,7 +58,7 @@ def _lines(out, size, mode, align_corners):
 
 
 def _interpolate(xp, x, axis, out, mode, align_corners):
-    first, second, weight = _lines(out, x.shape[axis], mode, align_corners)
+    first, second, weight = map(xp.asarray, _lines(out, x.shape[axis], mode, align_corners))
     if mode == "nearest":
         return x.take(first, axis)
     w = xp.asarray(weight, x.dtype).reshape((-1,) + (1,) * (x.ndim - 1 - axis))
@@ -66,7 +66,7 @@ def _interpolate(xp, x, axis, out, mode, align_corners):
 
 
 def _interpolate_adjoint(xp, g, axis, size, mode, align_corners):
-    first, second, weight = _lines(g.shape[axis], size, mode, align_corners)
+    first, second, weight = map(xp.asarray, _lines(g.shape[axis], size, mode, align_corners))
     g = xp.moveaxis(g, axis, 0)
     w = xp.asarray(weight, g.dtype).reshape((-1,) + (1,) * (g.ndim - 1))
     y = xp.zeros((size, *g.shape[1:]), g.dtype)
@@ -154,7 +154,7 @@ def _strided_samples(size, shape):
 @operation(samples=_strided_samples((3, 4), (2, 3, 2)))
 def as_strided(xp, x, *, shape, strides, offset):
     """The elements of x in row-major order at ``offset`` plus steps of ``strides`` (in elements), as a copy."""
-    return x.ravel()[_offsets(shape, strides, offset)]
+    return x.ravel()[xp.asarray(_offsets(shape, strides, offset))]
 
 
 @as_strided.vjp
@@ -166,7 +166,7 @@ def _(g, shapes, strides, offset):
 def as_strided_adjoint(xp, g, *, shape, strides, offset):
     """Elements of a strided view summed where they lie: the adjoint of ``as_strided``."""
     y = xp.zeros(shape, g.dtype)
-    xp.add.at(y.reshape(-1), _offsets(g.shape, strides, offset).ravel(), g.ravel())
+    xp.add.at(y.reshape(-1), xp.asarray(_offsets(g.shape, strides, offset).ravel()), g.ravel())
     return y
 
 
