@@ -526,7 +526,8 @@ class GradientMethod(Optimizer):
         if self._use_cleargrads:
             self.target.cleargrads()
         else:
-            self.target.zerograds()
+            for param in self.target.params():
+                param.zerograd()
         loss.backward(loss_scale=self._loss_scale)
 
     def use_cleargrads(self, use=True):
@@ -546,9 +547,10 @@ class GradientMethod(Optimizer):
 
 def _deprecated(hook):
     def __init__(self, *args, **kwargs):
-        warnings.warn(f"optimizer.{hook.__name__} is deprecated: use optimizer_hooks.{hook.__name__}", DeprecationWarning, stacklevel=2)
+        warnings.warn(f"optimizer.{name} is deprecated: use optimizer_hooks.{name}", DeprecationWarning, stacklevel=2)
         hook.__init__(self, *args, **kwargs)
-    return type(hook.__name__, (hook,), {"__init__": __init__, "__doc__": f"Deprecated name of ``optimizer_hooks.{hook.__name__}``."})
+    name = hook.__name__
+    return type(name, (hook,), {"__init__": __init__, "__doc__": f"Deprecated name of ``optimizer_hooks.{name}``."})
 
 
 WeightDecay = _deprecated(optimizer_hooks.WeightDecay)

@@ -36,6 +36,16 @@ def lassoed(xp, g, p, rate):
     return g + rate * xp.sign(p)
 
 
+def _noise_samples(rng, dtype):
+    yield (rng.normal(size=(2, 3)).astype(dtype), rng.normal(size=(2, 3)), 0.3), {"dtype": dtype}
+
+
+@elementwise(samples=_noise_samples)
+def noisy(xp, g, noise, std, *, dtype):
+    """g + std noise"""
+    return g + (std * noise).astype(dtype)
+
+
 @elementwise()
 def hard_clipped(xp, g, lower, upper):
     """g between two bounds; NaN stays NaN."""

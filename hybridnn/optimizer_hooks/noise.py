@@ -1,14 +1,18 @@
 """Noise on gradients."""
 from hybridnn.core import OPS, apply_inplace
 from hybridnn.core.random import draw
+from hybridnn.optimizer_hooks._ops import noisy
 
 __all__ = ["GradientNoise", "exponential_decay_noise"]
 
 
 def exponential_decay_noise(xp, shape, dtype, hook, opt):
     """Normal noise of variance eta / (1 + t)^0.55 (Neelakantan et al. 2015, arXiv 1511.06807, section 3)."""
-    std = (hook.eta / (1 + opt.t) ** 0.55) ** 0.5
-    return xp.asarray(draw("normal", 0, std, shape)).astype(dtype)
+    return (_std(hook, opt) * xp.asarray(draw("standard_normal", shape))).astype(dtype)
+
+
+def _std(hook, opt):
+    return (hook.eta / (1 + opt.t) ** 0.55) ** 0.5
 
 
 class GradientNoise:
@@ -28,5 +32,11 @@ class GradientNoise:
 
     def __call__(self, rule, param):
         g = param.grad_var
-        if g is not None:
+        if g is None:
+            return
+        if self.noise_func is exponential_decay_noise:
+            # The same numbers, with the drawn array as an operand, so that a trace can draw anew.
+            noise = param.xp.asarray(draw("standard_normal", g.shape))
+            apply_inplace(noisy, (g, noise, _std(self, rule)), (0,), {"dtype": g.dtype.str})
+        else:
             apply_inplace(OPS["add"], (g, self.noise_func(param.xp, g.shape, g.dtype, self, rule)), (0,))
