@@ -133,7 +133,10 @@ def black_out(x, t, W, samples, reduce="mean"):
     )
     n, k = x.shape
     column = reshape.to(x, (n, k, 1))
-    negative, positive = [apply(matmul, (embed_id(ids, W), column)).reshape(ids.shape) for ids in (samples, t.reshape((n, 1)))]
+    plain = {"transa": False, "transb": False}
+    negative, positive = [
+        apply(matmul, (embed_id(ids, W), column), plain).reshape(ids.shape) for ids in (samples, t.reshape((n, 1)))
+    ]
     log_z = apply(logsumexp, (apply(concat, (positive, negative), {"axis": 1}),), {"axis": (1,), "keepdims": True})
     others = _sum(apply(log1p, (-apply(exp, (negative - log_z,)),)), (1,))
     losses = -((positive - log_z).reshape((n,)) + others)
