@@ -186,14 +186,18 @@ def _grain_bytes(place):
 
 
 def _inplace(arranged):
-    """Pairs (output, operand) that a kernel goes through in the same way, reading an element last just before it writes it."""
+    """Pairs (output, operand) that a kernel goes through in the same way, reading an element last just before it writes it.
+
+    An operand that the kernel also goes through in another way (x + x.T) does not qualify.
+    """
     if arranged.structure.style == "row":
         return ()
     column = arranged.structure.style == "column"
     entries = list(zip(arranged.operands, arranged.structure.pointers, arranged.strides))
     loads = [(o[0], p.kind, s) for o, p, s in entries if o[1] == "load"]
     return tuple([(o[0], position) for o, p, s in entries if o[1] == "store" for position, kind, strides in loads
-                  if (kind, strides) == (p.kind, s) and not (column and _over_rows(arranged.structure, s))])
+                  if (kind, strides) == (p.kind, s) and not (column and _over_rows(arranged.structure, s))
+                  and all(tuple(access) == (kind, strides) for at, *access in loads if at == position)])
 
 
 def _over_rows(structure, strides):

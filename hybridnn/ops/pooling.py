@@ -48,7 +48,7 @@ def max_pooling(xp, x, *, ksize, stride, pad, cover_all):
     for i, slot in enumerate(slots, 1):
         value = padded[slot]
         better = (value > y) | (value != value)  # NaN wins
-        place[better] = i
+        xp.copyto(place, i, where=better)
         xp.maximum(y, value, out=y)
     return y, place
 
