@@ -61,7 +61,7 @@ ELEMENTWISE = [
     case("erf", S, formula=special.erf, bounds=(-0.4, 0.4), note="center"),
     case("erfc", (5, 40), formula=special.erfc, bounds=(-4, 9)),
     case("erfcx", (5, 40), formula=special.erfcx, bounds=(-2, 9)),
-    case("ndtr", S, formula=special.ndtr),
+    case("ndtr", (5, 40), formula=special.ndtr, bounds=(-9, 5)),
     case("log_ndtr", S, formula=special.log_ndtr, bounds=(-9, 3)),
     case("log", S, formula=np.log, bounds=POSITIVE),
     case("log2", S, formula=lambda x: np.log(x) / np.log(2), bounds=POSITIVE),

@@ -1,6 +1,6 @@
 """Activation functions."""
 from hybridnn.config import config
-from hybridnn.core.arithmetic import cast, reshape
+from hybridnn.core.arithmetic import cast, mul, reshape
 from hybridnn.core.random import draw
 from hybridnn.core.variable import apply, as_variable
 from hybridnn.errors import InvalidType
@@ -170,4 +170,6 @@ def gelu(x, approximate="none"):
     """
     if approximate not in ("none", "tanh", None):
         raise InvalidType("gelu", "approximate to be 'none' or 'tanh'", repr(approximate))
-    return apply(_a.gelu_tanh if approximate == "tanh" else _a.gelu, (x,))
+    if approximate == "tanh":
+        return apply(_a.gelu_tanh, (x,))
+    return apply(mul, (x, apply(_a.normal_gate, (x,))))

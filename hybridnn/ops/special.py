@@ -64,6 +64,17 @@ def _(g, x, y):
     return g * (x * y * 2 - TWO_OVER_SQRT_PI)
 
 
+@elementwise()
+def ndtr(xp, x):
+    """The normal distribution's function, exact in both tails."""
+    return erfc.forward(xp, x * -SQRT_HALF) * .5
+
+
+@ndtr.vjp
+def _(g, x):
+    return g * (exp(x * x * -.5) / SQRT_2PI)
+
+
 # ----------------------------------------------------------------------------------------------------------------- from SciPy
 
 def _one(low, high):
@@ -90,17 +101,6 @@ def erfcinv(xp, x):
 @erfcinv.vjp
 def _(g, y):
     return -(g * (exp(y * y) * HALF_SQRT_PI))
-
-
-@operation(samples=_one(-2, 2))
-def ndtr(xp, x):
-    """The normal distribution's function."""
-    return _special(xp, "ndtr", x)
-
-
-@ndtr.vjp
-def _(g, x):
-    return g * (exp(x * x * -.5) / SQRT_2PI)
 
 
 @operation(samples=_one(.1, .9))
