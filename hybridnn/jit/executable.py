@@ -118,7 +118,8 @@ class Executable:
                 self._fail(failed, call, segment)
         for k, root in enumerate(self._lowered.outputs):
             if root is not None:
-                outputs[k] = call.slots[root.index]
+                # The output may be a reshape of what the step returned.
+                outputs[k] = call.slots[root.index].reshape(self.output_specs[k].shape)
 
     def _fail(self, failed, call, segment):
         """A native step reported an error: the operation itself raises it in Python."""
