@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import weakref
@@ -137,6 +138,31 @@ def test_python_threads_share_a_plan(code):
         w.join()
     for k in range(4):
         np.testing.assert_array_equal(results[k], np.float32(200 * k))
+
+
+START = """
+import threading
+import numpy as np
+from hybridnn.jit.native import NativePlan, Step
+
+def work():
+    for _ in range(20):
+        plan = NativePlan.build([], 1)
+        plan.run(np.zeros(1))
+    done.append(1)
+
+done = []
+threads = [threading.Thread(target=work) for _ in range(4)]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+assert len(done) == 4
+"""
+
+
+def test_the_first_plan_may_be_made_by_several_threads():
+    subprocess.run([sys.executable, "-c", START], check=True, timeout=60)
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -318,6 +318,7 @@ class Module:
         self.ir = ir.Module(name)
         self._funcs: list[Func] = []
         self._engine: Any = None
+        self._addresses: dict[str, int] = {}
         self.is_x86 = _target()[0].startswith(("x86_64", "i686"))
 
     def func(self, name: str, ret: ir.Type, params: Sequence[ir.Type]) -> Func:
@@ -340,7 +341,10 @@ class Module:
         return self
 
     def address(self, name: str) -> int:
-        return int(self._engine.get_function_address(name))
+        """Where a function lies. Known ones take no lock of LLVM's, which another thread may have held at a fork."""
+        if name not in self._addresses:
+            self._addresses[name] = int(self._engine.get_function_address(name))
+        return self._addresses[name]
 
 
 def load(name: str, emit: Callable[..., None], *options: Any) -> Module:

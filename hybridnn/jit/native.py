@@ -15,9 +15,11 @@ import ctypes
 import functools
 import logging
 import math
+import os
 import struct
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -234,18 +236,34 @@ def _is(spec: ArraySpec, obj: Any) -> bool:
 # The native code, and the tables it reads
 
 
-@functools.cache
-def _code() -> Any:
-    from hybridnn.jit import lowlevel, walker  # llvmlite takes 0.1 s to import: not before a plan is built
+_loading = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child must not inherit the locks of a compilation that another thread is at
+    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
 
-    return lowlevel.load("walker", walker.emit, RECORD, MAX_ON_STACK)
+
+def _code() -> Any:
+    return _native()[0]
+
+
+def _native() -> tuple[Any, int]:
+    """The compiled walker, and the words of memory that its pool needs."""
+    with _loading:
+        return _load_native()
+
+
+@functools.cache
+def _load_native() -> tuple[Any, int]:
+    from hybridnn.jit import lowlevel, pool, walker  # llvmlite takes 0.1 s to import: not before a plan is built
+
+    code = lowlevel.load("walker", walker.emit, RECORD, MAX_ON_STACK)
+    code.address("hnn_start_helpers")
+    return code, pool.WORDS
 
 
 def _start_helpers() -> None:
-    from hybridnn.jit import pool
-
+    code, words = _native()
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-    threads.setup(pool.WORDS, kind(_code().address("hnn_start_helpers")))
+    threads.setup(words, kind(code.address("hnn_start_helpers")))
 
 
 @functools.cache
@@ -315,10 +333,15 @@ class _MethodDef(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
 
+_methods: list[_MethodDef] = []  # builtins point to them, and several threads may make the first at the same time
+
+
 @functools.cache
 def _method(name: str, function: str) -> _MethodDef:
     fastcall = 0x0080
-    return _MethodDef(name.encode(), _code().address(function), fastcall, None)
+    method = _MethodDef(name.encode(), _code().address(function), fastcall, None)
+    _methods.append(method)
+    return method
 
 
 def _builtin(name: str, function: str, self: tuple[Any, ...]) -> Callable[..., Any]:
