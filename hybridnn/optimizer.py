@@ -14,11 +14,13 @@ import numpy as np
 from hybridnn import optimizer_hooks
 from hybridnn.backend import cupy, is_array
 from hybridnn.config import no_backprop_mode
+from hybridnn.config import state as thread_state
 from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elementwise, grouped_updates
 from hybridnn.serializer import Deserializer
 
 __all__ = ["GradientClipping", "GradientHardClipping", "GradientMethod", "GradientNoise", "Hookable", "Hyperparameter",
-           "HyperparameterProxy", "Lasso", "OpRule", "Optimizer", "UpdateRule", "WeightDecay", "cast_into", "loss_scale_of"]
+           "HyperparameterProxy", "Lasso", "OpRule", "Optimizer", "UpdateRule", "WeightDecay", "cast_into", "loss_scale_of",
+           "update_blocks"]
 
 
 def _cast_samples(rng, dtype):
@@ -317,15 +319,39 @@ class OpRule(UpdateRule):
         if g is None:
             return
         state = self._state
-        targets = _TARGETS[len(self.slots)]
-        apply_inplace(self.op, (param, g, *[state[s] for s in self.slots], *self.numbers(param)), targets,
-                      _WIDE if param.dtype == np.float16 else _NARROW)
+        states = [state[s] for s in self.slots]
+        attrs = _WIDE if param.dtype == np.float16 else _NARROW
+        if thread_state.tracer is None and param.xp is np:
+            update_blocks(self.op, (param.array, g.array, *states), self.numbers(param), attrs)
+        else:
+            apply_inplace(self.op, (param, g, *states, *self.numbers(param)), _TARGETS[len(states)], attrs)
 
     update_core_gpu = update_core_cpu
 
 
 _WIDE, _NARROW = {"wide": True}, {"wide": False}
 _TARGETS = tuple((0, *range(2, 2 + n)) for n in range(5))
+_BLOCK = 16384       # elements; a rule's arrays and temporaries of one block stay in the cache
+
+
+def update_blocks(op, arrays, numbers, attrs):
+    """What ``apply_inplace`` does for a rule's op, on NumPy arrays, block by block: large temporaries would be slow.
+
+    An op may bring ``inplace(p, g, *states, *numbers)``, which writes into its arrays and gives the same bits as the op's body.
+    """
+    inplace = None if attrs["wide"] else getattr(op, "inplace", None)
+    size = arrays[0].size
+    if size > _BLOCK and all(a.flags.c_contiguous for a in arrays):
+        flat = [a.reshape(-1) for a in arrays]
+        blocks = [[a[i:i + _BLOCK] for a in flat] for i in range(0, size, _BLOCK)]
+    else:
+        blocks = [arrays]
+    for block in blocks:
+        if inplace is not None:
+            inplace(*block, *numbers)
+            continue
+        for k, y in zip(_TARGETS[len(arrays) - 2], op.forward(np, *block, *numbers, **attrs)):
+            block[k][...] = y
 
 
 # ---------------------------------------------------------------------------------------------------------------- optimizers
@@ -518,7 +544,8 @@ class GradientMethod(Optimizer):
         if self.is_safe_to_update():
             for param in self.target.params():
                 param.update()
-        self.reallocate_cleared_grads()
+        if self._hooks is not None and self._hooks.queues["post"]:
+            self.reallocate_cleared_grads()
         self.call_hooks("post")
         self.update_loss_scale()
 

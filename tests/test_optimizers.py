@@ -11,6 +11,7 @@ import hybridnn.functions as F
 from hybridnn import optimizers
 from hybridnn.link import Link
 from hybridnn.optimizer import GradientMethod, Hyperparameter, HyperparameterProxy, UpdateRule
+from hybridnn.optimizers import _ops
 from hybridnn.serializers import DictionarySerializer, NpzDeserializer
 
 STEPS = 20
@@ -298,6 +299,43 @@ def test_uninitialised_parameters_wait():
     link.late.grad = np.ones(2, "f")
     optimizer.update()
     assert (link.late.array < 1).all()
+
+
+INPLACE = [op for op in vars(_ops).values() if hasattr(op, "inplace")]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("op", INPLACE, ids=lambda op: op.name)
+def test_versions_in_place_give_the_same_bits(op, dtype):
+    rng = np.random.default_rng(0)
+    n_states = {"update_sgd": 0, "update_momentum": 1, "update_adam": 2}[op.name]
+    arrays = [rng.normal(size=1000).astype(dtype) for _ in range(2)] + [rng.random(1000).astype(dtype) for _ in range(n_states)]
+    for factor in (1.0, 0.7):
+        numbers = [0.3, 0.2, 0.1, 1e-8, factor, factor][:len(op.params) - len(arrays)]
+        expected = op.forward(np, *arrays, *numbers, wide=False)
+        changed = [a.copy() for a in arrays]
+        op.inplace(*changed, *numbers)
+        np.testing.assert_array_equal(changed[1], arrays[1])
+        for a, e in zip([changed[0], *changed[2:]], expected, strict=True):
+            np.testing.assert_array_equal(a, e)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "SMORMS3"])
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+def test_large_parameters_are_updated_block_by_block(name, layout):
+    def updated(shape, layout):
+        rng, link = np.random.default_rng(4), Link()
+        with link.init_scope():
+            link.p = hnn.Parameter(layout(rng.normal(size=40000).astype("f").reshape(shape)))
+        optimizer = getattr(optimizers, name)().setup(link)
+        for _ in range(3):
+            link.p.grad = layout(rng.normal(size=40000).astype("f").reshape(shape))
+            optimizer.update()
+        return link.p.array.reshape(-1)
+    whole = updated((200, 200), layout)
+    rng = np.random.default_rng(4)
+    p, grads = rng.normal(size=40000).astype("f"), [rng.normal(size=40000).astype("f") for _ in range(3)]
+    np.testing.assert_allclose(whole, CASES[name][1](p.astype("d"), [g.astype("d") for g in grads]), rtol=1e-4, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------- rules that a user writes

@@ -42,11 +42,21 @@ def sgd(xp, p, g, lr):
     return (p - lr * g,)
 
 
+def _sgd_inplace(p, g, lr):
+    p -= lr * g
+
+
 @rule(1)
 def momentum(xp, p, g, v, lr, mu):
     """Polyak 1964: v = mu v - lr g."""
     v = mu * v - lr * g
     return p + v, v
+
+
+def _momentum_inplace(p, g, v, lr, mu):
+    v *= mu
+    v -= lr * g
+    p += v
 
 
 @rule(1)
@@ -125,6 +135,26 @@ def adam(xp, p, g, m, v, alpha_t, rise1, rise2, eps, eta, keep):
     return keep * p - eta * (alpha_t / (xp.sqrt(v) + eps) * m), m, v
 
 
+def _adam_inplace(p, g, m, v, alpha_t, rise1, rise2, eps, eta, keep):
+    t = np.subtract(g, m, out=np.empty(g.shape, g.dtype))
+    t *= rise1
+    m += t
+    np.multiply(g, g, out=t)
+    t -= v
+    t *= rise2
+    v += t
+    np.sqrt(v, out=t)
+    t += eps
+    np.divide(alpha_t, t, out=t)
+    t *= m
+    # A factor of one changes no bit.
+    if eta != 1:
+        t *= eta
+    if keep != 1:
+        p *= keep
+    p -= t
+
+
 @rule(3)
 def amsgrad(xp, p, g, m, v, vhat, alpha_t, rise1, rise2, eps, eta, keep):
     """Reddi et al. 2018 (arXiv 1904.09237), algorithm 2."""
@@ -166,3 +196,7 @@ def lion(xp, p, g, m, lr, beta1, rise1, beta2, rise2, keep):
     """Chen et al. 2023 (arXiv 2302.06675), algorithm 2; ``keep`` = 1 - lr weight_decay_rate."""
     direction = xp.sign(beta1 * m + rise1 * g)
     return keep * p - lr * direction, beta2 * m + rise2 * g
+
+
+# Hand-written versions for eager NumPy: the same operations in the same order, without temporaries.
+sgd.inplace, momentum.inplace, adam.inplace = _sgd_inplace, _momentum_inplace, _adam_inplace
