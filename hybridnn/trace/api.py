@@ -26,6 +26,10 @@ log = logging.getLogger("hybridnn.trace")
 MODES = ("auto", "verify", "pure", "eager")
 MAX_PROOFS = 16
 PLANS_PER_PATH = 8
+MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
+# Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
+# that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
+HIT_EARNS, IDLE_EARNS = 1 / 16, 1 / 256
 OVERRIDES = (*MODES, "error_on_record")
 
 
@@ -57,6 +61,7 @@ class Root(Event):
     misses: int = 0
     asleep: int = 0
     proofs: int = 0
+    replays: int = 0
 
 
 @dataclass(eq=False)
@@ -76,6 +81,10 @@ class Memory:
     clock: int = 0
     warned: set = field(default_factory=set)
     lock: object = field(default_factory=threading.RLock)
+    credit: float | None = None
+
+    def __post_init__(self):
+        self.credit = 2.0 * self.max_paths
 
     @property
     def holding(self):
@@ -101,7 +110,7 @@ class Memory:
         self.stats.compile_seconds += exe.compile_seconds
         self.stats.arena_bytes = max(self.stats.arena_bytes, exe.arena_bytes)
         self.stats.arena_lower_bound = max(self.stats.arena_lower_bound, exe.arena_lower_bound)
-        self.stats.retained_bytes = sum(s.executable.arena_bytes for s in self.segments)
+        self.stats.retained_bytes = sum(s.executable.arena_bytes for s in self.segments if s.executable is not None)
 
     def gave_up(self, root, reason, line):
         root.reason = f"{reason} ({line})"
@@ -128,17 +137,23 @@ def _run(memory, fn, self_object, args, kwargs):
     mode = config.trace or memory.mode
     outer = state.tracer
     if memory.plans and outer is None and state.hooks is None and mode in ("auto", "pure") and sys.gettrace() is None and sys.getprofile() is None:
-        for plan in memory.plans:
+        plans = memory.plans
+        if len(plans) > 2:
+            key = signature(args, kwargs)
+            plans = [p for p in plans if p.signature == key]
+        for plan in plans:
             result = plan.run(self_object, args, kwargs)
             if type(result) is not Miss:
                 return _skipped(memory, plan, result)
-            plan.misses += 1
-            plan.last_miss = result
+            _missed(memory, plan, result)
     if mode == "eager" or state.hooks is not None or (outer is not None and outer.mode != "eager"):
         return fn(*args, **kwargs)
     key = signature(args, kwargs)
     root = memory.roots.get(key)
     if root is None:
+        if memory.credit < 1 and mode != "error_on_record":
+            memory.credit += IDLE_EARNS
+            return fn(*args, **kwargs)
         root = _new_root(memory, key)
     if root.reason or root.asleep:
         root.asleep = max(0, root.asleep - 1)
@@ -161,6 +176,16 @@ def _skipped(memory, plan, result):
     return result
 
 
+def _missed(memory, plan, miss):
+    """Note a guard that failed; a plan that never fits any more goes."""
+    plan.misses += 1
+    plan.last_miss = miss
+    if plan.misses == MANY_MISSES or plan.dead:
+        with memory.lock:
+            memory.plans = [p for p in memory.plans if p is not plan]
+        memory.note("guard failed", f"{miss.reason}, {plan.misses} times in a row")
+
+
 def _new_root(memory, key):
     with memory.lock:
         root = memory.roots[key] = Root("root", signature=key)
@@ -172,7 +197,9 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
         raise _forbidden(memory, root)
     call = Call(root, memory)
     call.forbid = mode == "error_on_record"
-    observer = _observer(memory, root, mode, call, fn, args, kwargs)
+    root.replays += call.mode == "replay"
+    observer = _observer(memory, root, mode, call, fn, args, kwargs) if root.replays >= 2 else None
+    call.interpreting = config.trace_compile != "sync" and (root.replays < 2 or observer is not None and root.proofs == 1)
     outer, state.tracer = state.tracer, call
     outer_reads, state.config_reads = state.config_reads, call.config_reads
     try:
@@ -228,9 +255,8 @@ def _prove(memory, observer, call, end):
         memory.note("python runs", end.doubt)
         return
     end.doubt = ""
+    plan.signature = call.root.signature
     with memory.lock:
-        for segment in plan.segments:
-            memory.compiled(segment)
         twins = [p for p in memory.plans if p.end is end][PLANS_PER_PATH - 1:]
         memory.plans = [plan, *[p for p in memory.plans if p not in twins and not p.dead]][:memory.max_paths]
     for p in [p for p in memory.plans[1:] if p.last_miss is not None][:1]:
@@ -257,23 +283,47 @@ def _account(memory, root, call, end):
             memory.version += 1
             stats.recordings += 1
             root.misses += 1
+            memory.credit -= 1
             memory.note("recorded", f"{len(call.path)} events, signature {root.signature[0]}")
-            _bound_paths(memory, root)
+            _bound_paths(memory, root, call)
     else:
         stats.hits += call.mode == "replay"
         root.misses = 0
+        memory.credit = min(2.0 * memory.max_paths, memory.credit + HIT_EARNS)
 
 
-def _bound_paths(memory, root):
-    """Evict the least recently used paths over ``max_paths``; a signature that only misses sleeps for a while."""
+def _bound_paths(memory, root, call):
+    """Evict the least recently used paths over ``max_paths``; when the credit is spent, say once what causes it."""
     ends = [(r, e) for r in memory.roots.values() for e in terminals(r)]
     for r, e in sorted(ends, key=lambda pair: pair[1].last_used)[:max(0, len(ends) - memory.max_paths)]:
         _prune(memory, r, e)
         memory.stats.evictions += 1
+        memory.note("evicted", f"a path of signature {r.signature[0]}")
     memory.stats.paths = min(len(ends), memory.max_paths)
-    if root.misses > memory.max_paths or memory.stats.evictions > 4 * memory.max_paths:
-        root.asleep = min(1000, 2 * max(root.misses, memory.max_paths))
-        memory.warn_once("paths", f"more than max_paths={memory.max_paths} different paths; the calls run eagerly at first use ({user_line(4)})")
+    if memory.credit >= 1:
+        return
+    if root.misses > 16:
+        root.asleep = 256
+    memory.warn_once("paths", f"its calls keep taking new paths ({memory.stats.recordings} recorded, max_paths={memory.max_paths}); new ones run eagerly\n"
+                              f"  cause: {_cause(memory, root, call)}")
+
+
+def _cause(memory, root, call):
+    """What differs between this call and others: an argument, or the line where Python took another way."""
+    for other in memory.roots.values():
+        if other is not root:
+            mine, theirs = root.signature[0], other.signature[0]
+            for k, (a, b) in enumerate(zip(mine, theirs)):   # noqa: B905
+                if a != b:
+                    return f"argument {k} changes: {_short(b)}, then {_short(a)}"
+            return "other arguments, or another configuration"
+    split = next((e for e in call.path if len(e.parent.children) > 1), call.path[-1])
+    return f"the path changes at {split.line}"
+
+
+def _short(description):
+    kind, *rest = description if isinstance(description, tuple) else (description,)
+    return f"{kind.__name__} {rest[0]}" if rest and isinstance(kind, type) else getattr(kind, "__name__", str(kind))
 
 
 def _prune(memory, root, end):
@@ -284,7 +334,8 @@ def _prune(memory, root, end):
         memory.roots.pop(root.signature, None)
     else:
         event.parent.children.remove(event)
-    used = {id(s) for r in memory.roots.values() for s in _segments(r)}
+    memory.plans = [p for p in memory.plans if p.end is not end]
+    used = {id(s) for r in memory.roots.values() for s in _segments(r)} | {id(s) for p in memory.plans for s in p.segments}
     memory.segments[:] = [s for s in memory.segments if id(s) in used]
 
 

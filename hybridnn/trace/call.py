@@ -85,6 +85,7 @@ class Call:
         self.recorded = self.left = False
         self.reason = None
         self.config_reads = set()
+        self.interpreting = False  # segments run in the interpreter: not worth compiling yet
         self.draws = []           # (name, arguments, array) of random draws, in order
 
     # ------------------------------------------------------------------------------------------------------------ operations

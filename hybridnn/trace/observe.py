@@ -97,13 +97,17 @@ class Observer:
             f.real.f_trace_opcodes = False
         self.frames.clear()
 
+    def fail(self, error):
+        """An exception here must never reach the user's program. Following an instruction that raises in CPython too is one way to get here."""
+        self.stop(error.reason if isinstance(error, Doubt) else f"the proof met {type(error).__name__}: {error}")
+
     def on_call(self, frame, event, arg):
         if self.doubt is not None:
             return None
         try:
             return self._on_call(frame)
-        except Doubt as d:
-            self.stop(d.reason)
+        except Exception as error:
+            self.fail(error)
             return None
 
     def _on_call(self, frame):
@@ -187,8 +191,8 @@ class Observer:
             self.trusted = None
             try:
                 self.frames[-1].result = self._after_trusted(kind, start, arg)
-            except Doubt as d:
-                self.stop(d.reason)
+            except Exception as error:
+                self.fail(error)
         return self.on_trusted
 
     def on_event(self, frame, event, arg):
@@ -203,8 +207,8 @@ class Observer:
                 self._return(self.frames[-1])
             elif event == "exception":
                 raise Doubt("an exception")
-        except Doubt as d:
-            self.stop(d.reason)
+        except Exception as error:
+            self.fail(error)
             return None
         return self.on_event
 

@@ -41,7 +41,7 @@ class Explanation:
         for root in list(memory.roots.values()):
             if root.reason:
                 eager.append((root.signature, root.reason))
-            paths += [_path_report(root, end) for end in terminals(root)]
+            paths += [_path_report(memory, root, end) for end in terminals(root)]
         return cls(memory.name, memory.stats, tuple(paths), tuple(eager), tuple(memory.why))
 
     def __str__(self):
@@ -66,9 +66,13 @@ def _step(s):
     return f"{s.kind:8} {s.name}{ops}{reason}{line}"
 
 
-def _path_report(root, end):
+def _plan_segments(memory, end):
+    return [s for p in memory.plans if p.end is end for s in p.segments][:1]
+
+
+def _path_report(memory, root, end):
     path = path_to(end)
     outcomes = tuple((e.key[0], e.key[1], e.line) for e in path if e.kind == "read")
-    segments = tuple(tuple(s.executable.steps) for e in path for s in e.segments.values())
+    segments = tuple(tuple(s.executable.steps) for s in [*_plan_segments(memory, end), *[s for e in path for s in e.segments.values()]] if s.executable)
     tier = "eager" if root.reason else "verified replay" if end.doubt else "python skipped"
     return PathReport(root.signature, outcomes, end.hits, tier, root.reason or end.doubt, segments)

@@ -1,7 +1,7 @@
 """Segments: the stretch of a path between two points where values are needed, as one graph, compiled and run as a whole."""
 from dataclasses import dataclass, replace
 
-from hybridnn.graph import Graph, verify
+from hybridnn.graph import Graph, run, verify
 from hybridnn.jit import compile as jit_compile
 from hybridnn.trace.events import path_to
 
@@ -10,15 +10,23 @@ __all__ = ["Segment", "build", "run_segment"]
 
 @dataclass(eq=False)
 class Segment:
-    """A compiled stretch: numbers to compute first, values to pass in, values that come out, arrays that change."""
+    """A stretch of a path: numbers to compute first, values to pass in, values that come out, arrays that change."""
     graph: Graph
-    executable: object
     inputs: tuple
     outputs: tuple
     host: tuple
     writes: tuple      # (root vid, newest vid)
     version: int
-    runs: int = 0
+    executable: object = None
+
+    def compiled(self, owner):
+        """The executable; made when it is first needed."""
+        if self.executable is None:
+            with owner.lock:
+                if self.executable is None:
+                    self.executable = jit_compile(verify(self.graph))
+                    owner.compiled(self)
+        return self.executable
 
 
 def run_segment(call, events, alive):
@@ -34,8 +42,8 @@ def run_segment(call, events, alive):
         values.update(segment.graph.constants)
     for vid, fn, args in segment.host:
         values[vid] = fn(*[values[a] for a in args])
-    results = segment.executable([values[v] for v in segment.inputs])
-    segment.runs += 1
+    arrays = [values[v] for v in segment.inputs]
+    results = run(segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
     values.update(zip(segment.outputs, results, strict=True))
     for root, newest in segment.writes:
         if root in call.snapshots:
@@ -56,7 +64,6 @@ def _current(call, events, key, segment):
     with call.owner.lock:
         segment = build(events, key[1] | (needed & _produced(events)), call.owner.version)
         last.segments[key] = segment
-        call.owner.compiled(segment)
     return segment
 
 
@@ -79,7 +86,7 @@ def later_needs(event):
 
 
 def build(events, wanted, version, rename=None):
-    """Compile the events into a segment whose outputs are ``wanted``; ``rename`` maps numbers to others that are always equal."""
+    """The events as a segment whose outputs are ``wanted``; ``rename`` maps numbers to others that are always equal."""
     specs = {}
     for e in path_to(events[-1]):
         specs.update(e.specs)
@@ -95,8 +102,7 @@ def build(events, wanted, version, rename=None):
     outputs = tuple(sorted(v for v in wanted if v in produced and v not in newest))
     graph = Graph(inputs, nodes, outputs, {v: specs[v] for v in [*inputs, *constants, *produced]},
                   tuple(constants.items()), writes)
-    executable = jit_compile(verify(graph))
-    return Segment(graph, executable, inputs, outputs, _needed_host(host, inputs), writes, version)
+    return Segment(graph, inputs, outputs, _needed_host(host, inputs), writes, version)
 
 
 def _renamed(node, rename):

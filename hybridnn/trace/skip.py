@@ -312,7 +312,7 @@ class Builder:
             self.body += self.update_lines
             self.body += [f"{n} = {self.writer.strong(rule)}.numbers({self.writer.strong(p)})" for n, rule, p, _ in self.rules.values()]
             self.update_lines = []
-        name = self.writer.strong(segment.executable)
+        name = self.writer.strong(segment.compiled(self.call.owner))
         for vid, fn, args in segment.host:
             constants = dict(segment.graph.constants)
             parts = [self.writer.strong(constants[a]) if a in constants else self.text[a] for a in args]
