@@ -15,13 +15,12 @@ import numpy as np
 from hybridnn.jit.native import Step, View
 
 if TYPE_CHECKING:
-    from hybridnn.jit.lowlevel import Func, Module, Val
+    from hybridnn.jit.lowlevel import Module
 
 # As in numpy.geterrcall's second argument.
 DIVIDE, OVERFLOW, UNDERFLOW, INVALID = 1, 2, 4, 8
 # The same in the MXCSR register of x86.
 MXCSR = {INVALID: 1, DIVIDE: 4, OVERFLOW: 8, UNDERFLOW: 16}
-ALL = 0x3F
 
 
 @functools.cache
@@ -54,49 +53,15 @@ def _code() -> Module:
 
 
 def _emit(m: Module) -> None:
+    from hybridnn.jit import fpregister
     from hybridnn.jit import lowlevel as low
 
     f, *_ = low.step_function(m, "fp_clear")
-    clear(m, f)
+    fpregister.clear(m, f)
     f.ret()
     f, *_ = low.step_function(m, "fp_read")
-    raised, bits = read(m, f), f.value(0)
+    raised, bits = fpregister.read(m, f), f.value(0)
     for ours, theirs in MXCSR.items():
         bits = bits | f.select((raised & theirs) != 0, ours, 0)
     f.store(bits, low.operand(f, 0))
     f.ret()
-
-
-# Pieces of native functions; nothing on CPUs other than x86
-
-
-def _load_register(m: Module, f: Func, x: Val) -> None:
-    from hybridnn.jit import lowlevel as low
-
-    slot = f.stack(8)
-    f.store(f.narrow(x, low.I32), slot)
-    f.call(m.extern("llvm.x86.sse.ldmxcsr", low.VOID, [low.PTR]), slot)
-
-
-def _register(m: Module, f: Func) -> Val:
-    from hybridnn.jit import lowlevel as low
-
-    slot = f.stack(8)
-    f.call(m.extern("llvm.x86.sse.stmxcsr", low.VOID, [low.PTR]), slot)
-    return f.widen(f.load(low.I32, slot))
-
-
-def read(m: Module, f: Func) -> Val:
-    """The flags of this thread as the register has them; 0 on other CPUs."""
-    return _register(m, f) & ALL if m.is_x86 else f.value(0)
-
-
-def clear(m: Module, f: Func) -> None:
-    if m.is_x86:
-        _load_register(m, f, _register(m, f) & ~ALL)
-
-
-def join(m: Module, f: Func, flags: Val) -> None:
-    """Sets flags that another thread raised; they are masked, so nothing traps."""
-    if m.is_x86:
-        _load_register(m, f, _register(m, f) | flags)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hybridnn.jit import fpstatus
+from hybridnn.jit import fpregister
 from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val
 
 # Words of the pool's memory; what different threads write lies on lines of its own (two cache lines, which are fetched in pairs).
@@ -55,7 +55,7 @@ def emit(m: Module, pool_entry: int, limit_entry: int) -> Func:
             _wake_if_it_pays(m, f, pool, f.load(I64, last))
             _work_in_front(m, f, pool, start, last)
             _close(m, f, pool)
-            fpstatus.join(m, f, f.load(I64, pool, FLAGS))
+            fpregister.join(m, f, f.load(I64, pool, FLAGS))
             gain = f.load(I64, last) - (_clock(m, f) - start)
             f.store(f.load(I64, pool, GAIN) + gain, pool, GAIN)
             _set(f, pool, LOCK, 0)
@@ -200,9 +200,9 @@ def _helper(m: Module) -> Func:
         seen.set(_get(f, pool, GENERATION))
         _add(f, pool, ACTIVE, 1)
         with f.when(_get(f, pool, OPEN) != 0), f.when(_add(f, pool, JOINED, 1) < f.load(I64, pool, ALLOWED)):
-            fpstatus.clear(m, f)
+            fpregister.clear(m, f)
             _work_from_behind(f, pool)
-            f.builder.atomic_rmw("or", _slot(f, pool, FLAGS), fpstatus.read(m, f).ir, "seq_cst")
+            f.builder.atomic_rmw("or", _slot(f, pool, FLAGS), fpregister.read(m, f).ir, "seq_cst")
         _add(f, pool, ACTIVE, -1)
         life.leave_if(f.to_int(pool) == 0)  # never: LLVM would call an endless function undefined
     f.ret(f.value(0, PTR))
