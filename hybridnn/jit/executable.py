@@ -186,6 +186,8 @@ class _Call:
         if root.kind == ARENA:
             return np.ndarray(place.shape, place.dtype, self.arena, root.offset + place.offset, place.strides)
         base = {INPUT: self.inputs, CONSTANT: self.constants, OUTPUT: self.outputs}.get(root.kind, self.slots)[root.index]
+        if not isinstance(base, np.ndarray):
+            return base
         if base.shape == place.shape and base.strides == place.strides and place.offset == 0:
             return base
         if base.nbytes == 0:

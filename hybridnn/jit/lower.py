@@ -74,7 +74,6 @@ class _Lowering:
         self.values, self.steps, self.roots, self.constants = {}, [], [], []
         self.inputs = {}
         self.n_slots = 0
-        self.numbers = {}         # weak values: a Python number, or the position of a weak input
 
     # ---- values
 
@@ -84,15 +83,9 @@ class _Lowering:
             root = self.inputs[v] = Root(SCALAR if spec.weak else INPUT, k, spec.nbytes)
             self.values[v] = whole(root, spec.shape, spec.dtype)
         for v, c in self.graph.constants:
-            if self.specs[v].weak:
-                self.numbers[v] = c
-                c = np.asarray(c)
-            self.values[v] = self.constant(c)
-
-    def constant(self, array):
-        array = np.ascontiguousarray(array).reshape(np.shape(array))
-        self.constants.append(array)
-        return whole(Root(CONSTANT, len(self.constants) - 1, array.nbytes), array.shape, array.dtype)
+            spec = self.specs[v]
+            self.constants.append(c if spec.weak else np.ascontiguousarray(c).reshape(spec.shape))
+            self.values[v] = whole(Root(CONSTANT, len(self.constants) - 1, spec.nbytes), spec.shape, spec.dtype)
 
     def fresh(self, shape, dtype, kind=ARENA):
         root = Root(kind, 0, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)

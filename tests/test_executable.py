@@ -1,0 +1,264 @@
+"""Compiled graphs do what the interpreter does: every op, special values, edge shapes, in-place writes, threads, errors."""
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jit_graphs import assert_same, both, graph_of, random_graph
+
+import hybridnn.ops
+import hybridnn.optimizer_hooks
+import hybridnn.optimizers  # noqa: F401
+from hybridnn import jit
+from hybridnn.core.op import OPS
+
+ELEMENTWISE = sorted(n for n, op in OPS.items() if op.kind == "elementwise" and op.samples is None and not op.multi)
+SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e-30, -1e-30, 3e38, -3e38, np.inf, -np.inf, np.nan, 88.0, -104.0, 20.0], "f4")
+
+
+def array(*shape, dtype="f4"):
+    return np.random.normal(size=shape).astype(dtype)
+
+
+def compiled(fn, *operands, **options):
+    graph = graph_of(fn, *operands, **options)
+    return graph, jit.compile(graph)
+
+
+def check(fn, *operands, rtol=2e-6, atol=2e-6, **options):
+    graph, executable = compiled(fn, *operands, **options)
+    assert_same(graph, executable, operands, rtol, atol)
+    return executable
+
+
+def kinds(executable):
+    return [s.kind for s in executable.steps]
+
+
+# ---------------------------------------------------------------------------------------------------------------- every operation
+
+def chunks(names, n):
+    return [names[i:i + n] for i in range(0, len(names), n)]
+
+
+def of_arity(n):
+    return [name for name in ELEMENTWISE if len(OPS[name].params) == n]
+
+
+def together(names):
+    return lambda *xs: [OPS[name](*xs) for name in names]
+
+
+@pytest.mark.parametrize("names", [c for n in (1, 2) for c in chunks(of_arity(n), 10)], ids=lambda c: c[0])
+def test_elementwise_ops_on_special_values_and_edge_shapes(names):
+    """One kernel for several ops; the same kernel serves every shape."""
+    n = len(OPS[names[0]].params)
+    shapes = [(16,), (3, 5), (), (1,), (0, 3), (2, 1, 4)]
+    for shape in shapes:
+        operands = [np.random.choice(SPECIAL, shape).astype("f4") if shape != (16,) else SPECIAL[::1 - 2 * k].copy() for k in range(n)]
+        check(together(names), *operands, rtol=1e-5, atol=1e-6)
+
+
+COARSE = sorted(n for n, op in OPS.items() if op.samples is not None)
+
+
+@pytest.mark.parametrize("names", chunks(COARSE, 12), ids=lambda c: c[0])
+def test_samples_of_every_op(names):
+    rng = np.random.default_rng(0)
+    for name in names:
+        for operands, attrs in list(OPS[name].samples(rng, "float32"))[:2]:
+            try:
+                graph = graph_of(lambda *xs, op=OPS[name], attrs=attrs: op(*xs, **attrs), *operands)
+            except (ValueError, ArithmeticError):
+                continue          # ops that want more of their operands than zeros can give
+            assert_same(graph, jit.compile(graph), operands, 2e-5, 2e-5)
+
+
+@pytest.mark.parametrize("dtypes", [("f8", "f8"), ("f4", "f8"), ("i4", "f4"), ("i8", "i4"), ("?", "f4"), ("u1", "i4"), ("f2", "f2")])
+def test_dtypes_mix_as_in_numpy(dtypes):
+    x, y = (np.arange(1, 13).reshape(3, 4).astype(d) for d in dtypes)
+
+    def body(x, y):
+        return [x + y, x * y, x / y, OPS["maximum"](x, y), x > y, OPS["sum"](x, axis=None, keepdims=False), x * 2, OPS["where"](x > y, x, y)]
+    check(body, x, y, rtol=1e-3 if "f2" in dtypes else 2e-6)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=6)
+def test_random_graphs(seed):
+    graph, operands = random_graph(seed, 14)
+    assert_same(graph, jit.compile(graph), operands, 2e-5, 2e-5)
+
+
+# -------------------------------------------------------------------------------------------------------------------- reductions
+
+@pytest.mark.parametrize("axis, keepdims", [(None, False), ((0,), True), ((1,), False), ((2,), False), ((0, 2), True), ((1, 2), False)])
+def test_reductions_over_axes(axis, keepdims):
+    x = array(33, 5, 70)
+    for name in ("sum", "amax", "amin"):
+        check(lambda x, name=name: [OPS[name](OPS["neg"](x), axis=axis, keepdims=keepdims)], x, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [(0,), (1,), None])
+def test_sums_are_at_least_as_accurate_as_pairwise_ones(axis):
+    x = np.random.uniform(0.9, 1.1, (3000, 301)).astype("f4")
+    (got,) = compiled(lambda x: [OPS["sum"](x, axis=axis, keepdims=False)], x)[1]([x])
+    exact = x.astype("f8").sum(axis)
+    assert np.max(np.abs(got - exact) / exact) < 4e-7
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("axis", [(0,), (1,)])
+def test_reductions_pass_special_values_on(bad, axis):
+    x = array(600, 700)
+    x[3, 5] = bad
+    check(lambda x: [OPS["sum"](x, axis=axis, keepdims=False), OPS["amax"](x, axis=axis, keepdims=False)], x, rtol=1e-4, atol=1e-3)
+
+
+def test_a_row_longer_than_a_block_and_stages():
+    x = array(3, 1000)
+    executable = check(lambda x: [OPS["softmax"](x, axis=(1,)), OPS["log_softmax"](x, axis=(1,))], x)
+    assert set(kinds(executable)) == {"kernel"}
+
+
+# ------------------------------------------------------------------------------------------------------------- matrices and views
+
+def test_products_read_transposes_and_slices_in_place():
+    def body(x, w):
+        y = OPS["matmul"](x, OPS["transpose"](w, axes=(1, 0)), transa=False, transb=False)
+        return [OPS["relu"](y), OPS["matmul"](y, x[:, 2:4], transa=True, transb=False)]
+    executable = check(body, array(6, 8), array(5, 8))
+    assert kinds(executable) == ["gemm", "kernel", "gemm"]
+
+
+def test_views_cost_nothing_and_copies_are_native():
+    def body(x):
+        y = OPS["exp"](x)
+        return [OPS["reshape"](OPS["transpose"](y, axes=(1, 0)), shape=(24,)), y[1:3, 2] * 2, x]
+    assert "python" not in kinds(check(body, array(4, 6)))
+
+
+def test_gather_and_scatter_are_native_and_raise_as_numpy_does():
+    def body(w, t, g):
+        return [OPS["take"](w, t, pattern=(("array", 0),)), OPS["put"](g, t, shape=(5, 3), pattern=(("array", 0),))]
+    t = np.array([1, 1, 4, -1])
+    executable = check(body, array(5, 3), t, array(4, 3))
+    assert "python" not in kinds(executable)
+    with pytest.raises(IndexError, match="out of bounds"):
+        executable([array(5, 3), t + 5, array(4, 3)])
+
+
+def test_labels_are_checked_before_anything_is_written():
+    def body(x, t, p):
+        loss, _ = OPS["softmax_cross_entropy"](x, t, ignore_label=-1, normalize=True)
+        return [loss, p * 2]
+    x, p = array(3, 4), array(2)
+    _, executable = compiled(body, x, np.array([0, -1, 3]), p, writes=[(2, 1)])
+    assert "python" not in kinds(executable)
+    before = p.copy()
+    with pytest.raises(TypeError, match="labels from 0 to 3"):
+        executable([x, np.array([0, 4, 3]), p])
+    np.testing.assert_array_equal(p, before)
+    executable([x, np.array([0, -1, 3]), p])
+    np.testing.assert_array_equal(p, before * 2)
+
+
+# ------------------------------------------------------------------------------------------------------------ memory and writing
+
+def test_outputs_are_fresh_and_share_nothing():
+    x = array(4)
+    _, executable = compiled(lambda x: [x, x, x * 2, OPS["reshape"](x * 2, shape=(2, 2)), OPS["exp"](x)[1:]], x)
+    outputs = [*executable([x]), *executable([x])]
+    arrays = [x, *outputs]
+    for i, a in enumerate(arrays):
+        assert a.flags.writeable
+        assert not any(np.may_share_memory(a, b) for b in arrays[:i])
+
+
+def test_writes_in_place():
+    """An update goes straight into its target; exchanged values and old values that are returned are right."""
+    executable = check(lambda p, g, lr: [p - g * lr], array(5, 3), array(5, 3), .1, writes=[(0, 0)])
+    assert kinds(executable) == ["kernel"] and executable.arena_bytes == 0
+    check(lambda a, b: [b, a], array(3), array(3), writes=[(0, 0), (1, 1)])
+    check(lambda a, b: [a + 1, a, b * a], array(3), array(3), writes=[(0, 0)])
+    check(lambda a, b: [a + 1, OPS["sum"](a * b, axis=None, keepdims=True)], array(3), array(3), writes=[(0, 0)])
+    check(lambda a: [OPS["transpose"](a, axes=(1, 0)) + 1], array(4, 4), writes=[(0, 0)])
+    check(lambda a: [OPS["transpose"](a, axes=(1, 0, 2)) * 2], array(3, 3, 2), writes=[(0, 0)])
+    check(lambda a: [OPS["softmax"](a, axis=(1,))], array(4, 5), writes=[(0, 0)])
+    check(lambda b, g: [b - OPS["sum"](g * g, axis=(0,), keepdims=False) * .1], array(5), array(40, 5), writes=[(0, 0)])
+
+
+def test_intermediate_memory_is_shared():
+    def body(x):
+        for _ in range(6):
+            x = OPS["cumsum"](OPS["exp"](OPS["matmul"](x, x, transa=False, transb=False) * 1e-3), axis=1) * 1e-3
+        return [x]
+    executable = check(body, array(16, 16), rtol=1e-4)
+    assert executable.arena_bytes <= 2 * 16 * 16 * 4
+    assert executable.arena_bytes <= 1.05 * executable.arena_lower_bound
+
+
+def test_run_into_given_arrays():
+    x, out = array(4, 5), np.zeros((4, 5), "f4")
+    graph, executable = compiled(lambda x: [x * 2], x)
+    assert executable.run_into((x,), [out])[0] is out
+    np.testing.assert_array_equal(out, x * 2)
+    assert executable.output_specs == (graph.specs[graph.outputs[0]],)
+
+
+def test_numbers_are_given_at_run_time():
+    x = array(3)
+    _, executable = compiled(lambda x, a, k, flag: [x * a + k, OPS["where"](flag, x, a)], x, .5, 3, True)
+    assert len({executable((x, v, 2, False))[0].tobytes() for v in (.25, .5, .75)}) == 3
+    got = executable((x, .25, 7, False))
+    np.testing.assert_array_equal(got[0], x * np.float32(.25) + np.float32(7))
+    np.testing.assert_array_equal(got[1], np.full(3, .25, "f4"))
+
+
+def test_a_new_shape_compiles_nothing():
+    def body(x, b):
+        return [OPS["softmax"](OPS["tanh"](x + b), axis=(1,)), OPS["sum"](x, axis=(0,), keepdims=False)]
+    check(body, array(8, 5), array(5))
+    for shape in ((3, 7), (100, 2), (17, 300)):
+        assert check(body, array(*shape), array(shape[1])).kernels_compiled == 0
+
+
+# ---------------------------------------------------------------------------------------------------------- Python steps, threads
+
+def test_python_steps_split_the_plan_and_say_why():
+    executable = check(lambda x: [OPS["tanh"](OPS["cumsum"](OPS["exp"](x), axis=1)) * 2], array(3, 4))
+    assert kinds(executable) == ["kernel", "python", "kernel"]
+    step = executable.steps[1]
+    assert (step.ops, step.lines, step.reason) == (("cumsum",), ("user.py:2",), "kind opaque")
+    assert executable.steps[2].ops == ("tanh", "mul")
+
+
+def test_several_threads_may_call_at_once():
+    x = array(64, 64)
+    graph, executable = compiled(lambda x: [OPS["softmax"](OPS["cumsum"](OPS["exp"](x) + 1, axis=1), axis=(1,))], x)
+    inputs = [array(64, 64) for _ in range(8)]
+    wanted = [executable([x])[0] for x in inputs]
+    barrier = threading.Barrier(4)
+
+    def work(k):
+        barrier.wait()
+        for _ in range(50):
+            i = (k * 3) % 8
+            np.testing.assert_array_equal(executable([inputs[i]])[0], wanted[i])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+
+
+def test_a_large_chain_is_split_between_threads_with_the_same_result():
+    x = array(400_001)
+    check(lambda x: [OPS["tanh"](x) * OPS["sigmoid"](x) + 1], x)
+    check(lambda x: [OPS["sum"](x, axis=(0,), keepdims=False)], array(300, 1001), rtol=1e-4, atol=1e-4)
+
+
+def test_a_graph_without_nodes():
+    x = array(3)
+    check(lambda x: [x], x)
+    graph, executable = compiled(lambda x: [OPS["neg"](x)], x)
+    assert [y.tolist() for y in both(graph, executable, [x])[1]] == [(-x).tolist(), x.tolist()]
