@@ -16,11 +16,11 @@ from hybridnn.backend import cupy, is_array
 from hybridnn.config import no_backprop_mode
 from hybridnn.config import state as thread_state
 from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elementwise, grouped_updates
+from hybridnn.optimizer_hooks.decay import loss_scale_of
 from hybridnn.serializer import Deserializer
 
 __all__ = ["GradientClipping", "GradientHardClipping", "GradientMethod", "GradientNoise", "Hookable", "Hyperparameter",
-           "HyperparameterProxy", "Lasso", "OpRule", "Optimizer", "UpdateRule", "WeightDecay", "cast_into", "loss_scale_of",
-           "update_blocks"]
+           "HyperparameterProxy", "Lasso", "OpRule", "Optimizer", "UpdateRule", "WeightDecay", "cast_into", "update_blocks"]
 
 
 def _cast_samples(rng, dtype):
@@ -33,12 +33,6 @@ def cast_into(xp, target, x, *, dtype):
     return x.astype(dtype)
 
 
-def loss_scale_of(param):
-    """The loss scale that the gradient of ``param`` still carries, or None."""
-    tape = param._tape
-    return None if tape is None else tape.loss_scale
-
-
 def _has_array(param):
     return param._array is not None or param._pending is not None
 
@@ -49,17 +43,15 @@ class Hookable:
     """Named hooks in two queues, ``"pre"`` and ``"post"``, each called in order of registration.
 
     Args:
-        call: ``call(hook, *args)`` runs one hook.
-        timing_fallback: a hook with an unknown ``timing`` attribute counts as ``"pre"``, with a warning.
+        warn_timing: warn of a hook whose ``timing`` attribute is unknown; it counts as ``"pre"``.
     """
 
-    def __init__(self, timing_fallback=False):
+    def __init__(self, warn_timing=False):
         self.queues = {"pre": OrderedDict(), "post": OrderedDict()}
-        self.timing_fallback = timing_fallback
+        self.warn_timing = warn_timing
 
     def add(self, hook, name, timing):
-        if not callable(hook):
-            raise TypeError(f"a hook is a callable, not {type(hook).__name__}")
+        _check_callable(hook)
         timing = self._timing(hook, timing)
         name = name or getattr(hook, "name", None) or getattr(hook, "__name__", None)
         if name is None:
@@ -74,10 +66,11 @@ class Hookable:
         if timing != "auto":
             return timing
         timing = getattr(hook, "timing", "pre")
-        if timing not in self.queues and self.timing_fallback:
+        if timing in self.queues:
+            return timing
+        if self.warn_timing:
             warnings.warn(f"the hook's timing {timing!r} is neither 'pre' nor 'post'; it runs as 'pre'", stacklevel=4)
-            return "pre"
-        return timing
+        return "pre"
 
     def remove(self, name):
         for queue in self.queues.values():
@@ -90,6 +83,11 @@ class Hookable:
         if timing not in self.queues:
             raise ValueError(f"timing is 'pre' or 'post', not {timing!r}")
         return list(self.queues[timing].values())
+
+
+def _check_callable(hook):
+    if not callable(hook):
+        raise TypeError(f"a hook is a callable, not {type(hook).__name__}")
 
 
 # ----------------------------------------------------------------------------------------------------------- hyperparameters
@@ -383,7 +381,7 @@ class Optimizer(Counted):
         self.target = link
         self.t = 0
         self.epoch = 0
-        self._hooks = Hookable(timing_fallback=True)
+        self._hooks = Hookable(warn_timing=True)
         return self
 
     def update(self, lossfun=None, *args, **kwds):
@@ -411,6 +409,7 @@ class Optimizer(Counted):
             name: default ``hook.name``.
             timing: ``"pre"`` (before the update), ``"post"`` or ``"auto"`` (``hook.timing``, else before).
         """
+        _check_callable(hook)
         self._check_set_up()
         self._hooks.add(hook, name, timing)
 

@@ -2,7 +2,13 @@
 from hybridnn.core import apply_inplace
 from hybridnn.optimizer_hooks._ops import decayed, lassoed
 
-__all__ = ["Lasso", "WeightDecay"]
+__all__ = ["Lasso", "WeightDecay", "loss_scale_of"]
+
+
+def loss_scale_of(param):
+    """The loss scale that the gradient of ``param`` still carries, or None."""
+    scale = None if param._tape is None else param._tape.loss_scale
+    return getattr(param, "_loss_scale", None) if scale is None else scale
 
 
 class WeightDecay:
@@ -22,7 +28,7 @@ class WeightDecay:
         g = param.grad_var
         if g is None:
             return
-        scale = param._tape.loss_scale
+        scale = loss_scale_of(param)
         apply_inplace(decayed, (g, param, self.rate if scale is None else self.rate * scale), (0,))
 
 
