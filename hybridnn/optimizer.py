@@ -19,7 +19,7 @@ from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elemen
 from hybridnn.optimizer_hooks.decay import loss_scale_of
 from hybridnn.serializer import Deserializer
 
-__all__ = ["GradientClipping", "GradientHardClipping", "GradientMethod", "GradientNoise", "Hookable", "Hyperparameter",
+__all__ = ["Counted", "GradientClipping", "GradientHardClipping", "GradientMethod", "GradientNoise", "Hookable", "Hyperparameter",
            "HyperparameterProxy", "Lasso", "OpRule", "Optimizer", "UpdateRule", "WeightDecay", "cast_into", "update_blocks"]
 
 

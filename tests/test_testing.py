@@ -360,3 +360,13 @@ def test_save_and_load(copy):
     a, b = L.Linear(3, 2), L.Linear(3, 2)
     copy(a, b)
     np.testing.assert_array_equal(a.W.array, b.W.array)
+
+
+def test_a_trainer_that_trains_nothing(tmp_path):
+    seen = []
+    trainer = testing.get_trainer_with_mock_updater((4, "iteration"), 2)
+    trainer.out = str(tmp_path)
+    trainer.extend(lambda t: seen.append((t.updater.iteration, t.updater.epoch, t.updater.is_new_epoch)), name="watch")
+    trainer.run()
+    assert seen == [(1, 0, False), (2, 1, True), (3, 1, False), (4, 2, True)]
+    assert trainer.updater.update_core.call_count == 4

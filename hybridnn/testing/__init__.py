@@ -16,14 +16,15 @@ from hybridnn.testing.parameterized import (
 )
 from hybridnn.testing.random import fix_random, generate_seed
 from hybridnn.testing.serializer import save_and_load, save_and_load_hdf5, save_and_load_npz
+from hybridnn.testing.training import get_trainer_with_mock_updater
 from hybridnn.testing.unary_math import unary_math_function_unittest
 
-__all__ = ["BackendConfig", "FunctionTestCase", "FunctionTestError", "InitializerArgument", "LinkInitializersTestCase",
-           "LinkTestCase", "LinkTestError", "assert_allclose", "assert_warns", "fix_random",
-           "from_pytest_parameterize", "generate_matrix", "generate_seed", "inject_backend_tests", "parameterize",
-           "parameterize_pytest", "patch", "product", "product_dict", "run_module", "save_and_load",
-           "save_and_load_hdf5", "save_and_load_npz", "unary_math_function_unittest", "with_requires",
-           "without_requires"]
+__all__ = ["BackendConfig", "FunctionTestCase", "FunctionTestError", "InitializerArgument",
+           "LinkInitializersTestCase", "LinkTestCase", "LinkTestError", "assert_allclose", "assert_warns",
+           "fix_random", "from_pytest_parameterize", "generate_matrix", "generate_seed",
+           "get_trainer_with_mock_updater", "inject_backend_tests", "parameterize", "parameterize_pytest", "patch",
+           "product", "product_dict", "run_module", "save_and_load", "save_and_load_hdf5", "save_and_load_npz",
+           "unary_math_function_unittest", "with_requires", "without_requires"]
 
 
 def run_module(name, file):
