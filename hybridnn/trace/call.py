@@ -78,6 +78,8 @@ class Call:
         self.dirty = set()        # ids of arrays whose in-place change is pending
         self.nodes = {}           # id(tape node) -> vid, while recording
         self.inner = None         # the composite event being recorded
+        self.view_of = {}         # vid -> (vid of the value whose memory it shares, application, output number)
+        self.stale = set()        # vids of views whose memory has been changed in place
         self.next_vid = root.next_vid
         self.specs = {}           # Spec of each vid made since the last event
         self.cut = set()          # vids whose creators were forgotten
@@ -109,6 +111,8 @@ class Call:
                 key = event.key
                 if key[0] is op and key[2] is taping and key[1] == attrs and self._match(event.operands, inputs):
                     self._advance(event)
+                    if event.views:
+                        self.view_of.update(event.views)
                     outs = tuple([self._pend(o) for o in event.outs])
                     if event.flush:
                         self._flush()
@@ -184,8 +188,24 @@ class Call:
 
     def _unchanged(self, vid):
         """False if somebody wrote into the operand's array after it was first used."""
-        pair = self.snapshots.get(vid)
+        pair = self.snapshots.get(self._origin(vid))
         return pair is None or same_bytes(*pair)
+
+    def _origin(self, vid):
+        """The value whose memory a view shares."""
+        while vid in self.view_of:
+            vid = self.view_of[vid][0]
+        return vid
+
+    def actual(self, vid):
+        """The array that the user sees as a value: for a view, a view of the array that it shares."""
+        if vid in self.view_of:
+            base, app, k = self.view_of[vid]
+            y = app.node.op.run([self.actual(base)], dict(app.node.attrs))
+            return y[k] if app.node.op.multi else y
+        if vid in self.snapshots:
+            return self.snapshots[vid][0]
+        return self.values[vid]
 
     # ------------------------------------------------------------------------------------------------------------- recording
 
@@ -205,11 +225,24 @@ class Call:
         event.outs = tuple([self._name(v) for v in outs])
         taped = any(v._tape is not None for v in outs)
         event.apps.append(App(self._node(op, operands, attrs, event), mask, taped))
+        self._note_views(event, plain, outs)
         event.flush = op.kind == "opaque" or bool(op.meta.get("raises"))
         self._add(event)
         if event.flush:
             self.fresh.clear()
         return result
+
+    def _note_views(self, event, plain, outs):
+        """Outputs that share memory with an operand do so on every call."""
+        app = event.apps[0]
+        for k, v in enumerate(outs):
+            y = v._array
+            shared = [i for i, a in enumerate(plain) if type(a) is np.ndarray and (a is y or y.base is not None and np.may_share_memory(a, y))]
+            if shared and len(plain) == 1:
+                event.views[v._vid] = (app.node.inputs[0], app, k)
+            elif shared or y.base is not None and not y.flags.writeable:
+                self.give_up(f"{app.node.op.name} returns a view that cannot be made again")
+        self.view_of.update(event.views)
 
     def _forget(self, operands):
         """Unbind the leaves of an operation that raised."""
@@ -251,7 +284,7 @@ class Call:
         return Outcome(vid, v._spec, v._requires_grad)
 
     def _know(self, a, vid):
-        self.ids[id(a)] = vid
+        self.ids.setdefault(id(a), vid)
         self.values[vid] = a
         self.keep.append(a)
 
@@ -282,6 +315,9 @@ class Call:
         variable = isinstance(x, Variable)
         a = (x._array if x._array is not None else x.array) if variable else x
         vid = self._vid_of(x)
+        if vid in self.stale:
+            self.give_up(f"{op.name} takes a view of an array that was changed in place")
+            return None
         if vid is not None:
             return vid
         problem = unfit(a)
@@ -323,6 +359,8 @@ class Call:
         if type(x) in NUMBER_TYPES:
             return self._constant(x)
         vid = self._vid_of(x)
+        if vid in self.stale:
+            return None
         if vid is None and isinstance(x, Variable) and x._pending is None:
             a = x._array
             if a is not None and (a.ndim == 0 or not any(a.strides)) and type(x) is Variable and x._tape is None:
@@ -403,6 +441,8 @@ class Call:
         outs = [self._vid(spec_of(plain[k])) for k in targets]
         event.rebinds = tuple((vids[k], new) for k, new in zip(targets, outs, strict=True))
         event.apps.append(App(Node(op, tuple(vids), tuple(outs), tuple(attrs.items()), event.line), 0, False))
+        written = {vids[k] for k in targets}
+        self.stale |= {v for v in self.view_of if self._origin(v) in written or v in written}
         for k, new in zip(targets, outs, strict=True):
             self._rebind(inputs[k], new)
             self.values[new] = plain[k]
@@ -627,8 +667,9 @@ class Call:
             return
         if vid in self.fresh:
             self._look("expose", v, vid, ())
-        if self.mode == "replay" and vid not in self.snapshots and v._array is not None:
-            self._snapshot(vid, v._array)
+        origin = self._origin(vid)
+        if self.mode == "replay" and origin not in self.snapshots and v._array is not None:
+            self._snapshot(origin, v._array if origin == vid else self.actual(origin))
 
     assign = expose
 
@@ -782,13 +823,13 @@ class Call:
         events = self.path[self.executed:]
         self.executed = len(self.path)
         alive = [(v, v._vid) for v, _ in self.pending if _refs(v) > PENDING_REFS]
-        run_segment(self, events, alive)
+        run_segment(self, events, frozenset([self._origin(vid) for _, vid in alive]))
         self.pending = []
         self.fresh.clear()
         self.dirty.clear()
         for v, vid in alive:
-            v._array = self.values[vid]
-            self.ids[id(v._array)] = vid
+            v._array = self.actual(vid) if vid in self.view_of else self.values[vid]
+            self.ids.setdefault(id(v._array), vid)
             self.survivors.append(weakref.ref(v))
             self.keep.append(v._array)
 
@@ -896,8 +937,8 @@ class Rebuild:
     def __init__(self, call, made):
         self.call, self.made, self.real = call, made, {}
 
-    def operand(self, o):
-        """The actual operand: the Variable handed out, the leaf that was bound (its copy, if others could write it), or the number."""
+    def operand(self, o, view=False):
+        """The actual operand: the Variable handed out, the leaf that was bound (its copy, if others wrote it), or the number."""
         call = self.call
         if type(o) is Number:
             return call.values[o.vid]
@@ -905,7 +946,7 @@ class Rebuild:
         if vid in self.real:
             return self.real[vid]
         x = call.leaves[vid]
-        if vid in call.snapshots:
+        if vid in call.snapshots and not view and not call._unchanged(vid):
             copied = call.values[vid]
             call.ids[id(copied)] = vid
             return connected_copy(x, copied)
@@ -918,7 +959,7 @@ class Rebuild:
         op, attrs, taping = event.key
         old, state.backprop = state.backprop, taping and tape
         try:
-            result = apply_eager(op, [self.operand(o) for o in event.operands], attrs)
+            result = apply_eager(op, [self.operand(o, bool(event.views)) for o in event.operands], attrs)
         finally:
             state.backprop = old
         for v, outcome in zip(result if op.multi else (result,), event.outs, strict=True):

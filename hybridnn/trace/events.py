@@ -63,6 +63,7 @@ class Event:
         constants: pairs (vid, array or number).
         specs: the Spec of every vid that the event introduced.
         rebinds: for in-place: pairs (old vid, new vid).
+        views: vid of an output -> (vid of the operand whose memory it shares, application, output number).
         line: the user's file:line.
     """
     kind: str
@@ -75,6 +76,7 @@ class Event:
     constants: list = field(default_factory=list)
     specs: dict = field(default_factory=dict)
     rebinds: tuple = ()
+    views: dict = field(default_factory=dict)
     line: str = ""
     parent: "Event | None" = None
     children: list = field(default_factory=list)

@@ -29,10 +29,9 @@ class Segment:
         return self.executable
 
 
-def run_segment(call, events, alive):
-    """Compute the events; afterwards ``call.values`` has every value that is alive or needed later."""
+def run_segment(call, events, wanted):
+    """Compute the events; afterwards ``call.values`` has every value that is wanted or needed later."""
     last = events[-1]
-    wanted = frozenset([vid for _, vid in alive])
     key = (events[0].depth, wanted)
     segment = last.segments.get(key)
     if segment is None or segment.version != call.owner.version:

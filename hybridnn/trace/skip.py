@@ -284,7 +284,7 @@ class Builder:
         wanted |= self._vids(self.observer.result)
         self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k == "setattr" for v in self._vids(r[2])}]
         self.tape = self._tape_values()
-        return wanted | self.tape
+        return {self.call._origin(v) for v in wanted} | self.tape
 
     def _vids(self, ref):
         if ref.kind == "fresh":
@@ -391,7 +391,7 @@ class Builder:
         """An expression for a value that Python sees."""
         ref = ref if ref.kind != "arg" else ref
         if ref.kind == "fresh":
-            return self.text[ref.source[1]] if ref.source else self._variable(ref.value)
+            return self._array_text(ref.source[1]) if ref.source else self._variable(ref.value)
         if ref.kind == "mirror":
             if ref.source is not None:
                 return self.writer.read(ref.source)
@@ -407,6 +407,14 @@ class Builder:
             return self.writer.read(ref.source)
         raise Doubt("returns a value that cannot be built again")
 
+    def _array_text(self, vid):
+        """The array that the user sees: for a view, a view of the array that it shares."""
+        if vid not in self.call.view_of:
+            return self.text[vid]
+        base, app, k = self.call.view_of[vid]
+        text = f"{self.writer.strong(app.node.op)}.run([{self._array_text(base)}], {self.writer.strong(dict(app.node.attrs))})"
+        return f"{text}[{k}]" if app.node.op.multi else text
+
     def _variable(self, v):
         """One Variable per value, however often it is returned."""
         vid = v._vid
@@ -415,7 +423,7 @@ class Builder:
             return name
         self.named.add(name)
         requires = v._requires_grad
-        lines = [f"{name} = new(Variable); {name}._array = {self.text[vid]}"]
+        lines = [f"{name} = new(Variable); {name}._array = {self._array_text(vid)}"]
         if not requires:
             lines.append(f"{name}._requires_grad = False")
         elif self._taped(vid):

@@ -65,7 +65,7 @@ class CallTape:
         if not call.released:
             needed = saved_values(made, roots, call.cut)
             _compute_missing(call, needed, made)
-            values = {v: call.values[v] for v in needed}
+            values = {v: call.actual(v) if v in call.snapshots or call._origin(v) in call.values else call.values[v] for v in needed}
         leaves = {v: x for v, x in call.leaves.items() if isinstance(x, Variable)}
         specs = {v: s for e in call.path for v, s in e.specs.items()}
         return cls(made, specs, values, leaves, call.cut, call.released)

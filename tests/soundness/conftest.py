@@ -1,0 +1,18 @@
+"""Most scenarios compute segments with the reference interpreter, which needs no compiler; every night, and where a module says so, natively."""
+import pytest
+import worlds
+
+from hybridnn.trace import segment
+
+
+def pytest_generate_tests(metafunc):
+    native = getattr(metafunc.module, "NATIVE", False)
+    metafunc.fixturenames.append("executor")
+    metafunc.parametrize("executor", ["native"] if native else ["reference", pytest.param("native", marks=pytest.mark.nightly)], indirect=True)
+
+
+@pytest.fixture
+def executor(request, monkeypatch):
+    """What runs the segments of a trace."""
+    if request.param == "reference":
+        monkeypatch.setattr(segment, "jit_compile", worlds.Interpreted)

@@ -1,0 +1,402 @@
+"""Arrays: layouts, aliasing, views, in-place writes inside and outside, shapes and dtypes that change."""
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, var
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def unaligned(n):
+    return np.frombuffer(bytearray(4 * n + 1), np.uint8)[1:].view("float32")
+
+
+LAYOUTS = {
+    "fortran": lambda: np.asfortranarray(arr(3, 4)),
+    "negative": lambda: arr(3, 4)[::-1],
+    "zero stride": lambda: np.broadcast_to(arr(4), (3, 4)),
+    "odd stride": lambda: arr(3, 8)[:, ::2],
+    "unaligned": lambda: unaligned(12).reshape(3, 4),
+    "big endian": lambda: arr(3, 4).astype(">f4"),
+    "empty": lambda: arr(0, 4),
+    "float64": lambda: arr(3, 4, dtype="float64"),
+    "float16": lambda: arr(3, 4, dtype="float16"),
+    "int32": lambda: (arr(3, 4) * 5).astype("int32"),
+    "int8": lambda: (arr(3, 4) * 5).astype("int8"),
+    "bool": lambda: arr(3, 4) > 0,
+    "complex": lambda: arr(3, 4).astype("complex64"),
+    "zero d": lambda: np.array(1.5, "float32"),
+    "one element": lambda: np.array([[1.5]], "float32"),
+    "transposed": lambda: arr(4, 3).T,
+    "slice of larger": lambda: arr(10, 4)[2:5],
+    "structured view": lambda: arr(3, 4).view("int32").view("float32"),
+    "subclass": lambda: arr(3, 4).view(np.matrix) if False else np.ma.masked_array(arr(3, 4)),
+}
+
+
+def read_only():
+    a = arr(3, 4)
+    a.flags.writeable = False
+    return a
+
+
+LAYOUTS["read only"] = read_only
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(mode, layout):
+    def make(wrap):
+        plain, odd = arr(3, 4), LAYOUTS[layout]()
+
+        @wrap
+        def f(x):
+            y = F.add(x, x) * 2
+            return F.sum(y), F.transpose(y), y
+        return [plain, odd], [lambda: f(plain), lambda: f(odd), lambda: f(hnn.Variable(odd))]
+    check(make, mode)
+
+
+def test_memmap(mode, tmp_path):
+    def make(wrap):
+        np.save(tmp_path / "x.npy", arr(3, 4))
+        x = np.load(tmp_path / "x.npy", mmap_mode="r")
+        f = wrap(lambda x: (F.exp(x), x))
+        return [], [lambda: f(arr(3, 4)), lambda: f(x)[0]]
+    check(make, mode)
+
+
+def test_outputs_are_never_overwritten(mode):
+    def make(wrap):
+        kept, n = [], iter(range(1000))
+        f = wrap(lambda x: (F.exp(x), F.sum(x)))
+
+        def call():
+            kept.append(f(var(3, 4, seed=next(n))))
+            return kept
+        return [kept], [call]
+    check(make, mode, held=True, steps=[0] * 12)
+
+
+def test_outputs_written_by_the_user(mode):
+    def make(wrap):
+        x = var(3, 4)
+        f = wrap(lambda x: (F.exp(x), F.reshape(x, (12,))))
+
+        def call():
+            y, r = f(x)
+            y.array[...] = 0
+            r.array[0] += 1
+            return y, r
+        return [x], [call]
+    check(make, mode, held=True)
+
+
+def test_same_array_twice_then_distinct(mode):
+    def make(wrap):
+        a, b, v, w = arr(3), arr(3, seed=1), var(3), var(3, seed=1)
+
+        @wrap
+        def f(x, y):
+            return x * 2 + F.exp(y) * (x if x is y else y), x is y
+
+        def back(x, y):
+            for p in (v, w):
+                p.cleargrad()
+            z = f(x, y)[0]
+            F.sum(z).backward()
+            return z, x.grad, y.grad
+        return [a, b, v, w], [lambda: f(v, v), lambda: f(v, w), lambda: f(w, v), lambda: back(v, v), lambda: back(v, w), lambda: f(hnn.Variable(a), a)]
+    check(make, mode)
+
+
+def test_two_variables_over_one_array(mode):
+    def make(wrap):
+        a = arr(3)
+        u, v, w = hnn.Variable(a), hnn.Variable(a), hnn.Variable(a[:])
+
+        @wrap
+        def f(x, y):
+            return F.exp(x) * y
+
+        def back(x, y):
+            x.cleargrad()
+            y.cleargrad()
+            F.sum(f(x, y)).backward()
+            return x.grad, y.grad
+        return [u, v, w], [lambda: back(u, w), lambda: back(u, v), lambda: back(v, u), lambda: back(u, u)]
+    check(make, mode)
+
+
+def test_overlapping_views(mode):
+    def make(wrap):
+        a = arr(10)
+        f = wrap(lambda x, y: (F.exp(x) * y, x, y))
+        return [a], [lambda: f(a[:5], a[5:]), lambda: f(a[:5], a[2:7]), lambda: f(a[:5], a[:5])]
+    check(make, mode)
+
+
+def test_written_between_calls(mode):
+    def make(wrap):
+        a, v, c = arr(3, 4), var(3, 4), arr(3, 4, seed=2)
+
+        @wrap
+        def f(x, y):
+            return F.exp(x) + y * c
+
+        def write():
+            a[0] += 1
+            v.array[1, 2] = 7
+            c[...] *= 0.5
+            return f(a, v)
+        return [a, v, c], [lambda: f(a, v), write]
+    check(make, mode)
+
+
+def test_written_inside_before_and_after_use(mode):
+    def make(wrap):
+        a = arr(3)
+
+        @wrap
+        def f(x):
+            y = F.exp(x)
+            x += 1
+            z = F.exp(x)
+            x[0] = -1
+            return y, z, x
+        return [a], [lambda: (a.__setitem__(slice(None), 0.5), f(a))[1], lambda: (a.__setitem__(slice(None), arr(3)), f(a))[1]]
+    w = check(make, mode)
+    assert w.total("paths") <= 4
+
+
+def test_view_written_through_base_inside(mode):
+    def make(wrap):
+        a = arr(3, 4)
+
+        @wrap
+        def f(x):
+            r = F.reshape(x, (12,))
+            y = F.exp(r)
+            x[0, 0] = 3.0
+            z = r * 2
+            return y, z, r
+        return [a], [lambda: (a.__setitem__(slice(None), 0.5), f(a))[1]]
+    check(make, mode)
+
+
+def test_result_written_inside(mode):
+    def make(wrap):
+        x = var(3)
+
+        @wrap
+        def f(x):
+            y = F.exp(x)
+            y.array[0] = 100
+            z = y * 2
+            y.array[1] = 200
+            return y, z
+        return [x], [lambda: f(x)]
+    check(make, mode)
+
+
+def test_held_view_of_result_written_inside(mode):
+    def make(wrap):
+        x = var(3)
+
+        @wrap
+        def f(x):
+            y = F.exp(x)
+            a = y.array
+            z = y * 2
+            a[0] = -5
+            w = y * 3
+            a[1] = -6
+            return y, z, w
+        return [x], [lambda: f(x)]
+    check(make, mode)
+
+
+def test_parameter_array_held_and_written_inside(mode):
+    def make(wrap):
+        link = L.Linear(3, 2)
+        held = link.W.array
+        n = iter(range(1000))
+
+        @wrap
+        def f(x):
+            y = link(x)
+            held[...] += 1
+            z = link(x)
+            return y, z
+
+        @wrap
+        def g(x):
+            y = link(x)
+            link.W.array *= 0.5
+            return y, link(x)
+
+        @wrap
+        def h(x):
+            y = link(x)
+            link.W.data[...] = next(n)
+            return y
+        x = arr(2, 3)
+        return [link, held], [lambda: f(x), lambda: g(x), lambda: h(x)]
+    check(make, mode)
+
+
+def test_parameter_view_held_and_written_between_calls(mode):
+    def make(wrap):
+        link = L.Linear(3, 2)
+        view = link.W.array[0]
+        f = wrap(lambda x: link(x))
+        x = arr(2, 3)
+        return [link, view], [lambda: f(x), lambda: (view.__setitem__(0, 9.0), f(x))[1]]
+    check(make, mode)
+
+
+VIEWS = {
+    "identity": lambda x: F.identity(x),
+    "reshape": lambda x: F.reshape(x, (4, 3)),
+    "reshape same": lambda x: F.reshape(x, (3, 4)),
+    "transpose": lambda x: F.transpose(x),
+    "item": lambda x: x[1],
+    "slice": lambda x: x[:, 1:3],
+    "step": lambda x: x[::-1, ::2],
+    "fancy": lambda x: x[[0, 1]],
+    "newaxis": lambda x: x[None, ..., None],
+    "broadcast": lambda x: F.broadcast_to(x, (2, 3, 4)),
+    "squeeze": lambda x: F.squeeze(F.expand_dims(x, 0), 0),
+    "split": lambda x: F.split_axis(x, 2, 1),
+    "separate": lambda x: F.separate(x, 0),
+    "cast same": lambda x: F.cast(x, "float32"),
+    "flatten": lambda x: F.flatten(x),
+    "swapaxes": lambda x: F.swapaxes(x, 0, 1),
+    "rollaxis": lambda x: F.rollaxis(x, 1),
+    "dropout off": lambda x: F.dropout(x, 0.0),
+    "as_variable": lambda x: hnn.as_variable(x),
+    "concat one": lambda x: F.concat([x]),
+    "diagonal": lambda x: F.diagonal(x),
+    "copy": lambda x: F.copy(x, -1),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_outputs_that_are_views(mode, view):
+    def make(wrap):
+        x, a, fn = var(3, 4), arr(3, 4, seed=1), VIEWS[view]
+
+        @wrap
+        def f(x):
+            y = F.exp(x)
+            return fn(x), fn(y), y, fn(fn(x)) if view in ("identity", "transpose", "item") else None
+
+        def back():
+            x.cleargrad()
+            out = f(x)[:2]
+            out = [v for o in out for v in (o if isinstance(o, (tuple, list)) else [o])]
+            sum([F.sum(v * v) for v in out]).backward()
+            return out
+        return [x, a], [lambda: f(x), lambda: f(a), lambda: f(hnn.Variable(a)), back]
+    check(make, mode)
+
+
+def test_view_of_parameter(mode):
+    def make(wrap):
+        link = L.Linear(3, 2)
+        f = wrap(lambda: (F.transpose(link.W), link.b[1:], link.W))
+        return [link], [lambda: f(), lambda: (f()[0].array.__setitem__(0, 3.0), f())[1]]
+    check(make, mode)
+
+
+def test_shapes_and_dtypes_change(mode):
+    def make(wrap):
+        w = var(4)
+        f = wrap(lambda x: F.sum(F.tanh(x * 2) + w, axis=-1))
+        xs = [arr(3, 4), arr(5, 4), arr(4), arr(1, 4), arr(2, 3, 4), arr(3, 4, dtype="float64"), arr(3, 1), np.ones((3, 4), int)]
+        return [w], [lambda x=x: f(x) for x in xs]
+    check(make, mode, steps=[k for k in range(8) for _ in range(3)] + [*range(8)] * 2 + [0] * 6)
+
+
+def test_none_and_mixed_arguments(mode):
+    def make(wrap):
+        v = var(3)
+        f = wrap(lambda x, m=None, *a, **k: (x if m is None else F.exp(x) * m, a, k))
+        return [v], [lambda: f(v), lambda: f(v, v), lambda: f(v, 2.0), lambda: f(v, m=v), lambda: f(v, v, v, z=v), lambda: f(x=v), lambda: f(v, arr(3)),
+                     lambda: f(m=v, x=v)]
+    check(make, mode)
+
+
+def test_numpy_inside(mode):
+    def make(wrap):
+        x = var(3, 4)
+
+        @wrap
+        def f(x):
+            y = F.exp(x)
+            m = np.mean(y.array, axis=0)
+            z = np.add(y, m)
+            n = np.asarray(y)
+            return z, m, n, np.tanh(y), y.array is y.array, len(y), [v * 2 for v in y], y.array.sum()
+        return [x], [lambda: f(x)]
+    check(make, mode)
+
+
+def test_ways_out_of_the_graph(mode):
+    import copy
+    import pickle
+
+    def make(wrap):
+        x = var(2)
+
+        @wrap
+        def f(x):
+            y = F.exp(x)
+            s = F.sum(y)
+            out = [repr(y), str(s), f"{s:.3f}", f"{s}", float(s), int(s), bool(s > 0), s.item(), y.shape, y.data.tolist(), complex(s), list(range(F.argmax(x)))]
+            out += [copy.copy(y), copy.deepcopy(y), pickle.loads(pickle.dumps(y)).array, y == y, y is y, hash(y) == hash(y), y.xp is np]
+            return out, y
+        return [x], [lambda: f(x), lambda: (x.array.__setitem__(0, 3.0), f(x))[1]]
+    check(make, mode)
+
+
+def test_inputs_in_place_by_ops_on_grad(mode):
+    def make(wrap):
+        x = var(3)
+
+        @wrap
+        def f(x):
+            y = F.sum(F.exp(x))
+            y.backward()
+            g = x.grad
+            x.grad[...] *= 2
+            return y, g
+        return [x], [lambda: (x.cleargrad(), f(x))[1], lambda: f(x)]
+    check(make, mode)
+
+
+def test_uninitialised_parameters(mode):
+    def make(wrap):
+        link = L.Linear(None, 2)
+        f = wrap(lambda x: link(x))
+        return [link], [lambda: f(arr(4, 3))]
+    check(make, mode)
+
+
+def test_array_replaced(mode):
+    def make(wrap):
+        link, x = L.Linear(3, 2), var(2, 3)
+        f = wrap(lambda x: F.sum(link(x)))
+
+        def put(a):
+            link.W.array = a
+            link.cleargrads()
+            x.cleargrad()
+            y = f(x)
+            y.backward()
+            return y
+        return [link, x], [lambda: put(link.W.array), lambda: put(link.W.array.copy()), lambda: put(np.asfortranarray(arr(2, 3))), lambda: put(arr(2, 3)),
+                           lambda: put(arr(4, 6)[::2, ::2]), lambda: put(arr(5, 3))]
+    check(make, mode)
