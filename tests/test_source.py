@@ -10,8 +10,9 @@ from jit_graphs import graph_of
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
 from hybridnn.core.op import OPS
+from hybridnn.errors import BackendError
 from hybridnn.graph import run
-from hybridnn.jit import layout, source
+from hybridnn.jit import cuda, layout, source
 from hybridnn.jit.fuse import fuse
 from hybridnn.jit.passes import simplify
 from hybridnn.jit.places import ARENA, Root, whole
@@ -19,8 +20,11 @@ from hybridnn.jit.places import ARENA, Root, whole
 GOLDEN = Path(__file__).parent / "golden"
 
 
+rng = np.random.default_rng(0)
+
+
 def array(*shape):
-    return np.random.normal(size=shape).astype("f4")
+    return rng.uniform(-1.5, 1.5, shape).astype("f4")
 
 
 CASES = {
@@ -91,12 +95,12 @@ def load_cuda(text, compiled):
     import numba
 
     def at(thread, size):
-        cuda = SimpleNamespace(grid=lambda n: thread, gridsize=lambda n: size)
+        threads = SimpleNamespace(grid=lambda n: thread, gridsize=lambda n: size)
         body = text
         if compiled:
             body = text.replace("cuda.gridsize(1)", "1").replace("cuda.grid(1)", "0")
         lines = [line.replace("import cuda, ", "import ") for line in body.splitlines() if line != "from numba import cuda"]
-        namespace = {"cuda": cuda} if compiled else {"cuda": cuda, **NUMPY_TYPES}
+        namespace = {"cuda": threads} if compiled else {"cuda": threads, **NUMPY_TYPES}
         exec("\n".join(lines if compiled else [line for line in lines if not line.startswith("from numba")]), namespace)
         return numba.njit(error_model="numpy")(namespace["kernel"]) if compiled else namespace["kernel"]
     return at
@@ -131,3 +135,25 @@ def test_no_double_precision_in_a_float32_kernel(name):
         for line in text.splitlines():
             weak = "float32(v" in line or "ptr_f64" in line or "import" in line
             assert weak or "float64" not in line
+
+
+@pytest.mark.parametrize("name", ["softmax", "bias_gradient", "batch_norm"])
+def test_ptx_or_what_is_missing(name):
+    """Where the CUDA compiler is installed the text compiles, in single precision; elsewhere the error says what to install."""
+    structure = prepared(name)[2].structure
+    types = cuda.signature(structure)
+    assert len(types.args) == sum(p.role != "scratch" for p in structure.pointers) + len(source.parameters(structure))
+    text = source.render(structure, "cuda")
+    missing = cuda._compiler_probe()
+    if not missing.ok:
+        with pytest.raises(BackendError, match=r"pip install 'hybridnn\[cuda\]'"):
+            cuda.emit_ptx(text, types)
+        return
+    ptx = cuda.emit_ptx(text, types)
+    assert ".f64" not in ptx or name == "batch_norm"
+    assert ".approx" not in ptx
+
+
+def test_the_probe_gives_a_reason():
+    found = cuda.probe()
+    assert found.ok or (found.reason and found.hint)
