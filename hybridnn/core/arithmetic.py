@@ -271,7 +271,11 @@ def sum_to(xp, x, *, shape):
     """The adjoint of ``broadcast_to``: sums over the axes that broadcasting ``shape`` to ``x.shape`` adds or repeats."""
     lead = x.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
-    return x.sum(axis=axes, keepdims=True).reshape(shape) if axes else x.reshape(shape)
+    # No view of a temporary where it can be helped: a gradient that owns its memory can be changed in place.
+    if len(axes) == lead:
+        return x.sum(axis=axes) if lead else x.reshape(shape)
+    y = x.sum(axis=axes, keepdims=True)
+    return y.reshape(shape) if lead else y
 
 
 @sum_to.vjp
