@@ -37,6 +37,9 @@ def test_softmax_cross_entropy():
     close(F.softmax_cross_entropy(X, np.abs(T), ignore_label=3, reduce="no"),
           np.where(T == 3, 0, -scipy.special.log_softmax(X, axis=1)[range(5), np.abs(T)]))
     close(F.softmax_cross_entropy(X, np.full(5, -1)), 0)
+    close(F.softmax_cross_entropy(X, np.abs(T), ignore_label=None), F.softmax_cross_entropy(X, np.abs(T)).array)
+    with pytest.raises(InvalidType, match="label -1"):
+        F.softmax_cross_entropy(X, T, ignore_label=None)
     close(F.softmax_cross_entropy(X, T, enable_double_backprop=True, cache_score=False), LOSSES.sum() / 4)
 
 

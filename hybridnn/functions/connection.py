@@ -30,7 +30,7 @@ __all__ = [
     "deconvolution_3d", "deconvolution_nd", "deformable_convolution_2d_sampler", "depthwise_convolution_2d",
     "dilated_convolution_2d", "embed_id", "linear", "local_convolution_2d", "shift"]
 
-TRANSB = {"transa": False, "transb": True}
+_TRANSB = {"transa": False, "transb": True}
 
 
 def linear(x, W, b=None, n_batch_axes=1):
@@ -50,7 +50,7 @@ def linear(x, W, b=None, n_batch_axes=1):
     if x.dtype.kind != "f" or W.dtype.kind != "f":
         expect_float("linear", x=x, W=W)
     if b is None:
-        return apply(matmul, (x, W), TRANSB)
+        return apply(matmul, (x, W), _TRANSB)
     if b.shape != W.shape[:1]:
         raise InvalidType("linear", "b (out,) for W (out, in)", describe(W=W, b=b))
     return apply(linear_op, (x, W, b))

@@ -29,7 +29,7 @@ __all__ = [
     "gaussian_kl_divergence", "gaussian_nll", "hinge", "huber_loss", "mean_absolute_error", "mean_squared_error",
     "negative_sampling", "sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error", "triplet"]
 
-LN_2PI = _ln(2 * pi)
+_LN_2PI = _ln(2 * pi)
 
 
 def _operand(x):
@@ -56,7 +56,7 @@ def softmax_cross_entropy(
         normalize: divide by the number of labels that count rather than by n.
         cache_score, enable_double_backprop: accepted as at Chainer; the gradient is always differentiable.
         class_weight: array (classes,) that weighs each sample's loss by its label, or None.
-        ignore_label: samples with this label give no loss and no gradient.
+        ignore_label: samples with this label give no loss and no gradient; None: all count.
         reduce: ``"mean"``: a 0-d result; ``"no"``: one of t's shape.
         soft_target_loss: ``"cross-entropy"`` or ``"kl-divergence"``, for target probabilities.
         label_smoothing: share of the target probability that is spread evenly over all classes (Szegedy et al. 2016).
@@ -68,7 +68,7 @@ def softmax_cross_entropy(
     if t.dtype.kind == "f":
         return _soft_targets(x, t, reduce, soft_target_loss)
     _check_labels("softmax_cross_entropy", x, t)
-    if class_weight is None and reduce == "mean" and not label_smoothing:
+    if class_weight is None and reduce == "mean" and not label_smoothing and ignore_label is not None:
         return apply(ops.softmax_cross_entropy, (x, t), {"ignore_label": ignore_label, "normalize": bool(normalize)})[0]
     return _composed(x, t, normalize, class_weight, ignore_label, reduce, label_smoothing)
 
@@ -85,8 +85,13 @@ def _composed(x, t, normalize, class_weight, ignore_label, reduce, label_smoothi
     losses = -apply(ops.pick_label, (log_p, t), {"ignore_label": ignore_label})
     if label_smoothing:
         even = apply(sum_, (log_p,), {"axis": (1,), "keepdims": False}) * (-1 / x.shape[1])
-        losses = losses * (1 - label_smoothing) + apply(where, (not_equal(t, ignore_label), even, 0)) * label_smoothing
+        losses = losses * (1 - label_smoothing) + _counted(even, t, ignore_label) * label_smoothing
     return losses if reduce == "no" else _mean_over_labels(losses, t, normalize, ignore_label)
+
+
+def _counted(losses, t, ignore_label):
+    """The losses, with 0 where the label is ignored."""
+    return losses if ignore_label is None else apply(where, (apply(not_equal, (t, ignore_label)), losses, 0))
 
 
 def _spread_weight(name, class_weight, x):
@@ -97,11 +102,13 @@ def _spread_weight(name, class_weight, x):
 
 
 def _mean_over_labels(losses, t, normalize, ignore_label):
-    acc = ops.accumulator(losses.dtype).str
-    total = apply(sum_, (apply(cast, (losses,), {"dtype": acc}),), {"axis": None, "keepdims": False})
-    if normalize:
-        valid = apply(cast, (apply(not_equal, (t, ignore_label)),), {"dtype": acc})
-        total = total / apply(maximum, (apply(sum_, (valid,), {"axis": None, "keepdims": False}), 1))
+    acc = ops.accumulator(losses.dtype)
+    total = _sum(_in_dtype(losses, acc))
+    if normalize and ignore_label is None:
+        total = total * (1 / max(t.size, 1))
+    elif normalize:
+        count = _sum(apply(cast, (apply(not_equal, (t, ignore_label)),), {"dtype": acc.str}))
+        total = total / apply(maximum, (count, 1))
     else:
         total = total * (1 / max(t.shape[0], 1))
     return _in_dtype(total, losses.dtype)
@@ -285,7 +292,7 @@ def gaussian_nll(x, mean, ln_var, reduce="sum"):
     """
     x, ln_var = as_variable(x), as_variable(ln_var)
     d = x - mean
-    return _reduced("gaussian_nll", (ln_var + LN_2PI + d * d * apply(exp, (-ln_var,))) * 0.5, reduce)
+    return _reduced("gaussian_nll", (ln_var + _LN_2PI + d * d * apply(exp, (-ln_var,))) * 0.5, reduce)
 
 
 def cross_covariance(y, z, reduce="half_squared_sum"):

@@ -6,12 +6,14 @@ transposed convolution, which is also Chainer's deconvolution) and ``convolution
 columns (im2col), and one matrix product per sample does the rest.
 """
 
-import numpy as np
+from math import prod
 
 from hybridnn.core.variable import operation
 from hybridnn.ops.windows import Window, conv_outsize
 
 __all__ = ["convolution", "convolution_grad_w", "convolution_grad_x"]
+
+_CHUNK = 1 << 20      # bytes of columns at a time: they stay in the second level cache between gathering and the product
 
 
 def _attrs(stride=(1, 1), pad=(0, 0), dilate=(1, 1), groups=1, cover_all=False, **more):
@@ -36,13 +38,26 @@ def _window(size, ksize, stride, pad, dilate, cover_all):
     return Window(tuple(size), tuple(ksize), stride, pad, dilate, out)
 
 
+def _chunks(n, nbytes):
+    """Slices of samples whose columns, of ``nbytes`` each, stay in the cache together."""
+    step = max(1, _CHUNK // max(nbytes, 1))
+    return [slice(i, min(i + step, n)) for i in range(0, n, step)]
+
+
 def _columns(xp, x, window, groups):
-    """(n, groups, c / groups * elements, positions)"""
+    """Per chunk of samples: its slice, and columns (samples, groups, c / groups * elements, positions) in one buffer for all."""
     n, c = x.shape[:2]
-    positions = int(np.prod(window.out))
+    rows, positions = c // groups * window.elements, prod(window.out)
     if window.elements == 1 and window.padded == x.shape[2:] == window.out:
-        return x.reshape(n, groups, c // groups, positions)
-    return xp.ascontiguousarray(window.view(xp, x)).reshape(n, groups, c // groups * window.elements, positions)
+        yield slice(0, n), x.reshape(n, groups, rows, positions)
+        return
+    view = window.view(xp, x)
+    chunks = _chunks(n, c * window.elements * positions * x.dtype.itemsize)
+    buffer = xp.empty((chunks[0].stop if chunks else 0, *view.shape[1:]), x.dtype)
+    for part in chunks:
+        columns = buffer[:part.stop - part.start]
+        xp.copyto(columns, view[part])
+        yield part, columns.reshape(len(columns), groups, rows, positions)
 
 
 def _samples(rng, dtype):
@@ -55,9 +70,11 @@ def convolution(xp, x, W, *, stride, pad, dilate, groups, cover_all):
     """Cross correlation of x (n, c, *size) with W (out, c / groups, *ksize)."""
     window = _window(x.shape[2:], W.shape[2:], stride, pad, dilate, cover_all)
     n, out = x.shape[0], W.shape[0]
-    columns = _columns(xp, x, window, groups)
     kernel = W.reshape(groups, out // groups, -1)
-    return xp.matmul(kernel, columns).reshape(n, out, *window.out)
+    y = xp.empty((n, groups, out // groups, prod(window.out)), xp.result_type(x, W))
+    for part, columns in _columns(xp, x, window, groups):
+        xp.matmul(kernel, columns, out=y[part])
+    return y.reshape(n, out, *window.out)
 
 
 @convolution.vjp_of("x")
@@ -86,8 +103,12 @@ def convolution_grad_x(xp, gy, W, *, size, stride, pad, dilate, groups, cover_al
     window = Window(size, tuple(W.shape[2:]), stride, pad, dilate, tuple(gy.shape[2:]))
     n, out = gy.shape[:2]
     kernel = W.reshape(groups, out // groups, -1).swapaxes(1, 2)
-    columns = xp.matmul(kernel, gy.reshape(n, groups, out // groups, -1))
-    return window.scatter(xp, columns.reshape(n, groups * W.shape[1], window.elements, *window.out))
+    rows, dtype = gy.reshape(n, groups, out // groups, -1), xp.result_type(gy, W)
+    y = xp.zeros((n, groups * W.shape[1], *window.padded), dtype)
+    for part in _chunks(n, groups * kernel.shape[1] * rows.shape[3] * dtype.itemsize):
+        columns = xp.matmul(kernel, rows[part]).reshape(-1, groups * W.shape[1], window.elements, *window.out)
+        window.add_columns(y[part], columns)
+    return window.cropped(y)
 
 
 @convolution_grad_x.vjp_of("gy")
@@ -115,10 +136,10 @@ def convolution_grad_w(xp, x, gy, *, ksize, stride, pad, dilate, groups, cover_a
     window = Window(tuple(x.shape[2:]), ksize, stride, pad, dilate, tuple(gy.shape[2:]))
     n, out = gy.shape[:2]
     rows = gy.reshape(n, groups, out // groups, -1)
-    columns = _columns(xp, x, window, groups).swapaxes(2, 3)
-    total = xp.zeros((groups, out // groups, columns.shape[3]), xp.result_type(x, gy))
-    for i in range(n):
-        total += xp.matmul(rows[i], columns[i])
+    total = xp.zeros((groups, out // groups, x.shape[1] // groups * window.elements), xp.result_type(x, gy))
+    for part, columns in _columns(xp, x, window, groups):
+        for row, column in zip(rows[part], columns):
+            total += xp.matmul(row, column.swapaxes(1, 2))
     return total.reshape(out, x.shape[1] // groups, *ksize)
 
 

@@ -72,7 +72,7 @@ def max_pooling_grad(xp, gy, place, *, size, ksize, stride, pad, cover_all):
     y = xp.zeros((*gy.shape[:2], *window.padded), gy.dtype)
     for i, slot in enumerate(window.slots()):
         y[slot] += xp.where(place == i, gy, gy.dtype.type(0))
-    return y if window.padded == size else y[window.inner]
+    return window.cropped(y)
 
 
 @max_pooling_grad.vjp_of("gy")
@@ -133,7 +133,7 @@ def sum_pooling_grad(xp, gy, *, size, ksize, stride, pad, cover_all):
     y = xp.zeros((*gy.shape[:2], *window.padded), gy.dtype)
     for slot in window.slots():
         y[slot] += gy
-    return y if window.padded == size else y[window.inner]
+    return window.cropped(y)
 
 
 @sum_pooling_grad.vjp

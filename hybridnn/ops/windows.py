@@ -74,11 +74,19 @@ class Window:
         steps = (*lead, *[t * d for t, d in zip(strides, self.dilate)], *[t * s for t, s in zip(strides, self.stride)])
         return xp.lib.stride_tricks.as_strided(x, (*x.shape[:2], *self.ksize, *self.out), steps)
 
+    def add_columns(self, y, columns):
+        """Add (n, channels, elements, *out) to the padded array y (n, channels, *padded), in place."""
+        for i, slot in enumerate(self.slots()):
+            y[slot] += columns[:, :, i]
+
     def scatter(self, xp, columns):
         """The adjoint of ``view``: (n, channels, elements, *out) summed into (n, channels, *size)."""
         y = xp.zeros((*columns.shape[:2], *self.padded), columns.dtype)
-        for i, slot in enumerate(self.slots()):
-            y[slot] += columns[:, :, i]
+        self.add_columns(y, columns)
+        return self.cropped(y)
+
+    def cropped(self, y):
+        """The padded array without its padding."""
         return y if self.padded == self.size else y[self.inner]
 
 
