@@ -262,3 +262,24 @@ def test_a_graph_without_nodes():
     check(lambda x: [x], x)
     graph, executable = compiled(lambda x: [OPS["neg"](x)], x)
     assert [y.tolist() for y in both(graph, executable, [x])[1]] == [(-x).tolist(), x.tolist()]
+
+
+def test_parts_are_written_where_they_belong():
+    """Concatenations, stacks and gradients of slices cost no copies where kernels make their parts."""
+    def body(x, y):
+        a, b = OPS["exp"](x), OPS["tanh"](y)
+        return [OPS["concat"](a, b, axis=1) * 2, OPS["stack"](a * 2, b * 3, axis=0)]
+    executable = check(body, array(3, 4), array(3, 4))
+    assert "python" not in kinds(executable) and "copy" not in kinds(executable)[:-2]
+
+    def gates(c, x):
+        return OPS["lstm_cell"](c, x)
+    assert kinds(check(gates, array(5, 3), array(5, 12))).count("kernel") == 1
+
+
+def test_joined_parts_with_gaps_repeats_and_inputs():
+    def body(x):
+        put = [OPS["put_item"](x * k, shape=(4, 3), index=(k,)) for k in (1, 2)]
+        return [put[0] + put[1], OPS["concat"](x, x, axis=0), OPS["concat"](OPS["exp"](x), OPS["exp"](x), axis=0),
+                OPS["stack"](OPS["concat"](x * 2, x * 3, axis=0), OPS["concat"](x * 4, x, axis=0), axis=1), put[0] + put[0]]
+    assert "python" not in kinds(check(body, array(3)))

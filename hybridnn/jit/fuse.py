@@ -463,7 +463,7 @@ def _order(state):
 
 
 def _has_effect(node):
-    return OPS.get(node.op.name) is not node.op and node.op.kind not in ("number", "fused")
+    return OPS.get(node.op.name) is not node.op and node.op.kind not in ("number", "fused", "join")
 
 
 def _needed(state, nodes):

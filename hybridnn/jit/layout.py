@@ -1,7 +1,7 @@
 """From a ``Nest`` and where its operands lie to a kernel's ``Structure`` (which decides its text) and its run-time arguments.
 
 Adjacent axes that all operands step through evenly become one, so that most kernels have one or two axes. What is left of strides is a class
-per operand and axis: 0, 1 (innermost axis only) or "s", given at run time. So structures, and with them compiled kernels, do not depend on sizes.
+per operand and axis: 0, 1 to 4 (innermost axis only) or "s", given at run time. So structures, and with them compiled kernels, do not depend on sizes.
 """
 from dataclasses import dataclass
 
@@ -126,7 +126,7 @@ def _build(nest, pointers, where, groups):
 
 
 def _class(stride, inner):
-    return "0" if stride == 0 else "1" if stride == 1 and inner else "s"
+    return str(stride) if stride == 0 or inner and 1 <= stride <= 4 else "s"
 
 
 def _item(item, number, where, new_axis):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hybridnn.core.op import OPS
 from hybridnn.jit import kernels, layout, native, source
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
@@ -74,6 +75,20 @@ class _Lowering:
         self.values, self.steps, self.roots, self.constants = {}, [], [], []
         self.inputs = {}
         self.n_slots = 0
+        self.parts = self._find_parts()
+
+    def _find_parts(self):
+        """Values that kernels can write straight into what they are joined to: value -> (join node, number)."""
+        producer = {v: n for n in self.graph.nodes for v in n.outputs}
+        kept = {*self.graph.outputs, *(v for _, v in self.graph.writes)}
+        parts = {}
+        for node in self.graph.nodes:
+            for k, v in enumerate(node.inputs if node.op.kind == "join" else ()):
+                made = producer.get(v)
+                direct = made is not None and (made.op.kind == "fused" or made.op.kind == "join" and made.op.full)
+                if direct and v not in kept and v not in parts:
+                    parts[v] = node, k
+        return parts
 
     # ---- values
 
@@ -96,6 +111,31 @@ class _Lowering:
         place = self.values[v] = self.fresh(self.specs[v].shape, self.specs[v].dtype)
         return place
 
+    def target(self, v):
+        """Where a kernel writes value v: memory of its own, or its part of what it is joined to."""
+        if v in self.parts:
+            node, k = self.parts[v]
+            return viewed(self.joined(node), OPS["get_item"], {"index": node.op.indices[k]})
+        return self.fresh(self.specs[v].shape, self.specs[v].dtype)
+
+    def joined(self, node):
+        """The place of a join's result, made (and cleared, if its parts leave gaps) when its first part is."""
+        v = node.outputs[0]
+        if v not in self.values:
+            place = self.values[v] = self.target(v)
+            if not node.op.full:
+                self.steps.append(LowStep("fill", "zeros", [], [place], lambda at: fill_step(at(place), 0, place.dtype), node, ("join",)))
+        return self.values[v]
+
+    def join(self, node):
+        """Copies of the parts that are not in place yet."""
+        whole_place = self.joined(node)
+        for v, index in zip(node.inputs, node.op.indices, strict=True):
+            part = viewed(whole_place, OPS["get_item"], {"index": index})
+            if self.values[v] != part:
+                _must_copy(self, self.values[v], part)
+        return True
+
     # ---- nodes
 
     def node(self, node):
@@ -105,6 +145,8 @@ class _Lowering:
             done = self.fused(node)
         elif name in VIEWS and not self.specs[node.inputs[0]].weak:
             done = self.view(node)
+        elif node.op.kind == "join":
+            done = self.join(node)
         elif node.op.kind == "check":
             done = _check(self, node)
         elif name in _NATIVE:
@@ -153,11 +195,11 @@ class _Lowering:
         op = node.op
         try:
             ins = [_operand(self.values[v]) for v in node.inputs]
-            outs = [whole(Root(ARENA, 0, self.specs[v].nbytes), self.specs[v].shape, self.specs[v].dtype) for v in node.outputs]
+            outs = [self.target(v) for v in node.outputs]
             arranged = layout.arrange(op.nest, ins, [_operand(p) for p in outs])
         except ValueError:
             return False
-        outs = [self.new_value(v) for v in node.outputs]
+        self.values.update(zip(node.outputs, outs, strict=True))
         step = LowStep("kernel", op.name, [self.values[v] for v in node.inputs], outs, node=node, ops=op.ops, lines=op.lines, arranged=arranged,
                        text=source.render(arranged.structure), inplace=_inplace(arranged))
         step.scratch = [self.fresh((n,), np.dtype("u1")) for n in arranged.scratch]
@@ -381,14 +423,14 @@ def _lifetimes(low):
             p.root.last = max(p.root.last, i)
     for i, s in enumerate(low.steps):
         for write, read in s.inplace:
-            _take_over(s.writes[write].root, s.reads[read], i, s, read)
+            _take_over(write, s.reads[read], i, s, read)
 
 
-def _take_over(root, read, i, step, position):
-    """Let ``root``, written at step i, use the memory of an operand that dies there."""
-    old = read.root
+def _take_over(write, read, i, step, position):
+    """Let the root written at step i use the memory of an operand that dies there."""
+    root, old = step.writes[write].root, read.root
     free = root.kind == ARENA and old.kind == ARENA and root.inside is None and old.last == i and root.first == i and old.first < i
-    if free and read.covers and old.nbytes == root.nbytes and _may_replace(step, root, position):
+    if free and read.covers and step.writes[write].covers and old.nbytes == root.nbytes and _may_replace(step, root, position):
         if not any(w.root.inside is old for w in step.writes):
             root.inside = old
 

@@ -6,6 +6,7 @@ import numpy as np
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node, verify
 from hybridnn.jit.decompose import decompose
+from hybridnn.jit.join import join_parts
 
 __all__ = ["PASSES", "algebra", "drop_dead", "fold_constants", "merge_equal", "simplify"]
 
@@ -21,7 +22,7 @@ def simplify(graph):
 
 def is_pure(op):
     """Whether the op does nothing but compute its outputs: those that are declared in the registry do."""
-    return OPS.get(op.name) is op or op.kind in ("number", "fused")
+    return OPS.get(op.name) is op or op.kind in ("number", "fused", "join")
 
 
 def drop_dead(graph):
@@ -157,5 +158,5 @@ def _is_number(x, value):
     return type(x) in (int, float) and x == value and math.copysign(1, x) == 1
 
 
-PASSES = (decompose, drop_dead, algebra, fold_constants, merge_equal, drop_dead)
+PASSES = (decompose, drop_dead, algebra, fold_constants, merge_equal, join_parts, drop_dead)
 

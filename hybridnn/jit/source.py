@@ -70,7 +70,8 @@ class _Writer:
         terms = [self.offsets[p]] if p in self.offsets else []
         last = self.s.pointers[p].classes[-1] if self.s.pointers[p].classes else "0"
         if inner is not None and last != "0":
-            terms.append(inner if last == "1" else f"{inner} * {self.word(f's{p}_{len(self.s.axes) - 1}')}")
+            step = self.word(f"s{p}_{len(self.s.axes) - 1}") if last == "s" else last
+            terms.append(inner if step == "1" else f"{inner} * {step}")
         return " + ".join(terms) or "0"
 
     def emit(self, i, inner=None):
@@ -115,11 +116,15 @@ class _Writer:
     def move(self, prefix, axes):
         """Lines that set every pointer's offset for the coordinates of ``axes``, on top of what it is."""
         for p, pointer in enumerate(self.s.pointers):
-            steps = [f"c{k} * {self.word(f's{p}_{k}')}" if c == "s" else f"c{k}" for k, c in enumerate(pointer.classes) if k in axes and c != "0"]
+            steps = [self.step(p, k, c) for k, c in enumerate(pointer.classes) if k in axes and c != "0"]
             if steps:
                 before = [self.offsets[p]] if p in self.offsets else []
                 self.line(f"{prefix}{p} = {' + '.join(before + steps)}")
                 self.offsets[p] = f"{prefix}{p}"
+
+    def step(self, p, axis, c):
+        """How far pointer ``p`` is moved by the coordinate of an axis."""
+        return f"c{axis}" if c == "1" else f"c{axis} * {self.word(f's{p}_{axis}') if c == 's' else c}"
 
     def store(self, store, inner=None):
         i, p, _ = store
