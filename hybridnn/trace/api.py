@@ -29,7 +29,7 @@ PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
-HIT_EARNS, IDLE_EARNS = 1 / 16, 1 / 256
+HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
 OVERRIDES = (*MODES, "error_on_record")
 
 

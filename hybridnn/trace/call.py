@@ -200,12 +200,17 @@ class Call:
     def actual(self, vid):
         """The array that the user sees as a value: for a view, a view of the array that it shares."""
         if vid in self.view_of:
-            base, app, k = self.view_of[vid]
-            y = app.node.op.run([self.actual(base)], dict(app.node.attrs))
-            return y[k] if app.node.op.multi else y
-        if vid in self.snapshots:
-            return self.snapshots[vid][0]
-        return self.values[vid]
+            return self._view(vid, self.actual)
+        return self.snapshots[vid][0] if vid in self.snapshots else self.values[vid]
+
+    def past(self, vid):
+        """The value as it was when it was used, whoever wrote into its array since."""
+        return self._view(vid, self.past) if vid in self.view_of else self.values[vid]
+
+    def _view(self, vid, of):
+        base, app, k = self.view_of[vid]
+        y = app.node.op.run([of(base)], dict(app.node.attrs))
+        return y[k] if app.node.op.multi else y
 
     # ------------------------------------------------------------------------------------------------------------- recording
 
@@ -937,20 +942,21 @@ class Rebuild:
     def __init__(self, call, made):
         self.call, self.made, self.real = call, made, {}
 
-    def operand(self, o, view=False):
-        """The actual operand: the Variable handed out, the leaf that was bound (its copy, if others wrote it), or the number."""
+    def operand(self, o):
+        """The actual operand: the Variable handed out, the leaf that was bound, or the number (one that gradient rules can be followed through)."""
+        if type(o) is Number:
+            x = self.call.values[o.vid]
+            return x if o.value is not None else traced(x, o.vid, self.call)
+        vid = o if type(o) is int else o.vid
+        return self.real[vid] if vid in self.real else self.call.leaves[vid]
+
+    def past(self, o, x, a):
+        """What to compute with: the operand's values as they were when it was used."""
         call = self.call
         if type(o) is Number:
             return call.values[o.vid]
         vid = o if type(o) is int else o.vid
-        if vid in self.real:
-            return self.real[vid]
-        x = call.leaves[vid]
-        if vid in call.snapshots and not view and not call._unchanged(vid):
-            copied = call.values[vid]
-            call.ids[id(copied)] = vid
-            return connected_copy(x, copied)
-        return x
+        return a if call._unchanged(vid) else call.past(vid)
 
     def run(self, event, final, tape):
         getattr(self, "_" + event.kind)(event, final, tape)
@@ -959,11 +965,19 @@ class Rebuild:
         op, attrs, taping = event.key
         old, state.backprop = state.backprop, taping and tape
         try:
-            result = apply_eager(op, [self.operand(o, bool(event.views)) for o in event.operands], attrs)
+            result = self._apply(op, event, attrs)
         finally:
             state.backprop = old
         for v, outcome in zip(result if op.multi else (result,), event.outs, strict=True):
             self.fill(v, outcome)
+
+    def _apply(self, op, event, attrs):
+        """The values come from the operands as they were; the tape keeps the arrays themselves, as eager does."""
+        inputs = [self.operand(o) for o in event.operands]
+        arrays = [(x.array if x._array is None else x._array) if isinstance(x, Variable) else x for x in inputs]
+        past = arrays if event.views else [self.past(o, x, a) for o, x, a in zip(event.operands, inputs, arrays, strict=True)]
+        mask = sum(1 << i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad)
+        return wrap_outputs(op, inputs, arrays, attrs, mask, run_checked(op, past, attrs))
 
     def fill(self, v, outcome):
         call, target = self.call, self.made.get(outcome.vid)
@@ -1040,16 +1054,6 @@ class Rebuild:
         v = self.operand(event.operands[0])
         if isinstance(v, Variable):
             v.unchain_backward()
-
-
-def connected_copy(x, a):
-    """The leaf ``x`` with the values it had when it was used."""
-    if not isinstance(x, Variable):
-        return a
-    v = _new(Variable)
-    v._array, v._requires_grad = a, x._requires_grad
-    v._tape = x._tape
-    return v
 
 
 def has_creator(x):
