@@ -2,9 +2,10 @@
 import numpy as np
 
 from hybridnn.backend import cupy, is_array
-from hybridnn.config import global_config, state
+from hybridnn.config import config, global_config, state
 from hybridnn.core.variable import Output, TapeNode, Variable, VariableNode, _connected, _sequence, as_variable, connect_outputs
 from hybridnn.errors import InvalidType
+from hybridnn.utils import type_check
 
 __all__ = ["FunctionNode"]
 
@@ -59,7 +60,7 @@ class FunctionNode(TapeNode):
         return (None,) * len(target_input_indexes)
 
     def check_type_forward(self, in_types):
-        """Raise if the input types do not fit; called with a tuple of specs."""
+        """Raise if the input types do not fit: ``type_check.expect(in_types.size() == 2, in_types[0].ndim == 1)``."""
 
     # ---- retaining
 
@@ -102,8 +103,9 @@ class FunctionNode(TapeNode):
         variables = [as_variable(x) for x in inputs]
         arrays = tuple([x.array for x in variables])
         self._input_arrays = arrays
-        if global_config.type_check:
-            self.check_type_forward(tuple(arrays))
+        if config.type_check and type(self).check_type_forward is not FunctionNode.check_type_forward:
+            with type_check.get_function_check_context(self):
+                self.check_type_forward(type_check.get_types(arrays))
         hooks = () if state.hooks is None else list(state.hooks.values())
         for hook in hooks:
             hook.forward_preprocess(self, arrays)

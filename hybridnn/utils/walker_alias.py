@@ -53,7 +53,7 @@ def _cells(p):
         weight = float(p[i]) * n
         while weight > 1 and filled < cell:
             values[2 * filled + 1] = i
-            weight -= 1.0 - threshold[filled]
+            weight -= 1.0 - float(threshold[filled])
             filled += 1
         threshold[cell] = weight
         values[2 * cell] = i
