@@ -161,15 +161,19 @@ def _first_largest(values, counted, empty):
     return y if some.all() else apply(where, (some, y, empty))
 
 
+def _spread(of_rows, of_columns):
+    """(regions, bins, candidates) of both axes, contiguous, to broadcast to (regions, candidates, candidates, out_h, out_w)."""
+    of_rows, of_columns = [np.ascontiguousarray(a.transpose(0, 2, 1)) for a in (of_rows, of_columns)]
+    return of_rows[:, :, None, :, None], of_columns[:, None, :, None, :]
+
+
 def _max_of_bins(x, edges, indices, empty):
     """Maxima over whole pixels: candidates (regions, candidates, out_h, out_w, channels)."""
     pixels = [e[..., :1] + np.arange(max((e[..., 1] - e[..., 0]).max(initial=1), 1)) for e in edges]
     (rows, columns), inside = pixels, [p < e[..., 1:] for p, e in zip(pixels, edges)]
     n, out_h, out_w = len(indices), rows.shape[1], columns.shape[1]
-    spread = lambda h, w: (h.transpose(0, 2, 1)[:, :, None, :, None], w.transpose(0, 2, 1)[:, None, :, None, :])
-    rows, columns = spread(*[np.minimum(p, size - 1) for p, size in zip((rows, columns), x.shape[2:])])
-    in_rows, in_columns = spread(*inside)
-    counted = in_rows & in_columns
+    rows, columns = _spread(*[np.minimum(p, size - 1) for p, size in zip((rows, columns), x.shape[2:])])
+    counted = np.logical_and(*_spread(*inside))
     values = apply(
         take,
         (apply(transpose, (x,), {"axes": (0, 2, 3, 1)}), indices.reshape(-1, 1, 1, 1, 1), rows, columns),
