@@ -8,6 +8,7 @@ import copy
 import math
 import warnings
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 
@@ -299,8 +300,8 @@ class OpRule(UpdateRule):
     a step. A float16 parameter is updated in float32 and has float32 states (op attribute ``wide``).
     """
     is_elementwise = True
-    op = None
-    slots = ()
+    op: Any = None
+    slots: tuple[str, ...] = ()
 
     def init_state(self, param):
         xp = param.xp

@@ -83,8 +83,12 @@ class DatasetIterator(Iterator):
 
 
 class SerialIterator(DatasetIterator):
-    __doc__ = DatasetIterator.__doc__.replace("Base of iterators over a dataset: order, position, counting of epochs, saving.",
-                                              "Batches of a dataset, as lists of examples, read one after the other.")
+    """Batches of a dataset, as lists of examples, read one after the other.
+
+    Args:
+        dataset, batch_size, repeat, shuffle, order_sampler: as for ``DatasetIterator``: anything with a length and integer indices,
+            examples per batch, whether to go on for ever, whether to shuffle (the default), or an order of your own.
+    """
 
     def __next__(self):
         previous = self.epoch_detail

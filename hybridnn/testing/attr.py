@@ -1,8 +1,10 @@
 """What a test needs. A test whose need is not met here is skipped, and the reason says what is missing."""
 import unittest
+from typing import Any
 
 from hybridnn.backend import cupy
 
+_pytest: Any
 try:
     import pytest as _pytest
 except ImportError:
