@@ -139,15 +139,17 @@ def softmax_cross_entropy(xp, x, t, *, ignore_label, normalize):
     safe, valid = class_labels(xp, t, x.shape[1], ignore_label, "softmax_cross_entropy")
     log_p = x - xp.maximum.reduce(x, 1, keepdims=True)
     log_p -= xp.log(xp.add.reduce(xp.exp(log_p), 1, keepdims=True))
-    acc = accumulator(x.dtype)
-    picked = xp.where(valid, log_p[_at(xp, safe)], x.dtype.type(0))
-    factor = 1 / xp.maximum(valid.sum(dtype=acc), 1) if normalize else 1 / max(t.shape[0], 1)
-    return (-picked.sum(dtype=acc) * factor).astype(x.dtype), log_p
+    picked = log_p[_at(xp, safe)]
+    count = int(xp.count_nonzero(valid))
+    total = xp.add.reduce(picked if count == t.size else picked[valid], None, accumulator(x.dtype))
+    return (total * (-1 / max(count if normalize else t.shape[0], 1))).astype(x.dtype), log_p
 
 
 @softmax_cross_entropy.vjp_of("x")
 def _(gs, ys, t, ignore_label, normalize):
     log_p = ys[1]
+    if gs[1] is None and type(log_p) is np.ndarray:
+        return _fast_gradient(gs[0], log_p, t, ignore_label, normalize)
     p = exp(log_p)
     gx = None
     if gs[0] is not None:
@@ -158,6 +160,20 @@ def _(gs, ys, t, ignore_label, normalize):
     if gs[1] is not None:
         rest = gs[1] - p * sum_(gs[1], axis=(1,), keepdims=True)
         gx = rest if gx is None else gx + rest
+    return gx
+
+
+def _fast_gradient(g, log_p, t, ignore_label, normalize):
+    """The same on NumPy arrays, in few passes."""
+    valid = t != ignore_label
+    count = np.count_nonzero(valid) if normalize else t.shape[0]
+    gx = np.exp(log_p)
+    if valid.all():
+        gx[_at(np, t)] -= 1
+        gx *= g * (1 / max(count, 1))
+        return gx
+    gx[_at(np, np.where(valid, t, 0))] -= 1
+    gx *= (valid * (g * (1 / max(count, 1)))).reshape(t.shape[0], 1, *t.shape[1:])
     return gx
 
 
