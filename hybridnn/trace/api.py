@@ -131,7 +131,7 @@ class Memory:
 def _run(memory, fn, self_object, args, kwargs):
     """One call of a traced function."""
     for watcher in on_call:
-        watcher(memory, functools.partial(_run, memory, fn, self_object), fn, args, kwargs)
+        watcher(memory, lambda *a, **k: _run(memory, fn, self_object, a, k), fn, args, kwargs)
     stats = memory.stats
     stats.calls += 1
     mode = config.trace or memory.mode
