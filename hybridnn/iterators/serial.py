@@ -86,7 +86,7 @@ class SerialIterator(DatasetIterator):
     """Batches of a dataset, as lists of examples, read one after the other.
 
     Args:
-        dataset, batch_size, repeat, shuffle, order_sampler: as for ``DatasetIterator``: anything with a length and integer indices,
+            batch size, whether to go on for ever, whether to shuffle (the default), or an order of your own.
             examples per batch, whether to go on for ever, whether to shuffle (the default), or an order of your own.
     """
 
