@@ -32,7 +32,7 @@ from hybridnn.core.variable import (
 from hybridnn.errors import user_line
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
-from hybridnn.trace.events import LIMIT, App, Event, Leaf, Number, Outcome
+from hybridnn.trace.events import LIMIT, App, Event, Leaf, Number, Outcome, vid_of
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.segment import run_segment
 from hybridnn.trace.tape import CallTape, producers, saved_values
@@ -45,6 +45,7 @@ PARAMETER_REFS = 3     # the Variable's attribute, the local name and getrefcoun
 PENDING_REFS = 3       # the tuple in ``pending``, the loop's name and getrefcount's argument
 NUMBER_TYPES = (float, int, bool)
 STATIC_NUMBER_OPS = {"pow"}
+FOREIGN = "foreign"
 OUTCOMES = ("bool", "int", "index")
 LOOKS = dict(READERS, item=lambda a, *args: a.item(*args))
 
@@ -68,7 +69,8 @@ class Call:
         self.path = []            # events matched or recorded, in order
         self.executed = 0         # how many of them have been computed
         self.values = {}          # vid -> array or number
-        self.ids = {}             # id(array) -> vid
+        self.ids = {}             # id(array) -> vid, or ~vid if the value needs a gradient and its bare array does not
+        self.wrappers = {}        # vid -> the Variable from outside that has it now
         self.keep = []            # what the ids belong to
         self.leaves = {}          # vid -> the Variable or array bound
         self.snapshots = {}       # vid -> (array that others can write, its copy)
@@ -139,7 +141,7 @@ class Call:
         bound = []
         for want, x in zip(operands, inputs):
             if type(want) is int:
-                if self._vid_of(x) == want and (not self.snapshots or self._unchanged(want)):
+                if self._vid_of(x) == want and (not self.snapshots or self._unchanged(vid_of(want))):
                     continue
             elif type(want) is Number:
                 if type(x) is want.type and ((want.type is not int or fits(x)) if want.value is None else same_number(x, want.value)):
@@ -153,9 +155,23 @@ class Call:
         return True
 
     def _vid_of(self, x):
-        if isinstance(x, Variable):
-            return x._vid if x._pending is self else self.ids.get(id(x._array))
-        return self.ids.get(id(x)) if type(x) is np.ndarray else None
+        """The number of a value that this call knows: ``~vid`` for an array without its gradient, ``FOREIGN`` for a Variable over another one's array."""
+        if not isinstance(x, Variable):
+            return self.ids.get(id(x)) if type(x) is np.ndarray else None
+        if x._pending is self:
+            return x._vid
+        code = self.ids.get(id(x._array))
+        if code is None or not x._requires_grad:
+            return code
+        vid = code if code >= 0 else ~code
+        return vid if self.wrappers.get(vid) is x else FOREIGN
+
+    def _value_of(self, x):
+        """The vid of a value, however it is wrapped; None if this call does not know it."""
+        if isinstance(x, Variable) and x._pending is self:
+            return x._vid
+        code = self.ids.get(id(x._array if isinstance(x, Variable) else x))
+        return code if code is None or code >= 0 else ~code
 
     def _bind(self, leaf, x, bound):
         variable = isinstance(x, Variable)
@@ -167,14 +183,14 @@ class Call:
             return False
         if leaf.requires_grad is not (variable and x._requires_grad) or leaf.has_creator is not has_creator(x):
             return False
-        self.ids[id(a)] = leaf.vid
+        self.ids[id(a)] = ~leaf.vid if leaf.requires_grad else leaf.vid
         bound.append(id(a))
         self._hold(leaf.vid, x, a)
         return True
 
     def _hold(self, vid, x, a):
         """Remember a bound leaf; an array that others can write while work is pending is copied."""
-        self.leaves[vid] = x
+        self.leaves[vid] = self.wrappers[vid] = x
         self.keep.append(a)
         shared = not isinstance(x, Variable) or _refs(a) > PARAMETER_REFS + 2   # + keep, + this function's name
         self.values[vid] = a
@@ -257,7 +273,7 @@ class Call:
                 del self.ids[id(a)], self.leaves[o.vid]
 
     def _node(self, op, operands, attrs, event):
-        vids = tuple([o if type(o) is int else o.vid for o in operands])
+        vids = tuple([vid_of(o) for o in operands])
         return Node(op, vids, tuple([o.vid for o in event.outs]), tuple(attrs.items()), event.line)
 
     def _add(self, event):
@@ -280,7 +296,7 @@ class Call:
         """Number a Variable that this call made."""
         vid = self._vid(spec_of(v._array))
         v._pending, v._vid, v._spec = self, vid, self.specs[vid]
-        self._know(v._array, vid)
+        self._know(v._array, vid, v._requires_grad)
         if v._tape is not None:
             self.nodes[id(v._tape)] = vid
             self.keep.append(v._tape)
@@ -288,8 +304,8 @@ class Call:
         self.fresh.add(vid)
         return Outcome(vid, v._spec, v._requires_grad)
 
-    def _know(self, a, vid):
-        self.ids.setdefault(id(a), vid)
+    def _know(self, a, vid, graded=False):
+        self.ids.setdefault(id(a), ~vid if graded else vid)
         self.values[vid] = a
         self.keep.append(a)
 
@@ -320,19 +336,22 @@ class Call:
         variable = isinstance(x, Variable)
         a = (x._array if x._array is not None else x.array) if variable else x
         vid = self._vid_of(x)
-        if vid in self.stale:
-            self.give_up(f"{op.name} takes a view of an array that was changed in place")
+        if vid is FOREIGN:
+            self.give_up(f"{op.name} takes a Variable over an array that belongs to another one")
             return None
         if vid is not None:
-            return vid
+            if vid_of(vid) not in self.stale and self._unchanged(vid_of(vid)):
+                return vid
+            self.give_up(f"{op.name} takes an array that was written inside the function after its first use")
+            return None
         problem = unfit(a)
         if problem:
             self.give_up(f"{op.name} takes {problem}")
             return None
         spec = spec_of(a)
         leaf = Leaf(self._vid(spec), spec, variable and x._requires_grad, variable, has_creator(x))
-        self._know(a, leaf.vid)
-        self.leaves[leaf.vid] = x
+        self._know(a, leaf.vid, leaf.requires_grad)
+        self.leaves[leaf.vid] = self.wrappers[leaf.vid] = x
         if variable and x._requires_grad:
             self.nodes[id(x.__dict__.get("_tape") or x.node._tape)] = leaf.vid
         return leaf
@@ -363,7 +382,7 @@ class Call:
             return x.vid
         if type(x) in NUMBER_TYPES:
             return self._constant(x)
-        vid = self._vid_of(x)
+        vid = self._value_of(x)
         if vid in self.stale:
             return None
         if vid is None and isinstance(x, Variable) and x._pending is None:
@@ -426,7 +445,8 @@ class Call:
         if isinstance(x, Variable) and x._pending is self:
             x._vid = vid
         if a is not None:
-            self.ids[id(a)] = vid
+            self.ids[id(a)] = ~vid if isinstance(x, Variable) and x._requires_grad else vid
+            self.wrappers[vid] = x
             self.dirty.add(id(a))
         self.fresh.add(vid)
 
@@ -442,7 +462,7 @@ class Call:
         with self.paused():
             apply_inplace_eager(op, plain, targets, attrs)
         event = Event("inplace", (op, attrs, targets), operands, line=user_line(3))
-        vids = [o if type(o) is int else o.vid for o in operands]
+        vids = [vid_of(o) for o in operands]
         outs = [self._vid(spec_of(plain[k])) for k in targets]
         event.rebinds = tuple((vids[k], new) for k, new in zip(targets, outs, strict=True))
         event.apps.append(App(Node(op, tuple(vids), tuple(outs), tuple(attrs.items()), event.line), 0, False))
@@ -526,7 +546,7 @@ class Call:
             return
         grads = []
         for node, g, accumulated in stored:
-            vid, gvid = self.nodes.get(id(node)), self._vid_of(g)
+            vid, gvid = self.nodes.get(id(node)), self._value_of(g)
             if vid is None or gvid is None:
                 self.give_up("backward reached a graph from before the call")
                 return
@@ -640,7 +660,7 @@ class Call:
             self.inner = None
         if self.mode != "record":
             return results
-        vids = [None if g is None else self._vid_of(g) for g in results]
+        vids = [None if g is None else self._value_of(g) for g in results]
         if any(g is not None and vid is None for g, vid in zip(results, vids, strict=True)):
             self.give_up("hnn.grad reached a graph from before the call")
             return results
@@ -667,7 +687,7 @@ class Call:
         """The user asks for an array: pending work that it depends on runs; from now on others can write into it."""
         if self.mode == "eager" or self.inner is not None:
             return
-        vid = self._vid_of(v)
+        vid = self._value_of(v)
         if vid is None:
             return
         if vid in self.fresh:
@@ -681,7 +701,7 @@ class Call:
     def read(self, v, kind, args):
         if self.mode == "eager" or self.inner is not None:
             return LOOKS[kind](self._now(v), *args)
-        vid = self._vid_of(v)
+        vid = self._value_of(v)
         return LOOKS[kind](self._now(v), *args) if vid is None else self._look(kind, v, vid, args)
 
     def _now(self, v):
@@ -711,7 +731,7 @@ class Call:
         """True if the tracer did it."""
         if self.mode == "eager" or self.inner is not None:
             return False
-        vid = self._vid_of(v)
+        vid = self._value_of(v)
         if vid is None:
             return False
         if self.mode == "replay":
@@ -765,8 +785,8 @@ class Call:
 
     def resolve(self, v):
         """Somebody looks at the graph itself: the call goes on eagerly."""
-        if self.mode == "replay":
-            self._leave()
+        if self.mode != "eager" and self.inner is None:
+            self._to_eager("looks at the graph (creator, node, copy, unchain)")
 
     def materialize(self, v):
         """The array of a pending Variable that another thread or a finished call asks for."""
@@ -834,7 +854,7 @@ class Call:
         self.dirty.clear()
         for v, vid in alive:
             v._array = self.actual(vid) if vid in self.view_of else self.values[vid]
-            self.ids.setdefault(id(v._array), vid)
+            self.ids.setdefault(id(v._array), ~vid if v._requires_grad else vid)
             self.survivors.append(weakref.ref(v))
             self.keep.append(v._array)
 
@@ -947,15 +967,16 @@ class Rebuild:
         if type(o) is Number:
             x = self.call.values[o.vid]
             return x if o.value is not None else traced(x, o.vid, self.call)
-        vid = o if type(o) is int else o.vid
-        return self.real[vid] if vid in self.real else self.call.leaves[vid]
+        vid = vid_of(o)
+        x = self.real[vid] if vid in self.real else self.call.leaves[vid]
+        return x if type(o) is not int or o >= 0 or not isinstance(x, Variable) else x.array
 
     def past(self, o, x, a):
         """What to compute with: the operand's values as they were when it was used."""
         call = self.call
         if type(o) is Number:
             return call.values[o.vid]
-        vid = o if type(o) is int else o.vid
+        vid = vid_of(o)
         return a if call._unchanged(vid) else call.past(vid)
 
     def run(self, event, final, tape):
@@ -981,7 +1002,8 @@ class Rebuild:
 
     def fill(self, v, outcome):
         call, target = self.call, self.made.get(outcome.vid)
-        call._know(v._array, outcome.vid)
+        if outcome.vid not in call.snapshots:
+            call._know(v._array, outcome.vid, outcome.requires_grad)
         if target is None:
             target = v
             v._pending, v._vid, v._spec = call, outcome.vid, outcome.spec
@@ -990,8 +1012,8 @@ class Rebuild:
         else:
             if target._array is None:
                 target._array = v._array
-            else:
-                call._know(target._array, outcome.vid)
+            elif outcome.vid not in call.snapshots:
+                call._know(target._array, outcome.vid, outcome.requires_grad)
             if target._tape is not None and v._tape is not None and target._tape.is_leaf:
                 v._tape.grad = target._tape.grad
             target._tape = v._tape
@@ -1010,7 +1032,8 @@ class Rebuild:
             self.real[new] = inputs[k]
             a = inputs[k]._array if isinstance(inputs[k], Variable) else inputs[k]
             self.call.values[new] = a
-            self.call.ids[id(a)] = new
+            self.call.ids[id(a)] = ~new if isinstance(inputs[k], Variable) and inputs[k]._requires_grad else new
+            self.call.wrappers[new] = inputs[k]
 
     def _backward(self, event, final, tape):
         if final:

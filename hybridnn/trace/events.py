@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hybridnn.graph import Node
 from hybridnn.spec import Spec
 
-__all__ = ["LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "path_to", "terminals"]
+__all__ = ["LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "path_to", "terminals", "vid_of"]
 
 LIMIT = 2 ** 63       # run-time ints fit 64 bits
 
@@ -55,7 +55,8 @@ class Event:
     Attributes:
         kind: root, op, inplace, backward, grad, read, expose, unchain or end.
         key: what must be equal for a replay to match, beside the operands (op, attrs, flags, outcome of a look).
-        operands: an int (a value of this path), ``Leaf`` (bound here for the first time) or ``Number`` per operand.
+        operands: an int (a value of this path; ``~vid`` where its bare array is used, without its gradient), ``Leaf`` (bound here for the first
+            time) or ``Number`` per operand.
         outs: the Variables it returned.
         apps: the graph nodes it stands for.
         host: pairs (vid, function, vids): numbers computed from run-time numbers by gradient rules.
@@ -92,6 +93,13 @@ class Event:
         child.parent, child.depth = self, self.depth + 1
         self.children.append(child)
         return child
+
+
+def vid_of(operand):
+    """The value that an operand stands for."""
+    if type(operand) is int:
+        return operand if operand >= 0 else ~operand
+    return operand.vid
 
 
 def path_to(event):

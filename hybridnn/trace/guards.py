@@ -19,7 +19,8 @@ ROOTS = ("global", "cell", "root", "builtin")
 class Writer:
     """Collects the lines and the namespace of one generated function. ``on_death`` is called when a root object goes."""
 
-    def __init__(self, on_death, busy=()):
+    def __init__(self, on_death, busy=(), writes=True):
+        self.writes = writes
         self.lines, self.names, self.known, self.on_death = [], {}, {}, on_death
         self.reasons = []
         self.watched_lines, self.watched, self.watched_objects = [], {}, {}
@@ -139,9 +140,24 @@ class Writer:
             self.require(f"(t is not None and not t.is_leaf and {value._requires_grad}) is {creator}", f"{what}: its creator")
             value = value._array
         self.require(f"type(x) is ndarray and x.shape == {value.shape!r} and x.dtype == {self.strong(value.dtype)}", f"{what}: shape or dtype")
-        self.require("x.base is None or not shares(x)", f"{what}: a view of a parameter")
+        if self.writes:
+            self.require("not shares(x)", f"{what}: a parameter or a view of one")
         self.lines.append("x = x.flags")
         self.require("x.c_contiguous and x.aligned", f"{what}: memory layout")
+
+    def _alias(self, source, value, other_source, other):
+        """Two places with one array."""
+        x, y = (self.strong(v) if s is None else self.read(s) for s, v in ((source, value), (other_source, other)))
+        if value is other:
+            self.require(f"{x} is {y}", "two places no longer have one Variable or array")
+            return
+        x, y = (f"{t}._array" if isinstance(v, Variable) else t for t, v in ((x, value), (y, other)))
+        self.require(f"{x} is {y}", "two places no longer have one array")
+
+    def _same(self, source, value, other_source, other):
+        """Whether two places have one object."""
+        x, y = (self.strong(v) if s is None else self.read(s) for s, v in ((source, value), (other_source, other)))
+        self.require(f"({x} is {y}) is {value is other}", "whether two places have one object")
 
     def _cell(self, cell, value):
         self.require(f"{self.strong(cell)}.cell_contents is {self._of(value)}", "a variable of an enclosing function was rebound")

@@ -73,6 +73,7 @@ class Observer:
         self.frames, self.trusted = [], None
         self.guards, self.effects, self.origins, self.numbers = {}, [], {}, {}
         self.overlay, self.keep, self.views = {}, [], []
+        self.memory = {}
         self.doubt = self.result = None
         self.started = False
 
@@ -263,6 +264,10 @@ class Observer:
         if isinstance(ref.value, (Variable, np.ndarray)) and ref.source is not None and ref.kind in ("arg", "static", "state"):
             self.keep.append(ref.value)
             self.origins.setdefault(id(ref.value), ref)
+            array = ref.value._array if isinstance(ref.value, Variable) else ref.value
+            first = self.memory.setdefault(id(array), ref)
+            if first.source != ref.source or first.value is not ref.value:
+                self.guard("alias", place(first), first.value, place(ref), ref.value)
 
     def use(self, ref):
         """``ref`` as something that is the same on every call: adds the guard that makes it so."""
@@ -536,6 +541,8 @@ class Observer:
     def op_IS_OP(self, f, i):
         y, x = self.use(f.stack.pop()), self.use(f.stack.pop())
         same = x is y if "mirror" in (x.kind, y.kind) else x.value is y.value
+        if any(r.kind in ("arg", "state") for r in (x, y)) and all(isinstance(r.value, (Variable, np.ndarray)) and r.source for r in (x, y)):
+            self.guard("same", place(x), x.value, place(y), y.value)
         f.stack.append(constant(same is not bool(i.arg)))
 
     def op_CONTAINS_OP(self, f, i):
@@ -943,6 +950,11 @@ class Observer:
 
     def op_IMPORT_NAME(self, f, i):
         raise Doubt(f"imports {i.argval}")
+
+
+def place(ref):
+    """Where a guard reads the value anew; None if it is the same object on every call."""
+    return None if ref.kind == "static" else ref.source
 
 
 def is_library_code(fn):

@@ -3,7 +3,7 @@ from dataclasses import dataclass, replace
 
 from hybridnn.graph import Graph, run, verify
 from hybridnn.jit import compile as jit_compile
-from hybridnn.trace.events import path_to
+from hybridnn.trace.events import path_to, vid_of
 
 __all__ = ["Segment", "build", "run_segment"]
 
@@ -76,7 +76,7 @@ def later_needs(event):
     while stack:
         e = stack.pop()
         stack += e.children
-        needed.update(o for o in e.operands if type(o) is int)
+        needed.update(vid_of(o) for o in e.operands if type(o) is int)
         for app in e.apps:
             needed.update(app.node.inputs)
         if e.kind == "end":

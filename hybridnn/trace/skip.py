@@ -67,7 +67,7 @@ class Builder:
     def __init__(self, observer, call, plan, version):
         self.observer, self.call, self.result, self.version = observer, call, plan, version
         self.path = call.path
-        self.writer = Writer(plan.kill, [e[1] for e in observer.effects if e[0] == "setattr"])
+        self.writer = Writer(plan.kill, [e[1] for e in observer.effects if e[0] == "setattr"], any(e.kind == "inplace" for e in call.path))
         self.body = []
         self.made = producers(self.path)
         self.leaf_text = {}

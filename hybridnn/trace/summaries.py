@@ -3,6 +3,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import GradientMethod, OpRule
+from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import Doubt, Ref, constant, is_pure, mirror
 
 __all__ = ["summarize"]
@@ -178,7 +179,7 @@ def _rule_numbers(observer, start):
 
 
 def _root_vid(observer, operand):
-    vid = operand if type(operand) is int else operand.vid
+    vid = vid_of(operand)
     for event in reversed(observer.call.path):
         for old, new in event.rebinds:
             if new == vid:
