@@ -735,6 +735,8 @@ class Variable:
         return getattr(ufunc, method)(*[x.array if isinstance(x, Variable) else x for x in inputs], **kwargs)
 
     def __copy__(self):
+        if self._pending is not None:
+            self._pending.resolve(self)
         copied = self._without_graph()
         copied._tape = self._tape
         return copied
