@@ -1,15 +1,13 @@
 """Whether dicts, and the classes of objects, have changed since, in nanoseconds.
 
-CPython 3.11 gives every dict a version tag that is new, in the whole process, after each change (PEP 509). Comparing the tags of a hundred dicts
-natively takes less time than looking one key up. Where the tags are not to be had, ``watch`` returns None.
+CPython 3.11 gives every dict a version tag that is new, in the whole process, after each change (PEP 509). Comparing the tags of
+a hundred dicts natively takes less time than looking one key up. Where the tags are not to be had, ``watch`` returns None.
 """
 import ctypes
 import functools
 import sys
 
 import numpy as np
-
-from hybridnn.jit.native import _address, _builtin, layout_holds
 
 __all__ = ["Watch", "watch", "watchable"]
 
@@ -32,6 +30,7 @@ class Watch:
             addresses += [id(obj) + TYPE_OFFSET, id(obj) + DICT_OFFSET] if _has_dict_word(obj) else [id(obj) + TYPE_OFFSET]
         self._table = np.array([len(addresses), *[w for a in addresses for w in (a, 0)]], np.int64)
         self._cells = [ctypes.c_int64.from_address(a) for a in addresses]
+        from hybridnn.jit.native import _builtin      # loads at the first plan, for the import time of the package
         self.unchanged = _builtin("unchanged", "hnn_unchanged", (self._table, self.dicts))
         self.renew()
 
@@ -66,6 +65,7 @@ def _set(obj, value):
 @functools.cache
 def _tags_work():
     """Tried on real dicts, plain and of instances, with every way to change one, specialised bytecode included."""
+    from hybridnn.jit.native import layout_holds
     if sys.version_info[:2] != (3, 11) or not layout_holds():
         return False
     probe, plain = _Probe(), {"a": 1}

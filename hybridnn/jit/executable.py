@@ -7,11 +7,9 @@ import numpy as np
 from hybridnn.jit.lower import bind
 from hybridnn.jit.native import NativePlan
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR
+from hybridnn.jit.watching import on_run
 
-__all__ = ["Executable", "StepRecord", "on_run"]
-
-# Functions of (executable, start, end), put here by profiles: called after each run, with time.perf_counter values.
-on_run = []
+__all__ = ["Executable", "StepRecord"]
 
 ALIGNMENT, POOL = 64, 4
 RELEASE_BYTES = 1 << 19       # plans that move more let other Python threads run meanwhile

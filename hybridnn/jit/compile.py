@@ -1,0 +1,18 @@
+"""The pipeline: simplify, fuse, lower, bind."""
+import time
+
+from hybridnn.jit.executable import Executable
+from hybridnn.jit.fuse import fuse_with_reasons
+from hybridnn.jit.lower import lower
+from hybridnn.jit.passes import simplify
+
+__all__ = ["compile_graph"]
+
+
+def compile_graph(graph):
+    """An ``Executable`` for the graph."""
+    started = time.perf_counter()
+    simple = simplify(graph)
+    fused, reasons = fuse_with_reasons(simple)
+    named = {simple.nodes[i].outputs[:1]: text for i, text in reasons.items()}
+    return Executable(graph, lower(fused, named), started)
