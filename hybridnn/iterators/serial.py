@@ -86,8 +86,11 @@ class SerialIterator(DatasetIterator):
     """Batches of a dataset, as lists of examples, read one after the other.
 
     Args:
-            batch size, whether to go on for ever, whether to shuffle (the default), or an order of your own.
-            examples per batch, whether to go on for ever, whether to shuffle (the default), or an order of your own.
+        dataset: anything with a length and integer indices.
+        batch_size: examples per batch.
+        repeat: go on for ever; otherwise stop after one epoch, with a short last batch.
+        shuffle: None or True: a random order for every epoch; False: the dataset's own.
+        order_sampler: callable that gives the order of an epoch; excludes ``shuffle``.
     """
 
     def __next__(self):
