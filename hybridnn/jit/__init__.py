@@ -9,5 +9,5 @@ __all__ = ["compile", "on_run"]
 
 def compile(graph, **options):
     """An ``Executable`` that does what ``hybridnn.graph.run(graph, ...)`` does, faster."""
-    from hybridnn.jit.compile import compile_graph
+    from hybridnn.jit.pipeline import compile_graph
     return compile_graph(graph)
