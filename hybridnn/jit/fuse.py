@@ -45,6 +45,7 @@ class Group:
     reads: dict
     first: int
     last: int
+    levels: set                                 # axes that parts run over
     deps: set = field(default_factory=set)      # indices of nodes whose results are read
 
 
@@ -220,7 +221,7 @@ def _new_group(state, part, sizes):
             reads.setdefault(base, set()).add(dims)
     home = dict(zip(node.outputs, part.outs))
     deps = {state.producer[b] for b in reads if b in state.producer}
-    return Group(part.index, [part], list(sizes), part.reduced or None, home, reads, part.index, part.index, deps)
+    return Group(part.index, [part], list(sizes), part.reduced or None, home, reads, part.index, part.index, {part.axes}, deps)
 
 
 def _match(g, h):
@@ -276,29 +277,49 @@ def _rename(dims, names):
 
 
 def _merged(state, g, h):
-    """The group of both, or None if one kernel cannot do it."""
+    """What it takes to put ``h`` into ``g``'s kernel: (sizes, renamings of both, levels, reduced axes), or None if one kernel cannot do it."""
+    if len(g.parts) + len(h.parts) > MAX_NODES or len(g.reads) + len(h.reads) + len(g.home) + len(h.home) > 2 * MAX_POINTERS:
+        return None
     joined = _joined(g, h)
-    if joined is None or len(g.parts) + len(h.parts) > MAX_NODES:
+    if joined is None:
         return None
     sizes, of_g, of_h = joined
-    reduced = {tuple(sorted(names[a] for a in x.reduced)) for x, names in ((g, of_g), (h, of_h)) if x.reduced}
+    reduced = {tuple(sorted([names[a] for a in x.reduced])) for x, names in ((g, of_g), (h, of_h)) if x.reduced}
     if len(reduced) > 1:
         return None
-    parts = [_renamed_part(p, names) for x, names in ((g, of_g), (h, of_h)) for p in x.parts]
-    parts.sort(key=lambda p: p.index)
-    fits, over = _levels_fit(parts, len(sizes), reduced.pop() if reduced else None)
-    if not fits:
+    levels = {tuple(sorted([names[a] for a in level])) for x, names in ((g, of_g), (h, of_h)) for level in x.levels}
+    over = reduced.pop() if reduced else None
+    fits, over = _levels_fit(levels, len(sizes), over)
+    if not fits or over and len(sizes) - 1 not in over and not _column_fits(_parts_of(g, h, of_g, of_h), tuple(range(len(sizes)))):
         return None
-    home = {v: _rename(d, names) for x, names in ((g, of_g), (h, of_h)) for v, d in x.home.items()}
-    reads = {}
-    for x, names in ((g, of_g), (h, of_h)):
-        for v, all_dims in x.reads.items():
-            reads.setdefault(v, set()).update(_rename(d, names) for d in all_dims)
-    if any(v in home and reads[v] != {home[v]} for v in reads):
-        return None
-    if sum(len(d) for v, d in reads.items() if v not in home) + len(home) > MAX_POINTERS:
-        return None
-    return Group(g.number, parts, sizes, over, home, reads, min(g.first, h.first), max(g.last, h.last), g.deps | h.deps)
+    return sizes, of_g, of_h, levels, over
+
+
+def _parts_of(g, h, of_g, of_h):
+    return sorted([_renamed_part(p, names) for x, names in ((g, of_g), (h, of_h)) for p in x.parts], key=lambda p: p.index)
+
+
+def _absorb(state, g, h, sizes, of_g, of_h, levels, over):
+    """Put ``h`` into ``g``."""
+    if of_g != list(range(len(of_g))) or len(sizes) != len(g.sizes):
+        _rename_group(g, of_g)
+    if of_h != list(range(len(of_h))):
+        _rename_group(h, of_h)
+    g.parts += h.parts
+    g.home.update(h.home)
+    for v, dims in h.reads.items():
+        g.reads[v] = g.reads[v] | dims if v in g.reads else dims
+    g.sizes, g.reduced, g.levels = list(sizes), over, levels
+    g.first, g.last = min(g.first, h.first), max(g.last, h.last)
+    g.deps = {i for i in g.deps | h.deps if state.groups[i] is not g and state.groups[i] is not h}
+    for p in h.parts:
+        state.groups[p.index] = g
+
+
+def _rename_group(g, names):
+    g.parts = [_renamed_part(p, names) for p in g.parts]
+    g.home = {v: _rename(d, names) for v, d in g.home.items()}
+    g.reads = {v: {_rename(d, names) for d in all_dims} for v, all_dims in g.reads.items()}
 
 
 def _renamed_part(p, names):
@@ -308,23 +329,17 @@ def _renamed_part(p, names):
                 tuple(sorted(names[a] for a in p.axes)), tuple(sorted(names[a] for a in p.reduced)), p.program)
 
 
-def _levels_fit(parts, n, reduced):
+def _levels_fit(levels, n, reduced):
     """Whether every part runs over all axes, over those not reduced, or once; and the reduced axes."""
-    levels = {p.axes for p in parts}
     full = tuple(range(n))
-    levels -= {full, ()}
+    partial = levels - {full, ()}
     if reduced is None:
-        if not levels:
+        if not partial:
             return True, None
-        level = levels.pop()
-        reduced = tuple(a for a in full if a not in level)
-        return not levels and n - 1 in reduced and level == tuple(range(len(level))), reduced
-    outer = tuple(a for a in full if a not in reduced)
-    if levels - {outer}:
-        return False, None
-    if any(p.reduced and p.axes != full for p in parts):
-        return False, None
-    return (n - 1 in reduced or _column_fits(parts, full)), reduced
+        level = partial.pop()
+        reduced = tuple([a for a in full if a not in level])
+        return not partial and n - 1 in reduced and level == tuple(range(len(level))), reduced
+    return not partial - {tuple([a for a in full if a not in reduced])}, reduced
 
 
 def _column_fits(parts, full):
@@ -341,36 +356,35 @@ def _column_fits(parts, full):
 
 def _depends(state, start, goal, also):
     """Whether group ``start`` depends on group ``goal`` through other groups than ``also`` (None: gave up, too many to visit)."""
-    stack = [i for i in start.deps if state.groups[i] is not start and state.groups[i] is not goal]
+    groups, first = state.groups, goal.first
+    stack = [g for g in [groups[i] for i in start.deps] if g.last >= first and g is not start and g is not goal]
     seen = set()
     while stack:
-        group = state.groups[stack.pop()]
-        if id(group) in seen or group is also or group.last < goal.first:
+        group = stack.pop()
+        if id(group) in seen or group is also:
             continue
         seen.add(id(group))
         if group is goal:
             return True
         if len(seen) > MAX_VISITS:
             return True
-        stack += group.deps
+        stack += [g for g in [groups[i] for i in group.deps] if g.last >= first]
     return False
 
 
 def _try_join(state, g, h):
     if g is h or not g.parts or not h.parts:
         return None
-    merged = _merged(state, g, h)
-    if merged is None or _depends(state, h, g, h) or _depends(state, g, h, g):
+    plan = _merged(state, g, h)
+    if plan is None or _depends(state, h, g, h) or _depends(state, g, h, g):
         return None
-    merged.deps = {i for i in merged.deps if state.groups[i] is not g and state.groups[i] is not h}
-    for p in merged.parts:
-        state.groups[p.index] = merged
-    return merged
+    _absorb(state, g, h, *plan)
+    return g
 
 
 def _opaque(index, node, state):
     deps = {state.producer[v] for v in node.inputs if v in state.producer}
-    return Group(index, [], [], None, {}, {}, index, index, deps)
+    return Group(index, [], [], None, {}, {}, index, index, set(), deps)
 
 
 def _grow(state):
@@ -480,6 +494,7 @@ def _needed(state, nodes):
 
 
 def _fused_node(state, group, needed):
+    group.parts.sort(key=lambda p: p.index)
     outputs = [v for p in group.parts for v in p.node.outputs if v in needed]
     inputs, items, where = [], _Items(), {}
     for p in group.parts:
