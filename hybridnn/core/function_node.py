@@ -155,6 +155,10 @@ class FunctionNode(TapeNode):
         """The inputs' ``VariableNode``s."""
         return tuple([VariableNode(x) for x in self.inputs_])
 
+    def kept_inputs(self):
+        """The inputs' arrays, None for those that were not retained."""
+        return self._input_arrays
+
     def gradients(self, gs, as_variables):
         """Called by the walk: ``backward`` on the inputs that need gradients."""
         targets = tuple([i for i, need in enumerate(self._needs) if need])

@@ -269,6 +269,15 @@ class OpNode(TapeNode):
     def __repr__(self):
         return f"<{self.program.op.name} node>"
 
+    @property
+    def _impl_name(self):
+        return self.program.op.name
+
+    def kept_inputs(self):
+        """The operands' arrays or numbers, None for those that were not kept."""
+        kept = dict(zip(self.program.keep, self.saved)) if self.saved and self.saved is not RELEASED else {}
+        return tuple([kept.get(i) for i in range(self.program.n)])
+
     def operand(self, position, as_variable):
         """Saved operand number ``position``: the array, or a Variable connected to the graph."""
         x = self.saved[position]
@@ -1114,6 +1123,7 @@ def _walk(grads, roots, retain_grad, as_variables, loss_scale, store):
     heap = [(-n.seq, n) for n in grads]
     heapq.heapify(heap)
     pop, push = heapq.heappop, heapq.heappush
+    hooks = state.hooks
     while heap:
         node = pop(heap)[1]
         g = grads.pop(node)
@@ -1132,7 +1142,8 @@ def _walk(grads, roots, retain_grad, as_variables, loss_scale, store):
             continue
         if type(g) is dict:
             g = _all_outputs(node, g)
-        for x, gx in zip(node.inputs, node.gradients(g, as_variables), strict=False):
+        gxs = node.gradients(g, as_variables) if hooks is None else _hooked_gradients(node, g, as_variables)
+        for x, gx in zip(node.inputs, gxs, strict=False):
             if gx is None:
                 continue
             before = grads.get(x)
@@ -1141,6 +1152,19 @@ def _walk(grads, roots, retain_grad, as_variables, loss_scale, store):
                 push(heap, (-x.seq, x))
             else:
                 grads[x] = _add(before, gx)
+
+
+def _hooked_gradients(node, g, as_variables):
+    """The gradients of a node's inputs, with function hooks, which see the outputs' gradients and the inputs that were kept."""
+    hooks = list(state.hooks.values())
+    given = tuple([as_array(x) for x in (g if type(g) is tuple else (g,))])
+    data = node.kept_inputs()
+    for hook in hooks:
+        hook.backward_preprocess(node, data, given)
+    result = node.gradients(g, as_variables)
+    for hook in hooks:
+        hook.backward_postprocess(node, data, given)
+    return result
 
 
 def _all_outputs(node, slots):
@@ -1245,7 +1269,8 @@ def _pull(node, g, useful):
         return [(node.owner, {node.index: g})]
     if not any(x in useful for x in node.inputs if x is not None):
         return []
-    return [(x, gx) for x, gx in zip(node.inputs, node.gradients(g, True), strict=True) if gx is not None and x in useful]
+    gxs = node.gradients(g, True) if state.hooks is None else _hooked_gradients(node, g, True)
+    return [(x, gx) for x, gx in zip(node.inputs, gxs, strict=True) if gx is not None and x in useful]
 
 
 def _between(sources, targets):
