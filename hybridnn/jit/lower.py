@@ -11,6 +11,7 @@ from hybridnn.core.op import OPS
 from hybridnn.jit import kernels, layout, native, source
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
+from hybridnn.jit.lower_conv import CONVOLUTIONS
 from hybridnn.jit.memory import Buffer, plan_memory
 from hybridnn.jit.moves import copy_step, fill_step, gather_step, scatter_add_step
 from hybridnn.jit.native import View
@@ -179,6 +180,10 @@ class _Lowering:
                                   ops=(node.op.name,) if node else (), lines=(node.line,) if node and node.line else ()))
         return True
 
+    def step(self, kind, name, reads, writes, build, node, **more):
+        """A native step that does one node."""
+        self.steps.append(LowStep(kind, name, reads, writes, build, node, (node.op.name,), (node.line,) if node.line else (), **more))
+
     def python(self, node):
         """The op's own forward on views; its results are new arrays, or None for a view of an operand's memory, which is copied."""
         reads = [self.values[v] for v in node.inputs]
@@ -328,7 +333,7 @@ def _check(low, node):
 
 
 _INDEX = (np.dtype("i4"), np.dtype("i8"))
-_NATIVE = {"matmul": _matmul, "take": _take, "put": _put}
+_NATIVE = {"matmul": _matmul, "take": _take, "put": _put, **CONVOLUTIONS}
 
 
 # ------------------------------------------------------------------------------------------------- owners, memory, addresses

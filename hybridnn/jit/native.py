@@ -128,6 +128,15 @@ def _pack(steps: Sequence[Step]) -> tuple[np.ndarray, np.ndarray]:
     return args, np.array(rows, np.int64).reshape(len(steps), RECORD)
 
 
+def sequence(steps: Sequence[Step], name: str) -> Step:
+    """Steps in a row as one: they share threads as they would on their own, and the first that fails ends them."""
+    if any(s.grain for s in steps):
+        _start_helpers()
+    args, records = _pack(steps)
+    words = np.array([_address(records), len(steps), _address(threads.TABLE)], np.int64)
+    return Step(_code().address("hnn_sequence"), words, name=name, keep=(args, records, tuple(s.keep for s in steps)))
+
+
 @dataclass(frozen=True)
 class ArraySpec:
     """What one argument has to be: an array of exactly this dtype, shape and layout (its type exactly ndarray), or a Python

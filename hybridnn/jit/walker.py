@@ -31,10 +31,11 @@ STEP = [PTR, PTR, I64, I64]
 
 
 def emit(m: Module, record: int, max_on_stack: int) -> None:
-    """Writes ``hnn_walk``, ``hnn_walk_timed`` and the builtins ``hnn_run`` and ``hnn_check``."""
+    """Writes ``hnn_walk``, ``hnn_walk_timed``, ``hnn_sequence`` and the builtins ``hnn_run`` and ``hnn_check``."""
     parallel = pool.emit(m, threads.POOL, threads.LIMIT)
     walk = _walk(m, "hnn_walk", parallel, record, timed=False)
     _walk(m, "hnn_walk_timed", parallel, record, timed=True)
+    _sequence(m, walk)
     _run(m, walk, _bind(m), max_on_stack)
     _check(m, _matches(m))
     _unchanged(m)
@@ -59,6 +60,15 @@ def _walk(m: Module, name: str, parallel: Func, record: int, timed: bool) -> Fun
             f.ret(i)
     f.ret(-1)
     return f
+
+
+def _sequence(m: Module, walk: Func) -> None:
+    """A step that is a plan of its own; args: its records, how many, the threads table."""
+    f = m.func("hnn_sequence", VOID, STEP)
+    bufs, args, _, _ = f.params
+    records, n, table = (f.load(I64, args, i) for i in range(3))
+    f.call(walk, f.to_ptr(records), n, bufs, f.load(PTR, bufs, -1), f.to_ptr(table))
+    f.ret()
 
 
 def _bind(m: Module) -> Func:

@@ -1,0 +1,82 @@
+"""Lowering of convolution and its two gradients: im2col and matrix products."""
+from math import prod
+
+import numpy as np
+
+from hybridnn.jit import blas, native
+from hybridnn.jit.im2col import Convolution
+from hybridnn.jit.moves import Windows
+from hybridnn.jit.native import View
+
+__all__ = ["CONVOLUTIONS"]
+
+MOST_AXES = 3
+
+
+def _forward(low, node):
+    x, w = node.inputs
+    return _convolution(low, node, "forward", x, w, node.outputs[0], (x, w))
+
+
+def _grad_x(low, node):
+    gy, w = node.inputs
+    return _convolution(low, node, "grad_x", node.outputs[0], w, gy, (gy, w))
+
+
+def _grad_w(low, node):
+    x, gy = node.inputs
+    return _convolution(low, node, "grad_w", x, node.outputs[0], gy, (x, gy))
+
+
+CONVOLUTIONS = {"convolution": _forward, "convolution_grad_x": _grad_x, "convolution_grad_w": _grad_w}
+
+
+def _convolution(low, node, way, x, w, y, operands):
+    """``x``, ``w``, ``y`` are the values that play these parts; two of them are the operands."""
+    specs = [low.specs[v] for v in (x, w, y)]
+    geometry = _geometry(*specs, dict(node.attrs))
+    if geometry is None:
+        return False
+    result = node.outputs[0]
+    probes = [View.contiguous(k, low.specs[v].shape, geometry.dtype.itemsize) for k, v in enumerate((*operands, result))]
+    if _steps(geometry, way, probes, [View(3, 0, (), ()), View(4, 0, (), ())]) is None:
+        return False
+    reads = [_readable(low, v, 0 if v == w else 2, node) for v in operands]
+    if None in reads:
+        return False
+    out = low.new_value(result)
+    scratch = [low.fresh((n,), np.dtype("u1")) for n in geometry.scratch_bytes]
+
+    def build(at):
+        steps = _steps(geometry, way, [at(p) for p in (*reads, out)], [at(p) for p in scratch])
+        return native.sequence(steps, node.op.name)
+    low.step("im2col", node.op.name, reads, [out], build, node, scratch=scratch)
+    return True
+
+
+def _steps(geometry, way, views, scratch):
+    return getattr(geometry, way)(*views, scratch)
+
+
+def _geometry(x, w, y, attrs):
+    """The Convolution, or None where there are no native steps for it."""
+    axes, dtype = len(x.shape) - 2, x.dtype
+    if blas.find() is None or not 0 < axes <= MOST_AXES or dtype not in blas.LETTERS or {w.dtype, y.dtype} != {dtype}:
+        return None
+    if 0 in (prod(x.shape), prod(w.shape), prod(y.shape)):
+        return None
+    windows = Windows(x.shape[2:], w.shape[2:], y.shape[2:], attrs["stride"], attrs["pad"], attrs["dilate"])
+    return Convolution(x.shape[0], x.shape[1], w.shape[0], attrs["groups"], windows, dtype)
+
+
+def _readable(low, value, lead, node):
+    """The value's place, in C order behind its first ``lead`` axes; a copy if need be; None if that cannot be copied."""
+    place = low.values[value]
+    n = place.dtype.itemsize
+    dense = True
+    for size, stride in zip(reversed(place.shape[lead:]), reversed(place.strides[lead:])):
+        dense, n = dense and (size == 1 or stride == n), n * size
+    if dense and all(s > 0 and s % place.dtype.itemsize == 0 for s in place.strides[:lead]):
+        return place
+    copy = low.fresh(place.shape, place.dtype)
+    return copy if low.copy(place, copy, node) else None
