@@ -1,9 +1,13 @@
-"""``Executable``: what ``jit.compile`` returns. Native segments and Python steps over one arena, safe to call from several threads."""
+"""``Executable``: what ``jit.compile`` returns. Native segments and Python steps over one arena, safe to call from several
+threads.
+"""
 import time
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from hybridnn.jit.blas_threads import LARGE, one_thread, product_flops, with_threads
 from hybridnn.jit.lower import bind
 from hybridnn.jit.native import NativePlan
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR
@@ -38,8 +42,9 @@ class StepRecord:
 class Executable:
     """A compiled graph. ``exe(arrays)`` returns fresh output arrays and performs ``graph.writes`` in the given arrays.
 
-    ``arrays`` are aligned to ``graph.inputs``: C-contiguous aligned ndarrays of the specs' dtype and shape (not checked here), Python numbers where
-    the spec is weak. An array that is written must not overlap another one. ``run_into(arrays, outputs)`` is the same into given arrays.
+    ``arrays`` are aligned to ``graph.inputs``: C-contiguous aligned ndarrays of the specs' dtype and shape (not checked here),
+    Python numbers where the spec is weak. An array that is written must not overlap another one. ``run_into(arrays, outputs)`` is
+    the same into given arrays.
 
     Attributes:
         steps: ``StepRecord`` per step.
@@ -69,7 +74,7 @@ class Executable:
         segments, run = [], []
         for number, (low, step) in enumerate(zip(self._lowered.steps, native)):
             if step is not None:
-                run.append((number, step))
+                run.append((number, step, low))
                 continue
             segments += [_Native(run, n_bufs)] if run else []
             run = []
@@ -89,7 +94,8 @@ class Executable:
         return outputs
 
     def run_into(self, arrays, outputs):
-        """Run into ``outputs`` (a list of C-contiguous arrays of ``output_specs``, sharing no memory with anything else); returns it.
+        """Run into ``outputs`` (a list of C-contiguous arrays of ``output_specs``, sharing no memory with anything else); returns
+        it.
 
         Where a Python step makes an output as a new array, that array replaces the one in the list.
         """
@@ -132,14 +138,35 @@ class _Native:
     """Native steps in a row."""
 
     def __init__(self, numbered, n_bufs):
-        self.numbers = [n for n, _ in numbered]
-        steps = [s for _, s in numbered]
+        numbered = _with_blas_threads(numbered)
+        self.numbers = [n for n, _, _ in numbered]
+        steps = [s for _, s, _ in numbered]
         moved = sum(len(s.args) for s in steps)
         self.plan = NativePlan.build(steps, n_bufs, release_gil=moved > 4096)
         self.run = self.plan.run
 
     def __call__(self, call):
         return self.run(call.arena, call.inputs, call.constants, call.outputs, call.slots)
+
+
+def _with_blas_threads(numbered):
+    """The steps, with OpenBLAS at one thread around all products but the large ones."""
+    products = [low for _, _, low in numbered if low.kind == "gemm"]
+    lower = one_thread() if products else None
+    if lower is None or all(_is_large(low) for low in products):
+        return numbered
+    result, restore, lowered = [], with_threads(), False
+    for number, step, low in numbered:
+        if low.kind == "gemm" and _is_large(low) is lowered:
+            result.append((number, restore if lowered else lower, low))
+            lowered = not lowered
+        result.append((number, step, low))
+    return [*result, (result[-1][0], restore, result[-1][2])] if lowered else result
+
+
+def _is_large(low):
+    a, b, y = (prod(p.shape) for p in (*low.reads[:2], low.writes[0]))
+    return product_flops(a, b, y, prod(low.writes[0].shape[:-2])) >= LARGE
 
 
 class _Python:

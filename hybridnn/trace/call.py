@@ -15,6 +15,7 @@ from hybridnn.core.variable import (
     NO_ATTRS,
     OPS,
     READERS,
+    ReleasedNode,
     TracedNumber,
     Variable,
     apply_eager,
@@ -521,7 +522,7 @@ class Call:
                     operand = self._operand(prior, OPS["add"])
                     if operand is not None:
                         priors.append(operand)
-            node.grad = g if prior is None else self.apply(OPS["add"], (prior, g))
+            node.grad = (g if double else self._own(g, stored)) if prior is None else self.apply(OPS["add"], (prior, g))
             stored.append((node, node.grad, prior is not None))
         self.inner = event
         try:
@@ -529,6 +530,20 @@ class Call:
         finally:
             self.inner = None
         self._finish_backward(event, outputs, stored, priors, retain_grad)
+        stored.clear()
+
+    def _own(self, g, stored):
+        """A gradient for a leaf whose array is nobody else's, as backward on plain arrays stores it."""
+        a = g._array
+        if a.base is None and a.flags.owndata and not any(g is other for _, other, _ in stored) and g._pending is self:
+            return g
+        v = _new(Variable)
+        v._array, v._requires_grad = a.copy(), g._requires_grad
+        v._pending, v._vid, v._spec = self, self._value_of(g), spec_of(a)
+        if v._vid is not None:
+            self._know(v._array, v._vid)
+        self.survivors.append(weakref.ref(v))
+        return v
 
     def _seed(self, outputs, seeds, loss_scale, event):
         """Initial gradients that the library makes are constants of the path."""
@@ -596,7 +611,11 @@ class Call:
         for v, known in self.pending:
             if known == vid:
                 return self._early_node(v)
-        return None
+        for ref in self.survivors:
+            v = ref()
+            if v is not None and v._vid == vid:
+                return self._early_node(v)
+        return TapeLeaf((), None)      # nobody has the Variable any more
 
     def _early_node(self, v):
         if v._tape is None:
@@ -608,9 +627,12 @@ class Call:
         for v, g in zip(outputs, seeds, strict=True):
             if g is None and v._requires_grad:
                 self._early_node(v).grad = initial_grad(v, flags[2])
+        shared = {}
         for node, (_, outcome, _) in zip(targets, event_grads, strict=True):
             node.loss_scale = flags[2]
-            node.grad = self._pend(outcome)
+            node.grad = shared.get(outcome.vid) or self._pend(outcome)
+            if flags[1]:
+                shared[outcome.vid] = node.grad
         wanted = dict(retained)
         for v, vid in list(self.pending):
             if vid in wanted:
@@ -831,11 +853,13 @@ class Call:
             if v is not None:
                 made[v._vid] = v
         made.update({v._vid: v for v, _ in self.pending})
-        barrier = max((i for i, e in enumerate(self.path[:self.executed]) if e.kind in ("inplace", "backward")), default=-1)
+        barrier = max((i for i, e in enumerate(self.path[:self.executed]) if e.kind == "inplace"), default=-1)
         worker = Rebuild(self, made)
         for i, event in enumerate(self.path):
-            if i > barrier or event.kind == "op":
-                worker.run(event, final=i < self.executed, tape=i > barrier)
+            if i <= barrier:
+                worker.known(event)
+            else:
+                worker.run(event, final=i < self.executed)
         for v, _ in self.pending:
             self.survivors.append(weakref.ref(v))
         self.pending = []
@@ -852,8 +876,10 @@ class Call:
         self.pending = []
         self.fresh.clear()
         self.dirty.clear()
+        given = set()
         for v, vid in alive:
-            v._array = self.actual(vid) if vid in self.view_of else self.values[vid]
+            v._array = self.actual(vid) if vid in self.view_of else self.values[vid] if vid not in given else self.values[vid].copy()
+            given.add(vid)
             self.ids.setdefault(id(v._array), ~vid if v._requires_grad else vid)
             self.survivors.append(weakref.ref(v))
             self.keep.append(v._array)
@@ -979,18 +1005,35 @@ class Rebuild:
         vid = vid_of(o)
         return a if call._unchanged(vid) else call.past(vid)
 
-    def run(self, event, final, tape):
-        getattr(self, "_" + event.kind)(event, final, tape)
+    def run(self, event, final):
+        getattr(self, "_" + event.kind)(event, final)
 
-    def _op(self, event, final, tape):
+    def known(self, event):
+        """An event from before an update that has been made: what lives of it has its values, and its graph cannot be made again."""
+        for outcome in event.outs:
+            v = None if outcome is None else self.made.get(outcome.vid)
+            if v is not None:
+                self.real[outcome.vid] = v
+                if event.kind == "op" and event.apps[0].taped:
+                    self.release(v, outcome)
+        for old, new in event.rebinds:
+            self.real[new] = self.call.wrappers[new]
+
+    def _op(self, event, final):
         op, attrs, taping = event.key
-        old, state.backprop = state.backprop, taping and tape
+        old, state.backprop = state.backprop, taping
         try:
             result = self._apply(op, event, attrs)
         finally:
             state.backprop = old
         for v, outcome in zip(result if op.multi else (result,), event.outs, strict=True):
             self.fill(v, outcome)
+
+    def release(self, v, outcome):
+        """The graph before an update that has been made cannot be run again: what it computed with is gone."""
+        early = v._tape
+        v._tape = ReleasedNode(outcome.spec.shape, outcome.spec.dtype, False)
+        v._tape.grad = None if early is None else early.grad
 
     def _apply(self, op, event, attrs):
         """The values come from the operands as they were; the tape keeps the arrays themselves, as eager does."""
@@ -1022,9 +1065,7 @@ class Rebuild:
             call.nodes[id(v._tape)] = outcome.vid
             call.keep.append(v._tape)
 
-    def _inplace(self, event, final, tape):
-        if final:
-            return
+    def _inplace(self, event, final):
         op, attrs, targets = event.key
         inputs = [self.operand(o) for o in event.operands]
         apply_inplace_eager(op, inputs, targets, attrs)
@@ -1035,7 +1076,7 @@ class Rebuild:
             self.call.ids[id(a)] = ~new if isinstance(inputs[k], Variable) and inputs[k]._requires_grad else new
             self.call.wrappers[new] = inputs[k]
 
-    def _backward(self, event, final, tape):
+    def _backward(self, event, final):
         if final:
             return
         flags, unseeded = event.key
@@ -1059,21 +1100,21 @@ class Rebuild:
         x = self.real.get(vid, self.call.leaves.get(vid))
         return x._tape if x._tape is not None else x.node._tape
 
-    def _grad(self, event, final, tape):
+    def _grad(self, event, final):
         n_out, n_in, given, set_grad, double = event.key
         xs = [self.operand(o) for o in event.operands]
         seeds = iter(xs[n_out + n_in:])
         grad_outputs = [None if none else next(seeds) for none in given] or None
         with Naming(self.call, event):
-            results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double and tape, None)
+            results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double, None)
         for g, outcome in zip(results, event.outs, strict=True):
             if g is not None:
                 self.fill(g, outcome)
 
-    def _read(self, event, final, tape):
+    def _read(self, event, final):
         """Looking changes nothing."""
 
-    def _unchain(self, event, final, tape):
+    def _unchain(self, event, final):
         v = self.operand(event.operands[0])
         if isinstance(v, Variable):
             v.unchain_backward()

@@ -37,7 +37,7 @@ def run_segment(call, events, wanted):
     if segment is None or segment.version != call.owner.version:
         segment = _current(call, events, key, segment)
     values = call.values
-    if segment.host:
+    if segment.graph.constants:
         values.update(segment.graph.constants)
     for vid, fn, args in segment.host:
         values[vid] = fn(*[values[a] for a in args])
@@ -90,10 +90,11 @@ def build(events, wanted, version, rename=None):
     for e in path_to(events[-1]):
         specs.update(e.specs)
     nodes = tuple(_renamed(app.node, rename) for e in events for app in e.apps)
-    constants = {v: c for e in events for v, c in e.constants}
-    host = tuple(h for e in events for h in e.host)
+    host = tuple(h for e in path_to(events[-1]) for h in e.host)
     produced = {v for n in nodes for v in n.outputs}
     used = list(dict.fromkeys(v for n in nodes for v in n.inputs))
+    mentioned = {*used, *(a for _, _, args in host for a in args)}
+    constants = {v: c for e in path_to(events[-1]) for v, c in e.constants if v in mentioned}
     writes = _writes(events, produced)
     roots = [r for r, _ in writes]
     inputs = tuple(dict.fromkeys([v for v in [*used, *roots] if v not in produced and v not in constants]))

@@ -110,8 +110,18 @@ class Builder:
             self._argument(("arg", i), x, 0)
         for k, x in observer.kwargs.items():
             self._argument(("kwarg", k), x, 0)
+        self.written = self._written()
         for fact in observer.guards.values():
-            w.check(fact)
+            w.check(fact[1:] if fact[0] == "spec" and id(fact[-1]) in self.written else fact)
+
+    def _written(self):
+        """ids of the arrays from outside that the path changes in place: they stay the same objects."""
+        roots, produced = set(), {}
+        for e in self.path:
+            for old, new in e.rebinds:
+                produced[new] = produced.get(old, old)
+                roots.add(produced[new])
+        return {id(self.call.leaves[v]) for v in roots if isinstance(self.call.leaves.get(v), np.ndarray)}
 
     def _argument(self, source, x, depth):
         w = self.writer
@@ -187,7 +197,7 @@ class Builder:
                 w.require_in(x, x.__dict__, f"{text} and {name}._tape is {w.strong(x._tape)}", "a parameter's array was replaced")
                 return w.strong(a)
             return name
-        if ref.source[0] == "slot":
+        if ref.source[0] == "slot" or id(x) in self.written and ref.kind == "state":
             return w.strong(a)
         text = w.read(ref.source)
         if isinstance(x, Variable):

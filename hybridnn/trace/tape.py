@@ -7,7 +7,7 @@ kept. After a backward inside the call they are gone, and asking again raises ``
 import weakref
 from itertools import count
 
-from hybridnn.core.variable import RELEASED, OpNode, Output, Variable, _sequence
+from hybridnn.core.variable import RELEASED, Leaf, OpNode, Output, Variable, _sequence
 from hybridnn.graph import Graph, run
 
 __all__ = ["CallTape", "TracedNode", "producers", "saved_values"]
@@ -55,7 +55,7 @@ class CallTape:
     @classmethod
     def of(cls, call, alive):
         """The tape of a finished replay, or None if no survivor needs one."""
-        roots = [v._vid for v in alive if v._requires_grad and v._vid not in call.cut]
+        roots = [v._vid for v in alive if v._requires_grad]
         if not roots:
             return None
         made = producers(call.path)
@@ -73,7 +73,7 @@ class CallTape:
     def node(self, vid):
         """The node of a value; None if no gradient flows there."""
         if vid in self.cut:
-            return None
+            return self._leaf(vid)
         if vid not in self.made:
             x = self.leaves.get(vid)
             return None if x is None or not x._requires_grad else x._tape or x.node._tape
@@ -84,6 +84,14 @@ class CallTape:
         if owner is None:
             owner = self.nodes[position] = TracedNode(self, app, position, spec)
         return Output(owner, k, spec.shape, spec.dtype) if app.node.op.multi else owner
+
+
+    def _leaf(self, vid):
+        """The node of a value whose creator was forgotten."""
+        leaf = self.nodes.get(("cut", vid))
+        if leaf is None:
+            leaf = self.nodes["cut", vid] = Leaf(self.specs[vid].shape, self.specs[vid].dtype)
+        return leaf
 
 
 class TracedNode(OpNode):

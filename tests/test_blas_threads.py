@@ -1,0 +1,56 @@
+"""OpenBLAS's threads around small and large products."""
+import ctypes
+
+import numpy as np
+import pytest
+
+from hybridnn.core import OPS
+from hybridnn.graph import Graph, Node, infer
+from hybridnn.jit import blas_threads
+from hybridnn.jit import compile as jit_compile
+from hybridnn.spec import Spec
+
+
+def product(m, k, n):
+    specs = {0: Spec((m, k), np.dtype("f")), 1: Spec((k, n), np.dtype("f"))}
+    attrs = (("transa", False), ("transb", False))
+    specs[2], = infer(OPS["matmul"], [specs[0], specs[1]], attrs)
+    return Graph((0, 1), (Node(OPS["matmul"], (0, 1), (2,), attrs),), (2,), specs)
+
+
+def threads_now(found):
+    return ctypes.CFUNCTYPE(ctypes.c_int)(found.get)()
+
+
+@pytest.mark.parametrize("size", [8, 300])
+def test_the_count_is_what_it_was(size):
+    """Before and after a small and a large product."""
+    found = blas_threads.control()
+    if found is None:
+        assert blas_threads.one_thread() is None
+        return
+    before = threads_now(found)
+    a = np.ones((size, size), "f")
+    y, = jit_compile(product(size, size, size))([a, a])
+    assert threads_now(found) == before
+    np.testing.assert_array_equal(y, np.full((size, size), size, "f"))
+
+
+def test_a_count_that_the_user_set_stays():
+    found = blas_threads.control()
+    if found is None:
+        assert blas_threads.one_thread() is None
+        return
+    setter = ctypes.CFUNCTYPE(None, ctypes.c_int)(found.set)
+    setter(1)
+    try:
+        a = np.ones((8, 8), "f")
+        jit_compile(product(8, 8, 8))([a, a])
+        assert threads_now(found) == 1
+    finally:
+        setter(found.count)
+
+
+def test_flops():
+    assert blas_threads.product_flops(6, 12, 8, 1) == 2 * 8 * 3
+    assert blas_threads.product_flops(5 * 6, 5 * 12, 5 * 8, 5) == 2 * 8 * 3
