@@ -16,7 +16,7 @@ from hybridnn.jit.support import check_supported
 
 __all__ = ["fuse", "why_not"]
 
-MAX_POINTERS, MAX_NODES, MAX_VISITS = 48, 64, 400
+MAX_POINTERS, MAX_NODES, MAX_VISITS = 48, 64, 4000
 REDUCERS = {"sum": "sum", "sum_to": "sum", "amax": "max", "amin": "min"}
 
 
@@ -356,8 +356,8 @@ def _column_fits(parts, full):
 
 def _depends(state, start, goal, also):
     """Whether group ``start`` depends on group ``goal`` through other groups than ``also`` (None: gave up, too many to visit)."""
-    groups, first = state.groups, goal.first
-    stack = [g for g in [groups[i] for i in start.deps] if g.last >= first and g is not start and g is not goal]
+    groups = state.groups      # positions in the graph say nothing here: a group may depend on a later one's earlier part
+    stack = [g for g in [groups[i] for i in start.deps] if g is not start and g is not goal]
     seen = set()
     while stack:
         group = stack.pop()
@@ -368,7 +368,7 @@ def _depends(state, start, goal, also):
             return True
         if len(seen) > MAX_VISITS:
             return True
-        stack += [g for g in [groups[i] for i in group.deps] if g.last >= first]
+        stack += [groups[i] for i in group.deps]
     return False
 
 
