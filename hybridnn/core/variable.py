@@ -1091,7 +1091,7 @@ def initial_grad(v, loss_scale):
         raise InvalidType("backward", "a Variable with one element, or with its grad set", str(spec_of(v)),
                           "sum() it, or set y.grad = an array of its shape")
     g = _one(v.shape, v.dtype) if cupy is None else v.xp.ones(v.shape, v.dtype)
-    return g if loss_scale is None else g * v.dtype.type(loss_scale)
+    return g if loss_scale is None else v.xp.full_like(g, loss_scale)
 
 
 @functools.lru_cache(64)

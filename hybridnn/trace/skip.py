@@ -386,9 +386,12 @@ class Builder:
             node = self._node_of(self.observer.origins[id(x)])
             if node not in grads and not accumulated:
                 self.writer.require(f"{node}.grad is None", "a gradient from before the call")
-            grads[node] = self.text[outcome.vid]
+            text = self.text[outcome.vid]
+            grads[node] = f"{text}.copy()" if text in grads.values() else text     # one value for two leaves: each has its own array
         if event.grads[1]:
             raise Doubt("backward(retain_grad=True)")
+        if event.key[0][1] or event.key[0][2] is not None:
+            raise Doubt("backward with enable_double_backprop or loss_scale")
 
     def _updates(self):
         """Counters go up, and numbers are computed, just before the stage that updates."""
@@ -436,9 +439,11 @@ class Builder:
         lines = [f"{name} = new(Variable); {name}._array = {self._array_text(vid)}"]
         if not requires:
             lines.append(f"{name}._requires_grad = False")
-        elif self._taped(vid):
+        elif vid in self.made and self.made[vid][0].taped:
             spec = self.made[vid][3]
-            if self.call.released:
+            if self.call.released and vid in self.call.cut:
+                lines.append(f"{name}._tape = TapeLeaf({spec.shape!r}, {self.writer.strong(spec.dtype)})")
+            elif self.call.released:
                 seeded = any(e.kind == "backward" and e.operands[0] == vid for e in self.path)
                 lines.append(f"{name}._tape = ReleasedNode({spec.shape!r}, {self.writer.strong(spec.dtype)}, {seeded})")
             else:
@@ -472,8 +477,8 @@ class Builder:
 
         def shares(a):
             return id(root_array(a)) in roots
-        names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, ReleasedNode=ReleasedNode, MISS=MISS, ndarray=np.ndarray, CallTape=CallTape,
-                     numpy_random=np.random, state=state, G=global_config.__dict__, setting=setting, leaf=_leaf, grad_of=_grad_of, shares=shares)
+        names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf, ReleasedNode=ReleasedNode, MISS=MISS, ndarray=np.ndarray, CallTape=CallTape,
+                     numpy_random=np.random, state=state, G=global_config.__dict__, setting=setting, leaf=_leaf, grad_of=_grad_of, shares=shares, roots=roots)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
