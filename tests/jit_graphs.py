@@ -67,7 +67,8 @@ def assert_same(graph, executable, operands, rtol=2e-6, atol=2e-6):
     for want, got in zip(*both(graph, executable, operands), strict=True):
         assert (got.shape, got.dtype) == (want.shape, want.dtype)
         if want.dtype.kind == "f":
-            limits = (rtol, atol) if want.dtype == np.float32 else (rtol * 1e-7, atol * 1e-7) if want.dtype == np.float64 else (2e-3, 2e-3)
+            limits = (rtol, atol) if want.dtype == np.float32 else (rtol * 1e-7,
+                                                                    atol * 1e-7) if want.dtype == np.float64 else (2e-3, 2e-3)
             np.testing.assert_allclose(got, want, *limits)
         else:
             np.testing.assert_array_equal(got, want)

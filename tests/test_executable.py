@@ -15,7 +15,8 @@ from hybridnn import jit
 from hybridnn.core.op import OPS
 
 ELEMENTWISE = sorted(n for n, op in OPS.items() if op.kind == "elementwise" and op.samples is None and not op.multi)
-SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e-30, -1e-30, 3e38, -3e38, np.inf, -np.inf, np.nan, 88.0, -104.0, 20.0], "f4")
+SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e-30, -1e-30, 3e38, -3e38, np.inf, -np.inf, np.nan, 88.0, -104.0, 20.0],
+                   "f4")
 
 
 def array(*shape, dtype="f4"):
@@ -57,7 +58,8 @@ def test_elementwise_ops_on_special_values_and_edge_shapes(names):
     n = len(OPS[names[0]].params)
     shapes = [(16,), (3, 5), (), (1,), (0, 3), (2, 1, 4)]
     for shape in shapes:
-        operands = [np.random.choice(SPECIAL, shape).astype("f4") if shape != (16,) else SPECIAL[::1 - 2 * k].copy() for k in range(n)]
+        operands = [np.random.choice(SPECIAL, shape).astype("f4") if shape != (16,) else SPECIAL[::1 - 2 * k].copy()
+                    for k in range(n)]
         check(together(names), *operands, rtol=1e-5, atol=1e-6)
 
 
@@ -76,12 +78,14 @@ def test_samples_of_every_op(names):
             assert_same(graph, jit.compile(graph), operands, 2e-5, 2e-5)
 
 
-@pytest.mark.parametrize("dtypes", [("f8", "f8"), ("f4", "f8"), ("i4", "f4"), ("i8", "i4"), ("?", "f4"), ("u1", "i4"), ("f2", "f2")])
+@pytest.mark.parametrize("dtypes", [("f8", "f8"), ("f4", "f8"), ("i4", "f4"), ("i8", "i4"), ("?", "f4"), ("u1", "i4"),
+                                    ("f2", "f2")])
 def test_dtypes_mix_as_in_numpy(dtypes):
     x, y = (np.arange(1, 13).reshape(3, 4).astype(d) for d in dtypes)
 
     def body(x, y):
-        return [x + y, x * y, x / y, OPS["maximum"](x, y), x > y, OPS["sum"](x, axis=None, keepdims=False), x * 2, OPS["where"](x > y, x, y)]
+        return [x + y, x * y, x / y, OPS["maximum"](x, y), x > y, OPS["sum"](x, axis=None, keepdims=False), x * 2,
+                OPS["where"](x > y, x, y)]
     check(body, x, y, rtol=1e-3 if "f2" in dtypes else 2e-6)
 
 
@@ -94,7 +98,8 @@ def test_random_graphs(seed):
 
 # -------------------------------------------------------------------------------------------------------------------- reductions
 
-@pytest.mark.parametrize("axis, keepdims", [(None, False), ((0,), True), ((1,), False), ((2,), False), ((0, 2), True), ((1, 2), False)])
+@pytest.mark.parametrize("axis, keepdims",
+                         [(None, False), ((0,), True), ((1,), False), ((2,), False), ((0, 2), True), ((1, 2), False)])
 def test_reductions_over_axes(axis, keepdims):
     x = array(33, 5, 70)
     for name in ("sum", "amax", "amin"):
@@ -114,7 +119,8 @@ def test_sums_are_at_least_as_accurate_as_pairwise_ones(axis):
 def test_reductions_pass_special_values_on(bad, axis):
     x = array(600, 700)
     x[3, 5] = bad
-    check(lambda x: [OPS["sum"](x, axis=axis, keepdims=False), OPS["amax"](x, axis=axis, keepdims=False)], x, rtol=1e-4, atol=1e-3)
+    check(lambda x: [OPS["sum"](x, axis=axis, keepdims=False), OPS["amax"](x, axis=axis, keepdims=False)], x, rtol=1e-4,
+          atol=1e-3)
 
 
 def test_a_row_longer_than_a_block_and_stages():

@@ -55,7 +55,8 @@ ROW = array(6, 9)
     (lambda x: [OPS["exp"](x), OPS["sum"](OPS["exp"](x), axis=(0,), keepdims=False)], (ROW,)),
     (lambda x, g: [OPS["sum"](g, axis=(0,), keepdims=False), OPS["sum"](g * x, axis=(0,), keepdims=False)], (ROW, array(6, 9))),
     (lambda x: [OPS["transpose"](x, axes=(1, 0)) + OPS["transpose"](x * 2, axes=(1, 0))], (ROW,)),
-], ids=["chain", "sum", "softmax", "log softmax", "layer norm", "batch norm", "centred", "column sum", "two column sums", "transposed"])
+], ids=["chain", "sum", "softmax", "log softmax", "layer norm", "batch norm", "centred", "column sum", "two column sums",
+        "transposed"])
 def test_one_kernel(fn, operands):
     assert len(fused(fn, *operands).nodes) == 1
 

@@ -149,6 +149,7 @@ assert np.allclose(exe([x])[0], 0.2)
 print(exe.kernels_compiled, "numba" in sys.modules)
 """
     environment = {**os.environ, "HYBRIDNN_CACHE": str(tmp_path / "kernels")}
-    runs = [subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout.split()
+    runs = [subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
+                           check=True).stdout.split()
             for _ in range(2)]
     assert runs == [["1", "True"], ["0", "False"]]

@@ -61,14 +61,16 @@ def test_merge_equal_shares_subexpressions_and_numbers():
 
 def test_fold_constants():
     c = array(4)
-    graph = passes.drop_dead(passes.fold_constants(graph_of(lambda x: [x * OPS["exp"](OPS["reshape"](c, shape=(2, 2)))], array(2, 2))))
+    graph = passes.drop_dead(passes.fold_constants(graph_of(lambda x: [x * OPS["exp"](OPS["reshape"](c, shape=(2, 2)))],
+                                                            array(2, 2))))
     assert names(graph) == ["mul"]
     np.testing.assert_array_equal(graph.constants[0][1], np.exp(c.reshape(2, 2)))
 
 
 @pytest.mark.parametrize("fn, left", [
     (lambda x: x * 1, []), (lambda x: 1.0 * x, []), (lambda x: x / 1, []), (lambda x: x - 0, []),
-    (lambda x: OPS["identity"](x), []), (lambda x: OPS["cast"](x, dtype="float32"), []), (lambda x: OPS["cast"](x, dtype="float64"), ["cast"]),
+    (lambda x: OPS["identity"](x), []), (lambda x: OPS["cast"](x, dtype="float32"), []),
+    (lambda x: OPS["cast"](x, dtype="float64"), ["cast"]),
     (lambda x: OPS["sum_to"](x, shape=(3, 4)), []), (lambda x: OPS["broadcast_to"](x, shape=(3, 4)), []),
     (lambda x: OPS["transpose"](OPS["transpose"](x, axes=(1, 0)), axes=(1, 0)), []),
     (lambda x: OPS["reshape"](OPS["reshape"](x, shape=(12,)), shape=(4, 3)), ["reshape"]),

@@ -33,9 +33,11 @@ CASES = {
     "softmax": (lambda x: [OPS["softmax"](x, axis=(1,))], (array(5, 300),)),
     "layer_norm": (lambda x, e, g: [OPS["standardize"](x, e, axis=(1,))[0] * g], (array(5, 7), 1e-5, array(7))),
     "batch_norm": (lambda x, e: OPS["standardize"](x, e, axis=(0, 2)), (array(4, 3, 5), 1e-5)),
-    "bias_gradient": (lambda g, y: [OPS["sum"](g * (1 - y * y), axis=(0,), keepdims=False), g * (1 - y * y)], (array(70, 9), array(70, 9))),
+    "bias_gradient": (lambda g, y: [OPS["sum"](g * (1 - y * y), axis=(0,), keepdims=False), g * (1 - y * y)],
+                      (array(70, 9), array(70, 9))),
     "row_max": (lambda x: [OPS["amax"](OPS["cast"](x, dtype="int32"), axis=(1,), keepdims=False)], (array(5, 7) * 100,)),
-    "column_extremes": (lambda x: [OPS["amax"](x, axis=(0,), keepdims=False), OPS["amin"](x, axis=(0,), keepdims=False)], (array(70, 9),)),
+    "column_extremes": (lambda x: [OPS["amax"](x, axis=(0,), keepdims=False), OPS["amin"](x, axis=(0,), keepdims=False)],
+                        (array(70, 9),)),
     "label_mask": (lambda t: [OPS["cast"](OPS["iota_equal"](t, depth=4), dtype="float32") * 2], (np.array([1, 0, 3], "i4"),)),
     "adam": (lambda *xs: OPS["update_adam"](*xs, wide=False),
              (*[np.abs(array(3, 4)) for _ in range(4)], .1, .1, .1, 1e-8, 1., 1.)),
@@ -71,7 +73,8 @@ def test_a_text_does_not_depend_on_sizes():
     for shape in ((5, 300), (1000, 17), (2, 3)):
         node = fuse(simplify(graph_of(fn, array(*shape)))).nodes[0]
         strides = [(shape[1] * 4, 4)]
-        texts.add(source.render(layout.arrange(node.op.nest, [layout.Operand(0, 0, *strides)], [layout.Operand(0, 0, *strides)]).structure))
+        texts.add(source.render(layout.arrange(node.op.nest, [layout.Operand(0, 0, *strides)],
+                                               [layout.Operand(0, 0, *strides)]).structure))
     assert len(texts) == 1
 
 

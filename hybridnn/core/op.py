@@ -1,4 +1,6 @@
-"""What the floors above the tape may know of ``core``: the ``Op`` record, the registry ``OPS``, and compositions of ops run on symbols."""
+"""What the floors above the tape may know of ``core``: the ``Op`` record, the registry ``OPS``, and compositions of ops run on
+symbols.
+"""
 import operator
 
 from hybridnn.config import state
@@ -10,10 +12,10 @@ __all__ = ["OPS", "Op", "compose"]
 def compose(fn, operands, attrs, emit):
     """Run ``fn(*operands, **attrs)``, a function written with ops, on symbols instead of arrays.
 
-    ``operands`` holds per operand a pair (handle, Spec), or a plain number or array. Every application of an op calls ``emit(op, operands, attrs)``,
-    whose operands are handles or plain values, each as a pair ("handle", h) or ("value", x), and which returns pairs (handle, Spec), one per
-    output; arithmetic on run-time numbers (weak specs) calls it with a function of ``operator`` in place of the op. Returns what ``fn`` returned,
-    in the same pairs.
+    ``operands`` holds per operand a pair (handle, Spec), or a plain number or array. Every application of an op calls ``emit(op,
+    operands, attrs)``, whose operands are handles or plain values, each as a pair ("handle", h) or ("value", x), and which
+    returns pairs (handle, Spec), one per output; arithmetic on run-time numbers (weak specs) calls it with a function of
+    ``operator`` in place of the op. Returns what ``fn`` returned, in the same pairs.
     """
     recorder = _Recorder(emit)
     before, state.tracer = state.tracer, recorder

@@ -1,4 +1,5 @@
-"""The CUDA side of kernels: what is there (``probe``), and PTX for a kernel's text without a GPU (``emit_ptx``). Numba is named here only.
+"""The CUDA side of kernels: what is there (``probe``), and PTX for a kernel's text without a GPU (``emit_ptx``). Numba is named
+here only.
 
 Kernels are launched through CuPy, with one parameter per pointer and word; see ``source`` for their order.
 """
@@ -60,8 +61,8 @@ def signature(structure):
 def emit_ptx(text, types, cc=(9, 0)):
     """PTX of the kernel ``text`` for compute capability ``cc``; needs no driver.
 
-    Division and the elementary functions are exact ones, denormals are kept; products and sums may be contracted. ``BackendError`` without the
-    compiler.
+    Division and the elementary functions are exact ones, denormals are kept; products and sums may be contracted.
+    ``BackendError`` without the compiler.
     """
     found = _compiler_probe()
     if not found.ok:

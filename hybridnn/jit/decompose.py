@@ -174,4 +174,5 @@ def _inline(out, node, template):
         for v in n.outputs:
             if v not in names:
                 names[v] = out.new(template.specs[v])
-        out.nodes.append(Node(n.op, tuple([names[v] for v in n.inputs]), tuple([names[v] for v in n.outputs]), n.attrs, node.line))
+        out.nodes.append(Node(n.op, tuple([names[v] for v in n.inputs]), tuple([names[v] for v in n.outputs]), n.attrs,
+                              node.line))

@@ -65,7 +65,8 @@ class Executable:
         self._constants = tuple(lowered.constants)
         self._arenas = []
         self._segments = self._split(native)
-        self._single = self._segments[0].run if len(self._segments) == 1 and isinstance(self._segments[0], _Native) and not lowered.n_slots else None
+        first = self._segments[0] if len(self._segments) == 1 and not lowered.n_slots else None
+        self._single = first.run if isinstance(first, _Native) else None
         self.compile_seconds = time.perf_counter() - started
 
     def _split(self, native):

@@ -1,12 +1,13 @@
 """Fusion, a pass: groups of elementwise operations and reductions become one node each, whose op is a ``FusedOp``.
 
-Nodes join the groups of their producers, in graph order, as long as one iteration space serves all: every instruction runs over the full
-space, over the axes that are not reduced, or once; all reductions of a group go over the same axes. Each join saves writing and reading the
-values that pass between (decided by bytes: the largest first). Views (broadcasting, new axes of size 1, transposition) are looked through: a
-kernel reads their base with other strides.
+Nodes join the groups of their producers, in graph order, as long as one iteration space serves all: every instruction runs over
+the full space, over the axes that are not reduced, or once; all reductions of a group go over the same axes. Each join saves
+writing and reading the values that pass between (decided by bytes: the largest first). Views (broadcasting, new axes of size 1,
+transposition) are looked through: a kernel reads their base with other strides.
 """
 import functools
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Graph, Node
@@ -207,7 +208,8 @@ def _reduced_dims(node, shape, out, dims):
         return [dims[i] for i in gone], tuple([-1 if n == 1 else d for n, d in zip(out, dims[lead:])])
     axis = attrs.get("axis")
     gone = list(range(len(shape))) if axis is None else [a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))]
-    kept = [-1 if i in gone else d for i, d in enumerate(dims)] if attrs.get("keepdims") else [d for i, d in enumerate(dims) if i not in gone]
+    kept = [-1 if i in gone else d for i, d in enumerate(dims)] if attrs.get("keepdims") else [d for i, d in enumerate(dims)
+                                                                                               if i not in gone]
     return [dims[i] for i in gone], tuple(kept)
 
 
@@ -225,7 +227,9 @@ def _new_group(state, part, sizes):
 
 
 def _match(g, h):
-    """Axes of ``h`` as axes of ``g``, from the values that pass between them and then from what both read; None if they contradict."""
+    """Axes of ``h`` as axes of ``g``, from the values that pass between them and then from what both read; None if they
+    contradict.
+    """
     sigma = {}
     for a, b, flip in ((g, h, False), (h, g, True)):
         for v in a.home.keys() & b.reads.keys():
@@ -277,7 +281,9 @@ def _rename(dims, names):
 
 
 def _merged(state, g, h):
-    """What it takes to put ``h`` into ``g``'s kernel: (sizes, renamings of both, levels, reduced axes), or None if one kernel cannot do it."""
+    """What it takes to put ``h`` into ``g``'s kernel: (sizes, renamings of both, levels, reduced axes), or None if one kernel
+    cannot do it.
+    """
     if len(g.parts) + len(h.parts) > MAX_NODES or len(g.reads) + len(h.reads) + len(g.home) + len(h.home) > 2 * MAX_POINTERS:
         return None
     joined = _joined(g, h)
@@ -290,7 +296,8 @@ def _merged(state, g, h):
     levels = {tuple(sorted([names[a] for a in level])) for x, names in ((g, of_g), (h, of_h)) for level in x.levels}
     over = reduced.pop() if reduced else None
     fits, over = _levels_fit(levels, len(sizes), over)
-    if not fits or over and len(sizes) - 1 not in over and not _column_fits(_parts_of(g, h, of_g, of_h), tuple(range(len(sizes)))):
+    if not fits or over and len(sizes) - 1 not in over and not _column_fits(_parts_of(g, h, of_g, of_h),
+                                                                            tuple(range(len(sizes)))):
         return None
     return sizes, of_g, of_h, levels, over
 
@@ -418,7 +425,7 @@ def _join_siblings(state):
     for v, indices in sorted(readers.items()):
         if state.specs[v].size < 2:
             continue
-        for a, b in zip(indices, indices[1:]):
+        for a, b in pairwise(indices):
             g, h = state.groups[a], state.groups[b]
             if g is not h and len(g.sizes) == len(h.sizes):
                 _try_join(state, g, h)
@@ -477,7 +484,7 @@ def _order(state):
 
 
 def _has_effect(node):
-    return OPS.get(node.op.name) is not node.op and node.op.kind not in ("number", "fused", "join")
+    return OPS.get(node.op.name) is not node.op and node.op.kind not in ("number", "fused", "join", "products", "scatters")
 
 
 def _needed(state, nodes):

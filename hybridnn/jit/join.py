@@ -1,5 +1,5 @@
-"""Joining, a pass: values that are put together from parts (concat, stack, sums of ``put_item``) become one node each, whose parts a kernel can
-write where they belong."""
+"""Joining, a pass: values that are put together from parts (concat, stack, sums of ``put_item``) become one node each, whose
+parts a kernel can write where they belong."""
 from dataclasses import dataclass
 from math import prod
 
@@ -15,7 +15,9 @@ WHOLE = ("slice", None, None, None)
 
 @dataclass(frozen=True)
 class JoinOp:
-    """An array of ``shape`` that holds operand k at ``indices[k]`` (basic, encoded as ``get_item``'s) and zeros where no operand is."""
+    """An array of ``shape`` that holds operand k at ``indices[k]`` (basic, encoded as ``get_item``'s) and zeros where no operand
+    is.
+    """
     shape: tuple
     indices: tuple
     full: bool

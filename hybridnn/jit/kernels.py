@@ -1,8 +1,8 @@
 """Kernel texts to machine code, kept on disk.
 
-A kernel's key is a hash of its text, the toolchain and the CPU. The private cache directory holds for every key the text (``.py``, to be read) and
-the object code (``.o``: a checksum, then ELF), which llvmlite loads without numba being imported. What cannot be read or written is compiled in
-memory, after one ``CacheWarning``.
+A kernel's key is a hash of its text, the toolchain and the CPU. The private cache directory holds for every key the text
+(``.py``, to be read) and the object code (``.o``: a checksum, then ELF), which llvmlite loads without numba being imported. What
+cannot be read or written is compiled in memory, after one ``CacheWarning``.
 """
 import functools
 import hashlib
@@ -62,7 +62,8 @@ def _toolchain():
     """Versions, sources that kernels are compiled through, and the CPU."""
     import llvmlite.binding as llvm
     folder = Path(__file__).parent
-    sources = [*sorted(folder.glob("vecmath*.py")), *(folder / n for n in ("pointers.py", "reducers.py", "kernels.py", "compiler.py"))]
+    sources = [*sorted(folder.glob("vecmath*.py")),
+               *(folder / n for n in ("pointers.py", "reducers.py", "kernels.py", "compiler.py"))]
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
     versions = [importlib.metadata.version(n) for n in ("numba", "llvmlite")]
     return "\n".join([digest, *versions, sys.version, llvm.get_host_cpu_name(), _features()])
@@ -113,7 +114,8 @@ def _directory():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = path.stat()
         if hasattr(os, "geteuid") and (info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) & 0o022):
-            return _warn(f"{path} belongs to somebody else or can be written by others", "chmod 700 it, or name another in HYBRIDNN_CACHE")
+            return _warn(f"{path} belongs to somebody else or can be written by others",
+                         "chmod 700 it, or name another in HYBRIDNN_CACHE")
         if not os.access(path, os.W_OK | os.X_OK):
             return _warn(f"{path} cannot be written", "name another directory in HYBRIDNN_CACHE")
         return path
@@ -124,7 +126,8 @@ def _directory():
 def _warn(problem, hint):
     if not _state["warned"]:
         _state["warned"] = True
-        warnings.warn(f"the kernel cache cannot be used, kernels are compiled in memory: {problem}\n  hint: {hint}", CacheWarning, stacklevel=2)
+        warnings.warn(f"the kernel cache cannot be used, kernels are compiled in memory: {problem}\n  hint: {hint}",
+                      CacheWarning, stacklevel=2)
 
 
 def _read(key):

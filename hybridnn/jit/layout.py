@@ -1,7 +1,8 @@
 """From a ``Nest`` and where its operands lie to a kernel's ``Structure`` (which decides its text) and its run-time arguments.
 
-Adjacent axes that all operands step through evenly become one, so that most kernels have one or two axes. What is left of strides is a class
-per operand and axis: 0, 1 to 4 (innermost axis only) or "s", given at run time. So structures, and with them compiled kernels, do not depend on sizes.
+Adjacent axes that all operands step through evenly become one, so that most kernels have one or two axes. What is left of strides
+is a class per operand and axis: 0, 1 to 4 (innermost axis only) or "s", given at run time. So structures, and with them compiled
+kernels, do not depend on sizes.
 """
 from dataclasses import dataclass
 
@@ -32,8 +33,8 @@ class Pointer:
 class Structure:
     """All that the text of a kernel depends on.
 
-    ``axes`` says per axis whether it is reduced. ``items`` are (fn, args, kind, axes, value): a load's or weak number's value is a pointer's
-    index, an iota's an axis. ``stores`` are (item, pointer, axes). ``style`` is "map", "row" or "column".
+    ``axes`` says per axis whether it is reduced. ``items`` are (fn, args, kind, axes, value): a load's or weak number's value is
+    a pointer's index, an iota's an axis. ``stores`` are (item, pointer, axes). ``style`` is "map", "row" or "column".
     """
     style: str
     axes: tuple
@@ -44,7 +45,9 @@ class Structure:
 
 @dataclass(frozen=True)
 class Arranged:
-    """A kernel call: its structure, sizes of the axes, the run-time words behind the pointers, bytes of scratch per pointer, and the range."""
+    """A kernel call: its structure, sizes of the axes, the run-time words behind the pointers, bytes of scratch per pointer, and
+    the range.
+    """
     structure: Structure
     sizes: tuple
     operands: tuple      # (input or output position, role, Operand)
@@ -55,14 +58,17 @@ class Arranged:
 
 
 def arrange(nest, inputs, outputs):
-    """``inputs[k]`` and ``outputs[k]`` are the Operands of the nest's operand k (None where it is not read). Raises ValueError if misaligned."""
+    """``inputs[k]`` and ``outputs[k]`` are the Operands of the nest's operand k (None where it is not read). Raises ValueError
+    if misaligned.
+    """
     pointers, where = [], {}
     for number, item in enumerate(nest.items):
         if item.fn in ("load", "weak"):
             position, dims = item.value if item.fn == "load" else (item.value, ())
             where[number] = len(pointers)
             role = "load" if item.fn == "load" else "weak"
-            pointers.append((item.kind, role, inputs[position], _strides(nest, inputs[position], dims, ITEMSIZE[item.kind]), position))
+            pointers.append((item.kind, role, inputs[position], _strides(nest, inputs[position], dims, ITEMSIZE[item.kind]),
+                             position))
     for store in nest.stores:
         kind = nest.items[store.item].kind
         operand = outputs[store.position]
@@ -115,14 +121,16 @@ def _build(nest, pointers, where, groups):
                for (kind, role, _, _, _), row in zip(pointers, strides)]
     items = tuple([_item(i, n, where, new_axis) for n, i in enumerate(nest.items)])
     first_store = len(where)
-    stores = tuple([(s.item, first_store + k, tuple(sorted({new_axis[d] for d in s.dims if d >= 0}))) for k, s in enumerate(nest.stores)])
+    stores = tuple([(s.item, first_store + k, tuple(sorted({new_axis[d] for d in s.dims if d >= 0}))) for k,
+                    s in enumerate(nest.stores)])
     style = "map" if not nest.reduced else "column" if nest.column else "row"
     scratch = _scratch(nest, style, sizes)
     records += [Pointer(kind, "scratch", ()) for kind, _ in scratch]
     structure = Structure(style, reduced, items, stores, tuple(records))
     words = sizes + tuple([s for row, p in zip(strides, records) for s, c in zip(row, p.classes) if c == "s"])
     operands = tuple([(position, role, operand) for _, role, operand, _, position in pointers])
-    return Arranged(structure, sizes, operands, words, tuple(map(tuple, strides)), tuple([b for _, b in scratch]), _range(style, sizes, reduced))
+    return Arranged(structure, sizes, operands, words, tuple(map(tuple, strides)), tuple([b for _, b in scratch]),
+                    _range(style, sizes, reduced))
 
 
 def _class(stride, inner):
@@ -130,7 +138,13 @@ def _class(stride, inner):
 
 
 def _item(item, number, where, new_axis):
-    value = where[number] if number in where else new_axis[item.value] if item.fn == "iota" else None if item.fn in REDUCTIONS else item.value
+    value = item.value
+    if number in where:
+        value = where[number]
+    elif item.fn == "iota":
+        value = new_axis[item.value]
+    elif item.fn in REDUCTIONS:
+        value = None
     return item.fn, item.args, item.kind, tuple(sorted({new_axis[a] for a in item.axes})), value
 
 

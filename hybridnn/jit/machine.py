@@ -12,7 +12,8 @@ def target_machine():
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features().flatten()
-    return llvm.Target.from_default_triple().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2, reloc="pic",
+    return llvm.Target.from_default_triple().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2,
+                                                                   reloc="pic",
                                                                    codemodel="jitdefault", jit=True)
 
 
@@ -29,7 +30,8 @@ def engine(code):
 def optimise(module):
     """LLVM's standard pipeline at level 2 with loop vectorisation.
 
-    Not the vectorisation of straight-line code: it would gather the calls in ``vecmath_rare``'s loop over lanes into a call of that very loop.
+    Not the vectorisation of straight-line code: it would gather the calls in ``vecmath_rare``'s loop over lanes into a call of
+    that very loop.
     """
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = options.loop_interleaving = True

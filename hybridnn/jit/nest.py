@@ -1,8 +1,9 @@
 """``Nest``: a fused region as scalar code over an iteration space, and ``FusedOp``, the record that stands for it in a graph.
 
-The space has axes ``0..n-1`` of given sizes, in row-major order. Every instruction depends on some axes: all of them, those that are not reduced, or
-none. A load reads an operand whose dimensions are mapped to axes (-1: a dimension of size 1); a reduction sums (or takes the extreme) over
-``reduced`` axes. The same nest becomes different kernels according to the strides of its operands (see ``source``).
+The space has axes ``0..n-1`` of given sizes, in row-major order. Every instruction depends on some axes: all of them, those that
+are not reduced, or none. A load reads an operand whose dimensions are mapped to axes (-1: a dimension of size 1); a reduction
+sums (or takes the extreme) over ``reduced`` axes. The same nest becomes different kernels according to the strides of its
+operands (see ``source``).
 """
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ REDUCTIONS = ("sum", "max", "min")
 class Item:
     """One instruction: ``fn`` of earlier ones, a result of dtype ``kind`` ("f4", ...) that depends on ``axes``.
 
-    ``fn`` "load" has ``value`` (operand position, axis per dimension); "weak" an operand position; "iota" an axis; "const" a number.
+    ``fn`` "load" has ``value`` (operand position, axis per dimension); "weak" an operand position; "iota" an axis; "const" a
+    number.
     """
     fn: str
     args: tuple

@@ -5,6 +5,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node, verify
+from hybridnn.jit.accumulate import accumulate, batch_products, gather_together, sum_products
 from hybridnn.jit.decompose import decompose
 from hybridnn.jit.join import join_parts
 
@@ -22,7 +23,7 @@ def simplify(graph):
 
 def is_pure(op):
     """Whether the op does nothing but compute its outputs: those that are declared in the registry do."""
-    return OPS.get(op.name) is op or op.kind in ("number", "fused", "join")
+    return OPS.get(op.name) is op or op.kind in ("number", "fused", "join", "products", "scatters")
 
 
 def drop_dead(graph):
@@ -158,5 +159,6 @@ def _is_number(x, value):
     return type(x) in (int, float) and x == value and math.copysign(1, x) == 1
 
 
-PASSES = (decompose, drop_dead, algebra, fold_constants, merge_equal, join_parts, drop_dead)
+PASSES = (decompose, drop_dead, algebra, fold_constants, merge_equal, join_parts, drop_dead,
+          gather_together, sum_products, batch_products, accumulate)
 

@@ -12,8 +12,8 @@ ARENA, INPUT, CONSTANT, OUTPUT, SLOT, SCALAR = "arena", "input", "constant", "ou
 class Root:
     """A block of memory.
 
-    ``kind`` says who owns it: the arena, an input, a constant, an output array, or a Python step's result ("slot"); ``index`` which one.
-    It is written at step ``first`` and read last at step ``last``. ``inside``: the root whose memory it takes over.
+    ``kind`` says who owns it: the arena, an input, a constant, an output array, or a Python step's result ("slot"); ``index``
+    which one. It is written at step ``first`` and read last at step ``last``. ``inside``: the root whose memory it takes over.
     """
     kind: str
     index: int
@@ -54,7 +54,9 @@ def whole(root, shape, dtype):
 
 
 def viewed(place, op, attrs):
-    """The place that the view operation ``op`` gives, or None where it must copy: the op itself runs on an array over unused memory."""
+    """The place that the view operation ``op`` gives, or None where it must copy: the op itself runs on an array over unused
+    memory.
+    """
     low = sum((n - 1) * s for n, s in zip(place.shape, place.strides) if s < 0)
     high = sum((n - 1) * s for n, s in zip(place.shape, place.strides) if s > 0) + place.dtype.itemsize
     block = np.empty(high - low, np.uint8)

@@ -1,13 +1,11 @@
 """Accumulators that LLVM may vectorise: a sum whose terms may be regrouped, and extremes that keep NaN.
 
-A kernel uses ``sum_*`` within blocks of ``source.BLOCK`` elements only, and adds blocks with compensation, so that accuracy is at least that of
-pairwise summation.
+A kernel uses ``sum_*`` within blocks of ``source.BLOCK`` elements only, and adds blocks with compensation, so that accuracy is at
+least that of pairwise summation.
 """
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
-
-__all__ = ["max_f32", "max_f64", "min_f32", "min_f64", "sum_f32", "sum_f64"]
 
 FLOATS = {"f32": types.float32, "f64": types.float64}
 

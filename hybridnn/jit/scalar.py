@@ -1,7 +1,8 @@
 """Elementwise bodies as scalar programs: a body runs once on symbolic scalars, under NumPy 2's dtype rules.
 
-``trace_body`` gives a ``Program``: instructions in SSA form whose operands all have the dtype that NumPy's own inner loop would use, so that
-casts are explicit and the text of a kernel needs no rules of its own. Python numbers stay weak as in NumPy 2 (NEP 50).
+``trace_body`` gives a ``Program``: instructions in SSA form whose operands all have the dtype that NumPy's own inner loop would
+use, so that casts are explicit and the text of a kernel needs no rules of its own. Python numbers stay weak as in NumPy 2 (NEP
+50).
 """
 import functools
 import operator
@@ -15,13 +16,18 @@ FLOATS = ("f4", "f8")
 KINDS = ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 
 # Functions that a kernel can compute; what a name needs beyond its ufunc's dtype rule is in ``_SPECIAL``.
-UFUNCS = frozenset("""add subtract multiply divide negative positive power exp expm1 exp2 log log1p log2 log10 tanh sin cos tan arcsin arccos arctan
-sinh cosh arcsinh arccosh arctanh sqrt cbrt absolute sign floor ceil trunc rint maximum minimum less less_equal greater greater_equal equal not_equal
-logical_and logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_xor invert isnan isinf isfinite copysign square reciprocal
-arctan2 hypot logaddexp fmax fmin floor_divide remainder fmod heaviside
-signbit erf erfc""".split())
-ALIASES = {"true_divide": "divide", "abs": "absolute", "fabs": "absolute", "pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
-           "atan2": "arctan2", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "bitwise_not": "invert", "mod": "remainder"}
+_NAMES = """
+add subtract multiply divide negative positive power square reciprocal floor_divide remainder fmod absolute sign signbit copysign
+exp expm1 exp2 log log1p log2 log10 logaddexp sqrt cbrt hypot sin cos tan arcsin arccos arctan arctan2
+sinh cosh tanh arcsinh arccosh arctanh floor ceil trunc rint maximum minimum fmax fmin
+less less_equal greater greater_equal equal not_equal isnan isinf isfinite heaviside
+logical_and logical_or logical_not logical_xor bitwise_and bitwise_or bitwise_xor invert erf erfc
+"""
+UFUNCS = frozenset(_NAMES.split())
+ALIASES = {"true_divide": "divide", "abs": "absolute", "fabs": "absolute", "pow": "power", "asin": "arcsin", "acos": "arccos",
+           "atan": "arctan",
+           "atan2": "arctan2", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "bitwise_not": "invert",
+           "mod": "remainder"}
 SAME_RULE = {"erf": np.exp, "erfc": np.exp}      # functions that NumPy lacks, and a ufunc with their dtypes
 WEAK_DTYPES = {float: np.dtype("f8"), int: np.dtype("i8"), bool: np.dtype("?")}
 
@@ -32,7 +38,9 @@ class Unfusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Instr:
-    """``fn`` of earlier instructions; ``kind`` is the result's dtype ("f4", ...). ``fn`` "arg" and "const" have a ``value``, "cast" has one operand."""
+    """``fn`` of earlier instructions; ``kind`` is the result's dtype ("f4", ...). ``fn`` "arg" and "const" have a ``value``,
+    "cast" has one operand.
+    """
     fn: str
     args: tuple
     kind: str
@@ -181,8 +189,9 @@ def _binary(name, swap=False):
     return method
 
 
-for _python, _name in dict(add="add", sub="subtract", mul="multiply", truediv="divide", pow="power", floordiv="floor_divide", mod="remainder", **{"and": "bitwise_and", "or": "bitwise_or",
-                                                                                                       "xor": "bitwise_xor"}).items():
+_ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
+               "floordiv": "floor_divide", "mod": "remainder", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}
+for _python, _name in _ARITHMETIC.items():
     setattr(Sym, f"__{_python}__", _binary(_name))
     setattr(Sym, f"__r{_python}__", _binary(_name, swap=True))
 for _python, _name in dict(lt="less", le="less_equal", gt="greater", ge="greater_equal", eq="equal", ne="not_equal").items():
@@ -202,7 +211,8 @@ class _Module:
         if name in _SPECIAL:
             return functools.partial(_SPECIAL[name], self.b)
         value = getattr(np, name, None)
-        if isinstance(value, (float, int, type)) and not callable(value) or isinstance(value, type) and issubclass(value, np.generic):
+        if isinstance(value, (float, int, type)) and not callable(value) or isinstance(value, type) and issubclass(value,
+                                                                                                                   np.generic):
             return value
         raise Unfusable(f"xp.{name}")
 
@@ -247,8 +257,8 @@ _SPECIAL = {"where": _where, "clip": _clip, "zeros_like": _zeros_like, "ones_lik
 def trace_body(forward, operands, attrs, multi=False):
     """Run ``forward(xp, *operands, **attrs)`` on symbols.
 
-    ``operands`` holds per operand a dtype, a Python type (a weak number given at run time) or a Python number (a constant). Instruction "arg"
-    number k stands for operand k; results come in the dtypes that NumPy gives. Raises ``Unfusable``.
+    ``operands`` holds per operand a dtype, a Python type (a weak number given at run time) or a Python number (a constant).
+    Instruction "arg" number k stands for operand k; results come in the dtypes that NumPy gives. Raises ``Unfusable``.
     """
     b = _Builder()
     symbols = [_operand(b, k, x) for k, x in enumerate(operands)]

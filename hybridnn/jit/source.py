@@ -1,13 +1,15 @@
 """The text of kernels, for CPU and CUDA, from a ``layout.Structure``.
 
-CPU: ``kernel(bufs, args, lo, hi)``, see ``pointers``. ``args`` holds a pair per pointer, then the sizes of the axes, then the strides that are
-given at run time. CUDA: the same words as parameters, each thread takes iterations ``cuda.grid(1)``, ``+ cuda.gridsize(1)``, ...
+CPU: ``kernel(bufs, args, lo, hi)``, see ``pointers``. ``args`` holds a pair per pointer, then the sizes of the axes, then the
+strides that are given at run time. CUDA: the same words as parameters, each thread takes iterations ``cuda.grid(1)``, ``+
+cuda.gridsize(1)``, ...
 
-Three styles: "map" (no reduction; the range is the flat space, or all axes but the innermost), "row" (the innermost axis is reduced; the
-range is the axes that are not; one loop over the row per stage, a stage being what must be known before the next can start) and "column"
-(the innermost axis is kept; the range is columns; sums are kept per column in scratch rows).
+Three styles: "map" (no reduction; the range is the flat space, or all axes but the innermost), "row" (the innermost axis is
+reduced; the range is the axes that are not; one loop over the row per stage, a stage being what must be known before the next can
+start) and "column" (the innermost axis is kept; the range is columns; sums are kept per column in scratch rows).
 """
 import functools
+import re
 from dataclasses import dataclass, field
 
 from hybridnn.jit.nest import REDUCTIONS
@@ -17,7 +19,8 @@ __all__ = ["BLOCK", "ROWS", "parameters", "render"]
 
 BLOCK, ROWS = 256, 32       # elements of a row, and rows of a column, that are summed before a compensated addition
 LOWEST = {"i1": -2**7, "i2": -2**15, "i4": -2**31, "i8": -2**63, "u1": 0, "u2": 0, "u4": 0, "u8": 0}
-HIGHEST = {"i1": 2**7 - 1, "i2": 2**15 - 1, "i4": 2**31 - 1, "i8": 2**63 - 1, "u1": 2**8 - 1, "u2": 2**16 - 1, "u4": 2**32 - 1, "u8": 2**64 - 1}
+HIGHEST = {"i1": 2**7 - 1, "i2": 2**15 - 1, "i4": 2**31 - 1, "i8": 2**63 - 1, "u1": 2**8 - 1, "u2": 2**16 - 1, "u4": 2**32 - 1,
+           "u8": 2**64 - 1}
 
 
 @functools.lru_cache(4096)
@@ -31,7 +34,8 @@ def render(structure, target="cpu"):
 def parameters(structure):
     """Names of the words behind the pointers: sizes, then strides given at run time."""
     sizes = [f"n{k}" for k in range(len(structure.axes))]
-    return sizes + [f"s{p}_{k}" for p, pointer in enumerate(structure.pointers) for k, c in enumerate(pointer.classes) if c == "s"]
+    return sizes + [f"s{p}_{k}" for p, pointer in enumerate(structure.pointers) for k, c in enumerate(pointer.classes)
+                    if c == "s"]
 
 
 @dataclass
@@ -161,7 +165,7 @@ class _Writer:
         if self.cuda:
             return [f"def kernel({', '.join([*pointers, *words])}):"]
         lines = [f"    p{p} = {self.pointer_type(pointer)}(bufs, args, {2 * p})" for p, pointer in enumerate(self.s.pointers)]
-        body = set("\n".join(self.lines).replace("(", " ").replace(")", " ").replace(",", " ").replace("[", " ").replace("]", " ").split())
+        body = set(re.findall(r"\w+", "\n".join(self.lines)))
         first = 2 * len(self.s.pointers)
         lines += [f"    {name} = args[{first + k}]" for k, name in enumerate(words) if name in body]
         self.line("parallel_loops()")
@@ -169,12 +173,12 @@ class _Writer:
 
 
 def _calls(text):
-    import re
     return set(re.findall(r"([A-Za-z_][A-Za-z_0-9]*)\(", text))
 
 
 def _is_vecmath(name):
-    return name.rpartition("_")[2] in ("f32", "f64", "bool", "i32", "i64") and not name.startswith(("sum_", "max_", "min_", "ptr_"))
+    return name.rpartition("_")[2] in ("f32", "f64", "bool", "i32",
+                                       "i64") and not name.startswith(("sum_", "max_", "min_", "ptr_"))
 
 
 # ------------------------------------------------------------------------------------------------------------------ map style
@@ -304,7 +308,8 @@ class _RowPlan:
                 continue
             for s in self.stores:
                 own = s[0] == i
-                if s[1] not in taken and (own or self._is_full(s) and self.stage[s[0]] >= loops[-1] and self.items[s[0]][2] == kind):
+                if s[1] not in taken and (own or self._is_full(s) and self.stage[s[0]] >= loops[-1]
+                                          and self.items[s[0]][2] == kind):
                     parked[i] = s
                     taken.add(s[1])
                     break

@@ -7,16 +7,20 @@ from hybridnn.jit.vecmath_names import FUNCTIONS, POWERS
 
 __all__ = ["NUMBA", "SUFFIX", "check_supported", "expression", "is_expensive", "literal"]
 
-NUMBA = {"f4": "float32", "f8": "float64", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64", "u1": "uint8", "u2": "uint16", "u4": "uint32",
+NUMBA = {"f4": "float32", "f8": "float64", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64", "u1": "uint8",
+         "u2": "uint16", "u4": "uint32",
          "u8": "uint64", "b1": "boolean"}
-SUFFIX = {"f4": "f32", "f8": "f64", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64", "u1": "u8", "u2": "u16", "u4": "u32", "u8": "u64", "b1": "bool"}
+SUFFIX = {"f4": "f32", "f8": "f64", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64", "u1": "u8", "u2": "u16", "u4": "u32",
+          "u8": "u64", "b1": "bool"}
 WHERE = ("f4", "f8", "b1", "i4", "i8")
-OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
+OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "less": "<", "less_equal": "<=", "greater": ">",
+             "greater_equal": ">=",
              "equal": "==", "not_equal": "!=", "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^"}
 COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
 BOOLEAN = {"add": "|", "multiply": "&", "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "maximum": "|", "minimum": "&"}
 LOGICAL = {"logical_and": "&", "logical_or": "|", "logical_xor": "^"}
-CHEAP = frozenset({"sqrt", "absolute", "sign", "floor", "ceil", "trunc", "rint", "maximum", "minimum", "fmax", "fmin", "isnan", "isinf", "isfinite",
+CHEAP = frozenset({"sqrt", "absolute", "sign", "floor", "ceil", "trunc", "rint", "maximum", "minimum", "fmax", "fmin", "isnan",
+                   "isinf", "isfinite",
                    "copysign", "signbit"})
 
 
@@ -44,7 +48,9 @@ def check_supported(program):
 
 
 def expression(fn, kind, kinds, names, constants=(), cuda=False):
-    """The text of ``fn`` on operands called ``names`` with dtypes ``kinds``; ``constants`` holds their values where they are constant."""
+    """The text of ``fn`` on operands called ``names`` with dtypes ``kinds``; ``constants`` holds their values where they are
+    constant.
+    """
     special = _SPECIAL.get(fn)
     if special is not None:
         return special(kind, kinds, names, constants, cuda)
@@ -88,7 +94,8 @@ def _integer(fn, kind, operand, names):
     if fn in OPERATORS and fn != "divide":
         return f"{t}({names[0]} {OPERATORS[fn]} {names[1]})"
     forms = {"absolute": "{t}(abs({0}))", "maximum": "({0} if {0} > {1} else {1})", "minimum": "({0} if {0} < {1} else {1})",
-             "fmax": "({0} if {0} > {1} else {1})", "fmin": "({0} if {0} < {1} else {1})", "sign": "{t}({t}({0} > 0) - {t}({0} < 0))",
+             "fmax": "({0} if {0} > {1} else {1})", "fmin": "({0} if {0} < {1} else {1})",
+             "sign": "{t}({t}({0} > 0) - {t}({0} < 0))",
              "invert": "{t}(~{0})"}
     if fn not in forms or (fn == "sign" and operand[0] == "u"):
         raise Unfusable(f"{fn} of integers has no kernel text")
