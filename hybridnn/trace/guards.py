@@ -141,7 +141,7 @@ class Writer:
             value = value._array
         self.require(f"type(x) is ndarray and x.shape == {value.shape!r} and x.dtype == {self.strong(value.dtype)}", f"{what}: shape or dtype")
         if self.writes:
-            self.require("not shares(x)", f"{what}: a parameter or a view of one")
+            self.require("x.base is None and id(x) not in roots or not shares(x)", f"{what}: a parameter or a view of one")
         self.lines.append("x = x.flags")
         self.require("x.c_contiguous and x.aligned", f"{what}: memory layout")
 
