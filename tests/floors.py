@@ -4,9 +4,10 @@ A module belongs to the longest prefix that names it. It may import from its own
 """
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("config", "errors"),
-    ("backend", "spec", "utils"),
+    ("config", "configuration", "debug", "errors"),
+    ("backend", "backends", "cuda", "openblas", "spec", "types", "utils"),
     ("core",),
+    ("function", "function_node", "variable"),
     ("ops",),
     ("functions",),
     ("link", "links", "link_hook", "link_hooks", "function_hook", "function_hooks", "sequential", "parameter",

@@ -1,11 +1,10 @@
 """OpenBLAS's threads around small and large products."""
-import ctypes
-
 import numpy as np
 import pytest
 
-from hybridnn.core import OPS
 from hybridnn.graph import Graph, Node, infer
+from hybridnn import openblas
+from hybridnn.core import OPS
 from hybridnn.jit import blas_threads
 from hybridnn.jit import compile as jit_compile
 from hybridnn.spec import Spec
@@ -19,13 +18,13 @@ def product(m, k, n):
 
 
 def threads_now(found):
-    return ctypes.CFUNCTYPE(ctypes.c_int)(found.get)()
+    return found.get()
 
 
 @pytest.mark.parametrize("size", [8, 300])
 def test_the_count_is_what_it_was(size):
     """Before and after a small and a large product."""
-    found = blas_threads.control()
+    found = openblas.control()
     if found is None:
         assert blas_threads.one_thread() is None
         return
@@ -37,20 +36,28 @@ def test_the_count_is_what_it_was(size):
 
 
 def test_a_count_that_the_user_set_stays():
-    found = blas_threads.control()
+    found = openblas.control()
     if found is None:
         assert blas_threads.one_thread() is None
         return
-    setter = ctypes.CFUNCTYPE(None, ctypes.c_int)(found.set)
-    setter(1)
+    found.set(1)
     try:
         a = np.ones((8, 8), "f")
         jit_compile(product(8, 8, 8))([a, a])
         assert threads_now(found) == 1
     finally:
-        setter(found.count)
+        found.set(found.count)
 
 
 def test_flops():
     assert blas_threads.product_flops(6, 12, 8, 1) == 2 * 8 * 3
     assert blas_threads.product_flops(5 * 6, 5 * 12, 5 * 8, 5) == 2 * 8 * 3
+
+
+@pytest.mark.parametrize("size", [4, 80, 200])
+def test_eager_products_restore_the_count(size):
+    found = openblas.control()
+    before = None if found is None else found.get()
+    a = np.ones((size, size), "f")
+    np.testing.assert_array_equal(openblas.product(a, a), np.full((size, size), size, "f"))
+    assert before is None or found.get() == before

@@ -6,6 +6,7 @@ import numpy as np
 
 from hybridnn.core.variable import Op, Variable, apply, elementwise, operation
 from hybridnn.errors import InvalidType
+from hybridnn.openblas import product
 
 __all__ = ["absolute", "add", "broadcast_to", "cast", "div", "get_item", "identity", "matmul", "mul", "neg", "pow_", "reshape", "sub",
            "sum_to", "transpose", "where"]
@@ -404,7 +405,8 @@ def _matmul_samples(rng, dtype):
 @operation(kind="matmul", samples=_matmul_samples)
 def matmul(xp, a, b, *, transa=False, transb=False):
     """Matrix product of the last two axes, each operand transposed first if asked; leading axes broadcast."""
-    return xp.matmul(a.swapaxes(-1, -2) if transa else a, b.swapaxes(-1, -2) if transb else b)
+    a, b = a.swapaxes(-1, -2) if transa else a, b.swapaxes(-1, -2) if transb else b
+    return product(a, b) if xp is np else xp.matmul(a, b)
 
 
 @matmul.vjp_of("a")

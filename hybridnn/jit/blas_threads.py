@@ -1,46 +1,19 @@
-"""OpenBLAS's own threads around small products.
-
-Below some million operations a second thread costs more than it brings, and with another process on its core it costs milliseconds (measured: a product of
-0.3 GFLOP went from 1.5 to 48 ms). So a plan lowers OpenBLAS to one thread at its start, allows its threads again for each large product, and restores the
-count at its end. A count that the user has changed since is left alone.
-"""
-import ctypes
+"""Steps that lower OpenBLAS to one thread for a plan's small products and give its threads back for the large ones (see ``hybridnn.openblas``)."""
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 
-from hybridnn.jit import blas, lowlevel
+from hybridnn.jit import lowlevel
 from hybridnn.jit.native import Step
+from hybridnn.openblas import LARGE, control
 
 __all__ = ["LARGE", "one_thread", "product_flops", "with_threads"]
 
-LARGE = 4e6      # operations of one product from which its threads pay
-
-
-@dataclass(frozen=True)
-class Control:
-    """Addresses of OpenBLAS's getter and setter, the count found first, and a word that says whether a plan has lowered it."""
-    get: int
-    set: int
-    count: int
-    lowered: np.ndarray
-
 
 @functools.cache
-def control():
-    """The control of NumPy's OpenBLAS; None if there is none, or if it has one thread anyway."""
-    found = blas.find()
-    if found is None:
-        return None
-    for prefix in ("scipy_openblas", "openblas"):
-        names = [f"{prefix}_{verb}_num_threads{found.suffix}" for verb in ("get", "set")]
-        if all(hasattr(found.keep, n) for n in names):
-            get, setter = (getattr(found.keep, n) for n in names)
-            count = get()
-            addresses = [ctypes.cast(f, ctypes.c_void_p).value for f in (get, setter)]
-            return Control(*addresses, count, np.zeros(1, np.int64)) if count > 1 else None
-    return None
+def lowered():
+    """A word that says whether a plan has lowered the count."""
+    return np.zeros(1, np.int64)
 
 
 def _emit(m):
@@ -63,7 +36,7 @@ def _emit(m):
 
 def _step(name, found):
     code = lowlevel.load("blas_threads", _emit)
-    args = np.array([found.get, found.set, found.count, found.lowered.__array_interface__["data"][0]], np.int64)
+    args = np.array([*found.addresses(), found.count, lowered().__array_interface__["data"][0]], np.int64)
     return Step(code.address(name), args, name=f"blas threads: {name}", keep=(code, found))
 
 

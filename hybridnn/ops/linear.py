@@ -4,6 +4,7 @@ import numpy as np
 
 from hybridnn.core.arithmetic import add, matmul, sum_
 from hybridnn.core.variable import operation
+from hybridnn.openblas import product
 
 __all__ = ["linear"]
 
@@ -19,7 +20,7 @@ def _decompose(x, W, b):
 @operation(kind="coarse", samples=_samples, decompose=_decompose)
 def linear(xp, x, W, b):
     """``x @ W.T + b`` for x (n, in), W (out, in), b (out,)."""
-    y = xp.matmul(x, W.T)
+    y = product(x, W.T) if xp is np else xp.matmul(x, W.T)
     return xp.add(y, b, out=y) if y.dtype == b.dtype else y + b
 
 
@@ -28,12 +29,12 @@ def linear(xp, x, W, b):
 
 @linear.vjp_of("x")
 def _(g, W):
-    return g @ W
+    return product(g, W) if type(g) is np.ndarray else g @ W
 
 
 @linear.vjp_of("W")
 def _(g, x):
-    return g.T @ x if type(g) is np.ndarray else matmul(g, x, transa=True, transb=False)
+    return product(g.T, x) if type(g) is np.ndarray else matmul(g, x, transa=True, transb=False)
 
 
 @linear.vjp_of("b")
