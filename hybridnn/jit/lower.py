@@ -1,7 +1,7 @@
 """From a fused graph to steps: every node becomes a kernel, a library call, a change of view, a copy, or a Python step.
 
-Lowering goes in three turns: places and steps in graph order, with memory as roots; then who owns each root (output arrays, targets of in-place
-writes, the arena) and the memory plan; then native steps with addresses.
+Lowering goes in three turns: places and steps in graph order, with memory as roots; then who owns each root (output arrays,
+targets of in-place writes, the arena) and the memory plan; then native steps with addresses.
 """
 from dataclasses import dataclass, field
 
@@ -12,8 +12,10 @@ from hybridnn.jit import kernels, layout, native, source
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
 from hybridnn.jit.lower_conv import CONVOLUTIONS
+from hybridnn.jit.lower_pool import POOLINGS
+from hybridnn.jit.lower_rows import ROWS
 from hybridnn.jit.memory import Buffer, plan_memory
-from hybridnn.jit.moves import copy_step, fill_step, gather_step, scatter_add_step
+from hybridnn.jit.moves import copy_step, fill_step
 from hybridnn.jit.native import View
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
 
@@ -28,8 +30,8 @@ PARALLEL_BYTES = 400_000      # below, a step runs on one thread
 class LowStep:
     """A step before addresses are known.
 
-    ``build(locate)`` gives the native step, ``locate(place)`` being a View; None for a Python step, which has ``node``. ``reads`` and ``writes`` are
-    places. ``inplace`` lists pairs (position in writes, position in reads) that may be the same memory.
+    ``build(locate)`` gives the native step, ``locate(place)`` being a View; None for a Python step, which has ``node``. ``reads``
+    and ``writes`` are places. ``inplace`` lists pairs (position in writes, position in reads) that may be the same memory.
     """
     kind: str
     name: str
@@ -125,7 +127,8 @@ class _Lowering:
         if v not in self.values:
             place = self.values[v] = self.target(v)
             if not node.op.full:
-                self.steps.append(LowStep("fill", "zeros", [], [place], lambda at: fill_step(at(place), 0, place.dtype), node, ("join",)))
+                self.steps.append(LowStep("fill", "zeros", [], [place], lambda at: fill_step(at(place), 0, place.dtype), node,
+                                          ("join",)))
         return self.values[v]
 
     def join(self, node):
@@ -182,10 +185,12 @@ class _Lowering:
 
     def step(self, kind, name, reads, writes, build, node, **more):
         """A native step that does one node."""
-        self.steps.append(LowStep(kind, name, reads, writes, build, node, (node.op.name,), (node.line,) if node.line else (), **more))
+        self.steps.append(LowStep(kind, name, reads, writes, build, node, (node.op.name,), (node.line,) if node.line else (),
+                                  **more))
 
     def python(self, node):
-        """The op's own forward on views; its results are new arrays, or None for a view of an operand's memory, which is copied."""
+        """The op's own forward on views; its results are new arrays, or None for a view of an operand's memory, which is copied.
+        """
         reads = [self.values[v] for v in node.inputs]
         writes = []
         for v in node.outputs:
@@ -193,7 +198,8 @@ class _Lowering:
             place.root.index = self.n_slots
             self.n_slots += 1
             writes.append(place)
-        self.steps.append(LowStep("python", node.op.name, reads, writes, None, node, (node.op.name,), (node.line,) if node.line else (),
+        self.steps.append(LowStep("python", node.op.name, reads, writes, None, node, (node.op.name,), (node.line,)
+                                  if node.line else (),
                                   self.reasons.get(node.outputs[:1], f"no native step for {node.op.name}")))
 
     def fused(self, node):
@@ -205,7 +211,8 @@ class _Lowering:
         except ValueError:
             return False
         self.values.update(zip(node.outputs, outs, strict=True))
-        step = LowStep("kernel", op.name, [self.values[v] for v in node.inputs], outs, node=node, ops=op.ops, lines=op.lines, arranged=arranged,
+        step = LowStep("kernel", op.name, [self.values[v] for v in node.inputs], outs, node=node, ops=op.ops, lines=op.lines,
+                       arranged=arranged,
                        text=source.render(arranged.structure), inplace=_inplace(arranged))
         step.scratch = [self.fresh((n,), np.dtype("u1")) for n in arranged.scratch]
         step.build = lambda at, address=0: _kernel_step(step, at, address)
@@ -247,7 +254,7 @@ def _over_rows(structure, strides):
 def _kernel_step(step, at, address):
     arranged = step.arranged
     words = []
-    for position, role, operand in arranged.operands:
+    for position, role, _ in arranged.operands:
         view = at(step.writes[position] if role == "store" else step.reads[position])
         words += [view.buf, view.offset]
     for place in step.scratch:
@@ -278,43 +285,15 @@ def _matmul(low, node):
     if matmul_step(_probe(a), _probe(b), _probe(y), spec.dtype) is None:
         return False
     y = low.new_value(node.outputs[0])
-    low.steps.append(LowStep("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node, ("matmul",),
+    low.steps.append(LowStep("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node,
+                             ("matmul",),
                              (node.line,) if node.line else ()))
     return True
 
 
 def _swapped(place):
-    return Place(place.root, place.offset, place.shape[:-2] + place.shape[:-3:-1], place.strides[:-2] + place.strides[:-3:-1], place.dtype)
-
-
-def _take(low, node):
-    """Rows of a table by number."""
-    attrs = dict(node.attrs)
-    if attrs["pattern"] != (("array", 0),) or len(node.inputs) != 2:
-        return False
-    table, index = (low.values[v] for v in node.inputs)
-    if not (table.covers and index.covers and index.dtype in _INDEX and table.shape and table.shape[0]):
-        return False
-    out = low.new_value(node.outputs[0])
-    low.steps.append(LowStep("gather", "take", [table, index], [out], lambda at: gather_step(
-        at(table), at(index), at(out), table.dtype.itemsize, index.dtype, 0), node, ("take",), (node.line,) if node.line else ()))
-    return True
-
-
-def _put(low, node):
-    """Rows added to zeros at their numbers."""
-    attrs = dict(node.attrs)
-    rows, index = (low.values[v] for v in node.inputs[:2])
-    if attrs["pattern"] != (("array", 0),) or len(node.inputs) != 2 or not attrs["shape"] or not attrs["shape"][0]:
-        return False
-    if not (rows.covers and index.covers and index.dtype in _INDEX and rows.dtype.str[1:] in ("f4", "f8")):
-        return False
-    out = low.new_value(node.outputs[0])
-    lines = (node.line,) if node.line else ()
-    low.steps.append(LowStep("fill", "zeros", [], [out], lambda at: fill_step(at(out), 0, out.dtype), node, ("put",), lines))
-    low.steps.append(LowStep("scatter", "put", [rows, index, out], [out], lambda at: scatter_add_step(
-        at(rows), at(index), at(out), out.dtype, index.dtype), node, ("put",), lines))
-    return True
+    return Place(place.root, place.offset, place.shape[:-2] + place.shape[:-3:-1], place.strides[:-2] + place.strides[:-3:-1],
+                 place.dtype)
 
 
 def _check(low, node):
@@ -333,7 +312,7 @@ def _check(low, node):
 
 
 _INDEX = (np.dtype("i4"), np.dtype("i8"))
-_NATIVE = {"matmul": _matmul, "take": _take, "put": _put, **CONVOLUTIONS}
+_NATIVE = {"matmul": _matmul, **ROWS, **CONVOLUTIONS, **POOLINGS}
 
 
 # ------------------------------------------------------------------------------------------------- owners, memory, addresses
@@ -352,7 +331,9 @@ def lower(graph, reasons):
 
 
 def _assign_outputs(low):
-    """Values are made in the output arrays where that is possible, else copied there at the end. Returns per output a SLOT root or None."""
+    """Values are made in the output arrays where that is possible, else copied there at the end. Returns per output a SLOT root
+    or None.
+    """
     results = []
     for k, v in enumerate(low.graph.outputs):
         place, spec = low.values[v], low.specs[v]
@@ -412,7 +393,8 @@ def _write_directly(low, place, target):
 
 
 def _may_replace(step, root, read):
-    """Whether the step may write ``root`` over its operand number ``read``: no other access of that operand but in step with it."""
+    """Whether the step may write ``root`` over its operand number ``read``: no other access of that operand but in step with it.
+    """
     write = next(k for k, w in enumerate(step.writes) if w.root is root)
     same = [k for k, r in enumerate(step.reads) if r.root is step.reads[read].root]
     return len(same) == 1 and (write, read) in step.inplace
@@ -434,7 +416,7 @@ def _lifetimes(low):
 def _take_over(write, read, i, step, position):
     """Let the root written at step i use the memory of an operand that dies there."""
     root, old = step.writes[write].root, read.root
-    free = root.kind == ARENA and old.kind == ARENA and root.inside is None and old.last == i and root.first == i and old.first < i
+    free = root.kind == old.kind == ARENA and root.inside is None and old.last == root.first == i and old.first < i
     if free and read.covers and step.writes[write].covers and old.nbytes == root.nbytes and _may_replace(step, root, position):
         if not any(w.root.inside is old for w in step.writes):
             root.inside = old
@@ -445,7 +427,8 @@ def _plan(low):
     roots = [r for r in low.roots if r.kind == ARENA and r.first >= 0]
     roots.sort(key=lambda r: r.first)
     number = {id(r): k for k, r in enumerate(roots)}
-    plan = plan_memory([Buffer(r.nbytes, r.first, max(r.last, r.first), number[id(r.inside)] if r.inside else None) for r in roots])
+    plan = plan_memory([Buffer(r.nbytes, r.first, max(r.last, r.first), number[id(r.inside)] if r.inside else None)
+                        for r in roots])
     for root, offset in zip(roots, plan.offsets):
         root.offset = offset
     return plan
