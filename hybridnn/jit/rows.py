@@ -1,0 +1,248 @@
+"""``Rows``: a graph under change by a pass that puts rows of arrays together; it knows which values lie where in which others."""
+from itertools import accumulate, pairwise
+from math import prod
+
+from hybridnn.core.op import OPS
+from hybridnn.graph import Node
+from hybridnn.jit.join import JoinOp
+from hybridnn.spec import Spec
+
+__all__ = ["Rows"]
+
+SCATTERING = ("transpose", "broadcast_to")      # their results are not contiguous
+
+
+class Rows:
+    """Nodes are added, replaced and removed; ``result`` orders what is live.
+
+    ``homes[v]`` = (array, offset in elements): v lies there, contiguous in row-major order.
+    """
+
+    def __init__(self, graph):
+        self.graph, self.specs = graph, dict(graph.specs)
+        self.next = max(self.specs, default=-1) + 1
+        self.producer = {v: n for n in graph.nodes for v in n.outputs}
+        self.number = {v: k for k, n in enumerate(graph.nodes) for v in n.outputs}
+        self.removed, self.views = set(), {}
+        self.previous = _effects(graph)
+        self.homes = {}
+        self._find_homes()
+
+    # ---- changes
+
+    def new(self, like, shape):
+        """A new value of another shape."""
+        v, self.next = self.next, self.next + 1
+        self.specs[v] = Spec(tuple(shape), like.dtype, like.weak) if like.shape != tuple(shape) else like
+        return v
+
+    def add(self, node):
+        self.producer.update((v, node) for v in node.outputs)
+        self._home_of(node)
+        return node.outputs[0]
+
+    def remove(self, node):
+        self.removed.add(id(node))
+        for v in node.outputs:
+            del self.producer[v]
+
+    def replace(self, node, other):
+        self.remove(node)
+        self.add(other)
+
+    def result(self):
+        """The graph of what is live, in its old order as far as operands allow."""
+        if not self.removed:
+            return self.graph
+        done, nodes = set(), []
+        wanted = [n for n in self.graph.nodes if id(n) not in self.removed and id(n) in self.previous]
+        roots = sorted({*self.graph.outputs, *(v for _, v in self.graph.writes)} & self.producer.keys(), key=self._when)
+        live = self._above([*wanted, *[self.producer[v] for v in roots]])
+        for node in [*(n for n in self.graph.nodes if id(n) in live), *(self.producer[v] for v in roots)]:
+            self._emit(node, done, nodes)
+        return self.graph.replace(nodes=tuple(nodes), specs=self.specs)
+
+    def _emit(self, node, done, nodes):
+        stack = [(node, False)]
+        while stack:
+            node, ready = stack.pop()
+            if ready:
+                nodes.append(node)
+            elif id(node) not in done:
+                done.add(id(node))
+                stack.append((node, True))
+                stack += [(n, False) for n in reversed(self._needs(node)) if id(n) not in done]
+
+    # ---- what depends on what
+
+    def _needs(self, node):
+        """Nodes before this one: makers of its operands; and nodes that may have effects stay in order."""
+        found = [self.producer[v] for v in node.inputs if v in self.producer]
+        earlier = self.previous.get(id(node))
+        return found if earlier is None else [earlier, *found]
+
+    def _above(self, nodes):
+        """ids of the nodes and of all they need."""
+        seen = {id(n) for n in nodes}
+        stack = list(nodes)
+        while stack:
+            for n in self._needs(stack.pop()):
+                if id(n) not in seen:
+                    seen.add(id(n))
+                    stack.append(n)
+        return seen
+
+    def depends(self, values, nodes):
+        """Whether one of the values needs one of the nodes."""
+        above = self._above([self.producer[v] for v in values if v in self.producer])
+        return any(id(n) in above for n in nodes)
+
+    def depths(self, group):
+        """Per result of the group: the number of the group's nodes in the longest chain that leads to it."""
+        members, depth, order = {id(n) for n in group}, {}, []
+        done = set()
+        for n in group:
+            self._emit(n, done, order)
+        for n in order:
+            depth[id(n)] = max([depth[id(m)] for m in self._needs(n)], default=0) + (id(n) in members)
+        return {n.outputs[0]: depth[id(n)] for n in group}
+
+    def _when(self, v):
+        return self.number.get(v, len(self.number))
+
+    # ---- what lies where
+
+    def _find_homes(self):
+        for node in self.graph.nodes:
+            if node.op.kind == "join":
+                self._home_of(node)
+        for node in self.graph.nodes:
+            if node.op is OPS["get_item"] or node.op is OPS["reshape"]:
+                self._home_of(node)
+
+    def _home_of(self, node):
+        y = node.outputs[0]
+        if node.op.kind == "join" and all(_is_range(i) for i in node.op.indices):
+            row = prod(node.op.shape[1:])
+            for v, i in zip(node.inputs, node.op.indices):
+                self.homes.setdefault(v, (y, i[0][1] * row))
+        elif node.op is OPS["get_item"] and y not in self.homes:
+            self._home_of_slice(node)
+        elif node.op is OPS["reshape"] and node.inputs[0] in self.homes:
+            self.homes.setdefault(y, self.homes[node.inputs[0]])
+
+    def _home_of_slice(self, node):
+        x, index = node.inputs[0], dict(node.attrs)["index"]
+        shape = self.specs[x].shape
+        if len(index) != 1 or x in self.producer and self.producer[x].op.name in SCATTERING:
+            return
+        start = _first_row(index[0], shape[0])
+        if start is not None:
+            base, offset = self.homes.get(x, (x, 0))
+            self.homes[node.outputs[0]] = base, offset + start * prod(shape[1:])
+
+    def runs(self, items, operands, most):
+        """``items`` sorted and split such that in a run every operand (``operands(item)``) lies next to the one before it, or none
+        of them lies anywhere yet; of up to ``most`` rows.
+        """
+        keyed = sorted(items, key=lambda i: self._order(operands(i)))
+        runs, rows, before = [], 0, None
+        for item in keyed:
+            values = operands(item)
+            n = self.specs[values[0]].shape[0]
+            if before is None or most and rows + n > most or not all(map(self._follows, before, values)):
+                runs.append([])
+                rows = 0
+            runs[-1].append(item)
+            rows, before = rows + n, values
+        return runs
+
+    def _order(self, values):
+        """Where the first operand lies that does, else when the first one is made."""
+        for v in values:
+            if v in self.homes:
+                base, offset = self.homes[v]
+                return 0, base, offset
+        return 1, min(map(self._when, values)), 0
+
+    def _follows(self, u, v):
+        a, b = self.specs[u], self.specs[v]
+        if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype or u == v:
+            return False
+        if u not in self.homes or v not in self.homes:
+            return u not in self.homes and v not in self.homes
+        (base, offset), (other, start) = self.homes[u], self.homes[v]
+        return base == other and offset + prod(a.shape) == start
+
+    def together(self, values, before):
+        """One value with the rows of all: what they lie in already, or a new join; None if that needs what ``before`` make."""
+        return self.lying(values, before) if values[0] in self.homes else self._join(values)
+
+    def lying(self, values, before):
+        """A slice of what these rows lie in, one below the other; None if they do not, or if that needs what ``before`` make."""
+        if not all(v in self.homes for v in values) or not all(map(self._follows, values, values[1:])):
+            return None
+        base, offset = self.homes[values[0]]
+        tail = self.specs[values[0]].shape[1:]
+        row, size = prod(tail), prod(self.specs[base].shape)
+        if not row or offset % row or size % row or self.depends([base], before):
+            return None
+        start, rows = offset // row, sum(self.specs[v].shape[0] for v in values)
+        all_rows = self._view("reshape", base, (size // row, *tail), ("shape", (size // row, *tail)))
+        return self._view("get_item", all_rows, (rows, *tail), ("index", (("slice", start, start + rows, None),)))
+
+    def _view(self, name, x, shape, attr):
+        if self.specs[x].shape == shape:
+            return x
+        key = name, x, attr
+        if key not in self.views:
+            self.views[key] = self.new(self.specs[x], shape)
+            self.add(Node(OPS[name], (x,), (self.views[key],), (attr,)))
+        return self.views[key]
+
+    def _join(self, values):
+        """A join of the rows; under reshapes that keep rows, so that who makes a part can write it in place."""
+        parts = [self._bare(v) for v in values]
+        if len({(self.specs[v].shape[1:], v in self.homes) for v in parts}) > 1 or parts[0] in self.homes:
+            parts = list(values)
+        like, tail = self.specs[parts[0]], self.specs[parts[0]].shape[1:]
+        ends = [0, *accumulate(self.specs[v].shape[0] for v in parts)]
+        y = self.new(like, (ends[-1], *tail))
+        indices = tuple([(("slice", a, b, None),) for a, b in pairwise(ends)])
+        self.add(Node(JoinOp((ends[-1], *tail), indices, True), tuple(parts), (y,)))
+        for v, part in zip(values, parts):
+            self.homes.setdefault(v, self.homes[part])
+        shape = ends[-1], *self.specs[values[0]].shape[1:]
+        return self._view("reshape", y, shape, ("shape", shape))
+
+    def _bare(self, v):
+        """The value under reshapes that keep axis 0."""
+        while v in self.producer and self.producer[v].op is OPS["reshape"]:
+            x = self.producer[v].inputs[0]
+            if self.specs[x].shape[:1] != self.specs[v].shape[:1]:
+                break
+            v = x
+        return v
+
+
+def _first_row(index, rows):
+    """Where an int or a plain slice begins; None for other indices."""
+    if isinstance(index, int):
+        return index % rows
+    plain = isinstance(index, tuple) and index[3] in (None, 1)
+    return slice(*index[1:]).indices(rows)[0] if plain else None
+
+
+def _is_range(index):
+    """Rows from ... to ..., as joins along axis 0 have."""
+    return len(index) == 1 and isinstance(index[0], tuple) and index[0][1] is not None and index[0][3] is None
+
+
+def _effects(graph):
+    """id of each node that may have effects -> the one before it, or None."""
+    found, last = {}, None
+    for n in graph.nodes:
+        if OPS.get(n.op.name) is not n.op and n.op.kind not in ("number", "fused", "join", "products", "scatters"):
+            found[id(n)] = last
+            last = n
+    return found
