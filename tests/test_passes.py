@@ -117,3 +117,12 @@ def test_arithmetic_on_run_time_numbers_stays_weak():
     assert [n.op.name for n in graph.nodes][:2] == ["sub", "pow"]
     same_results(graph, passes.simplify(graph), [array(3), .25])
     assert run(graph, [array(3), .25])[0].dtype == np.float32
+
+
+def test_attributes_that_were_left_out_are_named_in_full():
+    operands = [array(3, 2), array(3, 4)]
+    graph = graph_of(lambda a, b: OPS["matmul"](a, b, transa=True), *operands)
+    full = verify(passes.complete_attrs(graph))
+    assert [n.attrs for n in full.nodes] == [(("transa", True), ("transb", False))]
+    same_results(graph, full, operands)
+    assert passes.complete_attrs(full).nodes == full.nodes

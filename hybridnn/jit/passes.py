@@ -1,4 +1,6 @@
 """Passes: functions ``Graph -> Graph`` that keep what ``graph.run`` returns. A pass's first line says what holds afterwards."""
+import functools
+import inspect
 import math
 
 import numpy as np
@@ -9,7 +11,7 @@ from hybridnn.jit.accumulate import accumulate, batch_products, gather_together,
 from hybridnn.jit.decompose import decompose
 from hybridnn.jit.join import join_parts
 
-__all__ = ["PASSES", "algebra", "drop_dead", "fold_constants", "merge_equal", "simplify"]
+__all__ = ["PASSES", "algebra", "complete_attrs", "drop_dead", "fold_constants", "merge_equal", "simplify"]
 
 FOLD_BYTES = 1 << 16
 
@@ -24,6 +26,24 @@ def simplify(graph):
 def is_pure(op):
     """Whether the op does nothing but compute its outputs: those that are declared in the registry do."""
     return OPS.get(op.name) is op or op.kind in ("number", "fused", "join", "products", "scatters")
+
+
+def complete_attrs(graph):
+    """Every node names all attributes that its op's body takes, in the body's order; who left one out meant its default."""
+    return graph.replace(nodes=tuple([_with_defaults(n) if OPS.get(n.op.name) is n.op else n for n in graph.nodes]))
+
+
+def _with_defaults(node):
+    attrs = dict(node.attrs)
+    full = tuple({**{k: attrs.get(k, default) for k, default in _defaults(node.op)}, **attrs}.items())
+    return node if full == node.attrs else Node(node.op, node.inputs, node.outputs, full, node.line)
+
+
+@functools.cache
+def _defaults(op):
+    """Pairs (name, default) of the attributes that may be left out."""
+    parameters = inspect.signature(op.forward).parameters.values()
+    return tuple([(p.name, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty])
 
 
 def drop_dead(graph):
@@ -159,6 +179,6 @@ def _is_number(x, value):
     return type(x) in (int, float) and x == value and math.copysign(1, x) == 1
 
 
-PASSES = (decompose, drop_dead, algebra, fold_constants, merge_equal, join_parts, drop_dead,
+PASSES = (decompose, complete_attrs, drop_dead, algebra, fold_constants, merge_equal, join_parts, drop_dead,
           gather_together, sum_products, batch_products, accumulate)
 
