@@ -4,15 +4,15 @@ import sys
 
 from hybridnn.jit.kernels import cache_directory
 
-__all__ = ["clear", "kept_files", "show"]
+__all__ = ["clear", "kept_files", "show", "state"]
 
-PATTERNS = ("hnn_*.py", "hnn_*.o", "objects/*.o")     # what the library writes there, and nothing else
+_PATTERNS = ("hnn_*.py", "hnn_*.o", "objects/*.o")     # what the library writes there, and nothing else
 
 
 def kept_files():
     """The library's files in the cache directory."""
     folder = cache_directory()
-    return [p for pattern in PATTERNS for p in sorted(folder.glob(pattern)) if p.is_file() and not p.is_symlink()]
+    return [p for pattern in _PATTERNS for p in sorted(folder.glob(pattern)) if p.is_file() and not p.is_symlink()]
 
 
 def show():

@@ -9,10 +9,10 @@ from hybridnn import links as L
 
 __all__ = ["demo"]
 
-STEPS, FIRST = 500, 20
+_STEPS, _FIRST = 500, 20
 
 
-def spirals(n=200):
+def _spirals(n=200):
     """Points (2 n, 2) on two spirals that wind around each other, and which one each is on."""
     rng = np.random.default_rng(0)
     angle = np.sqrt(rng.uniform(0, 1, n)) * 3 * np.pi
@@ -22,14 +22,14 @@ def spirals(n=200):
 
 def demo():
     """Train and print how the runs compare; exit code 1 if they do not agree."""
-    x, t = spirals()
-    print(f"two spirals, {len(x)} points, {STEPS} steps of Adam")
+    x, t = _spirals()
+    print(f"two spirals, {len(x)} points, {_STEPS} steps of Adam")
     runs = {name: _train(x, t, decorate) for name, decorate in (("eager", lambda f: f), ("traced", hnn.trace))}
     for name, (losses, accuracy, seconds, _) in runs.items():
         print(f"{name:7} loss {losses[0]:.3f} -> {losses[-1]:.3f}, accuracy {accuracy:.1%}, {seconds:.2f} s")
-    first = np.array([losses[:FIRST] for losses, *_ in runs.values()])
+    first = np.array([losses[:_FIRST] for losses, *_ in runs.values()])
     difference = float(np.max(np.abs(first[0] - first[1]) / first[0]))
-    print(f"losses of the first {FIRST} steps differ by {difference:.1e} (relative)\n")
+    print(f"losses of the first {_FIRST} steps differ by {difference:.1e} (relative)\n")
     report = hnn.profile(runs["traced"][3], x, t)
     print(report)
     return 0 if difference < 1e-4 and report.agrees else 1
@@ -48,5 +48,5 @@ def _train(x, t, decorate):
         optimizer.update()
         return loss
     start = perf_counter()
-    losses = [float(step(x, t)) for _ in range(STEPS)]
+    losses = [float(step(x, t)) for _ in range(_STEPS)]
     return losses, float(F.accuracy(net(x), t)), perf_counter() - start, step

@@ -4,16 +4,14 @@ import os
 import platform
 
 import hybridnn
-from hybridnn.backend import check_cuda_available, cupy
 from hybridnn.cli.cache import kept_files, state
-from hybridnn.errors import BackendError
-from hybridnn.jit import blas, onednn, threads
+from hybridnn.jit import blas, cuda, onednn, threads
 from hybridnn.jit.kernels import cache_directory
 
 __all__ = ["facts", "info"]
 
-PACKAGES = "numpy", "numba", "llvmlite", "scipy", "h5py", "cupy-cuda13x", "numba-cuda"
-FEATURES = "sse4.2", "avx", "fma", "avx2", "avx512f", "avx512vl", "neon", "sve"
+_PACKAGES = "numpy", "numba", "llvmlite", "scipy", "h5py", "cupy-cuda13x", "numba-cuda"
+_FEATURES = "sse4.2", "avx", "fma", "avx2", "avx512f", "avx512vl", "neon", "sve"
 
 
 def info():
@@ -33,7 +31,7 @@ def facts():
 
 
 def _packages():
-    return ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name)))
+    return ", ".join(f"{name} {version}" for name in _PACKAGES if (version := _version(name)))
 
 
 def _version(name):
@@ -46,7 +44,7 @@ def _version(name):
 def _cpu():
     import llvmlite.binding as llvm
     has = llvm.get_host_cpu_features()
-    return f"{llvm.get_host_cpu_name()} ({', '.join(f for f in FEATURES if has.get(f)) or 'no vector extensions that matter'})"
+    return f"{llvm.get_host_cpu_name()} ({', '.join(f for f in _FEATURES if has.get(f)) or 'no vector extensions that matter'})"
 
 
 def _cores():
@@ -71,11 +69,5 @@ def _onednn():
 
 
 def _cuda():
-    if cupy is None:
-        return "not available: CuPy is not installed (extra 'cuda')"
-    try:
-        check_cuda_available()
-    except BackendError as error:
-        return str(error).splitlines()[0]
-    names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(cupy.cuda.runtime.getDeviceCount())]
-    return f"{', '.join(names)}, runtime {cupy.cuda.runtime.runtimeGetVersion()}, driver {cupy.cuda.runtime.driverGetVersion()}"
+    found = cuda.probe()
+    return "available" if found.ok else f"not available: {found.reason} ({found.hint})"
