@@ -83,11 +83,17 @@ def _gather_key(graph, node):
 
 
 def _product_key(graph, node):
-    if node.op is not OPS["matmul"] or dict(node.attrs)["transa"]:
+    if node.op is not OPS["matmul"] or _flags(node)[0]:
         return None
     a, b = (graph.specs[v] for v in node.inputs)
     fits = len(a.shape) == len(b.shape) == 2 and a.dtype == b.dtype and 0 < a.shape[0] <= FEW_ROWS and a.size and b.size
     return (node.op.name, node.inputs[1], node.attrs, a.dtype) if fits else None
+
+
+def _flags(node):
+    """Which operands of a product are transposed."""
+    attrs = dict(node.attrs)
+    return attrs.get("transa", False), attrs.get("transb", False)
 
 
 def _batched(graph, key_of, position):
@@ -217,7 +223,7 @@ def _merge_products(work, root, terms, lone):
 
 
 def _is_row_product(work, node):
-    if node.op is not OPS["matmul"] or node.attrs != (("transa", True), ("transb", False)):
+    if node.op is not OPS["matmul"] or _flags(node) != (True, False):
         return False
     a, b = (work.specs[v] for v in node.inputs)
     return len(a.shape) == len(b.shape) == 2 and a.dtype == b.dtype and 0 < a.shape[0] <= FEW_ROWS
@@ -253,8 +259,7 @@ def _sum_of_rows(work, node):
 
 
 def _one_product_sum(work, root, nodes):
-    flags = tuple([(dict(n.attrs)["transa"], dict(n.attrs)["transb"]) for n in nodes])
-    return [Node(ProductSum(flags), tuple([v for n in nodes for v in n.inputs]), (), (), nodes[0].line)], []
+    return [Node(ProductSum(tuple(map(_flags, nodes))), tuple([v for n in nodes for v in n.inputs]), (), (), nodes[0].line)], []
 
 
 def _one_scatter_sum(work, root, nodes):

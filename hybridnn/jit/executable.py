@@ -7,6 +7,8 @@ from math import prod
 
 import numpy as np
 
+from hybridnn.core.op import OPS
+from hybridnn.graph import run
 from hybridnn.jit.blas_threads import LARGE, one_thread, product_flops, with_threads
 from hybridnn.jit.lower import bind
 from hybridnn.jit.native import NativePlan
@@ -127,7 +129,12 @@ class Executable:
                 outputs[k] = call.slots[root.index].reshape(self.output_specs[k].shape)
 
     def _fail(self, failed, call, segment):
-        """A native step reported an error: the operation itself raises it in Python."""
+        """A native step reported an error: the operation itself raises it in Python.
+
+        That which would have failed first, where the graph may run again: steps are not in the order of the graph.
+        """
+        if all(OPS.get(n.op.name) is n.op for n in self.graph.nodes):
+            run(self.graph.replace(writes=()), call.inputs)
         number, code, value = failed
         step = self._lowered.steps[segment.numbers[number]]
         if step.node is not None:
