@@ -4,6 +4,7 @@ import inspect
 import logging
 import sys
 import threading
+import time
 import types
 import warnings
 import weakref
@@ -30,6 +31,7 @@ PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
+COMPARE_AFTER, COMPARED_CALLS, EAGER_CALLS = 64, 8, 20_000      # when a replay that runs Python is timed against eager, how often, and what follows
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
 OVERRIDES = (*MODES, "error_on_record")
 
@@ -63,6 +65,8 @@ class Root(Event):
     asleep: int = 0
     proofs: int = 0
     replays: int = 0
+    compare_at: int = COMPARE_AFTER
+    times: dict = field(default_factory=lambda: {True: [], False: []})     # seconds of verified replays (True) and of eager calls, while compared
 
 
 @dataclass(eq=False)
@@ -159,7 +163,25 @@ def _run(memory, fn, self_object, args, kwargs):
     if root.reason or root.asleep:
         root.asleep = max(0, root.asleep - 1)
         return fn(*args, **kwargs)
+    if root.replays >= root.compare_at:
+        return _compared_run(memory, root, mode, fn, args, kwargs)
     return _traced_run(memory, root, mode, fn, args, kwargs)
+
+
+def _compared_run(memory, root, mode, fn, args, kwargs):
+    """Law L3: where Python always runs, matching tiny operations may cost more than doing them; then the signature runs eagerly for a while."""
+    verified = len(root.times[True]) <= len(root.times[False])
+    start = time.perf_counter()
+    result = _traced_run(memory, root, mode, fn, args, kwargs) if verified else fn(*args, **kwargs)
+    root.times[verified].append(time.perf_counter() - start)
+    if len(root.times[False]) == COMPARED_CALLS:
+        replay, eager = min(root.times[True]), min(root.times[False])
+        root.times = {True: [], False: []}
+        root.compare_at = root.replays + (COMPARE_AFTER if eager < replay else EAGER_CALLS)
+        if eager < replay:
+            root.asleep = EAGER_CALLS
+            memory.note("runs eagerly", f"for {EAGER_CALLS} calls: a verified replay took {replay * 1e6:.0f} us, an eager call {eager * 1e6:.0f} us")
+    return result
 
 
 def _skipped(memory, plan, result):
