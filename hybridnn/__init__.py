@@ -1,10 +1,17 @@
 """hybridnn: neural networks that are flexible and efficient. Define-by-run on NumPy, with ``trace`` for hot functions."""
 from hybridnn import (
+    backends,
+    computational_graph,
+    configuration,
+    cuda,
     dataset,
     datasets,
     errors,
+    function,
     function_hooks,
+    function_node,
     functions,
+    gradient_check,
     initializers,
     iterators,
     link_hooks,
@@ -13,10 +20,24 @@ from hybridnn import (
     optimizers,
     serializers,
     training,
+    types,
+    utils,
+    variable,
 )
-from hybridnn.backend import get_device, get_dtype, mixed16, using_device
+from hybridnn.backend import (
+    get_array_types,
+    get_cpu_array_types,
+    get_device,
+    get_dtype,
+    is_arrays_compatible,
+    mixed16,
+    using_device,
+)
+from hybridnn.backends.cuda import should_use_cudnn, should_use_cudnn_tensor_core
 from hybridnn.config import config, force_backprop_mode, global_config, no_backprop_mode, using_config
 from hybridnn.core import FunctionNode, Parameter, Variable, as_array, as_variable, grad
+from hybridnn.debug import DebugMode, is_debug, set_debug
+from hybridnn.function import Function, FunctionAdapter
 from hybridnn.function_hook import FunctionHook, get_function_hooks
 from hybridnn.initializer import Initializer
 from hybridnn.link import Chain, ChainList, Link
@@ -28,14 +49,20 @@ from hybridnn.sequential import Sequential
 from hybridnn.serializer import AbstractSerializer, Deserializer, Serializer
 from hybridnn.summary import summary
 from hybridnn.trace.api import trace
+from hybridnn.variable import backward
 
 __version__ = "0.1.0"
+disable_experimental_feature_warning = False
 
-__all__ = ["AbstractSerializer", "Chain", "ChainList", "Deserializer", "DictSummary", "FunctionHook", "FunctionNode",
-           "GradientMethod", "Initializer", "Link", "LinkHook", "Optimizer", "Parameter", "Reporter", "Sequential",
-           "Serializer", "Summary", "UpdateRule", "Variable", "__version__", "as_array", "as_variable", "config",
-           "dataset", "datasets", "errors", "force_backprop_mode", "function_hooks", "functions",
-           "get_current_reporter", "get_device", "get_dtype", "get_function_hooks", "get_link_hooks", "global_config",
-           "grad", "initializers", "iterators", "link_hooks", "links", "mixed16", "no_backprop_mode",
-           "optimizer_hooks", "optimizers", "profile", "report", "report_scope", "serializers", "summary", "trace",
-           "training", "using_config", "using_device"]
+__all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserializer", "DictSummary", "Function",
+           "FunctionAdapter", "FunctionHook", "FunctionNode", "GradientMethod", "Initializer", "Link", "LinkHook",
+           "Optimizer", "Parameter", "Reporter", "Sequential", "Serializer", "Summary", "UpdateRule", "Variable",
+           "__version__", "as_array", "as_variable", "backends", "backward", "computational_graph", "config",
+           "configuration", "cuda", "dataset", "datasets", "disable_experimental_feature_warning", "errors",
+           "force_backprop_mode", "function", "function_hooks", "function_node", "functions", "get_array_types",
+           "get_cpu_array_types", "get_current_reporter", "get_device", "get_dtype", "get_function_hooks",
+           "get_link_hooks", "global_config", "grad", "gradient_check", "initializers", "is_arrays_compatible",
+           "is_debug", "iterators", "link_hooks", "links", "mixed16", "no_backprop_mode", "optimizer_hooks",
+           "optimizers", "profile", "report", "report_scope", "serializers", "set_debug", "should_use_cudnn",
+           "should_use_cudnn_tensor_core", "summary", "trace", "training", "types", "using_config", "using_device",
+           "utils", "variable"]

@@ -17,9 +17,9 @@ try:
 except ImportError:
     cupy = None
 
-__all__ = ["CpuDevice", "Device", "GpuDevice", "check_cuda_available", "copyto", "cupy", "get_array_module", "get_array_types",
-           "get_device", "get_device_from_array", "get_dtype", "is_array", "mixed16", "numpy", "special_functions",
-           "to_cpu", "to_gpu", "using_device"]
+__all__ = ["ChainerxDevice", "CpuDevice", "Device", "GpuDevice", "Intel64Device", "check_cuda_available", "copyto", "cupy",
+           "from_chx", "get_array_module", "get_array_types", "get_cpu_array_types", "get_device", "get_device_from_array", "get_dtype",
+           "is_array", "is_arrays_compatible", "mixed16", "numpy", "special_functions", "to_chx", "to_cpu", "to_gpu", "using_device"]
 
 mixed16 = "mixed16"      # a value of config.dtype: float16 storage, float32 where range matters
 
@@ -42,6 +42,17 @@ def special_functions(xp):
 def get_array_types():
     """The array classes in use: ``numpy.ndarray``, and ``cupy.ndarray`` where CuPy is installed."""
     return (numpy.ndarray,) if cupy is None else (numpy.ndarray, cupy.ndarray)
+
+
+def get_cpu_array_types():
+    """The array classes of the CPU."""
+    return (numpy.ndarray,)
+
+
+def is_arrays_compatible(arrays):
+    """Whether arrays (None counts as fitting) belong to one array module, so that an operation may take them together."""
+    found = [a for a in arrays if a is not None]
+    return any(all(isinstance(a, kind) for a in found) for kind in get_array_types())
 
 
 def is_array(x):
@@ -159,6 +170,20 @@ class GpuDevice(Device):
         return f"<GpuDevice (cupy):{self.device.id}>"
 
 
+class ChainerxDevice(Device):
+    """Stands for the device class of ChainerX, which is not taken over; there are no such devices."""
+
+    def __init__(self, device):
+        raise BackendError("ChainerX is not part of hybridnn\n  hint: '@numpy', or '@cupy:0' with CuPy")
+
+
+class Intel64Device(Device):
+    """Stands for the device class of iDeep, which is not taken over; there are no such devices."""
+
+    def __init__(self):
+        raise BackendError("iDeep is not part of hybridnn\n  hint: stay on '@numpy'")
+
+
 def check_cuda_available():
     """Raise ``BackendError`` unless CuPy is installed and sees a device."""
     if cupy is None:
@@ -224,6 +249,16 @@ def to_gpu(array, device=None):
     """``array`` as a CuPy array on ``device`` (a number; None: the current one)."""
     check_cuda_available()
     return get_device(cupy.cuda.Device() if device is None else device).send(array)
+
+
+def from_chx(array):
+    """``array`` itself: no array belongs to ChainerX."""
+    return array
+
+
+def to_chx(array):
+    """Raises ``BackendError``: ChainerX is not taken over."""
+    return ChainerxDevice(array)
 
 
 def copyto(dst, src):

@@ -7,7 +7,7 @@ import contextlib
 import threading
 import warnings
 
-__all__ = ["GlobalConfig", "LocalConfig", "config", "force_backprop_mode", "global_config", "no_backprop_mode", "state", "using_config"]
+__all__ = ["GlobalConfig", "LocalConfig", "DEFAULTS", "config", "force_backprop_mode", "global_config", "no_backprop_mode", "state", "using_config"]
 
 DEFAULTS = dict(
     autotune=False, compute_mode=None, cudnn_deterministic=False, cudnn_fast_batch_normalization=False, debug=False, dtype="float32",
@@ -28,7 +28,7 @@ class _ThreadState(threading.local):
     """What ``apply`` reads on every operation: the thread's tracer and its override of ``enable_backprop`` (None: not overridden)."""
     tracer = None
     backprop = None
-    hooks = None       # OrderedDict of function hooks, None while there are none
+    hooks = None       # dict of function hooks; None while there are none and debug mode is off
     updating = False   # inside an optimizer's update
     config_reads = None   # a set that collects the config keys read, while a trace records
 
@@ -48,15 +48,15 @@ class LocalConfig:
 
     def __setattr__(self, name, value):
         self._local.__dict__[name] = value
-        if name == "enable_backprop" and self is config:
-            state.backprop = value
+        if self is config:
+            _apply_switch(name, value, value)
 
     def __delattr__(self, name):
         if name not in self._local.__dict__:
             raise AttributeError(f"config.{name} is not overridden in this thread")
         del self._local.__dict__[name]
-        if name == "enable_backprop" and self is config:
-            state.backprop = None
+        if self is config:
+            _apply_switch(name, None, getattr(self._global, name, None))
 
     def overrides(self):
         """The current thread's overrides, as a dict that is not to be changed."""
@@ -65,6 +65,14 @@ class LocalConfig:
     def show(self, file=None):
         for name in sorted({**vars(self._global), **self._local.__dict__}):
             print(f"{name:<20} {getattr(self, name)!r}", file=file)
+
+
+def _apply_switch(name, override, value):
+    """Tell ``state`` of a new value of a switch that every operation reads. Debug mode takes the way of operations with hooks."""
+    if name == "enable_backprop":
+        state.backprop = override
+    elif name == "debug":
+        state.hooks = (state.hooks or {}) if value else (state.hooks or None)
 
 
 state = _ThreadState()

@@ -1,5 +1,5 @@
 """``FunctionHook``: code that runs before and after each operation."""
-from hybridnn.config import state
+from hybridnn.config import config, state
 
 __all__ = ["FunctionHook", "get_function_hooks"]
 
@@ -32,7 +32,7 @@ class FunctionHook:
         hooks = get_function_hooks()
         hooks[self.name].deleted(None)
         del hooks[self.name]
-        if not hooks:
+        if not hooks and not config.debug:
             state.hooks = None
 
     def added(self, function):

@@ -234,7 +234,7 @@ class Link:
         """Set the gradients of all parameters to zeros; deprecated, since ``cleargrads`` is faster and does as well."""
         warnings.warn("Link.zerograds is deprecated; use cleargrads", DeprecationWarning, stacklevel=2)
         for param in self.params():
-            param.zerograd()
+            param._fill_grad()
 
     def addgrads(self, link):
         """Add the gradients of another link of the same structure."""

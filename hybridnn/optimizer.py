@@ -554,7 +554,7 @@ class GradientMethod(Optimizer):
             self.target.cleargrads()
         else:
             for param in self.target.params():
-                param.zerograd()
+                param._fill_grad()
         loss.backward(loss_scale=self._loss_scale)
 
     def use_cleargrads(self, use=True):

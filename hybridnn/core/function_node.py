@@ -1,9 +1,21 @@
 """``FunctionNode``: a user's function in plain NumPy code, with its gradient, as in Chainer."""
+import weakref
+
 import numpy as np
 
 from hybridnn.backend import cupy, is_array
 from hybridnn.config import config, global_config, state
-from hybridnn.core.variable import Output, TapeNode, Variable, VariableNode, _connected, _sequence, as_variable, connect_outputs
+from hybridnn.core.variable import (
+    Output,
+    TapeNode,
+    Variable,
+    VariableNode,
+    _connected,
+    _sequence,
+    as_variable,
+    check_nan,
+    connect_outputs,
+)
 from hybridnn.errors import InvalidType
 from hybridnn.utils import type_check
 
@@ -24,6 +36,11 @@ class FunctionNode(TapeNode):
     n_outputs = 0
     seq = 0
     program = None
+    _outputs = None              # weak references to the outputs' nodes
+    _local_hooks = None
+    lazy_grad_sum = False
+    is_elementwise = False
+    stack = None
 
     @property
     def creator(self):
@@ -103,16 +120,30 @@ class FunctionNode(TapeNode):
         variables = [as_variable(x) for x in inputs]
         arrays = tuple([x.array for x in variables])
         self._input_arrays = arrays
-        if config.type_check and type(self).check_type_forward is not FunctionNode.check_type_forward:
-            with type_check.get_function_check_context(self):
-                self.check_type_forward(type_check.get_types(arrays))
-        hooks = () if state.hooks is None else list(state.hooks.values())
+        if config.type_check:
+            self._check_types(arrays)
+        hooks = [*(() if state.hooks is None else state.hooks.values()), *self.local_function_hooks.values()]
         for hook in hooks:
             hook.forward_preprocess(self, arrays)
         outputs = self.forward(arrays)
         for hook in hooks:
             hook.forward_postprocess(self, arrays)
-        return self._wrap(variables, arrays, self._checked(outputs))
+        outputs = self._checked(outputs)
+        if config.debug:
+            check_nan(self.label, "forward", outputs)
+        return self._wrap(variables, arrays, outputs)
+
+    def _check_types(self, arrays):
+        """First on plain values, which is quick; what fails is checked again with expressions, for the text of the error."""
+        if getattr(self.check_type_forward, "__func__", None) is FunctionNode.check_type_forward:
+            return
+        with type_check.get_function_check_context(self):
+            try:
+                with type_check.light_mode:
+                    self.check_type_forward(type_check.get_light_types(arrays))
+            except InvalidType:
+                self.check_type_forward(type_check.get_types(arrays))
+                raise
 
     def _checked(self, outputs):
         if not isinstance(outputs, tuple) or not all(is_array(y) or isinstance(y, np.generic) for y in outputs):
@@ -140,10 +171,57 @@ class FunctionNode(TapeNode):
         self._input_arrays = tuple([a if i in kept else None for i, a in enumerate(arrays)])
         self._output_arrays = tuple([y if i in self._retained_outputs else None for i, y in enumerate(outputs)])
         connect_outputs(self, result)
+        self._outputs = tuple([weakref.ref(y._tape) for y in result])
+
+    @property
+    def outputs(self):
+        """Weak references to the outputs' nodes, or None before the application."""
+        return self._outputs
+
+    @property
+    def output_data(self):
+        """The arrays of the retained outputs, None for the others."""
+        return self._output_arrays
+
+    def unchain(self):
+        """Forget inputs and outputs: backward stops at the outputs."""
+        for ref in self._outputs or ():
+            node = ref()
+            if node is not None:
+                node.is_leaf, node.inputs = True, ()
+        self._cut = True
+        self._input_arrays = None
+
+    # ---- hooks of this application
+
+    @property
+    def local_function_hooks(self):
+        """The hooks of this function alone, by name."""
+        if self._local_hooks is None:
+            self._local_hooks = {}
+        return self._local_hooks
+
+    def add_hook(self, hook, name=None):
+        """Put a ``FunctionHook`` on this function alone."""
+        name = hook.name if name is None else name
+        if name in self.local_function_hooks:
+            raise KeyError(f"{self.label} has a hook called {name!r} already")
+        self.local_function_hooks[name] = hook
+        hook.added(self)
+
+    def delete_hook(self, name):
+        """Take a hook off this function."""
+        if name not in self.local_function_hooks:
+            raise KeyError(f"{self.label} has no hook called {name!r}")
+        self.local_function_hooks.pop(name).deleted(self)
+
+    _cut = False
 
     @property
     def inputs(self):
         """The nodes of the inputs, as the walk needs them (None where no gradient is needed)."""
+        if self._cut:
+            return None
         return tuple([x if need else None for x, need in zip(self.inputs_, self._needs, strict=True)]) if self.n_outputs else ()
 
     @inputs.setter
@@ -163,10 +241,13 @@ class FunctionNode(TapeNode):
         """Called by the walk: ``backward`` on the inputs that need gradients."""
         targets = tuple([i for i, need in enumerate(self._needs) if need])
         gys = tuple([None if g is None else as_variable(g) for g in gs])
-        results = self.backward(targets, gys)
-        results = results if isinstance(results, (tuple, list)) else (results,)
-        if len(results) not in (len(targets), len(self.inputs_)):
-            raise InvalidType(self.label, f"backward to return {len(targets)} gradients, one per target input", str(len(results)))
+        data = (self._input_arrays, tuple([None if g is None else g.array for g in gys]))
+        hooks = () if not self._local_hooks else list(self._local_hooks.values())
+        for hook in hooks:
+            hook.backward_preprocess(self, *data)
+        results = self._results(targets, gys)
+        for hook in hooks:
+            hook.backward_postprocess(self, *data)
         full = [None] * len(self.inputs_)
         if len(results) == len(targets):
             for i, g in zip(targets, results, strict=True):
@@ -175,11 +256,42 @@ class FunctionNode(TapeNode):
             full = [self._check_gradient(i, g) if i in targets else None for i, g in enumerate(results)]
         return full if as_variables else [None if g is None else g.array for g in full]
 
+    def _results(self, targets, gys):
+        """What ``backward`` (or ``backward_accumulate``, where a subclass defines it) returns."""
+        results = self.backward_accumulate(targets, gys, (None,) * len(targets))
+        if config.debug:
+            self._check_strictly(results)
+        results = results if isinstance(results, (tuple, list)) else (results,)
+        if len(results) not in (len(targets), len(self.inputs_)):
+            raise InvalidType(self.label, f"backward to return {len(targets)} gradients, one per target input",
+                              f"{len(results)}: the number of gradients returned from backward is incorrect")
+        return results
+
+    def backward_accumulate(self, target_input_indexes, grad_outputs, grad_inputs):
+        """Gradients of the target inputs, added to ``grad_inputs`` where these are not None."""
+        results = self.backward(target_input_indexes, grad_outputs)
+        if all(g is None for g in grad_inputs):
+            return results
+        if len(results) != len(target_input_indexes):
+            results = [results[i] for i in target_input_indexes]
+        pairs = zip(grad_inputs, results, strict=True)
+        return tuple([new if old is None else old if new is None else old + new for old, new in pairs])
+
+    def _check_strictly(self, results):
+        """Debug mode: gradients are Variables or None."""
+        if not isinstance(results, (tuple, list)) or not all(g is None or isinstance(g, Variable) for g in results):
+            raise InvalidType(self.label, "backward to return a tuple of Variables",
+                              f"{type(results).__name__}: the type of gradients returned from backward is incorrect")
+
     def _check_gradient(self, i, g):
         if g is None:
             return None
         x = self.inputs_[i]
         g = as_variable(g)
         if g.shape != x.shape:
-            raise InvalidType(self.label, f"a gradient of shape {x.shape} for input {i}", str(g.shape))
+            raise InvalidType(self.label, f"a gradient of shape {x.shape} for input {i}",
+                              f"{g.shape}: the shape of gradients returned from backward is incorrect")
+        if config.debug and g.dtype != x.dtype:
+            raise InvalidType(self.label, f"a gradient of dtype {x.dtype} for input {i}",
+                              f"{g.dtype}: the dtype of gradients returned from backward is incorrect")
         return g

@@ -73,6 +73,8 @@ class Parameter(Variable):
             self._cell = [self._array]
         return self._without_graph()
 
+    __copy__ = share
+
     def _adopt(self):
         """Take the array that a parameter this one shares it with has created; False if there is none."""
         if self._cell is None or self._cell[0] is None:
@@ -105,6 +107,7 @@ class Parameter(Variable):
     def _set(self, a):
         self._array = a
         self._tape = Leaf(a.shape, a.dtype)
+        self._tape.name = self._name
         if self._first_grad is not None:
             self._tape.grad = get_array_module(a).full_like(a, self._first_grad)
 
@@ -114,10 +117,9 @@ class Parameter(Variable):
         if self._array is None:
             self._first_grad = None
 
-    def zerograd(self):
-        """Set the gradient to zeros, now or at initialisation."""
+    def _fill_grad(self):
         if self._array is not None:
-            super().zerograd()
+            super()._fill_grad()
         else:
             self._first_grad = 0
 

@@ -10,11 +10,13 @@ import heapq
 import inspect
 import itertools
 import sys
+import warnings
+import weakref
 
 import numpy as np
 
 from hybridnn.backend import CpuDevice, cupy, get_array_module, get_device, get_device_from_array, is_array
-from hybridnn.config import global_config, state
+from hybridnn.config import config, global_config, state
 from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
 from hybridnn.spec import spec_of
 
@@ -196,6 +198,8 @@ class TapeNode:
     grad = None
     shape = dtype = None
     owner = None          # an ``Output``'s node; None otherwise
+    name = None           # of the Variable
+    function = None       # the old-style ``Function`` that a node stands for
     is_leaf = False
     loss_scale = None
     _view = None
@@ -541,6 +545,8 @@ def connect_outputs(node, variables):
 
 def _make_leaf(x):
     leaf = Leaf(x.shape, x.dtype)
+    if x._name is not None:
+        leaf.name = x._name
     x._tape = leaf
     return leaf
 
@@ -553,7 +559,17 @@ def _apply_hooked(op, inputs, arrays, attrs, mask):
     y = run_checked(op, arrays, attrs)
     for hook in hooks:
         hook.forward_postprocess(call, tuple(arrays))
+    if config.debug:
+        check_nan(call.label, "forward", y if op.multi else (y,))
     return wrap_outputs(op, inputs, arrays, attrs, mask, y)
+
+
+def check_nan(label, direction, arrays):
+    """In debug mode: raise ``RuntimeError`` if an array has a NaN."""
+    for i, a in enumerate(arrays):
+        if a is not None and a.dtype.kind in "fc" and bool(get_array_module(a).isnan(a).any()):
+            raise RuntimeError(f"NaN is detected on {direction} computation of {label}\n  in number {i}, {spec_of(a)}\n"
+                               "  hint: this check belongs to config.debug")
 
 
 def apply_inplace(op, inputs, targets, attrs=NO_ATTRS):
@@ -617,7 +633,9 @@ class Variable:
     _tape = None
     _requires_grad = True
     _pending = None       # the tracer of the call that made this Variable, while that call runs
-    name = None
+    _name = None
+    _has_chainerx_array = False
+    layout = None
     __array_priority__ = 200
 
     def __init__(self, data=None, *, name=None, grad=None, requires_grad=True):
@@ -625,11 +643,22 @@ class Variable:
             raise InvalidType("Variable", "a numpy.ndarray or cupy.ndarray", type(data).__name__, "numpy.asarray(x) makes one of a list or number")
         self._array = data
         if name is not None:
-            self.name = name
+            self._name = name
         if not requires_grad:
             self._requires_grad = False
         if grad is not None:
             self.grad = grad
+
+    @property
+    def name(self):
+        """A name, or None; a drawing of the graph shows it."""
+        return self._name
+
+    @name.setter
+    def name(self, name):
+        self._name = name
+        if self._tape is not None:
+            self._tape.name = name
 
     # ---- values
 
@@ -652,7 +681,7 @@ class Variable:
         if self._tape is not None and a is not None and self._tape.shape != a.shape and self._tape.is_leaf:
             self._tape = None
 
-    data = array
+    data = raw_array = array
 
     @property
     def shape(self):
@@ -722,6 +751,31 @@ class Variable:
 
     def __index__(self):
         return self._read("index")
+
+    def mean(self, axis=None, *, weights=None, keepdims=False):
+        """``functions.average`` of this Variable over axes, without weights."""
+        if weights is not None:
+            raise InvalidType("Variable.mean", "no weights", type(weights).__name__, "functions.average(x, axis, weights)")
+        axes = range(self.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        for a in axes:
+            if not -self.ndim <= a < self.ndim:
+                raise InvalidType("Variable.mean", f"an axis of {spec_of(self)}", str(a))
+        axes = None if axis is None else tuple([a % self.ndim for a in axes])
+        return apply(OPS["mean"], (self,), {"axis": axes, "keepdims": keepdims})
+
+    def debug_print(self):
+        """A text that says what this Variable holds: type, shape, dtype, mean and deviation of values and gradient."""
+        a = self.array
+        if a is None:
+            return f"{self.summary()}\n- not initialized"
+        g = self.grad
+        lines = [self.summary(), f"- device: {self.device}", f"- backend: {type(a)}", f"- shape: {a.shape}",
+                 f"- dtype: {a.dtype}", f"- statistics: {_statistics(a)}", f"- grad: {'None' if g is None else _statistics(g)}"]
+        return "\n".join(lines)
+
+    def summary(self):
+        """``<variable name>``."""
+        return f"<variable{'' if self.name is None else ' ' + str(self.name)}>"
 
     def __len__(self):
         shape = self.shape
@@ -802,7 +856,21 @@ class Variable:
             self._pending.resolve(self)
         return None if self._tape is None else self._tape.creator
 
-    creator = creator_node
+    @creator_node.setter
+    def creator_node(self, node):
+        if node is not None:
+            raise AttributeError("a Variable's creator is set by applying an operation; assigning None unchains it")
+        self.unchain()
+
+    @property
+    def creator(self):
+        """The creator node; for an old-style ``Function`` that function."""
+        node = self.creator_node
+        return node if node is None or node.function is None else node.function
+
+    @creator.setter
+    def creator(self, node):
+        self.creator_node = node
 
     @property
     def rank(self):
@@ -818,7 +886,20 @@ class Variable:
         """The value's node in the graph, as a ``VariableNode``."""
         if self._pending is not None:
             self._pending.resolve(self)
-        return VariableNode(self._tape or _make_leaf(self))
+        return VariableNode(self._tape or _make_leaf(self), self)
+
+    _node = node
+
+    def retain_data(self):
+        """Nothing to do: an operation keeps what its gradient needs."""
+
+    @property
+    def _loss_scale(self):
+        return None if self._tape is None else self._tape.loss_scale
+
+    @_loss_scale.setter
+    def _loss_scale(self, scale):
+        (self._tape or _make_leaf(self)).loss_scale = scale
 
     def unchain(self):
         """Forget the creator: backward stops here."""
@@ -869,7 +950,7 @@ class Variable:
         g = None if self._tape is None else self._tape.grad
         if g is None or isinstance(g, Variable):
             return g
-        self._tape.grad = v = Variable(g, requires_grad=False)
+        self._tape.grad = v = Variable(g)
         return v
 
     @grad_var.setter
@@ -890,22 +971,33 @@ class Variable:
             self._tape.grad = None
 
     def zerograd(self):
-        """Set the gradient to zeros."""
-        self.grad = self.xp.zeros_like(self.array)
+        """Set the gradient to zeros (deprecated in Chainer: ``cleargrad`` is quicker)."""
+        warnings.warn("Variable.zerograd is deprecated; use cleargrad", DeprecationWarning, stacklevel=2)
+        self._fill_grad()
+
+    def _fill_grad(self):
+        if self.array is not None:
+            self.grad = self.xp.zeros_like(self.array)
 
     def addgrad(self, var):
-        """Add ``var``'s gradient to this one's."""
+        """Add ``var``'s gradient to this one's; an uninitialised parameter takes the other's shape."""
+        if not _same_initialized(self, var):
+            return
+        if var.dtype != self.dtype or var.shape != self.shape:
+            raise InvalidType("addgrad", f"a Variable like this {spec_of(self)}", str(spec_of(var)))
         g = var.grad
         if g is not None:
             mine = self.grad
             self.grad = g.copy() if mine is None else mine + g
 
     def copydata(self, var):
-        """Copy ``var``'s values into this Variable's array."""
+        """Copy ``var``'s values into this Variable's array; an uninitialised parameter takes the other's shape."""
+        if not _same_initialized(self, var):
+            return
         if self.array is None:
             self.array = var.array.copy()
         else:
-            self.array[...] = var.array
+            self.array[...] = get_device_from_array(self.array).send(var.array)
 
     def backward(self, retain_grad=False, enable_double_backprop=False, loss_scale=None):
         """Gradients of this (scalar, unless ``grad`` is set) Variable with respect to all it depends on, accumulated in ``grad``.
@@ -982,6 +1074,18 @@ class Variable:
         self.to_device(0 if device is None else device)
 
 
+def _statistics(a):
+    return f"mean={float(a.mean()):.8f}, std={float(a.std()):.8f}" if a.size else "empty"
+
+
+def _same_initialized(dst, src):
+    """False if neither has an array; one that has none takes the other's shape, if it is a parameter."""
+    for mine, other in ((dst, src), (src, dst)):
+        if not mine.is_initialized and other.is_initialized and hasattr(mine, "initialize"):
+            mine.initialize(other.shape)
+    return src.is_initialized
+
+
 _new = object.__new__
 READERS = {"bool": bool, "int": int, "float": float, "index": lambda a: a.item().__index__()}
 _UFUNC_OPS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "power": "pow", "matmul": "matmul",
@@ -1011,8 +1115,9 @@ for _python, _name in dict(lt="less", le="less_equal", gt="greater", ge="greater
 class VariableNode:
     """A value's node as Chainer shows it; two of them are equal if they stand for the same node of the tape."""
 
-    def __init__(self, tape):
+    def __init__(self, tape, variable=None):
         self._tape = tape
+        self._variable = None if variable is None else weakref.ref(variable)
 
     def __eq__(self, other):
         return isinstance(other, VariableNode) and self._tape is other._tape
@@ -1021,12 +1126,41 @@ class VariableNode:
         return hash(self._tape)
 
     creator_node = property(lambda self: self._tape.creator)
-    creator = creator_node
     shape = property(lambda self: self._tape.shape)
     dtype = property(lambda self: self._tape.dtype)
     rank = property(lambda self: self._tape.rank)
+    name = property(lambda self: self._tape.name)
     grad_var = property(lambda self: _as_grad_var(self._tape))
     grad = property(lambda self: getattr(self._tape.grad, "array", self._tape.grad))
+
+    @property
+    def creator(self):
+        node = self._tape.creator
+        return node if node is None or node.function is None else node.function
+
+    @property
+    def data(self):
+        """The array, if the Variable is alive or its operation kept it."""
+        v = self.get_variable_or_none()
+        return getattr(self._tape, "out", None) if v is None else v.array
+
+    @property
+    def requires_grad(self):
+        v = self.get_variable_or_none()
+        return True if v is None else v.requires_grad
+
+    def get_variable_or_none(self):
+        """The Variable, if it is alive and known."""
+        return None if self._variable is None else self._variable()
+
+    def get_variable(self):
+        """The Variable; if it is gone, another one at the same place in the graph."""
+        v = self.get_variable_or_none()
+        return _connected(self.data, self._tape) if v is None else v
+
+    def unchain(self):
+        """Forget the creator."""
+        self.get_variable().unchain()
 
     @property
     def label(self):
@@ -1035,7 +1169,7 @@ class VariableNode:
 
 def _as_grad_var(tape):
     if tape.grad is not None and not isinstance(tape.grad, Variable):
-        tape.grad = Variable(tape.grad, requires_grad=False)
+        tape.grad = Variable(tape.grad)
     return tape.grad
 
 
@@ -1164,6 +1298,8 @@ def _hooked_gradients(node, g, as_variables):
     result = node.gradients(g, as_variables)
     for hook in hooks:
         hook.backward_postprocess(node, data, given)
+    if config.debug:
+        check_nan(node.label, "backward", [as_array(x) for x in result])
     return result
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from hybridnn.backend import cupy, is_array
 from hybridnn.errors import InvalidType
 
-__all__ = ["Constant", "Expr", "InvalidType", "LightMode", "TypeInfo", "TypeInfoTuple", "Variable", "eval", "expect",
+__all__ = ["Constant", "Expr", "InvalidType", "LightMode", "LightTypeInfoTuple", "TypeInfo", "TypeInfoTuple", "Variable", "eval", "expect",
            "expect_broadcast_shapes", "get_function_check_context", "get_light_types", "get_types", "in_light_mode", "light_mode",
            "make_variable", "prod", "same_types"]
 
@@ -80,8 +80,11 @@ class TypeInfoTuple(tuple):
         return Variable(len(self), f"{self.name}.size")
 
 
-class _LightTuple(tuple):
+class LightTypeInfoTuple(tuple):
+    """Types of all inputs as plain values, for ``light_mode``."""
+
     def size(self):
+        """The number of inputs."""
         return len(self)
 
 
@@ -104,7 +107,7 @@ def _type_of(name, x, accept_none, shape):
 
 def get_light_types(data, *, shapes=None):
     """The types of a tuple of arrays for ``light_mode``."""
-    return _LightTuple(data if shapes is None else [TypeInfo(s, x.dtype) for x, s in zip(data, shapes, strict=True)])
+    return LightTypeInfoTuple(data if shapes is None else [TypeInfo(s, x.dtype) for x, s in zip(data, shapes, strict=True)])
 
 
 # ------------------------------------------------------------------------------------------------------------- expressions
