@@ -78,6 +78,7 @@ class _Lowering:
         self.values, self.steps, self.roots, self.constants = {}, [], [], []
         self.inputs = {}
         self.n_slots = 0
+        self.layouts = {}     # value -> [(layout of oneDNN, place)]; such a value need not be in ``values``
         self.parts = self._find_parts()
 
     def _find_parts(self):

@@ -1,9 +1,9 @@
-"""Lowering of convolution and its two gradients: im2col and matrix products."""
+"""Lowering of convolution and its two gradients: to oneDNN, or to im2col and matrix products."""
 from math import prod
 
 import numpy as np
 
-from hybridnn.jit import blas, native
+from hybridnn.jit import blas, lower_onednn, native
 from hybridnn.jit.im2col import Convolution
 from hybridnn.jit.moves import Windows
 from hybridnn.jit.native import View
@@ -33,10 +33,16 @@ CONVOLUTIONS = {"convolution": _forward, "convolution_grad_x": _grad_x, "convolu
 
 def _convolution(low, node, way, x, w, y, operands):
     """``x``, ``w``, ``y`` are the values that play these parts; two of them are the operands."""
-    specs = [low.specs[v] for v in (x, w, y)]
-    geometry = _geometry(*specs, dict(node.attrs))
-    if geometry is None:
-        return False
+    geometry = _geometry(*[low.specs[v] for v in (x, w, y)], dict(node.attrs))
+    fast = geometry is not None and geometry.dtype == np.float32 and _pays(geometry)
+    if fast and lower_onednn.convolution(low, way, (x, w, y), geometry, node):
+        return True
+    for v in operands:
+        lower_onednn.materialize(low, v, node)
+    return geometry is not None and _by_columns(low, node, way, w, operands, geometry)
+
+
+def _by_columns(low, node, way, w, operands, geometry):
     result = node.outputs[0]
     probes = [View.contiguous(k, low.specs[v].shape, geometry.dtype.itemsize) for k, v in enumerate((*operands, result))]
     if _steps(geometry, way, probes, [View(3, 0, (), ()), View(4, 0, (), ())]) is None:
@@ -51,6 +57,11 @@ def _convolution(low, node, way, x, w, y, operands):
         steps = _steps(geometry, way, [at(p) for p in (*reads, out)], [at(p) for p in scratch])
         return native.sequence(steps, node.op.name)
     low.step("im2col", node.op.name, reads, [out], build, node, scratch=scratch)
+    return True
+
+
+def _pays(geometry):
+    """Whether oneDNN does it faster, reorders included."""
     return True
 
 
