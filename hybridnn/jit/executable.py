@@ -1,6 +1,7 @@
 """``Executable``: what ``jit.compile`` returns. Native segments and Python steps over one arena, safe to call from several
 threads.
 """
+import sys
 import time
 from dataclasses import dataclass
 from math import prod
@@ -18,6 +19,9 @@ from hybridnn.jit.watching import on_run
 __all__ = ["Executable", "StepRecord"]
 
 ALIGNMENT, POOL = 64, 4
+LARGE_OUTPUT = 1 << 16
+GENERATIONS = 3               # the last call's outputs are still in use when the next call begins
+OURS_ALONE = 2                # the name in ``take`` and getrefcount's argument
 RELEASE_BYTES = 1 << 19       # plans that move more let other Python threads run meanwhile
 
 
@@ -41,6 +45,32 @@ class StepRecord:
     reason: str = ""
 
 
+class Spare:
+    """Large output arrays that nobody else holds any more, to be given out again: fresh memory costs a page fault every 4 KiB.
+
+    An array that the caller, a view, or anything else refers to has more references than ours, and is never given out.
+    """
+
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype, self.given = shape, dtype, []
+
+    def take(self):
+        """An array that nobody else holds. ``pop`` and ``append`` are atomic, so two threads never get the same one."""
+        for _ in range(len(self.given)):
+            try:
+                a = self.given.pop(0)
+            except IndexError:
+                break
+            if sys.getrefcount(a) == OURS_ALONE:
+                self.given.append(a)
+                return a
+            self.given.append(a)
+        a = np.empty(self.shape, self.dtype)
+        if len(self.given) < GENERATIONS:
+            self.given.append(a)
+        return a
+
+
 class Executable:
     """A compiled graph. ``exe(arrays)`` returns fresh output arrays and performs ``graph.writes`` in the given arrays.
 
@@ -59,7 +89,7 @@ class Executable:
     def __init__(self, graph, lowered, started):
         self.graph, self._lowered = graph, lowered
         self.output_specs = tuple([graph.specs[v] for v in graph.outputs])
-        self._shapes = [(s.shape, s.dtype) for s in self.output_specs]
+        self._shapes = [(s.shape, s.dtype, Spare(s.shape, s.dtype) if s.nbytes >= LARGE_OUTPUT else None) for s in self.output_specs]
         native, loaded, texts = bind(lowered, len(graph.outputs))
         self.steps = tuple([StepRecord(s.kind, s.name, s.ops, s.lines, s.bytes, s.reason) for s in lowered.steps])
         self.arena_bytes, self.arena_lower_bound = lowered.plan.size, lowered.plan.lower_bound
@@ -86,7 +116,7 @@ class Executable:
 
     def __call__(self, arrays):
         empty = np.empty
-        outputs = [empty(shape, dtype) for shape, dtype in self._shapes]
+        outputs = [empty(shape, dtype) if spare is None else spare.take() for shape, dtype, spare in self._shapes]
         if not on_run:
             return self.run_into(arrays, outputs)
         start = time.perf_counter()
