@@ -13,7 +13,7 @@ import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 
-LONGEST = 24
+LONGEST = 20
 
 
 class Classifier(hnn.Chain):
@@ -55,7 +55,7 @@ def batches(args):
 def train(args, trace):
     *data, (xs_test, ts_test), (xs_more, ts_more) = batches(args)
     net = Classifier(args.units)
-    optimizer = hnn.optimizers.Adam(0.005).setup(net)
+    optimizer = hnn.optimizers.Adam(0.01).setup(net)
 
     @trace
     def step(xs, t):
@@ -75,7 +75,7 @@ def train(args, trace):
 
 
 def main(argv=None):
-    args = options(__doc__, epochs=12, batches=14, batch=64, units=32).parse_args(argv)
+    args = options(__doc__, epochs=25, batches=10, batch=64, units=32).parse_args(argv)
     *_, (_, t), (_, more) = batches(args)
     share = float(np.mean(np.concatenate([t, more])))
     results = compare(train, args)

@@ -1,7 +1,7 @@
 """An agent that learns to catch: REINFORCE (Williams 1992) on a tiny game that is written here.
 
-A ball falls through a field of 7 x 7 places, drifting sideways; a paddle on the ground moves left, stays or moves right. Many games
-are played side by side. The policy is asked at every move (one traced function), and learns after the game (another one).
+A ball falls through a field of 7 x 7 places, drifting sideways; a paddle on the ground moves left, stays or moves right. Many
+games are played side by side. The policy is asked at every move (one traced function), and learns after the game (another one).
 """
 import sys
 

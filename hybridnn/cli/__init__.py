@@ -16,8 +16,8 @@ def _parser():
     parser = argparse.ArgumentParser(prog="python -m hybridnn", description="Look at what hybridnn does.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _command(commands, "demo", "train a small network, eagerly and traced", lambda args: demo.demo())
-    profile = _command(commands, "profile", "run a script, then profile its traced functions", lambda args: scripts.profile_script(
-        args.script, args.arguments, args.repeat, args.html))
+    profile = _command(commands, "profile", "run a script, then profile its traced functions",
+                       lambda args: scripts.profile_script(args.script, args.arguments, args.repeat, args.html))
     profile.add_argument("--repeat", type=_positive, default=50, help="timed calls of each kind (default: 50)")
     profile.add_argument("--html", metavar="FOLDER", help="also write a page per function into this folder")
     explain = _command(commands, "explain", "run a script, then tell what its traced functions have learned",
