@@ -17,7 +17,8 @@ from hybridnn.jit.support import check_supported
 
 __all__ = ["fuse", "why_not"]
 
-MAX_POINTERS, MAX_NODES, MAX_VISITS = 48, 64, 4000
+MAX_POINTERS, MAX_NODES = 48, 64
+WINDOW = 4096         # nodes of one stretch of the graph; groups do not reach over its ends
 REDUCERS = {"sum": "sum", "sum_to": "sum", "amax": "max", "amin": "min"}
 
 
@@ -48,6 +49,15 @@ class Group:
     last: int
     levels: set                                 # axes that parts run over
     deps: set = field(default_factory=set)      # indices of nodes whose results are read
+    above: int = 0                              # bits of all groups that this one depends on
+
+    @property
+    def bit(self):
+        return 1 << self.number % WINDOW
+
+    @property
+    def indices(self):
+        return [p.index for p in self.parts] or [self.number]
 
 
 class _State:
@@ -59,6 +69,7 @@ class _State:
         self.constants = dict(graph.constants)
         self.base = {}
         self.groups = {}      # node index -> Group
+        self.below = [[] for _ in graph.nodes]      # node index -> indices of the nodes that read it
         self.reasons = {}
 
 
@@ -361,31 +372,46 @@ def _column_fits(parts, full):
     return any(p.reduced for p in parts)
 
 
-def _depends(state, start, goal, also):
-    """Whether group ``start`` depends on group ``goal`` through other groups than ``also`` (None: gave up, too many to visit)."""
-    groups = state.groups      # positions in the graph say nothing here: a group may depend on a later one's earlier part
-    stack = [g for g in [groups[i] for i in start.deps] if g is not start and g is not goal]
-    seen = set()
+def _same_window(g, h):
+    return g.number // WINDOW == h.number // WINDOW
+
+
+def _place(state, group):
+    """Note what a new group depends on."""
+    state.groups[group.number] = group
+    for i in group.deps:
+        state.below[i].append(group.number)
+        other = state.groups[i]
+        if _same_window(group, other):
+            group.above |= other.above | other.bit
+
+
+def _settle(state, g, h, below):
+    """All that depended on ``g`` or ``h``, through the nodes ``below`` them, depends on what is above either now."""
+    g.above = (g.above | h.above) & ~(g.bit | h.bit)
+    more, stack = g.above | g.bit, below
     while stack:
-        group = stack.pop()
-        if id(group) in seen or group is also:
-            continue
-        seen.add(id(group))
-        if group is goal:
-            return True
-        if len(seen) > MAX_VISITS:
-            return True
-        stack += [groups[i] for i in group.deps]
-    return False
+        group = state.groups[stack.pop()]
+        if group is not g and _same_window(group, g) and group.above | more != group.above:
+            group.above |= more
+            stack += [k for i in group.indices for k in state.below[i]]
+
+
+def _depends(state, start, goal):
+    """Whether group ``start`` depends on group ``goal`` through other groups."""
+    others = [state.groups[i] for i in start.deps]
+    return any(x is not start and x is not goal and x.above & goal.bit for x in others if _same_window(x, goal))
 
 
 def _try_join(state, g, h):
-    if g is h or not g.parts or not h.parts:
+    if g is h or not g.parts or not h.parts or not _same_window(g, h) or _depends(state, h, g) or _depends(state, g, h):
         return None
     plan = _merged(state, g, h)
-    if plan is None or _depends(state, h, g, h) or _depends(state, g, h, g):
+    if plan is None:
         return None
+    below = [k for i in (*g.indices, *h.indices) for k in state.below[i]]
     _absorb(state, g, h, *plan)
+    _settle(state, g, h, below)
     return g
 
 
@@ -400,12 +426,13 @@ def _grow(state):
             part, sizes = _part(state, index, node)
         except Unfusable as error:
             state.reasons[index] = str(error)
-            state.groups[index] = _opaque(index, node, state)
+            _place(state, _opaque(index, node, state))
             continue
         if node.outputs[0] in state.base:
-            state.groups[index] = _opaque(index, node, state)
+            _place(state, _opaque(index, node, state))
             continue
-        group = state.groups[index] = _new_group(state, part, sizes)
+        group = _new_group(state, part, sizes)
+        _place(state, group)
         _join_producers(state, group, part)
 
 

@@ -142,7 +142,7 @@ class Rows:
             self.homes[node.outputs[0]] = base, offset + start * prod(shape[1:])
 
     def runs(self, items, operands, most):
-        """``items`` sorted and split such that in a run every operand (``operands(item)``) lies next to the one before it, or none
+        """``items`` sorted and split so that in a run every operand (``operands(item)``) lies next to the one before it, or none
         of them lies anywhere yet; of up to ``most`` rows.
         """
         keyed = sorted(items, key=lambda i: self._order(operands(i)))
