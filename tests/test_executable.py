@@ -289,3 +289,9 @@ def test_joined_parts_with_gaps_repeats_and_inputs():
         return [put[0] + put[1], OPS["concat"](x, x, axis=0), OPS["concat"](OPS["exp"](x), OPS["exp"](x), axis=0),
                 OPS["stack"](OPS["concat"](x * 2, x * 3, axis=0), OPS["concat"](x * 4, x, axis=0), axis=1), put[0] + put[0]]
     assert "python" not in kinds(check(body, array(3)))
+
+
+def test_joined_parts_may_be_empty():
+    def body(x, y):
+        return [OPS["concat"](OPS["exp"](x), y[:0] * 2, y[3:], axis=0), OPS["concat"](OPS["exp"](y[:0]), x, axis=0)]
+    check(body, array(2, 3), array(3, 3))

@@ -117,7 +117,7 @@ class _Lowering:
 
     def target(self, v):
         """Where a kernel writes value v: memory of its own, or its part of what it is joined to."""
-        if v in self.parts:
+        if v in self.parts and self.specs[v].size:
             node, k = self.parts[v]
             return viewed(self.joined(node), OPS["get_item"], {"index": node.op.indices[k]})
         return self.fresh(self.specs[v].shape, self.specs[v].dtype)
@@ -136,6 +136,8 @@ class _Lowering:
         """Copies of the parts that are not in place yet."""
         whole_place = self.joined(node)
         for v, index in zip(node.inputs, node.op.indices, strict=True):
+            if not self.specs[v].size:
+                continue
             part = viewed(whole_place, OPS["get_item"], {"index": index})
             if self.values[v] != part:
                 _must_copy(self, self.values[v], part)
