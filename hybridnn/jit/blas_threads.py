@@ -1,4 +1,6 @@
-"""Steps that lower OpenBLAS to one thread for a plan's small products and give its threads back for the large ones (see ``hybridnn.openblas``)."""
+"""Steps that lower OpenBLAS to one thread for a plan's small products and give its threads back for the large ones (see
+``hybridnn.openblas``).
+"""
 import functools
 
 import numpy as np
@@ -34,8 +36,13 @@ def _emit(m):
         f.ret()
 
 
+@functools.cache
+def _code():
+    return lowlevel.load("blas_threads", _emit)
+
+
 def _step(name, found):
-    code = lowlevel.load("blas_threads", _emit)
+    code = _code()
     args = np.array([*found.addresses(), found.count, lowered().__array_interface__["data"][0]], np.int64)
     return Step(code.address(name), args, name=f"blas threads: {name}", keep=(code, found))
 
