@@ -73,7 +73,7 @@ def load(args):
 def train(args, trace):
     seen, unseen, labels = load(args)
     net = TreeReader(labels, args.units, trace)
-    optimizer = hnn.optimizers.Adam(0.01).setup(net)
+    optimizer = hnn.optimizers.Adam(0.02).setup(net)
 
     def step(examples):
         trees, ts = zip(*examples)
@@ -93,7 +93,7 @@ def train(args, trace):
 
 
 def main(argv=None):
-    args = options(__doc__, steps=100, batch=8, trees=200, units=32).parse_args(argv)
+    args = options(__doc__, steps=70, batch=12, trees=200, units=32).parse_args(argv)
     _, unseen, _ = load(args)
     common = np.bincount([t for _, t in unseen]).max() / len(unseen)
     results = compare(train, args)
