@@ -24,6 +24,7 @@ class Rows:
         self.producer = {v: n for n in graph.nodes for v in n.outputs}
         self.number = {v: k for k, n in enumerate(graph.nodes) for v in n.outputs}
         self.removed, self.views = set(), {}
+        self.floor = len(graph.nodes)       # number of the first node that was removed
         self.previous = _effects(graph)
         self.homes = {}
         self._find_homes()
@@ -43,6 +44,7 @@ class Rows:
 
     def remove(self, node):
         self.removed.add(id(node))
+        self.floor = min(self.floor, self._when(node.outputs[0]))
         for v in node.outputs:
             del self.producer[v]
 
@@ -55,14 +57,19 @@ class Rows:
         if not self.removed:
             return self.graph
         done, nodes = set(), []
-        wanted = [n for n in self.graph.nodes if id(n) not in self.removed and id(n) in self.previous]
-        roots = sorted({*self.graph.outputs, *(v for _, v in self.graph.writes)} & self.producer.keys(), key=self._when)
-        live = self._above([*wanted, *[self.producer[v] for v in roots]])
-        for node in [*(n for n in self.graph.nodes if id(n) in live), *(self.producer[v] for v in roots)]:
-            self._emit(node, done, nodes)
-        return self.graph.replace(nodes=tuple(nodes), specs=self.specs)
+        wanted = {*self.graph.outputs, *(v for _, v in self.graph.writes)}
+        for node in [*self.graph.nodes, *(self.producer[v] for v in sorted(wanted & self.producer.keys(), key=self._when))]:
+            if id(node) not in done and id(node) not in self.removed:
+                self._emit(node, done, nodes)
+        live = []
+        for node in reversed(nodes):
+            if id(node) in self.previous or not wanted.isdisjoint(node.outputs):
+                live.append(node)
+                wanted.update(node.inputs)
+        return self.graph.replace(nodes=tuple(live[::-1]), specs=self.specs)
 
     def _emit(self, node, done, nodes):
+        """Append the node to ``nodes``, behind all that it needs."""
         stack = [(node, False)]
         while stack:
             node, ready = stack.pop()
@@ -70,32 +77,42 @@ class Rows:
                 nodes.append(node)
             elif id(node) not in done:
                 done.add(id(node))
-                stack.append((node, True))
-                stack += [(n, False) for n in reversed(self._needs(node)) if id(n) not in done]
+                missing = [(n, False) for n in reversed(self._needs(node)) if id(n) not in done]
+                if missing:
+                    stack.append((node, True))
+                    stack += missing
+                else:
+                    nodes.append(node)
 
     # ---- what depends on what
 
     def _needs(self, node):
         """Nodes before this one: makers of its operands; and nodes that may have effects stay in order."""
-        found = [self.producer[v] for v in node.inputs if v in self.producer]
-        earlier = self.previous.get(id(node))
+        producer = self.producer
+        found = [producer[v] for v in node.inputs if v in producer]
+        earlier = self.previous.get(id(node)) if self.previous else None
         return found if earlier is None else [earlier, *found]
 
-    def _above(self, nodes):
-        """ids of the nodes and of all they need."""
-        seen = {id(n) for n in nodes}
-        stack = list(nodes)
+    def depends(self, values, nodes):
+        """Whether one of the values needs one of the nodes.
+
+        What stood in the graph before all of these and before all that was removed does not: it needs only what stood earlier.
+        """
+        floor = min([self.floor, *(self.number.get(n.outputs[0], self.floor) for n in nodes)])
+        goals = {id(n) for n in nodes}
+        stack = [self.producer[v] for v in values if v in self.producer]
+        seen = set(map(id, stack))
         while stack:
-            for n in self._needs(stack.pop()):
+            node = stack.pop()
+            if id(node) in goals:
+                return True
+            if node.outputs and self.number.get(node.outputs[0], floor) < floor:
+                continue
+            for n in self._needs(node):
                 if id(n) not in seen:
                     seen.add(id(n))
                     stack.append(n)
-        return seen
-
-    def depends(self, values, nodes):
-        """Whether one of the values needs one of the nodes."""
-        above = self._above([self.producer[v] for v in values if v in self.producer])
-        return any(id(n) in above for n in nodes)
+        return False
 
     def depths(self, group):
         """Per result of the group: the number of the group's nodes in the longest chain that leads to it."""
