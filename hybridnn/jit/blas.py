@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hybridnn.jit import threads
 from hybridnn.jit.native import Step, View
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hybridnn.jit")
 
 ROW, COL, PLAIN, TRANS, UPPER = 101, 102, 111, 112, 121  # CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_UPLO
+BLOCK_FLOPS, LEAST_BLOCK = 1.5e6, 8  # the least work of a thread in a product, and the fewest rows or columns of its block
 LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 ROUTINES = "gemm", "syrk", "gemv", "dot"
 
@@ -112,6 +114,8 @@ def matmul_step(
     Raises ``ValueError`` for shapes that np.matmul refuses or a wrong shape of ``c``.
     """
     dtype, blas = np.dtype(dtype), find()
+    if grain == 0:
+        a, b, c, grain = _split(a, b, c)
     ma, mb, mc = _as_matrices(a, b, c)
     batch = _batch(a, b, c)
     if blas is None or dtype not in LETTERS or batch is None:
@@ -131,6 +135,29 @@ def matmul_step(
     code = _code(blas.bits)
     function = code.address(LETTERS[dtype] + call.routine)
     return Step(function, args, 0, math.prod(counts), grain, name or call.routine, (code, blas))
+
+
+def _split(a: View, b: View, c: View) -> tuple[View, View, View, int]:
+    """A large product as a batch of blocks of rows or columns, one for each thread of ours, and its grain.
+
+    OpenBLAS's own threads wait for each other: with another process on a core a product takes 30 times as long.
+    """
+    own_transpose = (a.buf, a.offset, a.strides) == (b.buf, b.offset, b.strides[::-1])      # np.matmul calls syrk
+    if own_transpose or not len(a.shape) == len(b.shape) == len(c.shape) == 2:
+        return a, b, c, 0
+    (m, k), n = a.shape, b.shape[1]
+    for parts in range(min(threads.cores(), int(2.0 * m * k * n / BLOCK_FLOPS)), 1, -1):
+        if m % parts == 0 and m // parts >= LEAST_BLOCK:
+            return _blocks(a, parts, 0), b, _blocks(c, parts, 0), 1
+        if n % parts == 0 and n // parts >= LEAST_BLOCK:
+            return a, _blocks(b, parts, 1), _blocks(c, parts, 1), 1
+    return a, b, c, 0
+
+
+def _blocks(view: View, parts: int, axis: int) -> View:
+    size = view.shape[axis] // parts
+    shape = (size, view.shape[1]) if axis == 0 else (view.shape[0], size)
+    return View(view.buf, view.offset, (parts, *shape), (size * view.strides[axis], *view.strides))
 
 
 def readable(view: View, itemsize: int) -> bool:

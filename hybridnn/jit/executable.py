@@ -191,18 +191,21 @@ def _with_blas_threads(numbered):
     """The steps, with OpenBLAS at one thread around all products but the large ones."""
     products = [low for _, _, low in numbered if low.kind == "gemm"]
     lower = one_thread() if products else None
-    if lower is None or all(_is_large(low) for low in products):
+    if lower is None or all(_is_large(step, low) for _, step, low in numbered if low.kind == "gemm"):
         return numbered
     result, restore, lowered = [], with_threads(), False
     for number, step, low in numbered:
-        if low.kind == "gemm" and _is_large(low) is lowered:
+        if low.kind == "gemm" and _is_large(step, low) is lowered:
             result.append((number, restore if lowered else lower, low))
             lowered = not lowered
         result.append((number, step, low))
     return [*result, (result[-1][0], restore, result[-1][2])] if lowered else result
 
 
-def _is_large(low):
+def _is_large(step, low):
+    """Whether OpenBLAS's threads pay: not where the product is divided between threads of ours."""
+    if step.grain:
+        return False
     a, b, y = (prod(p.shape) for p in (*low.reads[:2], low.writes[0]))
     return product_flops(a, b, y, prod(low.writes[0].shape[:-2])) >= LARGE
 
