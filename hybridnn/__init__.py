@@ -45,6 +45,7 @@ from hybridnn.link_hook import LinkHook, get_link_hooks
 from hybridnn.optimizer import GradientMethod, Optimizer, UpdateRule
 from hybridnn.profile.measure import profile
 from hybridnn.reporter import DictSummary, Reporter, Summary, get_current_reporter, report, report_scope
+from hybridnn.runtime_info import print_runtime_info
 from hybridnn.sequential import Sequential
 from hybridnn.serializer import AbstractSerializer, Deserializer, Serializer
 from hybridnn.summary import summary
@@ -63,6 +64,6 @@ __all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserialize
            "get_cpu_array_types", "get_current_reporter", "get_device", "get_dtype", "get_function_hooks",
            "get_link_hooks", "global_config", "grad", "gradient_check", "initializers", "is_arrays_compatible",
            "is_debug", "iterators", "link_hooks", "links", "mixed16", "no_backprop_mode", "optimizer_hooks",
-           "optimizers", "profile", "report", "report_scope", "serializers", "set_debug", "should_use_cudnn",
+           "optimizers", "print_runtime_info", "profile", "report", "report_scope", "serializers", "set_debug", "should_use_cudnn",
            "should_use_cudnn_tensor_core", "summary", "trace", "training", "types", "using_config", "using_device",
            "utils", "variable"]

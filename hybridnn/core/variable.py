@@ -774,8 +774,8 @@ class Variable:
         return "\n".join(lines)
 
     def summary(self):
-        """``<variable name>``."""
-        return f"<variable{'' if self.name is None else ' ' + str(self.name)}>"
+        """``<variable name>``, or the address where there is no name."""
+        return f"<variable {f'at {id(self):#x}' if self.name is None else self.name}>"
 
     def __len__(self):
         shape = self.shape
@@ -833,16 +833,23 @@ class Variable:
             self.grad = g
 
     def __repr__(self):
-        a = self.array
-        kind = type(self).__name__.lower()
-        if a is None:
-            return f"{kind}(uninitialized)"
-        body = np.array2string(a, prefix=kind + "(", separator=", ") if isinstance(a, np.ndarray) else repr(a)
-        label = f"{self.name}, " if self.name else ""
-        return f"{kind}({label}{body})" if a.dtype == np.float32 else f"{kind}({label}{body}, dtype={a.dtype})"
+        return self._text(", ")
 
     def __str__(self):
-        return f"{type(self).__name__.lower()}({self.name + ', ' if self.name else ''}{self.array})"
+        return self._text(" ")
+
+    def _text(self, separator):
+        a = self.array
+        head = "variable" if self.name is None else f"variable {self.name}"
+        if a is None:
+            return f"{head}(None)"
+        if not isinstance(a, np.ndarray):
+            return f"{head}({a})"
+        if a.ndim == 0:
+            return f"{head}({a.item()})"
+        if a.size == 0:
+            return f"{head}([], shape={a.shape})"
+        return f"{head}({np.array2string(a, prefix=head + '(', separator=separator)})"
 
     def __format__(self, spec):
         return format(self.array.item(), spec) if spec else str(self)

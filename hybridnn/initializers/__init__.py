@@ -19,3 +19,5 @@ from hybridnn.initializers.sampling import DownsamplingConvFilter, UpsamplingDec
 __all__ = ["Constant", "DownsamplingConvFilter", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
            "Initializer", "LeCunNormal", "LeCunUniform", "NaN", "Normal", "One", "Orthogonal", "Uniform",
            "UpsamplingDeconvFilter", "Zero", "generate_array", "get_fans", "get_initializer", "with_dtype"]
+
+_get_initializer = get_initializer      # Chainer's name, which links of its users call
