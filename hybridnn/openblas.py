@@ -14,7 +14,7 @@ import numpy as np
 
 __all__ = ["LARGE", "Control", "control", "product"]
 
-SMALL, LARGE = 5e5, 4e6      # operations of one product between which OpenBLAS would use threads that do not pay
+_SMALL, LARGE = 5e5, 4e6      # operations of one product between which OpenBLAS would use threads that do not pay
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def control():
 def product(a, b):
     """``numpy.matmul(a, b)`` of arrays with two axes or more, on one thread where a second does not pay."""
     flops = 2. * a.shape[-2] * a.shape[-1] * b.shape[-1]
-    found = control() if SMALL < flops < LARGE else None
+    found = control() if _SMALL < flops < LARGE else None
     if found is None or found.get() != found.count:
         return np.matmul(a, b)
     found.set(1)

@@ -14,6 +14,8 @@ import numpy as np
 
 from hybridnn.config import config
 from hybridnn.core.variable import Variable
+from hybridnn.link import ChainList
+from hybridnn.sequential import Sequential
 from hybridnn.trace.refs import (
     PURE_BUILTINS,
     SCALARS,
@@ -751,7 +753,20 @@ class Observer:
             return [self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
         if isinstance(ref.value, np.ndarray) and ref.source is not None and ref.value.ndim > 1:
             return [self.view(ref, k) for k in range(len(ref.value))]
+        if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
+            return self._layers(ref)
         raise Doubt(f"goes through a {type(ref.value).__name__}")
+
+    def _layers(self, ref):
+        """The layers of a ``ChainList`` or ``Sequential``, whose ``__iter__`` gives its list's."""
+        obj, cls = ref.value, type(ref.value)
+        base = Sequential if isinstance(obj, Sequential) else ChainList
+        if class_lookup(cls, "__iter__") is not base.__iter__:
+            raise Doubt(f"{cls.__name__} defines its own __iter__")
+        name = "_layers" if base is Sequential else "_children"
+        self.guard("class", obj, cls)
+        self.guard("classattr", cls, "__iter__", base.__iter__)
+        return self._items(self.loaded(obj.__dict__[name], ("attr", obj, name, obj.__dict__[name])))
 
     def op_GET_ITER(self, f, i):
         ref = self.use(f.stack.pop())

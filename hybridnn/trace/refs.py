@@ -104,7 +104,7 @@ VARIABLE_CODE = {
 def is_library(frame):
     """Whether the frame runs the library's code, or what it rests on."""
     package = frame.f_globals.get("__name__", "").split(".")[0]
-    return package in ("hybridnn", "numpy", "numba", "llvmlite") or package in sys.stdlib_module_names
+    return package in ("hybridnn", "numpy", "numba", "llvmlite", "_distutils_hack") or package in sys.stdlib_module_names
 
 
 def trusted_kind(frame):

@@ -9,7 +9,7 @@ from hybridnn.core.variable import Variable
 
 __all__ = ["signature"]
 
-MAX_ITEMS = 64
+MAX_ITEMS = 256
 MAX_DEPTH = 4
 
 
