@@ -772,7 +772,11 @@ class Observer:
         ref = self.use(f.stack.pop())
         if isinstance(ref.value, Variable):
             raise Doubt("iterates over a Variable")
-        f.stack.append(ref if ref.kind == "iterator" else Ref("iterator", Iterator(self._items(ref))))
+        it = ref if ref.kind == "iterator" else Ref("iterator", Iterator(self._items(ref)))
+        if isinstance(ref.value, (ChainList, Sequential)):
+            f.waiting = ("make", ref, [], {}, it)       # their __iter__ runs meanwhile
+            return
+        f.stack.append(it)
 
     def op_FOR_ITER(self, f, i):
         it = f.stack[-1]
