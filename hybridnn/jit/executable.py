@@ -19,6 +19,7 @@ from hybridnn.jit.watching import on_run
 __all__ = ["Executable", "StepRecord"]
 
 ALIGNMENT, POOL = 64, 4
+PRODUCTS = "gemm", "im2col"   # steps that call BLAS
 LARGE_OUTPUT = 1 << 16
 GENERATIONS = 3               # the last call's outputs are still in use when the next call begins
 OURS_ALONE = 2                # the name in ``take`` and getrefcount's argument
@@ -189,13 +190,13 @@ class _Native:
 
 def _with_blas_threads(numbered):
     """The steps, with OpenBLAS at one thread around all products but the large ones."""
-    products = [low for _, _, low in numbered if low.kind == "gemm"]
+    products = [low for _, _, low in numbered if low.kind in PRODUCTS]
     lower = one_thread() if products else None
-    if lower is None or all(_is_large(step, low) for _, step, low in numbered if low.kind == "gemm"):
+    if lower is None or all(_is_large(step, low) for _, step, low in numbered if low.kind in PRODUCTS):
         return numbered
     result, restore, lowered = [], with_threads(), False
     for number, step, low in numbered:
-        if low.kind == "gemm" and _is_large(step, low) is lowered:
+        if low.kind in PRODUCTS and _is_large(step, low) is lowered:
             result.append((number, restore if lowered else lower, low))
             lowered = not lowered
         result.append((number, step, low))
@@ -204,7 +205,7 @@ def _with_blas_threads(numbered):
 
 def _is_large(step, low):
     """Whether OpenBLAS's threads pay: not where the product is divided between threads of ours."""
-    if step.grain:
+    if step.grain or low.kind == "im2col":
         return False
     a, b, y = (prod(p.shape) for p in (*low.reads[:2], low.writes[0]))
     return product_flops(a, b, y, prod(low.writes[0].shape[:-2])) >= LARGE
