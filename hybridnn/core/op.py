@@ -74,7 +74,7 @@ class _SymbolicNumber:
     """A Python number that is known at run time only."""
     shape, ndim, size = (), 0, 1
     __array_ufunc__ = None
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, recorder, handle, spec):
         self.recorder, self.handle, self.spec, self.dtype = recorder, handle, spec, spec.dtype

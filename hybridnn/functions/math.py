@@ -34,7 +34,7 @@ def _function(op, name=None):
         def f(x):
             return apply(op, (x,))
     else:
-        def f(*xs):
+        def f(*xs):  # type: ignore[misc]
             return apply(op, xs)
     f.__name__ = f.__qualname__ = name or op.name
     f.__doc__ = f"{op.__doc__}\n\n    Elementwise; takes a Variable, an array or a number and returns a Variable.\n    "

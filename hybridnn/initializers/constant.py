@@ -37,7 +37,7 @@ def _broadcasts(shape, target):
 
 
 class _Fixed(Constant):
-    fill_value = None
+    fill_value: float | None = None
 
     def __init__(self, dtype=None):
         super().__init__(self.fill_value, dtype)

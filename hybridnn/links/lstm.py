@@ -71,7 +71,7 @@ class StatelessLSTM(_LSTMBase):
 
 class Stateful:
     """What links that keep Variables from call to call share; ``_state`` names them."""
-    _state = ("c", "h")
+    _state: tuple[str, ...] = ("c", "h")
 
     def device_resident_accept(self, visitor):
         super().device_resident_accept(visitor)

@@ -36,7 +36,8 @@ def _samples(rng, dtype):
 
 def _decompose(c_prev, x):
     gates = _by_gate(x)
-    a, i, f, o = tanh(_gate(gates, 0)), *[sigmoid(_gate(gates, k)) for k in (1, 2, 3)]
+    a = tanh(_gate(gates, 0))
+    i, f, o = [sigmoid(_gate(gates, k)) for k in (1, 2, 3)]
     c = a * i + f * c_prev
     return c, o * tanh(c), reshape(_join_gates((a, i, f, o), x.shape), shape=gates.shape)
 

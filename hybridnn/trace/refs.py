@@ -1,6 +1,7 @@
 """What the observer knows of a value (``Ref``), and the small pure part of Python that it computes itself."""
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -206,7 +207,7 @@ def _getattr(observer, args, kw):
     return f.stack.pop()
 
 
-PURE_BUILTINS = {fn: _plain(fn) for fn in (int, float, bool, str, abs, min, max, round, divmod, pow, range, slice, sum, repr, ord, chr)}
+PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, min, max, round, divmod, pow, range, slice, sum, repr, ord, chr)}
 PURE_BUILTINS.update({len: _len, zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance, list: _container(list),
                       tuple: _container(tuple), type: _type, getattr: _getattr})
 

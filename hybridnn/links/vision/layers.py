@@ -17,7 +17,7 @@ __all__ = ["NamedLayers", "prepare", "ten_crops"]
 class NamedLayers(Chain):
     """A chain whose property ``functions`` maps names of stages to lists of callables, run in order."""
     mean = (0., 0., 0.)                     # of blue, green, red, taken off by ``extract`` and ``predict``
-    feature_layer = None                    # what ``extract`` gives by default
+    feature_layer: str | None = None                    # what ``extract`` gives by default
     branches = {}                           # a stage that starts from the output of an earlier one, by name
 
     def __init__(self, pretrained_model):
