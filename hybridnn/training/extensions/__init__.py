@@ -19,5 +19,7 @@ from hybridnn.training.extensions.unchain import unchain_variables
 
 __all__ = ["DumpGraph", "Evaluator", "ExponentialShift", "FailOnNonNumber", "InverseShift", "LinearShift", "LogReport",
            "MicroAverage", "MultistepShift", "ParameterStatistics", "PlotReport", "PolynomialShift", "PrintReport",
-           "ProgressBar", "StepShift", "VariableStatisticsPlot", "WarmupShift", "observe_lr", "observe_value", "snapshot",
-           "snapshot_object", "unchain_variables"]
+           "ProgressBar", "StepShift", "VariableStatisticsPlot", "WarmupShift", "dump_graph", "observe_lr",
+           "observe_value", "snapshot", "snapshot_object", "unchain_variables"]
+
+dump_graph = DumpGraph      # Chainer's older name

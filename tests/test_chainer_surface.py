@@ -1,0 +1,330 @@
+"""What users of Chainer v7 find here: the same names, with the same parameters in the same order and the same defaults.
+
+``chainer_signatures.json`` holds the facts: for each namespace and public name the pairs of parameter and default, read off
+Chainer 7.8.1 by ``inspect``. A default of ``"..."`` is an object; it is not compared.
+"""
+import functools
+import importlib
+import inspect
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hybridnn as hnn
+import hybridnn.functions as F
+
+FACTS = json.loads((Path(__file__).parent / "chainer_signatures.json").read_text(encoding="utf-8"))
+
+# What is not taken over (see the README): other back ends, importers, and what was deprecated in Chainer itself.
+ABSENT = {
+    "functions": set(),
+    "links": {"TheanoFunction"},
+    "function_hooks": {"CUDAProfileHook", "CupyMemoryProfileHook"},
+    "iterators": {"DaliIterator"},
+    "datasets": {"LabeledZippedImageDataset", "MultiZippedImageDataset", "PickleDataset", "PickleDatasetWriter",
+                 "ZippedImageDataset", "get_fashion_mnist_labels", "get_kuzushiji_mnist_labels", "open_pickle_dataset",
+                 "open_pickle_dataset_writer"},
+    "": {"DeviceResident", "Distribution", "Fallback", "array", "cross_entropy", "get_compute_mode", "kl_divergence",
+         "register_kl", "static_code", "static_graph"},
+}
+
+# Parameters that are called otherwise, or are another number of them, on purpose.
+OTHER_NAMES = {
+    ("", "get_device"), ("", "using_device"), ("", "as_array"), ("", "as_variable"), ("", "ComputationalGraph"),
+    ("functions", "fliplr"), ("functions", "flipud"), ("functions", "absolute"),
+    ("links", "MLPConvolution2D"),
+    *(("datasets", f"get_{name}") for name in ("cifar10", "cifar100", "fashion_mnist", "kuzushiji_mnist", "mnist", "svhn")),
+    ("training.updaters", "ParallelUpdater"), ("training.updaters", "MultiprocessParallelUpdater"),
+}
+
+# Defaults that differ: pretrained weights are not downloaded; standard output is looked up at the call; ksize may be left out.
+# The default names of files stand in the signature.
+OTHER_DEFAULTS = {"pretrained_model", "filename", "n_folds", "file", "out", "ksize", "init",
+                  "variable_style", "function_style", "xp"}
+
+
+def names_of(space):
+    return sorted(set(FACTS[space]) - ABSENT.get(space, set()))
+
+
+@functools.cache
+def namespace(space):
+    return importlib.import_module(f"hybridnn.{space}" if space else "hybridnn")
+
+
+CASES = [(space, name) for space in FACTS for name in names_of(space)]
+
+
+@pytest.mark.parametrize("space", FACTS)
+def test_every_name_exists(space):
+    assert [n for n in names_of(space) if not hasattr(namespace(space), n)] == []
+
+
+@pytest.mark.parametrize("space", ABSENT)
+def test_the_list_of_what_is_absent_is_up_to_date(space):
+    assert [n for n in sorted(ABSENT[space]) if hasattr(namespace(space), n)] == []
+
+
+def text_of(default):
+    if default is inspect.Parameter.empty:
+        return "required"
+    return repr(default) if isinstance(default, (int, float, str, bool, type(None), tuple)) else "..."
+
+
+@pytest.mark.parametrize(("space", "name"), [c for c in CASES if c not in OTHER_NAMES and FACTS[c[0]][c[1]] is not None])
+def test_parameters_and_defaults(space, name):
+    found = list(inspect.signature(getattr(namespace(space), name)).parameters.values())
+    plain = [p for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    expected = FACTS[space][name]
+    assert [p.name for p in plain][:len(expected)] == [parameter for parameter, _ in expected]
+    for p, (parameter, default) in zip(plain, expected, strict=False):
+        seen = text_of(p.default)
+        if "..." not in (seen, default) and parameter not in OTHER_DEFAULTS:
+            assert (parameter, seen) == (parameter, default)
+    assert all(p.default is not p.empty for p in plain[len(expected):]), "more parameters than Chainer's, without defaults"
+
+
+@pytest.mark.parametrize("path", [
+    "backends.cuda", "backends.intel64", "backend", "cuda", "configuration", "variable", "function", "function_node",
+    "types", "computational_graph", "gradient_check", "reporter", "sequential", "link", "link_hook", "optimizer",
+    "serializer", "initializer", "function_hook", "testing.attr", "testing.backend", "testing.condition", "testing.array",
+    "utils.type_check", "utils.conv", "utils.conv_nd", "utils.argument", "utils.walker_alias", "dataset.convert",
+    "dataset.download", "training.util", "training.updater", "training.extension", "training.extensions.snapshot_writers",
+    "training.triggers", "training.updaters", "datasets", "iterators", "optimizers.adam"])
+def test_module_paths(path):
+    assert importlib.import_module(f"hybridnn.{path}").__doc__
+
+
+# ------------------------------------------------------------------------------------------------- without a GPU
+
+needs_no_cuda = pytest.mark.skipif(hnn.cuda.available, reason="is about a machine without CUDA")
+
+
+@needs_no_cuda
+def test_cuda_is_not_available():
+    cuda = hnn.cuda
+    x = np.ones(2, np.float32)
+    assert cuda.get_array_module(x) is np
+    assert cuda.to_cpu(x) is x
+    assert int(cuda.DummyDevice) == -1
+    assert cuda.get_device_from_array(x) is cuda.DummyDevice is cuda.get_device_from_id(None)
+    assert not isinstance(x, cuda.ndarray)
+    with cuda.get_device_from_id(-1) as device:
+        assert device == cuda.DummyDeviceType()
+    for needs in (lambda: cuda.to_gpu(x), cuda.check_cuda_available, lambda: cuda.elementwise("", "", "", "n"), cuda.Stream,
+                  cuda.memoize()(lambda: 1)):
+        with pytest.raises(RuntimeError, match="CuPy"):
+            needs()
+    assert cuda.fuse()(abs) is abs
+
+
+def test_cudnn_levels():
+    assert hnn.should_use_cudnn(">=auto") is hnn.cuda.cudnn_enabled
+    with pytest.raises(ValueError, match="level"):
+        hnn.should_use_cudnn("==auto")
+    with hnn.using_config("use_cudnn", "on"), pytest.raises(ValueError, match="use_cudnn"):
+        hnn.should_use_cudnn(">=auto")
+
+
+# ------------------------------------------------------------------------------------------------- debug mode
+
+def test_debug_mode_switches():
+    assert not hnn.is_debug()
+    with hnn.DebugMode(True):
+        assert hnn.is_debug()
+    hnn.set_debug(True)
+    try:
+        assert hnn.is_debug()
+    finally:
+        hnn.set_debug(False)
+    assert not hnn.is_debug()
+
+
+def test_debug_mode_finds_nan_forward_and_backward():
+    x = hnn.Variable(np.zeros(1, np.float32))
+    with np.errstate(all="ignore"):
+        assert np.isnan(F.log(x - 1).array)
+        with hnn.using_config("debug", True):
+            with pytest.raises(RuntimeError, match=r"NaN.*forward.*log"):
+                F.log(x - 1)
+            y, = Broken().apply((x,))
+            with pytest.raises(RuntimeError, match=r"NaN.*backward.*Broken"):
+                y.backward()
+
+
+class Broken(hnn.FunctionNode):
+    def forward(self, inputs):
+        return inputs[0] + 1,
+
+    def backward(self, target_input_indexes, grad_outputs):
+        return hnn.Variable(np.float32([np.nan])),
+
+
+class Careless(hnn.FunctionNode):
+    def __init__(self, gradients):
+        self.gradients_ = gradients
+
+    def forward(self, inputs):
+        return inputs[0] + 1,
+
+    def backward(self, target_input_indexes, grad_outputs):
+        return self.gradients_
+
+
+@pytest.mark.parametrize(("gradients", "what"), [
+    ((), "number"), ((None,) * 3, "number"), ((hnn.Variable(np.zeros(2, np.float32)),), "shape"),
+    ((np.zeros(1, np.float32),), "type"), ((hnn.Variable(np.zeros(1)),), "dtype")])
+def test_debug_mode_checks_what_a_users_backward_returns(gradients, what):
+    y, = Careless(gradients).apply((hnn.Variable(np.zeros(1, np.float32)),))
+    with hnn.using_config("debug", True), pytest.raises(ValueError, match=f"{what} of gradients returned"):
+        y.backward()
+
+
+# ------------------------------------------------------------------------------------------------- Function
+
+class Product(hnn.Function):
+    def forward(self, inputs):
+        self.retain_inputs((0, 1))
+        return inputs[0] * inputs[1], inputs[0] + inputs[1]
+
+    def backward(self, inputs, grad_outputs):
+        self.seen = grad_outputs
+        return grad_outputs[0] * inputs[1], grad_outputs[0] * inputs[0]
+
+
+def test_old_style_function():
+    f, a, b = Product(), hnn.Variable(np.float32([1, 2])), hnn.Variable(np.float32([3, 5]))
+    y, z = f(a, b)
+    assert (y.creator, y.creator_node, f.label) == (f, f.node, "Product")
+    y.grad = np.float32([1, 10])
+    y.backward()
+    assert a.grad.tolist() == [3, 50]
+    assert b.grad.tolist() == [1, 20]
+    assert f.seen[1] is None
+    assert z.rank == 1
+
+
+class Double(hnn.FunctionNode):
+    def forward(self, inputs):
+        return inputs[0] * 2,
+
+    def backward(self, target_input_indexes, grad_outputs):
+        return grad_outputs[0] * 2,
+
+
+class Log(hnn.FunctionHook):
+    def __init__(self):
+        self.calls = []
+
+    def forward_preprocess(self, function, in_data):
+        self.calls.append("forward")
+
+    def backward_postprocess(self, function, in_data, out_grad):
+        self.calls.append(out_grad[0].tolist())
+
+
+def test_hooks_of_one_function():
+    f, hook = Double(), Log()
+    f.add_hook(hook)
+    with pytest.raises(KeyError, match="already"):
+        f.add_hook(hook)
+    y, = f.apply((hnn.Variable(np.float32([1, 2])),))
+    y.grad = np.float32([3, 4])
+    y.backward()
+    assert hook.calls == ["forward", [3, 4]]
+    f.delete_hook(hook.name)
+    assert not f.local_function_hooks
+
+
+def test_a_function_unchains():
+    f, x = Double(), hnn.Variable(np.float32([1, 2]))
+    y, = f.apply((x,))
+    assert f.outputs[0]() is y.node._tape
+    f.unchain()
+    assert (y.creator, f.inputs) == (None, None)
+
+
+# ------------------------------------------------------------------------------------------------- Variables and parameters
+
+@pytest.mark.parametrize(("x", "long", "short"), [
+    (np.float32([[0, 1], [2, 3]]), "variable q([[0., 1.],\n            [2., 3.]])", "variable q([[0. 1.]\n            [2. 3.]])"),
+    (np.array(3.5), "variable q(3.5)", "variable q(3.5)"),
+    (np.zeros((0, 3)), "variable q([], shape=(0, 3))", "variable q([], shape=(0, 3))"),
+    (None, "variable q(None)", "variable q(None)")])
+def test_texts_of_a_variable(x, long, short):
+    v = hnn.Variable(x, name="q")
+    assert (repr(v), str(v)) == (long, short)
+
+
+def test_uninitialized_parameters_take_each_others_shape():
+    a, b, c = hnn.Parameter(), hnn.Parameter(np.ones(2, np.float32)), hnn.Parameter(0.0)
+    a.copydata(hnn.Parameter())
+    assert a.array is None
+    a.copydata(b)
+    assert a.array.tolist() == [1, 1]
+    b.copydata(c)
+    assert b.array.tolist() == c.array.tolist() == [0, 0]
+    d, b.grad = hnn.Parameter(), np.ones(2, np.float32)
+    d.cleargrad()
+    d.addgrad(b)
+    assert d.grad.tolist() == [1, 1]
+
+
+def test_addgrad_compares_dtypes():
+    with pytest.raises(ValueError, match="float64"):
+        hnn.Variable(np.ones(2, np.float32)).addgrad(hnn.Variable(np.ones(2)))
+
+
+def test_names_show_in_the_graph():
+    x = hnn.Variable(np.ones(2, np.float32), name="first")
+    y = F.exp(x)
+    y.name = "last"
+    text = hnn.computational_graph.build_computational_graph([y]).dump()
+    assert "first: (2), float32" in text
+    assert "last: (2), float32" in text
+
+
+def test_backward_from_several_variables():
+    x = hnn.Variable(np.float32([1, 2]))
+    y, z = x * 2, F.sum(x)
+    hnn.backward([y, z], [hnn.Variable(np.float32([1, 10])), None])
+    assert x.grad.tolist() == [3, 21]
+
+
+def test_runtime_info():
+    out = io.StringIO()
+    hnn.print_runtime_info(out)
+    assert f"hybridnn: {hnn.__version__}\n" in out.getvalue()
+    assert np.__version__ in out.getvalue()
+
+
+def test_experimental_warnings_can_be_silenced(monkeypatch, recwarn):
+    monkeypatch.setattr(sys.modules["hybridnn"], "disable_experimental_feature_warning", True)
+    hnn.utils.experimental("f")
+    assert not recwarn.list
+    monkeypatch.undo()
+    with pytest.warns(FutureWarning, match="f is experimental"):
+        hnn.utils.experimental("f")
+
+
+def test_folder_of_data_sets(tmp_path):
+    dataset, before = hnn.dataset, hnn.dataset.get_dataset_root()
+    dataset.set_dataset_root(str(tmp_path / "root"))
+    try:
+        assert dataset.get_dataset_directory("a", False) == os.path.join(dataset.get_dataset_root(), "a")
+        path = str(tmp_path / "made" / "file")
+        create, load = (lambda p: Path(p).write_text("7")), (lambda p: Path(p).read_text())
+        assert dataset.cache_or_load_file(path, create, load) == 1
+        assert dataset.cache_or_load_file(path, create, load) == "7"
+        source = tmp_path / "source"
+        source.write_text("there")
+        fetched = dataset.cached_download(source.as_uri())
+        source.unlink()
+        assert Path(dataset.cached_download(source.as_uri())).read_text() == Path(fetched).read_text() == "there"
+    finally:
+        dataset.set_dataset_root(before)
