@@ -8,7 +8,7 @@ from hybridnn.jit.im2col import Convolution
 from hybridnn.jit.moves import Windows
 from hybridnn.jit.native import View
 
-__all__ = ["CONVOLUTIONS"]
+__all__ = ["CONVOLUTIONS", "pays"]
 
 MOST_AXES = 3
 LEAST_FLOPS, LEAST_CHANNELS = 2e5, 4      # of what oneDNN does faster
@@ -35,7 +35,7 @@ CONVOLUTIONS = {"convolution": _forward, "convolution_grad_x": _grad_x, "convolu
 def _convolution(low, node, way, x, w, y, operands):
     """``x``, ``w``, ``y`` are the values that play these parts; two of them are the operands."""
     geometry = _geometry(*[low.specs[v] for v in (x, w, y)], dict(node.attrs))
-    fast = geometry is not None and geometry.dtype == np.float32 and _pays(way, geometry)
+    fast = geometry is not None and geometry.dtype == np.float32 and pays(way, geometry)
     if fast and lower_onednn.convolution(low, way, (x, w, y), geometry, node):
         return True
     for v in operands:
@@ -61,12 +61,12 @@ def _by_columns(low, node, way, w, operands, geometry):
     return True
 
 
-def _pays(way, g):
+def pays(way, g):
     """Whether oneDNN does it faster, reorders included: measured on AVX2, per call on one thread.
 
-    Times of im2col over those of oneDNN: 3 x 3 kernels on 3 to 64 channels 1.0 to 2.2, one channel per group 3 to 4, 1 x 1 kernels
-    0.9, below 0.2 MFLOP 0.3 to 0.5. From one channel, and for gradients with respect to fewer than four, oneDNN has no fast code
-    (0.2 to 0.5).
+    Times of im2col over those of oneDNN: 3 x 3 kernels on 3 to 64 channels 1.0 to 2.2, one channel per group 3 to 4, 1 x 1
+    kernels 0.9, below 0.2 MFLOP 0.3 to 0.5. From one channel, and for gradients with respect to fewer than four, oneDNN has no
+    fast code (0.2 to 0.5).
     """
     flops = 2 * g.images * g.outputs * g.positions * g.column
     few = g.groups == 1 and g.channels < (LEAST_CHANNELS if way == "grad_x" else 2)
