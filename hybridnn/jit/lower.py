@@ -3,6 +3,7 @@
 Lowering goes in three turns: places and steps in graph order, with memory as roots; then who owns each root (output arrays,
 targets of in-place writes, the arena) and the memory plan; then native steps with addresses.
 """
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +23,7 @@ from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Pl
 __all__ = ["Lowered", "LowStep", "lower"]
 
 VIEWS = ("reshape", "transpose", "broadcast_to", "get_item", "identity", "constant")
+PLACING = ("fused", "matmul", "products")     # kinds of nodes that write their results where these belong
 FALLIBLE = ("python", "gather", "scatter", "check")
 PARALLEL_BYTES = 400_000      # below, a step runs on one thread
 
@@ -79,7 +81,7 @@ class _Lowering:
         self.inputs = {}
         self.n_slots = 0
         self.layouts = {}     # value -> [(layout of oneDNN, place)]; such a value need not be in ``values``
-        self.parts = self._find_parts()
+        self.parts, self.turned = self._find_parts(), self._find_turned()
 
     def _find_parts(self):
         """Values that kernels can write straight into what they are joined to: value -> (join node, number)."""
@@ -89,10 +91,17 @@ class _Lowering:
         for node in self.graph.nodes:
             for k, v in enumerate(node.inputs if node.op.kind == "join" else ()):
                 made = producer.get(v)
-                direct = made is not None and (made.op.kind == "fused" or made.op.kind == "join" and made.op.full)
+                direct = made is not None and (made.op.kind in PLACING or made.op.kind == "join" and made.op.full)
                 if direct and v not in kept and v not in parts:
                     parts[v] = node, k
         return parts
+
+    def _find_turned(self):
+        """Joins that are only read transposed: value -> axes. They are laid out as they are read."""
+        returned = [*self.graph.outputs, *(v for _, v in self.graph.writes)]
+        uses = Counter([*returned, *(v for n in self.graph.nodes for v in n.inputs)])
+        full = {n.outputs[0] for n in self.graph.nodes if n.op.kind == "join" and n.op.full and uses[n.outputs[0]] == 1}
+        return {n.inputs[0]: dict(n.attrs)["axes"] for n in self.graph.nodes if n.op.name == "transpose" and n.inputs[0] in full}
 
     # ---- values
 
@@ -120,7 +129,21 @@ class _Lowering:
         if v in self.parts and self.specs[v].size:
             node, k = self.parts[v]
             return viewed(self.joined(node), OPS["get_item"], {"index": node.op.indices[k]})
+        if v in self.turned:
+            axes, shape = self.turned[v], self.specs[v].shape
+            dense = self.fresh([shape[a] for a in axes], self.specs[v].dtype)
+            return viewed(dense, OPS["transpose"], {"axes": tuple(np.argsort(axes).tolist())})
         return self.fresh(self.specs[v].shape, self.specs[v].dtype)
+
+    def product_target(self, v, fits):
+        """As ``target``, for a product: its part must have dense rows, and ``fits(place)``."""
+        if v in self.parts and self.specs[v].size and len(self.specs[v].shape) > 1:
+            place = self.target(v)
+            rows, columns = place.strides[-2:]
+            if columns == place.dtype.itemsize and rows >= columns * place.shape[-1] and fits(place):
+                self.values[v] = place
+                return place
+        return self.new_value(v)
 
     def joined(self, node):
         """The place of a join's result, made (and cleared, if its parts leave gaps) when its first part is."""
@@ -287,7 +310,7 @@ def _matmul(low, node):
     y = whole(Root(ARENA, 0, spec.nbytes), spec.shape, spec.dtype)
     if matmul_step(_probe(a), _probe(b), _probe(y), spec.dtype) is None:
         return False
-    y = low.new_value(node.outputs[0])
+    y = low.product_target(node.outputs[0], lambda y: matmul_step(_probe(a), _probe(b), _probe(y), spec.dtype) is not None)
     low.steps.append(LowStep("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node,
                              ("matmul",),
                              (node.line,) if node.line else ()))

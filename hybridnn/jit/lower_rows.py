@@ -21,10 +21,12 @@ def _products(low, node):
     if any(p.dtype != spec.dtype or 0 in p.shape for p in places):
         return False
     pairs = [(_turned(a, ta), _turned(b, tb)) for a, b, (ta, tb) in zip(places[::2], places[1::2], node.op.transposed)]
-    probe = View.contiguous(2, spec.shape, spec.dtype.itemsize)
-    if any(matmul_step(_probe(a, 0), _probe(b, 1), probe, spec.dtype, beta=1.) is None for a, b in pairs):
+
+    def fits(probe):
+        return all(matmul_step(_probe(a, 0), _probe(b, 1), probe, spec.dtype, beta=1.) is not None for a, b in pairs)
+    if not fits(View.contiguous(2, spec.shape, spec.dtype.itemsize)):
         return False
-    y = low.new_value(node.outputs[0])
+    y = low.product_target(node.outputs[0], lambda place: fits(_probe(place, 2)))
     for k, (a, b) in enumerate(pairs):
         low.step("gemm", "matmul", [a, b, y] if k else [a, b], [y], _product(a, b, y, float(k > 0)), node)
     return True
