@@ -205,3 +205,15 @@ def test_deformable_convolution_moves_by_whole_pixels():
     moved[2:, :5] = x[0, 0, :4, 1:]
     np.testing.assert_allclose(F.deformable_convolution_2d_sampler(x, offset, W).array[0, 0][2:, :5], moved[2:, :5])
     check_gradients(lambda x, o, W: F.deformable_convolution_2d_sampler(x, o, W), x, offset + .3, W)
+
+
+@pytest.mark.parametrize(("x_dtype", "w_dtype"), [("float16", "float32"), ("float32", "float64"), ("float64", "float16")])
+def test_layers_give_their_inputs_dtype(x_dtype, w_dtype):
+    def draw(dtype, *shape):
+        return np.random.RandomState(0).uniform(-1, 1, shape).astype(dtype)
+    image, filters = draw(x_dtype, 1, 2, 4, 4), draw(w_dtype, 2, 2, 3, 3)
+    results = [F.linear(draw(x_dtype, 2, 3), draw(w_dtype, 4, 3)),
+               F.linear(draw(x_dtype, 2, 3), draw(w_dtype, 4, 3), draw(w_dtype, 4)),
+               F.convolution_2d(image, filters), F.deconvolution_2d(image, filters, draw(w_dtype, 2)),
+               F.depthwise_convolution_2d(image, filters), F.local_convolution_2d(image, draw(w_dtype, 2, 2, 2, 2, 3, 3))]
+    assert {y.dtype for y in results} == {np.dtype(x_dtype)}

@@ -1,7 +1,7 @@
 """Convolutions over any number of axes, and their transposes."""
 
 from hybridnn.core import apply
-from hybridnn.core.arithmetic import reshape, transpose
+from hybridnn.core.arithmetic import cast, reshape, transpose
 from hybridnn.ops.conv import convolution, convolution_grad_x
 from hybridnn.ops.expect import expect, expect_float, tuple_of
 from hybridnn.ops.windows import conv_outsize, deconv_outsize
@@ -24,7 +24,7 @@ def convolution_nd(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, gro
         cover_all: let the windows reach every element, also where a stride leaves a remainder (more output).
         groups: channels and filters are cut into as many independent convolutions.
 
-    Returns: (n, c_out, o_1, ..., o_k), where o = (d + 2 pad - dilate (k - 1) - 1) // stride + 1.
+    Returns: (n, c_out, o_1, ..., o_k) in x's dtype, where o = (d + 2 pad - dilate (k - 1) - 1) // stride + 1.
     """
     return _convolution("convolution_nd", x, W, b, stride, pad, cover_all, dilate, groups)
 
@@ -61,7 +61,7 @@ def _convolution(name, x, W, b, stride, pad, cover_all, dilate, groups):
         dilate=dilate,
     )
     y = apply(convolution, (x, W), dict(stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=bool(cover_all)))
-    return add_bias(name, y, b)
+    return in_dtype_of(x, add_bias(name, y, b))
 
 
 def _check_images(name, x, W):
@@ -75,6 +75,11 @@ def _check_images(name, x, W):
         W=W,
     )
     return len(x.shape) - 2
+
+
+def in_dtype_of(x, y):
+    """The result of a layer in its input's dtype, whatever the parameters' is, as in Chainer; it was summed in the wider one."""
+    return y if y.dtype == x.dtype else apply(cast, (y,), {"dtype": x.dtype.str})
 
 
 def add_bias(name, y, b):
@@ -164,7 +169,7 @@ def _deconvolution(name, x, W, b, stride, pad, outsize, dilate, groups):
     fits = all(o > 0 and conv_outsize(o, k, s, p, d=d) == n for o, (n, k, s, p, d) in zip(size, geometry))
     expect(fits, name, "an outsize whose convolution has x's size", x=x, W=W, outsize=size, stride=stride, pad=pad, dilate=dilate)
     y = apply(convolution_grad_x, (x, W), dict(size=size, stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=False))
-    return add_bias(name, y, b)
+    return in_dtype_of(x, add_bias(name, y, b))
 
 
 def deconvolution_1d(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, groups=1):

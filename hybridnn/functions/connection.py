@@ -17,6 +17,7 @@ from hybridnn.functions._convolution import (
     deconvolution_nd,
     depthwise_convolution_2d,
     dilated_convolution_2d,
+    in_dtype_of,
 )
 from hybridnn.functions.array import concat, pad
 from hybridnn.functions.image import im2col, spatial_transformer_sampler
@@ -41,6 +42,8 @@ def linear(x, W, b=None, n_batch_axes=1):
         W: (out, in).
         b: (out,) or None.
         n_batch_axes: leading axes that index samples; the result has them and one more.
+
+    The result has x's dtype.
     """
     shape = x.shape
     if len(shape) != 2 or n_batch_axes != 1:
@@ -50,10 +53,10 @@ def linear(x, W, b=None, n_batch_axes=1):
     if x.dtype.kind != "f" or W.dtype.kind != "f":
         expect_float("linear", x=x, W=W)
     if b is None:
-        return apply(matmul, (x, W), _TRANSB)
+        return in_dtype_of(x, apply(matmul, (x, W), _TRANSB))
     if b.shape != W.shape[:1]:
         raise InvalidType("linear", "b (out,) for W (out, in)", describe(W=W, b=b))
-    return apply(linear_op, (x, W, b))
+    return in_dtype_of(x, apply(linear_op, (x, W, b)))
 
 
 def _linear_over_axes(x, W, b, n_batch_axes):
@@ -168,10 +171,10 @@ def local_convolution_2d(x, W, b=None, stride=1):
     columns = transpose.by(patches, (2, 3, 0, 1)).reshape((oh * ow, x.shape[0], width))
     filters = reshape.to(transpose.by(W, (1, 2, 3, 4, 5, 0)), (oh * ow, width, c_out))
     y = _product(columns, filters).reshape((oh, ow, x.shape[0], c_out)).transpose((2, 3, 0, 1))
-    if b is None:
-        return y
-    expect(b.shape == (c_out, oh, ow), name, "b (c_out, out_h, out_w)", W=W, b=b)
-    return y + b
+    if b is not None:
+        expect(b.shape == (c_out, oh, ow), name, "b (c_out, out_h, out_w)", W=W, b=b)
+        y = y + b
+    return in_dtype_of(x, y)
 
 
 def shift(x, ksize=3, dilate=1):
