@@ -3,6 +3,7 @@ threads.
 """
 import sys
 import time
+import warnings
 from dataclasses import dataclass
 from math import prod
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import run
+from hybridnn.jit import fpstatus
 from hybridnn.jit.blas_threads import LARGE, one_thread, product_flops, with_threads
 from hybridnn.jit.lower import bind
 from hybridnn.jit.native import NativePlan
@@ -20,6 +22,7 @@ __all__ = ["Executable", "StepRecord"]
 
 ALIGNMENT, POOL = 64, 4
 PRODUCTS = "gemm", "im2col"   # steps that call BLAS
+UNDOABLE, DONE = 3, 4         # status codes of a step that found floating-point flags: nothing was written yet, or all is done
 LARGE_OUTPUT = 1 << 16
 GENERATIONS = 3               # the last call's outputs are still in use when the next call begins
 OURS_ALONE = 2                # the name in ``take`` and getrefcount's argument
@@ -106,14 +109,15 @@ class Executable:
         """Runs of native steps as plans, Python steps between them."""
         n_bufs = 1 + self._lowered.n_inputs + len(self._constants) + len(self.output_specs) + self._lowered.n_slots
         segments, run = [], []
+        first = next((k for k, low in enumerate(self._lowered.steps) if any(w.root.kind == INPUT for w in low.writes)), None)
         for number, (low, step) in enumerate(zip(self._lowered.steps, native)):
             if step is not None:
                 run.append((number, step, low))
                 continue
-            segments += [_Native(run, n_bufs)] if run else []
+            segments += [_Native(run, n_bufs, first)] if run else []
             run = []
             segments.append(_Python(low))
-        return segments + ([_Native(run, n_bufs)] if run else [])
+        return segments + ([_Native(run, n_bufs, first)] if run else [])
 
     def __call__(self, arrays):
         empty = np.empty
@@ -140,7 +144,7 @@ class Executable:
             arena = _aligned(self.arena_bytes)
         if self._single is not None:
             failed = self._single(arena, arrays, self._constants, outputs)
-            if failed is not None:
+            if failed is not None and not self._floats(failed, arrays, outputs):
                 self._fail(failed, _Call(arena, arrays, self._constants, outputs, []), self._segments[0])
         else:
             self._run_segments(arena, arrays, outputs)
@@ -152,12 +156,28 @@ class Executable:
         call = _Call(arena, arrays, self._constants, outputs, [arena] * self._lowered.n_slots)
         for segment in self._segments:
             failed = segment(call)
-            if failed is not None:
+            if failed is None:
+                continue
+            if not self._floats(failed, call.inputs, outputs):
                 self._fail(failed, call, segment)
+            if failed[1] == UNDOABLE:
+                return
         for k, root in enumerate(self._lowered.outputs):
             if root is not None:
                 # The output may be a reshape of what the step returned.
                 outputs[k] = call.slots[root.index].reshape(self.output_specs[k].shape)
+
+    def _floats(self, failed, arrays, outputs):
+        """Whether the steps stopped only because arithmetic divided by zero, overflowed or made NaN; then NumPy has its say.
+
+        Before anything was written, the operations run again one by one, and warn or raise as eager. In an update itself the
+        category is all that can still be told.
+        """
+        if failed[1] == UNDOABLE:
+            outputs[:] = run(self.graph, arrays)
+        elif failed[1] == DONE:
+            tell(failed[2])
+        return failed[1] in (UNDOABLE, DONE)
 
     def _fail(self, failed, call, segment):
         """A native step reported an error: the operation itself raises it in Python.
@@ -176,8 +196,8 @@ class Executable:
 class _Native:
     """Native steps in a row."""
 
-    def __init__(self, numbered, n_bufs):
-        numbered = _with_blas_threads(numbered)
+    def __init__(self, numbered, n_bufs, first_write):
+        numbered = _with_flags(_with_blas_threads(numbered), first_write)
         self.numbers = [n for n, _, _ in numbered]
         steps = [s for _, s, _ in numbered]
         moved = sum(len(s.args) for s in steps)
@@ -186,6 +206,34 @@ class _Native:
 
     def __call__(self, call):
         return self.run(call.arena, call.inputs, call.constants, call.outputs, call.slots)
+
+
+def _with_flags(numbered, first_write):
+    """The steps, with the floating-point flags cleared first and looked at before the first write and at the end."""
+    clear, undoable, done = fpstatus.clear_step(), fpstatus.check_step(UNDOABLE), fpstatus.check_step(DONE)
+    if clear is None:
+        return numbered
+    number, _, low = numbered[0]
+    result = [(number, clear, low)]
+    written = first_write is not None and first_write < number
+    for number, step, low in numbered:
+        if number == first_write and not written:
+            result.append((number, undoable, low))
+            written = True
+        result.append((number, step, low))
+    return [*result, (number, done if written else undoable, low)]
+
+
+def tell(flags):
+    """Warn or raise, as ``numpy.errstate`` asks, of flags that an update raised."""
+    for bit, key, text in ((fpstatus.DIVIDE, "divide", "divide by zero"), (fpstatus.OVERFLOW, "over", "overflow"), (fpstatus.INVALID, "invalid", "invalid value")):
+        mode = np.geterr()[key]
+        if not flags & bit or mode == "ignore":
+            continue
+        message = f"{text} encountered in an update"
+        if mode == "raise":
+            raise FloatingPointError(message)
+        warnings.warn(message, RuntimeWarning, stacklevel=6)
 
 
 def _with_blas_threads(numbered):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # As in numpy.geterrcall's second argument.
 DIVIDE, OVERFLOW, UNDERFLOW, INVALID = 1, 2, 4, 8
+WATCHED = INVALID, DIVIDE, OVERFLOW  # NumPy ignores underflow unless told otherwise
 # The same in the MXCSR register of x86.
 MXCSR = {INVALID: 1, DIVIDE: 4, OVERFLOW: 8, UNDERFLOW: 16}
 
@@ -45,6 +46,13 @@ def read_step(out: View) -> Step | None:
     return Step(_code().address("fp_read"), np.array([out.buf, out.offset], np.int64), name="read flags", keep=_code())
 
 
+def check_step(code: int) -> Step | None:
+    """A step that ends the walk with ``code`` and the flags if one of ``WATCHED`` is set since the last clearing."""
+    if not supported():
+        return None
+    return Step(_code().address("fp_check"), np.array([code], np.int64), name="check flags", keep=_code())
+
+
 @functools.cache
 def _code() -> Module:
     from hybridnn.jit import lowlevel as low
@@ -64,4 +72,14 @@ def _emit(m: Module) -> None:
     for ours, theirs in MXCSR.items():
         bits = bits | f.select((raised & theirs) != 0, ours, 0)
     f.store(bits, low.operand(f, 0))
+    f.ret()
+    f, bufs, args, *_ = low.step_function(m, "fp_check")
+    raised = fpregister.read(m, f)
+    bits = f.value(0)
+    for ours in WATCHED:
+        bits = bits | f.select((raised & MXCSR[ours]) != 0, ours, 0)
+    with f.when(bits != 0):
+        status = f.load(low.PTR, bufs, -1)
+        f.store(f.load(low.I64, args, 0), status, 0)
+        f.store(bits, status, 1)
     f.ret()

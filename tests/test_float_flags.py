@@ -1,0 +1,72 @@
+"""NumPy's floating-point warnings are part of what a function does: a compiled call gives the same categories."""
+import warnings
+
+import numpy as np
+import pytest
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+GOOD, ZERO = np.array([1.0, 2.0], "f"), np.array([0.0, 2.0], "f")
+
+
+def categories(fn, x):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fn(x)
+    return [w.category for w in caught]
+
+
+def warmed(fn):
+    traced = hnn.trace(fn)
+    for _ in range(6):
+        traced(GOOD)
+    return traced
+
+
+def test_a_warning_comes_on_every_call_that_earns_one():
+    def fn(x):
+        return F.log(x) * 2
+    traced = warmed(fn)
+    for x in (ZERO, GOOD, ZERO):
+        assert categories(traced, x) == categories(fn, x)
+
+
+def test_errstate_decides():
+    traced = warmed(lambda x: F.sum(F.log(x)))
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError, match="divide by zero"):
+        traced(ZERO)
+    with np.errstate(divide="ignore"):
+        assert categories(traced, ZERO) == []
+
+
+@pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh", "softplus", "erf", "relu"])
+@pytest.mark.parametrize("special", [-np.inf, np.inf, np.nan, -300.0, 1e-42])
+def test_kernels_raise_no_flags_of_their_own(name, special):
+    f = getattr(F, name)
+    x = np.array([special, 1.0], "f")
+    traced = warmed(lambda x: f(x) + 1)
+    assert categories(traced, x) == categories(lambda x: f(x) + 1, x)
+
+
+def test_a_step_that_divides_by_zero_changes_the_same():
+    """Flags before the first write: the whole step runs in NumPy, updates included."""
+    def make(wrap):
+        np.random.seed(0)
+        net = L.Linear(2, 1)
+        optimizer = hnn.optimizers.SGD(0.1).setup(net)
+
+        def step(x):
+            loss = F.sum(net(x[None])) + F.sum(F.log(x))
+            net.cleargrads()
+            loss.backward()
+            optimizer.update()
+            return loss
+        return net, wrap(step)
+    (net_e, eager), (net_t, traced) = make(lambda f: f), make(hnn.trace)
+    for x in [GOOD] * 6 + [ZERO, GOOD, ZERO]:
+        assert categories(eager, x) == categories(traced, x)
+        np.testing.assert_allclose(net_e.W.array, net_t.W.array, rtol=1e-6)
+
+
