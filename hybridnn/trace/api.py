@@ -2,6 +2,7 @@
 import functools
 import inspect
 import logging
+import os
 import sys
 import threading
 import time
@@ -252,7 +253,7 @@ def _observer(memory, root, mode, call, fn, args, kwargs):
     """An observer for this call, if it is time to try a proof and nobody else watches the thread."""
     if mode not in ("auto", "pure") or call.mode != "replay" or root.proofs >= MAX_PROOFS or state.tracer is not None:
         return None
-    if sys.gettrace() is not None or sys.getprofile() is not None or sys.version_info[:2] != (3, 11):
+    if sys.gettrace() is not None or sys.getprofile() is not None or sys.version_info[:2] != (3, 11) or sys.is_finalizing():
         return None
     root.proofs += 1
     if isinstance(fn, types.MethodType) and isinstance(fn.__func__, types.FunctionType):
@@ -271,13 +272,20 @@ def _prove(memory, observer, call, end, pure, result):
         seen = observer
         if observer.doubt is not None or observer.result is None:
             if not pure:
-                raise observer.doubt or Doubt("the run was not seen to its end")
+                doubt = observer.doubt or Doubt("the run was not seen to its end")
+                raise Doubt(doubt.reason, doubt.line)        # not the observer's own, which would get a traceback and so keep it
             seen = Vouched(call, observer.args, observer.kwargs, result)
         plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))
     except Doubt as d:
         end.doubt = str(d)
         call.root.proofs += MAX_PROOFS // 4 - 1
         memory.note("python runs", end.doubt)
+        return
+    except Exception as error:        # a defect of ours: tests see it, users get one warning and verified replay
+        if os.environ.get("HYBRIDNN_STRICT"):
+            raise
+        call.root.proofs, end.doubt = MAX_PROOFS, f"the proof met {type(error).__name__}: {error}"
+        memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
         return
     end.doubt = ""
     plan.signature = call.root.signature
@@ -338,7 +346,7 @@ def _cause(memory, root, call):
     for other in memory.roots.values():
         if other is not root:
             mine, theirs = root.signature[0], other.signature[0]
-            for k, (a, b) in enumerate(zip(mine, theirs)):   # noqa: B905
+            for k, (a, b) in enumerate(zip(mine, theirs)):
                 if a != b:
                     return f"argument {k} changes: {_short(b)}, then {_short(a)}"
             return "other arguments, or another configuration"
@@ -383,9 +391,10 @@ class Traced:
             if hasattr(fn, name):
                 setattr(self, name, getattr(fn, name))
         self.__wrapped__ = fn
+        self._self = None if isinstance(fn, types.FunctionType) else getattr(fn, "__self__", fn)
 
     def __call__(self, *args, **kwargs):
-        return _run(self._memory, self.__wrapped__, None, args, kwargs)
+        return _run(self._memory, self.__wrapped__, self._self, args, kwargs)
 
     def __get__(self, instance, owner=None):
         if instance is None:

@@ -1,5 +1,6 @@
 """Python numbers that a gradient rule got from a traced operand: what is computed from them is computed again on every replay."""
 import operator
+import weakref
 
 from hybridnn.core.variable import TracedNumber
 
@@ -13,7 +14,8 @@ def _binary(name, reflected=False):
         if not isinstance(other, (int, float)):
             return NotImplemented
         args = (other, self) if reflected else (self, other)
-        return self.call.derive(fn, args)
+        call = self.call()
+        return fn(*[x.plain() if isinstance(x, TracedNumber) else x for x in args]) if call is None else call.derive(fn, args)
     return method
 
 
@@ -26,10 +28,13 @@ class _Arithmetic(TracedNumber):
     __pow__, __rpow__ = _binary("pow"), _binary("pow", True)
 
     def __neg__(self):
-        return self.call.derive(operator.neg, (self,))
+        call = self.call()
+        return -self.plain() if call is None else call.derive(operator.neg, (self,))
 
     def __bool__(self):
-        self.call.give_up("a gradient rule branches on a number")
+        call = self.call()
+        if call is not None:
+            call.give_up("a gradient rule branches on a number")
         return bool(self.plain())
 
 
@@ -50,5 +55,5 @@ class TracedInt(_Arithmetic, int):
 def traced(value, vid, call):
     """``value`` as a number that remembers its vid."""
     number = (TracedFloat if type(value) is float else TracedInt)(value)
-    number.vid, number.call = vid, call
+    number.vid, number.call = vid, weakref.ref(call)      # the tape outlives the call, and the call holds the tape
     return number

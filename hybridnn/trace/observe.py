@@ -86,7 +86,12 @@ class Observer:
         return self
 
     def __exit__(self, *exc):
-        sys.settrace(None)
+        self._let_go()
+
+    def _let_go(self):
+        """Stop tracing, unless the program has set a trace function of its own meanwhile."""
+        if sys.gettrace() == self.on_call:
+            sys.settrace(None)
 
     def stop(self, reason, frame=None):
         """Doubt: note why, and stop looking."""
@@ -94,7 +99,7 @@ class Observer:
             where = frame or (self.frames[-1].real if self.frames else None)
             line = f"{where.f_code.co_filename}:{where.f_lineno} in {where.f_code.co_name}" if where is not None else "<unknown>"
             self.doubt = Doubt(reason, line)
-        sys.settrace(None)
+        self._let_go()
         for f in self.frames:
             f.real.f_trace = None
             f.real.f_trace_opcodes = False
@@ -196,7 +201,14 @@ class Observer:
                 self.frames[-1].result = self._after_trusted(kind, start, arg)
             except Exception as error:
                 self.fail(error)
-        return self.on_trusted
+        return self._next(frame, event, self.on_trusted)
+
+    def _next(self, frame, event, local):
+        """The local trace function from here on; a frame that is done lets go of the observer."""
+        if event == "return":
+            frame.f_trace = None
+            return None
+        return local
 
     def on_event(self, frame, event, arg):
         """Local trace function of a followed frame."""
@@ -213,7 +225,7 @@ class Observer:
         except Exception as error:
             self.fail(error)
             return None
-        return self.on_event
+        return self._next(frame, event, self.on_event)
 
     def _return(self, f):
         if f.waiting is None or f.waiting[0] != "return":
@@ -224,7 +236,7 @@ class Observer:
             self.frames[-1].result = ref
         else:
             self.result = ref
-            sys.settrace(None)
+            self._let_go()
 
     def _finish(self, f):
         """Complete the previous instruction with what its call returned."""

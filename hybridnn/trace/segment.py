@@ -1,4 +1,6 @@
 """Segments: the stretch of a path between two points where values are needed, as one graph, compiled and run as a whole."""
+import os
+import sys
 from dataclasses import dataclass, replace
 
 from hybridnn.graph import Graph, run, verify
@@ -24,9 +26,34 @@ class Segment:
         if self.executable is None:
             with owner.lock:
                 if self.executable is None:
-                    self.executable = jit_compile(verify(self.graph))
+                    self.executable = _compile(self.graph, owner)
                     owner.compiled(self)
         return self.executable
+
+
+class Interpreted:
+    """Stands in for an executable that cannot be made: the graph, run node by node."""
+    kernels_compiled = arena_bytes = arena_lower_bound = 0
+    compile_seconds = 0.0
+    steps = ()
+
+    def __init__(self, graph):
+        self.graph = graph
+
+    def __call__(self, arrays):
+        return run(self.graph, arrays)
+
+
+def _compile(graph, owner):
+    """The executable of a graph. A failure is a defect: tests see it, users get one warning and the same results at eager speed."""
+    try:
+        return jit_compile(verify(graph))
+    except Exception as error:
+        if not sys.is_finalizing():        # at the end of the interpreter nothing can be imported any more
+            if os.environ.get("HYBRIDNN_STRICT"):
+                raise
+            owner.warn_once("compile", f"a segment could not be compiled and is interpreted: {type(error).__name__}: {error}")
+        return Interpreted(graph)
 
 
 def run_segment(call, events, wanted):

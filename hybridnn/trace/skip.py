@@ -4,6 +4,7 @@ The function checks the guards, reads arrays and numbers where they come from, r
 computing: gradients, counters, attributes, results. It returns ``MISS`` before anything has changed if a guard fails or a condition comes out otherwise.
 """
 import itertools
+import weakref
 
 import numpy as np
 
@@ -31,10 +32,16 @@ class Miss:
 
 
 MISS = Miss("a condition came out otherwise")
+GONE = Miss("an object that the plan was made for has gone")
 _new = object.__new__
 
 
 RULE_ATTRIBUTES = vars(UpdateRule())    # a rule with attributes of its own may compute its own numbers
+
+
+def _gone(self, args, kwargs):
+    """What a plan does whose objects have gone."""
+    return GONE
 
 
 class Plan:
@@ -49,10 +56,20 @@ class Plan:
         self.run = None
         self.segments = []
 
-    def kill(self, _=None):
+    def kill(self):
         """Forget everything (a root object has gone)."""
-        self.dead, self.run = True, None
+        self.dead, self.run, self.watched = True, _gone, None
         self.segments.clear()
+
+
+def _killer(plan):
+    """A callback for weak references, which does not keep the plan."""
+    ref = weakref.ref(plan)
+
+    def kill(_):
+        if (plan := ref()) is not None:
+            plan.kill()
+    return kill
 
 
 def make_plan(observer, call, end, version, config_reads):
@@ -67,7 +84,7 @@ class Builder:
     def __init__(self, observer, call, plan, version):
         self.observer, self.call, self.result, self.version = observer, call, plan, version
         self.path = call.path
-        self.writer = Writer(plan.kill, [e[1] for e in observer.effects if e[0] == "setattr"], any(e.kind == "inplace" for e in call.path))
+        self.writer = Writer(_killer(plan), [e[1] for e in observer.effects if e[0] == "setattr"], any(e.kind == "inplace" for e in call.path))
         self.body = []
         self.made = producers(self.path)
         self.leaf_text = {}
@@ -471,7 +488,8 @@ class Builder:
             lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False)")
         lines += [*self.makes, *self.after, f"return {self.result_text}"]
         recheck = ["def recheck():", *["    " + line for line in w.watched_lines], "    renew()", ""] if watched else []
-        plan.source = "\n".join([*recheck, "def replay(self, args, kwargs):", *["    " + line for line in lines]]) + "\n"
+        last = ", recheck=recheck" if watched else ""
+        plan.source = "\n".join([*recheck, f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
         written = {r for seg in plan.segments for r, _ in seg.writes}
         roots = frozenset(id(root_array(self._array(v))) for v in written)
 
@@ -482,7 +500,8 @@ class Builder:
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
-        plan.run = names["replay"]
+        names.pop("recheck", None)
+        plan.run = names.pop("replay")        # a function in its own globals would be a cycle, which only the garbage collector ends
         plan.watched = watched
         return plan
 
