@@ -56,8 +56,7 @@ def both(graph, executable, operands):
     """Outputs and written inputs by the interpreter and by the executable."""
     expected, actual = copies(operands), copies(operands)
     with np.errstate(all="ignore"):
-        want = run(graph, expected)
-    got = executable(actual)
+        want, got = run(graph, expected), executable(actual)
     arrays = [k for k, x in enumerate(operands) if isinstance(x, np.ndarray)]
     return [*want, *[expected[k] for k in arrays]], [*got, *[actual[k] for k in arrays]]
 

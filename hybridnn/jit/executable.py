@@ -22,7 +22,9 @@ __all__ = ["Executable", "StepRecord"]
 
 ALIGNMENT, POOL = 64, 4
 PRODUCTS = "gemm", "im2col"   # steps that call BLAS
-UNDOABLE, DONE = 3, 4         # status codes of a step that found floating-point flags: nothing was written yet, or all is done
+# Status codes of a step that found floating-point flags: before the first write; at the end of steps that write nothing; after.
+UNDOABLE, FINISHED, DONE = 3, 4, 5
+KINDS = ((fpstatus.DIVIDE, "divide", "divide by zero"), (fpstatus.OVERFLOW, "over", "overflow"), (fpstatus.INVALID, "invalid", "invalid value"))
 LARGE_OUTPUT = 1 << 16
 GENERATIONS = 3               # the last call's outputs are still in use when the next call begins
 OURS_ALONE = 2                # the name in ``take`` and getrefcount's argument
@@ -158,10 +160,11 @@ class Executable:
             failed = segment(call)
             if failed is None:
                 continue
+            if failed[1] in (UNDOABLE, FINISHED):
+                outputs[:] = run(self.graph, call.inputs)
+                return
             if not self._floats(failed, call.inputs, outputs):
                 self._fail(failed, call, segment)
-            if failed[1] == UNDOABLE:
-                return
         for k, root in enumerate(self._lowered.outputs):
             if root is not None:
                 # The output may be a reshape of what the step returned.
@@ -173,11 +176,12 @@ class Executable:
         Before anything was written, the operations run again one by one, and warn or raise as eager. In an update itself the
         category is all that can still be told.
         """
-        if failed[1] == UNDOABLE:
+        code, flags = failed[1:]
+        if code == UNDOABLE or code == FINISHED and any(np.geterr()[key] != "ignore" for bit, key, _ in KINDS if flags & bit):
             outputs[:] = run(self.graph, arrays)
-        elif failed[1] == DONE:
-            tell(failed[2])
-        return failed[1] in (UNDOABLE, DONE)
+        elif code == DONE:
+            tell(flags)
+        return code in (UNDOABLE, FINISHED, DONE)
 
     def _fail(self, failed, call, segment):
         """A native step reported an error: the operation itself raises it in Python.
@@ -200,8 +204,8 @@ class _Native:
         numbered = _with_flags(_with_blas_threads(numbered), first_write)
         self.numbers = [n for n, _, _ in numbered]
         steps = [s for _, s, _ in numbered]
-        moved = sum(len(s.args) for s in steps)
-        self.plan = NativePlan.build(steps, n_bufs, release_gil=moved > 4096)
+        moved = sum({n: low.bytes for n, _, low in numbered}.values())
+        self.plan = NativePlan.build(steps, n_bufs, release_gil=moved >= RELEASE_BYTES)
         self.run = self.plan.run
 
     def __call__(self, call):
@@ -210,9 +214,10 @@ class _Native:
 
 def _with_flags(numbered, first_write):
     """The steps, with the floating-point flags cleared first and looked at before the first write and at the end."""
-    clear, undoable, done = fpstatus.clear_step(), fpstatus.check_step(UNDOABLE), fpstatus.check_step(DONE)
+    clear = fpstatus.clear_step()
     if clear is None:
         return numbered
+    undoable, finished, done = (fpstatus.check_step(code) for code in (UNDOABLE, FINISHED, DONE))
     number, _, low = numbered[0]
     result = [(number, clear, low)]
     written = first_write is not None and first_write < number
@@ -221,12 +226,12 @@ def _with_flags(numbered, first_write):
             result.append((number, undoable, low))
             written = True
         result.append((number, step, low))
-    return [*result, (number, done if written else undoable, low)]
+    return [*result, (number, done if written else finished, low)]
 
 
 def tell(flags):
     """Warn or raise, as ``numpy.errstate`` asks, of flags that an update raised."""
-    for bit, key, text in ((fpstatus.DIVIDE, "divide", "divide by zero"), (fpstatus.OVERFLOW, "over", "overflow"), (fpstatus.INVALID, "invalid", "invalid value")):
+    for bit, key, text in KINDS:
         mode = np.geterr()[key]
         if not flags & bit or mode == "ignore":
             continue

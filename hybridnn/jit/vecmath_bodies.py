@@ -145,10 +145,16 @@ def _log1p_tail(f: V, tail, key: str) -> V:
 
 
 def _log_specials(x: V, y: V, pole: float = 0.0) -> V:
-    """`y` with log's values where x is not positive (beyond `pole`) or not finite."""
+    """`y` with log's values where x is not positive (beyond `pole`) or not finite.
+
+    They are computed, not chosen, so that the flags rise that NumPy's log raises: a division by zero at the pole, an invalid
+    operation beyond it.
+    """
+    beyond = x < pole
+    at_pole = x == pole
     y = select(x < INF, y, x)
-    y = select(x < pole, NAN, y)
-    return select(x == pole, -INF, y)
+    y = select(beyond, sqrt(select(beyond, x - pole, 1.0)), y)
+    return select(at_pole, -1.0 / fabs(select(at_pole, x - pole, 1.0)), y)
 
 
 def log(x: V, key: str = "") -> V:

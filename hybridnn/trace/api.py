@@ -223,7 +223,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     call.forbid = mode == "error_on_record"
     root.replays += call.mode == "replay"
     observer = _observer(memory, root, mode, call, fn, args, kwargs) if root.replays >= 2 else None
-    call.interpreting = config.trace_compile != "sync" and (root.replays < 2 or observer is not None and root.proofs == 1)
+    call.interpreting = observer is not None or config.trace_compile != "sync" and root.replays < 2
     outer, state.tracer = state.tracer, call
     outer_reads, state.config_reads = state.config_reads, call.config_reads
     try:
