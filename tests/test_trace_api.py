@@ -82,7 +82,8 @@ def test_functions_lambdas_partials_links():
     def f(x, k=2.0):
         return F.tanh(x) * k
     link = L.Linear(4, 2)
-    for traced, want in [(hnn.trace(f), f(X)), (hnn.trace(lambda x: F.tanh(x)), F.tanh(X)), (hnn.trace(functools.partial(f, k=3.0)), f(X, 3.0)),
+    for traced, want in [(hnn.trace(f), f(X)),
+                         (hnn.trace(lambda x: F.tanh(x)), F.tanh(X)), (hnn.trace(functools.partial(f, k=3.0)), f(X, 3.0)),
                          (functools.partial(hnn.trace(f), k=3.0), f(X, 3.0)), (hnn.trace(link), link(X)), (hnn.trace()(f), f(X)),
                          (hnn.trace(mode="verify", check=0.0, max_paths=3)(f), f(X)), (hnn.trace(hnn.trace(f)), f(X))]:
         np.testing.assert_allclose(hot(traced, X).array, want.array, rtol=1e-5)
@@ -139,8 +140,8 @@ def test_what_cannot_be_traced_is_refused_at_decoration(fn):
         hnn.trace(fn)
 
 
-@pytest.mark.parametrize("options", [dict(mode="fast"), dict(mode=None), dict(max_paths=0), dict(max_paths=2.0), dict(max_paths=True), dict(check=2), dict(check=-0.1),
-                                     dict(check="often"), dict(check=float("nan"))])
+@pytest.mark.parametrize("options", [dict(mode="fast"), dict(mode=None), dict(max_paths=0), dict(max_paths=2.0), dict(max_paths=True),
+                                     dict(check=2), dict(check=-0.1), dict(check="often"), dict(check=float("nan"))])
 def test_unknown_options_raise_at_decoration(options):
     with pytest.raises(ValueError, match="trace: "):
         hnn.trace(**options)

@@ -95,7 +95,9 @@ def test_os_fork_after_compilation():
     if pid == 0:
         code = 1
         try:
-            results = [answer(net.forward, x) for _ in range(5)] + [answer(net.forward, arr(6, 4)) - answer(net.plain, arr(6, 4)) + want for _ in range(5)]
+            other = arr(6, 4)
+            results = [answer(net.forward, x) for _ in range(5)]
+            results += [answer(net.forward, other) - answer(net.plain, other) + want for _ in range(5)]
             os.write(w, repr(results).encode())
             code = 0
         finally:

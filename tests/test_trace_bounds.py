@@ -1,0 +1,276 @@
+"""Bounds: what a traced function keeps stays flat for any sequence of calls, and what it costs settles near eager speed."""
+import gc
+import itertools
+import time
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn.errors import TraceWarning
+from hybridnn.trace.events import terminals
+
+
+def arr(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).normal(size=shape).astype("f")
+
+
+def rows(n):
+    return np.linspace(-1, 1, 4 * n, dtype="f").reshape(n, 4)
+
+
+def held(memory):
+    """How much a callable remembers: events, signatures, segments, plans, notes."""
+    events = 0
+    for root in memory.roots.values():
+        stack = [root]
+        while stack:
+            e = stack.pop()
+            stack += e.children
+            events += 1 + len(e.segments)
+    return events, len(memory.roots), len(memory.segments), len(memory.plans), len(memory.why)
+
+
+def traced_memory(calls):
+    """Bytes that Python objects and arrays take more after ``calls`` than before."""
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    calls()
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] - before
+
+
+@pytest.fixture
+def measured():
+    tracemalloc.start(1)
+    yield
+    tracemalloc.stop()
+
+
+def many_shapes(calls, shapes):
+    """``calls`` calls over ``shapes`` batch sizes: (kernels, growth of memory in the second half, the traced function)."""
+    net = L.Linear(4, 3)
+    f = hnn.trace(lambda x: F.sum(F.tanh(net(x)) * 2 + 1, axis=1))
+    xs = [rows(n + 1) for n in range(shapes)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TraceWarning)
+        for k in range(calls // 2):
+            f(xs[k % shapes])
+
+        def rest():
+            for k in range(calls // 2):
+                f(xs[k * 7 % shapes])
+        growth = traced_memory(rest)
+    np.testing.assert_allclose(f(xs[17]).array, F.sum(F.tanh(net(xs[17])) * 2 + 1, axis=1).array, rtol=1e-4, atol=1e-5)
+    return f.stats.kernels, growth, f
+
+
+def test_many_shapes_keep_flat_memory_and_few_kernels(measured):
+    kernels, growth, f = many_shapes(1600, 120)
+    assert kernels <= 3 * 2, f.stats             # a set: the product's epilogue and the sum
+    assert f.stats.paths <= 64 and growth < 600_000, (growth, f.stats)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+def test_hundred_thousand_calls_over_500_shapes(measured):
+    kernels, growth, f = many_shapes(100_000, 500)
+    print(f"kernels {kernels}, memory grew by {growth} bytes in the second half; {f.stats}")
+    assert kernels <= 3 * 2 and f.stats.paths <= 64 and growth < 600_000
+
+
+def alternating(calls):
+    f = hnn.trace(lambda x: F.tanh(x) * 2 if F.sum(x) > 0.317 else F.exp(x) + 1)
+    xs = [rows(3) + 1, rows(3) - 1, rows(5) + 1, rows(5) - 1]
+
+    def run(n):
+        for k in range(n):
+            f(xs[k % 4])
+    run(200)
+    growth = traced_memory(lambda: run(calls))
+    return growth, f
+
+
+def test_two_shapes_and_two_branches(measured):
+    growth, f = alternating(800)
+    assert growth < 100_000 and f.stats.paths == 4 and f.stats.recordings == 4 and f.stats.evictions == 0, (growth, f.stats)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_two_shapes_and_two_branches_ten_thousand_times(measured):
+    growth, f = alternating(10_000)
+    print(f"memory grew by {growth} bytes; {f.stats}")
+    assert growth < 100_000 and f.stats.paths == 4
+
+
+def test_training_keeps_flat_memory(measured):
+    net = L.Linear(4, 3)
+    opt = hnn.optimizers.Adam().setup(net)
+
+    @hnn.trace
+    def step(x, t):
+        loss = F.softmax_cross_entropy(net(x), t)
+        net.cleargrads()
+        loss.backward()
+        opt.update()
+        return loss
+    x, t = rows(5), np.array([0, 1, 2, 1, 0], "i")
+
+    def run(n):
+        for _ in range(n):
+            step(x, t)
+    run(100)
+    before = held(step._memory)
+    assert traced_memory(lambda: run(400)) < 50_000
+    assert held(step._memory) == before
+
+
+def never_repeats(cause):
+    """A function that takes a new path on every call, and its calls."""
+    if cause == "argument":
+        f, n = (lambda x: F.sum(F.tanh(x) * 2)), itertools.count(2)
+        return f, lambda g: g(rows(next(n)))
+    ticks = itertools.count(1)
+
+    def f(x):
+        y = F.tanh(x)
+        for _ in range(next(ticks) % 1000):          # the line that causes it
+            y = y * 1.01
+        return F.sum(y)
+    return f, lambda g: g(X)
+
+
+X = rows(3)
+SQUARE = np.eye(4, dtype="f")
+
+
+@pytest.mark.parametrize("cause", ["argument", "line"])
+def test_one_warning_names_the_cause(cause):
+    fn, call = never_repeats(cause)
+    f = hnn.trace(fn, max_paths=4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(300):
+            call(f)
+    texts = [str(w.message) for w in caught if issubclass(w.category, TraceWarning)]
+    assert len(texts) == 1, texts
+    line = fn.__code__.co_firstlineno
+    assert "max_paths=4" in texts[0]
+    assert "argument 0" in texts[0] if cause == "argument" else any(f"test_trace_bounds.py:{line + k} " in texts[0] for k in range(1, 5)), texts[0]
+    assert f.stats.paths <= 4 and f.stats.recordings < 60 and held(f._memory)[1] <= 5
+
+
+def test_a_function_that_never_repeats_settles_near_eager_speed():
+    def fn(x):
+        y = x
+        for _ in range(8):
+            y = F.tanh(F.matmul(y, SQUARE) * 0.5 + 0.1)
+        return F.sum(y)
+    f = hnn.trace(fn, max_paths=4)
+    shapes = itertools.count(2)
+
+    def seconds(g, xs):
+        start = time.perf_counter()
+        for x in xs:
+            g(x)
+        return time.perf_counter() - start
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TraceWarning)
+        for _ in range(100):
+            f(rows(next(shapes)))
+        ratios = []
+        for _ in range(15):
+            xs = [rows(next(shapes)) for _ in range(60)]
+            ratios.append(seconds(f, xs) / seconds(fn, xs))
+    assert sorted(ratios)[4] < 1.35, ratios       # the third of the runs that others disturbed least
+
+
+def test_least_recently_used_paths_go():
+    f = hnn.trace(lambda x: F.tanh(x) * 2, max_paths=3)
+    xs = {n: rows(n) for n in range(1, 6)}
+    for n in (1, 2, 3):
+        f(xs[n])
+    f(xs[1])
+    f(xs[4])                    # 2 goes
+    assert f.stats.evictions == 1 and f.stats.paths == 3
+    before = f.stats.recordings
+    for n in (1, 3, 4):
+        f(xs[n])
+    assert f.stats.recordings == before
+    f(xs[2])
+    assert f.stats.recordings == before + 1 and f.stats.evictions == 2
+
+
+def test_eviction_of_branches_keeps_results_right():
+    def f(x, k):
+        for _ in range(k):
+            x = F.tanh(x) * 2
+        return x if F.sum(x) > 0.317 else x * 3
+    t = hnn.trace(f, max_paths=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TraceWarning)
+        for k, sign in itertools.product([*range(5), *range(5), *[1] * 10, *range(4)], (1, -1)):
+            x = hnn.Variable(X * sign)
+            np.testing.assert_allclose(t(x, k).array, f(x, k).array, rtol=1e-5)
+    paths = sum(len(terminals(r)) for r in t._memory.roots.values())
+    assert paths <= 3 and t.stats.paths <= 3 and t.stats.evictions > 0
+
+
+@pytest.mark.parametrize("mode", ["auto", "verify"])
+def test_numbers_that_change_cause_no_recording(mode):
+    scale = [0.5]
+    net = L.Linear(4, 3)
+    opt = hnn.optimizers.MomentumSGD(0.1).setup(net)
+
+    @hnn.trace(mode=mode)
+    def step(x, k):
+        loss = F.mean(F.tanh(net(x) * k) * scale[0])
+        net.cleargrads()
+        loss.backward()
+        opt.update()
+        return loss
+    step(X, 1.0)
+    step(X, 1.5)
+    before = step.stats.recordings
+    for i in range(60):
+        scale[0] += 0.01
+        opt.lr = 0.1 / (1 + i)
+        step(X, 1.0 + i / 7)
+    assert before <= 2 and step.stats.recordings == before and step.stats.paths == before
+
+
+def test_loop_counts_that_values_decide_stay_within_max_paths():
+    def f(x):
+        n = 0
+        while float(F.sum(x * x)) > 1.0173 and n < 40:
+            x, n = x * 0.9, n + 1
+        return x
+    t, rng = hnn.trace(f, max_paths=8), np.random.default_rng(0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(200):
+            x = hnn.Variable(rng.normal(size=(3, 4)).astype("f") * np.float32(np.exp(rng.uniform(-2, 3))))
+            np.testing.assert_allclose(t(x).array, f(x).array, rtol=1e-5)
+    assert t.stats.paths <= 8 and len([w for w in caught if issubclass(w.category, TraceWarning)]) <= 1
+
+
+def test_recursion_over_trees_records_few_paths():
+    @hnn.trace
+    def compose(a, b):
+        return F.tanh(a * 0.5 + b)
+
+    def walk(tree):
+        return leaf if tree is None else compose(walk(tree[0]), walk(tree[1]))
+
+    def grow(rng, depth):
+        return None if depth == 0 or rng.random() < 0.3 else (grow(rng, depth - 1), grow(rng, depth - 1))
+    leaf, rng = hnn.Variable(rows(2)), np.random.default_rng(1)
+    for _ in range(100):
+        y = walk((grow(rng, 5), grow(rng, 5)))
+        F.sum(y).backward()
+    assert compose.stats.recordings <= 6
