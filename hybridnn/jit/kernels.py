@@ -22,6 +22,7 @@ from hybridnn.errors import CacheWarning
 __all__ = ["Loaded", "cache_directory", "load", "symbol"]
 
 MAX_BYTES, MAX_FILES = 256 << 20, 8192
+_SOURCES = ("vecmath*.py", "pointers*.py", "reducers.py", "kernels.py", "*compiler.py", "translate.py", "machine.py")
 _lock = threading.RLock()
 _addresses = {}          # key -> address, for the life of the process
 _engines = []            # they own the code
@@ -62,8 +63,7 @@ def _toolchain():
     """Versions, sources that kernels are compiled through, and the CPU."""
     import llvmlite.binding as llvm
     folder = Path(__file__).parent
-    sources = [*sorted(folder.glob("vecmath*.py")),
-               *(folder / n for n in ("pointers.py", "reducers.py", "kernels.py", "compiler.py"))]
+    sources = [p for pattern in _SOURCES for p in sorted(folder.glob(pattern))]
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
     versions = [importlib.metadata.version(n) for n in ("numba", "llvmlite")]
     return "\n".join([digest, *versions, sys.version, llvm.get_host_cpu_name(), _features()])

@@ -15,13 +15,11 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from hybridnn.jit.pointers_ir import ELEMENT_NAMES, access_group, element_address, mark_loop, parallel_properties
+
 INT64_PTR = types.CPointer(types.int64)
 KERNEL_SIGNATURE = types.void(INT64_PTR, INT64_PTR, types.int64, types.int64)
-ELEMENTS = {
-    "f32": types.float32, "f64": types.float64, "f16": types.uint16, "bool": types.boolean,
-    "i8": types.int8, "i16": types.int16, "i32": types.int32, "i64": types.int64,
-    "u8": types.uint8, "u16": types.uint16, "u32": types.uint32, "u64": types.uint64,
-}
+ELEMENTS = {key: getattr(types, name) for key, name in ELEMENT_NAMES.items()}
 
 
 class ElementPointer(types.CPointer):
@@ -40,26 +38,9 @@ class ElementPointer(types.CPointer):
 register_model(ElementPointer)(models.PointerModel)
 
 
-class _Distinct(ir.MDValue):
-    """A metadata node that equals no other; a loop's names itself first."""
-
-    def descr(self, buf):
-        names = [self] * bool(self.operands) + list(self.operands)
-        buf += (f"distinct !{{ {', '.join(node.get_reference() for node in names)} }}\n",)
-
-
-def _distinct(module, *operands):
-    return _Distinct(module, operands, str(len(module.metadata)))
-
-
-def _access_group(module):
-    nodes = [node for node in module.metadata if isinstance(node, _Distinct) and not node.operands]
-    return nodes[0] if nodes else _distinct(module)
-
-
 def _mark(builder, instruction, pointer_type):
     if pointer_type.parallel:
-        instruction.set_metadata("llvm.access.group", _access_group(builder.module))
+        instruction.set_metadata("llvm.access.group", access_group(builder.module))
 
 
 @lower_builtin(operator.getitem, ElementPointer, types.Integer)
@@ -82,10 +63,7 @@ def _pointer_intrinsic(name, dtype, parallel):
         result = ElementPointer(dtype, parallel)
 
         def codegen(context, builder, sig, values):
-            bufs, args, k = values
-            base = builder.load(builder.gep(bufs, [builder.load(builder.gep(args, [k]))]))
-            offset = builder.load(builder.gep(args, [builder.add(k, ir.Constant(k.type, 1))]))
-            return builder.inttoptr(builder.add(base, offset), context.get_value_type(sig.return_type))
+            return builder.inttoptr(element_address(builder, *values), context.get_value_type(sig.return_type))
 
         return result(INT64_PTR, INT64_PTR, types.int64), codegen
 
@@ -115,11 +93,9 @@ def parallel_loops(typingctx):
     """Last statement of a kernel: all loops before it are parallel in what they do through `ptr_*` pointers."""
     def codegen(context, builder, sig, args):
         module = builder.module
-        accesses = module.add_metadata([ir.MetaDataString(module, "llvm.loop.parallel_accesses"), _access_group(module)])
-        # Without this the scalar rest of at most 7 iterations is unrolled: more code, slower to compile, no faster.
-        rolled = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+        properties = parallel_properties(module)
         for branch in _back_edges(builder.function):
-            branch.set_metadata("llvm.loop", _distinct(module, accesses, rolled))
+            mark_loop(module, branch, properties)
         return context.get_dummy_value()
 
     return types.none(), codegen

@@ -1,0 +1,48 @@
+"""The LLVM side of ``pointers``: addresses out of the kernel ABI, and the metadata that says which accesses are parallel."""
+from llvmlite import ir
+
+__all__ = ["ELEMENT_NAMES", "access_group", "element_address", "mark_loop", "parallel_properties"]
+
+# suffix of a `ptr_*` name -> numba's name of the element type
+ELEMENT_NAMES = {"f32": "float32", "f64": "float64", "f16": "uint16", "bool": "boolean",
+                 **{f"{sign[0]}{bits}": f"{sign}{bits}" for sign in ("int", "uint") for bits in (8, 16, 32, 64)}}
+INT64, PTR = ir.IntType(64), ir.PointerType()
+
+
+class _Distinct(ir.MDValue):
+    """A metadata node that equals no other; a loop's names itself first."""
+
+    def descr(self, buf):
+        names = [self] * bool(self.operands) + list(self.operands)
+        buf += (f"distinct !{{ {', '.join(node.get_reference() for node in names)} }}\n",)
+
+
+def _distinct(module, *operands):
+    return _Distinct(module, operands, str(len(module.metadata)))
+
+
+def access_group(module):
+    """The module's group of parallel accesses: the metadata of loads and stores through `ptr_*`."""
+    nodes = [node for node in module.metadata if isinstance(node, _Distinct) and not node.operands]
+    return nodes[0] if nodes else _distinct(module)
+
+
+def parallel_properties(module):
+    """What the metadata of a parallel loop lists."""
+    accesses = module.add_metadata([ir.MetaDataString(module, "llvm.loop.parallel_accesses"), access_group(module)])
+    # Without this the scalar rest of at most 7 iterations is unrolled: more code, slower to compile, no faster.
+    rolled = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    return accesses, rolled
+
+
+def mark_loop(module, branch, properties):
+    """Give the branch that closes a loop its metadata."""
+    branch.set_metadata("llvm.loop", _distinct(module, *properties))
+
+
+def element_address(builder, bufs, args, k):
+    """`bufs[args[k]] + args[k + 1]` as an integer; `k` is an int64 value."""
+    def word(base, index):
+        return builder.load(builder.gep(base, [index], source_etype=INT64), typ=INT64)
+    following = builder.add(k, ir.Constant(INT64, 1))
+    return builder.add(word(bufs, word(args, k)), word(args, following))
