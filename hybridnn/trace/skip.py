@@ -306,6 +306,8 @@ class Builder:
         for kind, *rest in self.observer.effects:
             if kind == "backward":
                 wanted |= {o.vid for _, o, _ in rest[0].grads[0]} | {o.vid for _, o in rest[0].grads[1]}
+            elif kind == "fill":
+                wanted.add(rest[1])
             elif kind == "setattr":
                 wanted |= self._vids(rest[2])
         wanted |= self._vids(self.observer.result)
@@ -382,6 +384,8 @@ class Builder:
                     grads[self._node_of(ref)] = "None"
             elif kind == "backward":
                 self._backward(rest[0], grads)
+            elif kind == "fill":
+                self._fill(*rest, grads)
             elif kind == "setattr":
                 obj, name, ref = rest
                 self.after.append(f"setattr({self.writer.held(obj)}, {name!r}, {self._value(ref)})")
@@ -409,6 +413,12 @@ class Builder:
             raise Doubt("backward(retain_grad=True)")
         if event.key[0][1] or event.key[0][2] is not None:
             raise Doubt("backward with enable_double_backprop or loss_scale")
+
+    def _fill(self, ref, vid, grads):
+        node = self._node_of(ref)
+        if node not in grads:
+            self.writer.require(f"{node}.grad is None", "a gradient from before the call")
+        grads[node] = self.text[vid]
 
     def _updates(self):
         """Counters go up, and numbers are computed, just before the stage that updates."""

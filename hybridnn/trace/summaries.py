@@ -141,6 +141,7 @@ def _update(observer, refs, value, start):
             observer.guard("item", rule.state, name, a)
             observer.origins[id(a)] = Ref("state", a, ("slot", rule, name))
     _rule_numbers(observer, start)
+    _filled(observer, optimizer.target, start)
     observer.effects.append(("update", tuple(c._steps for c in [optimizer, *rules])))
     return constant(None)
 
@@ -161,6 +162,17 @@ def check_plain(optimizer):
             raise Doubt("a parameter's update rule is not plain")
         if rule.state is None:
             raise Doubt("the optimizer's state is not made yet")
+
+
+def _filled(observer, link, start):
+    """Gradients that the update made, of zeros, for parameters that had none."""
+    made = {o.vid for e in observer.call.path[start:] if e.kind == "op" for o in e.outs}
+    for p in link.params():
+        g = None if p._tape is None else p._tape.grad
+        if isinstance(g, Variable) and g._pending is observer.call and g._vid in made:
+            ref = Ref("static", p, ("fixed",))
+            observer.note_origin(ref)
+            observer.effects.append(("fill", ref, g._vid))
 
 
 def _rule_numbers(observer, start):
