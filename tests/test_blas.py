@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from hybridnn.jit import blas
+from hybridnn.jit import blas, threads
 from hybridnn.jit.blas import matmul_step, readable
 from hybridnn.jit.native import NativePlan, View
 
@@ -42,10 +42,22 @@ def _run(a, b, out, **options):
 def _check(a, b, routine=None):
     expected = np.matmul(a, b)
     out = np.full(expected.shape, np.nan, expected.dtype)
-    step = _run(a, b, out)
+    with threads.limit(1):
+        step = _run(a, b, out)
     assert step is not None
     assert out.tobytes() == expected.tobytes()
     assert routine in (None, step.name)
+
+
+@pytest.mark.parametrize("m, k, n", [(300, 200, 150), (301, 200, 150), (301, 200, 151)])
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_a_large_product_is_divided_between_threads(m, k, n, beta):
+    """Into blocks of rows, else of columns, else not at all."""
+    a, b = _normal(m, k, dtype=np.float32), _normal(k, n, dtype=np.float32)
+    out = np.ones((m, n), np.float32)
+    step = _run(a, b, out, beta=beta)
+    assert step.grain == (1 if threads.cores() > 1 and (m % 2 == 0 or n % 2 == 0) else 0)
+    np.testing.assert_allclose(out, a @ b + beta, rtol=2e-5, atol=2e-5)
 
 
 LAYOUTS = {

@@ -140,13 +140,15 @@ def matmul_step(
 def _split(a: View, b: View, c: View) -> tuple[View, View, View, int]:
     """A large product as a batch of blocks of rows or columns, one for each thread of ours, and its grain.
 
-    OpenBLAS's own threads wait for each other: with another process on a core a product takes 30 times as long.
+    OpenBLAS's own threads wait for each other: with another process on a core a product takes 30 times as long. The bits may
+    differ from np.matmul's in the last places, as they do with another number of OpenBLAS's threads; not under
+    ``threads.limit(1)``.
     """
     own_transpose = (a.buf, a.offset, a.strides) == (b.buf, b.offset, b.strides[::-1])      # np.matmul calls syrk
     if own_transpose or not len(a.shape) == len(b.shape) == len(c.shape) == 2:
         return a, b, c, 0
     (m, k), n = a.shape, b.shape[1]
-    for parts in range(min(threads.cores(), int(2.0 * m * k * n / BLOCK_FLOPS)), 1, -1):
+    for parts in range(min(int(threads.TABLE[threads.LIMIT]), int(2.0 * m * k * n / BLOCK_FLOPS)), 1, -1):
         if m % parts == 0 and m // parts >= LEAST_BLOCK:
             return _blocks(a, parts, 0), b, _blocks(c, parts, 0), 1
         if n % parts == 0 and n // parts >= LEAST_BLOCK:
