@@ -33,7 +33,7 @@ from hybridnn.core.variable import (
 from hybridnn.errors import user_line
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
-from hybridnn.trace.events import LIMIT, App, Event, Leaf, Number, Outcome, vid_of
+from hybridnn.trace.events import LIMIT, App, Event, Leaf, Number, Outcome, outcomes, vid_of
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.segment import run_segment
 from hybridnn.trace.tape import CallTape, producers, saved_values
@@ -82,6 +82,7 @@ class Call:
         self.nodes = {}           # id(tape node) -> vid, while recording
         self.inner = None         # the composite event being recorded
         self.view_of = {}         # vid -> (vid of the value whose memory it shares, application, output number)
+        self.renamed = []         # (weak reference to a Variable of this call, its vid before it was changed in place)
         self.stale = set()        # vids of views whose memory has been changed in place
         self.next_vid = root.next_vid
         self.specs = {}           # Spec of each vid made since the last event
@@ -112,15 +113,28 @@ class Call:
         for event in self.cursor.children:
             if event.kind == "op":
                 key = event.key
-                if key[0] is op and key[2] is taping and key[1] == attrs and self._match(event.operands, inputs):
-                    self._advance(event)
+                if key[0] is op and key[2] is taping and key[1] == attrs and (self._all_pending(event.operands, inputs)
+                                                                             or self._match(event.operands, inputs)):
+                    self.cursor = event
+                    self.path.append(event)
                     if event.views:
                         self.view_of.update(event.views)
-                    outs = tuple([self._pend(o) for o in event.outs])
+                    if op.multi:
+                        outs = tuple([self._pend(o) for o in event.outs])
+                    else:
+                        outs = self._pend(event.outs[0])
                     if event.flush:
                         self._flush()
-                    return outs if op.multi else outs[0]
+                    return outs
         return None
+
+    def _all_pending(self, operands, inputs):
+        """The common case of ``_match``: all operands are Variables of this call that nobody has looked into."""
+        snapshots, views = self.snapshots, self.view_of
+        for want, x in zip(operands, inputs):
+            if type(x) is not Variable or x._pending is not self or x._vid != want or want in snapshots or want in views:
+                return False
+        return len(operands) == len(inputs)
 
     def _advance(self, event):
         self.cursor = event
@@ -142,8 +156,10 @@ class Call:
         bound = []
         for want, x in zip(operands, inputs):
             if type(want) is int:
-                if self._vid_of(x) == want and (not self.snapshots or self._unchanged(vid_of(want))):
-                    continue
+                if self._vid_of(x) == want:
+                    vid = want if want >= 0 else ~want
+                    if not self.snapshots or vid not in self.snapshots and vid not in self.view_of or self._unchanged(vid):
+                        continue
             elif type(want) is Number:
                 if type(x) is want.type and ((want.type is not int or fits(x)) if want.value is None else same_number(x, want.value)):
                     self.values[want.vid] = x
@@ -444,6 +460,7 @@ class Call:
         """From here on ``x`` has value ``vid``."""
         a = x._array if isinstance(x, Variable) else x
         if isinstance(x, Variable) and x._pending is self:
+            self.renamed.append((weakref.ref(x), x._vid))
             x._vid = vid
         if a is not None:
             self.ids[id(a)] = ~vid if isinstance(x, Variable) and x._requires_grad else vid
@@ -852,11 +869,12 @@ class Call:
             v = ref()
             if v is not None:
                 made[v._vid] = v
-        made.update({v._vid: v for v, _ in self.pending})
+        made.update({vid: v for v, vid in self.pending})
+        made.update({vid: v for ref, vid in self.renamed if (v := ref()) is not None})
         barrier = max((i for i, e in enumerate(self.path[:self.executed]) if e.kind == "inplace"), default=-1)
         worker = Rebuild(self, made)
         for i, event in enumerate(self.path):
-            if i <= barrier:
+            if i <= barrier or i < self.executed and not worker.has_operands(event):
                 worker.known(event)
             else:
                 worker.run(event, final=i < self.executed)
@@ -994,8 +1012,25 @@ class Rebuild:
             x = self.call.values[o.vid]
             return x if o.value is not None else traced(x, o.vid, self.call)
         vid = vid_of(o)
-        x = self.real[vid] if vid in self.real else self.call.leaves[vid]
+        x = self.real.get(vid)
+        if x is None:
+            x = self.call.leaves[vid] if vid in self.call.leaves else self.revived(vid)
         return x if type(o) is not int or o >= 0 or not isinstance(x, Variable) else x.array
+
+    def has_operands(self, event):
+        """Whether the operands of an event that has been computed are still there, so that its graph can be made again."""
+        call = self.call
+        return all(v in self.real or v in call.leaves or v in call.values for v in map(vid_of, event.operands))
+
+    def revived(self, vid):
+        """A value whose Variable has died, and whose graph cannot be made again."""
+        outcome = next(o for e in self.call.path for o in outcomes(e) if o.vid == vid)
+        v = self.real[vid] = _new(Variable)
+        v._array, v._pending, v._vid, v._spec = self.call.values[vid], self.call, vid, outcome.spec
+        v._requires_grad = outcome.requires_grad
+        if outcome.requires_grad:
+            self.release(v, outcome)
+        return v
 
     def past(self, o, x, a):
         """What to compute with: the operand's values as they were when it was used."""
@@ -1010,8 +1045,8 @@ class Rebuild:
 
     def known(self, event):
         """An event from before an update that has been made: what lives of it has its values, and its graph cannot be made again."""
-        for outcome in event.outs:
-            v = None if outcome is None else self.made.get(outcome.vid)
+        for outcome in outcomes(event):
+            v = self.made.get(outcome.vid)
             if v is not None:
                 self.real[outcome.vid] = v
                 if event.kind == "op" and event.apps[0].taped:
@@ -1091,9 +1126,8 @@ class Rebuild:
         with Naming(self.call, event):
             backward_eager(outputs, flags[0], flags[1], flags[2], True)
         for (node, pending), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
-            made = node.grad
-            self.fill(made, outcome)
-            if isinstance(pending, Variable) and pending._vid == outcome.vid:
+            self.fill(node.grad, outcome)
+            if pending is self.made.get(outcome.vid):
                 node.grad = pending
 
     def call_node(self, vid):
@@ -1153,7 +1187,7 @@ def same_number(x, y):
 
 def same_bytes(a, b):
     """Whether two arrays of one spec hold the same bits."""
-    if a.nbytes < 64:
+    if a.nbytes <= 4096:
         return a.tobytes() == b.tobytes()
     return bool((a.reshape(-1).view(np.uint8) == b.reshape(-1).view(np.uint8)).all())
 

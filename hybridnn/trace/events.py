@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hybridnn.graph import Node
 from hybridnn.spec import Spec
 
-__all__ = ["LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "path_to", "terminals", "vid_of"]
+__all__ = ["LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "outcomes", "path_to", "terminals", "vid_of"]
 
 LIMIT = 2 ** 63       # run-time ints fit 64 bits
 
@@ -100,6 +100,14 @@ def vid_of(operand):
     if type(operand) is int:
         return operand if operand >= 0 else ~operand
     return operand.vid
+
+
+def outcomes(event):
+    """All Variables that an event made: its results and gradients."""
+    found = [o for o in event.outs if o is not None]
+    if event.grads:
+        found += [o for _, o, _ in event.grads[0]] + [o for _, o in event.grads[1]]
+    return found
 
 
 def path_to(event):

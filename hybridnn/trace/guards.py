@@ -236,6 +236,19 @@ class Writer:
         text = self.space(optimizer)
         self.require(f"not {text}['_hooks'].queues['pre'] and not {text}['_hooks'].queues['post'] and {text}.get('_loss_scale') is None", "the optimizer has hooks")
 
+    def _hyper(self, hyperparam):
+        space = vars(hyperparam)
+        text = self.space(hyperparam)
+        facts = [f"len({text}) == {len(space)}"]
+        for name, value in space.items():
+            read = f"{text}.get({name!r})"
+            facts.append(f"type({read}) is float" if type(value) is float else f"{read} is {self._inner(value)}")
+        condition, reason = " and ".join(facts), "a hyperparameter changed its type, or one that is no float changed"
+        if len(space) == 1:
+            self.require_in(hyperparam, space, condition, reason)
+        else:
+            self.require(condition, reason)
+
     def _rule(self, rule):
         text = self.space(rule)
         self.require_in(rule, rule.__dict__, f"{text}['enabled'] and {text}['_hooks'] is None and not {text}['_use_fp32_update']", "an update rule changed")

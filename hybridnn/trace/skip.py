@@ -97,6 +97,7 @@ class Builder:
         self._leaves()
         self._updates()
         self._compile(self._stages())
+        self._same_counts()
         self._effects()
         self._return()
         return self._assemble()
@@ -272,6 +273,14 @@ class Builder:
         self.rules[key][3].append(rule)
         return self.rules[key][0]
 
+    def _same_counts(self):
+        """Rules that share their numbers have been updated equally often."""
+        w = self.writer
+        for _, rule, _, members in self.rules.values():
+            steps = tuple({id(r): r._steps for r in members}.values())
+            if len(steps) > 1:
+                w.require(f"{w.strong(steps)} == {w.strong((rule._steps,) * len(steps))}", "parameters were updated differently often")
+
     # ---- computing
 
     def _stages(self):
@@ -423,8 +432,13 @@ class Builder:
     def _updates(self):
         """Counters go up, and numbers are computed, just before the stage that updates."""
         w, self.update_lines = self.writer, []
+        seen = set()
         for kind, *rest in self.observer.effects:
             if kind == "update":
+                steps = {id(s) for s in rest[0]}
+                if seen & steps:
+                    raise Doubt("updates a parameter twice in one call")
+                seen |= steps
                 self.update_lines.append(f"for s in {w.strong(rest[0])}: s[0] += 1")
 
     def _value(self, ref):

@@ -131,9 +131,15 @@ def _update(observer, refs, value, start):
     observer.guard("attr", optimizer, "_steps", optimizer._steps)
     observer.guard("plain", optimizer)
     rules = [p.update_rule for p in optimizer.target.params()]
+    if len({id(r) for r in rules}) < len(rules):
+        raise Doubt("a parameter is updated twice (it is tied)")
+    guard_hyperparameters(observer, optimizer.hyperparam)
+    observer.guard("attr", optimizer, "hyperparam", optimizer.hyperparam)
     for p, rule in zip(optimizer.target.params(), rules, strict=True):
         observer.guard("attr", p, "update_rule", rule)
         observer.guard("rule", rule)
+        observer.guard("attr", rule, "hyperparam", rule.hyperparam)
+        guard_hyperparameters(observer, rule.hyperparam)
         observer.guard("attr", rule, "_steps", rule._steps)
         observer.guard("attr", rule, "_state", rule.state)
         for name in rule.slots:
@@ -144,6 +150,13 @@ def _update(observer, refs, value, start):
     _filled(observer, optimizer.target, start)
     observer.effects.append(("update", tuple(c._steps for c in [optimizer, *rules])))
     return constant(None)
+
+
+def guard_hyperparameters(observer, hyperparam):
+    """Floats are read on every call; their type, and all else, stays."""
+    while hyperparam is not None:
+        observer.guard("hyper", hyperparam)
+        hyperparam = hyperparam.parent
 
 
 def check_plain(optimizer):

@@ -23,6 +23,7 @@ __all__ = ["MODES", "Traces", "arr", "check", "var"]
 
 MODES = ("auto", "verify")
 HOT = 8
+TOLERANCE = [1.0]
 PACKAGE = os.path.dirname(hnn.__file__)
 
 
@@ -157,7 +158,7 @@ class Describer:
 def same(x, y):
     if isinstance(x, np.ndarray):
         if x.dtype.kind in "fc":
-            tol = 1e-5 if x.dtype.itemsize <= 4 else 1e-9
+            tol = {2: 1e-2, 4: 1e-5, 8: 1e-5 if x.dtype.kind == "c" else 1e-9}.get(x.dtype.itemsize, 1e-9) * TOLERANCE[-1]
             return np.allclose(x, y, rtol=tol, atol=tol * 0.1 * max(1.0, np.nanmax(np.abs(x), initial=0, where=np.isfinite(x))), equal_nan=True)
         return np.array_equal(x, y)
     if isinstance(x, tuple) and isinstance(y, tuple) and len(x) == len(y):
@@ -230,13 +231,14 @@ def differences(expected, got):
             yield f"{path}: eager {x!r}, traced {other if other != path else ''} {y!r}"
 
 
-def check(make, mode, *, held=False, steps=None, trace_warnings=None, **options):
+def check(make, mode, *, held=False, steps=None, trace_warnings=None, tolerance=1.0, **options):
     """Run ``make`` plain and traced; every fact must be the same after every call. Returns the ``Traces`` for further looks.
 
     Args:
         mode: of the trace.
         held: keep every array and Variable ever met, and so see identity from call to call.
         steps: numbers of the calls to make (default: ``plan``).
+        tolerance: a factor on the tolerances.
         trace_warnings: exact number of warnings from the tracer, if it matters.
     """
     wrap = Traces(mode, **options)
@@ -245,7 +247,9 @@ def check(make, mode, *, held=False, steps=None, trace_warnings=None, **options)
     for i, k in enumerate(steps if steps is not None else plan(len(plain.calls))):
         expected, got = plain.step(k), traced.step(k)
         warned += traced.warned
+        TOLERANCE.append(tolerance)
         found = list(differences(expected, got))
+        TOLERANCE.pop()
         if found:
             text = "\n  ".join(found[:8])
             if traced.error is not None:
