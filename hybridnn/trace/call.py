@@ -1051,7 +1051,7 @@ class Rebuild:
                 self.real[outcome.vid] = v
                 if event.kind == "op" and event.apps[0].taped:
                     self.release(v, outcome)
-        for old, new in event.rebinds:
+        for _, new in event.rebinds:
             self.real[new] = self.call.wrappers[new]
 
     def _op(self, event, final):
