@@ -22,18 +22,18 @@ CNN = {"batch": 32, "size": 32, "channels": (3, 32, 32, 64), "classes": 10}
 BLOCK = {"batch": 8, "steps": 64, "width": 128, "heads": 4}
 PINN = {"widths": (2, 20, 20, 20, 1), "batch": 256}
 
-_rng = np.random.default_rng(0)
+_rng, _dtype = np.random.default_rng(0), "float32"
 
 
-def reseed(seed: int = 0) -> None:
-    """Start the draws of data and of initial parameters anew."""
-    global _rng
-    _rng = np.random.default_rng(seed)
+def reseed(seed: int = 0, dtype: str = "float32") -> None:
+    """Start the draws of data (of this dtype) and of initial parameters anew."""
+    global _rng, _dtype
+    _rng, _dtype = np.random.default_rng(seed), dtype
     np.random.seed(seed)
 
 
 def normal(*shape: int) -> np.ndarray:
-    return (_rng.standard_normal(shape) * 0.1).astype(np.float32)
+    return (_rng.standard_normal(shape) * 0.1).astype(_dtype)
 
 
 def labels(high: int, *shape: int) -> np.ndarray:
