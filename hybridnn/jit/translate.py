@@ -201,7 +201,13 @@ def _if(s, node):
 
 def _assigned(body):
     """The names that statements assign."""
-    return {n.id for statement in body for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    names = set()
+    for node in body:
+        if isinstance(node, (ast.For, ast.If)):
+            names |= _assigned(node.body)
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names |= {t.id for target in targets for t in getattr(target, "elts", (target,)) if isinstance(t, ast.Name)}
+    return names
 
 
 def _for(s, node):
