@@ -30,6 +30,7 @@ class _ThreadState(threading.local):
     backprop = None
     hooks = None       # dict of function hooks; None while there are none and debug mode is off
     updating = False   # inside an optimizer's update
+    given_draws = None    # random numbers that were drawn already, to be given out before new ones
     config_reads = None   # a set that collects the config keys read, while a trace records
 
 

@@ -15,12 +15,13 @@ from hybridnn.config import config, state
 from hybridnn.errors import RecordingForbidden, TraceWarning, user_line
 from hybridnn.trace.call import Call
 from hybridnn.trace.events import Event, path_to, terminals
+from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.observe import Observer
 from hybridnn.trace.pure import Vouched
 from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.report import Explanation
 from hybridnn.trace.signature import signature
-from hybridnn.trace.skip import Miss, make_plan
+from hybridnn.trace.skip import Miss, Refused, make_plan
 from hybridnn.trace.watch import on_call
 
 __all__ = ["Stats", "Traced", "trace"]
@@ -142,6 +143,8 @@ def _run(memory, fn, self_object, args, kwargs):
     stats.calls += 1
     mode = config.trace or memory.mode
     outer = state.tracer
+    if not errors_may_wait():
+        mode = "eager"
     if memory.plans and outer is None and state.hooks is None and mode in ("auto", "pure") and sys.gettrace() is None and sys.getprofile() is None:
         plans = memory.plans
         if len(plans) > 2:
@@ -149,6 +152,8 @@ def _run(memory, fn, self_object, args, kwargs):
             plans = [p for p in plans if p.signature == key]
         for plan in plans:
             result = plan.run(self_object, args, kwargs)
+            if type(result) is Refused:
+                return _refused(fn, args, kwargs, result)
             if type(result) is not Miss:
                 return _skipped(memory, plan, result)
             _missed(memory, plan, result)
@@ -198,6 +203,15 @@ def _skipped(memory, plan, result):
         with memory.lock:
             memory.plans = [plan, *[p for p in memory.plans if p is not plan and not p.dead]]
     return result
+
+
+def _refused(fn, args, kwargs, refused):
+    """An operation raised in native code: the program raises it again, in Python, where the user's line is."""
+    state.given_draws = list(refused.draws)
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        state.given_draws = None
 
 
 def _missed(memory, plan, miss):

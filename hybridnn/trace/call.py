@@ -30,10 +30,11 @@ from hybridnn.core.variable import (
 from hybridnn.core.variable import (
     Leaf as TapeLeaf,
 )
-from hybridnn.errors import user_line
+from hybridnn.errors import InvalidType, user_line
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import LIMIT, App, Event, Leaf, Number, Outcome, outcomes, vid_of
+from hybridnn.trace.floats import error_state
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.segment import run_segment
 from hybridnn.trace.tape import CallTape, producers, saved_values
@@ -91,7 +92,9 @@ class Call:
         self.recorded = self.left = False
         self.reason = None
         self.config_reads = set()
+        self.errors = error_state()
         self.interpreting = False  # segments run in the interpreter: not worth compiling yet
+        self.drawn_at = 0         # how many events came before the last of
         self.draws = []           # (name, arguments, array) of random draws, in order
 
     # ------------------------------------------------------------------------------------------------------------ operations
@@ -115,6 +118,9 @@ class Call:
                 key = event.key
                 if key[0] is op and key[2] is taping and key[1] == attrs and (self._all_pending(event.operands, inputs)
                                                                              or self._match(event.operands, inputs)):
+                    if event.check is not None and not self._passes(event):
+                        self._forget(event.operands)
+                        return None
                     self.cursor = event
                     self.path.append(event)
                     if event.views:
@@ -135,6 +141,28 @@ class Call:
             if type(x) is not Variable or x._pending is not self or x._vid != want or want in snapshots or want in views:
                 return False
         return len(operands) == len(inputs)
+
+    def _passes(self, event):
+        """Whether the operands' values are fit; if not, the operation itself says so, at its place in the user's program."""
+        vids = [vid_of(o) for o in event.operands]
+        specs = [self.specs_of(v) for v in vids]
+        if any(s.dtype.kind in "iu" and v not in self.values for v, s in zip(vids, specs)):
+            self._flush()
+        try:
+            event.check([self.past(v) if s.dtype.kind in "iu" and v in self.values else s for v, s in zip(vids, specs)], event.key[1])
+        except (InvalidType, KeyError):
+            return False
+        return True
+
+    def specs_of(self, vid):
+        """The spec of a value of the path."""
+        event = self.cursor
+        while event is not None:
+            for e in (event, *event.children):
+                if vid in e.specs:
+                    return e.specs[vid]
+            event = event.parent
+        raise KeyError(vid)
 
     def _advance(self, event):
         self.cursor = event
@@ -251,6 +279,9 @@ class Call:
         operands, plain, saved = self._operands(op, inputs)
         if operands is None:
             return apply_eager(op, inputs, attrs)
+        if error_state() != self.errors:
+            self.give_up("numpy.errstate changes inside the function")
+            return apply_eager(op, inputs, attrs)
         event = Event("op", (op, attrs, effective_backprop()), operands, line=user_line(3))
         mask = sum(1 << i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad)
         try:
@@ -264,7 +295,7 @@ class Call:
         taped = any(v._tape is not None for v in outs)
         event.apps.append(App(self._node(op, operands, attrs, event), mask, taped))
         self._note_views(event, plain, outs)
-        event.flush = op.kind == "opaque" or bool(op.meta.get("raises"))
+        event.flush, event.check = op.kind == "opaque", op.meta.get("check")
         self._add(event)
         if event.flush:
             self.fresh.clear()
@@ -286,8 +317,10 @@ class Call:
         """Unbind the leaves of an operation that raised."""
         for o in operands:
             if type(o) is Leaf:
-                a = self.values.pop(o.vid)
-                del self.ids[id(a)], self.leaves[o.vid]
+                self.values.pop(o.vid)
+                self.snapshots.pop(o.vid, None)
+                x = self.leaves.pop(o.vid)
+                del self.ids[id(x._array if isinstance(x, Variable) else x)]
 
     def _node(self, op, operands, attrs, event):
         vids = tuple([vid_of(o) for o in operands])
@@ -815,6 +848,7 @@ class Call:
     def note_draw(self, name, args, value):
         """The library drew random numbers."""
         self.draws.append((name, args, value))
+        self.drawn_at = len(self.path)
 
     def apply_function(self, function, inputs):
         """A user's FunctionNode: opaque Python, so the call goes on eagerly."""

@@ -65,6 +65,7 @@ class Event:
         specs: the Spec of every vid that the event introduced.
         rebinds: for in-place: pairs (old vid, new vid).
         views: vid of an output -> (vid of the operand whose memory it shares, application, output number).
+        check: ``check(arrays, attrs)`` raises if the operands' values do not fit.
         line: the user's file:line.
     """
     kind: str
@@ -85,6 +86,7 @@ class Event:
     depth: int = 0
     next_vid: int = 0
     flush: bool = False
+    check: object = None
     hits: int = 0
     doubt: str = "not tried yet"
     last_used: int = 0

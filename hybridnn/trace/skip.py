@@ -20,7 +20,7 @@ from hybridnn.trace.refs import Doubt
 from hybridnn.trace.segment import build, later_needs
 from hybridnn.trace.tape import CallTape, producers, saved_values
 
-__all__ = ["Miss", "Plan", "make_plan"]
+__all__ = ["Miss", "Plan", "Refused", "make_plan"]
 
 
 
@@ -29,6 +29,22 @@ class Miss:
 
     def __init__(self, reason):
         self.reason = reason
+
+
+class Refused:
+    """What a plan returns when an operation has raised before anything was written: Python is to run, and gets the numbers already drawn."""
+
+    def __init__(self, draws):
+        self.draws = draws
+
+
+def refuse(error, written, counted, draws):
+    """Take counters back; the program itself will raise the error where it belongs."""
+    if written or isinstance(error, Warning) and counted:
+        raise error
+    for steps in counted:
+        steps[0] -= 1
+    return Refused(draws)
 
 
 MISS = Miss("a condition came out otherwise")
@@ -109,6 +125,8 @@ class Builder:
             raise Doubt("looks at a value after an update")
         if looks and self.call.draws:
             raise Doubt("looks at a value in a call that draws random numbers")
+        if any(e.check is not None for e in self.path[:self.call.drawn_at]) and self.call.draws:
+            raise Doubt("draws random numbers after an operation that may raise")
         for e in self.path:
             if e.kind == "grad" and e.key[3]:
                 raise Doubt("hnn.grad with set_grad")
@@ -360,6 +378,8 @@ class Builder:
         given = f"({given},)" if segment.inputs else "()"
         outs = [f"v{v}" for v in segment.outputs]
         self.body.append(f"{''.join(o + ', ' for o in outs)}= {name}({given})" if outs else f"{name}({given})")
+        if segment.writes:
+            self.body.append("written = True")
         self.text.update({v: f"v{v}" for v in segment.outputs})
         for root, newest in segment.writes:
             self.text[newest] = self.text[root]
@@ -439,7 +459,7 @@ class Builder:
                 if seen & steps:
                     raise Doubt("updates a parameter twice in one call")
                 seen |= steps
-                self.update_lines.append(f"for s in {w.strong(rest[0])}: s[0] += 1")
+                self.update_lines += [f"for s in {w.strong(rest[0])}: s[0] += 1", f"counted += {w.strong(rest[0])}"]
 
     def _value(self, ref):
         """An expression for a value that Python sees."""
@@ -503,7 +523,9 @@ class Builder:
         lines = [*w.lines, *self._watched_lines(watched)]
         lines += self.make_lines
         lines += [f"draw{k} = numpy_random.{name}(*{w.strong(args)})" for k, (name, args, _) in enumerate(self.call.draws)]
-        lines += self.body
+        draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
+        lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:",
+                  f"    return refuse(error, written, counted, ({draws}))"]
         if self.uses_tape:
             kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
             leaves = {v: x for v, x in self.call.leaves.items() if isinstance(x, Variable)}
@@ -519,7 +541,7 @@ class Builder:
 
         def shares(a):
             return id(root_array(a)) in roots
-        names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf, ReleasedNode=ReleasedNode, MISS=MISS, ndarray=np.ndarray, CallTape=CallTape,
+        names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf, ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape,
                      numpy_random=np.random, state=state, G=global_config.__dict__, setting=setting, leaf=_leaf, grad_of=_grad_of, shares=shares, roots=roots)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew)

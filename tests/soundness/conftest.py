@@ -7,11 +7,10 @@ from hybridnn.trace import segment
 
 def pytest_generate_tests(metafunc):
     native = getattr(metafunc.module, "NATIVE", False)
-    metafunc.fixturenames.append("executor")
     metafunc.parametrize("executor", ["native"] if native else ["reference", pytest.param("native", marks=pytest.mark.nightly)], indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def executor(request, monkeypatch):
     """What runs the segments of a trace."""
     if request.param == "reference":

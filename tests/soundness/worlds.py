@@ -159,7 +159,8 @@ def same(x, y):
     if isinstance(x, np.ndarray):
         if x.dtype.kind in "fc":
             tol = {2: 1e-2, 4: 1e-5, 8: 1e-5 if x.dtype.kind == "c" else 1e-9}.get(x.dtype.itemsize, 1e-9) * TOLERANCE[-1]
-            return np.allclose(x, y, rtol=tol, atol=tol * 0.1 * max(1.0, np.nanmax(np.abs(x), initial=0, where=np.isfinite(x))), equal_nan=True)
+            with np.errstate(all="ignore"):
+                return np.allclose(x, y, rtol=tol, atol=tol * 0.1 * max(1.0, np.max(np.abs(x), initial=0, where=np.isfinite(x))), equal_nan=True)
         return np.array_equal(x, y)
     if isinstance(x, tuple) and isinstance(y, tuple) and len(x) == len(y):
         return all(same(a, b) for a, b in zip(x, y))

@@ -1,0 +1,79 @@
+"""NumPy's floating-point warnings, errstate and callbacks are as eager; natively compiled."""
+import numpy as np
+import pytest
+from worlds import MODES, check
+
+import hybridnn as hnn
+import hybridnn.functions as F
+
+NATIVE = True
+pytestmark = pytest.mark.parametrize("mode", MODES)
+CASES = {
+    "log of zero": (lambda x: F.log(x) * 2, [1, 0]),
+    "log of negative": (lambda x: F.log(x), [1, -1]),
+    "division": (lambda x: 1 / x, [2, 0]),
+    "zero by zero": (lambda x: x / x, [2, 0]),
+    "overflow": (lambda x: F.exp(x) + 1, [1, 200]),
+    "square root": (lambda x: F.sqrt(x), [1, -1]),
+    "product": (lambda x: x * 3e38, [0.1, 9]),
+    "infinities": (lambda x: x - x, [1, np.inf]),
+    "power": (lambda x: x ** 0.5, [1, -1]),
+    "underflow": (lambda x: F.exp(x), [1, -100]),
+    "sum": (lambda x: F.sum(x), [1, np.inf]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_warnings(mode, case):
+    fn, values = CASES[case]
+
+    def make(wrap):
+        f = wrap(lambda x: fn(x))
+        good, bad = hnn.Variable(np.full(3, values[0], "float32")), hnn.Variable(np.array(values, "float32"))
+
+        def under(x, **how):
+            def call():
+                with np.errstate(**how):
+                    return f(x)
+            return call
+        return [], [lambda: f(good), lambda: f(bad), under(bad, all="raise"), under(bad, all="ignore"), under(good, all="raise")]
+    check(make, mode, steps=[*[0] * 7, 1, 2, 3, 4, 1, 0, *[1] * 4, *[3] * 2, 2, 4, 0])
+
+
+def test_errstate_inside(mode):
+    def make(wrap):
+        @wrap
+        def f(x):
+            with np.errstate(all="ignore"):
+                y = F.log(x)
+            z = (x - 2) * 3
+            return y, z
+
+        def seen(x):
+            kinds = []
+            with np.errstate(all="call", call=lambda kind, flag: kinds.append(kind)):
+                f(x)
+            return sorted(set(kinds))
+        good, bad = hnn.Variable(np.ones(3, "float32")), hnn.Variable(np.zeros(3, "float32"))
+        return [], [lambda: f(good), lambda: f(bad), lambda: seen(bad)]
+    check(make, mode)
+
+
+def test_step_that_overflows(mode):
+    def make(wrap):
+        w = hnn.Parameter(np.ones(3, "float32"))
+        link = hnn.Chain()
+        with link.init_scope():
+            link.w = w
+        opt = hnn.optimizers.SGD(1e30).setup(link)
+
+        @wrap
+        def step(x):
+            link.cleargrads()
+            loss = F.sum(w * w * x)
+            loss.backward()
+            opt.update()
+            return loss
+        x = np.ones(3, "float32")
+        return [link], [lambda: step(x), lambda: (w.array.fill(1), step(x))[1]]
+    check(make, mode, steps=[*[1] * 7, 0, 0, 0, 1, 0, 0])
