@@ -82,11 +82,13 @@ class Observer:
     # ------------------------------------------------------------------------------------------------------ trace function
 
     def __enter__(self):
-        sys.settrace(self.on_call)
+        self.hook = self.on_call       # CPython 3.11 holds no reference of its own to a trace function that it is calling
+        sys.settrace(self.hook)
         return self
 
     def __exit__(self, *exc):
         self._let_go()
+        self.hook = None
 
     def _let_go(self):
         """Stop tracing, unless the program has set a trace function of its own meanwhile."""
@@ -101,8 +103,7 @@ class Observer:
             self.doubt = Doubt(reason, line)
         self._let_go()
         for f in self.frames:
-            f.real.f_trace = None
-            f.real.f_trace_opcodes = False
+            f.real.f_trace_opcodes = False      # never drop a trace function while CPython 3.11 is calling it: it holds no reference of its own
         self.frames.clear()
 
     def fail(self, error):
@@ -206,7 +207,7 @@ class Observer:
     def _next(self, frame, event, local):
         """The local trace function from here on; a frame that is done lets go of the observer."""
         if event == "return":
-            frame.f_trace = None
+            frame.f_trace_opcodes = False
             return None
         return local
 
