@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from hybridnn.jit import vecmath_coefficients as tables
 from hybridnn.jit.vecmath_basic import floor, trunc
-from hybridnn.jit.vecmath_bodies import DOUBLE, INF, LOG2E, NAN, clamp, log, pow2, scale, split_exp, split_log
+from hybridnn.jit.vecmath_bodies import DOUBLE, INF, LOG2E, clamp, log, pow2, scale, split_exp, split_log
 from hybridnn.jit.vecmath_expr import (
     F32,
     V,
@@ -91,7 +91,10 @@ def power(x: V, y: V) -> V:
     integral = floor(y) == y
     odd = integral & (floor(half) != half)
     r = select(odd, copysign(r, x), r)
-    r = select((x < 0.0) & (x > -INF) & ~integral, NAN, r)
+    # Computed, not chosen, so that the flags rise that NumPy's power raises.
+    beyond, pole = (x < 0.0) & (x > -INF) & ~integral, (x == 0.0) & (y < 0.0)
+    r = select(beyond, sqrt(select(beyond, x, 1.0)), r)
+    r = select(pole, copysign(1.0 / select(pole, a, 1.0), r), r)
     return select((x == 1.0) | (y == 0.0), 1.0, r)
 
 

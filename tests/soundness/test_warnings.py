@@ -18,6 +18,8 @@ CASES = {
     "product": (lambda x: x * 3e38, [0.1, 9]),
     "infinities": (lambda x: x - x, [1, np.inf]),
     "power": (lambda x: x ** 0.5, [1, -1]),
+    "power of zero": (lambda x: x ** -1.5, [1, 0]),
+    "power, finite": (lambda x: (x - 2) ** 3.0, [1, 0]),
     "underflow": (lambda x: F.exp(x), [1, -100]),
     "sum": (lambda x: F.sum(x), [1, np.inf]),
 }
