@@ -6,6 +6,8 @@ from hybridnn import (
     cuda,
     dataset,
     datasets,
+    distribution,
+    distributions,
     errors,
     function,
     function_hooks,
@@ -37,6 +39,7 @@ from hybridnn.backends.cuda import should_use_cudnn, should_use_cudnn_tensor_cor
 from hybridnn.config import config, force_backprop_mode, global_config, no_backprop_mode, using_config
 from hybridnn.core import FunctionNode, Parameter, Variable, as_array, as_variable, grad
 from hybridnn.debug import DebugMode, is_debug, set_debug
+from hybridnn.distribution import Distribution, cross_entropy, kl_divergence, register_kl
 from hybridnn.function import Function, FunctionAdapter
 from hybridnn.function_hook import FunctionHook, get_function_hooks
 from hybridnn.initializer import Initializer
@@ -55,15 +58,15 @@ from hybridnn.variable import backward
 __version__ = "0.1.0"
 disable_experimental_feature_warning = False
 
-__all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserializer", "DictSummary", "Function",
+__all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserializer", "DictSummary", "Distribution", "Function",
            "FunctionAdapter", "FunctionHook", "FunctionNode", "GradientMethod", "Initializer", "Link", "LinkHook",
            "Optimizer", "Parameter", "Reporter", "Sequential", "Serializer", "Summary", "UpdateRule", "Variable",
            "__version__", "as_array", "as_variable", "backends", "backward", "computational_graph", "config",
-           "configuration", "cuda", "dataset", "datasets", "disable_experimental_feature_warning", "errors",
+           "configuration", "cross_entropy", "cuda", "dataset", "datasets", "disable_experimental_feature_warning", "distribution", "distributions", "errors",
            "force_backprop_mode", "function", "function_hooks", "function_node", "functions", "get_array_types",
            "get_cpu_array_types", "get_current_reporter", "get_device", "get_dtype", "get_function_hooks",
            "get_link_hooks", "global_config", "grad", "gradient_check", "initializers", "is_arrays_compatible",
-           "is_debug", "iterators", "link_hooks", "links", "mixed16", "no_backprop_mode", "optimizer_hooks",
-           "optimizers", "print_runtime_info", "profile", "report", "report_scope", "serializers", "set_debug", "should_use_cudnn",
+           "is_debug", "iterators", "kl_divergence", "link_hooks", "links", "mixed16", "no_backprop_mode", "optimizer_hooks",
+           "optimizers", "print_runtime_info", "profile", "register_kl", "report", "report_scope", "serializers", "set_debug", "should_use_cudnn",
            "should_use_cudnn_tensor_core", "summary", "trace", "training", "types", "using_config", "using_device",
            "utils", "variable"]

@@ -10,6 +10,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("function", "function_node", "variable"),
     ("ops",),
     ("functions",),
+    ("distribution", "distributions"),
     ("link", "links", "link_hook", "link_hooks", "function_hook", "function_hooks", "sequential", "parameter",
      "initializer", "initializers", "serializer", "serializers", "reporter", "summary"),
     ("optimizer", "optimizers", "optimizer_hooks", "gradient_check"),

@@ -1,6 +1,12 @@
 """Datasets made of others, splits, files, and batches made of examples."""
+import gzip
 import importlib.util
+import io
+import multiprocessing
+import pickle
 import sys
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,6 +15,7 @@ import hybridnn as hnn
 from hybridnn import datasets
 from hybridnn.dataset import ConcatWithAsyncTransfer, DatasetMixin, concat_examples, converter, to_device
 from hybridnn.dataset.convert import call_converter
+from hybridnn.datasets import cifar
 
 
 class Squares(DatasetMixin):
@@ -148,10 +155,132 @@ def test_digits_without_labels():
         datasets.get_digits(ndim=4)
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kuzushiji_mnist", "cifar10", "cifar100", "svhn", "ptb_words"])
-def test_nothing_is_downloaded(name):
-    with pytest.raises(hnn.errors.BackendError, match="does not download"):
-        getattr(datasets, f"get_{name}")()
+# ----------------------------------------------------------------------------------------------------------------- downloaded
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A folder of data sets of its own; asking the network for anything fails."""
+    def refuse(url, *args):
+        raise OSError(f"{url} is not to be fetched")
+    monkeypatch.setattr("urllib.request.urlretrieve", refuse)
+    before = hnn.dataset.get_dataset_root()
+    hnn.dataset.set_dataset_root(str(tmp_path))
+    yield tmp_path
+    hnn.dataset.set_dataset_root(before)
+
+
+def save(path, **arrays):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mnist", "mnist"), ("fashion_mnist", "fashion-mnist"), ("kuzushiji_mnist", "kuzushiji_mnist")])
+def test_digits_of_28_by_28(root, name, folder):
+    pixels = np.random.randint(0, 256, (5, 784)).astype("uint8")
+    for part in ("train", "test"):
+        save(root / "pfnet/chainer" / folder / f"{part}.npz", x=pixels, y=np.arange(5, dtype="uint8"))
+    get = getattr(datasets, f"get_{name}")
+    train, test = get()
+    assert isinstance(train, datasets.TupleDataset) and len(test) == 5
+    image, label = train[3]
+    assert image.dtype == "float32" and label.dtype == "int32" and label == 3
+    np.testing.assert_allclose(image, pixels[3] / 255, rtol=1e-6)
+    assert get(withlabel=False, ndim=3, rgb_format=True, scale=255., dtype="float64")[0].shape == (5, 3, 28, 28)
+    assert get(ndim=2)[0][0][0].shape == (28, 28)
+    with pytest.raises(ValueError, match="ndim"):
+        get(ndim=4)
+
+
+def test_digits_are_read_from_the_files_that_are_published(root, monkeypatch):
+    pixels, labels = np.random.randint(0, 256, (2, 28, 28)).astype("uint8"), np.array([7, 1], "uint8")
+
+    def download(url):
+        path = root / url.rsplit("/", 1)[1]
+        array = pixels if "images" in url else labels
+        path.write_bytes(gzip.compress(bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()))
+        return str(path)
+    monkeypatch.setattr("hybridnn.datasets._mnist_helper.cached_download", download)
+    made = datasets.get_mnist(ndim=2, scale=255.)
+    monkeypatch.undo()
+    for train, test in (made, datasets.get_mnist(ndim=2, scale=255.)):
+        np.testing.assert_array_equal([x for x, _ in train], pixels)
+        assert [t for _, t in test] == [7, 1]
+
+
+@pytest.mark.parametrize(("name", "key"), [("cifar-10", "labels"), ("cifar-100", "fine_labels")])
+def test_cifar(root, monkeypatch, name, key):
+    members, _ = cifar._MEMBERS[name]
+    archive, images = root / "archive.tar.gz", np.random.randint(0, 256, (3, 3072)).astype("uint8")
+    with tarfile.open(archive, "w:gz") as tar:
+        for file in [f for files in members.values() for f in files]:
+            data = pickle.dumps({"data": images, key: [1, 2, 3]})
+            entry = tarfile.TarInfo(file)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    monkeypatch.setattr(cifar, "cached_download", lambda url: str(archive))
+    get = getattr(datasets, f"get_{name.replace('-', '')}")
+    for _ in range(2):
+        train, test = get(scale=255.)
+        assert len(train) == 3 * len(members["train"]) and len(test) == 3
+        np.testing.assert_array_equal(test[1][0], images[1].reshape(3, 32, 32))
+        assert test[1][1] == 2 and test[1][1].dtype == "int32"
+        monkeypatch.setattr(cifar, "cached_download", None)
+    assert get(withlabel=False, ndim=1)[0].shape[1:] == (3072,)
+    with pytest.raises(ValueError, match="ndim"):
+        get(ndim=2)
+
+
+def test_svhn(root):
+    pixels = np.random.randint(0, 256, (32, 32, 3, 4)).astype("uint8")
+    for part in ("train", "test", "extra"):
+        save(root / f"pfnet/chainer/svhn/{part}.npz", x=pixels, y=np.array([[10], [1], [2], [3]], "uint8"))
+    train, _, _ = datasets.get_svhn(scale=255., add_extra=True)
+    assert [label for _, label in train] == [0, 1, 2, 3]
+    np.testing.assert_array_equal(train[2][0], pixels[..., 2].transpose(2, 0, 1))
+    assert len(datasets.get_svhn(withlabel=False)) == 2
+
+
+def test_words(root, monkeypatch):
+    texts = {"train": "the cat sat\nthe dog\n", "valid": "dog sat\n", "test": "cat\n"}
+
+    def download(url):
+        part = url.split(".")[-2]
+        (root / part).write_text(texts[part])
+        return root / part
+    monkeypatch.setattr("hybridnn.datasets.ptb.cached_download", download)
+    for _ in range(2):
+        assert [x.tolist() for x in datasets.get_ptb_words()] == [[0, 1, 2, 3, 0, 4, 3], [4, 2, 3], [1, 3]]
+        assert datasets.get_ptb_words_vocabulary() == {"the": 0, "cat": 1, "sat": 2, "<eos>": 3, "dog": 4}
+        monkeypatch.setattr("hybridnn.datasets.ptb.cached_download", None)
+
+
+def test_names_of_classes():
+    assert len(datasets.get_fashion_mnist_labels()) == len(datasets.get_kuzushiji_mnist_labels()) == 10
+    assert datasets.get_fashion_mnist_labels()[9] == "Ankle boot"
+    assert datasets.get_kuzushiji_mnist_labels()[0] == ("o", "お")
+
+
+# ------------------------------------------------------------------------------------------------------------------- pickled
+
+def test_pickled_examples(tmp_path):
+    with datasets.open_pickle_dataset_writer(tmp_path / "data") as writer:
+        for example in (1, "two", np.arange(3)):
+            writer.write(example)
+        writer.flush()
+    with datasets.open_pickle_dataset(tmp_path / "data") as data:
+        assert len(data) == 3 and data[1] == "two" and data[0] == 1
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(data))[2], [0, 1, 2])
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert pool.map(data.get_example, [0, 1] * 20) == [1, "two"] * 20
+    with pytest.raises(ValueError, match="closed"):
+        data[0]
+
+
+def test_a_pickle_dataset_needs_random_access():
+    stream = io.BytesIO()
+    stream.seekable = lambda: False
+    with pytest.raises(ValueError, match="random access"):
+        datasets.PickleDataset(stream)
 
 
 def test_lines_of_text(tmp_path):
@@ -161,6 +290,9 @@ def test_lines_of_text(tmp_path):
     assert datasets.TextDataset(tmp_path / "a")[1] == "two\n"
     both = datasets.TextDataset([tmp_path / "a", tmp_path / "b"], filter_func=lambda a, b: "t" in a)
     assert len(both) == 2 and both[0] == ("two\n", "zwei\n")
+    assert datasets.TextDataset([tmp_path / "a"])[0] == "one\n"
+    (tmp_path / "d").write_text("é\nà\nü\n", encoding="latin-1")
+    assert datasets.TextDataset([tmp_path / "a", tmp_path / "d"], encoding=["ascii", "latin-1"])[2] == ("three\n", "ü\n")
     with pytest.raises(ValueError, match="equally many"):
         datasets.TextDataset([tmp_path / "a", tmp_path / "c"])
 
@@ -179,3 +311,22 @@ def test_images(tmp_path):
     pixels, label = datasets.LabeledImageDataset(tmp_path / "list", root=tmp_path)[0]
     assert pixels.shape == (3, 2, 2) and pixels.dtype == "float32" and label == 7
     np.testing.assert_array_equal(datasets.ImageDataset(["x.png"], root=tmp_path)[0][:, 0, 1], [3, 4, 5])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("PIL") is None, reason="Pillow is not installed")
+def test_images_in_archives(tmp_path):
+    from PIL import Image
+    for k, shape in enumerate([(2, 2, 3), (4, 5)]):
+        file = io.BytesIO()
+        Image.fromarray(np.full(shape, 10 + k, "uint8")).save(file, "png")
+        with zipfile.ZipFile(tmp_path / f"{k}.zip", "w") as archive:
+            archive.writestr("folder/", "")
+            archive.writestr(f"folder/{k}.png", file.getvalue())
+    one = datasets.ZippedImageDataset(tmp_path / "0.zip", dtype="int32")
+    assert len(one) == 1 and one[0].shape == (3, 2, 2) and one[0].dtype == "int32"
+    both = datasets.MultiZippedImageDataset([tmp_path / "0.zip", tmp_path / "1.zip"])
+    for data in (both, pickle.loads(pickle.dumps(both))):
+        assert [data[i].shape for i in range(len(data))] == [(3, 2, 2), (1, 4, 5)] and data[1][0, 0, 0] == 11
+    (tmp_path / "labels").write_text("folder/1.png 4\n")
+    image, label = datasets.LabeledZippedImageDataset(tmp_path / "1.zip", tmp_path / "labels")[0]
+    assert image.shape == (1, 4, 5) and label == 4 and label.dtype == "int32"

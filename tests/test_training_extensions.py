@@ -14,7 +14,7 @@ from hybridnn import training
 from hybridnn.iterators import SerialIterator
 from hybridnn.serializers import DictionarySerializer, NpzDeserializer, load_npz
 from hybridnn.training import extensions
-from hybridnn.training.extensions import writers
+from hybridnn.training.extensions import snapshot_writers as writers
 
 
 class Updater(training.Updater):

@@ -2,8 +2,8 @@
 import numpy as np
 
 from hybridnn.backend import get_dtype
-from hybridnn.datasets.combined import TupleDataset
-from hybridnn.datasets.subsets import split_dataset_random
+from hybridnn.datasets.sub_dataset import split_dataset_random
+from hybridnn.datasets.tuple_dataset import TupleDataset
 from hybridnn.errors import BackendError
 
 __all__ = ["get_digits"]

@@ -13,6 +13,7 @@ from hybridnn.ops import (
     noise,
     normalization,
     pooling,
+    probability,
     reduction,
     rnn,
     softmax,

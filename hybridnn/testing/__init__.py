@@ -1,8 +1,9 @@
 """Tools for testing functions, links and optimizers: those of Chainer v7, under its names."""
-from hybridnn.testing import array, attr, backend, condition, helper, random
+from hybridnn.testing import array, attr, backend, condition, distribution_test, helper, random
 from hybridnn.testing.array import assert_allclose
 from hybridnn.testing.backend import BackendConfig, inject_backend_tests
 from hybridnn.testing.cases import FunctionTestError, LinkTestError
+from hybridnn.testing.distribution_test import distribution_unittest
 from hybridnn.testing.function_case import FunctionTestCase
 from hybridnn.testing.helper import assert_warns, patch, with_requires, without_requires
 from hybridnn.testing.link_case import InitializerArgument, LinkInitializersTestCase, LinkTestCase
@@ -20,7 +21,7 @@ from hybridnn.testing.training import get_trainer_with_mock_updater
 from hybridnn.testing.unary_math import unary_math_function_unittest
 
 __all__ = ["BackendConfig", "FunctionTestCase", "FunctionTestError", "InitializerArgument",
-           "LinkInitializersTestCase", "LinkTestCase", "LinkTestError", "assert_allclose", "assert_warns",
+           "LinkInitializersTestCase", "LinkTestCase", "LinkTestError", "assert_allclose", "assert_warns", "distribution_unittest",
            "fix_random", "from_pytest_parameterize", "generate_matrix", "generate_seed",
            "get_trainer_with_mock_updater", "inject_backend_tests", "parameterize", "parameterize_pytest", "patch",
            "product", "product_dict", "run_module", "save_and_load", "save_and_load_hdf5", "save_and_load_npz",

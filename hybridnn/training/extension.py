@@ -1,4 +1,5 @@
 """Extensions: what a Trainer calls besides the updater."""
+from hybridnn.utils.argument import assert_kwargs_empty, check_unexpected_kwargs
 
 __all__ = ["PRIORITY_EDITOR", "PRIORITY_READER", "PRIORITY_WRITER", "Extension", "make_extension"]
 
@@ -40,13 +41,17 @@ class Extension:
         """Save or load the extension's state."""
 
 
-def make_extension(trigger=None, default_name=None, priority=None, finalizer=None, initializer=None, on_error=None):
+def make_extension(trigger=None, default_name=None, priority=None, finalizer=None, initializer=None, on_error=None, **kwargs):
     """Decorator that gives a function the attributes of an extension.
 
     Args:
         trigger, default_name, priority: as the attributes of ``Extension``; None: its defaults, and the function's own name.
         finalizer, initializer, on_error: functions in place of the methods.
     """
+    check_unexpected_kwargs(kwargs, invoke_before_training=(
+        "make_extension: invoke_before_training was removed in Chainer 2\n  hint: trainer.extend(..., call_before_training=True)"))
+    assert_kwargs_empty(kwargs)
+
     def decorate(function):
         function.trigger = Extension.trigger if trigger is None else trigger
         function.priority = Extension.priority if priority is None else priority

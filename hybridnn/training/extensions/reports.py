@@ -19,11 +19,12 @@ class LogReport(Extension):
         keys: names to keep; None: all.
         trigger: the interval.
         postprocess: called with each dict, which it may change.
-        filename: file in the trainer's folder, with ``{epoch}`` and so on filled in; None: no file.
+        filename: file in the trainer's folder, with ``{epoch}`` and so on filled in; None: no file. ``log_name`` is an old name of it.
     """
 
-    def __init__(self, keys=None, trigger=(1, "epoch"), postprocess=None, filename="log"):
-        self._keys, self._trigger, self._postprocess, self._filename = keys, get_trigger(trigger), postprocess, filename
+    def __init__(self, keys=None, trigger=(1, "epoch"), postprocess=None, filename="log", *, log_name="log"):
+        self._keys, self._trigger, self._postprocess = keys, get_trigger(trigger), postprocess
+        self._filename = filename if log_name == "log" else log_name
         self._log, self._summary = [], DictSummary()
 
     @property
@@ -91,13 +92,16 @@ class PrintReport(Extension):
     def _source(self, trainer):
         if isinstance(self._log_report, str):
             return trainer.get_extension(self._log_report)
+        if not isinstance(self._log_report, LogReport):
+            raise TypeError(f"PrintReport: expected log_report to be a name or a LogReport, found {type(self._log_report).__name__}")
         self._log_report(trainer)
         return self._log_report
 
     def _write(self, text):
         out = sys.stdout if self._out is None else self._out
         out.write(text)
-        out.flush()
+        if hasattr(out, "flush"):
+            out.flush()
 
     def initialize(self, trainer):
         """After a resumed snapshot, the lines of the log so far are shown again."""

@@ -14,3 +14,8 @@ class ParallelUpdater:
 
 class MultiprocessParallelUpdater(ParallelUpdater):
     """Not available: raises ``BackendError``."""
+
+    @staticmethod
+    def available():
+        """False."""
+        return False

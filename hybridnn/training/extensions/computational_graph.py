@@ -1,26 +1,33 @@
 """The graph of a reported value as a DOT file."""
 import os
+import shutil
+import subprocess
 
 from hybridnn.computational_graph import build_computational_graph
 from hybridnn.config import config
 from hybridnn.core import Variable
 from hybridnn.training.extension import Extension
 
-__all__ = ["DumpGraph"]
+__all__ = ["DumpGraph", "is_graphviz_available"]
+
+
+def is_graphviz_available():
+    """Whether Graphviz's program ``dot`` is installed."""
+    return shutil.which("dot") is not None
 
 
 class DumpGraph(Extension):
-    """Writes the graph of a reported Variable, once, after the first update.
+    """Writes the graph of a reported Variable, once, after the first update; also as a PNG file if Graphviz is installed.
 
     Args:
         root_name: name of the reported value, such as ``"main/loss"``.
-        filename: DOT file in the trainer's folder.
+        filename: DOT file in the trainer's folder; ``out_name`` is an old name of it.
         variable_style, function_style: attributes of the nodes.
     """
     default_name = "dump_graph"
 
-    def __init__(self, root_name, filename="cg.dot", variable_style=None, function_style=None):
-        self._root_name, self._filename = root_name, filename
+    def __init__(self, root_name, filename=None, variable_style=None, function_style=None, *, out_name="cg.dot"):
+        self._root_name, self._filename = root_name, filename or out_name
         self._styles = {"variable_style": variable_style, "function_style": function_style}
         self._done, self._keep_before = False, None
 
@@ -37,8 +44,11 @@ class DumpGraph(Extension):
         if not isinstance(root, Variable):
             raise TypeError(f"{self._root_name} is a {type(root).__name__}, which has no graph; report the Variable itself")
         graph = build_computational_graph([root], **{k: v for k, v in self._styles.items() if v is not None})
-        with open(os.path.join(trainer.out, self._filename), "w") as f:
+        path = os.path.join(trainer.out, self._filename)
+        with open(path, "w") as f:
             f.write(graph.dump())
+        if is_graphviz_available():
+            subprocess.run(["dot", "-Tpng", path, "-o", os.path.splitext(path)[0] + ".png"], check=True)
         self._done = True
         self.finalize()
 
@@ -48,4 +58,4 @@ class DumpGraph(Extension):
             config.keep_graph_on_report, self._keep_before = self._keep_before, None
 
     def serialize(self, serializer):
-        self._done = bool(serializer("_flag", self._done))
+        self._done = bool(serializer("_flag_called", self._done))

@@ -1,0 +1,34 @@
+"""Datasets whose examples are tuples."""
+import numpy as np
+
+__all__ = ["TupleDataset", "is_many", "same_length"]
+
+
+def same_length(named):
+    """The length that all of some named datasets have."""
+    lengths = {name: len(d) for name, d in named}
+    if not lengths:
+        raise ValueError("at least one dataset is needed")
+    if len(set(lengths.values())) > 1:
+        raise ValueError("datasets of one length are needed, not " + ", ".join(f"{n}: {k}" for n, k in lengths.items()))
+    return next(iter(lengths.values()))
+
+
+def is_many(index):
+    """Whether an index means several examples."""
+    return isinstance(index, (slice, list)) or (isinstance(index, np.ndarray) and index.ndim > 0)
+
+
+class TupleDataset:
+    """Examples are tuples of one example of each dataset, all of the same length."""
+
+    def __init__(self, *datasets):
+        self._length = same_length(enumerate(datasets))
+        self._datasets = datasets
+
+    def __len__(self):
+        return self._length
+
+    def __getitem__(self, index):
+        parts = [d[index] for d in self._datasets]
+        return list(zip(*parts, strict=True)) if is_many(index) else tuple(parts)
