@@ -1,7 +1,8 @@
 """The frozen graph that a trace records and the JIT compiles, its verifier, and the reference interpreter that is the oracle for both.
 
 A ``Graph`` is in SSA form: every value has one id, one ``Spec``, and one origin (an input, a constant, or a node's output). ``writes`` lists the inputs
-that the graph changes in place: after a run, input ``target``'s array holds value ``value``. A pass is a function ``Graph -> Graph``; ``verify`` runs behind it.
+that the graph changes in place: after a run, input ``target``'s array holds value ``value``. A pass is a function ``Graph -> Graph``; ``verify``
+runs behind it.
 """
 from dataclasses import dataclass, replace
 

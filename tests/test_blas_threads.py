@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
-from hybridnn.graph import Graph, Node, infer
 from hybridnn import openblas
 from hybridnn.core import OPS
+from hybridnn.graph import Graph, Node, infer
 from hybridnn.jit import blas_threads
 from hybridnn.jit import compile as jit_compile
 from hybridnn.spec import Spec

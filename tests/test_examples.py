@@ -95,7 +95,7 @@ def test_help(name, capsys):
 
 
 def test_a_script_runs_from_anywhere(tmp_path):
-    command = [sys.executable, "-W", "error", str(EXAMPLES / "branch.py"), *"--n 9 --no-trace".split()]
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "branch.py"), "--n", "9", "--no-trace"]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "all expectations met" in done.stdout, done.stderr

@@ -353,7 +353,8 @@ def _(g, xs, shapes, pattern):
     return put(g, *[getattr(i, "array", i) for i in xs[1:]], shape=shapes[0], pattern=pattern)
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 5)).astype(dtype), np.array([1, 1, 3])), {"shape": (4, 5), "pattern": (("array", 0),)})], kind="scatter")
+@operation(kind="scatter", samples=lambda rng, dtype: [((rng.normal(size=(3, 5)).astype(dtype), np.array([1, 1, 3])),
+                                                        {"shape": (4, 5), "pattern": (("array", 0),)})])
 def put(xp, gy, *indices, shape, pattern):
     """Zeros of ``shape`` to which ``gy`` is added at the indices, repeated ones too: the adjoint of ``take``."""
     y = xp.zeros(shape, gy.dtype)

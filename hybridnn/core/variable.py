@@ -302,7 +302,7 @@ class OpNode(TapeNode):
             raise ReleasedGraphError(RELEASED_TEXT)
         result = self._on_variables(g) if as_variables else self.program.on_arrays(self, g)
         fitted = []
-        for x, gx in zip(self.inputs, result):   # noqa: B905 (a rule may return fewer)
+        for x, gx in zip(self.inputs, result):   # a rule may return fewer
             if x is None or gx is None:
                 fitted.append(None)
             elif gx.shape != x.shape or gx.dtype != x.dtype:

@@ -30,7 +30,7 @@ class Watch:
             addresses += [id(obj) + TYPE_OFFSET, id(obj) + DICT_OFFSET] if _has_dict_word(obj) else [id(obj) + TYPE_OFFSET]
         self._table = np.array([len(addresses), *[w for a in addresses for w in (a, 0)]], np.int64)
         self._cells = [ctypes.c_int64.from_address(a) for a in addresses]
-        from hybridnn.jit.native import _builtin      # loads at the first plan, for the import time of the package
+        from hybridnn.jit.native import _builtin  # loads at the first plan, for the import time of the package
         self.unchanged = _builtin("unchanged", "hnn_unchanged", (self._table, self.dicts))
         self.renew()
 

@@ -134,7 +134,8 @@ class Writer:
         text = self.read(source)
         self.lines.append(f"x = {text}")
         if isinstance(value, Variable):
-            self.require(f"type(x) is {self.strong(type(value))} and x._requires_grad is {value._requires_grad} and x._pending is None", f"{what}: kind of Variable")
+            kind = f"type(x) is {self.strong(type(value))} and x._requires_grad is {value._requires_grad}"
+            self.require(f"{kind} and x._pending is None", f"{what}: kind of Variable")
             self.lines.append("t = x._tape; x = x._array")
             creator = value._tape is not None and not value._tape.is_leaf and value._requires_grad
             self.require(f"(t is not None and not t.is_leaf and {value._requires_grad}) is {creator}", f"{what}: its creator")
@@ -170,7 +171,8 @@ class Writer:
             self.require(text, reason)
 
     def _builtin(self, space, builtins, name, value):
-        self.require(f"{name!r} not in {self.strong(space)} and {self.strong(builtins)}.get({name!r}) is {self.strong(value)}", f"the builtin {name!r} was replaced")
+        self.require(f"{name!r} not in {self.strong(space)} and {self.strong(builtins)}.get({name!r}) is {self.strong(value)}",
+                     f"the builtin {name!r} was replaced")
 
     def _attr(self, obj, name, value):
         text = f"{self.space(obj)}.get({name!r}) is {self._inner(value)}"
@@ -234,7 +236,8 @@ class Writer:
 
     def _plain(self, optimizer):
         text = self.space(optimizer)
-        self.require(f"not {text}['_hooks'].queues['pre'] and not {text}['_hooks'].queues['post'] and {text}.get('_loss_scale') is None", "the optimizer has hooks")
+        self.require(f"not {text}['_hooks'].queues['pre'] and not {text}['_hooks'].queues['post'] and {text}.get('_loss_scale') is None",
+                     "the optimizer has hooks")
 
     def _hyper(self, hyperparam):
         space = vars(hyperparam)

@@ -60,7 +60,8 @@ class Frame:
 
 
 class Observer:
-    """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt`` says why not.
+    """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
+    says why not.
 
     Attributes:
         guards: dict of facts, in order: (kind, ...) -> True. See ``guards.py`` for the kinds.
@@ -842,7 +843,7 @@ class Observer:
             f.waiting = ("make", fn, [], {}, Ref("made", None, ("make", fn.value, *parts)))
         elif fn.value is Variable:
             f.waiting = ("call", constant(Variable.__init__), [Ref("made", None, ("variable", args[0], kw)), *args], kw, "variable")
-        elif isinstance(fn.value, type) or isinstance(fn.value, types.BuiltinFunctionType):
+        elif isinstance(fn.value, (type, types.BuiltinFunctionType)):
             self._unknown(fn.value, args)
         else:
             self._call_object(f, fn, args, kw)

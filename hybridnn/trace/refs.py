@@ -33,8 +33,9 @@ class Ref:
     """A value and its origin.
 
     Kinds: ``static`` the same object on every call, given the guards; ``arg`` from the arguments, read by ``source``; ``state`` an array or Variable read
-    from a namespace on every call; ``made`` an array or Variable that the function makes from constants; ``fresh`` a Variable made by the call; ``view`` a row of an outside array; ``hole`` a number read from a Variable;
-    ``mirror`` a container whose members are Refs; ``closure``, ``iterator``, ``method``, ``null``.
+    from a namespace on every call; ``made`` an array or Variable that the function makes from constants; ``fresh`` a Variable made by the call;
+    ``view`` a row of an outside array; ``hole`` a number read from a Variable; ``mirror`` a container whose members are Refs; ``closure``,
+    ``iterator``, ``method``, ``null``.
     """
     kind: str
     value: object

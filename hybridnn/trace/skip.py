@@ -216,7 +216,8 @@ class Builder:
         text = f"grad_of({self._node_of(ref)})"
         w = self.writer
         w.lines.append(f"x = {text}")
-        w.require(f"type(x) is ndarray and x.shape == {a.shape!r} and x.dtype == {w.strong(a.dtype)} and x.flags.c_contiguous", "a gradient from before the call")
+        w.require(f"type(x) is ndarray and x.shape == {a.shape!r} and x.dtype == {w.strong(a.dtype)} and x.flags.c_contiguous",
+                  "a gradient from before the call")
         return text
 
     def _views(self):
@@ -396,7 +397,8 @@ class Builder:
         kind, outcome, args = event.key
         text = self.text[event.operands[0]]
         index = self.path.index(event)
-        reader = {"bool": "bool({})", "int": "int({})", "float": "float({})", "index": "{}.item().__index__()", "item": "{}.item(%s)" % ", ".join(map(repr, args))}.get(kind)
+        item = f"{{}}.item({', '.join(map(repr, args))})"
+        reader = {"bool": "bool({})", "int": "int({})", "float": "float({})", "index": "{}.item().__index__()", "item": item}.get(kind)
         if reader is None:
             return
         self.body.append(f"hole{index} = {reader.format(text)}")
@@ -463,7 +465,6 @@ class Builder:
 
     def _value(self, ref):
         """An expression for a value that Python sees."""
-        ref = ref if ref.kind != "arg" else ref
         if ref.kind == "fresh":
             return self._array_text(ref.source[1]) if ref.source else self._variable(ref.value)
         if ref.kind == "mirror":
@@ -541,8 +542,9 @@ class Builder:
 
         def shares(a):
             return id(root_array(a)) in roots
-        names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf, ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape,
-                     numpy_random=np.random, state=state, G=global_config.__dict__, setting=setting, leaf=_leaf, grad_of=_grad_of, shares=shares, roots=roots)
+        names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf,
+                     ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, numpy_random=np.random, state=state,
+                     G=global_config.__dict__, setting=setting, leaf=_leaf, grad_of=_grad_of, shares=shares, roots=roots)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)

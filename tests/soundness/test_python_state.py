@@ -96,7 +96,7 @@ def test_late_bound_loop_variable(mode):
         x = var(3)
         fs = []
         for i in range(3):
-            fs.append(wrap(lambda x: F.exp(x) * i))
+            fs.append(wrap(lambda x: F.exp(x) * i))      # noqa: B023 (that is the point)
         return [x], [lambda: [f(x) for f in fs]]
     check(make, mode)
 

@@ -189,7 +189,8 @@ def test_dropout_stream(mode):
         opt = optimizers.SGD(0.1).setup(net)
         step = stepper(wrap, net, opt)
         f = wrap(lambda x, r: F.dropout(x, r))
-        return [net, opt], [lambda: step(*batch()), lambda: f(var(3), 0.25), lambda: (np.random.rand(), f(var(3), 0.75))[1], lambda: (np.random.seed(1), step(*batch()))[1]]
+        return [net, opt], [lambda: step(*batch()), lambda: f(var(3), 0.25), lambda: (np.random.rand(), f(var(3), 0.75))[1],
+                            lambda: (np.random.seed(1), step(*batch()))[1]]
     check(make, mode)
 
 
