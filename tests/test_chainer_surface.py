@@ -254,7 +254,7 @@ def test_a_function_unchains():
 @pytest.mark.parametrize(("x", "long", "short"), [
     (np.float32([[0, 1], [2, 3]]), "variable q([[0., 1.],\n            [2., 3.]])", "variable q([[0. 1.]\n            [2. 3.]])"),
     (np.array(3.5), "variable q(3.5)", "variable q(3.5)"),
-    (np.zeros((0, 3)), "variable q([], shape=(0, 3))", "variable q([], shape=(0, 3))"),
+    (np.zeros((0, 3)), "variable q([], shape=(0, 3))", "variable q([])"),
     (None, "variable q(None)", "variable q(None)")])
 def test_texts_of_a_variable(x, long, short):
     v = hnn.Variable(x, name="q")

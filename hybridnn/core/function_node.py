@@ -15,6 +15,7 @@ from hybridnn.core.variable import (
     as_variable,
     check_nan,
     connect_outputs,
+    rank_of,
 )
 from hybridnn.errors import InvalidType
 from hybridnn.utils import type_check
@@ -45,6 +46,17 @@ class FunctionNode(TapeNode):
     @property
     def creator(self):
         return None if self.is_leaf else self
+
+    @property
+    def rank(self):
+        """The highest rank among the inputs; 0 before the application. Setting it fixes it."""
+        return self._fixed_rank if self._fixed_rank is not None else rank_of(self) - 1
+
+    @rank.setter
+    def rank(self, rank):
+        self._fixed_rank = rank
+
+    _fixed_rank = None
 
     @property
     def label(self):

@@ -19,6 +19,7 @@ from hybridnn.backend import CpuDevice, cupy, get_array_module, get_device, get_
 from hybridnn.config import config, global_config, state
 from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
 from hybridnn.spec import spec_of
+from hybridnn.utils.argument import check_unexpected_kwargs
 
 __all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_variable", "backward", "grad",
            "grouped_updates"]
@@ -209,10 +210,7 @@ class TapeNode:
         """The node that computed this value, or None for a leaf."""
         return self
 
-    @property
-    def rank(self):
-        """Length of the longest path from a leaf (Chainer's rank)."""
-        return _rank(self)
+    first_rank = 0        # of a leaf: what its rank was before its creator was forgotten
 
 
 class TracedNumber:
@@ -265,6 +263,11 @@ class OpNode(TapeNode):
     @property
     def creator(self):
         return None if self.is_leaf else self
+
+    @property
+    def rank(self):
+        """The highest rank among the inputs."""
+        return rank_of(self) - 1
 
     @property
     def label(self):
@@ -333,28 +336,15 @@ RELEASED_TEXT = ("the graph of this value belonged to a traced call that has alr
 
 
 class ReleasedNode(TapeNode):
-    """The creator of a Variable whose graph a traced call has used and given up; ``seeded`` if backward began here."""
+    """The creator of a Variable whose graph a traced call has used and given up."""
     label = "released"
 
-    def __init__(self, shape, dtype, seeded):
+    def __init__(self, shape, dtype):
         self.seq, self.shape, self.dtype = _sequence(), shape, dtype
-        if not seeded:
-            self._grad = None
 
     @property
     def creator(self):
         return None if self.is_leaf else self
-
-    @property
-    def grad(self):
-        """Ones until somebody sets it, if backward began here."""
-        if "_grad" not in self.__dict__:
-            self._grad = np.ones(self.shape, self.dtype)
-        return self._grad
-
-    @grad.setter
-    def grad(self, g):
-        self._grad = g
 
     def gradients(self, g, as_variables):
         """Raises ``ReleasedGraphError``."""
@@ -376,7 +366,8 @@ def _connected(array, node):
     return v
 
 
-def _rank(node):
+def rank_of(node):
+    """A value's rank: the number of applications on the longest path from a leaf to it."""
     ranks, stack = {}, [node]
     while stack:
         n = stack[-1]
@@ -390,7 +381,8 @@ def _rank(node):
             continue
         stack.pop()
         through = 0 if n.is_leaf or isinstance(n, Output) else 1
-        ranks[n] = max((ranks[p] for p in parents), default=0) + through
+        fixed = getattr(n, "_fixed_rank", None)
+        ranks[n] = (max((ranks[p] for p in parents), default=n.first_rank) if fixed is None else fixed) + through
     return ranks[node]
 
 
@@ -649,6 +641,15 @@ class Variable:
         if grad is not None:
             self.grad = grad
 
+    @staticmethod
+    def _init_unchecked(data=None, device=None, name=None, grad=None, grad_valid=True, requires_grad=True, is_chainerx_array=None,
+                        node=None, layout=None):
+        """A Variable under Chainer's name for a constructor without checks; ``node`` is the ``VariableNode`` it stands for."""
+        v = Variable(data, name=name, grad=grad, requires_grad=requires_grad)
+        if node is not None:
+            v._tape = node._tape
+        return v
+
     @property
     def name(self):
         """A name, or None; a drawing of the graph shows it."""
@@ -765,13 +766,13 @@ class Variable:
 
     def debug_print(self):
         """A text that says what this Variable holds: type, shape, dtype, mean and deviation of values and gradient."""
-        a = self.array
-        if a is None:
-            return f"{self.summary()}\n- not initialized"
-        g = self.grad
-        lines = [self.summary(), f"- device: {self.device}", f"- backend: {type(a)}", f"- shape: {a.shape}",
-                 f"- dtype: {a.dtype}", f"- statistics: {_statistics(a)}", f"- grad: {'None' if g is None else _statistics(g)}"]
-        return "\n".join(lines)
+        a, g = self.array, self.grad
+        facts = {"device": None, "backend": None, "shape": None, "dtype": None, "statistics": None, "grad": None}
+        if a is not None:
+            facts.update(device="CPU" if isinstance(a, np.ndarray) else a.device, backend=type(a), shape=a.shape, dtype=a.dtype, statistics=_statistics(a))
+        if g is not None:
+            facts["grad"] = _statistics(g) if (g != 0).any() else 0
+        return "\n".join([self.summary(), *[f"- {name}: {value}" for name, value in facts.items()]])
 
     def summary(self):
         """``<variable name>``, or the address where there is no name."""
@@ -845,9 +846,7 @@ class Variable:
             return f"{head}(None)"
         if not isinstance(a, np.ndarray):
             return f"{head}({a})"
-        if a.ndim == 0:
-            return f"{head}({a.item()})"
-        if a.size == 0:
+        if a.size == 0 and a.ndim > 1 and separator == ", ":
             return f"{head}([], shape={a.shape})"
         return f"{head}({np.array2string(a, prefix=head + '(', separator=separator)})"
 
@@ -865,9 +864,26 @@ class Variable:
 
     @creator_node.setter
     def creator_node(self, node):
-        if node is not None:
-            raise AttributeError("a Variable's creator is set by applying an operation; assigning None unchains it")
-        self.unchain()
+        self.set_creator_node(node)
+
+    def set_creator_node(self, node):
+        """Make a ``FunctionNode`` the creator, as its first output; None unchains. An operation's node cannot be set again."""
+        node = getattr(node, "node", node)
+        if node is None:
+            self.unchain()
+        elif not isinstance(node, TapeNode) or isinstance(node, OpNode):
+            raise TypeError(f"a Variable's creator is a FunctionNode or None; got {type(node).__name__}")
+        elif isinstance(self._tape, Output):
+            self._tape.owner, self._tape.inputs, self._tape.is_leaf = node, (node,), False
+        else:
+            shape, dtype = (self.shape, self.dtype) if self.is_initialized else (None, None)
+            before, self._tape = self._tape, Output(node, 0, shape, dtype)
+            self._tape.name = self._name
+            self._tape.grad = None if before is None else before.grad
+
+    def set_creator(self, function):
+        """Make a ``Function`` (or ``FunctionNode``) the creator."""
+        self.set_creator_node(function)
 
     @property
     def creator(self):
@@ -881,7 +897,10 @@ class Variable:
 
     @property
     def rank(self):
-        return 0 if self.creator_node is None else self._tape.rank
+        """The number of applications on the longest path from a leaf to this Variable, also after its creator was forgotten."""
+        if self._pending is not None:
+            self._pending.resolve(self)
+        return 0 if self._tape is None else rank_of(self._tape)
 
     @property
     def label(self):
@@ -914,6 +933,7 @@ class Variable:
             self._pending.resolve(self)
         node = self._tape
         if node is not None and not node.is_leaf:
+            node.first_rank = rank_of(node)
             node.is_leaf, node.inputs = True, ()
             if isinstance(node, OpNode):
                 node.saved, node.out = None, None
@@ -951,6 +971,8 @@ class Variable:
         self._check_grad(g)
         (self._tape or _make_leaf(self)).grad = g
 
+    _grad = grad      # Chainer's name for it inside
+
     @property
     def grad_var(self):
         """The gradient as a Variable, or None."""
@@ -983,8 +1005,14 @@ class Variable:
         self._fill_grad()
 
     def _fill_grad(self):
-        if self.array is not None:
+        if self.array is None:
+            return
+        g = self.grad_var
+        if g is None:
             self.grad = self.xp.zeros_like(self.array)
+        else:
+            g.unchain()
+            g.array.fill(0)
 
     def addgrad(self, var):
         """Add ``var``'s gradient to this one's; an uninitialised parameter takes the other's shape."""
@@ -1094,7 +1122,15 @@ def _same_initialized(dst, src):
 
 
 _new = object.__new__
-READERS = {"bool": bool, "int": int, "float": float, "index": lambda a: a.item().__index__()}
+
+
+def _truth(a):
+    if a.size != 1:
+        raise InvalidType("bool", "a Variable with one element", str(spec_of(a)), "any() or all() of its array")
+    return bool(a)
+
+
+READERS = {"bool": _truth, "int": int, "float": float, "index": lambda a: a.item().__index__()}
 _UFUNC_OPS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "power": "pow", "matmul": "matmul",
               "floor_divide": "floor_divide", "remainder": "remainder", "greater": "greater", "greater_equal": "greater_equal", "less": "less",
               "less_equal": "less_equal", "equal": "equal", "not_equal": "not_equal"}
@@ -1122,7 +1158,8 @@ for _python, _name in dict(lt="less", le="less_equal", gt="greater", ge="greater
 class VariableNode:
     """A value's node as Chainer shows it; two of them are equal if they stand for the same node of the tape."""
 
-    def __init__(self, tape, variable=None):
+    def __init__(self, tape, variable=None, **kwargs):
+        check_unexpected_kwargs(kwargs, grad="a node takes no grad; set the Variable's")
         self._tape = tape
         self._variable = None if variable is None else weakref.ref(variable)
 
@@ -1135,7 +1172,7 @@ class VariableNode:
     creator_node = property(lambda self: self._tape.creator)
     shape = property(lambda self: self._tape.shape)
     dtype = property(lambda self: self._tape.dtype)
-    rank = property(lambda self: self._tape.rank)
+    rank = property(lambda self: rank_of(self._tape))
     name = property(lambda self: self._tape.name)
     grad_var = property(lambda self: _as_grad_var(self._tape))
     grad = property(lambda self: getattr(self._tape.grad, "array", self._tape.grad))
@@ -1198,7 +1235,10 @@ def as_array(x):
 # ------------------------------------------------------------------------------------------------------------------ backward
 
 def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scale=None):
-    """Backpropagate from several Variables at once, accumulating into the leaves' ``grad`` (equations 2 and 4 of the seed)."""
+    """Backpropagate from several Variables at once, accumulating into the leaves' ``grad`` (equations 2 and 4 of the seed).
+
+    The outputs' own gradients are used up: they are None afterwards, unless ``retain_grad``.
+    """
     tracer = state.tracer
     if tracer is not None:
         return tracer.backward(outputs, retain_grad, enable_double_backprop, loss_scale)
@@ -1213,10 +1253,11 @@ def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_
             continue
         seed = node.grad
         if seed is None:
-            seed = node.grad = initial_grad(v, loss_scale)
+            seed = initial_grad(v, loss_scale)
         if as_variables and not isinstance(seed, Variable):
-            seed = node.grad = Variable(seed, requires_grad=False)
-        elif not as_variables and isinstance(seed, Variable):
+            seed = Variable(seed, requires_grad=False)
+        node.grad = seed if retain_grad else None
+        if not as_variables and isinstance(seed, Variable):
             seed = seed.array
         grads[node] = seed
         node.loss_scale = loss_scale

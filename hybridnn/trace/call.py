@@ -675,7 +675,11 @@ class Call:
     def _take_grads(self, event, outputs, seeds, targets, flags):
         event_grads, retained = event.grads
         for v, g in zip(outputs, seeds, strict=True):
-            if g is None and v._requires_grad:
+            if v._pending is not self:
+                continue
+            if not flags[0]:
+                self._early_node(v).grad = None
+            elif g is None and v._requires_grad:
                 self._early_node(v).grad = initial_grad(v, flags[2])
         shared = {}
         for node, (_, outcome, _) in zip(targets, event_grads, strict=True):
@@ -1101,7 +1105,7 @@ class Rebuild:
     def release(self, v, outcome):
         """The graph before an update that has been made cannot be run again: what it computed with is gone."""
         early = v._tape
-        v._tape = ReleasedNode(outcome.spec.shape, outcome.spec.dtype, False)
+        v._tape = ReleasedNode(outcome.spec.shape, outcome.spec.dtype)
         v._tape.grad = None if early is None else early.grad
 
     def _apply(self, op, event, attrs):

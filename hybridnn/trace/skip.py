@@ -440,7 +440,7 @@ class Builder:
                 self.writer.require(f"{node}.grad is None", "a gradient from before the call")
             text = self.text[outcome.vid]
             grads[node] = f"{text}.copy()" if text in grads.values() else text     # one value for two leaves: each has its own array
-        if event.grads[1]:
+        if event.key[0][0]:
             raise Doubt("backward(retain_grad=True)")
         if event.key[0][1] or event.key[0][2] is not None:
             raise Doubt("backward with enable_double_backprop or loss_scale")
@@ -506,8 +506,7 @@ class Builder:
             if self.call.released and vid in self.call.cut:
                 lines.append(f"{name}._tape = TapeLeaf({spec.shape!r}, {self.writer.strong(spec.dtype)})")
             elif self.call.released:
-                seeded = any(e.kind == "backward" and e.operands[0] == vid for e in self.path)
-                lines.append(f"{name}._tape = ReleasedNode({spec.shape!r}, {self.writer.strong(spec.dtype)}, {seeded})")
+                lines.append(f"{name}._tape = ReleasedNode({spec.shape!r}, {self.writer.strong(spec.dtype)})")
             else:
                 self.uses_tape = True
                 lines.append(f"{name}._tape = tape.node({vid})")

@@ -1,0 +1,140 @@
+"""Variables as Chainer has them: gradients that backward uses up, creators and ranks, texts."""
+import numpy as np
+import pytest
+
+import hybridnn as hnn
+import hybridnn.functions as F
+
+
+class Double(hnn.Function):
+    def forward(self, inputs):
+        return inputs[0] * 2,
+
+    def backward(self, inputs, grad_outputs):
+        return grad_outputs[0] * 2,
+
+
+def chain(n):
+    values = [hnn.Variable(np.ones(3, np.float32), name="x")]
+    for _ in range(n):
+        values.append(Double()(values[-1]))
+    return values
+
+
+# ---------------------------------------------------------------------------------------------------------------- backward
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("retain", [False, True])
+def test_backward_uses_up_the_gradient_of_its_output(traced, retain):
+    def step(x):
+        loss = F.sum(x * x)
+        loss.backward(retain_grad=retain)
+        return loss
+
+    run = hnn.trace(step) if traced else step
+    for _ in range(12):
+        x = hnn.Variable(np.float32([1, 2]))
+        loss = run(x)
+        assert x.grad.tolist() == [2, 4]
+        assert (loss.grad is None) is not retain
+        assert loss.creator is not None
+
+
+def test_backward_uses_up_a_gradient_that_was_set():
+    x = hnn.Variable(np.float32([1, 2]))
+    y = x * 3
+    y.grad = np.float32([1, 10])
+    y.backward()
+    assert (y.grad, x.grad.tolist()) == (None, [3, 30])
+    y.grad_var = g = hnn.Variable(np.float32([1, 1]))
+    y.backward(retain_grad=True)
+    assert y.grad_var is g
+    assert x.grad.tolist() == [6, 33]
+
+
+def test_backward_leaves_the_gradient_of_a_leaf():
+    x = hnn.Variable(np.array(1.0), grad=np.array(5.0))
+    x.backward()
+    assert x.grad == 5
+
+
+def test_zerograd_fills_the_array_that_is_there():
+    x = hnn.Variable(np.ones(2, np.float32))
+    x.grad_var = g = hnn.Variable(np.ones(2, np.float32)) * 2
+    with pytest.warns(DeprecationWarning):
+        x.zerograd()
+    assert x.grad is g.array
+    assert (g.array.tolist(), g.creator) == ([0, 0], None)
+
+
+# ------------------------------------------------------------------------------------------------------- creators and ranks
+
+def test_ranks_count_applications():
+    x, y, z = chain(2)
+    assert [v.rank for v in (x, y, z)] == [0, 1, 2]
+    assert (y.creator.rank, z.creator_node.rank, z.node.rank) == (0, 1, 2)
+    assert ((z * z).creator.rank, hnn.FunctionNode().rank) == (2, 0)
+
+
+def test_a_variable_keeps_its_rank_without_its_creator():
+    _, y, z = chain(2)
+    y.creator = None
+    assert (y.creator, y.creator_node, y.rank, z.rank) == (None, None, 1, 2)
+    z = F.exp(y)
+    z.unchain()
+    assert (z.rank, (z + 1).rank) == (2, 3)
+
+
+def test_a_creator_can_be_set_again():
+    x, y, z = chain(2)
+    node = y.creator_node
+    y.creator_node = None
+    y.creator_node = node
+    z.grad = np.ones(3, np.float32)
+    z.backward()
+    assert y.creator_node is node
+    assert x.grad.tolist() == [4] * 3
+
+
+def test_a_fresh_creator():
+    for v in (hnn.Variable(), hnn.Variable(np.ones(2))):
+        f, node = Double(), hnn.FunctionNode()
+        v.set_creator(f)
+        assert (v.creator, v.creator_node, v.rank) == (f, f.node, 1)
+        node.rank = 10
+        v.set_creator_node(node)
+        assert (v.creator, v.rank) == (node, 11)
+    with pytest.raises(TypeError, match="FunctionNode"):
+        v.creator_node = 3
+    with pytest.raises(TypeError, match="OpNode"):
+        v.creator_node = (v * 2).creator
+
+
+# ------------------------------------------------------------------------------------------------------------------ the rest
+
+def test_chainers_inner_names():
+    a = np.ones(2, np.float32)
+    v = hnn.Variable._init_unchecked(a, name="v", requires_grad=False)
+    assert (v.array is a, v.name, v.requires_grad) == (True, "v", False)
+    p = hnn.Parameter(shape=2)
+    assert p._grad is p.grad
+    with pytest.raises(ValueError, match="grad"):
+        hnn.variable.VariableNode(v, "", grad=None)
+
+
+def test_truth_of_several_elements():
+    v = hnn.Variable(np.ones(2))
+    for error in (TypeError, ValueError):
+        with pytest.raises(error, match="one element"):
+            bool(v)
+    with pytest.raises(TypeError, match="one element"):
+        hnn.trace(lambda x: bool(x * 2))(v)
+
+
+def test_debug_print():
+    assert hnn.Variable(name="q").debug_print().splitlines() == ["<variable q>", *[
+        f"- {fact}: None" for fact in ("device", "backend", "shape", "dtype", "statistics", "grad")]]
+    v = hnn.Variable(np.full((2, 3), 2.0), name="q", grad=np.zeros((2, 3)))
+    assert v.debug_print().splitlines()[1:] == [
+        "- device: CPU", "- backend: <class 'numpy.ndarray'>", "- shape: (2, 3)", "- dtype: float64",
+        "- statistics: mean=2.00000000, std=0.00000000", "- grad: 0"]
