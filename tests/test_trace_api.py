@@ -298,3 +298,29 @@ def test_log_says_why_a_function_runs_eagerly(caplog):
     found = records(caplog, "runs eagerly")
     assert len(found) == 1 and "C-contiguous" in found[0].getMessage() and __file__ in found[0].getMessage()
     assert f.explain().eager and "C-contiguous" in str(f.explain())
+
+
+def sources_of(traced):
+    """The texts of all kernels behind a traced function."""
+    return "\n".join(text for s in traced._memory.segments for text in s.executable.sources)
+
+
+def test_a_constant_exponent_is_a_product_in_the_kernel():
+    f = hnn.trace(lambda x: F.sum(x ** 2))
+    hot(f, hnn.Variable(X))
+    assert "power_f32" not in sources_of(f)
+
+
+def test_an_exponent_that_changes_becomes_an_argument():
+    @hnn.trace
+    def f(x, k):
+        y = F.sum((x * x + 1) ** k)
+        y.backward()
+        return y
+    for k in (2, 3, 0.5, 1.5, 2, *np.linspace(-2, 3, 20).tolist()):
+        x, z = hnn.Variable(X.astype("d")), hnn.Variable(X.astype("d"))
+        y, want = f(x, k), F.sum((z * z + 1) ** k)
+        want.backward()
+        np.testing.assert_allclose([y.array], [want.array], rtol=1e-12)
+        np.testing.assert_allclose(x.grad, z.grad, rtol=1e-12)
+    assert f.stats.paths <= 5, f.explain()

@@ -283,6 +283,7 @@ class Call:
             self.give_up("numpy.errstate changes inside the function")
             return apply_eager(op, inputs, attrs)
         event = Event("op", (op, attrs, effective_backprop()), operands, line=user_line(3))
+        event.constants = [(o.vid, o.value) for o in operands if type(o) is Number and o.value is not None]
         mask = sum(1 << i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad)
         try:
             y = run_checked(op, plain, attrs)
@@ -367,7 +368,7 @@ class Call:
                 if not fits(x):
                     self.give_up(f"{op.name} takes an int of more than 64 bits")
                     return None, None, None
-                static = x if type(x) is bool or op.name in STATIC_NUMBER_OPS and i else None
+                static = x if self._is_static(op, i, x) else None
                 number = Number(self._vid(spec_of(x)), type(x), static)
                 self.values[number.vid] = x
                 operands.append(number)
@@ -381,6 +382,13 @@ class Call:
             plain.append(x._array if isinstance(x, Variable) else x)
             saved.append(plain[-1])
         return tuple(operands), plain, saved
+
+    def _is_static(self, op, i, x):
+        """Whether a number belongs to the path: a bool does, and an exponent until another one is met at the same place."""
+        if type(x) is bool or op.name not in STATIC_NUMBER_OPS or i == 0:
+            return type(x) is bool
+        rivals = [e.operands[i] for e in self.cursor.children if e.kind == "op" and e.key[0] is op]
+        return not any(type(o) is Number and o.value is not None and not same_number(o.value, x) for o in rivals)
 
     def _operand(self, x, op):
         variable = isinstance(x, Variable)
