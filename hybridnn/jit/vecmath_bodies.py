@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hybridnn.jit import vecmath_coefficients as tables
 from hybridnn.jit.vecmath_expr import (
     F32,
+    I32,
     V,
     bits_of,
     copysign,
@@ -20,8 +21,11 @@ from hybridnn.jit.vecmath_expr import (
     float_of,
     fma,
     horner,
+    ldexp,
     like,
+    low32,
     rint,
+    scales_in_one_step,
     select,
     sqrt,
 )
@@ -76,6 +80,9 @@ def pow2(n: V) -> V:
 
 def scale(x: V, n: V) -> V:
     """x * 2^n with one rounding, also where the result is subnormal or infinite."""
+    if scales_in_one_step():
+        i = bits_of(n + format_of(n).magic) - bits_of(like(n, format_of(n).magic))
+        return ldexp(x, i if i.v.type == I32 else low32(i))
     half = rint(n * 0.5)
     return x * pow2(half) * pow2(n - half)
 
@@ -193,11 +200,11 @@ def log10(x: V, key: str = "f64") -> V:
 
 
 def tanh_f32(x: V) -> V:
-    a = fabs(x)
-    far = 1.0 - 2.0 / (exp(clamp(a + a, 0.0, 24.0)) + 1.0)
-    z = a * a
-    near = fma(a * z, horner(z, tables.TANH), a)
-    return copysign(select(a < 0.625, near, far), x)
+    """-t / (t + 2) with t = exp(-2|x|) - 1, which never overflows."""
+    n, q = _reduced_expm1(clamp(fabs(x) * -2.0, -36.0, 0.0), "f32")
+    s = pow2(n)
+    t = fma(s, q, s - 1.0)
+    return copysign(t / (t + 2.0), x)
 
 
 def tanh_f64(x: V) -> V:

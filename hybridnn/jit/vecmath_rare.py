@@ -72,10 +72,10 @@ def _each_lane(b, scalar, vectors, count):
     b.ret(b.load(slots[1], typ=vectors[1].type))
 
 
-def _vector(module, scalar, limit, lanes):
+def _vector(module, name, scalar, limit, lanes):
     """The version of `scalar` for vectors of this many lanes."""
     t = ir.VectorType(scalar.ftype.return_type, lanes)
-    function = _define(module, f"{scalar.name}.v{lanes}", t, [t] * len(scalar.args))
+    function = _define(module, f"{name}.v{lanes}", t, [t] * len(scalar.args))
     b = ir.IRBuilder(function.append_basic_block())
     mask = b.bitcast(_beyond(b, function.args[0], limit), ir.IntType(lanes))
     slow, fast = b.append_basic_block("slow"), b.append_basic_block("fast")
@@ -94,8 +94,10 @@ def _family(module, library, t, limit, count):
     if name in module.globals:
         return module.globals[name]
     scalar = _scalar(module, name, t, library, limit, count)
+    # The lanes' own function has no vector versions: LLVM would turn the loop over the lanes of one into a call of that very one.
+    lane = _scalar(module, f"{name}.lane", t, library, limit, count)
     width = 32 if t == F32 else 64
-    vectors = [_vector(module, scalar, limit, bits // width) for bits in vector_bits()]
+    vectors = [_vector(module, name, lane, limit, bits // width) for bits in vector_bits()]
     mangled = [f"_ZGV_LLVM_N{f.args[0].type.count}{'v' * len(f.args)}_{name}({f.name})" for f in vectors]
     set.add(scalar.attributes, f'"vector-function-abi-variant"="{",".join(mangled)}"')
     return scalar
