@@ -26,6 +26,7 @@ from hybridnn import (
     utils,
     variable,
 )
+from hybridnn._runtime_info import print_runtime_info
 from hybridnn.backend import (
     get_array_types,
     get_cpu_array_types,
@@ -48,7 +49,6 @@ from hybridnn.link_hook import LinkHook, get_link_hooks
 from hybridnn.optimizer import GradientMethod, Optimizer, UpdateRule
 from hybridnn.profile.measure import profile
 from hybridnn.reporter import DictSummary, Reporter, Summary, get_current_reporter, report, report_scope
-from hybridnn.runtime_info import print_runtime_info
 from hybridnn.sequential import Sequential
 from hybridnn.serializer import AbstractSerializer, Deserializer, Serializer
 from hybridnn.summary import summary

@@ -4,7 +4,7 @@ A module belongs to the longest prefix that names it. It may import from its own
 """
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("config", "configuration", "debug", "errors", "runtime_info"),
+    ("config", "configuration", "debug", "errors", "_runtime_info"),
     ("backend", "backends", "cuda", "openblas", "spec", "types", "utils"),
     ("core",),
     ("function", "function_node", "variable"),

@@ -150,3 +150,23 @@ def test_a_slow_dataset_is_reported():
     with iterators.MultiprocessIterator(Slow(), 1, n_processes=1, dataset_timeout=0.05, shuffle=False) as it:
         with pytest.warns(it.TimeoutWarning, match=r"more than 0\.05 s"):
             assert it.next() == [0]
+
+
+def test_positions_that_older_programs_saved():
+    iterator = iterators.SerialIterator(list(range(6)), 2)
+    seen, saved = iterator.next() + iterator.next(), {}
+    iterator.serialize(DictionarySerializer(saved))
+    saved["_order"] = saved.pop("order")
+    del saved["previous_epoch_detail"]
+    other = iterators.SerialIterator(list(range(6)), 2)
+    other.serialize(NpzDeserializer(saved))
+    assert other.previous_epoch_detail == pytest.approx(2 / 6)
+    assert sorted(seen + other.next()) == list(range(6))
+
+
+def test_finalized_processes_cannot_be_reset():
+    iterator = iterators.MultiprocessIterator([1, 2], 1, n_processes=1)
+    iterator.next()
+    iterator.finalize()
+    with pytest.raises(NotImplementedError, match="make a new one"):
+        iterator.reset()

@@ -259,10 +259,13 @@ def test_an_iterator_that_never_ends_is_noticed():
 
 # ------------------------------------------------------------------------------------------------------------- snapshots
 
-@pytest.mark.parametrize("writer", [writers.SimpleWriter, writers.ThreadWriter, writers.ProcessWriter])
+@pytest.mark.parametrize("writer", [
+    lambda: writers.SimpleWriter(compression=False), lambda: writers.ThreadWriter(compression=False),
+    lambda: writers.ProcessWriter(compression=False), writers.ThreadQueueWriter, writers.ProcessQueueWriter,
+    lambda: writers.ThreadQueueWriter(task=writers.SimpleWriter(compression=False))])
 def test_snapshots_of_an_object(tmp_path, writer):
     link = L.Linear(2, 3)
-    take = extensions.snapshot_object(link, "model_{.updater.iteration}", writer=writer(compression=False), n_retains=2)
+    take = extensions.snapshot_object(link, "model_{.updater.iteration}", writer=writer(), n_retains=2)
     run(tmp_path, take, length=12)
     assert sorted(os.listdir(tmp_path)) == ["model_12", "model_8"]
     other = L.Linear(2, 3)
@@ -289,9 +292,79 @@ def test_snapshots_on_conditions_and_errors(tmp_path):
         extensions.snapshot(save, writer=writers.SimpleWriter())
 
 
+def test_the_old_name_of_the_number_of_files(tmp_path):
+    with pytest.warns(DeprecationWarning, match="n_retains"):
+        take = extensions.snapshot(num_retain=1)
+    run(tmp_path, take, length=12)
+    assert os.listdir(tmp_path) == ["snapshot_iter_12"]
+
+
 def test_a_failed_snapshot_leaves_no_file(tmp_path):
     def save(path, values):
         raise OSError("disk full")
     with pytest.raises(OSError, match="disk full"):
         run(tmp_path, extensions.snapshot_object(L.Linear(1, 1), "x", save))
     assert os.listdir(tmp_path) == []
+
+
+# -------------------------------------------------------------------------------------------------- as Chainer's users write
+
+def test_old_names_of_files(tmp_path):
+    log = extensions.LogReport(log_name="old", trigger=(1, "iteration"))
+    run(tmp_path, log, length=1)
+    assert os.listdir(tmp_path) == ["old"]
+    for extension, name in [(extensions.PlotReport("loss", file_name="a.png"), "a.png"), (extensions.PlotReport("loss"), "plot.png"),
+                            (extensions.VariableStatisticsPlot(L.Linear(1, 1), file_name="b.png"), "b.png"),
+                            (extensions.DumpGraph("main/loss", out_name="c.dot"), "c.dot")]:
+        assert extension._filename == name
+
+
+def test_make_extension_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="call_before_training"):
+        training.make_extension(invoke_before_training=True)
+    with pytest.raises(TypeError, match="unexpected"):
+        training.make_extension(colour=1)
+
+
+def test_a_report_prints_to_anything_that_can_be_written_to():
+    text = []
+    log = extensions.LogReport(trigger=(1, "iteration"), filename=None)
+    report = extensions.PrintReport(["iteration"], log, SimpleNamespace(write=text.append))
+    trainer = training.Trainer(Updater(), (1, "iteration"), extensions=[report])
+    trainer.run()
+    assert text[-1].split() == ["\033[J1"]
+    with pytest.raises(TypeError, match="expected log_report to be a name or a LogReport"):
+        extensions.PrintReport([], log_report=3)(trainer)
+
+
+def test_a_reservoir_keeps_each_with_the_same_chance():
+    counts = np.zeros(20)
+    for seed in range(300):
+        reservoir = extensions.variable_statistics_plot.Reservoir(5, (2,))
+        reservoir._random = np.random.RandomState(seed)
+        for i in range(20):
+            reservoir.add([i, -i])
+        numbers, data = reservoir.get_data()
+        assert (np.diff(numbers) > 0).all() and (data == np.stack([numbers, -numbers], 1)).all()
+        counts[numbers] += 1
+    assert (abs(counts / 300 - .25) < .1).all()
+
+
+def test_statistics_of_an_array():
+    x = np.random.uniform(size=(4, 5)).astype("f")
+    found = extensions.variable_statistics_plot.Statistician(True, True, (0, 50, 100))(x, axis=None)
+    np.testing.assert_allclose(found["percentile"], [x.min(), np.median(x), x.max()])
+    np.testing.assert_allclose([found["mean"], found["std"]], [x.mean(), x.std()], rtol=1e-6)
+    assert extensions.variable_statistics_plot.Statistician(False, True, ())(x, axis=1)["std"].shape == (4,)
+
+
+@pytest.mark.skipif(not hasattr(os, "chmod") or os.name == "nt", reason="needs a shell script")
+def test_graphs_are_drawn_where_graphviz_is_installed(tmp_path, monkeypatch):
+    (tmp_path / "dot").write_text('#!/bin/sh\ncp "$2" "$4"\n')
+    (tmp_path / "dot").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    x = hnn.Variable(np.ones(1, "f"))
+    trainer = training.Trainer(Updater(report=lambda i: {"loss": F.exp(x)}), (1, "iteration"), out=str(tmp_path / "out"))
+    trainer.extend(extensions.DumpGraph("loss"))
+    trainer.run()
+    assert (tmp_path / "out/cg.png").read_text() == (tmp_path / "out/cg.dot").read_text()

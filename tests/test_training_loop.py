@@ -212,3 +212,23 @@ def test_updaters_that_are_not_there():
     for act in (training.Updater().update, training.Updater().get_all_optimizers, lambda: training.Extension()(None)):
         with pytest.raises(NotImplementedError):
             act()
+
+
+def test_a_loss_function_without_length_counts():
+    class Loss(hnn.ChainList):
+        def forward(self, x):
+            return F.sum(x)
+    link = L.Linear(1, 1)
+    loss, optimizer = Loss(), hnn.optimizers.SGD().setup(link)
+    updater = training.StandardUpdater(SerialIterator([np.ones(1, "f")], 1), optimizer, loss_func=loss)
+    link.W.array[...] = np.nan      # the target itself would not give a loss
+    updater.update()
+    assert updater.iteration == 1
+
+
+def test_gradients_are_gathered_on_gpus_only():
+    from hybridnn.training.updaters import multiprocess_parallel_updater as parallel
+    for gather in (parallel.gather_grads, parallel.gather_params):
+        with pytest.raises(RuntimeError, match="expected a link on a GPU"):
+            gather(L.Linear(1, 1))
+    assert not parallel.MultiprocessParallelUpdater.available()

@@ -99,6 +99,8 @@ class MultiprocessIterator(_PrefetchIterator):
         maxtasksperchild: batches after which a process is replaced; None: never.
     """
 
+    _finalized = False
+
     class TimeoutWarning(RuntimeWarning):
         """The dataset has kept the iterator waiting."""
 
@@ -107,6 +109,15 @@ class MultiprocessIterator(_PrefetchIterator):
         self.n_processes, self._ahead = n_processes, max(1, n_prefetch)
         self._timeout, self.maxtasksperchild = dataset_timeout, maxtasksperchild
         super().__init__(dataset, batch_size, repeat, shuffle, order_sampler)
+
+    def reset(self):
+        if self._finalized:
+            raise NotImplementedError("MultiprocessIterator: it was finalized and cannot be reset\n  hint: make a new one")
+        super().reset()
+
+    def finalize(self):
+        self._finalized = True
+        super().finalize()
 
     def _start_pool(self):
         return multiprocessing.Pool(self.n_processes, _set_dataset, (self.dataset,), self.maxtasksperchild)

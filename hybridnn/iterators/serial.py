@@ -77,9 +77,20 @@ class DatasetIterator(Iterator):
         current, epoch = int(serializer("current_position", position.current)), int(serializer("epoch", position.epoch))
         fresh, order = bool(serializer("is_new_epoch", position.is_new_epoch)), position.order
         if order is not None:
-            order = serializer("order", np.array(order))
+            order = _serialize_order(serializer, np.array(order))
         self._position = Position(current, epoch, fresh, order)
-        self._previous_epoch_detail = float(serializer("previous_epoch_detail", self._previous_epoch_detail))
+        try:
+            self._previous_epoch_detail = float(serializer("previous_epoch_detail", self._previous_epoch_detail))
+        except KeyError:      # a file of Chainer's first version
+            before = self.epoch_detail - self.batch_size / len(self.dataset)
+            self._previous_epoch_detail = max(before, 0.) if self.epoch_detail > 0 else -1.
+
+
+def _serialize_order(serializer, order):
+    try:
+        return serializer("order", order)
+    except KeyError:          # its older name
+        return serializer("_order", order)
 
 
 class SerialIterator(DatasetIterator):

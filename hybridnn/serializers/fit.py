@@ -45,12 +45,11 @@ def check_fit(obj, names, read, path="", strict=True, ignore_names=()):
         names: names of the file's entries.
         read: ``read(name)`` gives an entry (an array, or None).
         path: where in the file the object stands; entries elsewhere do not matter.
-        strict: whether entries may be missing or left over.
+        strict: whether entries of the object have to be in the file; what else is in the file does not matter.
         ignore_names: see ``ignored``.
 
     Raises:
-        SerializationError: entries are missing (then it is a KeyError too), left over, or of another shape or kind; all are
-            listed.
+        SerializationError: entries are missing (then it is a KeyError too), or of another shape or kind; all are listed.
     """
     if not isinstance(obj, Link):
         return
@@ -59,12 +58,12 @@ def check_fit(obj, names, read, path="", strict=True, ignore_names=()):
     mine = {name: value for name, value in mine.items() if not ignored(name, ignore_names)}
     theirs = {name for name in names if name.startswith(path) and not ignored(name, ignore_names)}
     missing, extra = sorted(mine.keys() - theirs), sorted(theirs - mine.keys())
-    if strict and (missing or extra):
+    if strict and missing:
         lines = [f"the file and the {type(obj).__name__} have different entries"]
-        lines += [f"  only in the {type(obj).__name__}: {_list(missing)}"] if missing else []
+        lines.append(f"  only in the {type(obj).__name__}: {_list(missing)}")
         lines += [f"  only in the file: {_list(extra)}"] if extra else []
         lines.append("  hint: nothing was loaded; strict=False or ignore_names loads what fits, path= a part of the file")
-        raise (MissingEntryError if missing else SerializationError)("\n".join(lines))
+        raise MissingEntryError("\n".join(lines))
     wrong = [text for name in sorted(mine.keys() & theirs) if (text := _mismatch(name, mine[name], read(name)))]
     if wrong:
         raise SerializationError("\n".join([f"the file does not fit the {type(obj).__name__}; nothing was loaded",

@@ -11,6 +11,9 @@ from hybridnn.serializers.fit import MissingEntryError, check_fit, check_value
 __all__ = ["HDF5Deserializer", "HDF5Serializer", "load_hdf5", "save_hdf5"]
 
 
+_available = importlib.util.find_spec("h5py") is not None
+
+
 def _h5py():
     """h5py, loaded at first use: it is optional, and slow to import."""
     if importlib.util.find_spec("h5py") is None:

@@ -10,7 +10,7 @@ from hybridnn.errors import SerializationError
 from hybridnn.serializer import Deserializer, Serializer
 from hybridnn.serializers.fit import MissingEntryError, check_fit, check_value, ignored
 
-__all__ = ["DictionarySerializer", "NpzDeserializer", "load_npz", "save_npz"]
+__all__ = ["DictionarySerializer", "NpzDeserializer", "load_npz", "save_npz", "serialize"]
 
 
 _OBJECTS = "the entry {!r} holds Python objects, which are not loaded since they could run code"
@@ -37,6 +37,13 @@ class DictionarySerializer(Serializer):
         return value
 
 
+def serialize(obj):
+    """A dict of arrays, as ``save_npz`` would write them, of anything with ``serialize``. The arrays are not copied."""
+    serializer = DictionarySerializer()
+    serializer.save(obj)
+    return serializer.target
+
+
 def save_npz(file, obj, compression=True):
     """Save an object (or a dict of arrays) to an npz file.
 
@@ -45,11 +52,7 @@ def save_npz(file, obj, compression=True):
         obj: a link, an optimizer, anything with ``serialize``; or a dict.
         compression: whether to compress.
     """
-    target = obj
-    if not isinstance(obj, dict):
-        serializer = DictionarySerializer()
-        serializer.save(obj)
-        target = serializer.target
+    target = obj if isinstance(obj, dict) else serialize(obj)
     data = io.BytesIO()
     (np.savez_compressed if compression else np.savez)(data, **target)
     if hasattr(file, "write"):
@@ -142,7 +145,7 @@ def load_npz(file, obj, path="", strict=True, ignore_names=None):
         file: file name or binary file.
         obj: what to load into.
         path: prefix of the object's names in the file, such as ``"updater/model:main/"``.
-        strict: whether missing entries and left-over ones are errors.
+        strict: whether missing entries are errors.
         ignore_names: names, or functions of a name, of entries to be left alone.
 
     Raises:

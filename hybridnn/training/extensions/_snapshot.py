@@ -4,7 +4,8 @@ import os
 import warnings
 
 from hybridnn.debug import is_debug
-from hybridnn.serializers import DictionarySerializer, load_npz, save_npz
+from hybridnn.serializers import load_npz, save_npz
+from hybridnn.serializers.npz import serialize
 from hybridnn.training.extension import Extension
 from hybridnn.training.extensions.snapshot_writers import SimpleWriter
 
@@ -70,10 +71,8 @@ class _Snapshot(Extension):
             self._save(trainer)
 
     def _save(self, trainer):
-        serializer = DictionarySerializer()
-        serializer.save(trainer if self._target is None else self._target)
         name = self.filename(trainer) if callable(self.filename) else self.filename.format(trainer)
-        self.writer(name, trainer.out, serializer.target)
+        self.writer(name, trainer.out, serialize(trainer if self._target is None else self._target))
 
     def finalize(self):
         if hasattr(self.writer, "finalize"):

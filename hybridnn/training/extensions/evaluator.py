@@ -71,7 +71,7 @@ class Evaluator(Extension):
 
     def evaluate(self):
         """The means over the dataset of what the target reports; override it for an evaluation of your own."""
-        function = self.eval_func or self._targets["main"]
+        function = self._targets["main"] if self.eval_func is None else self.eval_func
         if self.eval_hook:
             self.eval_hook(self)
         iterator, summary = _from_the_start(self._iterators["main"]), DictSummary()

@@ -114,7 +114,7 @@ class StandardUpdater(Updater):
         """One update; override it for a training step of your own."""
         iterator, optimizer = self._iterators["main"], self._optimizers["main"]
         arrays = call_converter(self.converter, iterator.next(), self._input_device)
-        loss = self.loss_func or optimizer.target
+        loss = optimizer.target if self.loss_func is None else self.loss_func
         if isinstance(arrays, tuple):
             optimizer.update(loss, *arrays)
         elif isinstance(arrays, dict):
@@ -130,4 +130,5 @@ class StandardUpdater(Updater):
         for name, optimizer in self._optimizers.items():
             optimizer.serialize(serializer["optimizer:" + name])
             optimizer.target.serialize(serializer["model:" + name])
-        self.iteration = int(serializer("iteration", self.iteration))
+        iteration = serializer("iteration", self.iteration)
+        self.iteration = self.iteration if iteration is None else int(iteration)

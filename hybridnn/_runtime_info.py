@@ -11,12 +11,15 @@ _PACKAGES = "numpy", "scipy", "numba", "llvmlite", "cupy"
 def print_runtime_info(out=None):
     """Print platform and versions, a line each, to ``out`` (None: standard output); ``python -m hybridnn info`` says more."""
     out = sys.stdout if out is None else out
-    out.write(f"Platform: {platform.platform()}\nPython: {platform.python_version()}\n")
-    out.write(f"hybridnn: {sys.modules[__package__].__version__}\n")
-    for name in _PACKAGES:
-        out.write(f"{name}: {_version(name)}\n")
+    out.write(_get_runtime_info())
     if hasattr(out, "flush"):
         out.flush()
+
+
+def _get_runtime_info():
+    versions = {"Platform": platform.platform(), "Python": platform.python_version(),
+                "hybridnn": sys.modules[__package__].__version__, **{name: _version(name) for name in _PACKAGES}}
+    return "".join([f"{name}: {version}\n" for name, version in versions.items()])
 
 
 def _version(name):
