@@ -21,7 +21,19 @@ __all__ = ["ChainerxDevice", "CpuDevice", "Device", "GpuDevice", "Intel64Device"
            "from_chx", "get_array_module", "get_array_types", "get_cpu_array_types", "get_device", "get_device_from_array", "get_dtype",
            "is_array", "is_arrays_compatible", "mixed16", "numpy", "special_functions", "to_chx", "to_cpu", "to_gpu", "using_device"]
 
-mixed16 = "mixed16"      # a value of config.dtype: float16 storage, float32 where range matters
+
+class _Mixed16:
+    """The dtype of mixed precision: NumPy takes it as float16; parameters whose range matters are float32."""
+    dtype = numpy.dtype(numpy.float16)
+
+    def __repr__(self):
+        return "dtype('mixed16')"
+
+    def __reduce__(self):
+        return "mixed16"
+
+
+mixed16 = _Mixed16()
 
 
 def get_array_module(*arrays):
@@ -64,8 +76,8 @@ def get_dtype(dtype=None, map_mixed16=None):
     """``dtype``, or ``config.dtype`` for None, as a ``numpy.dtype``; ``mixed16`` becomes ``map_mixed16`` (float16 if that is
     None)."""
     dtype = config.dtype if dtype is None else dtype
-    if isinstance(dtype, str) and dtype == mixed16:
-        dtype = "float16" if map_mixed16 is None else map_mixed16
+    if dtype is mixed16 or isinstance(dtype, str) and dtype == "mixed16":
+        dtype = mixed16.dtype if map_mixed16 is None else map_mixed16
     return numpy.dtype(dtype)
 
 

@@ -4,6 +4,7 @@
 
     HybridnnError
       InvalidType (TypeError, ValueError)     an operation got shapes, dtypes or values that do not fit
+        InvalidArguments (AssertionError)     a link got arguments that do not fit its parameters
       UninitializedParameterError (RuntimeError)   a Link was used before its parameters exist
       SerializationError (ValueError)         a file and a model do not fit together
       BackendError (RuntimeError)             a missing optional dependency or device
@@ -16,7 +17,7 @@
       CacheWarning                            the kernel cache cannot be used
 """
 
-__all__ = ["BackendError", "CacheWarning", "HybridnnError", "HybridnnWarning", "InvalidType", "RecordingForbidden", "ReleasedGraphError",
+__all__ = ["BackendError", "CacheWarning", "HybridnnError", "HybridnnWarning", "InvalidArguments", "InvalidType", "RecordingForbidden", "ReleasedGraphError",
            "SerializationError", "TraceError", "TraceMismatch", "TraceWarning", "UninitializedParameterError", "user_line"]
 
 import os
@@ -53,6 +54,10 @@ class InvalidType(HybridnnError, TypeError, ValueError):
         lines += [f"  got: {actual}"] if actual != "" else []
         lines += [f"  hint: {hint}"] if hint else []
         super().__init__("\n".join([*lines, f"  at {user_line(2)}"]))
+
+
+class InvalidArguments(InvalidType, AssertionError):
+    """A link got arguments that do not fit its parameters, where Chainer fails an assertion."""
 
 
 class UninitializedParameterError(HybridnnError, RuntimeError):

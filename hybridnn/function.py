@@ -4,9 +4,12 @@ It cannot be differentiated twice; ``FunctionNode`` can.
 """
 import weakref
 
-from hybridnn.backend import cupy
-from hybridnn.config import force_backprop_mode, no_backprop_mode
+import numpy as np
+
+from hybridnn.backend import cupy, is_array
+from hybridnn.config import config, force_backprop_mode, no_backprop_mode
 from hybridnn.core import FunctionNode, Variable
+from hybridnn.errors import InvalidType
 
 __all__ = ["Function", "FunctionAdapter", "force_backprop_mode", "no_backprop_mode"]
 
@@ -44,7 +47,32 @@ class FunctionAdapter(FunctionNode):
     def backward(self, target_input_indexes, grad_outputs):
         arrays = tuple([None if g is None else g.array for g in grad_outputs])
         results = self.function.backward(self._input_arrays, arrays)
-        return tuple([None if results[i] is None else Variable(results[i]) for i in target_input_indexes])
+        grads = [None if results[i] is None else Variable(self._array_of(results[i], i)) for i in target_input_indexes]
+        return _once(self.label, grads) if config.enable_backprop else tuple(grads)
+
+
+    def _array_of(self, g, i):
+        if not (is_array(g) or isinstance(g, np.generic)):
+            raise InvalidType(self.label, f"backward to return an array for input {i}", type(g).__name__)
+        return np.asarray(g) if isinstance(g, np.generic) else g
+
+
+class _Once(FunctionNode):
+    """Ties the gradients that a ``Function`` gives to the graph: who goes back there learns that he cannot."""
+
+    def __init__(self, name):
+        self.name_of_function = name
+
+    def forward(self, inputs):
+        return inputs
+
+    def backward(self, target_input_indexes, grad_outputs):
+        raise RuntimeError(f"{self.name_of_function} is a Function: its gradient cannot be differentiated\n  hint: write it as a FunctionNode")
+
+
+def _once(label, grads):
+    tied = iter(_Once(label).apply([g for g in grads if g is not None]))
+    return tuple([None if g is None else next(tied) for g in grads])
 
 
 class Function:
@@ -130,7 +158,7 @@ class Function:
 
     @property
     def stack(self):
-        """None: calls are not recorded here; errors name the user's line."""
+        """Where the function was applied, if that was in debug mode; else None."""
         return self.node.stack
 
     @property

@@ -234,7 +234,7 @@ class Link:
         """Set the gradients of all parameters to zeros; deprecated, since ``cleargrads`` is faster and does as well."""
         warnings.warn("Link.zerograds is deprecated; use cleargrads", DeprecationWarning, stacklevel=2)
         for param in self.params():
-            param._fill_grad()
+            param.zerograd()
 
     def addgrads(self, link):
         """Add the gradients of another link of the same structure."""
@@ -339,12 +339,15 @@ class Link:
         return self
 
     def to_cpu(self):
-        """``to_device("@numpy")``."""
+        """``to_device("@numpy")``; deprecated, as in Chainer v7."""
+        _warn_of_move("to_cpu", "@numpy")
         return self.to_device("@numpy")
 
     def to_gpu(self, device=None):
-        """``to_device`` of CUDA device number ``device`` (None: 0)."""
-        return self.to_device(0 if device is None else device)
+        """``to_device`` of CUDA device number ``device`` (None: 0); deprecated, as in Chainer v7."""
+        device = get_device(0 if device is None else device)
+        _warn_of_move("to_gpu", "@cupy:N")
+        return self.to_device(device)
 
     def device_resident_accept(self, visitor):
         """Show the link and all that it holds to a visitor."""
@@ -408,6 +411,10 @@ def repeats_in(cls):
     """Class decorator: ``Link.repeat`` makes one of these."""
     Link._repeats_in = cls
     return cls
+
+
+def _warn_of_move(method, device):
+    warnings.warn(f"Link.{method} is deprecated; use to_device({device!r})", DeprecationWarning, stacklevel=3)
 
 
 def _check_copy_mode(mode):

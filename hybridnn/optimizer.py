@@ -17,6 +17,8 @@ from hybridnn.backend import cupy, is_array
 from hybridnn.config import no_backprop_mode
 from hybridnn.config import state as thread_state
 from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elementwise, grouped_updates
+from hybridnn.errors import BackendError
+from hybridnn.initializers import NaN
 from hybridnn.optimizer_hooks.decay import loss_scale_of
 from hybridnn.serializer import Deserializer
 
@@ -36,6 +38,14 @@ def cast_into(xp, target, x, *, dtype):
 
 def _has_array(param):
     return param._array is not None or param._pending is not None
+
+
+def _dtype_of(param):
+    """The dtype that a parameter has or will have; None if nothing tells."""
+    if _has_array(param):
+        return param.dtype
+    own = getattr(getattr(param, "initializer", None), "dtype", None)
+    return None if own is None else np.dtype(own)
 
 
 # --------------------------------------------------------------------------------------------------------------------- hooks
@@ -204,7 +214,7 @@ class UpdateRule(Counted):
         if not self.enabled:
             return
         self.t += 1
-        if self._use_fp32_update and _has_array(param) and param.dtype == np.float16:
+        if self._use_fp32_update and _dtype_of(param) == np.float16:
             self._update_master(param)
         else:
             self._update(param, loss_scale_of(param))
@@ -220,9 +230,13 @@ class UpdateRule(Counted):
 
     def _update_master(self, param):
         """Update the float32 master copy and write it back into the float16 parameter."""
+        ready = _has_array(param)
         master = self._fp32_param
         if master is None:
-            master = self._fp32_param = Parameter(param.array.astype(np.float32), name=param.name)
+            master = self._fp32_param = Parameter(param.array.astype(np.float32) if ready else NaN(np.float32), name=param.name)
+        if not ready:
+            self._update(master, None)
+            return
         g = param.grad_var
         with no_backprop_mode():
             master.grad_var = None if g is None else apply(OPS["cast"], (g,), {"dtype": "<f4"})
@@ -245,6 +259,10 @@ class UpdateRule(Counted):
         """Update a parameter that is a CuPy array."""
         raise NotImplementedError(f"{type(self).__name__} defines neither update_core nor update_core_gpu")
 
+    def update_core_chainerx(self, param):
+        """Chainer's method for parameters of ChainerX; there are none, so nothing calls it."""
+        raise BackendError("ChainerX is not part of hybridnn\n  hint: define update_core, or update_core_cpu and update_core_gpu")
+
     def init_state(self, param):
         """Fill ``self.state`` for this parameter; called before the first update."""
 
@@ -265,12 +283,12 @@ class UpdateRule(Counted):
             self._load_state(serializer)
 
     def _load_state(self, serializer):
-        """Load a state that does not exist yet: a trial ``init_state`` on a tiny parameter tells its keys."""
-        probe = copy.copy(self)
-        probe._state = {}
-        probe.init_state(Variable(np.ones(1, np.float32), grad=np.ones(1, np.float32)))
+        """Load a state that does not exist yet: a trial ``init_state`` on a tiny parameter, of a copy that shares the state, tells its keys."""
+        keys = self._state = {}
+        copy.copy(self).init_state(Variable(np.ones(1, np.float32), grad=np.ones(1, np.float32)))
+        self._state = None
         loaded = {}
-        for key in probe._state:
+        for key in keys:
             try:
                 loaded[key] = serializer(key, None)
             except KeyError:

@@ -461,7 +461,9 @@ class TestDevices:
     def test_the_cpu(self):
         net = Net()
         W = net.l1.W.array
-        assert net.to_device("@numpy") is net and net.to_cpu() is net and net.l1.W.array is W
+        assert net.to_device("@numpy") is net and net.l1.W.array is W
+        with pytest.warns(DeprecationWarning, match="to_device"):
+            assert net.to_cpu() is net
         assert net.xp is np and net.device == hnn.get_device("@numpy") == hnn.get_device(-1) == hnn.get_device("-1")
         assert str(net.device) == "@numpy" and repr(net.device) == "<CpuDevice (numpy)>" and net.l1.W.device == net.device
         with hnn.using_device("@numpy"):

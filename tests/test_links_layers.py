@@ -174,6 +174,28 @@ class TestBatchNormalization:
         assert (bn.avg_mean == 2).all() and bn.avg_var.shape == (2,) and (bn.avg_var == 3).all()
 
 
+class TestWrongArguments:
+    """What Chainer asserts fails as an assertion too, with a text."""
+
+    @pytest.mark.parametrize("make", [
+        lambda: L.Bias(1, (2,))(floats(3, 2), floats(2)), lambda: L.Scale(1, None)(floats(3, 2)),
+        lambda: L.Bilinear(2, 3, 4, initialW=floats(3, 3, 4)), lambda: L.Bilinear(2, 3, 4, initial_bias=(floats(2, 4), floats(3, 4), floats(5))),
+        lambda: L.InceptionBN(3, 3, 2, 3, 2, 3, "max", None), lambda: L.InceptionBN(3, 3, 2, 3, 2, 3, "avg", 3, stride=2)])
+    def test_assertions(self, make):
+        for error in (AssertionError, ValueError):
+            with pytest.raises(error, match="expected"):
+                make()
+
+    def test_arguments_of_the_past(self):
+        with pytest.raises(ValueError, match="using_config"):
+            L.BatchNormalization(2)(floats(3, 2), test=True)
+        with pytest.raises(ValueError, match="conv_init"):
+            L.MLPConvolution2D(3, (2, 2), 1, wscale=1)
+        for make in (lambda: L.BatchNormalization(2)(floats(3, 2), tset=True), lambda: L.MLPConvolution2D(3, (2, 2), 1, scale=1)):
+            with pytest.raises(TypeError, match="unexpected"):
+                make()
+
+
 class TestStates:
     @pytest.mark.parametrize("make, names", [
         (lambda: L.LSTM(3, 2), "ch"), (lambda: L.GRU(3, 2), "h"), (lambda: L.StatefulGRU(3, 2), "h"),
@@ -294,7 +316,7 @@ class TestClassifier:
                   L.Classifier(predictor, label_key=-2)(t, x),
                   L.Classifier(predictor, label_key="t")(x=x, t=t)]
         assert len({float(loss) for loss in losses}) == 1
-        with pytest.raises(ValueError, match="label_key=2 but 2 positional"):
+        with pytest.raises(ValueError, match="Label key 2 is no position among 2"):
             L.Classifier(predictor, label_key=2)(x, t)
         with pytest.raises(ValueError, match="'t'"):
             L.Classifier(predictor, label_key="t")(x)

@@ -535,3 +535,27 @@ def test_use_cleargrads_is_deprecated_and_works():
         optimizer.use_cleargrads(False)
     optimizer.update(lambda: F.sum(link.b))
     np.testing.assert_array_equal(link.w.grad, 0)
+
+
+@pytest.mark.parametrize("dtype", [None, "float16", "float32"])
+def test_a_float32_copy_of_a_parameter_without_an_array(dtype):
+    param = hnn.Parameter(hnn.initializers.Zero(dtype))
+    rule, seen = UpdateRule(), []
+    rule.update_core = seen.append
+    rule.use_fp32_update()
+    rule.update(param)
+    assert (seen[0] is param) is (dtype != "float16")
+    assert dtype is None or seen[0].dtype == np.float32
+    assert not param.is_initialized
+
+
+def test_a_state_made_by_a_replaced_init_state_is_loaded():
+    rule = UpdateRule()
+    rule.init_state = lambda param: rule.state.update(a=0, b=np.zeros(2))
+    rule.serialize(NpzDeserializer({"t": np.array(3), "a": np.array(1), "b": np.ones(2)}))
+    assert (rule.t, int(rule.state["a"]), rule.state["b"].tolist()) == (3, 1, [1, 1])
+
+
+def test_there_are_no_parameters_of_chainerx():
+    with pytest.raises(RuntimeError, match="update_core"):
+        UpdateRule().update_core_chainerx(None)

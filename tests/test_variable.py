@@ -1,4 +1,7 @@
 """Variables as Chainer has them: gradients that backward uses up, creators and ranks, texts."""
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -138,3 +141,78 @@ def test_debug_print():
     assert v.debug_print().splitlines()[1:] == [
         "- device: CPU", "- backend: <class 'numpy.ndarray'>", "- shape: (2, 3)", "- dtype: float64",
         "- statistics: mean=2.00000000, std=0.00000000", "- grad: 0"]
+
+
+# --------------------------------------------------------------------------------------------- what functions may give and do
+
+class Gives(hnn.Function):
+    def __init__(self, gradient):
+        self.gradient = gradient
+
+    def forward(self, inputs):
+        return inputs[0] + 1,
+
+    def backward(self, inputs, grad_outputs):
+        return self.gradient,
+
+
+@pytest.mark.parametrize(("gradient", "error", "what"), [
+    (1, TypeError, "array"), (np.zeros(2), TypeError, "dtype"), (np.zeros(3, np.float32), ValueError, "shape")])
+@pytest.mark.parametrize("debug", [False, True])
+def test_gradients_of_a_function_are_checked(gradient, error, what, debug):
+    with hnn.using_config("debug", debug):
+        y = Gives(gradient)(hnn.Variable(np.zeros(2, np.float32)))
+        y.grad = np.ones(2, np.float32)
+        with pytest.raises(error, match=what) as caught:
+            y.backward()
+    assert "Gives" in str(caught.value)
+    assert ("Stacktrace" in str(caught.value) and "y = Gives(gradient)" in str(caught.value)) is debug
+
+
+def test_debug_mode_says_where_an_operation_was_applied():
+    with hnn.using_config("debug", True), np.errstate(divide="raise"):
+        y = F.sqrt(hnn.Variable(np.zeros(())))
+        with pytest.raises(FloatingPointError, match=r"divide(.|\n)*y = F.sqrt"):
+            y.backward()
+
+
+class Some(hnn.FunctionNode):
+    def forward(self, inputs):
+        self.retain_outputs((0, 1))
+        return None, inputs[0] * 3, None
+
+    def backward(self, target_input_indexes, grad_outputs):
+        self.seen = [y.array for y in self.get_retained_outputs()], grad_outputs
+        return grad_outputs[1] * 3,
+
+
+def test_outputs_may_be_none():
+    x, f = hnn.Variable(np.float32([1, 2])), Some()
+    none, y, _ = f.apply((x,))
+    assert (none.array, y.array.tolist()) == (None, [3, 6])
+    y.grad = np.float32([1, 1])
+    y.backward()
+    assert x.grad.tolist() == [3, 3]
+    assert f.seen[0][0] is None
+    assert f.seen[1][0] is f.seen[1][2] is None
+
+
+def test_the_gradient_of_a_function_cannot_be_differentiated():
+    x = hnn.Variable(np.zeros(()))
+    Double()(F.exp(x)).backward(enable_double_backprop=True)
+    assert x.grad == 2
+    with pytest.raises(RuntimeError, match="Double is a Function"):
+        x.grad_var.backward()
+
+
+def test_a_parameter_without_an_array_may_know_its_dtype():
+    assert hnn.Parameter(hnn.initializers.Zero("float16")).dtype == np.float16
+    with pytest.raises(RuntimeError, match="no array"):
+        hnn.Parameter().dtype
+
+
+def test_mixed16_is_a_dtype():
+    assert np.zeros(2, hnn.mixed16).dtype == np.float16
+    assert (repr(hnn.mixed16), hnn.get_dtype(hnn.mixed16)) == ("dtype('mixed16')", np.float16)
+    assert copy.deepcopy(hnn.mixed16) is pickle.loads(pickle.dumps(hnn.mixed16)) is hnn.mixed16
+    assert hnn.links.BatchNormalization(3, dtype=hnn.mixed16).gamma.dtype == np.float32

@@ -1,4 +1,5 @@
 """``FunctionNode``: a user's function in plain NumPy code, with its gradient, as in Chainer."""
+import traceback
 import weakref
 
 import numpy as np
@@ -31,7 +32,7 @@ class FunctionNode(TapeNode):
     ``retain_outputs`` in forward for what backward needs, ``get_retained_inputs`` and ``get_retained_outputs`` in backward.
     ``y, = MyFunction().apply((x,))`` runs it.
     """
-    _retained_inputs = None      # None: all (Chainer's default for inputs)
+    _retained_inputs = None      # None: all
     _retained_outputs = ()
     _input_arrays = _output_arrays = None
     n_outputs = 0
@@ -114,7 +115,7 @@ class FunctionNode(TapeNode):
 
     def _output_node(self, i):
         y = self._output_arrays[i]
-        return Output(self, i, y.shape, y.dtype)
+        return Output(self, i, *((None, None) if y is None else (y.shape, y.dtype)))
 
     # ---- running
 
@@ -143,6 +144,7 @@ class FunctionNode(TapeNode):
         outputs = self._checked(outputs)
         if config.debug:
             check_nan(self.label, "forward", outputs)
+            self.stack = traceback.extract_stack()
         return self._wrap(variables, arrays, outputs)
 
     def _check_types(self, arrays):
@@ -158,7 +160,7 @@ class FunctionNode(TapeNode):
                 raise
 
     def _checked(self, outputs):
-        if not isinstance(outputs, tuple) or not all(is_array(y) or isinstance(y, np.generic) for y in outputs):
+        if not isinstance(outputs, tuple) or not all(y is None or is_array(y) or isinstance(y, np.generic) for y in outputs):
             seen = type(outputs).__name__ if not isinstance(outputs, tuple) else ", ".join(type(y).__name__ for y in outputs)
             raise InvalidType(self.label, "forward to return a tuple of arrays", seen, "return y,")
         return tuple([np.asarray(y) if isinstance(y, np.generic) else y for y in outputs])
@@ -178,7 +180,6 @@ class FunctionNode(TapeNode):
         self.seq = _sequence()       # after its inputs, which may get their nodes just now
         self.n_outputs = len(outputs)
         self._needs = tuple([x.requires_grad for x in variables])
-        self.shapes_ = [(y.shape, y.dtype) for y in outputs]
         kept = set(self._kept_inputs())
         self._input_arrays = tuple([a if i in kept else None for i, a in enumerate(arrays)])
         self._output_arrays = tuple([y if i in self._retained_outputs else None for i, y in enumerate(outputs)])
@@ -303,7 +304,7 @@ class FunctionNode(TapeNode):
         if g.shape != x.shape:
             raise InvalidType(self.label, f"a gradient of shape {x.shape} for input {i}",
                               f"{g.shape}: the shape of gradients returned from backward is incorrect")
-        if config.debug and g.dtype != x.dtype:
+        if g.dtype != x.dtype:
             raise InvalidType(self.label, f"a gradient of dtype {x.dtype} for input {i}",
                               f"{g.dtype}: the dtype of gradients returned from backward is incorrect")
         return g

@@ -50,6 +50,15 @@ class Parameter(Variable):
             self._set(initializer)
 
     @property
+    def dtype(self):
+        """The array's dtype; without an array that of the initializer, if it has one."""
+        if self._array is None and self._pending is None and not self._adopt():
+            own = getattr(self.initializer, "dtype", None)
+            if own is not None:
+                return np.dtype(own)
+        return Variable.dtype.fget(self)
+
+    @property
     def is_initialized(self):
         """Whether the array exists."""
         return self._array is not None or self._adopt()

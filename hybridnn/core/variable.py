@@ -10,6 +10,7 @@ import heapq
 import inspect
 import itertools
 import sys
+import traceback
 import warnings
 import weakref
 
@@ -255,7 +256,7 @@ class Output(TapeNode):
 class OpNode(TapeNode):
     """An application of an ``Op``: its gradient program and what the rules named."""
 
-    out = specs = None
+    out = specs = stack = None
 
     def __init__(self, program, inputs, saved, out, attrs, specs):
         self.seq = _sequence()
@@ -532,7 +533,8 @@ def connect_outputs(node, variables):
     """Give each Variable an ``Output`` of ``node``. (No list of them on the node: that would be a cycle that only the collector frees.)"""
     node.n_outputs = len(variables)
     for i, v in enumerate(variables):
-        v._tape = Output(node, i, v.shape, v.dtype)
+        a = v._array
+        v._tape = Output(node, i, v.shape, v.dtype) if a is not None or v._pending is not None else Output(node, i, None, None)
 
 
 def _make_leaf(x):
@@ -551,9 +553,25 @@ def _apply_hooked(op, inputs, arrays, attrs, mask):
     y = run_checked(op, arrays, attrs)
     for hook in hooks:
         hook.forward_postprocess(call, tuple(arrays))
+    result = wrap_outputs(op, inputs, arrays, attrs, mask, y)
     if config.debug:
         check_nan(call.label, "forward", y if op.multi else (y,))
-    return wrap_outputs(op, inputs, arrays, attrs, mask, y)
+        _remember_stack(result)
+    return result
+
+
+def _remember_stack(result):
+    """In debug mode: a node knows where it was applied, so that an error in backward can say it."""
+    node = (result[0] if type(result) is tuple else result).creator_node
+    if node is not None:
+        node.stack = traceback.extract_stack()
+
+
+def _add_stack(error, node):
+    """In debug mode: say in the text of an error of a node's gradient where the node was applied."""
+    if config.debug and node.stack is not None:
+        text = f"{error}\nStacktrace of {node.label}, which this is the gradient of:\n{''.join(traceback.format_list(node.stack))}"
+        error.args = (text, *error.args[1:])
 
 
 def check_nan(label, direction, arrays):
@@ -1001,7 +1019,7 @@ class Variable:
 
     def zerograd(self):
         """Set the gradient to zeros (deprecated in Chainer: ``cleargrad`` is quicker)."""
-        warnings.warn("Variable.zerograd is deprecated; use cleargrad", DeprecationWarning, stacklevel=2)
+        warnings.warn("Variable.zerograd is deprecated; use cleargrad (a link's cleargrads)", DeprecationWarning, stacklevel=2)
         self._fill_grad()
 
     def _fill_grad(self):
@@ -1343,7 +1361,11 @@ def _hooked_gradients(node, g, as_variables):
     data = node.kept_inputs()
     for hook in hooks:
         hook.backward_preprocess(node, data, given)
-    result = node.gradients(g, as_variables)
+    try:
+        result = node.gradients(g, as_variables)
+    except Exception as error:
+        _add_stack(error, node)
+        raise
     for hook in hooks:
         hook.backward_postprocess(node, data, given)
     if config.debug:

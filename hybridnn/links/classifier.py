@@ -20,7 +20,7 @@ class Classifier(Chain):
 
     def __init__(self, predictor, lossfun=F.softmax_cross_entropy, accfun=F.accuracy, label_key=-1):
         if not isinstance(label_key, (int, str)):
-            raise TypeError(f"label_key is a position or a name; got {type(label_key).__name__}")
+            raise TypeError(f"label_key must be int or str: a position or a name; got {type(label_key).__name__}")
         super().__init__()
         self.lossfun, self.accfun, self.label_key = lossfun, accfun, label_key
         self.y = self.loss = self.accuracy = None
@@ -43,9 +43,9 @@ class Classifier(Chain):
         key = self.label_key
         if isinstance(key, str):
             if key not in kwargs:
-                raise ValueError(f"Classifier: no keyword argument {key!r} (label_key) among {sorted(kwargs)}")
+                raise ValueError(f"Classifier: Label key {key!r} is not among the keyword arguments {sorted(kwargs)}")
             return args, kwargs.pop(key)
         if not -len(args) <= key < len(args):
-            raise ValueError(f"Classifier: label_key={key} but {len(args)} positional arguments")
+            raise ValueError(f"Classifier: Label key {key} is no position among {len(args)} arguments")
         key %= len(args)
         return args[:key] + args[key + 1:], args[key]

@@ -4,11 +4,12 @@ from itertools import pairwise
 from hybridnn import functions as F
 from hybridnn.backend import get_device_from_array, get_dtype
 from hybridnn.core import Parameter as Param
-from hybridnn.errors import InvalidType
+from hybridnn.errors import InvalidArguments
 from hybridnn.initializers import Constant
 from hybridnn.link import Chain, ChainList, Link
 from hybridnn.links.convolution import Convolution2D
 from hybridnn.links.normalization import BatchNormalization
+from hybridnn.utils.argument import parse_kwargs
 
 __all__ = ["Bias", "Inception", "InceptionBN", "MLPConvolution2D", "Parameter", "Scale"]
 
@@ -63,8 +64,8 @@ class Scale(Chain):
 def _operands(link, name, xs):
     own = name in link._params
     if len(xs) != (1 if own else 2):
-        raise InvalidType(type(link).__name__, f"one argument, as it has {name}" if own
-                          else f"two arguments, as it has no {name}", str(len(xs)))
+        raise InvalidArguments(type(link).__name__, f"one argument, as it has {name}" if own
+                               else f"two arguments, as it has no {name}", str(len(xs)))
     return (*xs, getattr(link, name)) if own else xs
 
 
@@ -133,8 +134,7 @@ class InceptionBN(Chain):
         if pooltype not in ("max", "avg"):
             raise NotImplementedError(f"InceptionBN: pooltype is 'max' or 'avg'; got {pooltype!r}")
         if out1 > 0 and (stride != 1 or proj_pool is None):
-            raise ValueError(f"InceptionBN: with a 1x1 branch (out1={out1}) stride is 1 and proj_pool is given; "
-                             f"got {stride}, {proj_pool}")
+            raise InvalidArguments("InceptionBN", f"stride 1 and a proj_pool with a 1x1 branch (out1={out1})", f"{stride}, {proj_pool}")
         self.out1, self.proj_pool, self.stride, self.pooltype = out1, proj_pool, stride, pooltype
         how, dtype = {"nobias": True, "initialW": conv_init}, get_dtype(dtype)
         with self.init_scope():
@@ -184,7 +184,9 @@ class MLPConvolution2D(ChainList):
     """
 
     def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, activation=F.relu, *, conv_init=None,
-                 bias_init=None):
+                 bias_init=None, **kwargs):
+        if kwargs:
+            parse_kwargs(kwargs, wscale="MLPConvolution2D has no wscale: conv_init and bias_init scale the initial parameters")
         if ksize is None:
             out_channels, ksize, in_channels = in_channels, out_channels, None
         if not len(out_channels):

@@ -2,8 +2,9 @@
 from math import prod
 
 from hybridnn import functions as F
+from hybridnn.backend import is_array
 from hybridnn.core import as_array
-from hybridnn.errors import InvalidType
+from hybridnn.errors import InvalidArguments, InvalidType
 from hybridnn.initializers import Normal
 from hybridnn.link import Chain, Link
 from hybridnn.links.weights import new_bias, new_weight
@@ -102,6 +103,13 @@ class EmbedID(Link):
         return F.embed_id(x, self.W, ignore_label=self.ignore_label)
 
 
+def _check_initial(**initial):
+    """Check that initial values that are arrays have their parameter's shape."""
+    for name, (value, shape) in initial.items():
+        if is_array(value) and value.shape != shape:
+            raise InvalidArguments("Bilinear", f"an initial {name} of shape {shape}", str(value.shape))
+
+
 class Bilinear(Link):
     """``y_k = e1^T W_k e2 + e1 V1 + e2 V2 + b``.
 
@@ -117,10 +125,12 @@ class Bilinear(Link):
         self.in_sizes, self.nobias = (left_size, right_size), nobias
         if not (initial_bias is None or isinstance(initial_bias, tuple) and len(initial_bias) == 3):
             raise ValueError(f"Bilinear takes initial_bias as a tuple (V1, V2, b) or None; got {type(initial_bias).__name__}")
+        v1, v2, b = initial_bias or (None, None, None)
+        _check_initial(W=(initialW, (left_size, right_size, out_size)), V1=(v1, (left_size, out_size)), V2=(v2, (right_size, out_size)),
+                       b=(b, (out_size,)))
         with self.init_scope():
             self.W = new_weight(initialW, (left_size, right_size, out_size))
             if not nobias:
-                v1, v2, b = initial_bias or (None, None, None)
                 self.V1 = new_weight(v1, (left_size, out_size))
                 self.V2 = new_weight(v2, (right_size, out_size))
                 self.b = new_bias(b, out_size)

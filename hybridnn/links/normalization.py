@@ -10,6 +10,7 @@ from hybridnn.core import Parameter
 from hybridnn.initializers import generate_array, get_initializer, with_dtype
 from hybridnn.link import Link
 from hybridnn.links.weights import channels_of
+from hybridnn.utils.argument import parse_kwargs
 
 __all__ = ["BatchNormalization", "BatchRenormalization", "DecorrelatedBatchNormalization", "GroupNormalization",
            "LayerNormalization", "RMSNormalization"]
@@ -79,11 +80,13 @@ class BatchNormalization(Link):
         yield "use_gamma", self.gamma is not None
         yield "use_beta", self.beta is not None
 
-    def forward(self, x, *, finetune=False):
+    def forward(self, x, *, finetune=False, **kwargs):
         """Normalise ``x`` (n, size, ...) by its own statistics while training, else by the running ones.
 
         ``finetune=True`` makes the running statistics the plain average over the calls since ``start_finetuning``.
         """
+        if kwargs:
+            parse_kwargs(kwargs, test="BatchNormalization has no argument test: using_config('train', False) says so")
         if self.avg_mean is None:
             self._initialize_params(tuple([n for i, n in enumerate(x.shape) if i not in _positive(self.axis, len(x.shape))]))
         gamma, beta = self._scale_and_shift()

@@ -49,8 +49,8 @@ def multi_gpu(gpu_num):
 
 
 def gpu(f):
-    """The test needs a CUDA device."""
-    return multi_gpu(1)(f)
+    """The test needs a CUDA device; ``gpu(n)`` is ``multi_gpu(n)``."""
+    return multi_gpu(f) if isinstance(f, int) else multi_gpu(1)(f)
 
 
 def cudnn(f):
