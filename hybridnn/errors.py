@@ -17,10 +17,13 @@
       CacheWarning                            the kernel cache cannot be used
 """
 
-__all__ = ["BackendError", "CacheWarning", "HybridnnError", "HybridnnWarning", "InvalidArguments", "InvalidType", "RecordingForbidden", "ReleasedGraphError",
-           "SerializationError", "TraceError", "TraceMismatch", "TraceWarning", "UninitializedParameterError", "user_line"]
+__all__ = ["BackendError", "CacheWarning", "HybridnnError", "HybridnnWarning", "InvalidArguments", "InvalidType", "RecordingForbidden",
+           "ReleasedGraphError", "SerializationError", "TraceError", "TraceMismatch", "TraceWarning", "UninitializedParameterError",
+           "raised_by_signal", "user_line"]
 
+import functools
 import os
+import signal
 import sys
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -32,6 +35,25 @@ def user_line(depth=1):
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return "<unknown>" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def raised_by_signal(error):
+    """Whether a signal handler in Python raised ``error``: then it belongs to the user, whatever code it happened to interrupt."""
+    handlers = {_code_of(signal.getsignal(n)) for n in signal.valid_signals()} - {None}
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code not in handlers:
+        trace = trace.tb_next
+    return trace is not None
+
+
+def _code_of(handler):
+    """The code object of a Python callable, or None."""
+    if not callable(handler):
+        return None
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    handler = getattr(handler, "__func__", handler)
+    return getattr(handler, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
 
 
 class HybridnnError(Exception):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridnn.core.op import Op, compose
+from hybridnn.errors import raised_by_signal
 from hybridnn.graph import Graph, Node, infer
 from hybridnn.spec import Spec, spec_of
 
@@ -98,7 +99,9 @@ def _build(op, specs, numbers, attrs, wanted):
         with np.errstate(all="ignore"):
             results = compose(op.decompose, operands, attrs, b.emit)
         outputs = tuple([b.value(*r) for r in results])
-    except Exception:
+    except Exception as error:
+        if raised_by_signal(error):
+            raise
         return None
     if [(b.specs[v].shape, b.specs[v].dtype) for v in outputs] != [(s.shape, s.dtype) for s in wanted]:
         return None

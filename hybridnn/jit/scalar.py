@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hybridnn.errors import raised_by_signal
+
 __all__ = ["Instr", "Program", "Unfusable", "trace_body"]
 
 FLOATS = ("f4", "f8")
@@ -267,6 +269,8 @@ def trace_body(forward, operands, attrs, multi=False):
     except Unfusable:
         raise
     except Exception as error:
+        if raised_by_signal(error):
+            raise
         raise Unfusable(f"{type(error).__name__}: {error}") from error
     results = result if multi else (result,)
     indices = tuple([b.cast(r, r.dtype if isinstance(r, Sym) else np.asarray(r).dtype) for r in results])

@@ -12,7 +12,7 @@ import weakref
 from dataclasses import dataclass, field, fields
 
 from hybridnn.config import config, state
-from hybridnn.errors import RecordingForbidden, TraceWarning, user_line
+from hybridnn.errors import RecordingForbidden, TraceWarning, raised_by_signal, user_line
 from hybridnn.trace.call import Call
 from hybridnn.trace.events import Event, path_to, terminals
 from hybridnn.trace.floats import errors_may_wait
@@ -296,7 +296,7 @@ def _prove(memory, observer, call, end, pure, result):
         memory.note("python runs", end.doubt)
         return
     except Exception as error:        # a defect of ours: tests see it, users get one warning and verified replay
-        if os.environ.get("HYBRIDNN_STRICT"):
+        if os.environ.get("HYBRIDNN_STRICT") or raised_by_signal(error):
             raise
         call.root.proofs, end.doubt = MAX_PROOFS, f"the proof met {type(error).__name__}: {error}"
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")

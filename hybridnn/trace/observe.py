@@ -14,6 +14,7 @@ import numpy as np
 
 from hybridnn.config import config
 from hybridnn.core.variable import Variable
+from hybridnn.errors import raised_by_signal
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.refs import (
@@ -108,7 +109,10 @@ class Observer:
         self.frames.clear()
 
     def fail(self, error):
-        """An exception here must never reach the user's program. Following an instruction that raises in CPython too is one way to get here."""
+        """An exception here must never reach the user's program, unless it is the user's own. Following an instruction that raises in CPython too is
+        one way to get here."""
+        if raised_by_signal(error):
+            raise error
         self.stop(error.reason if isinstance(error, Doubt) else f"the proof met {type(error).__name__}: {error}")
 
     def on_call(self, frame, event, arg):

@@ -3,6 +3,7 @@ import os
 import sys
 from dataclasses import dataclass, replace
 
+from hybridnn.errors import raised_by_signal
 from hybridnn.graph import Graph, run, verify
 from hybridnn.jit import compile as jit_compile
 from hybridnn.trace.events import path_to, vid_of
@@ -49,6 +50,8 @@ def _compile(graph, owner):
     try:
         return jit_compile(verify(graph))
     except Exception as error:
+        if raised_by_signal(error):
+            raise
         if not sys.is_finalizing():        # at the end of the interpreter nothing can be imported any more
             if os.environ.get("HYBRIDNN_STRICT"):
                 raise

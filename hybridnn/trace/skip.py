@@ -11,6 +11,7 @@ import numpy as np
 from hybridnn.config import config, global_config, state
 from hybridnn.core.variable import Leaf as TapeLeaf
 from hybridnn.core.variable import ReleasedNode, Variable
+from hybridnn.errors import raised_by_signal
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
 from hybridnn.trace.events import LIMIT, Number
@@ -40,7 +41,7 @@ class Refused:
 
 def refuse(error, written, counted, draws):
     """Take counters back; the program itself will raise the error where it belongs."""
-    if written or isinstance(error, Warning) and counted:
+    if written or isinstance(error, Warning) and counted or raised_by_signal(error):
         raise error
     for steps in counted:
         steps[0] -= 1

@@ -50,7 +50,7 @@ class CallTape:
     def __init__(self, made, specs, values, leaves, cut, released):
         self.made, self.specs, self.values, self.leaves, self.cut, self.released = made, specs, values, leaves, cut, released
         self.base = _sequence()
-        self.nodes = weakref.WeakValueDictionary()
+        self.nodes = {}          # position -> weak reference, without a callback: an exception that a signal handler raised in one would be lost
 
     @classmethod
     def of(cls, call, alive):
@@ -80,17 +80,22 @@ class CallTape:
         app, position, k, spec = self.made[vid]
         if not app.taped:
             return None
-        owner = self.nodes.get(position)
+        owner = self._known(position)
         if owner is None:
-            owner = self.nodes[position] = TracedNode(self, app, position, spec)
+            owner = TracedNode(self, app, position, spec)
+            self.nodes[position] = weakref.ref(owner)
         return Output(owner, k, spec.shape, spec.dtype) if app.node.op.multi else owner
 
+    def _known(self, key):
+        ref = self.nodes.get(key)
+        return None if ref is None else ref()
 
     def _leaf(self, vid):
         """The node of a value whose creator was forgotten."""
-        leaf = self.nodes.get(("cut", vid))
+        leaf = self._known(("cut", vid))
         if leaf is None:
-            leaf = self.nodes["cut", vid] = Leaf(self.specs[vid].shape, self.specs[vid].dtype)
+            leaf = Leaf(self.specs[vid].shape, self.specs[vid].dtype)
+            self.nodes["cut", vid] = weakref.ref(leaf)
         return leaf
 
 
