@@ -1,6 +1,7 @@
 """hybridnn: neural networks that are flexible and efficient. Define-by-run on NumPy, with ``trace`` for hot functions."""
 from hybridnn import (
     backends,
+    basic_math,
     computational_graph,
     configuration,
     cuda,
@@ -61,7 +62,7 @@ disable_experimental_feature_warning = False
 __all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserializer", "DictSummary", "Distribution", "Function",
            "FunctionAdapter", "FunctionHook", "FunctionNode", "GradientMethod", "Initializer", "Link", "LinkHook",
            "Optimizer", "Parameter", "Reporter", "Sequential", "Serializer", "Summary", "UpdateRule", "Variable",
-           "__version__", "as_array", "as_variable", "backends", "backward", "computational_graph", "config",
+           "__version__", "as_array", "as_variable", "backends", "backward", "basic_math", "computational_graph", "config",
            "configuration", "cross_entropy", "cuda", "dataset", "datasets", "disable_experimental_feature_warning", "distribution", "distributions", "errors",
            "force_backprop_mode", "function", "function_hooks", "function_node", "functions", "get_array_types",
            "get_cpu_array_types", "get_current_reporter", "get_device", "get_dtype", "get_function_hooks",

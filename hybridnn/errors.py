@@ -77,6 +77,16 @@ class InvalidType(HybridnnError, TypeError, ValueError):
         lines += [f"  hint: {hint}"] if hint else []
         super().__init__("\n".join([*lines, f"  at {user_line(2)}"]))
 
+    def __reduce__(self):
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(cls, args, values):
+    """An error that was pickled, without its constructor."""
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(values)
+    return error
+
 
 class InvalidArguments(InvalidType, AssertionError):
     """A link got arguments that do not fit its parameters, where Chainer fails an assertion."""

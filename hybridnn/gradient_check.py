@@ -38,7 +38,7 @@ def numerical_grad(f, inputs, grad_outputs, eps=1e-3, detect_nondifferentiable=F
         One gradient per input, in its dtype.
     """
     if not eps > 0:
-        raise ValueError(f"eps is positive, not {eps}")
+        raise AssertionError(f"eps is positive, not {eps}")
     for x in inputs:
         if x.dtype.kind != "f":
             raise RuntimeError(f"a numerical gradient needs floating-point inputs, not {x.dtype}")
@@ -233,8 +233,8 @@ def _directions(arrays):
 def _backward_derivative(check, variables, ys, params, gys, directions):
     _backward_from(ys, [None if g is None else Variable(g.copy(), requires_grad=False) for g in gys])
     for x, skip in zip(variables, check.no_grads):
-        if skip and x is not None and x.dtype.kind != "f" and x.grad is not None:
-            raise RuntimeError("backward stored a gradient in an input that is not floating point")
+        if skip and x is not None and x.grad is not None:
+            raise RuntimeError(f"backward stored a gradient in an input of dtype {x.dtype} that no_grads says has none")
     grads = [None if x is None else x.grad for x, skip in zip(variables, check.no_grads) if not skip]
     grads += [p.grad for p in params]
     return sum(float((g.astype(np.float64) * d).sum()) for g, d in zip(grads, directions, strict=True) if g is not None)

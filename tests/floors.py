@@ -5,11 +5,12 @@ A module belongs to the longest prefix that names it. It may import from its own
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("config", "configuration", "debug", "errors", "_runtime_info"),
-    ("backend", "backends", "cuda", "openblas", "spec", "types", "utils"),
+    ("backend", "backends", "cuda", "openblas", "spec", "types"),
     ("core",),
     ("function", "function_node", "variable"),
     ("ops",),
-    ("functions",),
+    ("basic_math", "functions"),
+    ("utils",),
     ("distribution", "distributions"),
     ("link", "links", "link_hook", "link_hooks", "function_hook", "function_hooks", "sequential", "parameter",
      "initializer", "initializers", "serializer", "serializers", "reporter", "summary"),

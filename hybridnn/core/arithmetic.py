@@ -4,7 +4,7 @@ from math import prod
 
 import numpy as np
 
-from hybridnn.core.variable import Op, Variable, apply, elementwise, operation
+from hybridnn.core.variable import Op, apply, elementwise, operation
 from hybridnn.errors import InvalidType
 from hybridnn.openblas import product
 
@@ -247,10 +247,14 @@ def _(g, axes):
 
 def _transpose_by(x, axes=None):
     ndim = len(x.shape)
-    axes = tuple(range(ndim))[::-1] if axes is None else tuple(operator.index(a) % ndim if ndim else a for a in axes)
-    if sorted(axes) != list(range(ndim)):
-        raise InvalidType("transpose", f"a permutation of the {ndim} axes", str(axes))
-    return apply(transpose, (x,), {"axes": axes})
+    if axes is None:
+        order = tuple(range(ndim))[::-1]
+    else:
+        given = [operator.index(a) for a in axes] if hasattr(axes, "__iter__") else []
+        order = tuple([a + ndim if a < 0 else a for a in given])
+        if sorted(order) != list(range(ndim)) or not hasattr(axes, "__iter__"):
+            raise InvalidType("transpose", f"a permutation of the {ndim} axes", str(axes))
+    return apply(transpose, (x,), {"axes": order})
 
 
 transpose.by = _transpose_by
@@ -385,8 +389,12 @@ def _get_item(x, index):
             pattern += encode_index((p,))
         else:
             pattern.append(("array", len(arrays)))
-            arrays.append(p if isinstance(p, Variable) else np.asarray(p) if isinstance(p, (list, bool, tuple)) else p)
+            arrays.append(_index_array(p) if isinstance(p, (list, bool, tuple)) else p)
     return apply(take, (x, *arrays), {"pattern": tuple(pattern)})
+
+
+def _index_array(p):
+    return np.asarray(p) if p != [] else np.empty(0, np.intp)       # an empty list has no dtype of its own
 
 
 get_item.index = _get_item

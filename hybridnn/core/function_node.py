@@ -1,4 +1,5 @@
 """``FunctionNode``: a user's function in plain NumPy code, with its gradient, as in Chainer."""
+import copy
 import traceback
 import weakref
 
@@ -6,11 +7,11 @@ import numpy as np
 
 from hybridnn.backend import cupy, is_array
 from hybridnn.config import config, global_config, state
+from hybridnn.core import type_check
 from hybridnn.core.variable import (
     Output,
     TapeNode,
     Variable,
-    VariableNode,
     _connected,
     _sequence,
     as_variable,
@@ -19,9 +20,12 @@ from hybridnn.core.variable import (
     rank_of,
 )
 from hybridnn.errors import InvalidType
-from hybridnn.utils import type_check
 
 __all__ = ["FunctionNode"]
+
+# What an instance knows of its application; the rest is the user's.
+_OF_ONE_APPLICATION = ("_retained_inputs", "_retained_outputs", "_input_arrays", "_output_arrays", "_outputs", "_needs", "_cut", "_view", "grad",
+                       "inputs_", "is_leaf", "loss_scale", "n_outputs", "name", "retained", "seq", "shapes_")
 
 
 class FunctionNode(TapeNode):
@@ -104,7 +108,12 @@ class FunctionNode(TapeNode):
 
     def get_retained_inputs(self):
         """The retained inputs, as Variables in the graph."""
-        return tuple([_connected(self._input_arrays[i], self.inputs_[i]) for i in self._kept_inputs()])
+        return tuple([self._retained_input(i) for i in self._kept_inputs()])
+
+    def _retained_input(self, i):
+        x = _connected(self._input_arrays[i], self.inputs_[i])
+        x._requires_grad = self._needs[i]
+        return x
 
     def get_retained_outputs(self):
         """The retained outputs, as Variables in the graph."""
@@ -120,16 +129,24 @@ class FunctionNode(TapeNode):
     # ---- running
 
     def apply(self, inputs):
-        """Run forward on Variables or arrays; a tuple of Variables."""
+        """Run forward on Variables or arrays; a tuple of Variables. A function that has been applied already stays what it is in the first
+        graph: a copy of it, with the same attributes, runs.
+        """
+        if self.n_outputs:
+            return self._again().apply(inputs)
         if state.tracer is not None:
             return state.tracer.apply_function(self, inputs)
         return self.apply_eager(inputs)
 
     __call__ = apply
 
+    def _again(self):
+        other = copy.copy(self)
+        for name in _OF_ONE_APPLICATION:
+            other.__dict__.pop(name, None)
+        return other
+
     def apply_eager(self, inputs):
-        if self.n_outputs:
-            raise InvalidType(self.label, "a new FunctionNode for each application", "one that has been applied before")
         variables = [as_variable(x) for x in inputs]
         arrays = tuple([x.array for x in variables])
         self._input_arrays = arrays
@@ -185,6 +202,9 @@ class FunctionNode(TapeNode):
         self._output_arrays = tuple([y if i in self._retained_outputs else None for i, y in enumerate(outputs)])
         connect_outputs(self, result)
         self._outputs = tuple([weakref.ref(y._tape) for y in result])
+        for tape, array in [*zip(self.inputs_, self._input_arrays), *zip([y._tape for y in result], self._output_arrays)]:
+            if array is not None:
+                tape.retained = weakref.ref(array)
 
     @property
     def outputs(self):
@@ -244,7 +264,7 @@ class FunctionNode(TapeNode):
     @property
     def input_nodes(self):
         """The inputs' ``VariableNode``s."""
-        return tuple([VariableNode(x) for x in self.inputs_])
+        return tuple([x.view() for x in self.inputs_])
 
     def kept_inputs(self):
         """The inputs' arrays, None for those that were not retained."""

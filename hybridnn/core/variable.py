@@ -204,7 +204,8 @@ class TapeNode:
     function = None       # the old-style ``Function`` that a node stands for
     is_leaf = False
     loss_scale = None
-    _view = None
+    retained = None       # weak reference to the array, if a user's function retains it
+    _view = None          # weak reference to the VariableNode that users hold
 
     @property
     def creator(self):
@@ -212,6 +213,16 @@ class TapeNode:
         return self
 
     first_rank = 0        # of a leaf: what its rank was before its creator was forgotten
+
+    def view(self, variable=None):
+        """The ``VariableNode`` of this value: the same object as long as somebody holds it."""
+        found = None if self._view is None else self._view()
+        if found is None:
+            found = VariableNode(self, variable)
+            self._view = weakref.ref(found)
+        elif variable is not None and found.get_variable_or_none() is None:
+            found._variable = weakref.ref(variable)
+        return found
 
 
 class TracedNumber:
@@ -930,7 +941,7 @@ class Variable:
         """The value's node in the graph, as a ``VariableNode``."""
         if self._pending is not None:
             self._pending.resolve(self)
-        return VariableNode(self._tape or _make_leaf(self), self)
+        return (self._tape or _make_leaf(self)).view(self)
 
     _node = node
 
@@ -1157,6 +1168,8 @@ _UFUNC_OPS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div
 def _operator(name, reflected=False):
     def method(self, other):
         if not _is_operand(other):
+            if name == "mul" and isinstance(other, (list, tuple, str, bytes)):      # else Python would repeat it ``self`` times
+                raise TypeError(f"unsupported operand types for *: Variable and {type(other).__name__}")
             return NotImplemented
         return apply(OPS[name], (other, self) if reflected else (self, other))
     return method
@@ -1191,6 +1204,7 @@ class VariableNode:
     shape = property(lambda self: self._tape.shape)
     dtype = property(lambda self: self._tape.dtype)
     rank = property(lambda self: rank_of(self._tape))
+    _rank = property(lambda self: rank_of(self._tape), lambda self, rank: setattr(self._tape, "first_rank", rank))      # a leaf's
     name = property(lambda self: self._tape.name)
     grad_var = property(lambda self: _as_grad_var(self._tape))
     grad = property(lambda self: getattr(self._tape.grad, "array", self._tape.grad))
@@ -1204,7 +1218,9 @@ class VariableNode:
     def data(self):
         """The array, if the Variable is alive or its operation kept it."""
         v = self.get_variable_or_none()
-        return getattr(self._tape, "out", None) if v is None else v.array
+        if v is not None:
+            return v.array
+        return getattr(self._tape, "out", None) if self._tape.retained is None else self._tape.retained()
 
     @property
     def requires_grad(self):
@@ -1405,13 +1421,16 @@ def grad(outputs, inputs, grad_outputs=None, grad_inputs=None, set_grad=False, r
     Args:
         outputs, inputs: sequences of Variables.
         grad_outputs: initial gradients (default: ones).
-        grad_inputs: gradients to add to the results.
+        grad_inputs: gradients to add to the results, and to those of other inputs that these depend on.
         set_grad, retain_grad: also store results, or all intermediate gradients, in the Variables' ``grad``.
         enable_double_backprop: record the computation, so that the results can be differentiated.
     """
-    for kind, group in (("outputs", outputs), ("inputs", inputs)):
-        if not isinstance(group, (tuple, list)):
+    for kind, group, n in (("outputs", outputs, None), ("inputs", inputs, None), ("grad_outputs", grad_outputs, len(outputs)),
+                           ("grad_inputs", grad_inputs, len(inputs))):
+        if not isinstance(group, (tuple, list)) and (n is None or group is not None):
             raise InvalidType("grad", f"{kind} as a tuple or list of Variables", type(group).__name__)
+        if n is not None and group is not None and len(group) != n:
+            raise InvalidType("grad", f"as many {kind} as {kind[5:]}: {n}", str(len(group)))
     tracer = state.tracer
     if tracer is not None:
         return tracer.grad(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale)
@@ -1431,16 +1450,15 @@ def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad
         grads[node] = as_variable(seed) if node not in grads else _add(grads[node], as_variable(seed))
     targets = {(x._tape or _make_leaf(x)): None for x in inputs}
     with _backprop_switch(enable_double_backprop):
+        for x, extra in zip(inputs, grad_inputs or ()):
+            if extra is not None:
+                grads[x._tape] = as_variable(extra) if x._tape not in grads else _add(grads[x._tape], as_variable(extra))
         _walk_to(grads, targets, retain_grad)
-        results = [_plus(targets[x._tape], None if grad_inputs is None else grad_inputs[i]) for i, x in enumerate(inputs)]
+    results = [targets[x._tape] for x in inputs]
     if set_grad:
         for x, g in zip(inputs, results, strict=True):
             x.grad_var = g
     return results
-
-
-def _plus(g, extra):
-    return g if extra is None else as_variable(extra) if g is None else _add(g, extra)
 
 
 def _walk_to(grads, targets, retain_grad):

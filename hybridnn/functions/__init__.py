@@ -13,6 +13,8 @@ from hybridnn.functions import pooling as _pooling
 from hybridnn.functions import rnn as _rnn
 from hybridnn.functions import sparse as _sparse
 from hybridnn.functions import util as _util
+from hybridnn.functions._paths import PATHS as _PATHS
+from hybridnn.functions._paths import open_paths as _open_paths
 from hybridnn.functions.activation import *
 from hybridnn.functions.array import *
 from hybridnn.functions.attention import *
@@ -31,3 +33,5 @@ from hybridnn.functions.util import *
 _modules = (_activation, _array, _attention, _connection, _evaluation, _image, _loss, _math, _noise, _normalization, _pooling,
             _rnn, _sparse, _util)
 __all__ = sorted({name for module in _modules for name in module.__all__})
+
+_open_paths({area: globals()[f"_{area}"] for area in _PATHS}, {name: getattr(module, name) for module in _modules for name in module.__all__}, {})

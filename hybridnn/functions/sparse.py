@@ -7,7 +7,7 @@ from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import of_shape
 from hybridnn.ops.sparse import coo_matmul
 
-__all__ = ["CooMatrix", "sparse_matmul", "to_coo"]
+__all__ = ["CooMatrix", "get_order", "sparse_matmul", "to_coo"]
 
 
 class CooMatrix:
@@ -22,15 +22,15 @@ class CooMatrix:
     """
 
     def __init__(self, data, row, col, shape, order=None, requires_grad=False):
-        if data.ndim not in (1, 2) or not data.shape == row.shape == col.shape:
-            raise InvalidType("CooMatrix", "data, row and col of one shape (nnz,) or (batch, nnz)",
-                              f"{data.shape}, {row.shape}, {col.shape}")
+        if data.ndim not in (1, 2):
+            raise InvalidType("CooMatrix", "data, row and col of one shape (nnz,) or (batch, nnz)", str(data.shape))
+        _check_places(data, row, col)
         if len(shape) != 2 or min(shape) <= 0:
             raise InvalidType("CooMatrix", "a shape of two positive numbers", str(shape))
         if order not in ("C", "F", "other", None):
             raise InvalidType("CooMatrix", "order to be 'C', 'F', 'other' or None", repr(order))
         self.data, self.row, self.col, self.shape = Variable(data, requires_grad=requires_grad), row, col, tuple(shape)
-        self.order = _order(row, col) if order is None else order
+        self.order = get_order(row, col) if order is None else order
 
     def to_dense(self):
         """The dense array (batch first, if there is one)."""
@@ -40,7 +40,19 @@ class CooMatrix:
         return y
 
 
-def _order(row, col):
+def _check_places(first, *others):
+    if any(x.shape != first.shape for x in others):
+        raise InvalidType("CooMatrix", "data, row and col of one shape (nnz,) or (batch, nnz)",
+                          ", ".join(str(x.shape) for x in (first, *others)))
+
+
+def get_order(row, col):
+    """``"C"`` if the places ascend by row, ``"F"`` if by column, else ``"other"``.
+
+    Args:
+        row, col: ints (nnz,) or (batch, nnz); -1, in both, stands for an entry that is not there.
+    """
+    _check_places(row, col)
     return "C" if _ascends(row, col) else "F" if _ascends(col, row) else "other"
 
 

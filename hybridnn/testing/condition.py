@@ -8,7 +8,7 @@ __all__ = ["repeat", "repeat_with_success_at_least", "retry"]
 def repeat_with_success_at_least(times, min_success):
     """Method decorator: the test passes if ``min_success`` of at most ``times`` runs do, each on an instance of its own."""
     if not 0 <= min_success <= times:
-        raise ValueError(f"min_success lies between 0 and {times}, not {min_success}")
+        raise AssertionError(f"min_success lies between 0 and {times}, not {min_success}")
 
     def decorate(method):
         @functools.wraps(method)
@@ -23,7 +23,7 @@ def repeat_with_success_at_least(times, min_success):
                 else:
                     failures.append((result.failures + result.errors)[0][1])
                 if len(failures) > times - min_success:
-                    self.fail(f"{len(failures)} runs failed, {passed} passed; {min_success} of {times} have to\n{failures[0]}")
+                    self.fail(f"{len(failures)} runs failed, {passed} passed; {min_success} of {times} have to\nfirst error message: {failures[0]}")
         return run
     return decorate
 

@@ -28,9 +28,12 @@ def as_tuple(x, n):
     """``x`` as n numbers: repeated if it is one, checked if it is a sequence."""
     if not hasattr(x, "__getitem__"):
         return (x,) * n
-    if len(x) != n:
-        raise InvalidType("as_tuple", f"one number or {n} of them", str(tuple(x)))
+    assert len(x) == n, f"one number or {n} of them, not {x}"
     return tuple(x)
+
+
+def _check_lengths(n, **named):
+    assert all(len(x) == n for x in named.values()), f"{n} numbers for each of {', '.join(named)}, not {named}"
 
 
 def _window_slices(ksize, stride, outs, dilate):
@@ -43,6 +46,7 @@ def _window_slices(ksize, stride, outs, dilate):
 def im2col_nd(img, ksize, stride, pad, pval=0, cover_all=False, dilate=1):
     """Windows of a batch of images: (n, c, *dims) to (n, c, *ksize, *outs)."""
     xp, dims = get_array_module(img), img.shape[2:]
+    _check_lengths(len(dims), ksize=ksize, stride=stride, pad=pad)
     dilate = as_tuple(dilate, len(dims))
     outs = tuple(get_conv_outsize(d, k, s, p, cover_all, e) for d, k, s, p, e in zip(dims, ksize, stride, pad, dilate))
     if min(outs, default=1) <= 0:
@@ -57,6 +61,8 @@ def im2col_nd(img, ksize, stride, pad, pval=0, cover_all=False, dilate=1):
 def col2im_nd(col, stride, pad, dims, dilate=1):
     """The adjoint of ``im2col_nd``: windows added up into images of ``dims``."""
     xp, n = get_array_module(col), len(dims)
+    assert col.ndim == 2 + 2 * n, f"windows with {2 + 2 * n} axes, not {col.ndim}"
+    _check_lengths(n, stride=stride, pad=pad, dims=dims)
     ksize, outs = col.shape[2:2 + n], col.shape[2 + n:]
     dilate = as_tuple(dilate, n)
     img = xp.zeros((*col.shape[:2], *(d + 2 * p + s - 1 for d, p, s in zip(dims, pad, stride))), col.dtype)

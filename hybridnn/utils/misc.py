@@ -13,7 +13,7 @@ __all__ = ["experimental", "nondeterministic", "tempdir"]
 def experimental(api_name):
     """Warn (``FutureWarning``) that an interface may change, unless ``hybridnn.disable_experimental_feature_warning`` is set."""
     if not getattr(sys.modules.get("hybridnn"), "disable_experimental_feature_warning", False):
-        warnings.warn(f"{api_name} is experimental; its interface may change", FutureWarning, stacklevel=3)
+        warnings.warn(f"{api_name} is experimental. Its interface may change.", FutureWarning, stacklevel=3)
 
 
 def nondeterministic(f_name):

@@ -1,0 +1,83 @@
+"""The arithmetic of Variables as functions and as function objects, under the names that Chainer gives them.
+
+An object stands for an operation (``Add().apply((x, y))``), with its constant if it has one (``AddConstant(2.0)``); its ``label`` is the
+operation's text. The operators of ``Variable`` do the same and are the usual way.
+"""
+import operator
+
+import numpy as np
+
+from hybridnn.core import Variable
+from hybridnn.functions.math import absolute, add, matmul
+
+__all__ = ["Absolute", "Add", "AddConstant", "Div", "DivFromConstant", "MatMul", "Mul", "MulConstant", "MultiAdd", "Neg", "PowConstVar",
+           "PowVarConst", "PowVarVar", "Sub", "SubFromConstant", "absolute", "add", "div", "floordiv", "matmul", "mul", "neg", "pow", "rdiv",
+           "rfloordiv", "rmatmul", "rpow", "rsub", "sub"]
+
+neg, sub, mul, div, floordiv, pow = (operator.neg, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.pow)
+
+
+def rsub(self, rhs):
+    """``rhs - self``."""
+    return rhs - self
+
+
+def rdiv(self, rhs):
+    """``rhs / self``."""
+    return rhs / self
+
+
+def rfloordiv(self, rhs):
+    """``rhs // self``."""
+    return rhs // self
+
+
+def rpow(self, rhs):
+    """``rhs ** self``."""
+    return rhs ** self
+
+
+def rmatmul(self, rhs):
+    """``rhs @ self``."""
+    return matmul(rhs, self)
+
+
+def _convert_value_to_string(value):
+    """How a label shows a constant: numbers as they are (negative ones in parentheses), arrays by a word."""
+    if isinstance(value, Variable):
+        value = value.array
+    if isinstance(value, np.ndarray) and value.ndim or not np.isscalar(value) and not isinstance(value, np.ndarray):
+        return "constant array"
+    text = str(value)
+    return f"({text})" if value < 0 else text
+
+
+class _Operation:
+    """Base: ``function`` of the inputs and of the constant, if there is one."""
+    text = ""
+
+    def __init__(self, *constant):
+        self.constant = constant
+
+    @property
+    def label(self):
+        """The operation's text, in which ``_`` stands for an input."""
+        return self.text.format(*map(_convert_value_to_string, self.constant))
+
+    def apply(self, inputs):
+        """The result for a tuple of Variables or arrays: a tuple of one Variable."""
+        return self.function(*inputs, *self.constant),
+
+
+def _declare(name, text, function):
+    return type(name, (_Operation,), {"__doc__": f"``{text.format('c')}``.", "__module__": __name__, "text": text,
+                                      "function": staticmethod(function)})
+
+
+Neg, Absolute = _declare("Neg", "__neg__", neg), _declare("Absolute", "|_|", absolute)
+Add, Sub, Mul, Div = (_declare(n, f"_ {s} _", f) for n, s, f in (("Add", "+", add), ("Sub", "-", sub), ("Mul", "*", mul), ("Div", "/", div)))
+MultiAdd, MatMul = _declare("MultiAdd", "_ + _", add), _declare("MatMul", "_ @ _", matmul)
+PowVarVar, PowVarConst = _declare("PowVarVar", "_ ** _", pow), _declare("PowVarConst", "_ ** {}", pow)
+AddConstant, MulConstant = _declare("AddConstant", "_ + {}", add), _declare("MulConstant", "_ * {}", mul)
+SubFromConstant, DivFromConstant = _declare("SubFromConstant", "{} - _", rsub), _declare("DivFromConstant", "{} / _", rdiv)
+PowConstVar = _declare("PowConstVar", "{} ** _", rpow)
