@@ -18,9 +18,9 @@ import numpy as np
 
 from hybridnn.backend import CpuDevice, cupy, get_array_module, get_device, get_device_from_array, is_array
 from hybridnn.config import config, global_config, state
+from hybridnn.core.argument import check_unexpected_kwargs
 from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
 from hybridnn.spec import spec_of
-from hybridnn.utils.argument import check_unexpected_kwargs
 
 __all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_variable", "backward", "grad",
            "grouped_updates"]

@@ -51,6 +51,7 @@ def _check_chain(name, cost, xs, ys=None):
         "sort the sequences by falling length",
         sizes=sizes,
     )
+    expect(ys is None or [tuple(y.shape) for y in ys] == [(n,) for n in sizes], name, "ys[t] of shape (batch_t,)", sizes=sizes)
 
 
 def crf1d(cost, xs, ys, reduce="mean"):
@@ -150,6 +151,7 @@ def connectionist_temporal_classification(x, t, blank_symbol, input_length=None,
     """
     name = "connectionist_temporal_classification"
     expect_choice(name, "reduce", reduce, ("mean", "no"))
+    expect(hasattr(x, "__len__"), name, "x as a sequence of arrays, or one array (time, batch, symbols)", x=x)
     x = _stacked(name, x)
     steps, batch, symbols = x.shape
     t = np.asarray(as_array(t))

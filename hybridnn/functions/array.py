@@ -115,6 +115,8 @@ def broadcast_to(x, shape):
 def broadcast(*args):
     """All inputs, broadcast to their common shape: a tuple (one input: itself)."""
     xs = [as_variable(x) for x in args]
+    if not xs:
+        raise InvalidType("broadcast", "at least one input", "none")
     try:
         shape = np.broadcast_shapes(*[x.shape for x in xs])
     except ValueError:
@@ -223,6 +225,8 @@ def _cut_positions(where, n):
         at = [min(max(i + n if i < 0 else i, 0), n) for i in map(operator.index, where)]
     except TypeError:
         raise InvalidType("split_axis", "indices_or_sections as an int or a sequence of ints", repr(where)) from None
+    if any(i > n for i in where):
+        raise InvalidType("split_axis", f"positions up to the axis' length {n}", str(list(where)))
     if sorted(at) != at:
         raise InvalidType("split_axis", "positions that do not decrease", str(list(where)))
     return tuple(at)
@@ -335,8 +339,8 @@ def pad(x, pad_width, mode, **keywords):
     """
     x = of_shape(x)
     try:
-        width = np.broadcast_to(np.asarray(pad_width, int), (x.ndim, 2))
-    except ValueError:
+        width = np.broadcast_to(np.asarray(pad_width).astype(int, casting="safe"), (x.ndim, 2))
+    except (TypeError, ValueError):
         raise InvalidType("pad", f"pad_width as an int, a pair, or {x.ndim} pairs", repr(pad_width)) from None
     if (width < 0).any():
         raise InvalidType("pad", "pad_width of zero or more", repr(pad_width))
@@ -371,10 +375,19 @@ def _as_index(name, slices):
     return tuple([np.asarray(s, np.intp) if isinstance(s, list) and np.size(s) == 0 else s for s in slices])
 
 
+def _axes_used(index):
+    if getattr(getattr(index, "dtype", None), "kind", "") == "b":
+        return max(index.ndim, 1)
+    return 0 if index is None or index is Ellipsis else 1
+
+
 def scatter_add(a, slices, b):
     """``a`` with ``b`` added at ``a[slices]``; places that the index names several times get several additions."""
     a, b = as_variable(a), as_variable(b)
     slices = _as_index("scatter_add", slices)
+    used = sum(map(_axes_used, slices))
+    if used > a.ndim:
+        raise InvalidType("scatter_add", f"at most {a.ndim} indices", f"{used}, a.shape={a.shape}")
     selected = _get_item.index(a, slices)
     if selected.shape != b.shape:
         raise InvalidType("scatter_add", f"b of a[slices]'s shape {selected.shape}", f"b.shape={b.shape}")

@@ -24,7 +24,7 @@ from hybridnn.ops.reduction import mean
 from hybridnn.ops.softmax import log_softmax
 
 __all__ = [
-    "absolute_error", "argmax_crf1d", "bernoulli_nll", "black_out", "connectionist_temporal_classification", "contrastive",
+    "UnknownNormError", "absolute_error", "argmax_crf1d", "bernoulli_nll", "black_out", "connectionist_temporal_classification", "contrastive",
     "crf1d", "cross_covariance", "decov", "discriminative_margin_based_clustering_loss", "focal_loss",
     "gaussian_kl_divergence", "gaussian_nll", "hinge", "huber_loss", "mean_absolute_error", "mean_squared_error",
     "negative_sampling", "sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error", "triplet"]
@@ -234,6 +234,10 @@ def huber_loss(x, t, delta, reduce="sum_along_second_axis"):
     return y if reduce == "no" else _sum(y, (1,))
 
 
+class UnknownNormError(InvalidType, NotImplementedError):
+    """There is no such norm."""
+
+
 def hinge(x, t, norm="L1", reduce="mean"):
     """One-against-all hinge loss: ``max(0, 1 - s x)`` with s = 1 for the label's class and -1 for the others, squared for
     ``norm="L2"``.
@@ -243,7 +247,8 @@ def hinge(x, t, norm="L1", reduce="mean"):
         t: labels (n,).
         reduce: ``"mean"``: the sum over n; ``"no"``: all (n, classes).
     """
-    expect_choice("hinge", "norm", norm, ("L1", "L2"))
+    if norm not in ("L1", "L2"):
+        raise UnknownNormError("hinge", "norm as one of 'L1', 'L2'", f"norm={norm!r}")
     expect_choice("hinge", "reduce", reduce, ("mean", "no"))
     x, t = as_variable(x), _operand(t)
     expect(

@@ -12,6 +12,11 @@ from hybridnn.ops.noise import dropout_mask, one_hot_largest
 __all__ = ["dropout", "gaussian", "gumbel_softmax", "simplified_dropconnect", "zoneout"]
 
 
+def _uniform(shape):
+    """An array of numbers from [0, 1)."""
+    return draw("rand", *shape) if shape else draw("random_sample", ())
+
+
 def dropout(x, ratio=.5, *, mask=None, return_mask=False):
     """Elements set to 0 with probability ``ratio``, the others scaled by 1 / (1 - ratio), in training (Srivastava et al. 2014).
 
@@ -28,7 +33,7 @@ def dropout(x, ratio=.5, *, mask=None, return_mask=False):
     x = of_shape(x)
     if mask is None:
         check_float("dropout", x)
-        mask = apply(dropout_mask, (draw("rand", *x.shape), ratio), {"dtype": x.dtype.str})
+        mask = apply(dropout_mask, (_uniform(x.shape), ratio), {"dtype": x.dtype.str})
     elif mask.shape != x.shape:
         raise InvalidType("dropout", f"a mask of x's shape {x.shape}", f"mask.shape={mask.shape}")
     y = apply(mul, (x, mask))
@@ -81,7 +86,7 @@ def zoneout(h, x, ratio=.5):
     x, h = of_shape(x), of_shape(h)
     if h.shape != x.shape:
         raise InvalidType("zoneout", "h and x of one shape", f"h.shape={h.shape}, x.shape={x.shape}")
-    return apply(where, (apply(greater_equal, (draw("rand", *x.shape), ratio)), x, h))
+    return apply(where, (apply(greater_equal, (_uniform(x.shape), ratio)), x, h))
 
 
 def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_batchwise_mask=True):
@@ -106,7 +111,7 @@ def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_ba
     ratio = ratio if train else 0
     shape = (x.shape[0], *W.shape) if use_batchwise_mask else W.shape
     if mask is None:
-        mask = apply(greater_equal, (draw("rand", *shape), ratio))
+        mask = apply(greater_equal, (_uniform(shape), ratio))
     elif mask.shape != shape:
         raise InvalidType("simplified_dropconnect", f"a mask of shape {shape}", f"mask.shape={mask.shape}")
     return _dropconnect(x, W * (1 / (1 - ratio)) * mask, b)

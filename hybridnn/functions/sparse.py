@@ -7,7 +7,7 @@ from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import of_shape
 from hybridnn.ops.sparse import coo_matmul
 
-__all__ = ["CooMatrix", "get_order", "sparse_matmul", "to_coo"]
+__all__ = ["CooMatrix", "sparse_matmul", "to_coo"]
 
 
 class CooMatrix:
@@ -30,7 +30,7 @@ class CooMatrix:
         if order not in ("C", "F", "other", None):
             raise InvalidType("CooMatrix", "order to be 'C', 'F', 'other' or None", repr(order))
         self.data, self.row, self.col, self.shape = Variable(data, requires_grad=requires_grad), row, col, tuple(shape)
-        self.order = get_order(row, col) if order is None else order
+        self.order = _order(row, col) if order is None else order
 
     def to_dense(self):
         """The dense array (batch first, if there is one)."""
@@ -46,7 +46,7 @@ def _check_places(first, *others):
                           ", ".join(str(x.shape) for x in (first, *others)))
 
 
-def get_order(row, col):
+def _order(row, col):
     """``"C"`` if the places ascend by row, ``"F"`` if by column, else ``"other"``.
 
     Args:

@@ -70,7 +70,7 @@ def convolution(xp, x, W, *, stride, pad, dilate, groups, cover_all):
     """Cross correlation of x (n, c, *size) with W (out, c / groups, *ksize)."""
     window = _window(x.shape[2:], W.shape[2:], stride, pad, dilate, cover_all)
     n, out = x.shape[0], W.shape[0]
-    kernel = W.reshape(groups, out // groups, -1)
+    kernel = W.reshape(groups, out // groups, prod(W.shape[1:]))
     y = xp.empty((n, groups, out // groups, prod(window.out)), xp.result_type(x, W))
     for part, columns in _columns(xp, x, window, groups):
         xp.matmul(kernel, columns, out=y[part])
@@ -102,8 +102,8 @@ def convolution_grad_x(xp, gy, W, *, size, stride, pad, dilate, groups, cover_al
     """The adjoint of ``convolution`` in x: gy (n, out, *out) to (n, c, *size)."""
     window = Window(size, tuple(W.shape[2:]), stride, pad, dilate, tuple(gy.shape[2:]))
     n, out = gy.shape[:2]
-    kernel = W.reshape(groups, out // groups, -1).swapaxes(1, 2)
-    rows, dtype = gy.reshape(n, groups, out // groups, -1), xp.result_type(gy, W)
+    kernel = W.reshape(groups, out // groups, prod(W.shape[1:])).swapaxes(1, 2)
+    rows, dtype = gy.reshape(n, groups, out // groups, prod(window.out)), xp.result_type(gy, W)
     y = xp.zeros((n, groups * W.shape[1], *window.padded), dtype)
     for part in _chunks(n, groups * kernel.shape[1] * rows.shape[3] * dtype.itemsize):
         columns = xp.matmul(kernel, rows[part]).reshape(-1, groups * W.shape[1], window.elements, *window.out)
@@ -135,7 +135,7 @@ def convolution_grad_w(xp, x, gy, *, ksize, stride, pad, dilate, groups, cover_a
     """The adjoint of ``convolution`` in W: x (n, c, *size) and gy (n, out, *out) to (out, c / groups, *ksize)."""
     window = Window(tuple(x.shape[2:]), ksize, stride, pad, dilate, tuple(gy.shape[2:]))
     n, out = gy.shape[:2]
-    rows = gy.reshape(n, groups, out // groups, -1)
+    rows = gy.reshape(n, groups, out // groups, prod(window.out))
     total = xp.zeros((groups, out // groups, x.shape[1] // groups * window.elements), xp.result_type(x, gy))
     for part, columns in _columns(xp, x, window, groups):
         for row, column in zip(rows[part], columns):

@@ -1,5 +1,5 @@
 """Tools for testing functions, links and optimizers: those of Chainer v7, under its names."""
-from hybridnn.testing import array, attr, backend, condition, distribution_test, helper, random
+from hybridnn.testing import array, attr, backend, condition, distribution_test, function_link, helper, random
 from hybridnn.testing.array import assert_allclose
 from hybridnn.testing.backend import BackendConfig, inject_backend_tests
 from hybridnn.testing.cases import FunctionTestError, LinkTestError

@@ -1,0 +1,272 @@
+"""Details that code written for Chainer v7 depends on: module paths, helpers, kinds of errors."""
+import importlib
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+
+import hybridnn as hnn
+import hybridnn.functions as F
+from hybridnn import Variable, basic_math, testing, utils
+from hybridnn.errors import InvalidType
+from hybridnn.functions._paths import PATHS
+from hybridnn.utils import meta, precision, type_check
+
+# ----------------------------------------------------------------------------------------------------------------------- paths
+
+
+@pytest.mark.parametrize(("area", "module"), [(area, module) for area, modules in PATHS.items() for module in modules])
+def test_a_path_leads_to_the_functions(area, module):
+    found = importlib.import_module(f"hybridnn.functions.{area}.{module}")
+    held = getattr(getattr(F, area), module)
+    for name in PATHS[area][module].split():
+        assert getattr(found, name) is getattr(held, name) is getattr(F, name)
+
+
+def test_paths_in_every_form():
+    from hybridnn.functions.math.exponential import log2
+
+    from hybridnn.functions.loss import softmax_cross_entropy as loss
+    from hybridnn.functions.math import exponential
+    assert loss.softmax_cross_entropy is loss is F.softmax_cross_entropy
+    assert exponential.log2 is log2 is F.log2
+
+
+def test_a_function_still_traces_and_pickles():
+    f = hnn.trace(lambda x: F.sum(F.math.exponential.exp(x)))
+    x = np.ones(3, "f")
+    assert [float(f(x).array) for _ in range(8)] == pytest.approx([float(np.exp(x).sum())] * 8)
+    assert pickle.loads(pickle.dumps(F.relu)) is F.relu
+
+
+# ------------------------------------------------------------------------------------------------------------------ basic_math
+
+@pytest.mark.parametrize(("name", "constant", "label", "compute"), [
+    ("Neg", (), "__neg__", lambda x, y: -x), ("Absolute", (), "|_|", lambda x, y: abs(x)), ("Add", (), "_ + _", lambda x, y: x + y),
+    ("AddConstant", (-2,), "_ + (-2)", lambda x, y: x - 2), ("Sub", (), "_ - _", lambda x, y: x - y),
+    ("SubFromConstant", (2.0,), "2.0 - _", lambda x, y: 2 - x), ("Mul", (), "_ * _", lambda x, y: x * y),
+    ("MulConstant", (np.ones(2),), "_ * constant array", lambda x, y: x), ("Div", (), "_ / _", lambda x, y: x / y),
+    ("DivFromConstant", (np.float32(2),), "2.0 / _", lambda x, y: 2 / x), ("PowVarVar", (), "_ ** _", lambda x, y: x ** y),
+    ("PowVarConst", (2,), "_ ** 2", lambda x, y: x ** 2), ("PowConstVar", (2,), "2 ** _", lambda x, y: 2 ** x)])
+def test_arithmetic_as_objects(name, constant, label, compute):
+    x, y = np.array([1.0, 2.0]), np.array([3.0, 0.5])
+    operation = getattr(basic_math, name)(*constant)
+    binary = label.count("_") == 2 and "__" not in label
+    result, = operation.apply((Variable(x), Variable(y)) if binary and not constant else (Variable(x),))
+    assert operation.label == label
+    np.testing.assert_allclose(result.array, compute(x, y))
+
+
+def test_reflected_arithmetic():
+    x = Variable(np.array([4.0, 8.0]))
+    assert basic_math.rsub(x, 10).array.tolist() == [6, 2]
+    assert basic_math.rdiv(x, 16).array.tolist() == [4, 2]
+    assert basic_math.rfloordiv(x, 17).array.tolist() == [4, 2]
+    assert basic_math.rpow(x, 2).array.tolist() == [16, 256]
+    assert basic_math.rmatmul(x, np.eye(2)).array.tolist() == [4, 8]
+
+
+@pytest.mark.parametrize("other", [[3.0, 4.0], (3.0, 4.0), "a", b"a", None])
+@pytest.mark.parametrize("operate", [lambda x, y: x + y, lambda x, y: y - x, lambda x, y: x * y, lambda x, y: y * x, lambda x, y: x ** y])
+def test_arithmetic_with_what_is_no_number_or_array(operate, other):
+    for x in (Variable(np.array([1.0, 2.0])), Variable(np.array(2))):
+        with pytest.raises(TypeError):
+            operate(x, other)
+
+
+# ----------------------------------------------------------------------------------------------------------------- type checks
+
+def test_parts_of_expressions():
+    x = type_check.Variable(3, "x")
+    assert str(type_check.GetAttr(x, "real")) == "x.real" and type_check.GetAttr(x, type_check.Constant("real")).eval() == 3
+    assert str(type_check.GetAttr(x, 3)) == "getattr(x, 3)"
+    assert type_check.GetItem(type_check.Constant([5, 6]), 1).eval() == 6
+    assert type_check.Call(type_check.Constant(max), (x, 7)).eval() == 7
+    assert str(type_check.UnaryOperator(9, x, "-", abs)) == "-(x)"
+    plus = type_check.BinaryOperator(8, x, x, "+", lambda a, b: a + b)
+    assert (str(plus), plus.eval()) == ("x + (x)", 6)
+    assert type_check.BoolBinaryOperator(x, 3, "==", "!=", lambda a, b: a == b).eval()
+    assert type_check._repr([x, (1,)]) == "[x, (1,)]"
+
+
+def test_names_of_inputs():
+    types = type_check.get_types((np.zeros(2), np.zeros(3)), "in_types", False)
+    type_check._argname(types, ("x", "t"))
+    assert str(types[1].shape[0] + 1) == "t.shape[0] + 1"
+    with pytest.raises(InvalidType, match="1 argument"):
+        type_check._argname(types, ("x",))
+
+
+def test_an_error_survives_pickling():
+    with pytest.raises(InvalidType) as caught:
+        type_check.expect(type_check.Variable(3, "n") == 4)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert type(error) is type(caught.value) and str(error) == str(caught.value) and error.expect == "n == 4"
+
+
+# ----------------------------------------------------------------------------------------------------------------------- utils
+
+def test_half_precision_is_computed_in_single():
+    class Seen(hnn.FunctionNode):
+        @precision._fp16_mixed_precision_helper
+        def forward(self, inputs):
+            self.dtypes = [x.dtype.char for x in inputs]
+            return inputs
+
+    for dtype, inside in (("e", "f"), ("f", "f"), ("d", "d")):
+        f = Seen()
+        assert [y.dtype.char for y in f.apply((np.ones(2, dtype), np.ones(2, dtype)))] == [dtype] * 2 and f.dtypes == [inside] * 2
+    assert [y.dtype.char for y in Seen().apply((np.ones(2, "e"), np.ones(2, "f")))] == ["f", "f"]
+
+
+def test_final_methods():
+    class Base(meta.enable_final(base=dict)):
+        @meta.final
+        def fixed(self):
+            pass
+
+        @meta.final(action=DeprecationWarning)
+        def old(self):
+            pass
+
+    with pytest.raises(TypeError, match="fixed"):
+        type(Base)("Sub", (Base,), {"fixed": lambda self: None})
+    with pytest.warns(DeprecationWarning, match="old"):
+        type(Base)("Sub", (Base,), {"old": lambda self: None})
+    assert isinstance(type(Base)("Sub", (Base,), {"other": 1})(), dict)
+
+
+def test_orders_of_sparse_matrices():
+    assert utils.get_order(np.array([0, 0, 1]), np.array([0, 2, 1])) == "C"
+    assert utils.get_order(np.array([0, 1, 0]), np.array([0, 0, 2])) == "F"
+    assert utils.get_order(np.array([1, 0, 1]), np.array([0, 1, 0])) == "other"
+    for row, col in ((np.arange(2), np.arange(3)), (np.array([0, -1]), np.array([-1, 0]))):
+        with pytest.raises(ValueError):
+            utils.get_order(row, col)
+    x = np.array([[0, 2], [3, 0]], "f")
+    np.testing.assert_array_equal(utils.to_coo(x).to_dense(), x)
+    assert utils._format_array_props([x, None]) == "(2, 2):float32, None"
+
+
+def test_experimental_text():
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        utils.experimental("thing")
+    assert str(seen[0].message).startswith("thing is experimental.")
+
+
+def test_testing_tools_of_chainers_tests():
+    assert testing.function_link.FunctionTestCase is testing.FunctionTestCase
+    assert testing.matrix._broadcast_to(1, (2,)).shape == (2,)
+    with pytest.raises(AssertionError):
+        testing.condition.repeat_with_success_at_least(10, 11)
+
+    class Case(testing.function_link.FunctionTestCase):
+        def fails(self):
+            self.fail("no")
+    with pytest.raises(AssertionError, match="first error message"):
+        testing.condition.retry(2)(Case.fails)(Case("fails"))
+
+
+def test_gradients_that_no_grads_denies():
+    x = np.ones(2, "f")
+    with pytest.raises(RuntimeError, match="no_grads"):
+        hnn.gradient_check.check_backward(lambda a, b: a + b.array, (x, x), x, no_grads=[True, True])
+
+
+# --------------------------------------------------------------------------------------------------------------- FunctionNode
+
+class Doubled(hnn.FunctionNode):
+    def __init__(self, factor=2):
+        self.factor = factor
+
+    def forward(self, inputs):
+        self.retain_inputs(range(1, len(inputs)))
+        self.retain_outputs((0,))
+        self.seen = inputs
+        return tuple([self.factor * x for x in inputs])
+
+    def backward(self, indexes, gys):
+        self.kept = self.get_retained_inputs()
+        return tuple([None if gys[i] is None else self.factor * gys[i] for i in indexes])
+
+
+def test_a_function_runs_again_on_a_copy():
+    f, xs = Doubled(3), [Variable(np.array([n], "f")) for n in (1, 2)]
+    ys = [f.apply((x,))[0] for x in xs]
+    assert ys[0].creator_node is f and ys[1].creator_node is not f and ys[1].creator_node.factor == 3
+    for y, x in zip(ys, xs, strict=True):
+        y.backward()
+        assert x.grad.tolist() == [3]
+
+
+def test_what_a_function_retains():
+    xs = [Variable(np.array([n], "f"), requires_grad=n != 1) for n in (0, 1, 2)]
+    nodes, arrays = [x.node for x in xs], [x.array for x in xs]
+    f = Doubled()
+    ys = f.apply(xs)
+    out, y_nodes = [y.array for y in ys], [y.node for y in ys]
+    ys[0].backward()
+    assert [x.requires_grad for x in f.kept] == [False, True] and [x.node for x in f.kept] == nodes[1:]
+    assert f.kept[0].node is nodes[1] and xs[2].node is nodes[2]
+    del xs, ys
+    f.seen = f.kept = None
+    assert [n.data for n in nodes] == [None, *arrays[1:]] and [n.data for n in y_nodes] == [out[0], None, None]
+    del arrays, out
+    f.unchain()
+    assert nodes[1].data is None
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_gradients_to_start_from_pass_through(double):
+    x1 = Variable(np.array([3.0]))
+    x2 = x1 * 2
+    y = x2 * x2
+    g1, g2 = hnn.grad([y], [x1, x2], [np.array([1.0])], [np.array([1000.0]), np.array([100.0])], enable_double_backprop=double)
+    assert (g1.array.tolist(), g2.array.tolist()) == ([1000 + 2 * (100 + 12)], [112])
+    unused = Variable(np.array([1.0]))
+    assert hnn.grad([y], [unused], None, [Variable(np.array([5.0]))])[0].array.tolist() == [5]
+
+
+@pytest.mark.parametrize("more", [("g", None), (None, "g"), ([], None), (None, [])])
+def test_gradients_come_in_sequences_of_the_right_length(more):
+    x = Variable(np.array([1.0]))
+    with pytest.raises(TypeError):
+        hnn.grad([x * x], [x], *[x if m == "g" else m for m in more])
+
+
+# ---------------------------------------------------------------------------------------------------------- errors of functions
+
+@pytest.mark.parametrize(("kind", "call"), [
+    (InvalidType, lambda x: F.broadcast()),
+    (InvalidType, lambda x: F.scatter_add(x, (0, 0, 0), x)),
+    (InvalidType, lambda x: F.split_axis(x, [1, 4], 1)),
+    (InvalidType, lambda x: x.transpose(0, 3)),
+    (InvalidType, lambda x: F.transpose(x, 0)),
+    (TypeError, lambda x: F.pad(x, 1.5, "constant")),
+    (NotImplementedError, lambda x: F.hinge(x, np.array([0, 1]), "L3")),
+    (TypeError, lambda x: F.connectionist_temporal_classification(1.0, np.zeros((1, 1), "i"), 0)),
+    (InvalidType, lambda x: F.crf1d(np.zeros((3, 3), "f"), [x], [np.zeros(1, "i")]))])
+def test_kinds_of_errors(kind, call):
+    with pytest.raises(kind):
+        call(Variable(np.ones((2, 3), "f")))
+
+
+def test_empty_indices_and_scalars():
+    x = Variable(np.arange(6.0).reshape(2, 3))
+    y = x[[]]
+    assert y.shape == (0, 3) and x[:, []].shape == (2, 0)
+    F.sum(y).backward()
+    assert not x.grad.any()
+    for f in (F.dropout, lambda x: F.zoneout(x, x)):
+        assert f(Variable(np.array(2.0))).shape == ()
+
+
+def test_a_convolution_of_no_images_has_gradients():
+    x, w = Variable(np.zeros((0, 2, 5, 5), "f")), Variable(np.ones((4, 2, 3, 3), "f"))
+    for traced in (lambda x, w: F.convolution_2d(x, w), hnn.trace(lambda x, w: F.convolution_2d(x, w))):
+        x.cleargrad()
+        w.cleargrad()
+        F.sum(traced(x, w)).backward()
+        assert x.grad.shape == x.shape and not w.grad.any()
