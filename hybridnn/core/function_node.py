@@ -13,6 +13,7 @@ from hybridnn.core.variable import (
     TapeNode,
     Variable,
     _connected,
+    _make_leaf,
     _sequence,
     as_variable,
     check_nan,
@@ -26,6 +27,12 @@ __all__ = ["FunctionNode"]
 # What an instance knows of its application; the rest is the user's.
 _OF_ONE_APPLICATION = ("_retained_inputs", "_retained_outputs", "_input_arrays", "_output_arrays", "_outputs", "_needs", "_cut", "_view", "grad",
                        "inputs_", "is_leaf", "loss_scale", "n_outputs", "name", "retained", "seq", "shapes_", "stack")
+
+
+def _note_retained(nodes, arrays):
+    for node, array in zip(nodes, arrays, strict=True):
+        if array is not None:
+            node.retained = weakref.ref(array)
 
 
 class FunctionNode(TapeNode):
@@ -148,6 +155,11 @@ class FunctionNode(TapeNode):
 
     def apply_eager(self, inputs):
         variables = [as_variable(x) for x in inputs]
+        arrays, outputs = self._run(variables)
+        return self._wrap(variables, arrays, outputs)
+
+    def _run(self, variables):
+        """Forward with all that belongs to it: the inputs' and the outputs' arrays. ``_wrap`` makes Variables of them."""
         arrays = tuple([x.array for x in variables])
         self._input_arrays = arrays
         if config.type_check:
@@ -162,7 +174,7 @@ class FunctionNode(TapeNode):
         if config.debug:
             check_nan(self.label, "forward", outputs)
             self.stack = traceback.extract_stack()
-        return self._wrap(variables, arrays, outputs)
+        return arrays, outputs
 
     def _check_types(self, arrays):
         """First on plain values, which is quick; what fails is checked again with expressions, for the text of the error."""
@@ -183,28 +195,31 @@ class FunctionNode(TapeNode):
         return tuple([np.asarray(y) if isinstance(y, np.generic) else y for y in outputs])
 
     def _wrap(self, variables, arrays, outputs):
+        """Variables for the outputs, connected to the graph when a gradient may be asked for."""
         requires = any(x.requires_grad for x in variables)
         result = tuple([Variable(y, requires_grad=requires) for y in outputs])
         backprop = global_config.enable_backprop if state.backprop is None else state.backprop
         if requires and backprop:
-            self._connect(variables, arrays, outputs, result)
+            self._connect([x._tape or _make_leaf(x) for x in variables], [x.requires_grad for x in variables], arrays, outputs)
+            connect_outputs(self, result)
+            self._take_outputs([y._tape for y in result])
         else:
             self._input_arrays = None
         return result
 
-    def _connect(self, variables, arrays, outputs, result):
-        self.inputs_ = tuple([x.node._tape for x in variables])
+    def _connect(self, nodes, needs, arrays, outputs):
+        """Become the node of ``outputs`` in the graph, behind the inputs' ``nodes``."""
+        self.inputs_, self._needs = tuple(nodes), tuple(needs)
         self.seq = _sequence()       # after its inputs, which may get their nodes just now
         self.n_outputs = len(outputs)
-        self._needs = tuple([x.requires_grad for x in variables])
         kept = set(self._kept_inputs())
         self._input_arrays = tuple([a if i in kept else None for i, a in enumerate(arrays)])
         self._output_arrays = tuple([y if i in self._retained_outputs else None for i, y in enumerate(outputs)])
-        connect_outputs(self, result)
-        self._outputs = tuple([weakref.ref(y._tape) for y in result])
-        for tape, array in [*zip(self.inputs_, self._input_arrays), *zip([y._tape for y in result], self._output_arrays)]:
-            if array is not None:
-                tape.retained = weakref.ref(array)
+        _note_retained(self.inputs_, self._input_arrays)
+
+    def _take_outputs(self, nodes):
+        self._outputs = tuple([weakref.ref(node) for node in nodes])
+        _note_retained(nodes, self._output_arrays)
 
     @property
     def outputs(self):
@@ -272,6 +287,8 @@ class FunctionNode(TapeNode):
 
     def gradients(self, gs, as_variables):
         """Called by the walk: ``backward`` on the inputs that need gradients."""
+        if state.tracer is not None:
+            state.tracer.note_function(self)
         targets = tuple([i for i, need in enumerate(self._needs) if need])
         gys = tuple([None if g is None else as_variable(g) for g in gs])
         data = (self._input_arrays, tuple([None if g is None else g.array for g in gys]))

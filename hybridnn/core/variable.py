@@ -343,8 +343,8 @@ class OpNode(TapeNode):
 
 
 RELEASED = ("released",)
-RELEASED_TEXT = ("the graph of this value belonged to a traced call that has already run backward through it and released it\n"
-                 "  hint: call backward() inside the traced function once per graph, or outside of it only")
+RELEASED_TEXT = ("the graph of this value belonged to a traced call that ran backward through it, updated arrays in place and released it\n"
+                 "  hint: walk a graph again before the update, inside the traced function; or update outside of it")
 
 
 class ReleasedNode(TapeNode):
@@ -1271,12 +1271,24 @@ def as_array(x):
 def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scale=None):
     """Backpropagate from several Variables at once, accumulating into the leaves' ``grad`` (equations 2 and 4 of the seed).
 
-    The outputs' own gradients are used up: they are None afterwards, unless ``retain_grad``.
+    As in Chainer, the outputs' own gradients are used up: they are None afterwards, unless ``retain_grad`` asks for all.
     """
+    outputs = [v for v in outputs if not _is_leaf_root(v, loss_scale)]
+    if not outputs:
+        return None
     tracer = state.tracer
     if tracer is not None:
         return tracer.backward(outputs, retain_grad, enable_double_backprop, loss_scale)
     backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, enable_double_backprop or state.hooks is not None)
+
+
+def _is_leaf_root(v, loss_scale):
+    """Whether nobody computed ``v``: then backward has nothing to do but to begin, with the gradient one of a single element."""
+    if v._pending is not None or v._tape is not None and not v._tape.is_leaf:
+        return False
+    if v._requires_grad and v.grad is None and v.size == 1:
+        v.grad = initial_grad(v, loss_scale)
+    return True
 
 
 def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_variables, store=None):
@@ -1294,7 +1306,6 @@ def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_
         if not as_variables and isinstance(seed, Variable):
             seed = seed.array
         grads[node] = seed
-        node.loss_scale = loss_scale
     before, state.backprop = state.backprop, enable_double_backprop
     try:
         _walk(grads, {v._tape for v in outputs} if retain_grad else (), retain_grad, as_variables, loss_scale, store or _store)

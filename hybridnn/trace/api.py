@@ -3,6 +3,7 @@ import functools
 import inspect
 import logging
 import os
+import random
 import sys
 import threading
 import time
@@ -14,12 +15,14 @@ from dataclasses import dataclass, field, fields
 from hybridnn.config import config, state
 from hybridnn.errors import RecordingForbidden, TraceWarning, raised_by_signal, user_line
 from hybridnn.trace.call import Call
+from hybridnn.trace.compare import mismatch
 from hybridnn.trace.events import Event, path_to, terminals
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.observe import Observer
 from hybridnn.trace.pure import Vouched
 from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.report import Explanation
+from hybridnn.trace.shadow import checked_replay
 from hybridnn.trace.signature import signature
 from hybridnn.trace.skip import Miss, Refused, make_plan
 from hybridnn.trace.watch import on_call
@@ -35,6 +38,7 @@ MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgot
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
 COMPARE_AFTER, COMPARED_CALLS, EAGER_CALLS = 64, 8, 20_000      # when a replay that runs Python is timed against eager, how often, and what follows
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
+_dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 OVERRIDES = (*MODES, "error_on_record")
 
 
@@ -151,7 +155,13 @@ def _run(memory, fn, self_object, args, kwargs):
             key = signature(args, kwargs)
             plans = [p for p in plans if p.signature == key]
         for plan in plans:
-            result = plan.run(self_object, args, kwargs)
+            if memory.check and _dice.random() < memory.check:
+                result = checked_replay(memory, plan, self_object, fn, args, kwargs)
+                if type(result) not in (Miss, Refused):
+                    stats.hits += 1
+                    return result
+            else:
+                result = plan.run(self_object, args, kwargs)
             if type(result) is Refused:
                 return _refused(fn, args, kwargs, result)
             if type(result) is not Miss:
@@ -237,6 +247,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     call.forbid = mode == "error_on_record"
     root.replays += call.mode == "replay"
     observer = _observer(memory, root, mode, call, fn, args, kwargs) if root.replays >= 2 else None
+    call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
     call.interpreting = observer is not None or config.trace_compile != "sync" and root.replays < 2
     outer, state.tracer = state.tracer, call
     outer_reads, state.config_reads = state.config_reads, call.config_reads
@@ -260,6 +271,8 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     finally:
         state.tracer = outer
     _account(memory, root, call, end)
+    if call.difference is not None:
+        raise mismatch(memory.name, *call.difference)
     return result
 
 

@@ -33,7 +33,7 @@ from hybridnn.core.variable import (
 from hybridnn.errors import InvalidType, user_line
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
-from hybridnn.trace.events import LIMIT, App, Event, Leaf, Number, Outcome, outcomes, vid_of
+from hybridnn.trace.events import FUNCTION, LIMIT, App, Event, Leaf, Number, Outcome, outcomes, vid_of
 from hybridnn.trace.floats import error_state
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.segment import run_segment
@@ -88,13 +88,16 @@ class Call:
         self.next_vid = root.next_vid
         self.specs = {}           # Spec of each vid made since the last event
         self.cut = set()          # vids whose creators were forgotten
-        self.released = False     # backward has used the graph
+        self.used = False         # backward has walked the graph
+        self.released = False     # ... and an update has changed arrays since: what the graph needs is gone
         self.recorded = self.left = False
         self.reason = None
         self.config_reads = set()
         self.errors = error_state()
+        self.checked, self.difference = False, None    # segments also run eagerly; the first operation that came out otherwise
         self.interpreting = False  # segments run in the interpreter: not worth compiling yet
         self.drawn_at = 0         # how many events came before the last of
+        self.functions = {}       # event of a user's function -> (function, arrays of its inputs, of its outputs), while replaying
         self.draws = []           # (name, arguments, array) of random draws, in order
 
     # ------------------------------------------------------------------------------------------------------------ operations
@@ -375,7 +378,7 @@ class Call:
                 plain.append(x)
                 saved.append(x if static is not None else traced(x, number.vid, self))
                 continue
-            operand = self._operand(x, op)
+            operand = self._operand(x, op.name)
             if operand is None:
                 return None, None, None
             operands.append(operand)
@@ -390,21 +393,21 @@ class Call:
         rivals = [e.operands[i] for e in self.cursor.children if e.kind == "op" and e.key[0] is op]
         return not any(type(o) is Number and o.value is not None and not same_number(o.value, x) for o in rivals)
 
-    def _operand(self, x, op):
+    def _operand(self, x, name):
         variable = isinstance(x, Variable)
         a = (x._array if x._array is not None else x.array) if variable else x
         vid = self._vid_of(x)
         if vid is FOREIGN:
-            self.give_up(f"{op.name} takes a Variable over an array that belongs to another one")
+            self.give_up(f"{name} takes a Variable over an array that belongs to another one")
             return None
         if vid is not None:
             if vid_of(vid) not in self.stale and self._unchanged(vid_of(vid)):
                 return vid
-            self.give_up(f"{op.name} takes an array that was written inside the function after its first use")
+            self.give_up(f"{name} takes an array that was written inside the function after its first use")
             return None
         problem = unfit(a)
         if problem:
-            self.give_up(f"{op.name} takes {problem}")
+            self.give_up(f"{name} takes {problem}")
             return None
         spec = spec_of(a)
         leaf = Leaf(self._vid(spec), spec, variable and x._requires_grad, variable, has_creator(x))
@@ -487,6 +490,7 @@ class Call:
             key = event.key
             if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and self._match(event.operands, inputs):
                 self._advance(event)
+                self.released = self.used
                 for k, (_, new) in zip(targets, event.rebinds, strict=True):
                     self._rebind(inputs[k], new)
                 if not self.owner.holding or any(self._is_shared(inputs[k]) for k in targets):
@@ -533,6 +537,7 @@ class Call:
         self.dirty.clear()
         event.outs = tuple([Outcome(new, spec_of(plain[k]), False) for k, new in zip(targets, outs, strict=True)])
         event.flush = not self.owner.holding
+        self.released = self.used
         self._add(event)
         if event.flush:
             self.fresh.clear()
@@ -577,7 +582,7 @@ class Call:
             if prior is not None:
                 prior = prior if isinstance(prior, Variable) else Variable(prior, requires_grad=False)
                 if self.mode == "record":
-                    operand = self._operand(prior, OPS["add"])
+                    operand = self._operand(prior, "add")
                     if operand is not None:
                         priors.append(operand)
             node.grad = (g if double else self._own(g, stored)) if prior is None else self.apply(OPS["add"], (prior, g))
@@ -633,13 +638,13 @@ class Call:
                     retained.append((v._vid, Outcome(g._vid, g._spec, g._requires_grad)))
         event.grads = (tuple(grads), tuple(retained))
         event.operands = (*event.operands, *priors)
-        self.released = self.released or not event.key[0][1]
+        self.used = self.used or not event.key[0][1]
         self._add(event)
 
     def _composite(self, kind, variables):
         operands = []
         for v in variables:
-            operand = self._operand(as_variable(v), OPS["identity"])
+            operand = self._operand(as_variable(v), kind)
             if operand is None:
                 return None
             operands.append(operand)
@@ -683,12 +688,8 @@ class Call:
     def _take_grads(self, event, outputs, seeds, targets, flags):
         event_grads, retained = event.grads
         for v, g in zip(outputs, seeds, strict=True):
-            if v._pending is not self:
-                continue
-            if not flags[0]:
-                self._early_node(v).grad = None
-            elif g is None and v._requires_grad:
-                self._early_node(v).grad = initial_grad(v, flags[2])
+            if v._pending is self and v._requires_grad and (flags[0] or g is not None):
+                self._early_node(v).grad = None if not flags[0] else initial_grad(v, flags[2]) if g is None else g
         shared = {}
         for node, (_, outcome, _) in zip(targets, event_grads, strict=True):
             node.loss_scale = flags[2]
@@ -699,7 +700,7 @@ class Call:
         for v, vid in list(self.pending):
             if vid in wanted:
                 self._early_node(v).grad = self._pend(wanted[vid])
-        self.released = self.released or not flags[1]
+        self.used = self.used or not flags[1]
 
     # ------------------------------------------------------------------------------------------------------------------ grad
 
@@ -852,7 +853,7 @@ class Call:
                 vids.add(self.nodes[id(node)])
             stack += [] if node.is_leaf else [p for p in node.inputs if p is not None]
         for event in self.path:       # a node is forgotten with all its outputs
-            for app in event.apps:
+            for app in event.apps if event.function is None else (event.function,):
                 if not vids.isdisjoint(app.node.outputs):
                     vids.update(app.node.outputs)
         return vids
@@ -862,11 +863,95 @@ class Call:
         self.draws.append((name, args, value))
         self.drawn_at = len(self.path)
 
+    # ------------------------------------------------------------------------------------------------------ the user's functions
+
     def apply_function(self, function, inputs):
-        """A user's FunctionNode: opaque Python, so the call goes on eagerly."""
-        if self.mode != "eager":
-            self._to_eager(f"{type(function).__name__} is a FunctionNode: its Python must run")
-        return function.apply_eager(inputs)
+        """A user's FunctionNode: its Python runs on every call, between the segments."""
+        if self.mode == "eager":
+            return function.apply_eager(inputs)
+        if self.inner is not None:
+            self.give_up(f"{function.label} inside a gradient")
+            return function.apply_eager(inputs)
+        variables = [as_variable(x) for x in inputs]
+        if self.mode == "replay":
+            result = self._match_function(function, variables)
+            if result is not None:
+                return result
+            self._leave()
+        operands = self._function_operands(function, variables)
+        return self._record_function(function, variables, operands, *self._run_function(function, variables, operands or ()))
+
+    def note_function(self, function):
+        """Backward has reached a user's function, whose Python must run."""
+        if self.inner is not None:
+            self.give_up(f"backward through {function.label} inside the function")
+
+    def _function_operands(self, function, variables):
+        operands = []
+        for x in variables:
+            operands.append(self._operand(x, function.label))
+            if operands[-1] is None:
+                return None
+        return tuple(operands)
+
+    def _run_function(self, function, variables, operands):
+        try:
+            with self.paused():
+                return function._run(variables)
+        except BaseException:
+            self._forget(operands)
+            raise
+
+    def _match_function(self, function, variables):
+        key = (type(function.function or function), effective_backprop())
+        for event in self.cursor.children:
+            if event.kind == "function" and event.key == key and self._match(event.operands, variables):
+                self._flush()
+                arrays, outputs = self._run_function(function, variables, event.operands)
+                if self.mode == "replay" and not untraceable(arrays, outputs) and [spec_of(y) for y in outputs] == [o.spec for o in event.outs]:
+                    self._advance(event)
+                    self.executed = len(self.path)
+                    return self._take_function(event, function, variables, arrays, outputs)
+                self._leave()
+                self._forget(event.operands)
+                return self._record_function(function, variables, self._function_operands(function, variables), arrays, outputs)
+        return None
+
+    def _take_function(self, event, function, variables, arrays, outputs):
+        """Variables for what a replayed function returned; it is connected to the graph when the call ends. Its arrays may be kept and written by it."""
+        results = []
+        for y, o in zip(outputs, event.outs, strict=True):
+            v = _new(Variable)
+            v._array, v._pending, v._vid, v._spec, v._requires_grad = y, self, o.vid, o.spec, o.requires_grad
+            self._know(y, o.vid, o.requires_grad)
+            self._snapshot(o.vid, y)
+            self.survivors.append(weakref.ref(v))
+            results.append(v)
+        for operand in event.operands:
+            origin = self._origin(vid_of(operand))
+            if origin not in self.snapshots:
+                self._snapshot(origin, self.actual(origin))
+        self.functions[event] = function, arrays, outputs
+        if event.function.taped:
+            function.n_outputs, function.inputs_, function._needs = len(outputs), (), ()
+        return tuple(results)
+
+    def _record_function(self, function, variables, operands, arrays, outputs):
+        problem = untraceable(arrays, outputs)
+        if problem and self.mode == "record":
+            self.give_up(f"{function.label} returns {problem}")
+        with self.paused():
+            result = function._wrap(variables, arrays, outputs)
+        if self.mode != "record" or operands is None:
+            return result
+        event = Event("function", (type(function.function or function), effective_backprop()), operands, line=user_line(4))
+        event.outs = tuple([self._name(v) for v in result])
+        mask = sum(1 << i for i, x in enumerate(variables) if x._requires_grad)
+        node = Node(FUNCTION, tuple([vid_of(o) for o in operands]), tuple([o.vid for o in event.outs]), (), event.line)
+        event.function = App(node, mask, any(v._tape is not None for v in result))
+        self._add(event)
+        self.fresh.clear()
+        return result
 
     def resolve(self, v):
         """Somebody looks at the graph itself: the call goes on eagerly."""
@@ -984,6 +1069,7 @@ class Call:
         """Connect the surviving Variables to a tape that is made when somebody asks for it."""
         alive = [v for ref in self.survivors if (v := ref()) is not None]
         tape = CallTape.of(self, alive)
+        nodes = []
         for v in alive:
             v._pending = None
             node = tape.node(v._vid) if tape is not None and v._requires_grad else None
@@ -991,6 +1077,9 @@ class Call:
                 if v._tape is not None:
                     node.grad, node.loss_scale = v._tape.grad, v._tape.loss_scale
                 v._tape = node
+                nodes.append(node)
+        if self.functions and tape is not None:
+            tape.connect(nodes)
 
     def abandon(self):
         """The function raised: every Variable it left behind gets its value."""
@@ -1039,6 +1128,9 @@ class Naming:
                     self.call.nodes[id(v._tape)] = vid
                     self.call.keep.append(v._tape)
         return result
+
+    def note_function(self, function):
+        """No path has a backward through a user's function."""
 
     def expose(self, v):
         """Nothing is pending."""
@@ -1095,7 +1187,7 @@ class Rebuild:
             v = self.made.get(outcome.vid)
             if v is not None:
                 self.real[outcome.vid] = v
-                if event.kind == "op" and event.apps[0].taped:
+                if event.kind == "op" and event.apps[0].taped or event.kind == "function" and event.function.taped:
                     self.release(v, outcome)
         for _, new in event.rebinds:
             self.real[new] = self.call.wrappers[new]
@@ -1107,7 +1199,26 @@ class Rebuild:
             result = self._apply(op, event, attrs)
         finally:
             state.backprop = old
-        for v, outcome in zip(result if op.multi else (result,), event.outs, strict=True):
+        for k, (v, outcome) in enumerate(zip(result if op.multi else (result,), event.outs, strict=True)):
+            self._keep_shown(v, k, outcome.vid)
+            self.fill(v, outcome)
+
+    def _keep_shown(self, v, k, vid):
+        """If the user has seen the array of output ``k``, the graph keeps that one: he may have written into it."""
+        shown = self.call.snapshots.get(vid)
+        node = v._tape if v._tape is None or v._tape.owner is None else v._tape.owner
+        if shown is None or node is None or node.out is None:
+            return
+        node.out = shown[0] if node is v._tape else (*node.out[:k], shown[0], *node.out[k + 1:])
+
+    def _function(self, event, final):
+        function, arrays, outputs = self.call.functions[event]
+        old, state.backprop = state.backprop, event.key[1]
+        try:
+            result = function._wrap([as_variable(self.operand(o)) for o in event.operands], arrays, outputs)
+        finally:
+            state.backprop = old
+        for v, outcome in zip(result, event.outs, strict=True):
             self.fill(v, outcome)
 
     def release(self, v, outcome):
@@ -1166,9 +1277,10 @@ class Rebuild:
         priors = iter([self.operand(o) for o in event.operands[flags[3] + unseeded.count(False):]])
         for (node, _), (_, _, accumulated) in zip(handed, event.grads[0], strict=True):
             node.grad = next(priors) if accumulated else None
+        seeds = iter(event.operands[flags[3]:])
         for v, fresh in zip(outputs, unseeded, strict=True):
-            if fresh and v._tape is not None:
-                v._tape.grad = None
+            if v._tape is not None:
+                v._tape.grad = None if fresh else self.operand(next(seeds))
         with Naming(self.call, event):
             backward_eager(outputs, flags[0], flags[1], flags[2], True)
         for (node, pending), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
@@ -1213,6 +1325,16 @@ def unfit(a):
         return "an array that is not C-contiguous and aligned"
     if not a.dtype.isnative or a.dtype.kind not in "fiub":
         return f"an array of dtype {a.dtype}"
+    return None
+
+
+def untraceable(arrays, outputs):
+    """What is wrong with the arrays that a user's function returned, or None."""
+    for k, y in enumerate(outputs):
+        if unfit(y):
+            return unfit(y)
+        if any(a is y or a is not None and np.may_share_memory(a, y) for a in (*arrays, *outputs[:k])):
+            return "an array that shares its memory with another"
     return None
 
 

@@ -9,9 +9,21 @@ from dataclasses import dataclass, field
 from hybridnn.graph import Node
 from hybridnn.spec import Spec
 
-__all__ = ["LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "outcomes", "path_to", "terminals", "vid_of"]
+__all__ = ["FUNCTION", "LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "outcomes", "path_to", "terminals", "vid_of"]
 
 LIMIT = 2 ** 63       # run-time ints fit 64 bits
+
+
+class _Function:
+    """Stands for a user's function in a path's applications: opaque, and its node keeps by itself what its gradient needs."""
+    name, multi = "function", True
+    keep, keep_output = (), False
+
+    def program(self, mask, n):
+        return self
+
+
+FUNCTION = _Function()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ class Event:
     """One step of a path.
 
     Attributes:
-        kind: root, op, inplace, backward, grad, read, expose, unchain or end.
+        kind: root, op, function, inplace, backward, grad, read, expose, unchain or end.
         key: what must be equal for a replay to match, beside the operands (op, attrs, flags, outcome of a look).
         operands: an int (a value of this path; ``~vid`` where its bare array is used, without its gradient), ``Leaf`` (bound here for the first
             time) or ``Number`` per operand.
@@ -65,6 +77,7 @@ class Event:
         specs: the Spec of every vid that the event introduced.
         rebinds: for in-place: pairs (old vid, new vid).
         views: vid of an output -> (vid of the operand whose memory it shares, application, output number).
+        function: for a user's function: its application, which is not part of the graphs that are compiled.
         check: ``check(arrays, attrs)`` raises if the operands' values do not fit.
         line: the user's file:line.
     """
@@ -86,6 +99,7 @@ class Event:
     depth: int = 0
     next_vid: int = 0
     flush: bool = False
+    function: App | None = None
     check: object = None
     hits: int = 0
     doubt: str = "not tried yet"

@@ -231,6 +231,9 @@ class Writer:
         self.require(f"{self.strong(f)}.__code__ is {self.strong(code)} and {self.strong(f)}.__defaults__ is {self.strong(defaults)} "
                      f"and {self.strong(f)}.__kwdefaults__ is {self.strong(kwdefaults)}", f"the function {f.__name__} was changed")
 
+    def _wrapped(self, traced, fn):
+        self.require(f"{self.held(traced)}.__wrapped__ is {self.strong(fn)}", "the function that a traced one wraps was replaced")
+
     def _threadlocal(self, obj, name, value):
         self.require(f"{self.strong(obj)}.{name} is {self.strong(value)}", f"{name} changed")
 

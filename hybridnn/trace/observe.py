@@ -12,7 +12,7 @@ import types
 
 import numpy as np
 
-from hybridnn.config import config
+from hybridnn.config import config, force_backprop_mode, no_backprop_mode, using_config
 from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.link import ChainList
@@ -38,6 +38,9 @@ from hybridnn.trace.summaries import summarize
 __all__ = ["Observer"]
 
 COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
+PASSED = ("hybridnn.trace.api", "hybridnn.trace.floats", "hybridnn.config")    # what runs between a call of a traced function and the function
+TRACED = "a traced method"
+BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
 MAKERS = (np.zeros, np.ones, np.full)
 _instructions = {}
 
@@ -135,7 +138,7 @@ class Observer:
         top = self.frames[-1]
         if top.waiting is None:
             raise Doubt(f"{code.co_name} was called implicitly")
-        if top.waiting[0] == "make":
+        if top.waiting[0] == "make" or len(top.waiting) == 6 and frame.f_globals.get("__name__") in PASSED:
             return None
         self._identify(frame, code, top.waiting[2])
         kind = trusted_kind(frame)
@@ -479,6 +482,9 @@ class Observer:
             raise Doubt(f"{cls.__name__}.{name} is a descriptor written in C")
         self.guard("classattr", cls, name, attr)
         f.stack += [Ref("null", None)] if method else []
+        if is_traced(attr.fget):
+            self._call_traced(f, attr.fget, constant(attr.fget.__wrapped__), [owner], {})
+            return
         f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
 
     def _bound(self, f, owner, attr, method, cls):
@@ -489,10 +495,10 @@ class Observer:
         elif isinstance(attr, classmethod):
             f.stack += [constant(attr.__func__), constant(cls)] if method else [Ref("method", (constant(cls), "", attr.__func__))]
         elif hasattr(type(attr), "__get__"):
-            traced = getattr(attr, "__wrapped__", None)
-            if type(attr).__name__ != "Traced" or not isinstance(traced, types.FunctionType):
+            if not is_traced(attr) or not isinstance(attr.__wrapped__, types.FunctionType):
                 raise Doubt(f"{attr!r} is a descriptor whose effects are not known")
-            self._bound(f, owner, traced, method, cls)
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("make", None, [], {}, Ref("method", (owner, TRACED, attr)))      # its __get__ runs meanwhile
         else:
             self._push_attr(f, self.loaded(attr, ("classattr", cls, "?", attr)) if isinstance(attr, (Variable, np.ndarray)) else constant(attr), method)
 
@@ -834,6 +840,12 @@ class Observer:
         if fn.kind == "method":
             self._call_method(f, fn, args, kw)
             return
+        if fn.kind == "exit":
+            f.waiting = ("make", None, [], {}, constant(None))
+            return
+        if isinstance(fn.value, types.FunctionType) and fn.value in BLOCKS:
+            self._enter_block(f, fn.value, args, kw)
+            return
         if fn.kind == "closure" or isinstance(fn.value, types.FunctionType):
             f.waiting = ("call", fn, args, kw, "push")
         elif fn.kind != "static":
@@ -864,22 +876,48 @@ class Observer:
 
     def _call_object(self, f, fn, args, kw):
         obj, cls = fn.value, type(fn.value)
-        if cls.__name__ == "Traced" and isinstance(obj.__wrapped__, types.FunctionType):
-            f.waiting = ("call", constant(obj.__wrapped__), args, kw, "push")
-            raise Doubt("calls another traced function")
+        if is_traced(obj):
+            self._call_traced(f, obj, constant(obj.__wrapped__), args, kw)
+            return
         if cls.__module__ == "hybridnn.core.variable" and cls.__name__ == "Op":
             f.waiting = ("call", constant(cls.__call__), [fn, *args], kw, "push")
             return
         target = class_lookup(cls, "__call__")
-        if not isinstance(target, types.FunctionType):
+        traced = is_traced(target)
+        if not traced and not isinstance(target, types.FunctionType):
             self._unknown(obj, args)
         self.guard("class", obj, cls)
         self.guard("classattr", cls, "__call__", target)
+        if traced:
+            self._call_traced(f, target, constant(target.__wrapped__), [fn, *args], kw)
+            return
         f.waiting = ("call", constant(target), [fn, *args], kw, "push")
+
+    def _call_traced(self, f, traced, fn, args, kw):
+        """Inside a traced call a traced function does nothing but call what it wraps."""
+        if traced._memory is self.call.owner:
+            raise Doubt("calls itself")          # a plan that holds its own function would live until the collector comes
+        self.guard("wrapped", traced, traced.__wrapped__)
+        self._call(f, fn, args, kw)
+        if f.waiting is None or f.waiting[0] != "call":
+            raise Doubt("calls another traced function")
+        f.waiting = (*f.waiting, "traced")
+
+    def _enter_block(self, f, fn, args, kw):
+        """A block of the library's that overrides a configuration value: within it operations and reads come out as recorded, and its end restores all."""
+        given = [self.plain(a) for a in args]
+        if kw or len(given) != (2 if fn is using_config else 0):
+            raise Doubt("a configuration block with unusual arguments")
+        key = given[0] if given else "enable_backprop"
+        if key not in ("train", "enable_backprop") and not key.startswith("user_"):
+            raise Doubt(f"a block that changes config.{key}")
+        f.waiting = ("make", None, [], {}, Ref("block", None))
 
     def _call_method(self, f, fn, args, kw):
         owner, name = fn.value[:2]
-        if len(fn.value) == 3:
+        if name is TRACED:
+            self._call_traced(f, fn.value[2], constant(fn.value[2].__wrapped__), [owner, *args], kw)
+        elif len(fn.value) == 3:
             f.waiting = ("call", constant(fn.value[2]), [owner, *args], kw, "push")
         elif owner.kind == "static" and type(owner.value) is str:
             f.stack.append(constant(getattr(owner.value, name)(*[self.plain(a) for a in args], **{k: self.plain(v) for k, v in kw.items()})))
@@ -980,7 +1018,10 @@ class Observer:
                         self.numbers[o.vid] = ref
 
     def op_BEFORE_WITH(self, f, i):
-        raise Doubt("a with statement")
+        if f.stack.pop().kind != "block":
+            raise Doubt("a with statement")
+        f.stack.append(Ref("exit", None))
+        f.waiting = ("make", None, [], {}, constant(None))
 
     def op_RAISE_VARARGS(self, f, i):
         raise Doubt("raises an exception")
@@ -992,6 +1033,11 @@ class Observer:
 def place(ref):
     """Where a guard reads the value anew; None if it is the same object on every call."""
     return None if ref.kind == "static" else ref.source
+
+
+def is_traced(obj):
+    """Whether an object is a traced callable (whose module imports this one)."""
+    return type(obj).__module__ == "hybridnn.trace.api" and type(obj).__name__ == "Traced"
 
 
 def is_library_code(fn):

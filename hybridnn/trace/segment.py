@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from hybridnn.errors import raised_by_signal
 from hybridnn.graph import Graph, run, verify
 from hybridnn.jit import compile as jit_compile
+from hybridnn.trace.compare import check_segment
 from hybridnn.trace.events import path_to, vid_of
 
 __all__ = ["Segment", "build", "run_segment"]
@@ -72,7 +73,10 @@ def run_segment(call, events, wanted):
     for vid, fn, args in segment.host:
         values[vid] = fn(*[values[a] for a in args])
     arrays = [values[v] for v in segment.inputs]
-    results = run(segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
+    if call.checked:
+        results = check_segment(call, segment, arrays, segment.compiled(call.owner))
+    else:
+        results = run(segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
     values.update(zip(segment.outputs, results, strict=True))
     for root, newest in segment.writes:
         if root in call.snapshots:

@@ -62,7 +62,10 @@ def _gone(self, args, kwargs):
 
 
 class Plan:
-    """A proved path. ``run(self, args, kwargs)`` returns the result or ``MISS``; ``source`` is the generated text."""
+    """A proved path. ``run(self, args, kwargs)`` returns the result or a ``Miss``; ``source`` is the generated text.
+
+    ``touched(self, args, kwargs)`` gives what a run changes: nodes of gradients, arrays, (object, attribute) pairs, counters.
+    """
 
     def __init__(self, end, reads):
         self.end, self.config_reads = end, reads
@@ -70,12 +73,12 @@ class Plan:
         self.misses = self.hits = 0
         self.last_miss = None
         self.source = ""
-        self.run = None
+        self.run = self.touched = None
         self.segments = []
 
     def kill(self):
         """Forget everything (a root object has gone)."""
-        self.dead, self.run, self.watched = True, _gone, None
+        self.dead, self.run, self.touched, self.watched = True, _gone, None, None
         self.segments.clear()
 
 
@@ -104,6 +107,7 @@ class Builder:
         self.writer = Writer(_killer(plan), [e[1] for e in observer.effects if e[0] == "setattr"], any(e.kind == "inplace" for e in call.path))
         self.body = []
         self.made = producers(self.path)
+        self.graded = {v for e in self.path for app in e.apps if app.taped for i, v in enumerate(app.node.inputs) if app.mask >> i & 1}
         self.leaf_text = {}
         self.making, self.make_lines = {}, []
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
@@ -129,6 +133,8 @@ class Builder:
         if any(e.check is not None for e in self.path[:self.call.drawn_at]) and self.call.draws:
             raise Doubt("draws random numbers after an operation that may raise")
         for e in self.path:
+            if e.kind == "function":
+                raise Doubt(f"runs {e.key[0].__name__}, a function with its own Python", e.line)
             if e.kind == "grad" and e.key[3]:
                 raise Doubt("hnn.grad with set_grad")
 
@@ -142,7 +148,7 @@ class Builder:
         backprop = f"(G['enable_backprop'] if state.backprop is None else state.backprop) is {w.strong(config.enable_backprop)}"
         w.require(backprop, "config.enable_backprop changed")
         for key in sorted({*self.result.config_reads} - {"enable_backprop"}):
-            w.require(f"setting({key!r}) is {w.strong(getattr(config, key))}", f"config.{key} changed")
+            w.require(f"setting({key!r}) is {w.strong(setting(key))}", f"config.{key} changed")
         for i, x in enumerate(observer.args):
             self._argument(("arg", i), x, 0)
         for k, x in observer.kwargs.items():
@@ -421,6 +427,7 @@ class Builder:
             elif kind == "setattr":
                 obj, name, ref = rest
                 self.after.append(f"setattr({self.writer.held(obj)}, {name!r}, {self._value(ref)})")
+        self.nodes = list(grads)
         self.body += [f"n = {node}; n.grad = {g}" if g != "None" else f"n = {node}; n.grad = None" for node, g in grads.items()]
 
     def _node_of(self, ref):
@@ -487,9 +494,13 @@ class Builder:
         """The array that the user sees: for a view, a view of the array that it shares."""
         if vid not in self.call.view_of:
             return self.text[vid]
-        base, app, k = self.call.view_of[vid]
-        text = f"{self.writer.strong(app.node.op)}.run([{self._array_text(base)}], {self.writer.strong(dict(app.node.attrs))})"
-        return f"{text}[{k}]" if app.node.op.multi else text
+        name = f"a{vid}"
+        if name not in self.named:
+            self.named.add(name)
+            base, app, k = self.call.view_of[vid]
+            text = f"{self.writer.strong(app.node.op)}.run([{self._array_text(base)}], {self.writer.strong(dict(app.node.attrs))})"
+            self.makes.append(f"{name} = {text}[{k}]" if app.node.op.multi else f"{name} = {text}")
+        return name
 
     def _variable(self, v):
         """One Variable per value, however often it is returned."""
@@ -502,9 +513,9 @@ class Builder:
         lines = [f"{name} = new(Variable); {name}._array = {self._array_text(vid)}"]
         if not requires:
             lines.append(f"{name}._requires_grad = False")
-        elif vid in self.made and self.made[vid][0].taped:
+        elif vid in self.made and (self.made[vid][0].taped or vid in self.graded):
             spec = self.made[vid][3]
-            if self.call.released and vid in self.call.cut:
+            if self.call.released and (vid in self.call.cut or not self.made[vid][0].taped):
                 lines.append(f"{name}._tape = TapeLeaf({spec.shape!r}, {self.writer.strong(spec.dtype)})")
             elif self.call.released:
                 lines.append(f"{name}._tape = ReleasedNode({spec.shape!r}, {self.writer.strong(spec.dtype)})")
@@ -529,7 +540,8 @@ class Builder:
                   f"    return refuse(error, written, counted, ({draws}))"]
         if self.uses_tape:
             kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
-            leaves = {v: x for v, x in self.call.leaves.items() if isinstance(x, Variable)}
+            priors = self._priors()
+            leaves = {v: x for v, x in self.call.leaves.items() if isinstance(x, Variable) and x._requires_grad and v not in priors}
             dynamic = ", ".join(f"{v}: {self._leaf_variable(x)}" for v, x in leaves.items())
             made, specs = w.strong(self.made), w.strong({v: s for e in self.path for v, s in e.specs.items()})
             lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False)")
@@ -537,6 +549,7 @@ class Builder:
         recheck = ["def recheck():", *["    " + line for line in w.watched_lines], "    renew()", ""] if watched else []
         last = ", recheck=recheck" if watched else ""
         plan.source = "\n".join([*recheck, f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
+        plan.source += "\n" + self._touched({r for seg in plan.segments for r, _ in seg.writes})
         written = {r for seg in plan.segments for r, _ in seg.writes}
         roots = frozenset(id(root_array(self._array(v))) for v in written)
 
@@ -549,9 +562,17 @@ class Builder:
             names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
         names.pop("recheck", None)
-        plan.run = names.pop("replay")        # a function in its own globals would be a cycle, which only the garbage collector ends
+        plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
         plan.watched = watched
         return plan
+
+    def _touched(self, written):
+        """The text of ``Plan.touched``."""
+        w, effects = self.writer, self.observer.effects
+        arrays = "".join(f"{self.text[v]}, " for v in sorted(written))
+        attributes = "".join(f"({w.held(e[1])}, {e[2]!r}), " for e in effects if e[0] == "setattr")
+        counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
+        return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}]\n"
 
     def _watched_lines(self, watched):
         """Facts about dicts that seldom change are looked at only when one of the dicts has changed."""
@@ -571,9 +592,9 @@ class Builder:
 
 
 def setting(key):
-    """The effective value of a configuration key, without noting that it was read."""
+    """The effective value of a configuration key, without noting that it was read; NotImplemented if there is none (a block set it where it was read)."""
     values = config.overrides()
-    return values[key] if key in values else getattr(global_config, key)
+    return values[key] if key in values else global_config.__dict__.get(key, NotImplemented)
 
 
 def _leaf(x):

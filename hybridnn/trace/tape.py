@@ -2,13 +2,15 @@
 
 A replay creates no tape. A Variable that outlives the call and needs a gradient gets a ``TracedNode``: it knows its application, and finds its operands'
 nodes and the values that the gradient rules named when backward asks. The values were computed by the call itself, so they are what eager would have
-kept. After a backward inside the call they are gone, and asking again raises ``ReleasedGraphError``.
+kept. After a backward and an update inside the call they are gone, and asking again raises ``ReleasedGraphError``. The node of a user's function is
+the function itself, connected when the call ends.
 """
 import weakref
 from itertools import count
 
 from hybridnn.core.variable import RELEASED, Leaf, OpNode, Output, Variable, _sequence
 from hybridnn.graph import Graph, run
+from hybridnn.trace.events import FUNCTION
 
 __all__ = ["CallTape", "TracedNode", "producers", "saved_values"]
 
@@ -17,7 +19,7 @@ def producers(path):
     """vid -> (application, its position in the path, output number, spec)."""
     found, position = {}, count()
     for event in path:
-        for app in event.apps:
+        for app in event.apps if event.function is None else (event.function,):
             i = next(position)
             for k, vid in enumerate(app.node.outputs):
                 found[vid] = (app, i, k, event.specs.get(vid))
@@ -51,6 +53,8 @@ class CallTape:
         self.made, self.specs, self.values, self.leaves, self.cut, self.released = made, specs, values, leaves, cut, released
         self.base = _sequence()
         self.nodes = {}          # position -> weak reference, without a callback: an exception that a signal handler raised in one would be lost
+        self.outputs = {}           # position -> nodes of the outputs of a user's function, while the call hands over
+        self.functions = {}         # position -> (function, arrays of its inputs, of its outputs) while the call hands over; later its node holds it
 
     @classmethod
     def of(cls, call, alive):
@@ -68,7 +72,19 @@ class CallTape:
             values = {v: call.actual(v) if v in call.snapshots or call._origin(v) in call.values else call.values[v] for v in needed}
         leaves = {v: x for v, x in call.leaves.items() if isinstance(x, Variable)}
         specs = {v: s for e in call.path for v, s in e.specs.items()}
-        return cls(made, specs, values, leaves, call.cut, call.released)
+        tape = cls(made, specs, values, leaves, call.cut, call.released)
+        tape.functions = {made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
+        return tape
+
+    def connect(self, roots):
+        """Make every node behind ``roots`` now, so that each holds the next: the functions among them are kept alive by nobody else."""
+        stack, seen = list(roots), set()
+        while stack:
+            node = stack.pop()
+            if node is not None and node not in seen and not node.is_leaf:
+                seen.add(node)
+                stack += node.inputs
+        self.functions, self.outputs = {}, {}
 
     def node(self, vid):
         """The node of a value; None if no gradient flows there."""
@@ -78,20 +94,36 @@ class CallTape:
             x = self.leaves.get(vid)
             return None if x is None or not x._requires_grad else x._tape or x.node._tape
         app, position, k, spec = self.made[vid]
-        if not app.taped:
-            return None
+        if not app.taped:           # computed where no graph was kept: a leaf, if gradients are to come
+            return self._leaf(vid)
         owner = self._known(position)
         if owner is None:
-            owner = TracedNode(self, app, position, spec)
+            owner = self._function(app, position) if app.node.op is FUNCTION else TracedNode(self, app, position, spec)
             self.nodes[position] = weakref.ref(owner)
+        if app.node.op is FUNCTION:
+            return self.outputs[position][k]
         return Output(owner, k, spec.shape, spec.dtype) if app.node.op.multi else owner
 
     def _known(self, key):
         ref = self.nodes.get(key)
         return None if ref is None else ref()
 
+    def _function(self, app, position):
+        """A user's function, connected to its inputs' nodes."""
+        function, arrays, outputs = self.functions[position]
+        nodes = [self.node(v) or self._plain_leaf(v) for v in app.node.inputs]
+        function._connect(nodes, [bool(app.mask >> i & 1) for i in range(len(nodes))], arrays, outputs)
+        function.seq = self.base + (position + 1) * 2.0 ** -32
+        self.outputs[position] = [Output(function, k, y.shape, y.dtype) for k, y in enumerate(outputs)]
+        function._take_outputs(self.outputs[position])
+        return function
+
+    def _plain_leaf(self, vid):
+        """The node of a function's input that needs no gradient."""
+        return Leaf(self.specs[vid].shape, self.specs[vid].dtype)
+
     def _leaf(self, vid):
-        """The node of a value whose creator was forgotten."""
+        """The node of a value whose creator was forgotten, or never noted."""
         leaf = self._known(("cut", vid))
         if leaf is None:
             leaf = Leaf(self.specs[vid].shape, self.specs[vid].dtype)

@@ -542,6 +542,90 @@ def test_traced_link_and_nested(mode):
     check(make, mode)
 
 
+def test_nested_traced_functions_skip_python(mode):
+    def make(wrap):
+        class Encoder(hnn.Chain):
+            def __init__(self):
+                super().__init__()
+                with self.init_scope():
+                    self.l = L.Linear(3, 3)
+
+            @wrap
+            def __call__(self, x):
+                return F.tanh(self.l(x))
+
+            @property
+            @wrap
+            def norm(self):
+                return F.sum(self.l.W * self.l.W)
+        encoder, link, x = Encoder(), L.Linear(3, 3), var(2, 3)
+        traced_link, inner = wrap(link), wrap(lambda x: F.relu(x) * 2)
+        first, other = inner, wrap(lambda x: F.exp(x))
+
+        @wrap
+        def outer(x):
+            y = F.sum(inner(traced_link(encoder(x)))) + encoder.norm
+            return y * 2
+
+        def call(change=lambda: None):
+            def go():
+                change()
+                encoder.cleargrads()
+                y = outer(x)
+                y.backward()
+                return y
+            return go
+
+        def rebind(to):
+            nonlocal inner
+            inner = to
+
+        def replace(to):
+            if hasattr(first, "_memory"):
+                first.__wrapped__ = to
+                rebind(first)
+            else:
+                rebind(to)
+        plain = getattr(first, "__wrapped__", first)
+        return [encoder, link, x], [call(), call(lambda: rebind(other)), call(lambda: rebind(first)), call(lambda: replace(F.sigmoid)),
+                                    call(lambda: replace(plain)), lambda: encoder(x)]
+    w = check(make, mode)
+    assert (w.total("python_skipped") > 20) is (mode == "auto")
+
+
+def test_configuration_blocks_skip_python(mode):
+    def make(wrap):
+        x, w = var(4), var(4, seed=2)
+
+        @wrap
+        def f(x):
+            with hnn.using_config("train", False), hnn.using_config("user_scale", 2.0):
+                y = F.dropout(x * w, 0.5) * hnn.config.user_scale
+            with hnn.no_backprop_mode():
+                z = F.exp(y)
+                with hnn.force_backprop_mode():
+                    y = y * w
+            return F.dropout(y + z, 0.5), z
+
+        def back():
+            x.cleargrad()
+            w.cleargrad()
+            y, z = f(x)
+            F.sum(y).backward()
+            return y, z
+
+        def without():
+            with hnn.no_backprop_mode():
+                return f(x)
+
+        def tested():
+            with hnn.using_config("train", False):
+                return f(x)
+        return [x, w], [back, without, tested]
+    w = check(make, mode)
+    assert (w.total("python_skipped") > 10) is (mode == "auto")
+
+
 def test_two_instances_and_id_reuse(mode):
     def make(wrap):
         class Net(hnn.Chain):

@@ -1,0 +1,195 @@
+"""``check=p``: some replays are also run eagerly, and the two must agree.
+
+A verified replay compares each segment that it computes with the same segment run operation by operation (``compare.py``). A call that would skip Python
+is replayed first; what it changed is noted and taken back, and the function itself runs eagerly: so its side effects happen once, and what stays is what
+eager did.
+"""
+import types
+
+import numpy as np
+
+from hybridnn.backend import is_array
+from hybridnn.config import state
+from hybridnn.core.variable import (
+    NO_ATTRS,
+    READERS,
+    Variable,
+    apply_eager,
+    apply_inplace_eager,
+    backward_eager,
+    grad_eager,
+)
+from hybridnn.errors import user_line
+from hybridnn.trace.compare import compute, mismatch, same
+from hybridnn.trace.events import path_to
+from hybridnn.trace.skip import Miss, Refused
+
+__all__ = ["checked_replay"]
+
+READS = dict(READERS, item=lambda a, *args: a.item(*args))
+
+
+class Logged:
+    """An executable that notes what it was given."""
+
+    def __init__(self, segment, log):
+        self.segment, self.log = segment, log
+
+    def __call__(self, arrays):
+        self.log.append((self.segment.graph, [a.copy() if isinstance(a, np.ndarray) else a for a in arrays]))
+        return self.segment.executable(arrays)
+
+
+class Shadow:
+    """The tracer of the eager run: notes every operation with its results and line."""
+    mode = "shadow"
+
+    def __init__(self):
+        self.log = []
+
+    def apply(self, op, inputs, attrs=NO_ATTRS):
+        result = self._plainly(apply_eager, op, inputs, attrs)
+        self.log.append((op, [np.array(v._array) for v in (result if op.multi else (result,))], user_line(3)))
+        return result
+
+    def _plainly(self, fn, *args):
+        """Without the tracer, so that what ``fn`` does inside is not noted."""
+        state.tracer = None
+        try:
+            return fn(*args)
+        finally:
+            state.tracer = self
+
+    def apply_inplace(self, op, inputs, targets, attrs):
+        self._plainly(apply_inplace_eager, op, inputs, targets, attrs)
+        arrays = [x._array if isinstance(x, Variable) else x for x in inputs]
+        self.log.append((op, [np.array(arrays[k]) for k in targets], user_line(3)))
+
+    def backward(self, outputs, retain_grad, double, loss_scale):
+        self._plainly(backward_eager, outputs, retain_grad, double, loss_scale, double)
+
+    def grad(self, *args):
+        return self._plainly(grad_eager, *args)
+
+    def apply_function(self, function, inputs):
+        return self._plainly(function.apply_eager, inputs)
+
+    def note_function(self, function):
+        """Its Python runs as ever."""
+
+    def read(self, v, kind, args):
+        return READS[kind](self._plainly(lambda: v.array), *args)
+
+    def expose(self, v):
+        """Nothing is pending."""
+
+    assign = expose
+
+    def settle(self):
+        """Nothing is pending."""
+
+    def unchain_backward(self, v):
+        """False: not done here."""
+        return False
+
+    def note_draw(self, name, args, value):
+        """Draws come from the same stream."""
+
+
+def checked_replay(memory, plan, self_object, fn, args, kwargs):
+    """The result of a call that skips Python, compared with the function itself, which has the last word; or the plan's ``Miss`` or ``Refused``."""
+    try:
+        touched = plan.touched(self_object, args, kwargs)
+    except (AttributeError, IndexError, KeyError, TypeError):        # these arguments are not the plan's: its guards say which
+        return plan.run(self_object, args, kwargs)
+    before = Kept(touched)
+    log = []
+    result = _logged(plan, log)(self_object, args, kwargs)
+    if type(result) in (Miss, Refused):
+        return result
+    replayed = [*flat("result", result), *Kept(touched).facts()]
+    before.restore()
+    shadow = Shadow()
+    state.tracer = shadow
+    try:
+        result = fn(*args, **kwargs)
+    finally:
+        state.tracer = None
+    expected = [*flat("result", result), *Kept(touched).facts()]
+    if len(expected) != len(replayed) or not all(a == b and same(x, y) for (a, x), (b, y) in zip(expected, replayed, strict=True)):
+        raise _explained(memory, plan, log, shadow.log, expected, replayed)
+    return result
+
+
+def _logged(plan, log):
+    """The plan's function, with executables that note their inputs."""
+    executables = {id(s.executable): s for s in plan.segments}
+    names = {k: Logged(executables[id(v)], log) if id(v) in executables else v for k, v in plan.run.__globals__.items()}
+    return types.FunctionType(plan.run.__code__, names, "replay", plan.run.__defaults__)
+
+
+def _explained(memory, plan, log, eager, expected, replayed):
+    """The error: the first operation of the function that came out otherwise, or was another one."""
+    values = {}
+    for graph, arrays in log:
+        values.update(compute(graph, arrays))
+    nodes = [e.apps[0].node for e in path_to(plan.end) if e.kind in ("op", "inplace")]
+    for (op, results, line), node in zip(eager, nodes):
+        if node.op is not op:
+            return mismatch(memory.name, op.name, line, op.name, node.op.name)
+        for x, v in zip(results, node.outputs, strict=True):
+            if v in values and not same(x, values[v]):
+                return mismatch(memory.name, op.name, line, x, values[v])
+    if len(eager) != len(nodes):
+        op, _, line = eager[len(nodes)] if len(eager) > len(nodes) else (nodes[len(eager)].op, None, nodes[len(eager)].line)
+        return mismatch(memory.name, op.name, line, f"{len(eager)} operations", f"{len(nodes)} operations")
+    where = next((e.line for e in path_to(plan.end) if e.kind in ("backward", "grad")), plan.end.line)
+    for (what, x), (other, y) in zip(expected, replayed):
+        if what != other or not same(x, y):
+            return mismatch(memory.name, what, where, x, y)
+    return mismatch(memory.name, "result", where, f"{len(expected)} values", f"{len(replayed)} values")
+
+
+def flat(path, x):
+    """(path, value) of all arrays and numbers in a result, copied."""
+    if isinstance(x, Variable):
+        return [(path, None if x._array is None else np.array(x._array))]
+    if is_array(x):
+        return [(path, np.array(x))]
+    if isinstance(x, (list, tuple)):
+        return [(path, len(x)), *[fact for k, v in enumerate(x) for fact in flat(f"{path}[{k}]", v)]]
+    if isinstance(x, dict):
+        return [(path, len(x)), *[fact for k, v in x.items() for fact in flat(f"{path}[{k!r}]", v)]]
+    return [(path, x if isinstance(x, (int, float, str, bool, type(None))) else type(x))]
+
+
+class Kept:
+    """What a plan changes, as it is now."""
+
+    def __init__(self, touched):
+        self.nodes, self.arrays, self.attributes, self.counters = touched
+        self.grads = [n.grad for n in self.nodes]
+        self.copies = [a.copy() for a in self.arrays]
+        self.values = [vars(obj).get(name, self) for obj, name in self.attributes]
+        self.counts = [list(c) for c in self.counters]
+        self.random = np.random.get_state()
+
+    def facts(self):
+        """(what, value) pairs to compare."""
+        return [*[f for k, g in enumerate(self.grads) for f in flat(f"gradient {k}", g)], *[(f"array {k}", a) for k, a in enumerate(self.copies)],
+                *[f for (_, name), v in zip(self.attributes, self.values, strict=True) for f in flat(name, v)], *[("counter", c[0]) for c in self.counts]]
+
+    def restore(self):
+        """Take everything back."""
+        for n, g in zip(self.nodes, self.grads, strict=True):
+            n.grad = g
+        for a, copied in zip(self.arrays, self.copies, strict=True):
+            a[...] = copied
+        for (obj, name), v in zip(self.attributes, self.values, strict=True):
+            if v is self:
+                delattr(obj, name)
+            else:
+                setattr(obj, name, v)
+        for c, old in zip(self.counters, self.counts, strict=True):
+            c[:] = old
+        np.random.set_state(self.random)
