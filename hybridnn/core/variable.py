@@ -1190,7 +1190,8 @@ class VariableNode:
     """A value's node as Chainer shows it; two of them are equal if they stand for the same node of the tape."""
 
     def __init__(self, tape, variable=None, **kwargs):
-        check_unexpected_kwargs(kwargs, grad="a node takes no grad; set the Variable's")
+        if kwargs:
+            raise ValueError(f"a VariableNode takes no {', '.join(kwargs)}; what a Variable has is set there")
         self._tape = tape
         self._variable = None if variable is None else weakref.ref(variable)
 

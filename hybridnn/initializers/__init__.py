@@ -15,9 +15,12 @@ from hybridnn.initializers.random import (
     Uniform,
 )
 from hybridnn.initializers.sampling import DownsamplingConvFilter, UpsamplingDeconvFilter
+from hybridnn.utils.paths import open_paths as _open_paths
 
 __all__ = ["Constant", "DownsamplingConvFilter", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
            "Initializer", "LeCunNormal", "LeCunUniform", "NaN", "Normal", "One", "Orthogonal", "Uniform",
            "UpsamplingDeconvFilter", "Zero", "generate_array", "get_fans", "get_initializer", "with_dtype"]
 
 _get_initializer = get_initializer      # Chainer's name, which links of its users call
+
+_open_paths(__name__, {"normal": "GlorotNormal HeNormal LeCunNormal Normal", "uniform": "GlorotUniform HeUniform LeCunUniform Uniform"})

@@ -1,5 +1,6 @@
 """Links: layers with their parameters, and networks made of them. Names, arguments and defaults are Chainer v7's where Chainer
 has the thing."""
+from hybridnn.links._paths import PATHS as _PATHS
 from hybridnn.links.activation import Maxout, PReLU, SimplifiedDropconnect, Swish
 from hybridnn.links.attention import MultiHeadAttention, TransformerDecoderLayer, TransformerEncoderLayer
 from hybridnn.links.classifier import Classifier
@@ -24,5 +25,8 @@ from hybridnn.links.normalization import *
 from hybridnn.links.tree_lstm import ChildSumTreeLSTM, NaryTreeLSTM
 from hybridnn.links.vision import GoogLeNet, ResNet50Layers, ResNet101Layers, ResNet152Layers, VGG16Layers, VGG19Layers
 from hybridnn.links.weight_norm import WeightNorm
+from hybridnn.utils.paths import open_paths as _open_paths
 
 __all__ = [name for name in dir() if name[0].isupper()]
+
+_open_paths(__name__, _PATHS)

@@ -11,7 +11,7 @@ from hybridnn.link import Link
 from hybridnn.links.n_step import argsort_list_descent, permutate_list
 from hybridnn.utils.walker_alias import WalkerAlias
 
-__all__ = ["BinaryHierarchicalSoftmax", "BlackOut", "CRF1d", "NegativeSampling"]
+__all__ = ["BinaryHierarchicalSoftmax", "BlackOut", "CRF1d", "NegativeSampling", "TreeParser"]
 
 
 class _Sampled(Link):
@@ -174,6 +174,34 @@ def _paths(tree):
         stack += [(node[1], (*path, (n, -1))), (node[0], (*path, (n, 1)))]
         n += 1
     return paths
+
+
+class TreeParser:
+    """The ways from the root of a tree (nested pairs) to its leaves.
+
+    Args:
+        dtype: dtype of the codes.
+    """
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self._found = {}
+
+    def parse(self, tree):
+        """Take a tree; the other methods tell of it."""
+        self._found = _paths(tree)
+
+    def size(self):
+        """Number of inner nodes."""
+        return 1 + max((node for path in self._found.values() for node, _ in path), default=-1)
+
+    def get_paths(self):
+        """The inner nodes passed, by leaf: int32 arrays."""
+        return {leaf: np.array([node for node, _ in path], np.int32) for leaf, path in self._found.items()}
+
+    def get_codes(self):
+        """The turns taken there, by leaf: 1 for left and -1 for right."""
+        return {leaf: np.array([code for _, code in path], self.dtype) for leaf, path in self._found.items()}
 
 
 def _padded(paths, dtype):

@@ -6,5 +6,10 @@ from hybridnn.optimizer_hooks.clipping import GradientClipping, GradientHardClip
 from hybridnn.optimizer_hooks.decay import Lasso, WeightDecay
 from hybridnn.optimizer_hooks.lars import GradientLARS
 from hybridnn.optimizer_hooks.noise import GradientNoise
+from hybridnn.utils.paths import open_paths as _open_paths
 
 __all__ = ["GradientClipping", "GradientHardClipping", "GradientLARS", "GradientNoise", "Lasso", "WeightDecay"]
+
+_open_paths(__name__, {
+    "gradient_clipping": "GradientClipping", "gradient_hard_clipping": "GradientHardClipping", "gradient_lars": "GradientLARS",
+    "gradient_noise": "GradientNoise", "lasso": "Lasso", "weight_decay": "WeightDecay"})

@@ -1,12 +1,18 @@
 """GoogLeNet (Szegedy et al. 2014)."""
+from functools import partial
+
 from hybridnn import functions as F
 from hybridnn.initializers import LeCunUniform, Zero
 from hybridnn.links.connection import Inception
 from hybridnn.links.convolution import Convolution2D
 from hybridnn.links.linear import Linear
-from hybridnn.links.vision.layers import NamedLayers
+from hybridnn.links.vision import layers
+from hybridnn.links.vision.layers import NamedLayers, available
 
-__all__ = ["GoogLeNet"]
+__all__ = ["GoogLeNet", "available", "prepare"]
+
+_MEAN = (104., 117., 123.)
+prepare = partial(layers.prepare, mean=_MEAN)
 
 # name: arguments of Inception
 _INCEPTIONS = {
@@ -41,7 +47,7 @@ class GoogLeNet(NamedLayers):
     Args:
         pretrained_model: an npz file with weights, or None for random ones.
     """
-    mean = (104., 117., 123.)
+    mean = _MEAN
     feature_layer = "pool5"
     branches = {"loss1_fc2": "inception_4a", "loss2_fc2": "inception_4d"}
 

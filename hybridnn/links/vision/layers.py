@@ -11,7 +11,9 @@ from hybridnn.errors import BackendError
 from hybridnn.link import Chain
 from hybridnn.serializers import load_npz
 
-__all__ = ["NamedLayers", "prepare", "ten_crops"]
+__all__ = ["NamedLayers", "available", "prepare", "ten_crops"]
+
+available = importlib.util.find_spec("PIL") is not None      # Pillow, which ``prepare`` needs
 
 
 class NamedLayers(Chain):
@@ -70,14 +72,14 @@ class NamedLayers(Chain):
 
 
 def prepare(image, size=(224, 224), mean=(0., 0., 0.)):
-    """An image (PIL, or an array (c, h, w) or (h, w) with 0 to 255) as an array (3, h, w), blue first, without ``mean``; needs
-    Pillow."""
-    if importlib.util.find_spec("PIL") is None:
+    """An image (PIL, or an array (c, h, w), (h, w, 3) or (h, w) with 0 to 255) as an array (3, h, w), blue first, without
+    ``mean``; needs Pillow."""
+    if not available:
         raise BackendError("preparing images needs Pillow, which is not installed\n"
                            "  hint: pip install pillow, or pass arrays (n, 3, h, w) to the link")
     from PIL import Image
     if isinstance(image, np.ndarray):
-        if image.ndim == 3:
+        if image.ndim == 3 and image.shape[0] in (1, 3):
             image = image[0] if image.shape[0] == 1 else image.transpose(1, 2, 0)
         image = Image.fromarray(image.astype(np.uint8))
     image = image.convert("RGB")

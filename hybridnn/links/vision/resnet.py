@@ -7,9 +7,13 @@ from hybridnn.link import Chain
 from hybridnn.links.convolution import Convolution2D
 from hybridnn.links.linear import Linear
 from hybridnn.links.normalization import BatchNormalization
-from hybridnn.links.vision.layers import NamedLayers
+from hybridnn.links.vision import layers
+from hybridnn.links.vision.layers import NamedLayers, available
 
-__all__ = ["BottleneckA", "BottleneckB", "BuildingBlock", "ResNet50Layers", "ResNet101Layers", "ResNet152Layers", "ResNetLayers"]
+__all__ = ["BottleneckA", "BottleneckB", "BuildingBlock", "ResNet50Layers", "ResNet101Layers", "ResNet152Layers", "ResNetLayers", "available", "prepare"]
+
+_MEAN = (103.063, 115.903, 123.152)
+prepare = partial(layers.prepare, mean=_MEAN)
 
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _halve = partial(F.max_pooling_2d, ksize=3, stride=2)
@@ -28,7 +32,7 @@ class ResNetLayers(NamedLayers):
         n_layers: 50, 101 or 152.
         downsample_fb: halve the image in the 3x3 convolutions instead of the 1x1 ones.
     """
-    mean = (103.063, 115.903, 123.152)
+    mean = _MEAN
     feature_layer = "pool5"
 
     def __init__(self, pretrained_model, n_layers, downsample_fb=False):

@@ -1,11 +1,17 @@
 """VGG (Simonyan and Zisserman 2014)."""
+from functools import partial
+
 from hybridnn import functions as F
 from hybridnn.initializers import Normal, Zero
 from hybridnn.links.convolution import Convolution2D
 from hybridnn.links.linear import Linear
-from hybridnn.links.vision.layers import NamedLayers
+from hybridnn.links.vision import layers
+from hybridnn.links.vision.layers import NamedLayers, available
 
-__all__ = ["VGG16Layers", "VGG19Layers", "VGGLayers"]
+__all__ = ["VGG16Layers", "VGG19Layers", "VGGLayers", "available", "prepare"]
+
+_MEAN = (103.939, 116.779, 123.68)
+prepare = partial(layers.prepare, mean=_MEAN)
 
 _CHANNELS = (3, 64, 128, 256, 512, 512)
 
@@ -21,7 +27,7 @@ class VGGLayers(NamedLayers):
         pretrained_model: an npz file with weights, or None for random ones.
         n_layers: 16 or 19.
     """
-    mean = (103.939, 116.779, 123.68)
+    mean = _MEAN
     feature_layer = "fc7"
 
     def __init__(self, pretrained_model=None, n_layers=16):
