@@ -100,6 +100,20 @@ def test_module_paths(path):
     assert importlib.import_module(f"hybridnn.{path}").__doc__
 
 
+@pytest.mark.parametrize(("path", "name"), [
+    ("links.connection.linear", "Linear"), ("links.connection.convolution_nd", "Convolution1D"), ("links.activation.prelu", "PReLU"),
+    ("links.loss.hierarchical_softmax", "TreeParser"), ("links.rnn.n_step_rnn", "permutate_list"), ("links.rnn", "lstm"),
+    ("links.model.vision.resnet", "ResNetLayers"), ("links.model.vision", "vgg"), ("links.normalization.layer_normalization", "LayerNormalization"),
+    ("initializers.normal", "HeNormal"), ("initializers.uniform", "Uniform"), ("optimizers.sgd", "SGDRule"),
+    ("optimizer_hooks.weight_decay", "WeightDecay"), ("function_hooks.debug_print", "PrintHook")])
+def test_what_modules_of_chainer_hold(path, name):
+    module = importlib.import_module(f"hybridnn.{path}")
+    assert hasattr(module, name)
+    assert module is importlib.import_module(f"hybridnn.{path}")
+    parent, _, last = path.rpartition(".")
+    assert getattr(importlib.import_module(f"hybridnn.{parent}"), last) is module
+
+
 # ------------------------------------------------------------------------------------------------- without a GPU
 
 needs_no_cuda = pytest.mark.skipif(hnn.cuda.available, reason="is about a machine without CUDA")

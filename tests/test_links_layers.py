@@ -451,7 +451,25 @@ class TestNormalizedWeights:
         np.testing.assert_allclose(link(x).array, 2 * x / np.sqrt((x ** 2).mean(-1, keepdims=True) + 1e-6), rtol=1e-5)
 
 
+class TestParsedTrees:
+    def test_paths_and_codes(self):
+        parser = L.loss.TreeParser("f")
+        parser.parse(((0, (1, 2)), (3, 4)))
+        assert parser.size() == 4
+        assert [parser.get_paths()[i].tolist() for i in range(5)] == [[0, 1], [0, 1, 2], [0, 1, 2], [0, 3], [0, 3]]
+        assert [parser.get_codes()[i].tolist() for i in range(5)] == [[1, 1], [1, -1, 1], [1, -1, -1], [-1, 1], [-1, -1]]
+        assert parser.get_codes()[0].dtype == np.float32
+
+
 class TestVision:
+    @pytest.mark.parametrize("shape", [(3, 20, 30), (20, 30, 3), (1, 20, 30), (20, 30)])
+    def test_images_are_prepared(self, shape):
+        for module, blue in ((L.vision.resnet, 103.063), (L.vision.vgg, 103.939), (L.vision.googlenet, 104)):
+            assert module.available
+            x = module.prepare(np.full(shape, 110, np.uint8), size=None)
+            assert (x.shape, x.dtype) == ((3, 20, 30), np.float32)
+            np.testing.assert_allclose(x[0], 110 - blue, rtol=1e-5)
+
     """The architectures are large, so most of this runs on thin copies of them."""
 
     def test_building_block(self):

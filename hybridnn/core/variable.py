@@ -18,7 +18,6 @@ import numpy as np
 
 from hybridnn.backend import CpuDevice, cupy, get_array_module, get_device, get_device_from_array, is_array
 from hybridnn.config import config, global_config, state
-from hybridnn.core.argument import check_unexpected_kwargs
 from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
 from hybridnn.spec import spec_of
 
