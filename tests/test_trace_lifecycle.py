@@ -261,6 +261,28 @@ def test_module_level_function_pickles_by_name():
         pickle.dumps(local)
 
 
+def test_bound_traced_methods_copy_pickle_and_compare():
+    net, x = Net(), arr(3, 4)
+    want = warm(net.forward, x).array
+    assert net.forward == net.forward and len({net.forward, net.forward}) == 1 and net.forward != Net().forward and net.forward != net.plain
+    for other in (pickle.loads(pickle.dumps(net.forward)), copy.deepcopy(net.forward)):
+        assert other.__self__ is not net and other == other.__self__.forward
+        np.testing.assert_allclose(other(x).array, want, rtol=1e-5)
+    assert copy.copy(net.forward) == net.forward
+    both, bound = copy.deepcopy([net, net.forward])
+    assert bound.__self__ is both
+
+
+@pytest.mark.parametrize("make", [lambda net: net.l1, lambda net: net.plain])
+def test_traced_links_and_bound_methods_pickle_by_value(make):
+    net, x = Net(), arr(3, 4)
+    f = hnn.trace(make(net), mode="verify", max_paths=3)
+    want = warm(f, x).array
+    g = pickle.loads(pickle.dumps(f))
+    np.testing.assert_allclose(warm(g, x).array, want, rtol=1e-5)
+    assert g.stats.calls == 8 and g._memory.max_paths == 3 and g.stats.python_skipped == 0
+
+
 def test_interpreter_shutdown_is_silent():
     text = """
 import numpy as np, hybridnn as hnn, hybridnn.functions as F, hybridnn.links as L, threading

@@ -1,4 +1,5 @@
 """``@trace``: the decorator, its statistics and its report."""
+import copy
 import functools
 import inspect
 import logging
@@ -445,10 +446,11 @@ class Traced:
         return f"<traced {_name(self.__wrapped__)}>"
 
     def __reduce__(self):
-        return self.__qualname__
+        """A function pickles by its name, a link or bound method by its value."""
+        fn = self.__wrapped__
+        return self.__qualname__ if isinstance(fn, types.FunctionType) else (_decorate, (fn, self._options))
 
     def __deepcopy__(self, memo):
-        import copy
         fn = self.__wrapped__
         return Traced(fn if isinstance(fn, types.FunctionType) else copy.deepcopy(fn, memo), self._options)
 
@@ -467,11 +469,11 @@ class Traced:
 
 
 class BoundTraced:
-    """A traced method bound to its instance."""
-    __slots__ = ("__self__", "__traced", "__wrapped__", "_memory")
+    """A traced method bound to its instance. Compares, copies and pickles as a bound method does."""
+    __slots__ = ("__self__", "__wrapped__", "_memory", "_traced")
 
     def __init__(self, traced, instance):
-        self._memory = traced._memory_of(instance)
+        self._traced, self._memory = traced, traced._memory_of(instance)
         self.__wrapped__ = traced.__wrapped__.__get__(instance, type(instance))
         self.__self__ = instance
 
@@ -487,6 +489,18 @@ class BoundTraced:
     def clear(self):
         """See ``Traced.clear``."""
         self._memory.clear()
+
+    def __eq__(self, other):
+        return isinstance(other, BoundTraced) and self._traced is other._traced and self.__self__ is other.__self__
+
+    def __hash__(self):
+        return hash((id(self._traced), id(self.__self__)))
+
+    def __reduce__(self):
+        return getattr, (self.__self__, self.__wrapped__.__name__)
+
+    def __deepcopy__(self, memo):
+        return BoundTraced(self._traced, copy.deepcopy(self.__self__, memo))
 
     def __getattr__(self, name):
         return getattr(self.__wrapped__, name)
