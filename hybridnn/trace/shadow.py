@@ -20,24 +20,30 @@ from hybridnn.core.variable import (
     grad_eager,
 )
 from hybridnn.errors import user_line
-from hybridnn.trace.compare import compute, mismatch, same
+from hybridnn.trace.compare import compute, difference, interpret, magnitude, mismatch, same
 from hybridnn.trace.events import path_to
 from hybridnn.trace.skip import Miss, Refused
 
 __all__ = ["checked_replay"]
 
+ROUNDED = 100.0      # how much looser values are compared that rounded operands, not the same ones, were made into
 READS = dict(READERS, item=lambda a, *args: a.item(*args))
 
 
 class Logged:
-    """An executable that notes what it was given."""
+    """An executable that notes what it was given and what it returned."""
 
     def __init__(self, segment, log):
         self.segment, self.log = segment, log
 
     def __call__(self, arrays):
-        self.log.append((self.segment.graph, [a.copy() if isinstance(a, np.ndarray) else a for a in arrays]))
-        return self.segment.executable(arrays)
+        given = [a.copy() if isinstance(a, np.ndarray) else a for a in arrays]
+        results = self.segment.executable(arrays)
+        produced = {v: np.array(r) for v, r in zip(self.segment.outputs, results, strict=True)}
+        roots = dict(zip(self.segment.inputs, arrays, strict=True))
+        produced.update({newest: roots[root].copy() for root, newest in self.segment.writes})
+        self.log.append((self.segment.graph, given, produced))
+        return results
 
 
 class Shadow:
@@ -49,7 +55,7 @@ class Shadow:
 
     def apply(self, op, inputs, attrs=NO_ATTRS):
         result = self._plainly(apply_eager, op, inputs, attrs)
-        self.log.append((op, [np.array(v._array) for v in (result if op.multi else (result,))], user_line(3)))
+        self.log.append((op, numbers(inputs), [np.array(v._array) for v in (result if op.multi else (result,))], user_line(3)))
         return result
 
     def _plainly(self, fn, *args):
@@ -63,7 +69,7 @@ class Shadow:
     def apply_inplace(self, op, inputs, targets, attrs):
         self._plainly(apply_inplace_eager, op, inputs, targets, attrs)
         arrays = [x._array if isinstance(x, Variable) else x for x in inputs]
-        self.log.append((op, [np.array(arrays[k]) for k in targets], user_line(3)))
+        self.log.append((op, numbers(inputs), [np.array(arrays[k]) for k in targets], user_line(3)))
 
     def backward(self, outputs, retain_grad, double, loss_scale):
         self._plainly(backward_eager, outputs, retain_grad, double, loss_scale, double)
@@ -116,9 +122,21 @@ def checked_replay(memory, plan, self_object, fn, args, kwargs):
     finally:
         state.tracer = None
     expected = [*flat("result", result), *Kept(touched).facts()]
-    if len(expected) != len(replayed) or not all(a == b and same(x, y) for (a, x), (b, y) in zip(expected, replayed, strict=True)):
-        raise _explained(memory, plan, log, shadow.log, expected, replayed)
+    if not _agree(expected, replayed):
+        found = _explained(plan, log, shadow.log, expected, replayed)
+        if found is not None:
+            raise mismatch(memory.name, *found)
     return result
+
+
+def numbers(inputs):
+    """The Python numbers among the operands, None for the others."""
+    return [x if isinstance(x, (int, float)) else None for x in inputs]
+
+
+def _agree(expected, replayed, loosely=1.0):
+    scale = magnitude([x for _, x in expected])
+    return len(expected) == len(replayed) and all(a == b and same(x, y, scale, loosely) for (a, x), (b, y) in zip(expected, replayed, strict=True))
 
 
 def _logged(plan, log):
@@ -128,26 +146,39 @@ def _logged(plan, log):
     return types.FunctionType(plan.run.__code__, names, "replay", plan.run.__defaults__)
 
 
-def _explained(memory, plan, log, eager, expected, replayed):
-    """The error: the first operation of the function that came out otherwise, or was another one."""
-    values = {}
-    for graph, arrays in log:
-        values.update(compute(graph, arrays))
-    nodes = [e.apps[0].node for e in path_to(plan.end) if e.kind in ("op", "inplace")]
-    for (op, results, line), node in zip(eager, nodes):
+def _explained(plan, log, eager, expected, replayed):
+    """(op, line, eager's, the replay's): a kernel that computes otherwise, or the first operation that was another one or had other operands."""
+    values, scale = {}, 0.0
+    for graph, given, produced in log:
+        own = interpret(graph, given)
+        found = difference(graph, given, produced, own)
+        if found is not None:
+            return found
+        scale = max(scale, magnitude(own.values()))
+        values.update(zip(graph.inputs, given, strict=True))
+        values.update(graph.constants)
+        values.update(compute(graph, given))
+    events = [e for e in path_to(plan.end) if e.kind in ("op", "inplace")]
+    for (op, given, results, line), event in zip(eager, events):
+        node = event.apps[0].node
         if node.op is not op:
-            return mismatch(memory.name, op.name, line, op.name, node.op.name)
+            return op.name, line, op.name, node.op.name
+        for x, v in zip(given, node.inputs, strict=True):
+            if x is not None and v in values and not same(x, values[v]):
+                return op.name, line, x, values[v]
         for x, v in zip(results, node.outputs, strict=True):
-            if v in values and not same(x, values[v]):
-                return mismatch(memory.name, op.name, line, x, values[v])
-    if len(eager) != len(nodes):
-        op, _, line = eager[len(nodes)] if len(eager) > len(nodes) else (nodes[len(eager)].op, None, nodes[len(eager)].line)
-        return mismatch(memory.name, op.name, line, f"{len(eager)} operations", f"{len(nodes)} operations")
+            if v in values and not same(x, values[v], scale, ROUNDED):
+                return op.name, line, x, values[v]
+    if len(eager) != len(events):
+        op, line = (eager[len(events)][0], eager[len(events)][-1]) if len(eager) > len(events) else (events[len(eager)].key[0], events[len(eager)].line)
+        return op.name, line, f"{len(eager)} operations", f"{len(events)} operations"
+    if _agree(expected, replayed, ROUNDED):
+        return None
     where = next((e.line for e in path_to(plan.end) if e.kind in ("backward", "grad")), plan.end.line)
     for (what, x), (other, y) in zip(expected, replayed):
-        if what != other or not same(x, y):
-            return mismatch(memory.name, what, where, x, y)
-    return mismatch(memory.name, "result", where, f"{len(expected)} values", f"{len(replayed)} values")
+        if what != other or not same(x, y, scale, ROUNDED):
+            return what, where, x, y
+    return "result", where, f"{len(expected)} values", f"{len(replayed)} values"
 
 
 def flat(path, x):
