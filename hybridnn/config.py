@@ -20,8 +20,8 @@ class GlobalConfig:
     """Values for every thread that has not overridden them. Attributes are free to set; see ``DEFAULTS`` for the library's own."""
 
     def show(self, file=None):
-        for name in sorted(vars(self)):
-            print(f"{name:<20} {getattr(self, name)!r}", file=file)
+        """Print all values, sorted by name."""
+        _show(vars(self), file)
 
 
 class _ThreadState(threading.local):
@@ -64,8 +64,14 @@ class LocalConfig:
         return self._local.__dict__
 
     def show(self, file=None):
-        for name in sorted({**vars(self._global), **self._local.__dict__}):
-            print(f"{name:<20} {getattr(self, name)!r}", file=file)
+        """Print all values that this thread sees, sorted by name."""
+        _show({**vars(self._global), **self._local.__dict__}, file)
+
+
+def _show(values, file):
+    width = max(map(len, values), default=0)
+    for name in sorted(values):
+        print(f"{name:<{width}} {values[name]}", file=file)
 
 
 def _apply_switch(name, override, value):

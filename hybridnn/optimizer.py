@@ -396,7 +396,7 @@ class Optimizer(Counted):
     def setup(self, link):
         """Take ``link`` as target and forget all earlier state; returns the optimizer."""
         if not callable(getattr(link, "namedparams", None)):
-            raise TypeError(f"an optimizer's target is a Link, not {type(link).__name__}\n  hint: optimizer.setup(model)")
+            raise TypeError(f"optimization target must be a link, not {type(link).__name__}\n  hint: optimizer.setup(model)")
         self.target = link
         self.t = 0
         self.epoch = 0

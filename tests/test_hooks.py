@@ -185,6 +185,19 @@ class TestSpectralNormalization:
         link.delete_hook("SpectralNormalization")
         assert not hasattr(link, "W_u") and link._persistent == set()
 
+    def test_recomputation_uses_the_same_vectors(self):
+        hook = link_hooks.SpectralNormalization()
+        link = L.Linear(4, 3).add_hook(hook)
+        assert hook.v is None
+        x = floats(2, 4)
+        first = link(x).array
+        u, v = link.W_u.copy(), hook.v.copy()
+        assert v.shape == (4,) and np.linalg.norm(v) == pytest.approx(1, rel=1e-5)
+        with hnn.using_config("in_recomputing", True):
+            np.testing.assert_array_equal(link(x).array, first)
+        np.testing.assert_array_equal(link.W_u, u)
+        np.testing.assert_array_equal(hook.v, v)
+
     def test_gamma_is_learned(self):
         link = L.Linear(4, 3).add_hook(link_hooks.SpectralNormalization(use_gamma=True))
         assert link.gamma.array == pytest.approx(np.linalg.svd(link.W.array)[1][0], rel=1e-5)

@@ -510,7 +510,7 @@ def test_a_state_that_was_not_saved_is_an_error_only_for_enabled_rules():
 
 
 def test_setup_needs_a_link_and_updates_need_setup():
-    with pytest.raises(TypeError, match="target is a Link, not int"):
+    with pytest.raises(TypeError, match="target must be a link, not int"):
         optimizers.SGD().setup(3)
     with pytest.raises(RuntimeError, match="no target yet"):
         optimizers.SGD().add_hook(print)

@@ -1,5 +1,6 @@
 """Variables as Chainer has them: gradients that backward uses up, creators and ranks, texts."""
 import copy
+import io
 import pickle
 
 import numpy as np
@@ -216,3 +217,11 @@ def test_mixed16_is_a_dtype():
     assert (repr(hnn.mixed16), hnn.get_dtype(hnn.mixed16)) == ("dtype('mixed16')", np.float16)
     assert copy.deepcopy(hnn.mixed16) is pickle.loads(pickle.dumps(hnn.mixed16)) is hnn.mixed16
     assert hnn.links.BatchNormalization(3, dtype=hnn.mixed16).gamma.dtype == np.float32
+
+
+def test_configurations_are_shown_as_a_table():
+    out = io.StringIO()
+    hnn.config.show(out)
+    lines = out.getvalue().splitlines()
+    names = [line.split()[0] for line in lines]
+    assert names == sorted(names) and f"{'train':<{max(map(len, names))}} True" in lines

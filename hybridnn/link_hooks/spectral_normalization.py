@@ -4,7 +4,7 @@ import numpy as np
 from hybridnn import functions as F
 from hybridnn.backend import to_cpu
 from hybridnn.config import config
-from hybridnn.core import Parameter, Variable, apply, apply_inplace
+from hybridnn.core import Parameter, Variable, apply, apply_inplace, as_array
 from hybridnn.errors import InvalidType
 from hybridnn.link_hooks.weight_hook import WeightHook
 from hybridnn.links.weight_norm import output_axis
@@ -35,7 +35,12 @@ class SpectralNormalization(WeightHook):
         self.n_power_iteration, self.eps, self.use_gamma, self.factor = n_power_iteration, eps, use_gamma, factor
         self.vector_name = weight_name + "_u"
         self.axis = 0
-        self.v = None
+        self._v = None
+
+    @property
+    def v(self):
+        """The right singular vector (an array) of the last call, or None."""
+        return as_array(self._v)
 
     def added(self, link):
         self.axis = output_axis(link)
@@ -79,13 +84,13 @@ class SpectralNormalization(WeightHook):
         """Singular vectors after the power iterations; constants to the gradient. While training, ``W_u`` is moved on."""
         stored = getattr(link, self.vector_name)
         if config.in_recomputing:
-            return stored, self.v
+            return stored, self._v
         matrix = apply(constant, (matrix,))
         u = Variable(stored, requires_grad=False)
         for _ in range(self.n_power_iteration):
             v = self._unit(F.matmul(u, matrix))
             u = self._unit(F.matmul(matrix, v))
-        self.v = v
+        self._v = v
         if config.train:
             apply_inplace(running_average, (stored, u, 0., 1.), (0,))
         return u, v
