@@ -40,6 +40,39 @@ def test_a_function_still_traces_and_pickles():
     assert pickle.loads(pickle.dumps(F.relu)) is F.relu
 
 
+def test_functions_as_objects():
+    x = np.arange(48.0).reshape(1, 1, 6, 8)
+    for f, function in ((F.pooling.max_pooling_2d.MaxPooling2D(2), F.max_pooling_2d),
+                        (F.pooling.average_pooling_2d.AveragePooling2D(2, 1), F.average_pooling_2d),
+                        (F.pooling.max_pooling_nd.MaxPoolingND(2, 2), F.max_pooling_nd),
+                        (F.pooling.average_pooling_nd.AveragePoolingND(2, 2, pad=1, pad_value=None), F.average_pooling_nd)):
+        v = Variable(x)
+        expected, (y,) = function(v, *f.args[:3], *f.args[3:]), f.apply((x,))
+        np.testing.assert_array_equal(y.array, expected.array)
+        F.sum(expected).backward()
+        for _ in range(2):
+            np.testing.assert_array_equal(f.backward((0,), (np.ones(y.shape),))[0].array, v.grad)
+    with pytest.raises(InvalidType):
+        F.pooling.average_pooling_2d.AveragePooling2D(2, cover_all=True)
+
+
+def test_an_object_keeps_its_mask():
+    drop, x = F.noise.dropout.Dropout(.5), np.ones((8, 8), "f")
+    ys = [drop.apply((x,))[0].array for _ in range(2)]
+    np.testing.assert_array_equal(*ys)
+    np.testing.assert_array_equal(ys[0], drop.mask)
+
+
+@pytest.mark.parametrize("transposed", [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)])
+def test_a_sparse_product_as_an_object(transposed):
+    transa, transb, transc = transposed
+    a, b = np.array([[0, 2.0, 0], [1, 0, 3]]), np.arange(12.0).reshape(3, 4)
+    sparse = utils.to_coo(a.T if transa else a)
+    f = F.math.sparse_matmul.SparseMatMul(sparse.row, sparse.col, sparse.shape, transa=transa, transb=transb, transc=transc)
+    y, = f.apply((sparse.data, Variable(b.T if transb else b)))
+    np.testing.assert_allclose(y.array, (a @ b).T if transc else a @ b)
+
+
 # ------------------------------------------------------------------------------------------------------------------ basic_math
 
 @pytest.mark.parametrize(("name", "constant", "label", "compute"), [

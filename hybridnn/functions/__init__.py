@@ -13,6 +13,7 @@ from hybridnn.functions import pooling as _pooling
 from hybridnn.functions import rnn as _rnn
 from hybridnn.functions import sparse as _sparse
 from hybridnn.functions import util as _util
+from hybridnn.functions._objects import OBJECTS as _OBJECTS
 from hybridnn.functions._paths import PATHS as _PATHS
 from hybridnn.functions._paths import open_paths as _open_paths
 from hybridnn.functions.activation import *
@@ -34,4 +35,5 @@ _modules = (_activation, _array, _attention, _connection, _evaluation, _image, _
             _rnn, _sparse, _util)
 __all__ = sorted({name for module in _modules for name in module.__all__})
 
-_open_paths({area: globals()[f"_{area}"] for area in _PATHS}, {name: getattr(module, name) for module in _modules for name in module.__all__}, {})
+_open_paths({area: globals()[f"_{area}"] for area in _PATHS}, {name: getattr(module, name) for module in _modules for name in module.__all__},
+            _OBJECTS)

@@ -1,0 +1,118 @@
+"""Functions as objects: what Chainer's modules hold besides their functions, for code that applies such an object itself.
+
+``Dropout(.5).apply((x,))`` is a tuple of outputs; ``backward(indexes, grad_outputs)`` gives gradients of the last application.
+"""
+from hybridnn.core.variable import Variable, as_variable, grad
+from hybridnn.errors import InvalidType
+from hybridnn.functions.noise import dropout
+from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, max_pooling_2d, max_pooling_nd
+from hybridnn.functions.sparse import sparse_matmul
+
+__all__ = ["OBJECTS"]
+
+
+class _Function:
+    """Base: subclasses define ``call(*inputs)``."""
+    inputs = outputs = ()
+
+    def __init__(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+
+    def call(self, *inputs):
+        """Variables to a Variable."""
+        return self.function(*inputs, *self.args, **self.kwargs)
+
+    def apply(self, inputs):
+        """The outputs for Variables or arrays, as a tuple of Variables."""
+        self.inputs = tuple([x if isinstance(x, Variable) else Variable(x) for x in inputs])
+        self.outputs = self.call(*self.inputs),
+        return self.outputs
+
+    def backward(self, target_input_indexes, grad_outputs):
+        """Gradients of the chosen inputs of the last application, as a tuple of Variables."""
+        targets = [self.inputs[i] for i in target_input_indexes]
+        return tuple(grad(self.outputs, targets, [as_variable(g) for g in grad_outputs]))
+
+
+class Dropout(_Function):
+    """``dropout`` that keeps its mask from one application to the next."""
+
+    def __init__(self, dropout_ratio, mask=None, return_mask=False):
+        self.dropout_ratio, self.mask, self.return_mask = dropout_ratio, mask, return_mask
+
+    def call(self, x):
+        y, self.mask = dropout(x, self.dropout_ratio, mask=self.mask, return_mask=True)
+        return y
+
+
+class MaxPooling2D(_Function):
+    """``max_pooling_2d``."""
+    function = staticmethod(max_pooling_2d)
+
+    def __init__(self, ksize, stride=None, pad=0, cover_all=True):
+        super().__init__(ksize, stride, pad, cover_all)
+
+
+class MaxPoolingND(_Function):
+    """``max_pooling_nd`` over ``ndim`` axes."""
+    function = staticmethod(max_pooling_nd)
+
+    def __init__(self, ndim, ksize, stride=None, pad=0, cover_all=True):
+        super().__init__(ksize, stride, pad, cover_all)
+        self.ndim = ndim
+
+
+class AveragePooling2D(_Function):
+    """``average_pooling_2d``, which has no ``cover_all``."""
+    function = staticmethod(average_pooling_2d)
+
+    def __init__(self, ksize, stride=None, pad=0, cover_all=False):
+        _no_cover(cover_all)
+        super().__init__(ksize, stride, pad)
+
+
+class AveragePoolingND(_Function):
+    """``average_pooling_nd`` over ``ndim`` axes."""
+    function = staticmethod(average_pooling_nd)
+
+    def __init__(self, ndim, ksize, stride=None, pad=0, cover_all=False, pad_value=0):
+        _no_cover(cover_all)
+        super().__init__(ksize, stride, pad, pad_value)
+        self.ndim = ndim
+
+
+def _no_cover(cover_all):
+    if cover_all:
+        raise InvalidType("average pooling", "cover_all=False", "True")
+
+
+class _Coo:
+    def __init__(self, data, row, col, shape):
+        self.data, self.row, self.col, self.shape = data, row, col, tuple(shape)
+
+
+class SparseMatMul(_Function):
+    """The product of a sparse matrix, given by its entries, and a dense one.
+
+    Args:
+        sp_row, sp_col, sp_shape, sp_order: places of the entries, shape and order of the sparse matrix.
+        transa, transb, transc: transpose the sparse, the dense matrix, the product.
+    """
+
+    def __init__(self, sp_row, sp_col, sp_shape, sp_order="other", transa=False, transb=False, transc=False, dtype=None):
+        self.places = (sp_row, sp_col, sp_shape)
+        self.transposed = (transa, transb, transc)
+
+    def call(self, data, dense):
+        transa, transb, transc = self.transposed
+        sparse = _Coo(data, *self.places)
+        if transc:
+            return sparse_matmul(dense, sparse, not transb, not transa)
+        return sparse_matmul(sparse, dense, transa, transb)
+
+
+OBJECTS = {
+    ("noise", "dropout"): {"Dropout": Dropout}, ("math", "sparse_matmul"): {"SparseMatMul": SparseMatMul},
+    ("pooling", "max_pooling_2d"): {"MaxPooling2D": MaxPooling2D}, ("pooling", "average_pooling_2d"): {"AveragePooling2D": AveragePooling2D},
+    ("pooling", "max_pooling_nd"): {"MaxPoolingND": MaxPoolingND}, ("pooling", "average_pooling_nd"): {"AveragePoolingND": AveragePoolingND},
+}
