@@ -73,6 +73,15 @@ def test_a_sparse_product_as_an_object(transposed):
     np.testing.assert_allclose(y.array, (a @ b).T if transc else a @ b)
 
 
+def test_sums_onto_diagonals_and_along_new_axes():
+    make, x = F.math.einsum.DiagEinSum, Variable(np.arange(6.0).reshape(2, 3))
+    y, = make("ij", "iki", (2, 4, 2)).apply((x,))
+    np.testing.assert_array_equal(y.array, np.einsum("i,ij,k->ikj", x.array.sum(1), np.eye(2), np.ones(4)))
+    F.sum(y).backward()
+    np.testing.assert_array_equal(x.grad, np.full((2, 3), 4))
+    np.testing.assert_array_equal(make("ij,ij", "jj").apply((x, x))[0].array, np.diag((x.array ** 2).sum(0)))
+
+
 # ------------------------------------------------------------------------------------------------------------------ basic_math
 
 @pytest.mark.parametrize(("name", "constant", "label", "compute"), [
@@ -289,7 +298,7 @@ def test_kinds_of_errors(kind, call):
 def test_empty_indices_and_scalars():
     x = Variable(np.arange(6.0).reshape(2, 3))
     y = x[[]]
-    assert y.shape == (0, 3) and x[:, []].shape == (2, 0)
+    assert y.shape == (0, 3) and x[:, []].shape == (2, 0) and x[[[]]].shape == (1, 0, 3)
     F.sum(y).backward()
     assert not x.grad.any()
     for f in (F.dropout, lambda x: F.zoneout(x, x)):

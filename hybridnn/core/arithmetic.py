@@ -394,7 +394,8 @@ def _get_item(x, index):
 
 
 def _index_array(p):
-    return np.asarray(p) if p != [] else np.empty(0, np.intp)       # an empty list has no dtype of its own
+    index = np.asarray(p)
+    return index if index.size else index.astype(np.intp)       # an empty list has no dtype of its own
 
 
 get_item.index = _get_item

@@ -2,11 +2,13 @@
 
 ``Dropout(.5).apply((x,))`` is a tuple of outputs; ``backward(indexes, grad_outputs)`` gives gradients of the last application.
 """
-from hybridnn.core.variable import Variable, as_variable, grad
+from hybridnn.core.variable import Variable, apply, as_variable, grad
 from hybridnn.errors import InvalidType
+from hybridnn.functions.math import einsum
 from hybridnn.functions.noise import dropout
 from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, max_pooling_2d, max_pooling_nd
 from hybridnn.functions.sparse import sparse_matmul
+from hybridnn.ops.linalg import einsum_spread
 
 __all__ = ["OBJECTS"]
 
@@ -111,7 +113,27 @@ class SparseMatMul(_Function):
         return sparse_matmul(sparse, dense, transa, transb)
 
 
+class DiagEinSum(_Function):
+    """Einstein summation whose output may name subscripts that no input has (repeated along them) or one twice (on its diagonal).
+
+    Args:
+        in_subs, out_sub: subscripts of the inputs, parted by commas, and of the output.
+        out_shape: shape of the output; None where the inputs give it.
+    """
+
+    def __init__(self, in_subs, out_sub, out_shape=None):
+        self.in_subs, self.out_sub, self.out_shape = in_subs, out_sub, out_shape
+
+    def call(self, *inputs):
+        subs, known = self.in_subs.split(","), "".join(dict.fromkeys(c for c in self.out_sub if c in self.in_subs))
+        partial = einsum(f"{self.in_subs}->{known}", *inputs)
+        sizes = {c: n for x, s in zip(inputs, subs) for c, n in zip(s, x.shape)}
+        shape = tuple([sizes[c] for c in self.out_sub]) if self.out_shape is None else tuple(self.out_shape)
+        return apply(einsum_spread, (partial,), {"source": known, "target": self.out_sub, "shape": shape})
+
+
 OBJECTS = {
+    ("math", "einsum"): {"DiagEinSum": DiagEinSum},
     ("noise", "dropout"): {"Dropout": Dropout}, ("math", "sparse_matmul"): {"SparseMatMul": SparseMatMul},
     ("pooling", "max_pooling_2d"): {"MaxPooling2D": MaxPooling2D}, ("pooling", "average_pooling_2d"): {"AveragePooling2D": AveragePooling2D},
     ("pooling", "max_pooling_nd"): {"MaxPoolingND": MaxPoolingND}, ("pooling", "average_pooling_nd"): {"AveragePoolingND": AveragePoolingND},

@@ -15,6 +15,12 @@ def _uniform(shape, dtype):
     return tuple([np.asarray(np.random.uniform(-1, 1, shape)).astype(dtype) for _ in range(3)])
 
 
+def _of_numpy(name):
+    """NumPy's function of that name, with the result in a dtype; None if there is none."""
+    function = getattr(np, name, None)
+    return None if function is None else lambda x, dtype: np.asarray(function(x)).astype(dtype)
+
+
 def unary_math_function_unittest(func, func_expected=None, label_expected=None, make_data=None, is_linear=None,
                                  forward_options=None, backward_options=None, double_backward_options=None):
     """Class decorator: tests of values, gradients and second gradients of ``func`` for two shapes and three dtypes.
@@ -27,7 +33,7 @@ def unary_math_function_unittest(func, func_expected=None, label_expected=None, 
         is_linear: squares the output in the second-order test, since a linear function has no second gradient.
         forward_options, backward_options, double_backward_options: keywords of the comparisons.
     """
-    expected = func_expected or getattr(np, func.__name__, None)
+    expected = func_expected or _of_numpy(func.__name__)
     if expected is None:
         raise ValueError(f"NumPy has no function {func.__name__!r}\n  hint: pass func_expected")
     second = (lambda x: func(x) ** 2) if is_linear else func
