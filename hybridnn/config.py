@@ -80,6 +80,8 @@ def _apply_switch(name, override, value):
         state.backprop = override
     elif name == "debug":
         state.hooks = (state.hooks or {}) if value else (state.hooks or None)
+        if value and state.tracer is not None:
+            state.tracer.note_hooks()
 
 
 state = _ThreadState()

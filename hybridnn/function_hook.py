@@ -8,6 +8,8 @@ def get_function_hooks():
     """The current thread's function hooks, by name; a dict that may be changed."""
     if state.hooks is None:
         state.hooks = {}
+    if state.tracer is not None:
+        state.tracer.note_hooks()
     return state.hooks
 
 

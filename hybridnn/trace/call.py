@@ -15,6 +15,7 @@ from hybridnn.core.variable import (
     NO_ATTRS,
     OPS,
     READERS,
+    OpNode,
     ReleasedNode,
     TracedNumber,
     Variable,
@@ -562,7 +563,7 @@ class Call:
             self._record_backward(outputs, flags)
             return
         with self.paused():
-            backward_eager(outputs, retain_grad, double, loss_scale, double)
+            backward_eager(outputs, retain_grad, double, loss_scale, double or state.hooks is not None)
 
     def _record_backward(self, outputs, flags):
         retain_grad, double, loss_scale, _ = flags
@@ -858,6 +859,11 @@ class Call:
                     vids.update(app.node.outputs)
         return vids
 
+    def note_hooks(self):
+        """Function hooks or debug mode are switched inside the function: every operation is to run where it stands."""
+        if self.mode != "eager":
+            self._to_eager("function hooks or debug mode inside the function")
+
     def note_draw(self, name, args, value):
         """The library drew random numbers."""
         self.draws.append((name, args, value))
@@ -975,7 +981,15 @@ class Call:
         if self.mode == "replay":
             self._leave()
         self.mode, self.reason = "eager", reason
+        self._plain_numbers()
         self.owner.gave_up(self.root, reason, user_line(2))
+
+    def _plain_numbers(self):
+        """What outlives the recording keeps Python's own numbers: NumPy promotes others, even subclasses of float, differently."""
+        for node in self.keep:
+            owner = getattr(node, "owner", None) or node
+            if isinstance(owner, OpNode) and type(owner.saved) is list:
+                owner.saved = [x.plain() if isinstance(x, TracedNumber) else x for x in owner.saved]
 
     def _leave(self):
         """No known event matches: make all pending values real, with their tape, and go on in record mode."""
@@ -1047,6 +1061,7 @@ class Call:
                 self._hand_over()
                 return end
         end = None
+        self._plain_numbers()
         if self.mode == "record":
             end = next((e for e in self.cursor.children if e.kind == "end"), None)
             if end is None:
@@ -1085,6 +1100,7 @@ class Call:
         """The function raised: every Variable it left behind gets its value."""
         if self.mode == "replay":
             self._leave()
+        self._plain_numbers()
         for ref in self.survivors:
             v = ref()
             if v is not None:
@@ -1131,6 +1147,9 @@ class Naming:
 
     def note_function(self, function):
         """No path has a backward through a user's function."""
+
+    def note_hooks(self):
+        """Nothing is recorded here."""
 
     def expose(self, v):
         """Nothing is pending."""

@@ -456,6 +456,26 @@ def test_numbers_in_gradient_rules_after_a_new_path(mode):
     check(make, mode)
 
 
+def test_numbers_on_the_tape_of_a_recording(mode):
+    """NumPy computes in float64 with subclasses of float."""
+    def make(wrap):
+        x = var(3)
+
+        @wrap
+        def f(x):
+            for _ in range(300):
+                x = x * 0.999
+            return F.sum(x)
+
+        def call():
+            cleared(x)
+            y = f(x)
+            y.backward()
+            return y
+        return [x], [call]
+    check(make, mode, tolerance=0.1)
+
+
 class Double(hnn.FunctionNode):
     """A function of the user's own that notes its runs."""
 

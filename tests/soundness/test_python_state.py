@@ -493,6 +493,57 @@ def test_function_hook(mode):
     check(make, mode)
 
 
+def test_function_hook_inside(mode):
+    def make(wrap):
+        names = []
+
+        class Hook(hnn.FunctionHook):
+            name = "names"
+
+            def forward_postprocess(self, function, in_data):
+                names.append(function.label)
+
+            def backward_preprocess(self, function, in_data, out_grad):
+                names.append(("backward", function.label))
+        x, hooked = var(4), [False]
+
+        @wrap
+        def f(x):
+            y = F.exp(x)
+            if hooked[0]:
+                with Hook():
+                    y = F.tanh(y) * 2
+                    F.sum(y).backward()
+            return F.sum(y * y)
+
+        def call(value):
+            hooked[0] = value
+            names.clear()
+            x.cleargrad()
+            y = f(x)
+            y.backward()
+            return y
+        return [x, names], [lambda: call(False), lambda: call(True)]
+    check(make, mode)
+    check(make, mode, steps=[1] * 3 + [0] * 8 + [1, 0])
+
+
+def test_debug_mode_inside(mode):
+    def make(wrap):
+        @wrap
+        def f(x):
+            y = F.exp(x)
+            with hnn.using_config("debug", True):
+                y = F.log(x)
+            return y * 2
+
+        def call(value):
+            with np.errstate(all="ignore"):
+                return f(hnn.Variable(np.full(3, value, "float32")))
+        return [], [lambda: call(1.0), lambda: call(-1.0)]
+    check(make, mode)
+
+
 def test_partial_property_static_class(mode):
     def make(wrap):
         class Net:
