@@ -188,12 +188,20 @@ class ChainerxDevice(Device):
     def __init__(self, device):
         raise BackendError("ChainerX is not part of hybridnn\n  hint: '@numpy', or '@cupy:0' with CuPy")
 
+    @staticmethod
+    def from_array(array):
+        """None: no array belongs to ChainerX."""
+
 
 class Intel64Device(Device):
     """Stands for the device class of iDeep, which is not taken over; there are no such devices."""
 
     def __init__(self):
         raise BackendError("iDeep is not part of hybridnn\n  hint: stay on '@numpy'")
+
+    @staticmethod
+    def from_array(array):
+        """None: no array belongs to iDeep."""
 
 
 def check_cuda_available():

@@ -1,4 +1,5 @@
 """The testing tools find what they are there to find."""
+import itertools
 import types
 import unittest
 
@@ -248,6 +249,18 @@ def test_products():
         testing.product([{"a": 1}])
 
 
+def test_pairwise_products_have_each_pair(monkeypatch):
+    values = {"a": [1, 2, 3], "b": [1, 2], "c": [1, 2, 3, 4], "d": [1, 2]}
+    everything = testing.product(values)
+    monkeypatch.setattr(testing.parameterized, "product_dict", testing.parameterized._pairwise_product_dict)
+    some = testing.product(values)
+    assert len(some) < 20 and some == [row for row in everything if row in some]
+    for left, right in itertools.combinations(values, 2):
+        assert {(row[left], row[right]) for row in some} == set(itertools.product(values[left], values[right]))
+    assert testing.product({"a": [1, 2], "b": [1, 2]}) == [{"a": a, "b": b} for a in (1, 2) for b in (1, 2)]
+    assert testing.product({"a": [1, 2], "b": [], "c": [1]}) == []
+
+
 @pytest.mark.parametrize("params", [{"use_chainerx": True, "chainerx_device": "native:0"}, {"use_ideep": "always"}])
 def test_back_ends_that_are_not_there_are_skipped_with_a_reason(params):
     config = testing.BackendConfig(params)
@@ -259,6 +272,11 @@ def test_back_ends_that_are_not_there_are_skipped_with_a_reason(params):
     assert "not part of hybridnn" in test_nothing.pytestmark[0].kwargs["reason"]
     with pytest.raises(hnn.errors.BackendError):
         config.device
+
+
+@pytest.mark.parametrize("device", [hnn.backend.ChainerxDevice, hnn.backend.Intel64Device])
+def test_no_array_belongs_to_back_ends_that_are_not_there(device):
+    assert device.from_array(np.zeros(2)) is None and device.from_array(1) is None
 
 
 def test_backend_parameters_are_checked():
@@ -377,3 +395,11 @@ def test_a_trainer_that_trains_nothing(tmp_path):
     trainer.run()
     assert seen == [(1, 0, False), (2, 1, True), (3, 1, False), (4, 2, True)]
     assert trainer.updater.update_core.call_count == 4
+
+
+def test_epochs_that_end_within_an_iteration():
+    seen = []
+    trainer = testing.get_trainer_with_mock_updater((5, "iteration"), 1.5)
+    trainer.extend(lambda t: seen.append((t.updater.epoch, t.updater.is_new_epoch)), name="watch", trigger=(1, "iteration"))
+    trainer.run()
+    assert seen == [(0, False), (1, True), (2, True), (2, False), (3, True)]

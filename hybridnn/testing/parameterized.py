@@ -79,3 +79,30 @@ def product(parameter):
 def product_dict(*parameters):
     """All unions of one dict of each list."""
     return [{k: v for d in dicts for k, v in d.items()} for dicts in itertools.product(*parameters)]
+
+
+# Chainer's tests put ``_pairwise_product_dict`` in the place of ``product_dict`` while they are collected, and this back.
+_product_dict_orig = product_dict
+
+
+def _pairwise_product_dict(*parameters):
+    """Some of ``product_dict``'s combinations, in its order, in which each two dicts of two lists meet at least once."""
+    lists = [list(dicts) for dicts in parameters]
+    if len(lists) <= 2 or not all(lists):
+        return _product_dict_orig(*lists)
+    rows = sorted(_pairwise_rows([len(dicts) for dicts in lists]))
+    return [{k: v for dicts, i in zip(lists, row, strict=True) for k, v in dicts[i].items()} for row in rows]
+
+
+def _pairwise_rows(lengths):
+    """Tuples of indices below ``lengths``, until each pair of (position, index) was seen: greedily, the longest positions first."""
+    order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
+    sides = [[(rank, index) for index in range(lengths[position])] for rank, position in enumerate(order)]
+    unseen = {pair for left, right in itertools.combinations(sides, 2) for pair in itertools.product(left, right)}
+    while unseen:
+        row = dict(min(unseen))
+        for rank, side in enumerate(sides):
+            if rank not in row:
+                row[rank] = max(side, key=lambda item: sum(tuple(sorted((item, other))) in unseen for other in row.items()))[1]
+        unseen.difference_update(itertools.combinations(sorted(row.items()), 2))
+        yield tuple(row[order.index(position)] for position in range(len(lengths)))

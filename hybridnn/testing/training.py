@@ -22,6 +22,6 @@ def get_trainer_with_mock_updater(stop_trigger=(10, "iteration"), iter_per_epoch
         updater.iteration += 1
         updater.epoch = updater.iteration // iter_per_epoch
         updater.epoch_detail = updater.iteration / iter_per_epoch
-        updater.is_new_epoch = updater.iteration % iter_per_epoch == 0
+        updater.is_new_epoch = (updater.iteration - 1) // iter_per_epoch != updater.epoch
     updater.update = update
     return Trainer(updater, stop_trigger, extensions=extensions)
