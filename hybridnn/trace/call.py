@@ -1017,7 +1017,7 @@ class Call:
         made.update({vid: v for v, vid in self.pending})
         made.update({vid: v for ref, vid in self.renamed if (v := ref()) is not None})
         barrier = max((i for i, e in enumerate(self.path[:self.executed]) if e.kind == "inplace"), default=-1)
-        worker = Rebuild(self, made)
+        worker = Rebuild(self, made, barrier + 1)
         for i, event in enumerate(self.path):
             if i <= barrier or i < self.executed and not worker.has_operands(event):
                 worker.known(event)
@@ -1157,11 +1157,17 @@ class Naming:
     assign = expose
 
 
+NOT_MADE = object()      # a tape that nobody has asked for yet
+
+
 class Rebuild:
     """Runs events of a path eagerly, filling the Variables that the replay handed out."""
 
-    def __init__(self, call, made):
+    def __init__(self, call, made, known):
         self.call, self.made, self.real = call, made, {}
+        self.tape = NOT_MADE
+        later = {vid_of(o) for e in call.path[known:] for o in e.operands if type(o) is not Number}
+        self.roots = {o.vid for e in call.path[:known] for o in outcomes(e) if o.vid in made or o.vid in later}
 
     def operand(self, o):
         """The actual operand: the Variable handed out, the leaf that was bound, or the number (one that gradient rules can be followed through)."""
@@ -1180,13 +1186,13 @@ class Rebuild:
         return all(v in self.real or v in call.leaves or v in call.values for v in map(vid_of, event.operands))
 
     def revived(self, vid):
-        """A value whose Variable has died, and whose graph cannot be made again."""
+        """A value whose Variable has died."""
         outcome = next(o for e in self.call.path for o in outcomes(e) if o.vid == vid)
         v = self.real[vid] = _new(Variable)
         v._array, v._pending, v._vid, v._spec = self.call.values[vid], self.call, vid, outcome.spec
         v._requires_grad = outcome.requires_grad
         if outcome.requires_grad:
-            self.release(v, outcome)
+            self.connect(v, outcome)
         return v
 
     def past(self, o, x, a):
@@ -1201,13 +1207,13 @@ class Rebuild:
         getattr(self, "_" + event.kind)(event, final)
 
     def known(self, event):
-        """An event from before an update that has been made: what lives of it has its values, and its graph cannot be made again."""
+        """An event from before a change in place that has been made: what lives of it has its values."""
         for outcome in outcomes(event):
             v = self.made.get(outcome.vid)
             if v is not None:
                 self.real[outcome.vid] = v
                 if event.kind == "op" and event.apps[0].taped or event.kind == "function" and event.function.taped:
-                    self.release(v, outcome)
+                    self.connect(v, outcome)
         for _, new in event.rebinds:
             self.real[new] = self.call.wrappers[new]
 
@@ -1240,11 +1246,18 @@ class Rebuild:
         for v, outcome in zip(result, event.outs, strict=True):
             self.fill(v, outcome)
 
-    def release(self, v, outcome):
-        """The graph before an update that has been made cannot be run again: what it computed with is gone."""
+    def connect(self, v, outcome):
+        """The graph before a change in place is not made by running it again; it is gone if backward and an update are behind it, or
+        if what it computed with is."""
+        if self.tape is NOT_MADE:
+            self.tape = CallTape.so_far(self.call, self.roots)
         early = v._tape
-        v._tape = ReleasedNode(outcome.spec.shape, outcome.spec.dtype)
-        v._tape.grad = None if early is None else early.grad
+        node = self.tape.node(outcome.vid) if self.tape is not None and outcome.vid in self.roots else None
+        v._tape = node = ReleasedNode(outcome.spec.shape, outcome.spec.dtype) if node is None else node
+        if early is not None:
+            node.grad, node.loss_scale = early.grad, early.loss_scale
+        self.call.nodes[id(node)] = outcome.vid
+        self.call.keep.append(node)
 
     def _apply(self, op, event, attrs):
         """The values come from the operands as they were; the tape keeps the arrays themselves, as eager does."""

@@ -65,11 +65,24 @@ class CallTape:
         made = producers(call.path)
         if not any(v in made and made[v][0].taped for v in roots):
             return None
-        values = {}
-        if not call.released:
-            needed = saved_values(made, roots, call.cut)
-            _compute_missing(call, needed, made)
-            values = {v: call.actual(v) if v in call.snapshots or call._origin(v) in call.values else call.values[v] for v in needed}
+        needed = set() if call.released else saved_values(made, roots, call.cut)
+        _compute_missing(call, needed)
+        return cls._holding(call, made, needed)
+
+    @classmethod
+    def so_far(cls, call, roots):
+        """The tape of the values ``roots`` of a replay that is about to leave its path; None if what it needs is gone."""
+        made = producers(call.path[:call.executed])
+        needed = set() if call.released else saved_values(made, roots, call.cut)
+        if call.released or not _compute_unchanged(call, needed, made):
+            return None
+        for vid in needed:
+            call._know(call.values[vid], vid)
+        return cls._holding(call, made, needed)
+
+    @classmethod
+    def _holding(cls, call, made, needed):
+        values = {v: call.actual(v) if v in call.snapshots or call._origin(v) in call.values else call.values[v] for v in needed}
         leaves = {v: x for v, x in call.leaves.items() if isinstance(x, Variable)}
         specs = {v: s for e in call.path for v, s in e.specs.items()}
         tape = cls(made, specs, values, leaves, call.cut, call.released)
@@ -164,13 +177,35 @@ class TracedNode(OpNode):
         self._inputs = value
 
 
-def _compute_missing(call, needed, made):
+def _compute_missing(call, needed):
     """Values that no segment handed out are computed again from what the call still holds."""
     missing = [v for v in needed if v not in call.values]
-    if not missing:
-        return
+    if missing:
+        _compute(call, missing, tuple(app.node for e in call.path if not e.rebinds for app in e.apps))
+
+
+def _compute_unchanged(call, needed, made):
+    """As ``_compute_missing``, with no more than it takes; False where that takes an array which has been changed in place since."""
+    changed = {old for e in call.path[:call.executed] for old, _ in e.rebinds}
+    missing = {v for v in needed if v not in call.values}
+    stack, apps = list(missing), {}
+    while stack:
+        vid = stack.pop()
+        if vid in call.values and vid not in missing:
+            if vid in changed or call._origin(vid) in changed:
+                return False
+        elif vid not in made or made[vid][0].node.op is FUNCTION:
+            return False
+        elif made[vid][1] not in apps:
+            apps[made[vid][1]] = made[vid][0].node
+            stack += made[vid][0].node.inputs
+    if missing:
+        _compute(call, list(missing), tuple([apps[i] for i in sorted(apps)]))
+    return True
+
+
+def _compute(call, missing, nodes):
     specs = {v: s for e in call.path for v, s in e.specs.items()}
-    nodes = tuple(app.node for e in call.path if not e.rebinds for app in e.apps)
     produced = {v for n in nodes for v in n.outputs}
     constants = {v: c for e in call.path for v, c in e.constants}
     inputs = tuple(dict.fromkeys(v for n in nodes for v in n.inputs if v not in produced and v not in constants))

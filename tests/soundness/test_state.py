@@ -381,3 +381,46 @@ def test_mixed_precision(mode):
             opt.update(lambda: F.softmax_cross_entropy(net(x), t))
         return [net, opt], [lambda: step(x.astype("float16"), t)]
     check(make, mode, steps=[0] * 6, tolerance=100)
+
+
+def test_a_branch_behind_a_change_in_place(mode):
+    """What batch normalisation does to its statistics does not take the gradients of a path that turns off behind it."""
+    def make(wrap):
+        net = hnn.ChainList(L.Linear(3, 4), L.BatchNormalization(4), L.Linear(4, 2))
+        opt = optimizers.SGD(0.01).setup(net)
+        turns = iter([0, 0, 0, 0, 0, 0, 1, 0, 1, 2, 2, 0, 2, 1, 3, 0, 3, 3] * 10)
+
+        @wrap
+        def forward(x):
+            h = net[1](net[0](x))
+            turn = next(turns)
+            h = (F.tanh, F.sigmoid, lambda h: h, F.relu)[turn](h)
+            return F.mean(net[2](h) ** 2), h
+
+        def step(inside):
+            net.cleargrads()
+            loss, h = forward(batch()[0])
+            loss.backward(retain_grad=inside)
+            opt.update()
+            return loss, h, h.grad
+        return [net, opt], [lambda: step(False), lambda: step(False), lambda: step(True)]
+    check(make, mode)
+
+
+def test_a_branch_behind_a_change_in_place_with_backward_inside(mode):
+    def make(wrap):
+        net = hnn.ChainList(L.Linear(3, 4), L.BatchNormalization(4), L.Linear(4, 2))
+        opt = optimizers.SGD(0.01).setup(net)
+        turns = iter([0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0] * 10)
+
+        @wrap
+        def step(x):
+            net.cleargrads()
+            h = net[1](net[0](x))
+            loss = F.mean(net[2](F.tanh(h) if next(turns) else F.sigmoid(h)) ** 2)
+            loss.backward()
+            opt.update()
+            return loss
+        return [net, opt], [lambda: step(batch()[0])] * 3
+    w = check(make, mode)
+    assert mode == "eager" or w.total("hits") > 0
