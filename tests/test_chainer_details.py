@@ -312,3 +312,33 @@ def test_a_convolution_of_no_images_has_gradients():
         w.cleargrad()
         F.sum(traced(x, w)).backward()
         assert x.grad.shape == x.shape and not w.grad.any()
+
+
+# ------------------------------------------------------------------------------------------------- what a creator has to tell
+
+@pytest.mark.parametrize("options", [{}, {"reduce": "no"}, {"class_weight": np.ones(4, "f")}, {"normalize": False}])
+def test_a_loss_tells_its_probabilities(options):
+    x, t = Variable(np.random.RandomState(0).randn(3, 4).astype("f")), np.array([0, 1, -1])
+    np.testing.assert_allclose(F.softmax_cross_entropy(x, t, **options).creator.y, F.softmax(x).array, rtol=1e-5)
+    assert F.softmax_cross_entropy(x, t, cache_score=False, **options).creator.y is None
+
+
+def test_noise_tells_what_it_drew():
+    x, h, w = Variable(np.ones((3, 4), "f")), Variable(np.full((3, 4), 2, "f")), Variable(np.ones((2, 4), "f"))
+    y, z = F.dropout(x), F.zoneout(h, x)
+    np.testing.assert_array_equal(y.array, y.creator.mask)
+    np.testing.assert_array_equal(z.array, x.array * z.creator.flag_x + h.array * z.creator.flag_h)
+    y = F.simplified_dropconnect(x, w, ratio=.5, use_batchwise_mask=False)
+    np.testing.assert_array_equal(y.array, np.ones((3, 1)) * 2 * y.creator.mask.sum(1))
+    assert not hasattr((x * h).creator, "mask")
+
+
+def test_a_traced_function_shows_creators_as_well():
+    @hnn.trace
+    def f(x):
+        y = F.dropout(x)
+        return y, float(y.creator.mask.sum())
+    x = Variable(np.ones((3, 4), "f"))
+    for _ in range(4):
+        y, total = f(x)
+        assert total == y.array.sum()

@@ -22,7 +22,7 @@ from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParame
 from hybridnn.spec import spec_of
 
 __all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_variable", "backward", "grad",
-           "grouped_updates"]
+           "grouped_updates", "show"]
 
 NO_ATTRS = {}
 OPS = {}
@@ -263,14 +263,30 @@ class Output(TapeNode):
         return None if self.is_leaf else self.owner
 
 
+def _shown(name, node):
+    if name not in node.shown:
+        raise AttributeError(f"{node!r} has no {name!r}")
+    return node.shown[name](node)
+
+
+def show(result, **functions):
+    """``result``, whose ``creator`` gets attributes: functions of the node, which read them from what it keeps."""
+    result._shown = functions
+    return result
+
+
 class OpNode(TapeNode):
     """An application of an ``Op``: its gradient program and what the rules named."""
 
     out = specs = stack = None
+    shown = {}            # names of Chainer's for what was drawn or computed on the way (``creator.mask``): functions of the node
 
     def __init__(self, program, inputs, saved, out, attrs, specs):
         self.seq = _sequence()
         self.program, self.inputs, self.saved, self.out, self.attrs, self.specs = program, inputs, saved, out, attrs, specs
+
+    y, mask, flag_x, flag_h = [property(functools.partial(_shown, name)) for name in ("y", "mask", "flag_x", "flag_h")]
+
     @property
     def creator(self):
         return None if self.is_leaf else self
@@ -653,6 +669,7 @@ class Variable:
     _tape = None
     _requires_grad = True
     _pending = None       # the tracer of the call that made this Variable, while that call runs
+    _shown = None         # what its creator has to tell
     _name = None
     _has_chainerx_array = False
     layout = None
@@ -917,6 +934,8 @@ class Variable:
     def creator(self):
         """The creator node; for an old-style ``Function`` that function."""
         node = self.creator_node
+        if self._shown is not None and isinstance(node, OpNode):
+            node.shown = self._shown
         return node if node is None or node.function is None else node.function
 
     @creator.setter

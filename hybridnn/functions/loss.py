@@ -7,6 +7,7 @@ import numpy as np
 
 from hybridnn.core import Variable, apply, as_variable
 from hybridnn.core.arithmetic import broadcast_to, cast, log, matmul, not_equal, sum_, where
+from hybridnn.core.variable import show
 from hybridnn.errors import InvalidType
 from hybridnn.functions._metric_loss import (
     black_out,
@@ -54,7 +55,8 @@ def softmax_cross_entropy(
         x: scores (n, classes, ...).
         t: labels (n, ...) as integers, or target probabilities of x's shape.
         normalize: divide by the number of labels that count rather than by n.
-        cache_score, enable_double_backprop: accepted as at Chainer; the gradient is always differentiable.
+        cache_score: whether the loss's ``creator.y`` tells the probabilities (None if not).
+        enable_double_backprop: accepted as at Chainer; the gradient is always differentiable.
         class_weight: array (classes,) that weighs each sample's loss by its label, or None.
         ignore_label: samples with this label give no loss and no gradient; None: all count.
         reduce: ``"mean"``: a 0-d result; ``"no"``: one of t's shape.
@@ -69,8 +71,19 @@ def softmax_cross_entropy(
         return _soft_targets(x, t, reduce, soft_target_loss)
     _check_labels("softmax_cross_entropy", x, t)
     if class_weight is None and reduce == "mean" and not label_smoothing and ignore_label is not None:
-        return apply(ops.softmax_cross_entropy, (x, t), {"ignore_label": ignore_label, "normalize": bool(normalize)})[0]
-    return _composed(x, t, normalize, class_weight, ignore_label, reduce, label_smoothing)
+        loss = apply(ops.softmax_cross_entropy, (x, t), {"ignore_label": ignore_label, "normalize": bool(normalize)})[0]
+        return show(loss, y=_probabilities if cache_score else _nothing)
+    log_p = apply(log_softmax, (x,), {"axis": (1,)})
+    loss = _composed(x, t, log_p, normalize, class_weight, ignore_label, reduce, label_smoothing)
+    return show(loss, y=(lambda node: np.exp(log_p.array)) if cache_score else _nothing)
+
+
+def _probabilities(node):
+    return None if node.out is None else np.exp(node.out[1])
+
+
+def _nothing(node):
+    return None
 
 
 def _check_labels(name, x, t):
@@ -78,8 +91,7 @@ def _check_labels(name, x, t):
         raise InvalidType(name, "x (n, classes, ...) of floats and t (n, ...) of integers", describe(x=x, t=t))
 
 
-def _composed(x, t, normalize, class_weight, ignore_label, reduce, label_smoothing):
-    log_p = apply(log_softmax, (x,), {"axis": (1,)})
+def _composed(x, t, log_p, normalize, class_weight, ignore_label, reduce, label_smoothing):
     if class_weight is not None:
         log_p = log_p * _spread_weight("softmax_cross_entropy", class_weight, x)
     losses = -apply(ops.pick_label, (log_p, t), {"ignore_label": ignore_label})

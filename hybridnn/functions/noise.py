@@ -2,7 +2,7 @@
 from hybridnn.config import config
 from hybridnn.core.arithmetic import broadcast_to, cast, greater_equal, matmul, mul, reshape, where
 from hybridnn.core.random import draw
-from hybridnn.core.variable import apply, as_array, as_variable
+from hybridnn.core.variable import apply, as_array, as_variable, show
 from hybridnn.errors import InvalidType
 from hybridnn.functions.activation import softmax
 from hybridnn.functions.math import exp
@@ -36,8 +36,16 @@ def dropout(x, ratio=.5, *, mask=None, return_mask=False):
         mask = apply(dropout_mask, (_uniform(x.shape), ratio), {"dtype": x.dtype.str})
     elif mask.shape != x.shape:
         raise InvalidType("dropout", f"a mask of x's shape {x.shape}", f"mask.shape={mask.shape}")
-    y = apply(mul, (x, mask))
+    y = show(apply(mul, (x, mask)), mask=_second)
     return (y, as_array(mask)) if return_mask else y
+
+
+def _first(node):
+    return node.kept_inputs()[0]
+
+
+def _second(node):
+    return node.kept_inputs()[1]
 
 
 def gaussian(mean, ln_var, *, eps=None, return_eps=False):
@@ -86,7 +94,8 @@ def zoneout(h, x, ratio=.5):
     x, h = of_shape(x), of_shape(h)
     if h.shape != x.shape:
         raise InvalidType("zoneout", "h and x of one shape", f"h.shape={h.shape}, x.shape={x.shape}")
-    return apply(where, (apply(greater_equal, (_uniform(x.shape), ratio)), x, h))
+    y = apply(where, (apply(greater_equal, (_uniform(x.shape), ratio)), x, h))
+    return show(y, flag_x=_first, flag_h=lambda node: ~_first(node))
 
 
 def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_batchwise_mask=True):
@@ -114,7 +123,7 @@ def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_ba
         mask = apply(greater_equal, (_uniform(shape), ratio))
     elif mask.shape != shape:
         raise InvalidType("simplified_dropconnect", f"a mask of shape {shape}", f"mask.shape={mask.shape}")
-    return _dropconnect(x, W * (1 / (1 - ratio)) * mask, b)
+    return show(_dropconnect(x, W * (1 / (1 - ratio)) * mask, b), mask=lambda node: as_array(mask))
 
 
 def _dropconnect(x, W, b):
