@@ -41,6 +41,7 @@ from hybridnn.backends.cuda import should_use_cudnn, should_use_cudnn_tensor_cor
 from hybridnn.config import config, force_backprop_mode, global_config, no_backprop_mode, using_config
 from hybridnn.core import FunctionNode, Parameter, Variable, as_array, as_variable, grad
 from hybridnn.debug import DebugMode, is_debug, set_debug
+from hybridnn.device_resident import DeviceResident
 from hybridnn.distribution import Distribution, cross_entropy, kl_divergence, register_kl
 from hybridnn.function import Function, FunctionAdapter
 from hybridnn.function_hook import FunctionHook, get_function_hooks
@@ -59,7 +60,7 @@ from hybridnn.variable import backward
 __version__ = "0.1.0"
 disable_experimental_feature_warning = False
 
-__all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserializer", "DictSummary", "Distribution", "Function",
+__all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserializer", "DeviceResident", "DictSummary", "Distribution", "Function",
            "FunctionAdapter", "FunctionHook", "FunctionNode", "GradientMethod", "Initializer", "Link", "LinkHook",
            "Optimizer", "Parameter", "Reporter", "Sequential", "Serializer", "Summary", "UpdateRule", "Variable",
            "__version__", "as_array", "as_variable", "backends", "backward", "basic_math", "computational_graph", "config",

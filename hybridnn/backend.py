@@ -96,7 +96,7 @@ class Device:
             return type(x)([self.send(i) for i in x])
         if isinstance(x, dict):
             return {k: self.send(v) for k, v in x.items()}
-        return None if x is None else self._send_array(getattr(x, "array", x))
+        return None if x is None else self.send_array(getattr(x, "array", x))
 
     def is_array_supported(self, x):
         """Whether ``x`` is an array of this kind of device."""
@@ -108,6 +108,12 @@ class Device:
     def create_context(self):
         """A block in which this is the current device."""
         return contextlib.nullcontext(self)
+
+    def __enter__(self):
+        raise RuntimeError(f"a device is no context manager\n  hint: with hybridnn.using_device({self.name!r}):")
+
+    def __exit__(self, *exc_info):
+        """Never called: ``__enter__`` raises."""
 
     def __eq__(self, other):
         return type(self) is type(other) and self.name == other.name
@@ -128,7 +134,8 @@ class CpuDevice(Device):
         """The device of a NumPy array, else None."""
         return CpuDevice() if isinstance(array, numpy.ndarray) else None
 
-    def _send_array(self, x):
+    def send_array(self, x):
+        """One array (or number) on the CPU."""
         return cupy.asnumpy(x) if cupy is not None and isinstance(x, cupy.ndarray) else numpy.asarray(x)
 
     def __repr__(self):
@@ -166,7 +173,8 @@ class GpuDevice(Device):
         """The device of a CuPy array, else None."""
         return GpuDevice(array.device) if cupy is not None and isinstance(array, cupy.ndarray) else None
 
-    def _send_array(self, x):
+    def send_array(self, x):
+        """One array (or number) on this GPU."""
         with self.device:
             return x if isinstance(x, cupy.ndarray) and x.device == self.device else cupy.array(x)
 

@@ -11,39 +11,20 @@ from collections.abc import MutableSequence
 
 import numpy as np
 
-from hybridnn.backend import CpuDevice, copyto, get_device, is_array
+from hybridnn.backend import copyto, is_array
 from hybridnn.core import Parameter
+from hybridnn.device_resident import DeviceResident
 from hybridnn.errors import InvalidType
 from hybridnn.initializers import NaN
 from hybridnn.link_hook import ForwardPostprocessArgs, ForwardPreprocessArgs, LinkHook, active
 
-__all__ = ["Chain", "ChainList", "DeviceResidentsVisitor", "Link", "repeats_in"]
+__all__ = ["Chain", "ChainList", "Link", "repeats_in"]
 
 _COPY_MODES = ("share", "copy", "init")
 _MISSING = "Link.__init__() has not been called."
 
 
-class DeviceResidentsVisitor:
-    """What ``to_device`` carries through a model; a link with state of its own overrides ``device_resident_accept`` and shows
-    it."""
-
-    def __init__(self, device):
-        self.device = device
-
-    def visit_device_resident(self, link):
-        """A link: remember the device."""
-        link._device = self.device
-
-    def visit_array(self, array):
-        """An array: returns it on the device."""
-        return self.device.send(array)
-
-    def visit_variable(self, variable):
-        """A Variable: moved in place."""
-        variable.to_device(self.device)
-
-
-class Link:
+class Link(DeviceResident):
     """A building block with parameters.
 
     Parameters are assigned inside ``with self.init_scope():``; the computation is the method ``forward``, which calling the
@@ -56,7 +37,6 @@ class Link:
         name: the name that the parent link gives, or None.
     """
     name = None
-    _device = CpuDevice()
     _within_init_scope = False
     _local_link_hooks = _MISSING      # __init__ makes it None; so a forgotten __init__ is noticed at the first call
     _repeats_in = None
@@ -323,35 +303,9 @@ class Link:
 
     # ---- devices
 
-    @property
-    def device(self):
-        """The device that the link was sent to."""
-        return self._device
-
-    @property
-    def xp(self):
-        """The array module of the link's device."""
-        return self._device.xp
-
-    def to_device(self, device):
-        """Move parameters, persistent arrays and state to a device ("@numpy", "@cupy:0", a ``Device``); returns the link."""
-        self.device_resident_accept(DeviceResidentsVisitor(get_device(device)))
-        return self
-
-    def to_cpu(self):
-        """``to_device("@numpy")``; deprecated, as in Chainer v7."""
-        _warn_of_move("to_cpu", "@numpy")
-        return self.to_device("@numpy")
-
-    def to_gpu(self, device=None):
-        """``to_device`` of CUDA device number ``device`` (None: 0); deprecated, as in Chainer v7."""
-        device = get_device(0 if device is None else device)
-        _warn_of_move("to_gpu", "@cupy:N")
-        return self.to_device(device)
-
     def device_resident_accept(self, visitor):
         """Show the link and all that it holds to a visitor."""
-        visitor.visit_device_resident(self)
+        super().device_resident_accept(visitor)
         values = self.__dict__
         for name in sorted(self._params):
             visitor.visit_variable(values[name])
@@ -411,10 +365,6 @@ def repeats_in(cls):
     """Class decorator: ``Link.repeat`` makes one of these."""
     Link._repeats_in = cls
     return cls
-
-
-def _warn_of_move(method, device):
-    warnings.warn(f"Link.{method} is deprecated; use to_device({device!r})", DeprecationWarning, stacklevel=3)
 
 
 def _check_copy_mode(mode):

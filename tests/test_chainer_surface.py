@@ -27,7 +27,7 @@ ABSENT = {
     "function_hooks": {"CUDAProfileHook", "CupyMemoryProfileHook"},
     "iterators": {"DaliIterator"},
     "datasets": set(),
-    "": {"DeviceResident", "Fallback", "array", "get_compute_mode", "static_code", "static_graph"},
+    "": {"Fallback", "array", "get_compute_mode", "static_code", "static_graph"},
 }
 
 # Parameters that are called otherwise, or are another number of them, on purpose.
@@ -115,6 +115,15 @@ def test_what_modules_of_chainer_hold(path, name):
 
 
 # ------------------------------------------------------------------------------------------------- without a GPU
+
+def test_devices_send_and_are_no_context_managers():
+    device, x = hnn.get_device("@numpy"), np.ones(2, np.float32)
+    assert device.send_array(x) is x and device.send((x, [x, None])) == (x, [x, None])
+    with pytest.raises(RuntimeError, match="using_device"), device:
+        pass
+    with hnn.using_device(device) as current:
+        assert current is device
+
 
 needs_no_cuda = pytest.mark.skipif(hnn.cuda.available, reason="is about a machine without CUDA")
 

@@ -501,6 +501,41 @@ class TestDevices:
         assert seen.links == ["ChainList", "Net", "BatchNormalization", "Linear", "LSTM", "Linear", "Linear"]
         assert seen.arrays == 2 and len(seen.variables) == 5 + 3 + 2
 
+    def test_residents_that_are_no_links(self):
+        class Table(hnn.DeviceResident):
+            values = array(2)
+
+            def device_resident_accept(self, visitor):
+                super().device_resident_accept(visitor)
+                self.values = visitor.visit_array(self.values)
+
+        class Doubler(hnn.device_resident.DeviceResidentsVisitor):
+            visit_device_resident = lambda self, resident: None
+            visit_array = lambda self, a: a * 2
+        table = Table()
+        before = table.values
+        assert table.to_device("@numpy") is table and table.values is before and table.xp is np
+        table.device_resident_accept(Doubler())
+        np.testing.assert_array_equal(table.values, before * 2)
+        with pytest.raises(NotImplementedError):
+            table.device_resident_accept(hnn.device_resident.DeviceResidentsVisitor())
+
+    def test_moves_that_are_overridden(self):
+        moved = []
+        with pytest.warns(DeprecationWarning, match="device_resident_accept"):
+            class Old(hnn.Chain):
+                def to_cpu(self):
+                    super().to_cpu()
+                    moved.append(self.name)
+        with pytest.warns(DeprecationWarning, match="to_cpu is deprecated"):
+            Old().to_cpu()
+            hnn.ChainList(Old()).to_device("@numpy")
+        assert moved == [None, "0"]
+        with pytest.raises(TypeError, match="not for overriding"):
+            class Wrong(hnn.Link):
+                def to_device(self, device):
+                    return self
+
     def test_dtypes(self):
         assert hnn.get_dtype() == np.float32 and hnn.get_dtype("float16") == np.float16
         with hnn.using_config("dtype", hnn.mixed16):

@@ -22,7 +22,7 @@ class _Sampled(Link):
 
     def device_resident_accept(self, visitor):
         super().device_resident_accept(visitor)
-        self.sampler.to_device(visitor.device)
+        self.sampler.device_resident_accept(visitor)
 
 
 class NegativeSampling(_Sampled):

@@ -2,12 +2,13 @@
 import numpy as np
 
 from hybridnn.backend import get_array_module
+from hybridnn.device_resident import DeviceResident
 from hybridnn.errors import InvalidType
 
 __all__ = ["WalkerAlias"]
 
 
-class WalkerAlias:
+class WalkerAlias(DeviceResident):
     """A discrete distribution over 0 ... n - 1.
 
     The interval [0, n) has n cells; cell i holds up to two outcomes, parted at ``threshold[i]``: ``values[2 i]`` below it,
@@ -34,10 +35,10 @@ class WalkerAlias:
         above = self.threshold[index] < position.astype(np.float32) - index.astype(np.float32)
         return self.values[index * 2 + above.astype(np.int32)]
 
-    def to_device(self, device):
-        """Move the tables; returns the sampler."""
-        self.threshold, self.values = device.send(self.threshold), device.send(self.values)
-        return self
+    def device_resident_accept(self, visitor):
+        """Show the sampler and its tables to a visitor."""
+        super().device_resident_accept(visitor)
+        self.threshold, self.values = visitor.visit_array(self.threshold), visitor.visit_array(self.values)
 
     @property
     def use_gpu(self):
