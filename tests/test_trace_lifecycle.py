@@ -3,6 +3,7 @@ import copy
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -108,6 +109,34 @@ def test_os_fork_after_compilation():
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     np.testing.assert_allclose(eval(text), [want] * 10, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(answer(net.forward, x), want, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_os_fork_while_another_thread_records():
+    """The child gets a lock that nobody in it will release."""
+    f, ready, done = hnn.trace(lambda x: F.tanh(x) * 2), threading.Event(), threading.Event()
+    f(arr(3, 4))
+
+    def hold():
+        with f._memory.lock:
+            ready.set()
+            done.wait(60)
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    ready.wait(60)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(20)
+            for n in (5, 5, 5, 3):
+                f(arr(n, 4))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitpid(pid, 0)[1]
+    done.set()
+    thread.join(60)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -445,7 +474,6 @@ def test_real_recursion_error_and_recovery():
 
 def test_alarm_inside_replay():
     """What a signal handler raises anywhere in the replay is raised once, and leaves the function usable."""
-    import signal
     net, x = Net(), arr(3, 4)
     f = hnn.trace(net.plain)
     warm(f, x)

@@ -76,6 +76,21 @@ class Root(Event):
     times: dict = field(default_factory=lambda: {True: [], False: []})     # seconds of verified replays (True) and of eager calls, while compared
 
 
+class _Forks:
+    """How many forks lie behind this process, and the lock under which others are made anew after one."""
+
+    def __init__(self):
+        self.generation, self.renewing = 0, threading.Lock()
+
+    def renew(self):
+        self.generation, self.renewing = self.generation + 1, threading.Lock()
+
+
+forks = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forks.renew)
+
+
 @dataclass(eq=False)
 class Memory:
     """Everything that one traced callable (of one instance, for methods) has learned."""
@@ -92,11 +107,22 @@ class Memory:
     version: int = 0
     clock: int = 0
     warned: set = field(default_factory=set)
-    lock: object = field(default_factory=threading.RLock)
+    locks: tuple = (0, None)
     credit: float | None = None
 
     def __post_init__(self):
         self.credit = 2.0 * self.max_paths
+
+    @property
+    def lock(self):
+        """Guards what was learned. A forked child has its own: the thread that held this one is not there to release it."""
+        generation, lock = self.locks
+        if lock is None or generation != forks.generation:
+            with forks.renewing:
+                if self.locks[1] is None or self.locks[0] != forks.generation:
+                    self.locks = forks.generation, threading.RLock()
+            lock = self.locks[1]
+        return lock
 
     @property
     def holding(self):
