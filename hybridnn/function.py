@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 
 from hybridnn.backend import cupy, is_array
-from hybridnn.config import config, force_backprop_mode, no_backprop_mode
+from hybridnn.config import config, force_backprop_mode, no_backprop_mode, state
 from hybridnn.core import FunctionNode, Variable
 from hybridnn.errors import InvalidType
 
@@ -48,8 +48,8 @@ class FunctionAdapter(FunctionNode):
         arrays = tuple([None if g is None else g.array for g in grad_outputs])
         results = self.function.backward(self._input_arrays, arrays)
         grads = [None if results[i] is None else Variable(self._array_of(results[i], i)) for i in target_input_indexes]
-        return _once(self.label, grads) if config.enable_backprop else tuple(grads)
-
+        differentiable = config.enable_backprop if state.backprop is None else state.backprop       # the walk sets the latter
+        return _once(self.label, grads) if differentiable else tuple(grads)
 
     def _array_of(self, g, i):
         if not (is_array(g) or isinstance(g, np.generic)):

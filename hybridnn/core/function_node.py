@@ -288,11 +288,11 @@ class FunctionNode(TapeNode):
     def gradients(self, gs, as_variables):
         """Called by the walk: ``backward`` on the inputs that need gradients."""
         if state.tracer is not None:
-            state.tracer.note_function(self)
+            gs = state.tracer.note_function(self, gs)
         targets = tuple([i for i, need in enumerate(self._needs) if need])
         gys = tuple([None if g is None else as_variable(g) for g in gs])
-        data = (self._input_arrays, tuple([None if g is None else g.array for g in gys]))
         hooks = () if not self._local_hooks else list(self._local_hooks.values())
+        data = (self._input_arrays, tuple([None if g is None else g.array for g in gys])) if hooks else ()
         for hook in hooks:
             hook.backward_preprocess(self, *data)
         results = self._results(targets, gys)

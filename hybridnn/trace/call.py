@@ -39,6 +39,7 @@ from hybridnn.trace.floats import error_state
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.segment import run_segment
 from hybridnn.trace.tape import CallTape, producers, saved_values
+from hybridnn.trace.walk import is_function_behind, plain_gradients, walk_backward
 
 __all__ = ["Call"]
 
@@ -99,11 +100,15 @@ class Call:
         self.interpreting = False  # segments run in the interpreter: not worth compiling yet
         self.drawn_at = 0         # how many events came before the last of
         self.functions = {}       # event of a user's function -> (function, arrays of its inputs, of its outputs), while replaying
+        self.walking = None       # True, or the tape, while backward walks in Python
+        self.owned = set()        # ids of pending Variables whose arrays are to be nobody else's
         self.draws = []           # (name, arguments, array) of random draws, in order
 
     # ------------------------------------------------------------------------------------------------------------ operations
 
     def apply(self, op, inputs, attrs=NO_ATTRS):
+        if self.walking:
+            inputs = [x.plain() if isinstance(x, TracedNumber) else x for x in inputs]
         if self.mode == "replay":
             matched = self._match_op(op, inputs, attrs)
             if matched is not None:
@@ -213,7 +218,7 @@ class Call:
         if code is None or not x._requires_grad:
             return code
         vid = code if code >= 0 else ~code
-        return vid if self.wrappers.get(vid) is x else FOREIGN
+        return vid if self.wrappers.get(vid) is x or self.walking else FOREIGN
 
     def _value_of(self, x):
         """The vid of a value, however it is wrapped; None if this call does not know it."""
@@ -555,6 +560,10 @@ class Call:
 
     def backward(self, outputs, retain_grad, double, loss_scale):
         flags = (retain_grad, double, loss_scale, len(outputs))
+        if self.mode != "eager" and self.inner is None and not retain_grad and not double and is_function_behind(self):
+            walk_backward(self, outputs, flags)
+            self.used = True
+            return
         if self.mode == "replay":
             if self._match_backward(outputs, flags):
                 return
@@ -887,10 +896,31 @@ class Call:
         operands = self._function_operands(function, variables)
         return self._record_function(function, variables, operands, *self._run_function(function, variables, operands or ()))
 
-    def note_function(self, function):
-        """Backward has reached a user's function, whose Python must run."""
+    def note_function(self, function, gs):
+        """Backward has reached a user's function, whose Python must run; gives the gradients that it gets."""
         if self.inner is not None:
-            self.give_up(f"backward through {function.label} inside the function")
+            self.give_up(f"hnn.grad, or backward that keeps more than gradients, through {function.label} inside the function")
+        return plain_gradients(self, gs) if self.walking else gs
+
+    def pend_again(self, v, vid):
+        """``v`` as another Variable for a value of the path."""
+        v._pending, v._vid, v._spec = self, vid, self.specs_of(vid)
+        if vid in self.values:
+            v._array = self.actual(vid)
+            self.survivors.append(weakref.ref(v))
+        else:
+            self.pending.append((v, vid))
+        return v
+
+    def hold_own(self, v, g):
+        """``v`` gets the value of ``g``, in an array of its own."""
+        if g._array is None:
+            self.owned.add(id(v))
+            self.pending.append((v, v._vid))
+            return
+        v._array = g._array.copy()
+        self._know(v._array, v._vid)
+        self.survivors.append(weakref.ref(v))
 
     def _function_operands(self, function, variables):
         operands = []
@@ -1042,6 +1072,8 @@ class Call:
         given = set()
         for v, vid in alive:
             v._array = self.actual(vid) if vid in self.view_of else self.values[vid] if vid not in given else self.values[vid].copy()
+            if vid in self.view_of and id(v) in self.owned:
+                v._array = v._array.copy()
             given.add(vid)
             self.ids.setdefault(id(v._array), ~vid if v._requires_grad else vid)
             self.survivors.append(weakref.ref(v))
@@ -1145,8 +1177,9 @@ class Naming:
                     self.call.keep.append(v._tape)
         return result
 
-    def note_function(self, function):
-        """No path has a backward through a user's function."""
+    def note_function(self, function, gs):
+        """No event of its own is a backward through a user's function."""
+        return gs
 
     def note_hooks(self):
         """Nothing is recorded here."""
@@ -1238,6 +1271,13 @@ class Rebuild:
 
     def _function(self, event, final):
         function, arrays, outputs = self.call.functions[event]
+        walk = self.call.walking
+        if walk and walk is not True and event.function.taped:      # in the middle of a walk: the function stays what that walk knows
+            for y, outcome in zip(outputs, event.outs, strict=True):
+                v = _new(Variable)
+                v._array, v._tape = y, walk.node(outcome.vid)
+                self.fill(v, outcome)
+            return
         old, state.backprop = state.backprop, event.key[1]
         try:
             result = function._wrap([as_variable(self.operand(o)) for o in event.operands], arrays, outputs)

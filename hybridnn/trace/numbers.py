@@ -33,7 +33,7 @@ class _Arithmetic(TracedNumber):
 
     def __bool__(self):
         call = self.call()
-        if call is not None:
+        if call is not None and not call.walking:
             call.give_up("a gradient rule branches on a number")
         return bool(self.plain())
 

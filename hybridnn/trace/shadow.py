@@ -80,8 +80,9 @@ class Shadow:
     def apply_function(self, function, inputs):
         return self._plainly(function.apply_eager, inputs)
 
-    def note_function(self, function):
+    def note_function(self, function, gs):
         """Its Python runs as ever."""
+        return gs
 
     def note_hooks(self):
         """They run as ever."""

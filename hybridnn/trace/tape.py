@@ -111,11 +111,14 @@ class CallTape:
             return self._leaf(vid)
         owner = self._known(position)
         if owner is None:
-            owner = self._function(app, position) if app.node.op is FUNCTION else TracedNode(self, app, position, spec)
+            owner = self._function(app, position) if app.node.op is FUNCTION else self._traced(app, position, spec)
             self.nodes[position] = weakref.ref(owner)
         if app.node.op is FUNCTION:
             return self.outputs[position][k]
         return Output(owner, k, spec.shape, spec.dtype) if app.node.op.multi else owner
+
+    def _traced(self, app, position, spec):
+        return TracedNode(self, app, position, spec)
 
     def _known(self, key):
         ref = self.nodes.get(key)
@@ -157,10 +160,13 @@ class TracedNode(OpNode):
         self.specs = [tape.specs[v] for v in node.inputs] if self.program.needs_specs else None
         if not node.op.multi:
             self.shape, self.dtype = spec.shape, spec.dtype
-        self._inputs = None
+        self._inputs = self.out = None
+        self._take_saved()
+
+    def _take_saved(self):
+        node, tape = self.app.node, self.tape
         keep = [node.inputs[i] for i in self.program.keep]
         self.saved = RELEASED if tape.released else [tape.values[v] for v in keep]
-        self.out = None
         if self.program.keep_output and not tape.released:
             outs = tuple([tape.values[v] for v in node.outputs])
             self.out = outs if node.op.multi else outs[0]

@@ -523,26 +523,112 @@ class Old(hnn.Function):
         return gs[0] * 3 + inputs[0],
 
 
-def test_function_node_inside_a_step(mode):
+def test_function_nodes_inside_a_step(mode):
+    """Backward meets them: it walks in Python on every call."""
     def make(wrap):
-        log, link = [], L.Linear(3, 2)
-        opt = hnn.optimizers.SGD(0.1).setup(link)
+        log, link = [], L.Linear(3, 3)
+        opt = hnn.optimizers.Adam().setup(link)
 
         @wrap
         def step(x):
             link.cleargrads()
-            y, = Double(log).apply((link(x),))
-            loss = F.sum(y * y)
+            a, b = Pair(log).apply((link(F.exp(x)),))
+            a = Old()(F.reshape(a, (3, 4)))
+            c, d = Pair(log, 0.5).apply((F.reshape(F.tanh(a * 0.1) * 2.5, (4, 3)),))
+            loss = F.sum(c * c) + F.sum(b * 2) * 0.1 + F.sum(d)
             loss.backward()
             opt.update()
-            return loss, y
+            return loss, c
+        return [link, log, opt], [lambda: (log.clear(), step(var(4, 3)))[1], lambda: (log.clear(), step(arr(4, 3, seed=5)))[1]]
+    w = check(make, mode)
+    assert w.total("hits") >= 18 and w.total("recordings") <= 3 and not w.reasons
+
+
+def test_function_nodes_and_gradients_from_before(mode):
+    def make(wrap):
+        x, w, log, n = var(3), var(3, seed=2), [], iter(range(10_000))
+
+        class Product(hnn.FunctionNode):
+            def forward(self, inputs):
+                return inputs[0] * inputs[1],
+
+            def backward(self, indexes, gys):
+                log.append([gys[0].requires_grad, *[v.requires_grad for v in self.get_retained_inputs()]])
+                grads = gys[0] * 2, F.reshape(F.reshape(gys[0], (1, 3)), (3,))
+                return tuple([grads[k] for k in indexes])
+
+        @wrap
+        def f(x, k):
+            a, = Product().apply((x, w))
+            b, = Product().apply((w, x.array))
+            y = F.sum(a * k + b * x)
+            y.backward(loss_scale=2.0)
+            z = F.sum(F.reshape(Product().apply((x, x))[0], (1, 3)) * k)
+            z.backward()
+            return y, z, x.grad, a
+
+        def again():
+            cleared(x, w)
+            y, z, _, a = f(x, 0.5)
+            y.backward()
+            F.sum(a).backward()
+            return y, z
+        return [x, w, log], [lambda: (log.clear(), cleared(x, w), f(x, next(n) * 0.1))[2], lambda: (log.clear(), f(x, 1.5))[1], again]
+    w = check(make, mode, held=True)
+    assert w.total("hits") > 25 and not w.reasons
+
+
+def test_function_nodes_whose_backward_changes(mode):
+    def make(wrap):
+        x, log, how = var(4, 3), [], [0]
+
+        class Twice(hnn.FunctionNode):
+            def forward(self, inputs):
+                return inputs[0] * 2,
+
+            def backward(self, indexes, gys):
+                log.append(how[0])
+                if how[0] == 2:
+                    raise ValueError("in backward")
+                return [gys[0] * 2, F.exp(gys[0]) * 0 + gys[0] * 2, None, hnn.Variable(gys[0].array * 2), None][how[0]],
 
         @wrap
         def f(x):
-            y, = Double(log).apply((F.exp(x),))
-            return F.sum(y)
-        x = var(4, 3)
-        return [link, log, x], [lambda: step(x), lambda: (cleared(x), f(x).backward())[1], lambda: f(arr(4, 3))]
+            h = F.exp(x)
+            a, = Twice().apply((h,))
+            b, = Twice().apply((h * 0.5,))
+            c, = Twice().apply((a + b,))
+            loss = F.sum(F.tanh(c * 0.1))
+            loss.backward()
+            return loss, h
+
+        def call(k):
+            how[0] = k
+            log.clear()
+            cleared(x)
+            return f(x)
+        return [x, log], [lambda k=k: call(k) for k in range(5)]
+    w = check(make, mode)
+    assert w.total("hits") > 30 and not w.reasons
+
+
+def test_function_nodes_and_more_than_gradients(mode):
+    """Double backprop, ``retain_grad`` and ``hnn.grad`` through them run eagerly."""
+    def make(wrap):
+        x, log = var(4, 3), []
+
+        @wrap
+        def f(x, how):
+            a, b = Pair(log).apply((F.exp(x),))
+            y = F.sum(F.tanh(a * 0.1))
+            if how == "grad":
+                g, = hnn.grad([y], [x], enable_double_backprop=True)
+                F.sum(g * g).backward()
+                return y, g
+            y.backward(retain_grad=how == "retain", enable_double_backprop=how == "double")
+            return y, x.grad_var, a.grad
+
+        return [x, log], [lambda h=h: (log.clear(), cleared(x), f(x, h))[2] for h in ("plain", "retain", "double", "grad")]
     check(make, mode)
 
 

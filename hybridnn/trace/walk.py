@@ -1,0 +1,124 @@
+"""Backward through users' functions inside a traced call: the walk itself runs in Python, on every call, and its operations are steps like others.
+
+A replay has no tape. ``WalkTape`` makes one whose nodes give gradient rules pending Variables instead of saved arrays; users' functions run where the
+walk meets them. What comes out otherwise than recorded leaves the path as anywhere else.
+"""
+from hybridnn.config import state
+from hybridnn.core.variable import OPS, Variable, _walk, as_variable, initial_grad
+from hybridnn.core.variable import Leaf as TapeLeaf
+from hybridnn.trace.tape import CallTape, TracedNode, producers
+
+__all__ = ["WalkTape", "is_function_behind", "plain_gradients", "walk_backward"]
+
+_new = object.__new__
+
+
+class WalkTape(CallTape):
+    """The tape of the running call, as far as its path goes."""
+
+    def __init__(self, call):
+        for x in call.leaves.values():
+            if isinstance(x, Variable) and x._requires_grad and x._tape is None:
+                x._tape = TapeLeaf(x.shape, x.dtype)          # before the nodes in the order of the walk
+        specs = {v: s for e in call.path for v, s in e.specs.items()}
+        super().__init__(producers(call.path), specs, {}, call.leaves, call.cut, False)
+        self.call = call
+        self.functions = {self.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
+
+    def _traced(self, app, position, spec):
+        return WalkNode(self, app, position, spec)
+
+    def _leaf(self, vid):
+        spec = self.specs[vid]
+        node = self.call._leaf_node(vid)
+        return node if node.dtype is not None else TapeLeaf(spec.shape, spec.dtype)
+
+
+class WalkNode(TracedNode):
+    """An application of the running call; what it saved are values of the path."""
+
+    def _take_saved(self):
+        self.saved = ()
+
+    def operand(self, position, as_variable):
+        i = self.program.keep[position]
+        return self._value(self.app.node.inputs[i], self.inputs[i] is not None)
+
+    def output(self, as_variable):
+        found = tuple([self._value(v, True) for v in self.app.node.outputs])
+        return found if self.app.node.op.multi else found[0]
+
+    def _value(self, vid, graded):
+        """A Variable for a value of the path (a number as it is); without its gradient, what the rule was given when it was recorded."""
+        call = self.tape.call
+        if vid in call.values and not hasattr(call.values[vid], "dtype"):
+            return call.values[vid]
+        v = _new(Variable)
+        v._requires_grad = graded
+        if call.mode == "replay" and (graded or vid not in call.values):
+            return call.pend_again(v, vid)
+        v._array = call.actual(vid)
+        return v
+
+
+def walk_backward(call, outputs, flags):
+    """``backward`` without ``retain_grad`` or double backprop, through users' functions."""
+    tape = WalkTape(call) if call.mode == "replay" else None
+    grads, stored = {}, []
+    for v in outputs:
+        node = tape.node(v._vid) if tape is not None and v._pending is call else v._tape
+        early = v._tape or node
+        if node is None or node.is_leaf:
+            continue
+        seed = early.grad if early.grad is not None else initial_grad(v, flags[2])
+        early.grad = None
+        grads[node] = seed if isinstance(seed, Variable) else Variable(seed, requires_grad=False)
+    before, state.backprop, walking, call.walking = state.backprop, False, call.walking, tape or True
+    try:
+        _walk(grads, (), False, True, flags[2], lambda node, g, *_: stored.append((node, g)))
+        known = call.nodes if tape is None else {id(x._tape): vid for vid, x in call.leaves.items() if isinstance(x, Variable) and x._tape is not None}
+        for node, g in sorted(stored, key=lambda pair: known.get(id(pair[0]), -1)):
+            _store(call, node, g, flags[2])
+    finally:
+        state.backprop, call.walking = before, walking
+
+
+def _store(call, node, g, loss_scale):
+    """Accumulate into a leaf; the array stored is nobody else's."""
+    node.loss_scale = loss_scale
+    node.grad = own(call, g) if node.grad is None else call.apply(OPS["add"], (as_variable(node.grad), g))
+
+
+def own(call, g):
+    """A Variable with the value of ``g`` in an array of its own."""
+    v = _new(Variable)
+    v._requires_grad = g._requires_grad
+    if g._pending is call:
+        v._pending, v._vid, v._spec = call, g._vid, g._spec
+        call.hold_own(v, g)
+    else:
+        v._array = g.array.copy()
+    return v
+
+
+def plain_gradients(call, gs):
+    """The gradients that a user's function is given: Variables that need no gradient themselves."""
+    found = []
+    for g in gs:
+        if g is None or not g._requires_grad:
+            found.append(g)
+            continue
+        v = _new(Variable)
+        v._requires_grad = False
+        if g._pending is call and g._array is None:
+            v = call.pend_again(v, g._vid)
+        else:
+            v.__dict__.update({k: x for k, x in g.__dict__.items() if k not in ("_requires_grad", "_tape")})
+        found.append(v)
+    return tuple(found)
+
+
+def is_function_behind(call):
+    """Whether backward in this call may meet a user's function."""
+    return any(e.function is not None and e.function.taped for e in call.path)
+
