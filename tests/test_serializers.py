@@ -1,4 +1,5 @@
 """npz and HDF5 files: round trips, partial loading, and files that do not fit, which change nothing."""
+import contextlib
 import io
 import pickle
 
@@ -287,3 +288,19 @@ class TestSerializers:
         for part in (lambda: hnn.AbstractSerializer()["a"], lambda: hnn.AbstractSerializer()("a", 1)):
             with pytest.raises(NotImplementedError):
                 part()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kind", ["npz", "hdf5"])
+def test_whitening_without_groups_is_loaded_into_each_group(tmp_path, kind, groups):
+    each, path = 4 // groups, str(tmp_path / "f")
+    old = {"inner/avg_mean": np.arange(each, dtype="f"), "inner/avg_projection": np.ones((each, each), "f"), "inner/N": np.array(3)}
+    getattr(serializers, f"save_{kind}")(path, old)
+    model = hnn.Chain(inner=L.DecorrelatedBatchNormalization(4, groups))
+    with pytest.warns(UserWarning, match="older algorithm") if groups > 1 else contextlib.nullcontext():
+        getattr(serializers, f"load_{kind}")(path, model)
+    np.testing.assert_array_equal(model.inner.avg_mean, [old["inner/avg_mean"]] * groups)
+    np.testing.assert_array_equal(model.inner.avg_projection, [old["inner/avg_projection"]] * groups)
+    assert model.inner.N == 3
+    with pytest.raises(SerializationError, match="avg_mean: shape"):
+        getattr(serializers, f"load_{kind}")(path, hnn.Chain(inner=L.DecorrelatedBatchNormalization(8, groups)))

@@ -1,15 +1,18 @@
 """Normalisation layers with their scales, shifts and running statistics."""
+import warnings
 from math import prod
 
 import numpy as np
 
 from hybridnn import functions as F
-from hybridnn.backend import get_dtype
+from hybridnn.backend import copyto, get_array_module, get_dtype
 from hybridnn.config import config
 from hybridnn.core import Parameter
 from hybridnn.initializers import generate_array, get_initializer, with_dtype
 from hybridnn.link import Link
 from hybridnn.links.weights import channels_of
+from hybridnn.serializer import Deserializer
+from hybridnn.serializers.fit import Collector
 from hybridnn.utils.argument import parse_kwargs
 
 __all__ = ["BatchNormalization", "BatchRenormalization", "DecorrelatedBatchNormalization", "GroupNormalization",
@@ -146,8 +149,27 @@ class BatchRenormalization(BatchNormalization):
                                        update_statistics=update)
 
 
+class _OldStatistics(Deserializer):
+    """Gives each group the statistics that Chainer before version 7 kept for all groups together."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def __call__(self, key, value):
+        loaded = self.base(key, None) if key in ("avg_mean", "avg_projection") else None
+        if loaded is None or loaded.ndim != value.ndim - 1 or loaded.shape != value.shape[1:]:
+            return self.base(key, value)
+        if len(value) > 1:
+            warnings.warn(f"DecorrelatedBatchNormalization: the file's {key} was computed by an older algorithm, over all groups together",
+                          UserWarning, stacklevel=5)
+        copyto(value, get_array_module(value).broadcast_to(loaded, value.shape))
+        return value
+
+
 class DecorrelatedBatchNormalization(Link):
     """Whitening of channels in groups (Huang et al. 2018).
+
+    Files of Chainer before version 7, with one set of statistics for all groups, are loaded with a UserWarning.
 
     Args:
         size: number of channels.
@@ -167,6 +189,12 @@ class DecorrelatedBatchNormalization(Link):
         self.decay, self.eps, self.groups = decay, eps, groups
         for name in ("N", "avg_mean", "avg_projection"):
             self.register_persistent(name)
+
+    def serialize(self, serializer):
+        super().serialize(_OldStatistics(serializer) if isinstance(serializer, Deserializer) else serializer)
+        if isinstance(serializer, Collector):
+            serializer.accept("avg_mean", self.avg_mean.shape[1:])
+            serializer.accept("avg_projection", self.avg_projection.shape[1:])
 
     def forward(self, x, *, finetune=False):
         """As ``BatchNormalization.forward``."""

@@ -5,7 +5,7 @@ from hybridnn.errors import SerializationError
 from hybridnn.link import Link
 from hybridnn.serializer import Serializer
 
-__all__ = ["MissingEntryError", "check_fit", "check_value", "ignored"]
+__all__ = ["Collector", "MissingEntryError", "check_fit", "check_value", "ignored"]
 
 
 class MissingEntryError(SerializationError, KeyError):
@@ -13,18 +13,27 @@ class MissingEntryError(SerializationError, KeyError):
     __str__ = Exception.__str__       # KeyError would quote the text
 
 
-class _Collector(Serializer):
-    """Takes the names and values that an object shows."""
+class Collector(Serializer):
+    """Takes the names and values that an object shows, before a file is loaded into it.
 
-    def __init__(self, found, path=""):
-        self.found, self.path = found, path
+    Attributes:
+        found: values by name.
+        shapes: by name, another shape that the object can load.
+    """
+
+    def __init__(self, path="", found=None, shapes=None):
+        self.path, self.found, self.shapes = path, {} if found is None else found, {} if shapes is None else shapes
 
     def __getitem__(self, key):
-        return _Collector(self.found, f"{self.path}{key.strip('/')}/")
+        return Collector(f"{self.path}{key.strip('/')}/", self.found, self.shapes)
 
     def __call__(self, key, value):
         self.found[self.path + key.lstrip("/")] = value
         return value
+
+    def accept(self, key, shape):
+        """Say that the entry may have this shape in the file."""
+        self.shapes[self.path + key.lstrip("/")] = shape
 
 
 def ignored(key, ignore_names):
@@ -53,9 +62,9 @@ def check_fit(obj, names, read, path="", strict=True, ignore_names=()):
     """
     if not isinstance(obj, Link):
         return
-    mine = {}
-    obj.serialize(_Collector(mine, path))
-    mine = {name: value for name, value in mine.items() if not ignored(name, ignore_names)}
+    collector = Collector(path)
+    obj.serialize(collector)
+    mine = {name: value for name, value in collector.found.items() if not ignored(name, ignore_names)}
     theirs = {name for name in names if name.startswith(path) and not ignored(name, ignore_names)}
     missing, extra = sorted(mine.keys() - theirs), sorted(theirs - mine.keys())
     if strict and missing:
@@ -64,7 +73,7 @@ def check_fit(obj, names, read, path="", strict=True, ignore_names=()):
         lines += [f"  only in the file: {_list(extra)}"] if extra else []
         lines.append("  hint: nothing was loaded; strict=False or ignore_names loads what fits, path= a part of the file")
         raise MissingEntryError("\n".join(lines))
-    wrong = [text for name in sorted(mine.keys() & theirs) if (text := _mismatch(name, mine[name], read(name)))]
+    wrong = [text for name in sorted(mine.keys() & theirs) if (text := _mismatch(name, mine[name], read(name), collector.shapes.get(name)))]
     if wrong:
         raise SerializationError("\n".join([f"the file does not fit the {type(obj).__name__}; nothing was loaded",
                                             *["  " + text for text in wrong]]))
@@ -74,11 +83,11 @@ def _list(names):
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def _mismatch(name, value, entry):
-    """Why an array of the file cannot be copied into the array ``value``, or None."""
+def _mismatch(name, value, entry, other_shape=None):
+    """Why an array of the file cannot be copied into the array ``value``, or None; it may have ``other_shape``, if that is given."""
     if not hasattr(value, "shape") or not hasattr(value, "dtype") or entry is None:
         return None
-    if entry.shape != value.shape:
+    if entry.shape not in (value.shape, other_shape):
         return f"{name}: shape {value.shape} expected, the file has {entry.shape}"
     if not np.can_cast(entry.dtype, value.dtype, "same_kind"):
         return f"{name}: {value.dtype} expected, the file has {entry.dtype}"
