@@ -73,6 +73,18 @@ def test_a_sparse_product_as_an_object(transposed):
     np.testing.assert_allclose(y.array, (a @ b).T if transc else a @ b)
 
 
+@pytest.mark.parametrize("batch", [0, 2, 3])
+@pytest.mark.parametrize(("make", "function", "k"), [(lambda: F.rnn.lstm.LSTMGrad(), F.lstm, 1), (lambda: F.rnn.slstm.SLSTMGrad(), F.slstm, 2)])
+def test_gradients_of_lstms_as_objects(make, function, k, batch):
+    rng = np.random.RandomState(0)
+    cells = [Variable(rng.randn(3 if k == 1 else batch, 2, 4)) for _ in range(k)]
+    xs = [Variable(rng.randn(batch, 8, 4)) for _ in range(k)]
+    c, h = function(*cells, *xs)
+    gc, gh = Variable(rng.randn(*c.shape)), Variable(rng.randn(*h.shape))
+    for computed, expected in zip(make()(*cells, *xs, c, gc, gh), hnn.grad([c, h], cells + xs, [gc, gh])):
+        np.testing.assert_allclose(computed.array, expected.array, rtol=1e-10, atol=1e-12)
+
+
 def test_sums_onto_diagonals_and_along_new_axes():
     make, x = F.math.einsum.DiagEinSum, Variable(np.arange(6.0).reshape(2, 3))
     y, = make("ij", "iki", (2, 4, 2)).apply((x,))

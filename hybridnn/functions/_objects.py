@@ -4,6 +4,8 @@
 """
 from hybridnn.core.variable import Variable, apply, as_variable, grad
 from hybridnn.errors import InvalidType
+from hybridnn.functions.activation import sigmoid, tanh
+from hybridnn.functions.array import concat, stack
 from hybridnn.functions.math import einsum
 from hybridnn.functions.noise import dropout
 from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, max_pooling_2d, max_pooling_nd
@@ -14,7 +16,7 @@ __all__ = ["OBJECTS"]
 
 
 class _Function:
-    """Base: subclasses define ``call(*inputs)``."""
+    """Base: subclasses define ``call(*inputs)``, which takes Variables to a Variable or a tuple of them."""
     inputs = outputs = ()
 
     def __init__(self, *args, **kwargs):
@@ -27,8 +29,14 @@ class _Function:
     def apply(self, inputs):
         """The outputs for Variables or arrays, as a tuple of Variables."""
         self.inputs = tuple([x if isinstance(x, Variable) else Variable(x) for x in inputs])
-        self.outputs = self.call(*self.inputs),
+        result = self.call(*self.inputs)
+        self.outputs = result if isinstance(result, tuple) else (result,)
         return self.outputs
+
+    def __call__(self, *inputs):
+        """The output, or a tuple of several."""
+        outputs = self.apply(inputs)
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def backward(self, target_input_indexes, grad_outputs):
         """Gradients of the chosen inputs of the last application, as a tuple of Variables."""
@@ -132,7 +140,37 @@ class DiagEinSum(_Function):
         return apply(einsum_spread, (partial,), {"source": known, "target": self.out_sub, "shape": shape})
 
 
+def _cell_gradients(cells, xs, c_next, gc, gh):
+    """Gradients of the cells and of the gates' inputs (batch, 4 * units, ...) of an LSTM with one or several of both, as one tuple."""
+    n = gh.shape[0]
+    gates = [x.reshape((n, x.shape[1] // 4, 4, *x.shape[2:])) for x in xs]
+    tanh_c, o = tanh(c_next[:n]), sigmoid(sum([r[:, :, 3] for r in gates]))
+    g, go = gh * o * (1 - tanh_c * tanh_c) + gc[:n], gh * tanh_c * o * (1 - o)
+    g_cells, g_xs = [], []
+    for c, r in zip(cells, gates):
+        a, i, f = tanh(r[:, :, 0]), sigmoid(r[:, :, 1]), sigmoid(r[:, :, 2])
+        g_cells.append(concat([g * f, gc[n:]], axis=0))
+        gx = stack([g * i * (1 - a * a), g * a * i * (1 - i), g * c[:n] * f * (1 - f), go], axis=2)
+        g_xs.append(gx.reshape((n, 4 * gx.shape[1], *gx.shape[3:])))
+    return (*g_cells, *g_xs)
+
+
+class LSTMGrad(_Function):
+    """The gradients of ``lstm`` with respect to c_prev and x, of (c_prev, x, c_next, gc, gh)."""
+
+    def call(self, c_prev, x, c_next, gc, gh):
+        return _cell_gradients([c_prev], [x], c_next, gc, gh)
+
+
+class SLSTMGrad(_Function):
+    """The gradients of ``slstm`` with respect to its inputs, of (c_prev1, c_prev2, x1, x2, c_next, gc, gh)."""
+
+    def call(self, c_prev1, c_prev2, x1, x2, c_next, gc, gh):
+        return _cell_gradients([c_prev1, c_prev2], [x1, x2], c_next, gc, gh)
+
+
 OBJECTS = {
+    ("rnn", "lstm"): {"LSTMGrad": LSTMGrad}, ("rnn", "slstm"): {"SLSTMGrad": SLSTMGrad},
     ("math", "einsum"): {"DiagEinSum": DiagEinSum},
     ("noise", "dropout"): {"Dropout": Dropout}, ("math", "sparse_matmul"): {"SparseMatMul": SparseMatMul},
     ("pooling", "max_pooling_2d"): {"MaxPooling2D": MaxPooling2D}, ("pooling", "average_pooling_2d"): {"AveragePooling2D": AveragePooling2D},
