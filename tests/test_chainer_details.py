@@ -73,6 +73,20 @@ def test_a_sparse_product_as_an_object(transposed):
     np.testing.assert_allclose(y.array, (a @ b).T if transc else a @ b)
 
 
+@pytest.mark.parametrize(("make", "function", "ndim"), [
+    (lambda k: F.connection.convolution_2d.Convolution2DFunction(**k), F.convolution_2d, 2),
+    (lambda k: F.connection.convolution_nd.ConvolutionND(1, **k), F.convolution_nd, 1),
+    (lambda k: F.connection.deconvolution_2d.Deconvolution2DFunction(**k), F.deconvolution_2d, 2),
+    (lambda k: F.connection.deconvolution_nd.DeconvolutionND(3, **k), F.deconvolution_nd, 3)])
+def test_convolutions_as_objects(make, function, ndim):
+    f, x, w, b = make({"stride": 2, "pad": 1}), np.ones((2, 3, *(4,) * ndim), "f"), np.ones((3, 3, *(2,) * ndim), "f"), np.ones(3, "f")
+    for inputs in ((x, w), (x, w, b)):
+        np.testing.assert_array_equal(f.apply(inputs)[0].array, function(*inputs, stride=2, pad=1).array)
+    for inputs in ((x,), (x, w, b, x)):
+        with pytest.raises(InvalidType):
+            f.apply(inputs)
+
+
 @pytest.mark.parametrize("batch", [0, 2, 3])
 @pytest.mark.parametrize(("make", "function", "k"), [(lambda: F.rnn.lstm.LSTMGrad(), F.lstm, 1), (lambda: F.rnn.slstm.SLSTMGrad(), F.slstm, 2)])
 def test_gradients_of_lstms_as_objects(make, function, k, batch):

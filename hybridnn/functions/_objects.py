@@ -6,6 +6,7 @@ from hybridnn.core.variable import Variable, apply, as_variable, grad
 from hybridnn.errors import InvalidType
 from hybridnn.functions.activation import sigmoid, tanh
 from hybridnn.functions.array import concat, stack
+from hybridnn.functions.connection import convolution_2d, convolution_nd, deconvolution_2d, deconvolution_nd
 from hybridnn.functions.math import einsum
 from hybridnn.functions.noise import dropout
 from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, max_pooling_2d, max_pooling_nd
@@ -96,6 +97,49 @@ def _no_cover(cover_all):
         raise InvalidType("average pooling", "cover_all=False", "True")
 
 
+class _Convolution(_Function):
+    """A convolution of x, W and perhaps b."""
+
+    def call(self, *inputs):
+        if not 2 <= len(inputs) <= 3:
+            raise InvalidType(type(self).__name__, "x, W and perhaps b", f"{len(inputs)} inputs")
+        return self.function(*inputs, **self.kwargs)
+
+
+class Convolution2DFunction(_Convolution):
+    """``convolution_2d``."""
+    function = staticmethod(convolution_2d)
+
+    def __init__(self, stride=1, pad=0, cover_all=False, *, dilate=1, groups=1):
+        super().__init__(stride=stride, pad=pad, cover_all=cover_all, dilate=dilate, groups=groups)
+
+
+class ConvolutionND(_Convolution):
+    """``convolution_nd`` over ``ndim`` axes."""
+    function = staticmethod(convolution_nd)
+
+    def __init__(self, ndim, stride=1, pad=0, cover_all=False, dilate=1, groups=1):
+        super().__init__(stride=stride, pad=pad, cover_all=cover_all, dilate=dilate, groups=groups)
+        self.ndim = ndim
+
+
+class Deconvolution2DFunction(_Convolution):
+    """``deconvolution_2d``."""
+    function = staticmethod(deconvolution_2d)
+
+    def __init__(self, stride=1, pad=0, outsize=None, *, dilate=1, groups=1):
+        super().__init__(stride=stride, pad=pad, outsize=outsize, dilate=dilate, groups=groups)
+
+
+class DeconvolutionND(_Convolution):
+    """``deconvolution_nd`` over ``ndim`` axes."""
+    function = staticmethod(deconvolution_nd)
+
+    def __init__(self, ndim, stride=1, pad=0, outsize=None, dilate=1, groups=1):
+        super().__init__(stride=stride, pad=pad, outsize=outsize, dilate=dilate, groups=groups)
+        self.ndim = ndim
+
+
 class _Coo:
     def __init__(self, data, row, col, shape):
         self.data, self.row, self.col, self.shape = data, row, col, tuple(shape)
@@ -170,6 +214,10 @@ class SLSTMGrad(_Function):
 
 
 OBJECTS = {
+    ("connection", "convolution_2d"): {"Convolution2DFunction": Convolution2DFunction},
+    ("connection", "convolution_nd"): {"ConvolutionND": ConvolutionND},
+    ("connection", "deconvolution_2d"): {"Deconvolution2DFunction": Deconvolution2DFunction},
+    ("connection", "deconvolution_nd"): {"DeconvolutionND": DeconvolutionND},
     ("rnn", "lstm"): {"LSTMGrad": LSTMGrad}, ("rnn", "slstm"): {"SLSTMGrad": SLSTMGrad},
     ("math", "einsum"): {"DiagEinSum": DiagEinSum},
     ("noise", "dropout"): {"Dropout": Dropout}, ("math", "sparse_matmul"): {"SparseMatMul": SparseMatMul},
