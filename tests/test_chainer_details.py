@@ -321,6 +321,30 @@ def test_kinds_of_errors(kind, call):
         call(Variable(np.ones((2, 3), "f")))
 
 
+@pytest.mark.parametrize("call", [
+    lambda b: F.linear(np.ones((2, 3), "f"), np.ones((2, 3), "f"), b), lambda b: F.layer_normalization(np.ones((3, 2), "f"), np.ones(2, "f"), b),
+    lambda b: F.convolution_2d(np.ones((2, 3, 4, 4), "f"), np.ones((2, 3, 2, 2), "f"), b),
+    lambda b: F.deconvolution_nd(np.ones((2, 3, 4), "f"), np.ones((3, 2, 2), "f"), b),
+    lambda b: F.simplified_dropconnect(np.ones((3, 4), "f"), np.ones((2, 4), "f"), b)])
+def test_biases_are_floats(call):
+    call(np.ones(2, "f"))
+    with pytest.raises(InvalidType):
+        call(np.ones(2, "i"))
+
+
+@pytest.mark.parametrize(("size", "good"), [(6, False), (7, True), (8, True), (9, True), (10, False)])
+def test_sizes_of_a_deconvolution(size, good):
+    x, w = Variable(np.arange(4.0).reshape(1, 1, 4)), np.array([[[1.0, 10]]])
+    if good:
+        y = F.deconvolution_nd(x, w, stride=2, outsize=(size,))
+        assert y.array.ravel().tolist() == [0, 0, 1, 10, 2, 20, 3, 30, 0][:size]
+        F.sum(y).backward()
+        assert x.grad.ravel().tolist() == [11, 11, 11, 11 if size > 7 else 1]
+    else:
+        with pytest.raises(InvalidType):
+            F.deconvolution_nd(x, w, stride=2, outsize=(size,))
+
+
 def test_empty_indices_and_scalars():
     x = Variable(np.arange(6.0).reshape(2, 3))
     y = x[[]]

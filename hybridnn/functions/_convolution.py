@@ -85,6 +85,7 @@ def in_dtype_of(x, y):
 def add_bias(name, y, b):
     if b is None:
         return y
+    expect_float(name, b=b)
     expect(b.shape == y.shape[1:2], name, f"b ({y.shape[1]},)", b=b)
     return y + reshape.to(b, (b.shape[0],) + (1,) * (len(y.shape) - 2))
 
@@ -143,8 +144,8 @@ def deconvolution_nd(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, grou
         W: (c_in, c_out / groups, k_1, ..., k_k).
         b: (c_out,) or None.
         stride, pad, dilate, groups: of the convolution that this is the adjoint of.
-        outsize: spatial size of the result, where a stride leaves a choice; None: the smallest,
-            stride (d - 1) + dilate (k - 1) + 1 - 2 pad.
+        outsize: spatial size of the result, where a stride leaves a choice: one that a convolution, with or without ``cover_all``,
+            makes d of; None: stride (d - 1) + dilate (k - 1) + 1 - 2 pad.
     """
     return _deconvolution("deconvolution_nd", x, W, b, stride, pad, outsize, dilate, groups)
 
@@ -166,10 +167,17 @@ def _deconvolution(name, x, W, b, stride, pad, outsize, dilate, groups):
         if outsize is None
         else tuple_of(outsize, ndim, name, "outsize")
     )
-    fits = all(o > 0 and conv_outsize(o, k, s, p, d=d) == n for o, (n, k, s, p, d) in zip(size, geometry))
+    fits, cover_all = _fits(size, geometry, False), False
+    if not fits:
+        fits = cover_all = _fits(size, geometry, True)
     expect(fits, name, "an outsize whose convolution has x's size", x=x, W=W, outsize=size, stride=stride, pad=pad, dilate=dilate)
-    y = apply(convolution_grad_x, (x, W), dict(size=size, stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=False))
+    y = apply(convolution_grad_x, (x, W), dict(size=size, stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all))
     return in_dtype_of(x, add_bias(name, y, b))
+
+
+def _fits(size, geometry, cover_all):
+    """Whether a convolution of an image of ``size`` has the given size."""
+    return all(o > 0 and conv_outsize(o, k, s, p, cover_all, d) == n for o, (n, k, s, p, d) in zip(size, geometry))
 
 
 def deconvolution_1d(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, groups=1):

@@ -50,8 +50,8 @@ def linear(x, W, b=None, n_batch_axes=1):
         return _linear_over_axes(x, W, b, n_batch_axes)
     if len(W.shape) != 2 or shape[1] != W.shape[1]:
         raise InvalidType("linear", "x (n, in) and W (out, in)", describe(x=x, W=W), f"x has {shape[1]} features per sample")
-    if x.dtype.kind != "f" or W.dtype.kind != "f":
-        expect_float("linear", x=x, W=W)
+    if x.dtype.kind != "f" or W.dtype.kind != "f" or (b is not None and b.dtype.kind != "f"):
+        expect_float("linear", x=x, W=W, b=b)
     if b is None:
         return in_dtype_of(x, apply(matmul, (x, W), _TRANSB))
     if b.shape != W.shape[:1]:
@@ -117,6 +117,7 @@ def bilinear(e1, e2, W, V1=None, V2=None, b=None):
     y = _product(pairs, reshape.to(W, (j * k, W.shape[2])))
     if b is None:
         return y
+    expect_float("bilinear", V1=V1, V2=V2, b=b)
     expect(
         V1.shape == (j, W.shape[2]) and V2.shape == (k, W.shape[2]) and b.shape == W.shape[2:],
         "bilinear",
@@ -154,7 +155,7 @@ def local_convolution_2d(x, W, b=None, stride=1):
         stride: an int or two.
     """
     name = "local_convolution_2d"
-    expect_float(name, x=x, W=W)
+    expect_float(name, x=x, W=W, b=b)
     expect(
         len(x.shape) == 4 and len(W.shape) == 6 and x.shape[1] == W.shape[3],
         name,

@@ -111,7 +111,7 @@ def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_ba
         use_batchwise_mask: a mask for each item of the batch.
     """
     x, W = as_variable(x), as_variable(W)
-    check_float("simplified_dropconnect", x, W)
+    check_float("simplified_dropconnect", x, W, *([] if b is None else [of_shape(b)]))
     if x.ndim < 2 or W.ndim != 2 or x.size != x.shape[0] * W.shape[1]:
         raise InvalidType("simplified_dropconnect", "x (N, ...) with I elements in each item, and W (O, I)",
                           f"x.shape={x.shape}, W.shape={W.shape}")

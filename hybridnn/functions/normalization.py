@@ -25,7 +25,7 @@ def layer_normalization(x, gamma, beta, eps=1e-5):
         x: (n, units), or more leading axes; statistics run over the last axis.
         gamma, beta: (units,).
     """
-    expect_float("layer_normalization", x=x)
+    expect_float("layer_normalization", x=x, gamma=gamma, beta=beta)
     expect(
         len(x.shape) >= 2 and gamma.shape == beta.shape == x.shape[-1:],
         "layer_normalization",
@@ -62,7 +62,7 @@ def group_normalization(x, groups, gamma, beta, eps=1e-5):
         groups: a divisor of the number of channels.
         gamma, beta: (channels,).
     """
-    expect_float("group_normalization", x=x)
+    expect_float("group_normalization", x=x, gamma=gamma, beta=beta)
     expect(
         len(x.shape) >= 2 and gamma.shape == beta.shape == x.shape[1:2],
         "group_normalization",
