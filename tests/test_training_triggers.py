@@ -11,7 +11,8 @@ PER_EPOCH = 4
 
 
 def at(iteration, **observation):
-    updater = SimpleNamespace(iteration=iteration, epoch=iteration // PER_EPOCH, epoch_detail=iteration / PER_EPOCH)
+    updater = SimpleNamespace(iteration=iteration, epoch=iteration // PER_EPOCH, epoch_detail=iteration / PER_EPOCH,
+                              previous_epoch_detail=(iteration - 1) / PER_EPOCH)
     return SimpleNamespace(updater=updater, observation=observation, elapsed_time=float(iteration))
 
 
@@ -52,6 +53,19 @@ def test_a_resumed_trigger_goes_on(name, split):
     first = make()
     before = fired(first, range(1, split + 1))
     assert before + fired(resumed(first, make), range(split + 1, 13)) == expected
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "seconds"])
+@pytest.mark.parametrize("split", [1, 4, 5, 9])
+def test_a_snapshot_that_knows_nothing_of_the_trigger(name, split):
+    """As those of Chainer's early versions: a warning, and the trigger goes on from where its next call finds the training."""
+    make, expected = CASES[name]
+    trigger = make()
+    with pytest.warns(UserWarning, match="the snapshot has no '"):
+        trigger.serialize(NpzDeserializer({}))
+    assert fired(trigger, range(split + 1, 13)) == [i for i in expected if i > split]
+    if hasattr(trigger, "finished"):
+        assert trigger.finished
 
 
 def test_asked_seldom():

@@ -1,4 +1,5 @@
 """Triggers that go by time: iterations, epochs, seconds."""
+import warnings
 
 __all__ = ["IntervalTrigger", "ManualScheduleTrigger", "OnceTrigger", "TimeTrigger", "get_trigger"]
 
@@ -14,8 +15,17 @@ def _never(trainer):
     return False
 
 
+def _load(serializer, name, value, kind, otherwise, then):
+    """An entry as ``kind``; a warning and ``otherwise`` if the snapshot, one of Chainer's early versions, has none."""
+    try:
+        return kind(serializer(name, value))
+    except KeyError:
+        warnings.warn(f"the snapshot has no {name!r} of the trigger; {then}", stacklevel=3)
+        return otherwise
+
+
 class _Clock:
-    """Time in iterations or epochs since the last look, which may be several iterations ago."""
+    """Time in iterations or epochs since the last look, which may be several iterations ago; negative if nothing tells it."""
 
     def __init__(self, unit):
         if unit not in ("epoch", "iteration"):
@@ -27,14 +37,17 @@ class _Clock:
         """The time at the last look and now."""
         updater = trainer.updater
         before = self._previous_epoch_detail if self.unit == "epoch" else self._previous_iteration
+        if before < 0:
+            before = updater.previous_epoch_detail if self.unit == "epoch" else updater.iteration - 1
         self._previous_iteration = updater.iteration
         self._previous_epoch_detail = getattr(updater, "epoch_detail", self._previous_epoch_detail)
         return before, self._previous_epoch_detail if self.unit == "epoch" else self._previous_iteration
 
     def serialize(self, serializer):
         """Save or load the time of the last look."""
-        self._previous_iteration = int(serializer("previous_iteration", self._previous_iteration))
-        self._previous_epoch_detail = float(serializer("previous_epoch_detail", self._previous_epoch_detail))
+        then = "it counts from the iteration before its next call"
+        self._previous_iteration = _load(serializer, "previous_iteration", self._previous_iteration, int, -1, then)
+        self._previous_epoch_detail = _load(serializer, "previous_epoch_detail", self._previous_epoch_detail, float, -1.0, then)
 
 
 class IntervalTrigger(_Clock):
@@ -87,7 +100,7 @@ class ManualScheduleTrigger(_Clock):
 
     def serialize(self, serializer):
         super().serialize(serializer)
-        self.finished = bool(serializer("finished", self.finished))
+        self.finished = _load(serializer, "finished", self.finished, bool, False, "its next call tells whether it is finished")
 
 
 class OnceTrigger:
@@ -112,7 +125,7 @@ class OnceTrigger:
 
     def serialize(self, serializer):
         """Save or load whether it has fired."""
-        self._first = bool(serializer("_flag_first", self._first))
+        self._first = _load(serializer, "_flag_first", self._first, bool, False, "it counts as fired")
 
 
 class TimeTrigger:
