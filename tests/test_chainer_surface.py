@@ -92,7 +92,8 @@ def test_parameters_and_defaults(space, name):
     "utils.type_check", "utils.conv", "utils.conv_nd", "utils.argument", "utils.walker_alias", "dataset.convert",
     "dataset.download", "training.util", "training.updater", "training.extension", "training.extensions.snapshot_writers",
     "training.triggers", "training.updaters", "datasets", "iterators", "optimizers.adam",
-    "training.extensions.computational_graph", "training.extensions.plot_report", "training.extensions.variable_statistics_plot",
+    "training.trigger", "training.extensions.util", "training.extensions.computational_graph",
+    "training.extensions.plot_report", "training.extensions.variable_statistics_plot",
     "training.updaters.multiprocess_parallel_updater", "datasets.tuple_dataset", "datasets.image_dataset", "datasets.text_dataset",
     "datasets.mnist", "datasets.cifar", "datasets.ptb", "dataset.tabular", "distribution", "distributions.normal", "utils.cache",
     "backends._cpu"])
@@ -105,7 +106,14 @@ def test_module_paths(path):
     ("links.loss.hierarchical_softmax", "TreeParser"), ("links.rnn.n_step_rnn", "permutate_list"), ("links.rnn", "lstm"),
     ("links.model.vision.resnet", "ResNetLayers"), ("links.model.vision", "vgg"), ("links.normalization.layer_normalization", "LayerNormalization"),
     ("initializers.normal", "HeNormal"), ("initializers.uniform", "Uniform"), ("optimizers.sgd", "SGDRule"),
-    ("optimizer_hooks.weight_decay", "WeightDecay"), ("function_hooks.debug_print", "PrintHook")])
+    ("optimizer_hooks.weight_decay", "WeightDecay"), ("function_hooks.debug_print", "PrintHook"),
+    ("training.trigger", "get_trigger"), ("training.triggers.manual_schedule_trigger", "ManualScheduleTrigger"),
+    ("training.triggers.minmax_value_trigger", "BestValueTrigger"), ("training.updaters.standard_updater", "StandardUpdater"),
+    ("training.updaters.parallel_updater", "ParallelUpdater"), ("training.extensions.log_report", "LogReport"),
+    ("training.extensions.print_report", "PrintReport"), ("training.extensions.progress_bar", "ProgressBar"),
+    ("training.extensions.value_observation", "observe_value"), ("training.extensions.exponential_shift", "ExponentialShift"),
+    ("training.extensions.variable_unchain", "unchain_variables"), ("iterators.serial_iterator", "SerialIterator"),
+    ("iterators.multiprocess_iterator", "MultiprocessIterator")])
 def test_what_modules_of_chainer_hold(path, name):
     module = importlib.import_module(f"hybridnn.{path}")
     assert hasattr(module, name)

@@ -2,6 +2,7 @@
 import io
 import math
 import os
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -137,6 +138,46 @@ def test_a_progress_bar(tmp_path):
     trainer.extend(extensions.ProgressBar())
     with pytest.raises(ValueError, match="how long"):
         trainer.run(show_loop_exception_msg=False)
+
+
+def screen(text):
+    """What a terminal shows: lines, with the escape sequences for "clear to the end" and "cursor up" obeyed."""
+    lines, row = [""], 0
+    for part in re.findall(r"\033\[\d*[AJ]|\n|[^\033\n]+", text):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == "\033[J":
+            lines[row:] = [""]
+        elif part.endswith("A"):
+            row -= int(part[2:-1])
+        else:
+            lines[row] = part + lines[row][len(part):]
+    return lines
+
+
+def test_a_table_stays_whole_beside_a_progress_bar(tmp_path):
+    out = io.StringIO()
+    log = extensions.LogReport(trigger=(2, "iteration"), filename=None)
+    table = extensions.PrintReport(["iteration", "x"], log, out)
+    run(tmp_path, table, extensions.ProgressBar(update_interval=1, out=out), report=lambda i: {"x": float(i)}, length=6)
+    assert [line.split() for line in screen(out.getvalue())] == [["iteration", "x"], ["2", "0.5"], ["4", "2.5"], ["6", "4.5"], []]
+
+
+def test_a_bar_of_ones_own():
+    class Bar(extensions.util.ProgressBar):
+        def get_lines(self):
+            return [f"{self.update_speed(3, 1)[0]:g} of {self._bar_length}\n"]
+
+    out = io.StringIO()
+    bar = Bar(20, out)
+    bar.update()
+    assert screen(out.getvalue())[0] == "inf of 20"
+    assert np.isfinite(bar.update_speed(4, 2)).all()
+    bar.close()
+    assert screen(out.getvalue()) == [""]
+    with pytest.raises(NotImplementedError, match="get_lines"):
+        extensions.util.ProgressBar(out=out).update()
 
 
 def test_plots(tmp_path):

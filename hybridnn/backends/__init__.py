@@ -1,4 +1,5 @@
 """Array back ends under Chainer v7's names: ``cuda``, and ``intel64``, which is never available."""
+from hybridnn.backends import _cpu as _cpu
 from hybridnn.backends import cuda, intel64
 
 __all__ = ["cuda", "intel64"]

@@ -1,5 +1,5 @@
 """The training loop: ``Trainer`` drives an updater and extensions; triggers say when."""
-from hybridnn.training import extensions, triggers, updaters
+from hybridnn.training import extensions, trigger, triggers, updaters, util
 from hybridnn.training.extension import PRIORITY_EDITOR, PRIORITY_READER, PRIORITY_WRITER, Extension, make_extension
 from hybridnn.training.trainer import Trainer
 from hybridnn.training.triggers import get_trigger

@@ -9,7 +9,8 @@ from hybridnn.dataset.convert import call_converter
 from hybridnn.link import Link
 from hybridnn.reporter import DictSummary, Reporter, report, report_scope
 from hybridnn.training.extension import PRIORITY_WRITER, Extension
-from hybridnn.training.extensions.progress import IteratorBar
+from hybridnn.training.extensions import util
+from hybridnn.training.extensions.progress_bar import bar_line, time_left
 
 __all__ = ["Evaluator"]
 
@@ -75,7 +76,7 @@ class Evaluator(Extension):
         if self.eval_hook:
             self.eval_hook(self)
         iterator, summary = _from_the_start(self._iterators["main"]), DictSummary()
-        bar = IteratorBar(iterator) if self._progress_bar else None
+        bar = _IteratorBar(iterator) if self._progress_bar else None
         for batch in iterator:
             observation = {}
             with report_scope(observation), no_backprop_mode():
@@ -90,6 +91,20 @@ class Evaluator(Extension):
     def finalize(self):
         for iterator in self._iterators.values():
             iterator.finalize()
+
+
+class _IteratorBar(util.ProgressBar):
+    """The progress of an iterator through its dataset."""
+
+    def __init__(self, iterator, bar_length=None, out=None):
+        super().__init__(bar_length, out)
+        self.iterator = iterator
+
+    def get_lines(self):
+        it = self.iterator
+        _, epochs = self.update_speed(it.current_position, it.epoch_detail)
+        return [bar_line("validation", it.epoch_detail, self._bar_length) + "\n",
+                f"{it.current_position:10} examples; {time_left(1 - it.epoch_detail, epochs)} left\n"]
 
 
 def _from_the_start(iterator):

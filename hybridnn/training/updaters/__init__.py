@@ -2,5 +2,8 @@
 from hybridnn.training.updaters import multiprocess_parallel_updater
 from hybridnn.training.updaters.parallel import MultiprocessParallelUpdater, ParallelUpdater
 from hybridnn.training.updaters.standard import StandardUpdater, Updater
+from hybridnn.utils.paths import open_paths as _open_paths
 
 __all__ = ["MultiprocessParallelUpdater", "ParallelUpdater", "StandardUpdater", "Updater"]
+
+_open_paths(__name__, {"parallel_updater": "ParallelUpdater", "standard_updater": "StandardUpdater"})
