@@ -9,7 +9,7 @@ from link_cases import floats, ints
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import initializers, links, serializers
+from hybridnn import initializers, links, serializers, testing
 from hybridnn.errors import InvalidType, UninitializedParameterError
 from hybridnn.links.vision import BottleneckA, BuildingBlock, VGGLayers
 from hybridnn.links.vision import layers as vision_layers
@@ -449,6 +449,18 @@ class TestNormalizedWeights:
     def test_rms(self):
         link, x = L.RMSNormalization(initial_gamma=2), floats(3, 4, 5)
         np.testing.assert_allclose(link(x).array, 2 * x / np.sqrt((x ** 2).mean(-1, keepdims=True) + 1e-6), rtol=1e-5)
+
+
+def test_the_sampler_of_negative_sampling_can_be_replaced():
+    link, x, t = L.NegativeSampling(3, [4, 1, 2], 2), floats(2, 3), np.array([0, 2], np.int32)
+    link.W.array[:] = floats(3, 3)
+    loss, samples = link(x, t, return_samples=True)
+
+    def with_the_same_samples(x, t, W, sampler, *args, **kwargs):
+        return F.negative_sampling(x, t, W, lambda shape: samples.copy(), *args, **kwargs)
+    with testing.patch("hybridnn.functions.loss.negative_sampling.negative_sampling", wraps=with_the_same_samples) as mock:
+        np.testing.assert_array_equal(link(x, t).array, loss.array)
+    assert mock.call_count == 1
 
 
 class TestParsedTrees:
