@@ -82,7 +82,13 @@ def _(g):
     return -g
 
 
-@elementwise(name="pow", fast=operator.pow, domain=(0.5, 2.0))
+def _check_int_powers(arrays, attrs):
+    """NumPy has no integer powers with negative exponents."""
+    if np.size(arrays[1]) and np.min(arrays[1]) < 0:
+        raise ValueError("Integers to negative integer powers are not allowed.")
+
+
+@elementwise(name="pow", fast=operator.pow, domain=(0.5, 2.0), check_ints=_check_int_powers)
 def pow_(xp, x, y):
     """x ** y"""
     return x ** y
@@ -346,7 +352,14 @@ def _(g, index):
     return get_item(g, index=index)
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(4, 5)).astype(dtype), np.array([1, 1, 3])), {"pattern": (("array", 0),)})], kind="gather")
+def _check_indices(arrays, attrs):
+    """Raises ``IndexError`` as the indexing itself; on an array that takes no memory."""
+    x, *indices = arrays
+    np.broadcast_to(np.zeros((), bool), x.shape)[_fill(attrs["pattern"], indices)]
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(4, 5)).astype(dtype), np.array([1, 1, 3])), {"pattern": (("array", 0),)})], kind="gather",
+           check=_check_indices)
 def take(xp, x, *indices, pattern):
     """Advanced indexing: ``pattern`` is an encoded index whose ("array", k) entries stand for operand k of ``indices``."""
     return x[_fill(pattern, indices)]

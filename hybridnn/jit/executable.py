@@ -237,8 +237,17 @@ def tell(flags):
             continue
         message = f"{text} encountered in an update"
         if mode == "raise":
-            raise FloatingPointError(message)
-        warnings.warn(message, RuntimeWarning, stacklevel=6)
+            raise _late(FloatingPointError(message))
+        try:
+            warnings.warn(message, RuntimeWarning, stacklevel=6)
+        except RuntimeWarning as error:
+            raise _late(error) from None
+
+
+def _late(error):
+    """``error``, marked as one that comes when arrays have been changed already."""
+    error.after_update = True
+    return error
 
 
 def _with_blas_threads(numbered):

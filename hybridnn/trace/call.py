@@ -159,7 +159,7 @@ class Call:
             self._flush()
         try:
             event.check([self.past(v) if s.dtype.kind in "iu" and v in self.values else s for v, s in zip(vids, specs)], event.key[1])
-        except (InvalidType, KeyError):
+        except (InvalidType, KeyError, IndexError, ValueError):
             return False
         return True
 
@@ -198,7 +198,7 @@ class Call:
                     if not self.snapshots or vid not in self.snapshots and vid not in self.view_of or self._unchanged(vid):
                         continue
             elif type(want) is Number:
-                if type(x) is want.type and ((want.type is not int or fits(x)) if want.value is None else same_number(x, want.value)):
+                if type(x) is want.type and ((want.type is not int or x in want.within) if want.value is None else same_number(x, want.value)):
                     self.values[want.vid] = x
                     continue
             elif self._bind(want, x, bound):
@@ -306,6 +306,8 @@ class Call:
         event.apps.append(App(self._node(op, operands, attrs, event), mask, taped))
         self._note_views(event, plain, outs)
         event.flush, event.check = op.kind == "opaque", op.meta.get("check")
+        if event.check is None and "check_ints" in op.meta and all(spec_of(x).dtype.kind in "iub" for x in plain):
+            event.check = op.meta["check_ints"]
         self._add(event)
         if event.flush:
             self.fresh.clear()
@@ -374,11 +376,12 @@ class Call:
         operands, plain, saved = [], [], []
         for i, x in enumerate(inputs):
             if type(x) in NUMBER_TYPES:
-                if not fits(x):
-                    self.give_up(f"{op.name} takes an int of more than 64 bits")
+                within = values_of(inputs) if type(x) is int else None
+                if within is not None and x not in within:
+                    self.give_up(f"{op.name} takes an int that does not fit its arrays or 64 bits")
                     return None, None, None
                 static = x if self._is_static(op, i, x) else None
-                number = Number(self._vid(spec_of(x)), type(x), static)
+                number = Number(self._vid(spec_of(x)), type(x), static, within)
                 self.values[number.vid] = x
                 operands.append(number)
                 plain.append(x)
@@ -1415,9 +1418,14 @@ def owns_memory(a):
     return a.base is None and a.flags.writeable
 
 
-def fits(x):
-    """Whether a number can be passed to native code."""
-    return type(x) is not int or -LIMIT <= x < LIMIT
+def values_of(inputs):
+    """The Python ints that an operation of these operands takes: NumPy converts them to the arrays' type, or refuses; native code has 64 bits."""
+    dtypes = [x.dtype for x in inputs if isinstance(x, (Variable, np.ndarray))]
+    dtype = np.result_type(*dtypes) if dtypes else None
+    if dtype is None or dtype.kind not in "iu":
+        return range(-LIMIT, LIMIT)
+    info = np.iinfo(dtype)
+    return range(max(info.min, -LIMIT), min(info.max + 1, LIMIT))
 
 
 def same_number(x, y):

@@ -38,10 +38,11 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A Python number operand. ``value`` is None for a run-time number, else the number it must be (type and bits)."""
+    """A Python number operand. ``value`` is None for a run-time number, else the number it must be (type and bits). A run-time int is in ``within``."""
     vid: int
     type: type
     value: object = None
+    within: range = range(-LIMIT, LIMIT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,10 @@
 
 Warnings may come when a segment is computed; an exception or a callback has to come where the operation stands, so such calls run eagerly.
 """
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
-try:
-    from numpy._core.umath import _extobj_contextvar
-except ImportError:          # another layout of NumPy: ask it every time
-    _extobj_contextvar = None
+import numpy as np
 
 __all__ = ["error_state", "errors_may_wait"]
 
@@ -18,8 +16,14 @@ def _ask():
     return tuple(np.geterr().values())
 
 
-error_state = _ask if _extobj_contextvar is None else _extobj_contextvar.get
-"""An object that stays the same, or equal, as long as ``numpy.errstate`` does."""
+error_state: Callable[[], Any] = _ask
+"""Gives an object that stays the same, or equal, as long as ``numpy.errstate`` does."""
+try:
+    from numpy._core.umath import _extobj_contextvar
+except ImportError:          # another layout of NumPy: ask it every time
+    pass
+else:
+    error_state = _extobj_contextvar.get
 
 
 def errors_may_wait():

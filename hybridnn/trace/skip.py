@@ -14,8 +14,8 @@ from hybridnn.core.variable import ReleasedNode, Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
-from hybridnn.trace.events import LIMIT, Number
 from hybridnn.trace.events import Leaf as LeafOperand
+from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.segment import build, later_needs
@@ -41,7 +41,7 @@ class Refused:
 
 def refuse(error, written, counted, draws):
     """Take counters back; the program itself will raise the error where it belongs."""
-    if written or isinstance(error, Warning) and counted or raised_by_signal(error):
+    if written or getattr(error, "after_update", False) or raised_by_signal(error):
         raise error
     for steps in counted:
         steps[0] -= 1
@@ -273,7 +273,8 @@ class Builder:
             ids = w.strong(frozenset(own & fixed))
             w.require(" and ".join(f"id({v}) not in {ids}" for v in variables), "a parameter was passed as an argument")
 
-    def _number(self, vid):
+    def _number(self, operand):
+        vid = operand.vid
         ref = self.observer.numbers.get(vid)
         if ref is None:
             return self.writer.strong(self.call.values[vid])
@@ -281,12 +282,12 @@ class Builder:
             return f"{self._rule_numbers(ref.value, ref.source[0])}[{ref.source[1]}]"
         if ref.kind == "hole":
             return f"hole{self.path.index(ref.source[1])}"
-        return self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]))
+        return self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]), operand.within)
 
-    def _checked_number(self, text, kind):
-        """A number that is read anew must have the recorded type, and an int must fit 64 bits."""
+    def _checked_number(self, text, kind, within):
+        """A number that is read anew must have the recorded type, and an int must fit the arrays that it meets."""
         name = self.writer.strong(kind)
-        fits = f" and {-LIMIT} <= {text} < {LIMIT}" if kind is int else ""
+        fits = f" and {within.start} <= {text} < {within.stop}" if kind is int else ""
         self.writer.require(f"type({text}) is {name}{fits}", f"the type of a number: {text}")
         return text
 
@@ -326,7 +327,7 @@ class Builder:
         self.wanted = self._wanted()
         numbers = [o for e in self.path for o in e.operands if type(o) is Number]
         self.numeric = {o.vid: o.type for o in numbers}
-        text = {o.vid: self._number(o.vid) if o.value is None else self.writer.strong(o.value) for o in numbers}
+        text = {o.vid: self._number(o) if o.value is None else self.writer.strong(o.value) for o in numbers}
         text.update(self.leaf_text)
         self.text = text
         for events, look in stages:

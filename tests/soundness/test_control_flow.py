@@ -229,6 +229,36 @@ def test_errors_of_labels_and_indices(mode):
     check(make, mode)
 
 
+VALUES = {      # an operation, values that it takes and others that it refuses
+    "power": (lambda x, k: x ** k, [np.array([1, 0, 2, 3]), np.array([1, 0, 2, -3])]),
+    "power of a number": (lambda x, k: x ** k, [3, -1, 2]),
+    "indices": (lambda x, k: F.exp(F.get_item(x * 1.0, k)), [np.array([0, 1]), np.array([0, 7]), np.array([-4, -5])]),
+    "indices of a result": (lambda x, k: F.get_item(F.get_item(x * 1.0, k) * 2, k), [np.array([0, 1]), np.array([0, 3])]),
+    "int8": (lambda x, k: F.cast(x, "int8") * k, [100, 300, -129, -128]),
+    "uint8": (lambda x, k: F.cast(x, "uint8") - k, [3, -1, 255, 256]),
+    "compared": (lambda x, k: F.cast(x, "int8") > k, [3, 300, -300]),
+    "divided": (lambda x, k: F.cast(x, "int8") / k, [3, 300, 2]),
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_values_that_an_operation_refuses(mode, case):
+    """The error comes at its place, and a Python int outside of the arrays' type is one, as in NumPy."""
+    fn, values = VALUES[case]
+
+    def make(wrap):
+        x, log = hnn.Variable(np.arange(1, 5), requires_grad=False), []
+
+        @wrap
+        def f(x, k):
+            log.append("before")
+            y = fn(x, k)
+            log.append("after")
+            return y
+        return [log], [lambda v=v: (log.clear(), f(x, v))[1] for v in values]
+    check(make, mode)
+
+
 def test_assertion_about_values(mode):
     def make(wrap):
         @wrap

@@ -409,7 +409,7 @@ def test_prints_appends_and_counters(mode):
             count["n"] += 1
             y = F.exp(x)
             log.append(count["n"])
-            print("value", float(F.sum(y)))
+            print(f"value {float(F.sum(y)):.3f}")
             return y
         return [x, log, count], [lambda: f(x)]
     assert check(make, mode).total("python_skipped") == 0

@@ -1,10 +1,13 @@
 """NumPy's floating-point warnings, errstate and callbacks are as eager; natively compiled."""
+import warnings
+
 import numpy as np
 import pytest
-from worlds import MODES, check
+from worlds import MODES, arr, check
 
 import hybridnn as hnn
 import hybridnn.functions as F
+import hybridnn.links as L
 
 NATIVE = True
 pytestmark = pytest.mark.parametrize("mode", MODES)
@@ -79,3 +82,38 @@ def test_step_that_overflows(mode):
         x = np.ones(3, "float32")
         return [link], [lambda: step(x), lambda: (w.array.fill(1), step(x))[1]]
     check(make, mode, steps=[*[1] * 7, 0, 0, 0, 1, 0, 0])
+
+
+def as_error(f, *args):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return f(*args)
+
+
+def test_warnings_turned_into_errors(mode):
+    """Where Python is skipped, the program raises them where they belong, before anything has changed."""
+    def make(wrap):
+        link = L.Linear(3, 2)
+        opt = hnn.optimizers.Adam().setup(link)
+        f = wrap(lambda x: F.sum(F.sqrt(x) * 2))
+
+        @wrap
+        def step(x):
+            link.cleargrads()
+            y = F.sum(F.exp(link(x)))
+            y.backward()
+            opt.update()
+            return y
+        good, bad = hnn.Variable(np.ones(3, "float32")), hnn.Variable(-np.ones(3, "float32"))
+        x = arr(4, 3)
+        return [link, opt], [lambda: as_error(f, good), lambda: as_error(f, bad), lambda: as_error(step, x), lambda: as_error(step, x * 1e4)]
+    if mode == "auto":
+        check(make, mode, steps=[*[0] * 7, 1, 0, 1, *[2] * 7, 3, 2, 3])
+    f = hnn.trace(lambda x: F.sum(F.sqrt(x) * 2), mode=mode)
+    for value in (1, 1, 1, -1, 1, -1):
+        x = hnn.Variable(np.full(3, value, "float32"))
+        if value > 0:
+            as_error(f, x)
+            continue
+        with pytest.raises(RuntimeWarning, match="invalid value encountered in sqrt"):
+            as_error(f, x)
