@@ -1251,7 +1251,8 @@ class Rebuild:
                 if event.kind == "op" and event.apps[0].taped or event.kind == "function" and event.function.taped:
                     self.connect(v, outcome)
         for _, new in event.rebinds:
-            self.real[new] = self.call.wrappers[new]
+            if new in self.call.wrappers:      # else a value of the call itself, which is among the outcomes if it lives
+                self.real[new] = self.call.wrappers[new]
 
     def _op(self, event, final):
         op, attrs, taping = event.key

@@ -151,6 +151,16 @@ FOUND["a loss scale, where Python is skipped"] = found("""
     s.backward(loss_scale=2.0)
     return [s]
     """)
+FOUND["an update that changes course after gradients of the call were scaled in place"] = found("""
+    s = F.mean(F.tanh(y) * y) + F.sum(net.p * net.p) * 0.1
+    net.cleargrads()
+    s.backward()
+    s = F.mean(F.tanh(y) * y) + F.sum(net.p * net.p) * 0.1
+    net.cleargrads()
+    s.backward(loss_scale=2.0)
+    opt.update()
+    return (y,)
+    """, {7: "net.l1.disable_update()"}, raw_x=True)
 
 
 @pytest.mark.parametrize("mode", ["auto", "verify"])
