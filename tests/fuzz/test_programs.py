@@ -6,7 +6,7 @@ import collections
 import textwrap
 
 import pytest
-from comparing import Interpreted, compare
+from comparing import compare
 from hypothesis import HealthCheck, given, settings
 from programs import HEAD, Call, Program, programs
 
@@ -25,7 +25,7 @@ def run(program):
 @pytest.fixture
 def interpreted(monkeypatch):
     """Segments run node by node: nothing is compiled."""
-    monkeypatch.setattr(segment, "jit_compile", Interpreted)
+    monkeypatch.setattr(segment, "jit_compile", segment.Interpreted)
 
 
 @settings(max_examples=200, derandomize=True, **QUIET)
