@@ -1377,7 +1377,7 @@ def _walk(grads, roots, retain_grad, as_variables, loss_scale, store):
             store(node, g, as_variables, loss_scale)
             continue
         if retain_grad and node not in roots and node.shape is not None:
-            node.grad = g
+            node.grad = g if as_variables else _as_ndarray(g).copy()      # nobody else's, as a leaf's is
         if node.owner is not None:
             owner = node.owner
             slots = grads.get(owner)

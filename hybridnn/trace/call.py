@@ -305,7 +305,7 @@ class Call:
         taped = any(v._tape is not None for v in outs)
         event.apps.append(App(self._node(op, operands, attrs, event), mask, taped))
         self._note_views(event, plain, outs)
-        event.flush, event.check = op.kind == "opaque", op.meta.get("check")
+        event.flush, event.check = op.kind == "opaque" and op.decompose is None, op.meta.get("check")
         if event.check is None and "check_ints" in op.meta and all(spec_of(x).dtype.kind in "iub" for x in plain):
             event.check = op.meta["check_ints"]
         self._add(event)
@@ -598,7 +598,7 @@ class Call:
                     operand = self._operand(prior, "add")
                     if operand is not None:
                         priors.append(operand)
-            node.grad = (g if double else self._own(g, stored)) if prior is None else self.apply(OPS["add"], (prior, g))
+            node.grad = (g if double else self._own(g, [other for _, other, _ in stored])) if prior is None else self.apply(OPS["add"], (prior, g))
             stored.append((node, node.grad, prior is not None))
         self.inner = event
         try:
@@ -608,10 +608,10 @@ class Call:
         self._finish_backward(event, outputs, stored, priors, retain_grad)
         stored.clear()
 
-    def _own(self, g, stored):
-        """A gradient for a leaf whose array is nobody else's, as backward on plain arrays stores it."""
+    def _own(self, g, taken):
+        """A gradient whose array is nobody else's, as backward on plain arrays stores it."""
         a = g._array
-        if a.base is None and a.flags.owndata and not any(g is other for _, other, _ in stored) and g._pending is self:
+        if a.base is None and a.flags.owndata and not any(g is other for other in taken) and g._pending is self:
             return g
         v = _new(Variable)
         v._array, v._requires_grad = a.copy(), g._requires_grad
@@ -642,13 +642,15 @@ class Call:
                 self.give_up("backward reached a graph from before the call")
                 return
             grads.append((vid, Outcome(gvid, spec_of(g._array), g._requires_grad), accumulated))
-        retained = []
+        retained, taken = [], [g for _, g, _ in stored] + [v._tape.grad for v in outputs if v._tape is not None]
         if retain_grad:
             for ref in self.survivors:
                 v = ref()
-                if v is not None and v._tape is not None and isinstance(v._tape.grad, Variable) and v._tape.grad._pending is self:
-                    g = v._tape.grad
-                    retained.append((v._vid, Outcome(g._vid, g._spec, g._requires_grad)))
+                g = None if v is None or v._tape is None or any(v is y for y in outputs) else v._tape.grad
+                if isinstance(g, Variable) and (gvid := self._value_of(g)) is not None:
+                    g = v._tape.grad = g if event.key[0][1] else self._own(g, taken)
+                    taken.append(g)
+                    retained.append((v._vid, Outcome(gvid, spec_of(g._array), g._requires_grad)))
         event.grads = (tuple(grads), tuple(retained))
         event.operands = (*event.operands, *priors)
         self.used = self.used or not event.key[0][1]
@@ -710,7 +712,8 @@ class Call:
             if flags[1]:
                 shared[outcome.vid] = node.grad
         wanted = dict(retained)
-        for v, vid in list(self.pending):
+        computed = [(v, v._vid) for ref in self.survivors if (v := ref()) is not None] if wanted else []
+        for v, vid in [*self.pending, *computed]:
             if vid in wanted:
                 self._early_node(v).grad = self._pend(wanted[vid])
         self.used = self.used or not flags[1]

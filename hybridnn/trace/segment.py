@@ -14,13 +14,14 @@ __all__ = ["Segment", "build", "run_segment"]
 
 @dataclass(eq=False)
 class Segment:
-    """A stretch of a path: numbers to compute first, values to pass in, values that come out, arrays that change."""
+    """A stretch of a path: numbers to compute first, values to pass in, values that come out, arrays that change, constants that are given out."""
     graph: Graph
     inputs: tuple
     outputs: tuple
     host: tuple
     writes: tuple      # (root vid, newest vid)
     version: int
+    given: tuple = ()  # (vid, array): each call gives out a copy
     executable: object = None
 
     def compiled(self, owner):
@@ -78,6 +79,8 @@ def run_segment(call, events, wanted):
     else:
         results = run(segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
     values.update(zip(segment.outputs, results, strict=True))
+    for vid, constant in segment.given:
+        values[vid] = constant.copy()
     for root, newest in segment.writes:
         if root in call.snapshots:
             original, copied = call.snapshots[root]
@@ -128,7 +131,8 @@ def build(events, wanted, version, rename=None):
     produced = {v for n in nodes for v in n.outputs}
     used = list(dict.fromkeys(v for n in nodes for v in n.inputs))
     mentioned = {*used, *(a for _, _, args in host for a in args)}
-    constants = {v: c for e in path_to(events[-1]) for v, c in e.constants if v in mentioned}
+    known = {v: c for e in path_to(events[-1]) for v, c in e.constants}
+    constants = {v: c for v, c in known.items() if v in mentioned}
     writes = _writes(events, produced)
     roots = [r for r, _ in writes]
     inputs = tuple(dict.fromkeys([v for v in [*used, *roots] if v not in produced and v not in constants]))
@@ -136,7 +140,7 @@ def build(events, wanted, version, rename=None):
     outputs = tuple(sorted(v for v in wanted if v in produced and v not in newest))
     graph = Graph(inputs, nodes, outputs, {v: specs[v] for v in [*inputs, *constants, *produced]},
                   tuple(constants.items()), writes)
-    return Segment(graph, inputs, outputs, _needed_host(host, inputs), writes, version)
+    return Segment(graph, inputs, outputs, _needed_host(host, inputs), writes, version, tuple((v, known[v]) for v in sorted(wanted & known.keys())))
 
 
 def _renamed(node, rename):

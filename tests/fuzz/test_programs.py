@@ -161,6 +161,20 @@ FOUND["an update that changes course after gradients of the call were scaled in 
     opt.update()
     return (y,)
     """, {7: "net.l1.disable_update()"}, raw_x=True)
+FOUND["retained gradients of values that have been computed before backward"] = found("""
+    m = F.tanh(F.tanh(x))
+    log(float(F.sum(m)))
+    F.sum(m * m).backward(retain_grad=True)
+    return (m,)
+    """)
+FOUND["retained gradients with arrays of their own"] = found("""
+    m = F.tanh(F.tanh(x))
+    v = F.mean(m)
+    s = v + 0.5 * F.sum(net.p)
+    s.backward(retain_grad=True)
+    m.grad[0] += 1
+    return (m, v, s)
+    """)
 
 
 @pytest.mark.parametrize("mode", ["auto", "verify"])

@@ -938,3 +938,21 @@ def test_grads_of_arguments_in_lists(mode):
             return y
         return [xs], [lambda: (cleared(*xs), f(xs, {"a": xs[2]}))[1], lambda: (cleared(*xs), f(xs, {"a": xs[0]}))[1]]
     check(make, mode)
+
+
+def test_a_gradient_that_is_a_constant_of_the_path(mode):
+    """The caller may write into it."""
+    def make(wrap):
+        @wrap
+        def f(x):
+            y = x + 1.5
+            y.backward()
+            return y
+
+        def call():
+            x = hnn.Variable(np.array(2.0, "f"))
+            f(x)
+            x.grad += 5
+            return x.grad
+        return [], [call]
+    check(make, mode)
