@@ -1292,7 +1292,7 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
 
     As in Chainer, the outputs' own gradients are used up: they are None afterwards, unless ``retain_grad`` asks for all.
     """
-    outputs = [v for v in outputs if not _is_leaf_root(v, loss_scale)]
+    outputs = [v for v in outputs if v._pending is not None or not begins_at_leaf(v, loss_scale)]
     if not outputs:
         return None
     tracer = state.tracer
@@ -1301,9 +1301,9 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
     backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, enable_double_backprop or state.hooks is not None)
 
 
-def _is_leaf_root(v, loss_scale):
+def begins_at_leaf(v, loss_scale):
     """Whether nobody computed ``v``: then backward has nothing to do but to begin, with the gradient one of a single element."""
-    if v._pending is not None or v._tape is not None and not v._tape.is_leaf:
+    if v._tape is not None and not v._tape.is_leaf:
         return False
     if v._requires_grad and v.grad is None and v.size == 1:
         v.grad = initial_grad(v, loss_scale)

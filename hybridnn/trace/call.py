@@ -23,6 +23,7 @@ from hybridnn.core.variable import (
     apply_inplace_eager,
     as_variable,
     backward_eager,
+    begins_at_leaf,
     grad_eager,
     initial_grad,
     run_checked,
@@ -571,7 +572,11 @@ class Call:
             if self._match_backward(outputs, flags):
                 return
             self._leave()
-        if self.mode == "record" and self.inner is None:
+        with self.paused():
+            at_leaf = [begins_at_leaf(v, loss_scale) for v in outputs]
+        if any(at_leaf):
+            self.give_up("backward from a value without a graph")
+        elif self.mode == "record" and self.inner is None:
             self._record_backward(outputs, flags)
             return
         with self.paused():

@@ -3,6 +3,8 @@ import os
 import sys
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hybridnn.errors import raised_by_signal
 from hybridnn.graph import Graph, run, verify
 from hybridnn.jit import compile as jit_compile
@@ -140,7 +142,8 @@ def build(events, wanted, version, rename=None):
     outputs = tuple(sorted(v for v in wanted if v in produced and v not in newest))
     graph = Graph(inputs, nodes, outputs, {v: specs[v] for v in [*inputs, *constants, *produced]},
                   tuple(constants.items()), writes)
-    return Segment(graph, inputs, outputs, _needed_host(host, inputs), writes, version, tuple((v, known[v]) for v in sorted(wanted & known.keys())))
+    return Segment(graph, inputs, outputs, _needed_host(host, inputs), writes, version,
+                   tuple((v, known[v]) for v in sorted(wanted & known.keys()) if isinstance(known[v], np.ndarray)))
 
 
 def _renamed(node, rename):

@@ -329,7 +329,7 @@ class Builder:
         self.numeric = {o.vid: o.type for o in numbers}
         text = {o.vid: self._number(o) if o.value is None else self.writer.strong(o.value) for o in numbers}
         text.update(self.leaf_text)
-        text.update({v: f"{self.writer.strong(c)}.copy()" for e in self.path for v, c in e.constants if v in self.wanted})
+        text.update({v: f"{self.writer.strong(c)}.copy()" for e in self.path for v, c in e.constants if v in self.wanted and isinstance(c, np.ndarray)})
         self.text = text
         for events, look in stages:
             if any(app for e in events for app in e.apps):

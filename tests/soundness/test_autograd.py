@@ -940,6 +940,24 @@ def test_grads_of_arguments_in_lists(mode):
     check(make, mode)
 
 
+def test_backward_where_no_graph_is_kept(mode):
+    """Only the value that backward begins at gets a gradient."""
+    def make(wrap):
+        x = var(3)
+
+        @wrap
+        def f(x):
+            y = F.sum(F.exp(x))
+            y.backward(enable_double_backprop=True)
+            return y
+
+        def without_graph():
+            with hnn.no_backprop_mode():
+                return f(x)
+        return [x], [without_graph, lambda: (cleared(x), f(x))[1]]
+    check(make, mode)
+
+
 def test_a_gradient_that_is_a_constant_of_the_path(mode):
     """The caller may write into it."""
     def make(wrap):
