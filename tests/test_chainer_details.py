@@ -10,6 +10,7 @@ import hybridnn as hnn
 import hybridnn.functions as F
 from hybridnn import Variable, basic_math, testing, utils
 from hybridnn.errors import InvalidType
+from hybridnn.functions._objects import NODES
 from hybridnn.functions._paths import PATHS
 from hybridnn.utils import meta, precision, type_check
 
@@ -71,6 +72,31 @@ def test_a_sparse_product_as_an_object(transposed):
     f = F.math.sparse_matmul.SparseMatMul(sparse.row, sparse.col, sparse.shape, transa=transa, transb=transb, transc=transc)
     y, = f.apply((sparse.data, Variable(b.T if transb else b)))
     np.testing.assert_allclose(y.array, (a @ b).T if transc else a @ b)
+
+
+@pytest.mark.parametrize("name", sorted({name for module in NODES.values() for name in module}))
+def test_functions_as_nodes(name):
+    cls = next(module[name] for module in NODES.values() if name in module)
+    arrays = [np.random.RandomState(0).uniform(.3, .8, (3, 4))]
+    arrays += [arrays[0][0]] if name in ("PReLUFunction", "Swish") else [arrays[0] + .1] if name in ("Arctan2", "Fmod", "Maximum", "Minimum") else []
+    f, xs = cls(*[.5] if name == "ClippedReLU" else []), [Variable(x) for x in arrays]
+    y, expected = f.apply(xs)[0], cls.compute(*arrays, *f.args)
+    np.testing.assert_array_equal(y.array, expected.array)
+    assert y.creator is f and f.label in (name, cls.compute.__name__)
+    again = cls.compute(*xs, *f.args)
+    for g, h in zip(hnn.grad([y], xs, enable_double_backprop=True), hnn.grad([again], xs, enable_double_backprop=True)):
+        np.testing.assert_array_equal(g.array, h.array)
+        for gg, hh in zip(*[hnn.grad([first], xs) for first in (g, h)]):
+            assert (gg is None) == (hh is None) and (gg is None or np.allclose(gg.array, hh.array, 1e-10))
+
+
+def test_a_node_has_hooks():
+    f, h, x = F.math.exponential.Exp(), hnn.function_hooks.TimerHook(), Variable(np.ones(3))
+    f.add_hook(h)
+    y, = f.apply((x,))
+    y.grad = x.array
+    y.backward()
+    assert [name for name, _ in h.call_history] == ["Exp", "Exp"] and f.label == "exp"
 
 
 @pytest.mark.parametrize(("make", "function", "ndim"), [
@@ -313,6 +339,7 @@ def test_gradients_come_in_sequences_of_the_right_length(more):
     (InvalidType, lambda x: x.transpose(0, 3)),
     (InvalidType, lambda x: F.transpose(x, 0)),
     (TypeError, lambda x: F.pad(x, 1.5, "constant")),
+    (AssertionError, lambda x: F.scale(x, x[0], 0)),
     (NotImplementedError, lambda x: F.hinge(x, np.array([0, 1]), "L3")),
     (TypeError, lambda x: F.connectionist_temporal_classification(1.0, np.zeros((1, 1), "i"), 0)),
     (InvalidType, lambda x: F.crf1d(np.zeros((3, 3), "f"), [x], [np.zeros(1, "i")]))])

@@ -2,8 +2,12 @@
 
 ``Dropout(.5).apply((x,))`` is a tuple of outputs; ``backward(indexes, grad_outputs)`` gives gradients of the last application.
 """
+from hybridnn.config import using_config
+from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable, apply, as_variable, grad
 from hybridnn.errors import InvalidType
+from hybridnn.functions import activation as a
+from hybridnn.functions import math as m
 from hybridnn.functions.activation import sigmoid, tanh
 from hybridnn.functions.array import concat, stack
 from hybridnn.functions.connection import convolution_2d, convolution_nd, deconvolution_2d, deconvolution_nd
@@ -13,7 +17,7 @@ from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, m
 from hybridnn.functions.sparse import sparse_matmul
 from hybridnn.ops.linalg import einsum_spread
 
-__all__ = ["OBJECTS"]
+__all__ = ["NODES", "OBJECTS"]
 
 
 class _Function:
@@ -184,6 +188,31 @@ class DiagEinSum(_Function):
         return apply(einsum_spread, (partial,), {"source": known, "target": self.out_sub, "shape": shape})
 
 
+class _Applied(FunctionNode):
+    """Base of functions as nodes: ``compute`` of the inputs and of what the constructor got."""
+
+    def __init__(self, *args):
+        self.args = args
+
+    def forward(self, inputs):
+        """Arrays to a tuple of arrays."""
+        with using_config("enable_backprop", False):
+            return self.compute(*inputs, *self.args).array,
+
+    def backward(self, target_input_indexes, grad_outputs):
+        """Gradients by way of the function's own, on the retained inputs."""
+        inputs = self.get_retained_inputs()
+        with using_config("enable_backprop", True):
+            y = self.compute(*inputs, *self.args)
+            return tuple(grad([y], [inputs[i] for i in target_input_indexes], grad_outputs, enable_double_backprop=True))
+
+
+def _nodes(label_by_function, **functions):
+    """Classes of the given names; ``label`` is the function's name, or else the class's."""
+    return {name: type(name, (_Applied,), {"compute": staticmethod(f), "label": f.__name__ if label_by_function else name, "__module__": __name__,
+                                           "__doc__": f"``{f.__name__}``."}) for name, f in functions.items()}
+
+
 def _cell_gradients(cells, xs, c_next, gc, gh):
     """Gradients of the cells and of the gates' inputs (batch, 4 * units, ...) of an LSTM with one or several of both, as one tuple."""
     n = gh.shape[0]
@@ -213,7 +242,28 @@ class SLSTMGrad(_Function):
         return _cell_gradients([c_prev1, c_prev2], [x1, x2], c_next, gc, gh)
 
 
+NODES = {
+    ("activation", "clipped_relu"): _nodes(False, ClippedReLU=a.clipped_relu), ("activation", "crelu"): _nodes(False, CReLU=a.crelu),
+    ("activation", "elu"): _nodes(False, ELU=a.elu), ("activation", "hard_sigmoid"): _nodes(False, HardSigmoid=a.hard_sigmoid),
+    ("activation", "leaky_relu"): _nodes(False, LeakyReLU=a.leaky_relu), ("activation", "log_softmax"): _nodes(False, LogSoftmax=a.log_softmax),
+    ("activation", "prelu"): _nodes(False, PReLUFunction=a.prelu), ("activation", "relu"): _nodes(False, ReLU=a.relu),
+    ("activation", "sigmoid"): _nodes(False, Sigmoid=sigmoid), ("activation", "softmax"): _nodes(False, Softmax=a.softmax),
+    ("activation", "softplus"): _nodes(False, Softplus=a.softplus), ("activation", "swish"): _nodes(False, Swish=a.swish),
+    ("activation", "tanh"): _nodes(False, Tanh=tanh),
+    ("math", "arctanh"): _nodes(False, Arctanh=m.arctanh), ("math", "digamma"): _nodes(True, DiGamma=m.digamma),
+    ("math", "erf"): _nodes(True, Erf=m.erf), ("math", "erfc"): _nodes(True, Erfc=m.erfc), ("math", "erfcinv"): _nodes(True, ErfcInv=m.erfcinv),
+    ("math", "erfcx"): _nodes(True, Erfcx=m.erfcx), ("math", "erfinv"): _nodes(True, ErfInv=m.erfinv),
+    ("math", "exponential"): _nodes(True, Exp=m.exp, Log=m.log, Log2=m.log2, Log10=m.log10), ("math", "exponential_m1"): _nodes(True, Expm1=m.expm1),
+    ("math", "fmod"): _nodes(True, Fmod=m.fmod), ("math", "hyperbolic"): _nodes(True, Cosh=m.cosh, Sinh=m.sinh),
+    ("math", "identity"): _nodes(False, Identity=m.identity), ("math", "lgamma"): _nodes(True, LGamma=m.lgamma),
+    ("math", "log_ndtr"): _nodes(True, LogNdtr=m.log_ndtr), ("math", "logarithm_1p"): _nodes(True, Log1p=m.log1p),
+    ("math", "maximum"): _nodes(False, Maximum=m.maximum), ("math", "minimum"): _nodes(False, Minimum=m.minimum),
+    ("math", "ndtr"): _nodes(True, Ndtr=m.ndtr), ("math", "ndtri"): _nodes(True, Ndtri=m.ndtri),
+    ("math", "sqrt"): _nodes(True, Sqrt=m.sqrt), ("math", "square"): _nodes(True, Square=m.square),
+    ("math", "trigonometric"): _nodes(True, Sin=m.sin, Cos=m.cos, Tan=m.tan, Arcsin=m.arcsin, Arccos=m.arccos, Arctan=m.arctan, Arctan2=m.arctan2),
+}
 OBJECTS = {
+    **NODES,
     ("connection", "convolution_2d"): {"Convolution2DFunction": Convolution2DFunction},
     ("connection", "convolution_nd"): {"ConvolutionND": ConvolutionND},
     ("connection", "deconvolution_2d"): {"Deconvolution2DFunction": Deconvolution2DFunction},

@@ -263,11 +263,15 @@ def batch_l2_norm_squared(x):
 
 # ----------------------------------------------------------------------------------------------------------- broadcast products
 
+class _UnalignedError(InvalidType, AssertionError):
+    """Axes of the second array are not those of the first."""
+
+
 def _aligned(name, x, y, axis):
     if not 0 <= axis <= x.ndim - y.ndim:
         raise InvalidType(name, f"0 <= axis <= {x.ndim - y.ndim}", f"axis={axis}, x.shape={x.shape}, y.shape={y.shape}")
     if x.shape[axis:axis + y.ndim] != y.shape:
-        raise InvalidType(name, f"y.shape == x.shape[{axis}:{axis + y.ndim}]", f"x.shape={x.shape}, y.shape={y.shape}")
+        raise _UnalignedError(name, f"y.shape == x.shape[{axis}:{axis + y.ndim}]", f"x.shape={x.shape}, y.shape={y.shape}")
     return reshape.to(y, (*y.shape, *(1,) * (x.ndim - axis - y.ndim)))
 
 
