@@ -1292,7 +1292,7 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
 
     As in Chainer, the outputs' own gradients are used up: they are None afterwards, unless ``retain_grad`` asks for all.
     """
-    outputs = [v for v in outputs if v._pending is not None or not begins_at_leaf(v, loss_scale)]
+    outputs = [v for v in outputs if v._pending is not None or v._tape is not None and not v._tape.is_leaf or not begins_at_leaf(v, loss_scale)]
     if not outputs:
         return None
     tracer = state.tracer
