@@ -292,7 +292,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
         state.tracer, state.config_reads = outer, outer_reads
     state.tracer = None
     try:
-        end = call.finish()
+        end = _finished(call)
         if observer is not None:
             _prove(memory, observer, call, end, mode == "pure", result)
     finally:
@@ -301,6 +301,14 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     if call.difference is not None:
         raise mismatch(memory.name, *call.difference)
     return result
+
+
+def _finished(call):
+    try:
+        return call.finish()
+    except BaseException:
+        call.abandon()
+        raise
 
 
 def _observer(memory, root, mode, call, fn, args, kwargs):

@@ -32,7 +32,7 @@ from hybridnn.core.variable import (
 from hybridnn.core.variable import (
     Leaf as TapeLeaf,
 )
-from hybridnn.errors import InvalidType, user_line
+from hybridnn.errors import InvalidType, raised_by_signal, user_line
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import FUNCTION, LIMIT, App, Event, Leaf, Number, Outcome, outcomes, vid_of
@@ -139,10 +139,25 @@ class Call:
                         outs = tuple([self._pend(o) for o in event.outs])
                     else:
                         outs = self._pend(event.outs[0])
-                    if event.flush:
-                        self._flush()
+                    if event.flush and not self._takes(event):
+                        return None
                     return outs
         return None
+
+    def _takes(self, event):
+        """Compute up to an operation that may refuse its operands. If anything raises, the operation is taken back: it will raise by itself, in its place."""
+        try:
+            self._flush()
+        except Exception as error:
+            if raised_by_signal(error) or getattr(error, "after_update", False):
+                raise
+            self.path.pop()
+            self.cursor = event.parent
+            self._forget(event.operands)
+            made = {o.vid for o in event.outs}
+            self.pending = [(v, vid) for v, vid in self.pending if vid not in made]
+            return False
+        return True
 
     def _all_pending(self, operands, inputs):
         """The common case of ``_match``: all operands are Variables of this call that nobody has looked into."""
@@ -1073,10 +1088,15 @@ class Call:
         if self.executed == len(self.path):
             self.fresh.clear()
             return
-        events = self.path[self.executed:]
+        events, before = self.path[self.executed:], self.executed
         self.executed = len(self.path)
         alive = [(v, v._vid) for v, _ in self.pending if _refs(v) > PENDING_REFS]
-        run_segment(self, events, frozenset([self._origin(vid) for _, vid in alive]))
+        try:
+            run_segment(self, events, frozenset([self._origin(vid) for _, vid in alive]))
+        except BaseException as error:
+            if not getattr(error, "after_update", False):
+                self.executed = before
+            raise
         self.pending = []
         self.fresh.clear()
         self.dirty.clear()
@@ -1142,11 +1162,15 @@ class Call:
     def abandon(self):
         """The function raised: every Variable it left behind gets its value."""
         if self.mode == "replay":
-            self._leave()
+            try:
+                self._leave()
+            except Exception as error:       # the program's own error, which is on its way, again
+                if raised_by_signal(error):
+                    raise
         self._plain_numbers()
         for ref in self.survivors:
             v = ref()
-            if v is not None:
+            if v is not None and v._array is not None:
                 v._pending = None
 
     def paused(self):

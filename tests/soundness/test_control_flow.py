@@ -237,6 +237,8 @@ VALUES = {      # an operation, values that it takes and others that it refuses
     "int8": (lambda x, k: F.cast(x, "int8") * k, [100, 300, -129, -128]),
     "uint8": (lambda x, k: F.cast(x, "uint8") - k, [3, -1, 255, 256]),
     "compared": (lambda x, k: F.cast(x, "int8") > k, [3, 300, -300]),
+    "inverse": (lambda x, k: F.inv(F.reshape(F.cast(x, "float32"), (2, 2)) * 2 * k), [np.ones((2, 2), "float32"), np.zeros((2, 2), "float32")]),
+    "selected": (lambda x, k: F.select_item(F.exp(F.reshape(F.cast(x, "float32"), (2, 2))), k), [np.array([0, 1]), np.array([0, 5])]),
     "divided": (lambda x, k: F.cast(x, "int8") / k, [3, 300, 2]),
 }
 
