@@ -42,6 +42,20 @@ def test_traced_gives_what_eager_gives(name):
     np.testing.assert_allclose(traced, run(name, lambda f: f, 8), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_no_python_runs_and_memory_is_planned_tightly(name):
+    made = []
+
+    def trace(fn):
+        made.append(hnn.trace(fn))
+        return made[-1]
+    with hnn.using_config("trace_compile", "sync"):
+        run(name, trace, 6)
+    stats, report = made[0].stats, str(made[0].explain())
+    assert stats.python_skipped > 0, report
+    assert stats.arena_bytes <= 1.05 * stats.arena_lower_bound, report
+
+
 class TestTheTable:
     ROW = {"torch": Measurement(30.0, 1.0), "jax": Measurement(20.0, 2.0),
            "eager": Measurement(80.0, 0.0), "trace": Measurement(10.0, 0.5)}
