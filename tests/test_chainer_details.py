@@ -372,6 +372,12 @@ def test_sizes_of_a_deconvolution(size, good):
             F.deconvolution_nd(x, w, stride=2, outsize=(size,))
 
 
+def test_copies_for_the_dummy_device_and_repetitions_in_bools():
+    x = np.arange(2.0)
+    assert F.copy(x, hnn.backends.cuda.DummyDevice).array is not x
+    assert F.repeat(x, (True, False)).array.tolist() == [0] and F.tile(x, True).shape == (2,)
+
+
 def test_empty_indices_and_scalars():
     x = Variable(np.arange(6.0).reshape(2, 3))
     y = x[[]]

@@ -134,8 +134,8 @@ def cast(x, typ):
 
 
 def copy(x, dst):
-    """A copy on a device: -1, "@numpy" or "native" is the CPU."""
-    if not (dst in (-1, "@numpy", "native") or getattr(dst, "xp", None) is np):
+    """A copy on a device: -1, "@numpy", "native", a ``CpuDevice`` or ``cuda.DummyDevice`` is the CPU."""
+    if not (dst in (-1, "@numpy", "native") or getattr(dst, "xp", None) is np or getattr(dst, "id", None) == -1):
         raise BackendError(f"copy: expected the CPU (-1 or '@numpy') as the device\n  got: {dst!r}\n"
                            "  hint: Variable.to_gpu moves leaves to a GPU")
     return apply(_o.copy, (x,))
@@ -267,7 +267,7 @@ def transpose_sequence(xs):
 
 def _int_tuple(name, what, x):
     x = x if isinstance(x, (tuple, list)) else (x,)
-    if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) and i >= 0 for i in x):
+    if not all(isinstance(i, (int, np.integer)) and i >= 0 for i in x):
         raise InvalidType(name, f"{what} as an int or a tuple of ints, zero or larger", repr(x))
     return tuple(int(i) for i in x)
 
