@@ -120,7 +120,7 @@ class Writer:
 
     def _value(self, source, value):
         text = self.read(source)
-        same = f"{text} == {self.strong(value)} and type({text}) is {self.strong(type(value))}"
+        same = f"type({text}) is {self.strong(type(value))} and {text} == {self.strong(value)}"
         if type(value) is float:
             same = f"type({text}) is float and {text}.hex() == {value.hex()!r}"
         self.require(same, f"{_where(source)} changed from {value!r}")
@@ -214,7 +214,7 @@ class Writer:
     def _members(self, box, members):
         values = self.strong(box)
         if isinstance(box, dict):
-            self.require(f"list({values}) == {self.strong(list(members))}", "the keys of a dict changed")
+            self.keys(values, list(members))
             return
         if isinstance(box, (set, frozenset)):
             self.require(f"{values} == {self.strong(frozenset(members))}", "the members of a set changed")
@@ -223,6 +223,13 @@ class Writer:
         if members:
             checks = " and ".join(f"{values}[{k}] is {self._inner(m)}" for k, m in enumerate(members))
             self.require(checks, "the members of a container changed")
+
+    def keys(self, text, keys):
+        """The keys of a dict, in order: equal ones of other types, or zeros of other signs, are others."""
+        condition = f"list({text}) == {self.strong(keys)} and list(map(type, {text})) == {self.strong([type(k) for k in keys])}"
+        if any(type(k) is float for k in keys):
+            condition += f" and list(map(repr, {text})) == {self.strong([repr(k) for k in keys])}"
+        self.require(condition, "the keys of a dict changed")
 
     def _names(self, link, names):
         self.require(f"{self.space(link)}['_params'] == {self.strong(names)}", "the parameters of a link changed")

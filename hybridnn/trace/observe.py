@@ -766,8 +766,10 @@ class Observer:
     def _items(self, ref):
         """The members of a sequence, as Refs."""
         ref = self.use(ref)
+        if ref.kind == "static" and type(ref.value) is dict:
+            ref = self._dict_members(ref.value)
         if ref.kind == "mirror":
-            return list(ref.value)
+            return [constant(k) for k in ref.value] if isinstance(ref.value, dict) else list(ref.value)
         if ref.kind == "iterator":
             return ref.value.rest()
         if ref.kind == "static" and type(ref.value) in (tuple, range):

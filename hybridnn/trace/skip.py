@@ -53,6 +53,7 @@ GONE = Miss("an object that the plan was made for has gone")
 _new = object.__new__
 
 
+DEEPEST = 20      # levels of containers in arguments
 RULE_ATTRIBUTES = vars(UpdateRule())    # a rule with attributes of its own may compute its own numbers
 
 
@@ -172,10 +173,12 @@ class Builder:
             if isinstance(x, Variable) and x._array is None:
                 raise Doubt("an argument has no array yet")
             w.array(source, x, f"argument {source[1]}")
-        elif type(x) in (list, tuple, dict) and len(x) <= 64 and depth < 4:
+        elif type(x) in (list, tuple, dict) and len(x) <= 64:
+            if depth == DEEPEST:
+                raise Doubt("arguments are nested too deeply")
             w.require(f"type({w.read(source)}) is {type(x).__name__} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
             if type(x) is dict:
-                w.require(f"list({w.read(source)}) == {w.strong(list(x))}", "the keys of a dict changed")
+                w.keys(w.read(source), list(x))
             for k, v in x.items() if type(x) is dict else enumerate(x):
                 self._argument(("item", source, k), v, depth + 1)
         elif type(x) in (int, float):

@@ -329,6 +329,17 @@ def test_none_and_mixed_arguments(mode):
     check(make, mode)
 
 
+def test_number_or_none_becomes_an_array(mode):
+    """A guard that compares values must not meet an array's ``==``."""
+    def make(wrap):
+        x, m = var(3, 4), arr(3, 4) > 0
+        f = wrap(lambda x, mask=None, k=1: F.exp(x) if mask is None else F.where(mask, x, F.exp(x)) * k)
+        calls = [lambda: f(x, None), lambda: f(x, m), lambda: f(x, None, 2), lambda: f(x, None, arr(3, 4)), lambda: f(x, None, var(3, 4)), lambda: f(x, "text"),
+                 lambda: f(x, m, np.int64(2)), lambda: f(x, [1]), lambda: f(x)]
+        return [x], calls
+    check(make, mode)
+
+
 def test_numpy_inside(mode):
     def make(wrap):
         x = var(3, 4)

@@ -714,6 +714,47 @@ def test_numbers_and_colliding_keys(mode, value):
     check(make, mode, steps=steps)
 
 
+def test_deeply_nested_arguments(mode):
+    def make(wrap):
+        x, y = var(3), var(3, seed=1)
+
+        def nest(*members, kind=list, levels=5):
+            value = kind(members)
+            for _ in range(levels - 1):
+                value = kind([value])
+            return value
+
+        @wrap
+        def f(t):
+            t = t[0][0][0][0]
+            return F.tanh(t[0]), len(t), [v * 2 for v in t]
+        return [x, y], [lambda: f(nest(x)), lambda: f(nest(x, y)), lambda: f(nest(x, 2.0)), lambda: f(nest(x, 3)), lambda: f(nest(x, kind=tuple)),
+                        lambda: f(nest(y))]
+    check(make, mode)
+
+
+def test_colliding_dict_keys(mode):
+    def make(wrap):
+        x, table = var(3), {1: 2}
+
+        @wrap
+        def f(d):
+            return [F.tanh(v) * k for k, v in d.items()], [f"{k}" for k in d]
+
+        @wrap
+        def g(x):
+            return [x * k for k in table], [f"{k}" for k in table]
+
+        def put(key):
+            table.clear()
+            table[key] = 2
+            return g(x)
+        keys = [1, True, 1.0, 0.0, -0.0, 0, False]
+        return [x], [*[lambda k=k: f({k: x}) for k in keys], *[lambda k=k: put(k) for k in keys]]
+    w = check(make, mode)
+    assert (w.total("python_skipped") > 20) is (mode == "auto")
+
+
 def test_containers_returned_as_they_are(mode):
     def make(wrap):
         from collections import OrderedDict, namedtuple
