@@ -13,7 +13,7 @@ DEFAULTS = dict(
     autotune=False, compute_mode=None, cudnn_deterministic=False, cudnn_fast_batch_normalization=False, debug=False, dtype="float32",
     enable_backprop=True, in_recomputing=False, keep_graph_on_report=False, lazy_grad_sum=False, schedule_func=None, train=True,
     type_check=True, use_cudnn="auto", use_cudnn_tensor_core="auto", use_ideep="never", use_static_graph=True,
-    warn_nondeterministic=False, trace=None, trace_compile="background")
+    warn_nondeterministic=False, _will_recompute=False, trace=None, trace_compile="background")
 
 
 class GlobalConfig:

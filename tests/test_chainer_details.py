@@ -1,4 +1,5 @@
 """Details that code written for Chainer v7 depends on: module paths, helpers, kinds of errors."""
+import functools
 import importlib
 import pickle
 import warnings
@@ -395,6 +396,30 @@ def test_a_convolution_of_no_images_has_gradients():
         w.cleargrad()
         F.sum(traced(x, w)).backward()
         assert x.grad.shape == x.shape and not w.grad.any()
+
+
+@pytest.mark.parametrize("finetune", [False, True])
+def test_a_renormalisation_that_is_computed_again_sees_the_statistics_of_the_first_time(finetune):
+    x, seen = np.random.RandomState(0).randn(4, 3).astype("f"), []
+    for again in (False, True):
+        link, v = hnn.links.BatchRenormalization(3, 2, 1), Variable(x)
+        f = functools.partial(link, finetune=finetune)
+        y = F.forget(f, v) if again else f(v)
+        y.grad = x[::-1].copy()
+        y.backward()
+        seen.append((v.grad, link.avg_mean, link.avg_var, link.N))
+    for first, second in zip(*seen):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(("shape", "size", "axis", "warns"), [
+    ((1, 3), (3,), None, True), ((1, 3, 1), (1, 3), 2, True), ((1, 3, 2), (3,), None, False), ((1, 3, 2), (1, 3), 2, False), ((0, 0), (0,), None, False)])
+def test_a_batch_of_one_element_draws_a_warning(shape, size, axis, warns):
+    x, p = np.ones(shape, "f"), np.ones(size, "f")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        F.batch_normalization(x, p, p, axis=axis)
+    assert [w.category for w in seen] == [UserWarning] * warns
 
 
 # ------------------------------------------------------------------------------------------------- what a creator has to tell

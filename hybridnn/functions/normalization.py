@@ -126,6 +126,9 @@ def batch_normalization(x, gamma, beta, eps=2e-5, running_mean=None, running_var
     """
     _check_parameters("batch_normalization", x, gamma, beta=beta)
     axis, spread = _batch_axes("batch_normalization", x, gamma, axis)
+    if x.size == gamma.size != 0:
+        warnings.warn(f"batch_normalization: one element alone along the axes {axis} of x {x.shape} has no variance, so that the result is beta; "
+                      "an evaluation needs using_config('train', False)", UserWarning, stacklevel=2)
     work = x if x.dtype == gamma.dtype else _in_dtype(as_variable(x), np.promote_types(x.dtype, gamma.dtype))
     y, mean, var = apply(standardize, (work, eps), {"axis": axis})
     _update_running(x, gamma, mean, var, running_mean, running_var, decay)

@@ -32,7 +32,7 @@ class _Forget(FunctionNode):
 
     def forward(self, inputs):
         self.retain_inputs(range(len(inputs)))
-        with no_backprop_mode():
+        with no_backprop_mode(), using_config("_will_recompute", True):
             return tuple([y.array for y in _outputs(self.func(*map(Variable, inputs)))])
 
     def backward(self, indexes, grad_outputs):

@@ -137,16 +137,19 @@ class BatchRenormalization(BatchNormalization):
         super().__init__(size, decay, eps, dtype, use_gamma, use_beta, initial_gamma, initial_beta, None, initial_avg_mean,
                          initial_avg_var)
         self.rmax, self.dmax = rmax, dmax
+        self._statistics_before = None      # the running statistics that a function to run again (``forget``) saw first
 
     def forward(self, x, finetune=False):
         """As ``BatchNormalization.forward``."""
         gamma, beta = self._scale_and_shift()
         if not config.train:
             return F.fixed_batch_normalization(x, gamma, beta, self.avg_mean, self.avg_var, self.eps)
-        update = not config.in_recomputing
-        decay = self._next_decay(finetune) if update else self.decay
-        return F.batch_renormalization(x, gamma, beta, self.rmax, self.dmax, self.eps, self.avg_mean, self.avg_var, decay,
-                                       update_statistics=update)
+        if config.in_recomputing:
+            return F.batch_renormalization(x, gamma, beta, self.rmax, self.dmax, self.eps, *self._statistics_before, self.decay)
+        if config._will_recompute:
+            self._statistics_before = self.avg_mean.copy(), self.avg_var.copy()
+        return F.batch_renormalization(x, gamma, beta, self.rmax, self.dmax, self.eps, self.avg_mean, self.avg_var, self._next_decay(finetune),
+                                       update_statistics=True)
 
 
 class _OldStatistics(Deserializer):
