@@ -489,7 +489,7 @@ class Optimizer(Counted):
         self._loss_scaling_isnan = False
         if not self._loss_scaling_is_dynamic:
             return
-        for name, param in self.target.namedparams():
+        for name, param in self.target.namedparams(include_uninit=False):
             g = param.grad
             if g is not None and not param.xp.isfinite(g).all():
                 self._loss_scaling_isnan = self._loss_scaling_isnan_ever = True

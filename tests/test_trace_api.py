@@ -159,6 +159,16 @@ def test_configuration_overrides_the_mode():
     assert f.stats.python_skipped == 0 and f.stats.hits > 0
 
 
+def test_links_may_ask_for_their_array_module():
+    class Net(hnn.Chain):
+        def forward(self, x):
+            return F.sum(self.layer(x)) if self.xp is np else None
+    net = Net(layer=hnn.links.Linear(X.shape[1], 2))
+    f = hnn.trace(lambda x: net(x) if net.device.name == "@numpy" else None)
+    hot(f, X)
+    assert f.stats.python_skipped > 0, f.explain()
+
+
 def test_statistics():
     f = hnn.trace(lambda x: F.sum(F.tanh(F.matmul(x, W)) * 2 + 1))
     hot(f, X)

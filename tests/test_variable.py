@@ -212,6 +212,29 @@ def test_a_parameter_without_an_array_may_know_its_dtype():
         hnn.Parameter().dtype
 
 
+def test_a_parameter_without_an_array_has_no_gradient_before_it_is_cleared():
+    p = hnn.Parameter()
+    for unborn in p, copy.deepcopy(p), pickle.loads(pickle.dumps(p)), p.share():
+        with pytest.raises(RuntimeError, match="cleargrad"):
+            unborn.grad
+        assert unborn.grad_var is None
+        unborn.cleargrad()
+        assert unborn.grad is None
+    q = hnn.Parameter()
+    q.initialize(2)
+    assert np.isnan(q.grad).all()
+    linear = hnn.links.Linear(None, 2)
+    shared = linear.copy("share")
+    linear(np.ones((1, 3), "f"))
+    assert shared.W.grad is not linear.W.grad and np.isnan(shared.W.grad).all()
+
+
+def test_labels_tell_shape_and_dtype():
+    for shape, label in ((), "float32"), ((1,), "(1), float32"), ((2, 5), "(2, 5), float32"):
+        x = hnn.Variable(np.zeros(shape, "f"), name="x")
+        assert x.label == x.node.label == label
+
+
 def test_mixed16_is_a_dtype():
     assert np.zeros(2, hnn.mixed16).dtype == np.float16
     assert (repr(hnn.mixed16), hnn.get_dtype(hnn.mixed16)) == ("dtype('mixed16')", np.float16)

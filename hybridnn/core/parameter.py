@@ -3,7 +3,7 @@ import numpy as np
 
 from hybridnn.backend import get_array_module, get_dtype, is_array
 from hybridnn.core.variable import Leaf, Variable
-from hybridnn.errors import InvalidType
+from hybridnn.errors import InvalidType, UninitializedParameterError
 
 __all__ = ["Parameter"]
 
@@ -57,6 +57,19 @@ class Parameter(Variable):
             if own is not None:
                 return np.dtype(own)
         return Variable.dtype.fget(self)
+
+    @property
+    def grad(self):
+        """The gradient array, or None; an uninitialised parameter has None only after ``cleargrad``, and raises before."""
+        g = None if self._tape is None else self._tape.grad
+        if g is None and self._array is None and self._pending is None and self._first_grad is not None and not self._adopt() \
+                and np.isnan(self._first_grad):
+            raise UninitializedParameterError("a Parameter without an array has no gradient yet\n  hint: cleargrad() lets it begin without one")
+        return g.array if isinstance(g, Variable) else g
+
+    @grad.setter
+    def grad(self, g):
+        Variable.grad.fset(self, g)
 
     @property
     def is_initialized(self):

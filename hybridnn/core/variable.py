@@ -863,14 +863,14 @@ class Variable:
         memo[id(self)] = copied
         for key, value in list(copied.__dict__.items()):
             copied.__dict__[key] = copy.deepcopy(value, memo)
-        g = self.grad
+        g = self._grad
         if g is not None:
             copied.grad = g.copy()
         return copied
 
     def __getstate__(self):
         values = {k: v for k, v in self.__dict__.items() if k not in ("_tape", "_pending")}
-        return {**values, "_array": self.array, "grad": self.grad}
+        return {**values, "_array": self.array, "grad": self._grad}
 
     def __setstate__(self, values):
         g = values.pop("grad", None)
@@ -951,8 +951,8 @@ class Variable:
 
     @property
     def label(self):
-        kind = f"({', '.join(map(str, self.shape))}), {self.dtype}" if self._array is not None else "(None)"
-        return kind if self.name is None else f"{self.name}: {kind}"
+        """Shape and dtype as text."""
+        return _label(self) if self._pending is not None or self.array is not None else "(None)"
 
     @property
     def node(self):
@@ -1261,7 +1261,12 @@ class VariableNode:
 
     @property
     def label(self):
-        return f"({', '.join(map(str, self.shape))}), {self.dtype}"
+        """Shape and dtype as text."""
+        return _label(self)
+
+
+def _label(x):
+    return f"({', '.join(map(str, x.shape))}), {x.dtype}" if x.shape else str(x.dtype)
 
 
 def _as_grad_var(tape):

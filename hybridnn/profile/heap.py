@@ -131,7 +131,7 @@ class Heap:
         self._keep(_set_mapping, x.__dict__, dict(x.__dict__))
         self.nodes.append((f"{GRAPH}{path}", x._tape))
         others = [(f"{path}.{k}", v) for k, v in sorted(x.__dict__.items()) if k not in ("_array", "_tape")]
-        return [(path, x._array), (f"{path}.grad", x.grad), *others]
+        return [(path, x._array), (f"{path}.grad", x._grad), *others]
 
     def _wrapper(self, path, x):
         return [(path, x.__wrapped__)]

@@ -92,7 +92,7 @@ def class_lookup(cls, name):
 
 # ------------------------------------------------------------------------------------------------------------- library's own code
 
-FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential")
+FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident")
 TRUSTED = ("hybridnn.functions", "hybridnn.ops", "hybridnn.core.arithmetic", "hybridnn.core.random")
 VARIABLE_CODE = {
     "shape": "function", "dtype": "function", "ndim": "function", "size": "function", "T": "function", "__len__": "function", "__getitem__": "function",
