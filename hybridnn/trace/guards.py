@@ -194,6 +194,13 @@ class Writer:
         self.watched_lines.append(f"if not ({text}): return miss{len(self.reasons)}")
         self.reasons.append(reason)
 
+    def _truth(self, cls):
+        name = self.strong(cls)
+        self.require(f"getattr({name}, '__bool__', None) is None and getattr({name}, '__len__', None) is None", f"{cls.__name__} decides its truth itself now")
+
+    def _variable(self, v, array):
+        self.require_in(v, v.__dict__, f"{self.space(v)}.get('_array') is {self.strong(array)}", "a parameter's array was replaced")
+
     def _classattr(self, cls, name, attr):
         if name == "?":
             return

@@ -25,6 +25,7 @@ from hybridnn.trace.refs import (
     Doubt,
     Iterator,
     Ref,
+    Rows,
     bind_arguments,
     class_lookup,
     constant,
@@ -37,6 +38,7 @@ from hybridnn.trace.summaries import summarize
 
 __all__ = ["Observer"]
 
+HEAP_TYPE = 1 << 9       # Py_TPFLAGS_HEAPTYPE: a class that can be changed
 COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
 PASSED = ("hybridnn.trace.api", "hybridnn.trace.floats", "hybridnn.config")    # what runs between a call of a traced function and the function
 TRACED = "a traced method"
@@ -607,8 +609,14 @@ class Observer:
         self._unary(f, "+")
 
     def _plain_truth(self, value):
+        """Whether an object is true because its class, as it stands, does not say otherwise."""
         cls = type(value)
-        return class_lookup(cls, "__bool__") is None and class_lookup(cls, "__len__") is None
+        if class_lookup(cls, "__bool__") is not None or class_lookup(cls, "__len__") is not None:
+            return False
+        if cls.__flags__ & HEAP_TYPE:
+            self.guard("class", value, cls)
+            self.guard("truth", cls)
+        return True
 
     def _condition(self, f, x):
         """A value decides a jump: it must be the same on every call, or a Variable, whose truth the tree of events branches on."""
@@ -957,7 +965,7 @@ class Observer:
                 return box.get(self._key(args[0]), args[1] if len(args) > 1 else constant(None))
             rows = {"items": [mirror(tuple, [constant(k), v]) for k, v in box.items()], "keys": [constant(k) for k in box],
                     "values": list(box.values())}[name]
-            return mirror(list, rows)
+            return mirror(Rows, rows)
         raise Doubt(f"calls the method {name} of a {type(box).__name__}")
 
     def _call_builtin(self, f, fn, args, kw):
@@ -1007,9 +1015,18 @@ class Observer:
     def _after_trusted(self, kind, start, value):
         waiting = self.frames[-1].waiting
         refs = [*waiting[2], *waiting[3].values()]
+        for ref in refs:
+            if ref.kind == "static" and isinstance(ref.value, Variable):
+                self._same_array(ref.value)
         for event in self.call.path[start:]:
             self._note_numbers(event, refs)
         return summarize(self, kind, refs, value, start)
+
+    def _same_array(self, v):
+        """What the library tells of a parameter rests on its array."""
+        if v._array is None:
+            raise Doubt("a parameter has no array yet")
+        self.guard("variable", v, v._array)
 
     def _note_numbers(self, event, refs):
         for o in event.operands:

@@ -7,7 +7,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 
-__all__ = ["PURE_BUILTINS", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Iterator", "Ref", "bind_arguments", "class_lookup", "constant",
+__all__ = ["PURE_BUILTINS", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Iterator", "Ref", "Rows", "bind_arguments", "class_lookup", "constant",
            "is_library", "is_pure", "mirror", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
@@ -17,7 +17,10 @@ PURE_TYPES = SCALARS | {slice, range, type(...), np.dtype, type(NotImplemented),
 
 def is_pure(value):
     """Whether a value is immutable and plain, so that operators and builtins on it have no effects."""
-    return type(value) in PURE_TYPES or isinstance(value, np.dtype)
+    kind = type(value)
+    if kind is tuple or kind is frozenset:
+        return all(map(is_pure, value))
+    return kind in PURE_TYPES or isinstance(value, np.dtype)
 
 
 class Doubt(Exception):
@@ -55,6 +58,10 @@ class Closure:
     cells: list
     defaults: list
     kwdefaults: dict
+
+
+class Rows(list):
+    """The members of a view of a dict, which can be gone through, but not given to the user."""
 
 
 class Iterator:
@@ -178,6 +185,8 @@ def _reversed(observer, args, kw):
 
 def _isinstance(observer, args, kw):
     x, classes = observer.use(args[0]), args[1]
+    if type(x.value) is Rows:
+        raise Doubt("the type of a view of a dict")
     options = [c.value for c in classes.value] if classes.kind == "mirror" else classes.value
     options = options if isinstance(options, (tuple, list)) else (options,)
     if any(type(c).__instancecheck__ is not type.__instancecheck__ for c in options):
@@ -197,6 +206,8 @@ def _type(observer, args, kw):
     if len(args) != 1:
         raise Doubt("makes a class")
     x = observer.use(args[0])
+    if type(x.value) is Rows:
+        raise Doubt("the type of a view of a dict")
     if x.kind == "static" and not is_pure(x.value):
         observer.guard("class", x.value, type(x.value))
     return constant(type(x.value))

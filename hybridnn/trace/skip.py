@@ -17,7 +17,7 @@ from hybridnn.optimizer import UpdateRule
 from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
-from hybridnn.trace.refs import Doubt
+from hybridnn.trace.refs import Doubt, Rows
 from hybridnn.trace.segment import build, later_needs
 from hybridnn.trace.tape import CallTape, producers, saved_values
 
@@ -112,6 +112,7 @@ class Builder:
         self.leaf_text = {}
         self.making, self.make_lines = {}, []
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
+        self.olds = {}
 
     def plan(self):
         self._refuse()
@@ -481,8 +482,10 @@ class Builder:
         if ref.kind == "fresh":
             return self._array_text(ref.source[1]) if ref.source else self._variable(ref.value)
         if ref.kind == "mirror":
+            if type(ref.value) is Rows:
+                raise Doubt("returns a view of a dict")
             if ref.source is not None:
-                return self.writer.read(ref.source)
+                return self._before(ref.source)
             if isinstance(ref.value, dict):
                 return "{" + ", ".join(f"{self.writer.strong(k)}: {self._value(v)}" for k, v in ref.value.items()) + "}"
             items = ", ".join(self._value(v) for v in ref.value)
@@ -492,8 +495,18 @@ class Builder:
         if ref.kind == "static":
             return self.writer.held(ref.value) if isinstance(ref.value, Variable) else self.writer.strong(ref.value)
         if ref.kind in ("arg", "state") and ref.source is not None:
-            return self.writer.read(ref.source)
+            return self._before(ref.source)
         raise Doubt("returns a value that cannot be built again")
+
+    def _before(self, source):
+        """A value from outside as it was before the call's own assignments."""
+        text = self.writer.read(source)
+        if source[0] in ("arg", "kwarg"):
+            return text
+        if text not in self.olds:
+            self.olds[text] = f"old{len(self.olds)}"
+            self.makes.append(f"{self.olds[text]} = {text}")
+        return self.olds[text]
 
     def _array_text(self, vid):
         """The array that the user sees: for a view, a view of the array that it shares."""

@@ -755,6 +755,81 @@ def test_colliding_dict_keys(mode):
     assert (w.total("python_skipped") > 20) is (mode == "auto")
 
 
+def test_what_a_parameter_without_use_tells(mode):
+    def make(wrap):
+        p, lazy, x = hnn.Parameter(arr(3)), L.Linear(None, 2), var(3)
+
+        @wrap
+        def f(x):
+            y = F.tanh(x) * 2 if p.shape[0] > 2 else F.tanh(x) * 3
+            return y if lazy.W.is_initialized else F.exp(y), len(p), p.dtype
+
+        def put(a):
+            return lambda: (setattr(p, "array", a), f(x))[1]
+        return [x], [put(arr(3)), put(arr(2)), put(arr(3, 2)), put(arr(3, dtype="float64")), lambda: (lazy(arr(2, 3)), f(x))[1]]
+    check(make, mode)
+
+
+def test_views_of_dicts(mode):
+    def make(wrap):
+        x, table = var(3), {"a": 1.0, "b": 2.0}
+
+        @wrap
+        def f(d):
+            return d.values()
+
+        @wrap
+        def g(d):
+            return [F.tanh(v) for v in d.values()], len(table.items()), isinstance(table.keys(), list), [k for k in table]
+        return [x], [lambda: (lambda r: (type(r).__name__, list(r)))(f({"x": x})), lambda: g({"x": x}), lambda: (table.update(c=3.0), g({"x": x}))[1]]
+    check(make, mode)
+
+
+def test_classes_that_learn_to_decide_their_truth(mode):
+    def make(wrap):
+        class Switch:
+            """True, until somebody says otherwise."""
+        switch, x = Switch(), var(3)
+        f = wrap(lambda x: F.tanh(x) if switch else F.exp(x))
+
+        def put():
+            Switch.__len__ = lambda self: 0
+            return f(x)
+
+        def remove():
+            if "__len__" in vars(Switch):
+                del Switch.__len__
+            return f(x)
+        return [x], [lambda: f(x), put, remove]
+    check(make, mode)
+
+
+def test_attributes_swapped_and_returned(mode):
+    def make(wrap):
+        class Box:
+            u = v = None
+        box, x = Box(), var(3)
+        box.u, box.v, box.w = var(3, seed=1), var(3, seed=2), var(3, seed=3)
+
+        @wrap
+        def f(x):
+            old = box.w
+            box.w = F.tanh(x * old)
+            return old
+
+        @wrap
+        def swap(x):
+            box.u, box.v = box.v, box.u
+            return x * box.u, box.v
+
+        @wrap
+        def shift(x):
+            box.u, box.v, box.w = box.v, box.w, box.u
+            return [box.u, box.w], x * 2
+        return [box, x], [lambda: f(x), lambda: swap(x), lambda: shift(x)]
+    check(make, mode, held=True)
+
+
 def test_containers_returned_as_they_are(mode):
     def make(wrap):
         from collections import OrderedDict, namedtuple
