@@ -36,6 +36,7 @@ class Parameter(Variable):
     initializer = None
     update_rule = None
     _first_grad = np.nan      # what the gradient is at initialisation; None: there is none
+    _grad_known = False       # whether the gradient can be asked for while there is no array
     _cell = None              # [array, or None while there is no shape]: what parameters that share their array have in common
 
     def __init__(self, initializer=None, shape=None, name=None, *, layout=None):
@@ -62,14 +63,15 @@ class Parameter(Variable):
     def grad(self):
         """The gradient array, or None; an uninitialised parameter has None only after ``cleargrad``, and raises before."""
         g = None if self._tape is None else self._tape.grad
-        if g is None and self._array is None and self._pending is None and self._first_grad is not None and not self._adopt() \
-                and np.isnan(self._first_grad):
+        if g is None and self._array is None and self._pending is None and not self._grad_known and not self._adopt():
             raise UninitializedParameterError("a Parameter without an array has no gradient yet\n  hint: cleargrad() lets it begin without one")
         return g.array if isinstance(g, Variable) else g
 
     @grad.setter
     def grad(self, g):
         Variable.grad.fset(self, g)
+        if self._array is None:
+            self._grad_known = True
 
     @property
     def is_initialized(self):
@@ -93,7 +95,9 @@ class Parameter(Variable):
         """Another Parameter over the same array, also if that is yet to be created; it has a gradient of its own."""
         if self._cell is None:
             self._cell = [self._array]
-        return self._without_graph()
+        shared = self._without_graph()
+        shared._grad_known = True
+        return shared
 
     __copy__ = share
 
@@ -137,13 +141,13 @@ class Parameter(Variable):
         """Set the gradient to None; an uninitialised parameter starts without one."""
         super().cleargrad()
         if self._array is None:
-            self._first_grad = None
+            self._first_grad, self._grad_known = None, True
 
     def _fill_grad(self):
         if self._array is not None:
             super()._fill_grad()
         else:
-            self._first_grad = 0
+            self._first_grad, self._grad_known = 0, True
 
     def update(self):
         """Apply the update rule to this parameter, if it has one."""
