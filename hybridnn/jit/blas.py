@@ -1,8 +1,8 @@
-"""Matrix products as native steps, through the BLAS that NumPy itself is linked to.
+"""Matrix products as native steps, through the BLAS that NumPy itself is linked to, or through :mod:`hybridnn.jit.gemm` where that is faster.
 
 :func:`matmul_step` picks the routine as ``np.matmul`` does (gemm, syrk for a matrix times its own transpose, gemv, dot, a plain
-loop for outer products), with the same arguments: then the result has the same bits. The rules were read off NumPy's behaviour
-and hold for 2.x; ``tests/test_blas.py`` compares bits.
+loop for outer products), with the same arguments: then the result has the same bits, unless it is our own gemm that is called. The rules
+were read off NumPy's behaviour and hold for 2.x; ``tests/test_blas.py`` compares bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridnn.jit import threads
+from hybridnn.jit import gemm, threads
 from hybridnn.jit.native import Step, View
 
 if TYPE_CHECKING:
@@ -129,10 +129,12 @@ def matmul_step(
     if call.swapped:
         ma, mb, strides = mb, ma, (strides[1], strides[0], strides[2])
     operands = [ma.buf, ma.offset, mb.buf, mb.offset, mc.buf, mc.offset]
-    address = blas.functions.get(LETTERS[dtype] + call.routine, 0)
+    address, bits = blas.functions.get(LETTERS[dtype] + call.routine, 0), blas.bits
+    if call.routine == "gemm" and dtype == np.float32 and gemm.pays(*call.words[1:5], divided=grain > 0):
+        address, bits = gemm.address() or address, 64 if gemm.address() else bits
     scales = np.array([alpha, beta], np.float64).view(np.int64)
     args = np.array([*operands, address, *counts[1:], *strides[0], *strides[1], *strides[2], *scales, *call.words], np.int64)
-    code = _code(blas.bits)
+    code = _code(bits)
     function = code.address(LETTERS[dtype] + call.routine)
     return Step(function, args, 0, math.prod(counts), grain, name or call.routine, (code, blas))
 
