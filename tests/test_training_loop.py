@@ -87,6 +87,7 @@ def test_names_of_extensions(tmp_path):
     def function(trainer):
         pass
     trainer.extend(function)
+    assert list(trainer._extensions) == ["Recorder", "Recorder_1", "third", "function"]      # the name that Chainer has for it
     assert trainer.get_extension("Recorder_1").label == "b" and trainer.get_extension("third").label == "c"
     assert trainer.get_extension("function") is function and function.priority == 200
     for act, error in ((lambda: trainer.get_extension("x"), ValueError), (lambda: trainer.extend(object()), TypeError),

@@ -42,7 +42,7 @@ class Trainer:
         for name, optimizer in updater.get_all_optimizers().items():
             self.reporter.add_observer(name, optimizer.target)
             self.reporter.add_observers(name, optimizer.target.namedlinks(skipself=True))
-        self._entries = {}
+        self._extensions = {}
         self._done, self._started, self._elapsed_before, self._final_elapsed_time = False, None, 0.0, None
         updater.connect_trainer(self)
         for extension in extensions or ():
@@ -75,26 +75,26 @@ class Trainer:
         if name == "training":
             raise ValueError("no extension can be called 'training'")
         unique, count = name, 0
-        while unique in self._entries:
+        while unique in self._extensions:
             count += 1
             unique = f"{name}_{count}"
         trigger = get_trigger(getattr(extension, "trigger", (1, "iteration")) if trigger is None else trigger)
         priority = getattr(extension, "priority", PRIORITY_READER) if priority is None else priority
         extension.name = unique
-        self._entries[unique] = _Entry(unique, extension, trigger, priority, call_before_training)
+        self._extensions[unique] = _Entry(unique, extension, trigger, priority, call_before_training)
 
     def get_extension(self, name):
         """The extension of that name."""
-        if name not in self._entries:
-            raise ValueError(f"no extension is called {name!r}; known: {', '.join(self._entries) or 'none'}")
-        return self._entries[name].extension
+        if name not in self._extensions:
+            raise ValueError(f"no extension is called {name!r}; known: {', '.join(self._extensions) or 'none'}")
+        return self._extensions[name].extension
 
     def run(self, show_loop_exception_msg=True):
         """Train until the stop trigger fires. Extensions are finalised whatever happens."""
         if self._done:
             raise RuntimeError("a Trainer runs once\n  hint: make a new one, or load a snapshot into a new one to go on")
         os.makedirs(self.out, exist_ok=True)
-        entries = sorted(self._entries.values(), key=lambda e: e.priority, reverse=True)
+        entries = sorted(self._extensions.values(), key=lambda e: e.priority, reverse=True)
         self._started = time.perf_counter()
         _initialize(self, entries)
         try:
@@ -123,7 +123,7 @@ class Trainer:
         self.updater.serialize(serializer["updater"])
         _call(self.stop_trigger, "serialize", serializer["stop_trigger"])
         extensions, triggers = serializer["extensions"], serializer["extension_triggers"]
-        for name, entry in self._entries.items():
+        for name, entry in self._extensions.items():
             _call(entry.extension, "serialize", extensions[name])
             _call(entry.trigger, "serialize", triggers[name])
         if isinstance(serializer, Serializer):
