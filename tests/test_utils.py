@@ -151,7 +151,10 @@ def test_windows_and_their_adjoint(cover_all):
     g = rng.normal(size=col.shape)
     back = conv.col2im(g, 2, 1, 1, 0, 7, 6, dx=2)
     assert (col * g).sum() == pytest.approx((x * back).sum())
-    np.testing.assert_array_equal(conv_nd.im2col_nd(x, (3, 2), (2, 1), (1, 0), 0, cover_all, (1, 2)), col)
+    np.testing.assert_array_equal(conv_nd.im2col_nd(x, (3, 2), (2, 1), (1, 0), cover_all, (1, 2)), col)
+    np.testing.assert_array_equal(conv.im2col(x, 3, 2, 2, 1, 1, 0, cover_all, 1, 2, 2, 3), col[..., :2, :3])
+    for ones in (conv.im2col_cpu(x, **args, pval=1), conv_nd.im2col_nd_cpu(x, (3, 2), (2, 1), (1, 0), 1, cover_all, (1, 2))):
+        assert (ones[:, :, 0, :, 0] == 1).all()
 
 
 def test_windows_that_do_not_fit():

@@ -300,20 +300,20 @@ def _reversing(axes, ndim):
     return tuple(slice(None, None, -1 if i in axes else None) for i in range(ndim))
 
 
-def fliplr(x):
+def fliplr(a):
     """Reversed along the second axis."""
-    x = of_shape(x)
-    if x.ndim < 2:
-        raise InvalidType("fliplr", "an array with at least 2 axes", f"x.shape={x.shape}")
-    return flip(x, 1)
+    a = of_shape(a)
+    if a.ndim < 2:
+        raise InvalidType("fliplr", "an array with at least 2 axes", f"a.shape={a.shape}")
+    return flip(a, 1)
 
 
-def flipud(x):
+def flipud(a):
     """Reversed along the first axis."""
-    x = of_shape(x)
-    if x.ndim < 1:
-        raise InvalidType("flipud", "an array with at least one axis", f"x.shape={x.shape}")
-    return flip(x, 0)
+    a = of_shape(a)
+    if a.ndim < 1:
+        raise InvalidType("flipud", "an array with at least one axis", f"a.shape={a.shape}")
+    return flip(a, 0)
 
 
 def roll(x, shift, axis=None):

@@ -4,7 +4,7 @@ import itertools
 from hybridnn.backend import get_array_module
 from hybridnn.errors import InvalidType
 
-__all__ = ["as_tuple", "col2im_nd", "col2im_nd_cpu", "get_conv_outsize", "get_deconv_outsize", "im2col_nd", "im2col_nd_cpu"]
+__all__ = ["as_tuple", "col2im_nd", "col2im_nd_cpu", "get_conv_outsize", "get_deconv_outsize", "im2col_nd", "im2col_nd_cpu", "windows"]
 
 
 def get_conv_outsize(size, k, s, p, cover_all=False, d=1):
@@ -43,12 +43,23 @@ def _window_slices(ksize, stride, outs, dilate):
         yield at, tuple([slice(b, b + s * n, s) for b, s, n in zip(starts, stride, outs)])
 
 
-def im2col_nd(img, ksize, stride, pad, pval=0, cover_all=False, dilate=1):
+def im2col_nd(img, ksize, stride, pad, cover_all=False, dilate=1):
     """Windows of a batch of images: (n, c, *dims) to (n, c, *ksize, *outs)."""
-    xp, dims = get_array_module(img), img.shape[2:]
+    return im2col_nd_cpu(img, ksize, stride, pad, 0, cover_all, dilate)
+
+
+def im2col_nd_cpu(img, ksize, stride, pad, pval=0, cover_all=False, dilate=1):
+    """``im2col_nd`` with a padding of ``pval``."""
+    dims = img.shape[2:]
     _check_lengths(len(dims), ksize=ksize, stride=stride, pad=pad)
     dilate = as_tuple(dilate, len(dims))
-    outs = tuple(get_conv_outsize(d, k, s, p, cover_all, e) for d, k, s, p, e in zip(dims, ksize, stride, pad, dilate))
+    outs = tuple([get_conv_outsize(d, k, s, p, cover_all, e) for d, k, s, p, e in zip(dims, ksize, stride, pad, dilate)])
+    return windows(img, ksize, stride, pad, pval, outs, dilate)
+
+
+def windows(img, ksize, stride, pad, pval, outs, dilate):
+    """As many windows as ``outs`` says along each axis."""
+    xp, dims = get_array_module(img), img.shape[2:]
     if min(outs, default=1) <= 0:
         raise InvalidType("im2col", "windows that fit into the image", f"image {dims}, window {tuple(ksize)}, output {outs}")
     padded = xp.pad(img, ((0, 0), (0, 0), *((p, p + s - 1) for p, s in zip(pad, stride))), mode="constant", constant_values=pval)
@@ -71,5 +82,4 @@ def col2im_nd(col, stride, pad, dims, dilate=1):
     return img[(slice(None), slice(None), *(slice(p, p + d) for p, d in zip(pad, dims)))]
 
 
-im2col_nd_cpu = im2col_nd
 col2im_nd_cpu = col2im_nd
