@@ -357,6 +357,7 @@ class OpNode(TapeNode):
         self.out = None
 
 
+scaled = [False]      # whether any gradient of this process has been scaled, so that a node may say so
 RELEASED = ("released",)
 RELEASED_TEXT = ("the graph of this value belonged to a traced call that ran backward through it, updated arrays in place and released it\n"
                  "  hint: walk a graph again before the update, inside the traced function; or update outside of it")
@@ -972,6 +973,7 @@ class Variable:
 
     @_loss_scale.setter
     def _loss_scale(self, scale):
+        scaled[0] = True
         (self._tape or _make_leaf(self)).loss_scale = scale
 
     def unchain(self):
@@ -1297,6 +1299,8 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
 
     As in Chainer, the outputs' own gradients are used up: they are None afterwards, unless ``retain_grad`` asks for all.
     """
+    if loss_scale is not None:
+        scaled[0] = True
     outputs = [v for v in outputs if v._pending is not None or v._tape is not None and not v._tape.is_leaf or not begins_at_leaf(v, loss_scale)]
     if not outputs:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from hybridnn.config import config, global_config, state
 from hybridnn.core.variable import Leaf as TapeLeaf
-from hybridnn.core.variable import ReleasedNode, Variable
+from hybridnn.core.variable import ReleasedNode, Variable, scaled
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
@@ -112,7 +112,7 @@ class Builder:
         self.leaf_text = {}
         self.making, self.make_lines = {}, []
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
-        self.olds = {}
+        self.olds, self.containers, self.stored = {}, {}, set()
 
     def plan(self):
         self._refuse()
@@ -434,7 +434,9 @@ class Builder:
                 obj, name, ref = rest
                 self.after.append(f"setattr({self.writer.held(obj)}, {name!r}, {self._value(ref)})")
         self.nodes = list(grads)
-        self.body += [f"n = {node}; n.grad = {g}" if g != "None" else f"n = {node}; n.grad = None" for node, g in grads.items()]
+        self.body += [f"n = {node}; n.grad = {g}" for node, g in grads.items()]
+        if self.stored:
+            self.body.append(f"if scaled[0]: unscale([{', '.join(sorted(self.stored))}])")
 
     def _node_of(self, ref):
         if ref.kind == "static" and id(ref.value) in self.fixed:
@@ -452,6 +454,7 @@ class Builder:
             node = self._node_of(self.observer.origins[id(x)])
             if node not in grads and not accumulated:
                 self.writer.require(f"{node}.grad is None", "a gradient from before the call")
+            self.stored.add(node)
             text = self.text[outcome.vid]
             grads[node] = f"{text}.copy()" if text in grads.values() else text     # one value for two leaves: each has its own array
         if event.key[0][0]:
@@ -486,10 +489,7 @@ class Builder:
                 raise Doubt("returns a view of a dict")
             if ref.source is not None:
                 return self._before(ref.source)
-            if isinstance(ref.value, dict):
-                return "{" + ", ".join(f"{self.writer.strong(k)}: {self._value(v)}" for k, v in ref.value.items()) + "}"
-            items = ", ".join(self._value(v) for v in ref.value)
-            return f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"
+            return self._container(ref)
         if ref.kind == "hole":
             return f"hole{self.path.index(ref.source[1])}"
         if ref.kind == "static":
@@ -497,6 +497,19 @@ class Builder:
         if ref.kind in ("arg", "state") and ref.source is not None:
             return self._before(ref.source)
         raise Doubt("returns a value that cannot be built again")
+
+    def _container(self, ref):
+        """A container made by the call: one object, however often it is met."""
+        name = self.containers.get(id(ref))
+        if name is None:
+            if isinstance(ref.value, dict):
+                text = "{" + ", ".join(f"{self.writer.strong(k)}: {self._value(v)}" for k, v in ref.value.items()) + "}"
+            else:
+                items = ", ".join(self._value(v) for v in ref.value)
+                text = f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"
+            name = self.containers[id(ref)] = f"c{len(self.containers)}"
+            self.makes.append(f"{name} = {text}")
+        return name
 
     def _before(self, source):
         """A value from outside as it was before the call's own assignments."""
@@ -526,6 +539,8 @@ class Builder:
         name = f"r{vid}"
         if name in self.named:
             return name
+        if any(kind == "backward" and any(o.vid == vid for _, o, _ in rest[0].grads[0]) for kind, *rest in self.observer.effects):
+            raise Doubt("returns the Variable of a gradient")
         self.named.add(name)
         requires = v._requires_grad
         lines = [f"{name} = new(Variable); {name}._array = {self._array_text(vid)}"]
@@ -575,7 +590,7 @@ class Builder:
             return id(root_array(a)) in roots
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf,
                      ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, numpy_random=np.random, state=state,
-                     G=global_config.__dict__, setting=setting, leaf=_leaf, grad_of=_grad_of, shares=shares, roots=roots)
+                     G=global_config.__dict__, setting=setting, leaf=_leaf, grad_of=_grad_of, scaled=scaled, unscale=_unscale, shares=shares, roots=roots)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
@@ -613,6 +628,12 @@ def setting(key):
     """The effective value of a configuration key, without noting that it was read; NotImplemented if there is none (a block set it where it was read)."""
     values = config.overrides()
     return values[key] if key in values else global_config.__dict__.get(key, NotImplemented)
+
+
+def _unscale(nodes):
+    """The gradients just stored are not scaled, whatever those before them were."""
+    for n in nodes:
+        n.loss_scale = None
 
 
 def _leaf(x):

@@ -424,3 +424,50 @@ def test_a_branch_behind_a_change_in_place_with_backward_inside(mode):
         return [net, opt], [lambda: step(batch()[0])] * 3
     w = check(make, mode)
     assert mode == "eager" or w.total("hits") > 0
+
+
+def test_scaled_gradients_before_plain_ones(mode):
+    """The optimizer divides by the scale of the gradient that is there."""
+    def make(wrap):
+        net = L.Linear(3, 2)
+        opt = optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def gradients(x):
+            net.cleargrads()
+            y = F.sum(net(x) ** 2)
+            y.backward()
+            return y
+        x = arr(4, 3)
+
+        def scaled():
+            net.cleargrads()
+            F.sum(net(x)).backward(loss_scale=8.0)
+        return [net, opt], [lambda: (gradients(x), opt.update())[0], lambda: (scaled(), gradients(x), opt.update())[1], lambda: (scaled(), opt.update())[1]]
+    check(make, mode)
+
+
+def test_gradients_and_containers_returned(mode):
+    def make(wrap):
+        net = L.Linear(3, 2)
+
+        @wrap
+        def f(x):
+            net.cleargrads()
+            y = F.sum(net(x) ** 2)
+            y.backward()
+            return y, net.W.grad_var
+
+        @wrap
+        def g(x):
+            y = F.exp(x)
+            made = [y]
+            twice = (made, made)
+            made.append(y * 2)
+            return made, twice, {"a": made, "b": twice}, [made]
+
+        def same():
+            y, grad = f(arr(4, 3))
+            return y, grad is net.W.grad_var, grad.array is net.W.grad
+        return [net], [same, lambda: g(var(3))]
+    check(make, mode, held=True)
