@@ -349,6 +349,32 @@ def test_kinds_of_errors(kind, call):
         call(Variable(np.ones((2, 3), "f")))
 
 
+@pytest.mark.parametrize("join", [F.hstack, F.vstack, F.dstack])
+def test_arrays_to_join_have_as_many_axes(join):
+    x = np.ones(1)
+    for xs in ([x, x[:, None]], [x[0], x], [np.array(1.0), x]):
+        with pytest.raises(InvalidType):
+            join(xs)
+
+
+@pytest.mark.parametrize("dtype", ["e", "f", "d", "i"])
+def test_strided_views_of_memory(dtype):
+    view, x = F.array.as_strided._stride_array, np.arange(8, dtype=dtype)
+    for part in (x, x[::-1], x.reshape(2, 4).T):
+        assert view(part, (3, 3), (-1, 2), 3).tolist() == [[3, 5, 7], [2, 4, 6], [1, 3, 5]]
+    for offset in (1, 4):
+        with pytest.raises(ValueError, match="leaves"):
+            view(x, (3, 3), (-1, 2), offset)
+    v = Variable(x)
+    y = F.as_strided(v, (3,), (-1,), 3)
+    y.grad = np.ones(3, dtype)
+    if dtype == "i":
+        with pytest.raises(TypeError):
+            hnn.grad([y], [v])
+    else:
+        assert hnn.grad([y], [v])[0].array.tolist() == [0, 1, 1, 1, 0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("call", [
     lambda b: F.linear(np.ones((2, 3), "f"), np.ones((2, 3), "f"), b), lambda b: F.layer_normalization(np.ones((3, 2), "f"), np.ones(2, "f"), b),
     lambda b: F.convolution_2d(np.ones((2, 3, 4, 4), "f"), np.ones((2, 3, 2, 2), "f"), b),

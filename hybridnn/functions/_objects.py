@@ -2,6 +2,8 @@
 
 ``Dropout(.5).apply((x,))`` is a tuple of outputs; ``backward(indexes, grad_outputs)`` gives gradients of the last application.
 """
+import numpy as np
+
 from hybridnn.config import using_config
 from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable, apply, as_variable, grad
@@ -17,7 +19,7 @@ from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, m
 from hybridnn.functions.sparse import sparse_matmul
 from hybridnn.ops.linalg import einsum_spread
 
-__all__ = ["NODES", "OBJECTS"]
+__all__ = ["NODES", "OBJECTS", "stride_array"]
 
 
 class _Function:
@@ -242,6 +244,21 @@ class SLSTMGrad(_Function):
         return _cell_gradients([c_prev1, c_prev2], [x1, x2], c_next, gc, gh)
 
 
+def stride_array(array, shape, strides, storage_offset):
+    """A view of the memory that ``array`` is part of: strides and the first element's place there are counted in elements.
+
+    Raises ValueError if the view would leave that memory. (``as_strided`` looks at elements, wherever they lie.)
+    """
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    reach = [(n - 1) * s for n, s in zip(shape, strides)]
+    low, high = [storage_offset + sum([r for r in reach if r * sign > 0]) for sign in (-1, 1)]
+    if low < 0 or high >= array.size:
+        raise ValueError(f"a view from {low} to {high} leaves the array's memory of {array.size} elements")
+    flat = array.ravel(order="K")[storage_offset:]
+    return np.lib.stride_tricks.as_strided(flat, shape, [s * array.itemsize for s in strides])
+
+
 NODES = {
     ("activation", "clipped_relu"): _nodes(False, ClippedReLU=a.clipped_relu), ("activation", "crelu"): _nodes(False, CReLU=a.crelu),
     ("activation", "elu"): _nodes(False, ELU=a.elu), ("activation", "hard_sigmoid"): _nodes(False, HardSigmoid=a.hard_sigmoid),
@@ -263,7 +280,7 @@ NODES = {
     ("math", "trigonometric"): _nodes(True, Sin=m.sin, Cos=m.cos, Tan=m.tan, Arcsin=m.arcsin, Arccos=m.arccos, Arctan=m.arctan, Arctan2=m.arctan2),
 }
 OBJECTS = {
-    **NODES,
+    **NODES, ("array", "as_strided"): {"_stride_array": stride_array}, ("array", "flip"): {"_flip": np.flip},
     ("connection", "convolution_2d"): {"Convolution2DFunction": Convolution2DFunction},
     ("connection", "convolution_nd"): {"ConvolutionND": ConvolutionND},
     ("connection", "deconvolution_2d"): {"Deconvolution2DFunction": Deconvolution2DFunction},

@@ -175,20 +175,27 @@ def stack(xs, axis=0):
     return apply(_o.stack, xs, {"axis": axis_of("stack", axis, len(xs[0].shape) + 1)})
 
 
+def _joined_alike(name, xs):
+    xs = _joined(name, xs)
+    if any(x.ndim != xs[0].ndim for x in xs):
+        raise InvalidType(name, "arrays with the same number of axes", ", ".join(str(x.shape) for x in xs))
+    return xs
+
+
 def hstack(xs):
     """Arrays one behind the other along the second axis (the first if they have one axis)."""
-    xs = tuple([reshape(x, (1,)) if x.ndim == 0 else x for x in _joined("hstack", xs)])
+    xs = tuple([reshape(x, (1,)) if x.ndim == 0 else x for x in _joined_alike("hstack", xs)])
     return _concat_as("hstack", xs, 0 if xs[0].ndim == 1 else 1)
 
 
 def vstack(xs):
     """Arrays one below the other along the first axis; vectors are rows."""
-    return _concat_as("vstack", tuple([reshape(x, (1, -1)) if x.ndim < 2 else x for x in _joined("vstack", xs)]), 0)
+    return _concat_as("vstack", tuple([reshape(x, (1, -1)) if x.ndim < 2 else x for x in _joined_alike("vstack", xs)]), 0)
 
 
 def dstack(xs):
     """Arrays behind each other along the third axis, which is added where it is missing."""
-    return _concat_as("dstack", tuple([_with_depth(x) for x in _joined("dstack", xs)]), 2)
+    return _concat_as("dstack", tuple([_with_depth(x) for x in _joined_alike("dstack", xs)]), 2)
 
 
 def _concat_as(name, xs, axis):

@@ -4,6 +4,7 @@ from functools import lru_cache
 import numpy as np
 
 from hybridnn.core.variable import operation
+from hybridnn.errors import InvalidType
 from hybridnn.ops.windows import Window, conv_outsize
 
 # -------------------------------------------------------------------------------------------------------- windows as columns
@@ -159,6 +160,8 @@ def as_strided(xp, x, *, shape, strides, offset):
 
 @as_strided.vjp
 def _(g, shapes, strides, offset):
+    if g.dtype.kind not in "fV":
+        raise InvalidType("as_strided", "gradients of a floating dtype", str(g.dtype))
     return as_strided_adjoint(g, shape=shapes[0], strides=strides, offset=offset)
 
 
