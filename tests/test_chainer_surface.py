@@ -35,7 +35,7 @@ OTHER_NAMES = {
     ("", "get_device"), ("", "using_device"), ("", "as_array"), ("", "as_variable"), ("", "ComputationalGraph"),
     ("functions", "fliplr"), ("functions", "flipud"), ("functions", "absolute"),
     ("links", "MLPConvolution2D"),
-    ("training.updaters", "ParallelUpdater"), ("training.updaters", "MultiprocessParallelUpdater"),
+    ("training.updaters", "MultiprocessParallelUpdater"),
 }
 
 # Defaults that differ: pretrained weights are not downloaded; standard output is looked up at the call; ksize may be left out.

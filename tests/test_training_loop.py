@@ -207,10 +207,67 @@ def test_a_loss_of_ones_own_and_single_arrays():
     assert seen == [(2, 2)] * 2 and optimizer.epoch == 0 and updater.is_new_epoch
 
 
+class Square(hnn.Chain):
+    """Half the squared distance from 3 times x, summed; the shape of W is found at the first call."""
+
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.W = hnn.Parameter(1.0)
+
+    def forward(self, x):
+        if not self.W.is_initialized:
+            self.W.initialize(x.shape[1:])
+        loss = F.sum(F.square(self.W - 3 * x)) / 2
+        hnn.report({"loss": loss}, self)
+        return loss
+
+
+@pytest.mark.parametrize("loss_scale", [None, 8.0])
+@pytest.mark.parametrize("converter", [None, lambda b, d: (np.stack(b),), lambda b, d: {"x": np.stack(b)}])
+def test_shares_of_a_batch(loss_scale, converter, tmp_path):
+    """One step of SGD along the sum of the shares' gradients, each the sum over a third of the batch."""
+    data = np.random.RandomState(0).randn(7, 2).astype("f")
+    model = Square()
+    optimizer = hnn.optimizers.SGD(0.1).setup(model)
+    kwargs = {} if converter is None else {"converter": converter}
+    updater = training.ParallelUpdater(SerialIterator(list(data), 7, shuffle=False), optimizer, loss_scale=loss_scale,
+                                       devices={"main": -1, "second": "@numpy", "third": -1}, **kwargs)
+    trainer = training.Trainer(updater, (2, "iteration"), str(tmp_path))
+    seen = []
+    trainer.extend(lambda t: seen.append(dict(t.observation)), name="see", trigger=(1, "iteration"))
+    trainer.run(show_loop_exception_msg=False)
+    w = np.ones(2)
+    for observation in seen:
+        losses = [np.sum((w - 3 * data[i::3]) ** 2) / 2 for i in range(3)]
+        np.testing.assert_allclose([float(observation[f"{name}/loss"].array) for name in ("main", "second", "third")], losses, rtol=1e-5)
+        w -= 0.1 * sum(np.sum(w - 3 * data[i::3], axis=0) for i in range(3))
+    np.testing.assert_allclose(model.W.array, w, rtol=1e-5)
+    assert optimizer.t == 2 == updater.iteration and optimizer.epoch == 2
+
+
+def test_shares_for_models_of_ones_own():
+    first, second = Square(), Square()
+    optimizer = hnn.optimizers.SGD(0.5).setup(first)
+    updater = training.ParallelUpdater(SerialIterator([np.full(1, x, "f") for x in (0, 1)], 2, shuffle=False), optimizer,
+                                       models={"main": first, "other": second}, auto_new_epoch=False)
+    updater.update()
+    np.testing.assert_array_equal(first.W.array, [1.5])         # 1 - 0.5 ((1 - 0) + (1 - 3))
+    np.testing.assert_array_equal(second.W.array, first.W.array)
+    assert first.W.array is not second.W.array and optimizer.epoch == 0
+
+
+def test_shares_need_models_or_devices():
+    optimizer = hnn.optimizers.SGD().setup(Square())
+    with pytest.raises(ValueError, match="models or devices"):
+        training.ParallelUpdater(SerialIterator([1], 1), optimizer)
+    with pytest.raises(KeyError, match="'main'"):
+        training.ParallelUpdater(SerialIterator([1], 1), optimizer, devices={"second": -1})
+
+
 def test_updaters_that_are_not_there():
-    for make in (training.ParallelUpdater, training.updaters.MultiprocessParallelUpdater):
-        with pytest.raises(hnn.errors.BackendError, match="several GPUs"):
-            make(None, None)
+    with pytest.raises(hnn.errors.BackendError, match="several GPUs"):
+        training.updaters.MultiprocessParallelUpdater(None, None)
     for act in (training.Updater().update, training.Updater().get_all_optimizers, lambda: training.Extension()(None)):
         with pytest.raises(NotImplementedError):
             act()

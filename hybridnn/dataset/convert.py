@@ -4,7 +4,7 @@ import numpy as np
 from hybridnn.backend import Device, cupy, get_array_module, get_device, is_array
 from hybridnn.errors import BackendError, InvalidType
 
-__all__ = ["ConcatWithAsyncTransfer", "Converter", "call_converter", "concat_examples", "converter", "to_device"]
+__all__ = ["ConcatWithAsyncTransfer", "Converter", "call_converter", "call_with", "concat_examples", "converter", "to_device"]
 
 
 class Converter:
@@ -35,6 +35,13 @@ def call_converter(function, batch, device):
     if not isinstance(device, Device):
         raise InvalidType("converter", "a Device or None", type(device).__name__)
     return function(batch, -1 if device.xp is np else device.device.id)
+
+
+def call_with(function, arrays):
+    """Call a function with what a converter gave: a tuple holds its arguments, a dict its keyword arguments, else it is the argument."""
+    if isinstance(arrays, tuple):
+        return function(*arrays)
+    return function(**arrays) if isinstance(arrays, dict) else function(arrays)
 
 
 def to_device(device, x):

@@ -5,7 +5,7 @@ import warnings
 from hybridnn.backend import get_device
 from hybridnn.config import no_backprop_mode, using_config
 from hybridnn.dataset import Iterator, concat_examples
-from hybridnn.dataset.convert import call_converter
+from hybridnn.dataset.convert import call_converter, call_with
 from hybridnn.link import Link
 from hybridnn.reporter import DictSummary, Reporter, report, report_scope
 from hybridnn.training.extension import PRIORITY_WRITER, Extension
@@ -80,7 +80,7 @@ class Evaluator(Extension):
         for batch in iterator:
             observation = {}
             with report_scope(observation), no_backprop_mode():
-                _apply(function, call_converter(self.converter, batch, self.device))
+                call_with(function, call_converter(self.converter, batch, self.device))
             summary.add(observation)
             if bar is not None:
                 bar.update()
@@ -112,9 +112,3 @@ def _from_the_start(iterator):
         iterator.reset()
         return iterator
     return copy.copy(iterator)
-
-
-def _apply(function, arrays):
-    if isinstance(arrays, tuple):
-        return function(*arrays)
-    return function(**arrays) if isinstance(arrays, dict) else function(arrays)

@@ -1,7 +1,9 @@
 """``StandardUpdater``: one optimizer, one iterator, one device."""
+from functools import partial
+
 from hybridnn.backend import get_device
 from hybridnn.dataset import Iterator, concat_examples
-from hybridnn.dataset.convert import call_converter
+from hybridnn.dataset.convert import call_converter, call_with
 
 __all__ = ["StandardUpdater", "Updater"]
 
@@ -115,12 +117,7 @@ class StandardUpdater(Updater):
         iterator, optimizer = self._iterators["main"], self._optimizers["main"]
         arrays = call_converter(self.converter, iterator.next(), self._input_device)
         loss = optimizer.target if self.loss_func is None else self.loss_func
-        if isinstance(arrays, tuple):
-            optimizer.update(loss, *arrays)
-        elif isinstance(arrays, dict):
-            optimizer.update(loss, **arrays)
-        else:
-            optimizer.update(loss, arrays)
+        call_with(partial(optimizer.update, loss), arrays)
         if self.auto_new_epoch and iterator.is_new_epoch:
             optimizer.new_epoch(auto=True)
 
