@@ -278,7 +278,7 @@ class Observer:
 
     def guard(self, *fact):
         self.keep.append(fact)
-        self.guards[tuple(id(x) if i and not isinstance(x, (str, tuple, int)) else x for i, x in enumerate(fact))] = fact
+        self.guards[identity(fact)] = fact
 
     def root_object(self, value, source):
         """An object reached from an argument: the same object on every call, checked."""
@@ -1009,8 +1009,20 @@ class Observer:
                 self._settle(item)
         elif ref.kind == "closure":
             raise Doubt("passes a function to the library")
-        elif ref.kind == "static" and type(ref.value) in (list, dict, set):
-            self._freeze(ref.value)
+        elif ref.kind == "static":
+            self._freeze_all(ref.value)
+
+    def _freeze_all(self, value):
+        """A container handed to the library is the same on every call, with all that is in it."""
+        if type(value) in (list, dict, set):
+            self._freeze(value)
+        if type(value) is dict:
+            for k, v in value.items():
+                self.guard("item", value, k, v)
+                self._freeze_all(v)
+        elif type(value) in (list, tuple):
+            for v in value:
+                self._freeze_all(v)
 
     def _after_trusted(self, kind, start, value):
         waiting = self.frames[-1].waiting
@@ -1052,6 +1064,11 @@ class Observer:
 def place(ref):
     """Where a guard reads the value anew; None if it is the same object on every call."""
     return None if ref.kind == "static" else ref.source
+
+
+def identity(x):
+    """A hashable key: equal for tuples of the same objects."""
+    return tuple(map(identity, x)) if type(x) is tuple else x if isinstance(x, (str, int)) else (id(x),)
 
 
 def is_traced(obj):

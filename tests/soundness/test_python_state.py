@@ -755,6 +755,22 @@ def test_colliding_dict_keys(mode):
     assert (w.total("python_skipped") > 20) is (mode == "auto")
 
 
+def test_containers_handed_to_the_library(mode):
+    def make(wrap):
+        x, widths, pair, named, index = var(3, 4), [[1, 1], [0, 0]], ([1, 0], (0, 1)), {"shape": [2, 6]}, [0, 1]
+
+        @wrap
+        def f(x):
+            return F.pad(x, widths, "constant"), F.pad(x, pair, "constant"), F.reshape(x, **named), F.transpose(x, index)
+
+        def call(change):
+            return lambda: (change(), f(x))[1]
+        return [x], [lambda: f(x), call(lambda: widths[0].__setitem__(0, 2)), call(lambda: widths.__setitem__(1, [1, 1])), call(lambda: pair[0].reverse()),
+                     call(lambda: named["shape"].reverse()), call(index.reverse)]
+    w = check(make, mode)
+    assert (w.total("python_skipped") > 10) is (mode == "auto")
+
+
 def test_what_a_parameter_without_use_tells(mode):
     def make(wrap):
         p, lazy, x = hnn.Parameter(arr(3)), L.Linear(None, 2), var(3)
