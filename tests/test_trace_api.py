@@ -334,3 +334,23 @@ def test_an_exponent_that_changes_becomes_an_argument():
         np.testing.assert_allclose([y.array], [want.array], rtol=1e-12)
         np.testing.assert_allclose(x.grad, z.grad, rtol=1e-12)
     assert f.stats.paths <= 5, f.explain()
+
+
+def test_callbacks_of_the_garbage_collector_are_no_part_of_the_function():
+    import gc
+    heard, before = [], gc.get_threshold()
+
+    def note(text):
+        heard.append(text)
+
+    def listen(phase, info):
+        note(phase)
+    f = hnn.trace(lambda x: F.sum(F.tanh(x) * [1.0, 2.0, 3.0, 4.0][2]))
+    gc.callbacks.append(listen)
+    gc.set_threshold(1)
+    try:
+        hot(f, hnn.Variable(X))
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(listen)
+    assert heard and f.stats.python_skipped > 0, f.explain()

@@ -6,6 +6,7 @@ known to depend on the arguments only; everything else (a C function that is not
 is a ``Doubt`` with its line, and the function stays in verified replay. The observer changes nothing: CPython runs the program.
 """
 import dis
+import gc
 import sys
 import threading
 import types
@@ -131,6 +132,8 @@ class Observer:
 
     def _on_call(self, frame):
         code = frame.f_code
+        if gc.callbacks and _in_garbage_collection(frame):
+            return None
         if self.trusted is not None:
             if not is_library(frame):
                 raise Doubt(f"the library calls back {frame.f_globals.get('__name__')}.{code.co_name}")
@@ -1059,6 +1062,14 @@ class Observer:
 
     def op_IMPORT_NAME(self, f, i):
         raise Doubt(f"imports {i.argval}")
+
+
+def _in_garbage_collection(frame):
+    """Whether one of ``gc.callbacks`` runs: it comes between any two instructions, and is no part of the program."""
+    codes = [getattr(fn, "__code__", None) for fn in gc.callbacks]
+    while frame is not None and frame.f_code not in codes:
+        frame = frame.f_back
+    return frame is not None
 
 
 def place(ref):

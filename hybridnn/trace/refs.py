@@ -122,8 +122,6 @@ def trusted_kind(frame):
     if module.split(".")[0] != "hybridnn":
         return False
     name = frame.f_code.co_name
-    if module == "hybridnn.device_resident" and name == "xp":
-        return False
     if module == "hybridnn.link" and name in ("__setattr__", "cleargrads"):
         return name
     if module.startswith(FOLLOWED) and not module.startswith("hybridnn.link_hook"):

@@ -112,7 +112,7 @@ class Builder:
         self.leaf_text = {}
         self.making, self.make_lines = {}, []
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
-        self.olds, self.containers, self.stored = {}, {}, set()
+        self.olds, self.containers, self.stored, self.gradients = {}, {}, set(), {}
 
     def plan(self):
         self._refuse()
@@ -455,6 +455,7 @@ class Builder:
             if node not in grads and not accumulated:
                 self.writer.require(f"{node}.grad is None", "a gradient from before the call")
             self.stored.add(node)
+            self.gradients.setdefault(outcome.vid, []).append((x, node))
             text = self.text[outcome.vid]
             grads[node] = f"{text}.copy()" if text in grads.values() else text     # one value for two leaves: each has its own array
         if event.key[0][0]:
@@ -539,9 +540,10 @@ class Builder:
         name = f"r{vid}"
         if name in self.named:
             return name
-        if any(kind == "backward" and any(o.vid == vid for _, o, _ in rest[0].grads[0]) for kind, *rest in self.observer.effects):
-            raise Doubt("returns the Variable of a gradient")
         self.named.add(name)
+        if vid in self.gradients:
+            self.makes.append(f"n = {self._holder(v)}; {name} = n.grad = gradient(n.grad)")
+            return name
         requires = v._requires_grad
         lines = [f"{name} = new(Variable); {name}._array = {self._array_text(vid)}"]
         if not requires:
@@ -557,6 +559,13 @@ class Builder:
                 lines.append(f"{name}._tape = tape.node({vid})")
         self.makes += lines
         return name
+
+    def _holder(self, v):
+        """The node whose gradient is this very Variable."""
+        for x, node in self.gradients[v._vid]:
+            if (x._tape or x.node._tape).grad is v:
+                return node
+        raise Doubt("returns the Variable of a gradient that is not kept")
 
     def _return(self):
         self.result_text = self._value(self.observer.result)
@@ -590,7 +599,8 @@ class Builder:
             return id(root_array(a)) in roots
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf,
                      ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, numpy_random=np.random, state=state,
-                     G=global_config.__dict__, setting=setting, leaf=_leaf, grad_of=_grad_of, scaled=scaled, unscale=_unscale, shares=shares, roots=roots)
+                     G=global_config.__dict__, setting=setting,
+                     leaf=_leaf, gradient=_gradient, grad_of=_grad_of, scaled=scaled, unscale=_unscale, shares=shares, roots=roots)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
@@ -634,6 +644,13 @@ def _unscale(nodes):
     """The gradients just stored are not scaled, whatever those before them were."""
     for n in nodes:
         n.loss_scale = None
+
+
+def _gradient(a):
+    """The Variable of a gradient."""
+    v = _new(Variable)
+    v._array, v._requires_grad = a, False
+    return v
 
 
 def _leaf(x):
