@@ -476,3 +476,23 @@ def test_a_traced_function_shows_creators_as_well():
     for _ in range(4):
         y, total = f(x)
         assert total == y.array.sum()
+
+
+@pytest.mark.parametrize("scalar", [np.float64, np.float32, np.array])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_settings_given_as_numpy_scalars_leave_the_dtype(dtype, scalar):
+    x = np.linspace(.1, .9, 6).reshape(2, 3).astype(dtype)
+    labels = np.array([0, 1])
+
+    def of(h):
+        np.random.seed(0)
+        return [F.softplus(x, beta=h(1.5)), F.elu(-x, h(.5)), F.leaky_relu(-x, h(.25)), F.clipped_relu(x, h(.5)), F.selu(x, h(1.5), h(1.)),
+                F.normalize(x, h(1e-3)), F.dropout(x, h(.25)), F.huber_loss(x, x[::-1].copy(), h(.25)), F.gumbel_softmax(x, tau=h(.5)),
+                F.local_response_normalization(x.reshape(2, 3, 1), 5, h(2.), h(1e-3), h(.75)), F.contrastive(x, 2 * x, labels, h(1.5)),
+                F.triplet(x, x, 2 * x, h(.25)),
+                F.discriminative_margin_based_clustering_loss(x.reshape(1, 3, 2, 1), labels.reshape(1, 2, 1), h(.5), h(1.5), 3)[0],
+                *([F.decorrelated_batch_normalization(x, groups=1, eps=h(.5))] if dtype == "float32" else [])]
+
+    for got, expected in zip(of(scalar), of(float), strict=True):
+        assert got.dtype == expected.dtype == dtype
+        np.testing.assert_allclose(got.array, expected.array, rtol=1e-2 if dtype == "float16" else 1e-6)

@@ -8,6 +8,7 @@ from hybridnn.errors import InvalidType
 from hybridnn.functions.connection import embed_id
 from hybridnn.ops.activation import relu, softplus
 from hybridnn.ops.array import concat
+from hybridnn.ops.axes import scalar_for
 from hybridnn.ops.expect import expect, expect_choice, expect_float
 from hybridnn.ops.math import exp, log1p
 from hybridnn.ops.normalization import safe_sqrt
@@ -46,7 +47,7 @@ def triplet(anchor, positive, negative, margin=0.2, reduce="mean"):
         negative=negative,
     )
     near, far = anchor - positive, anchor - negative
-    losses = apply(relu, (_sum(near * near - far * far, (1,)) + margin,))
+    losses = apply(relu, (_sum(near * near - far * far, (1,)) + scalar_for(near, margin),))
     return losses if reduce == "no" else _sum(losses) * (1 / anchor.shape[0])
 
 
@@ -72,7 +73,7 @@ def contrastive(x0, x1, y, margin=1, reduce="mean"):
     )
     d = x0 - x1
     squares = _sum(d * d, (1,))
-    gap = apply(relu, (margin - apply(safe_sqrt, (squares,)),))
+    gap = apply(relu, (scalar_for(d, margin) - apply(safe_sqrt, (squares,)),))
     losses = apply(where, (apply(not_equal, (y, 0)), squares, gap * gap)) * 0.5
     return losses if reduce == "no" else _sum(losses) * (1 / x0.shape[0])
 
@@ -170,6 +171,7 @@ def discriminative_margin_based_clustering_loss(
         max_embedding_dim=max_embedding_dim,
     )
     measure = _norm_1 if norm == 1 else _norm_2
+    delta_v, delta_d, alpha, beta, gamma = (scalar_for(x, setting) for setting in (delta_v, delta_d, alpha, beta, gamma))
     n, count = x.shape[:2]
     masks = np.stack([labels == c + 1 for c in range(count)])[:, :, None]  # (instances, n, 1, h, w)
     x = x.reshape((1, *x.shape))

@@ -9,7 +9,7 @@ from hybridnn.functions.math import max as _max
 from hybridnn.ops import activation as _a
 from hybridnn.ops import math as _m
 from hybridnn.ops import softmax as _softmax
-from hybridnn.ops.axes import axis_of, check_float, of_shape
+from hybridnn.ops.axes import axis_of, check_float, of_shape, scalar_for
 from hybridnn.ops.util import zeros_for
 
 __all__ = ["clipped_relu", "crelu", "elu", "gelu", "hard_sigmoid", "hardswish", "leaky_relu", "log_softmax", "maxout",
@@ -37,7 +37,7 @@ def clipped_relu(x, z=20.0):
     """min(max(0, x), z), elementwise, for a number z > 0."""
     if not z > 0:
         raise InvalidType("clipped_relu", "z > 0", f"z={z}")
-    return apply(_a.clipped_relu, (x, z))
+    return apply(_a.clipped_relu, (x, scalar_for(x, z)))
 
 
 def relu6(x):
@@ -47,17 +47,17 @@ def relu6(x):
 
 def leaky_relu(x, slope=0.2):
     """x where x >= 0, else slope * x."""
-    return apply(_a.leaky_relu, (x, slope))
+    return apply(_a.leaky_relu, (x, scalar_for(x, slope)))
 
 
 def elu(x, alpha=1.0):
     """x where x >= 0, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
-    return apply(_a.elu, (x, alpha))
+    return apply(_a.elu, (x, scalar_for(x, alpha)))
 
 
 def selu(x, alpha=_SELU_ALPHA, scale=_SELU_SCALE):
     """scale * elu(x, alpha), whose defaults keep mean and variance (Klambauer et al. 2017)."""
-    return scale * apply(_a.elu, (x, alpha))
+    return scalar_for(x, scale) * apply(_a.elu, (x, scalar_for(x, alpha)))
 
 
 def crelu(x, axis=1):
@@ -75,7 +75,7 @@ def hard_sigmoid(x):
 
 def softplus(x, beta=1.0):
     """log(1 + exp(beta * x)) / beta, without overflow."""
-    return apply(_a.softplus, (x, beta))
+    return apply(_a.softplus, (x, scalar_for(x, beta)))
 
 
 def _channelwise(name, x, parameter):

@@ -19,6 +19,7 @@ from hybridnn.functions._metric_loss import (
 from hybridnn.functions._sequence_loss import argmax_crf1d, connectionist_temporal_classification, crf1d
 from hybridnn.ops import loss as ops
 from hybridnn.ops.activation import relu
+from hybridnn.ops.axes import scalar_for
 from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
 from hybridnn.ops.math import exp, expm1, maximum, squared_difference
 from hybridnn.ops.reduction import mean
@@ -242,7 +243,7 @@ def huber_loss(x, t, delta, reduce="sum_along_second_axis"):
     expect_choice("huber_loss", "reduce", reduce, ("sum_along_second_axis", "no"))
     x, t = as_variable(x), _operand(t)
     _check_same("huber_loss", x=x, t=t)
-    y = apply(ops.huber, (x - t, delta))
+    y = apply(ops.huber, (x - t, scalar_for(x, delta)))
     return y if reduce == "no" else _sum(y, (1,))
 
 

@@ -6,7 +6,7 @@ from hybridnn.core.variable import apply, as_array, as_variable, show
 from hybridnn.errors import InvalidType
 from hybridnn.functions.activation import softmax
 from hybridnn.functions.math import exp
-from hybridnn.ops.axes import axis_of, check_float, of_shape
+from hybridnn.ops.axes import axis_of, check_float, of_shape, scalar_for
 from hybridnn.ops.noise import dropout_mask, one_hot_largest
 
 __all__ = ["dropout", "gaussian", "gumbel_softmax", "simplified_dropconnect", "zoneout"]
@@ -34,6 +34,8 @@ def dropout(x, ratio=.5, *, mask=None, return_mask=False):
     if mask is None:
         check_float("dropout", x)
         mask = apply(dropout_mask, (_uniform(x.shape), ratio), {"dtype": x.dtype.str})
+        if mask.dtype != x.dtype:       # the ratio is a NumPy scalar
+            mask = apply(cast, (mask,), {"dtype": x.dtype.str})
     elif mask.shape != x.shape:
         raise InvalidType("dropout", f"a mask of x's shape {x.shape}", f"mask.shape={mask.shape}")
     y = show(apply(mul, (x, mask)), mask=_second)
@@ -83,7 +85,7 @@ def gumbel_softmax(log_pi, tau=.1, axis=1, hard=False):
     if log_pi.ndim < 1:
         return log_pi * 0 + 1
     g = apply(cast, (draw("gumbel", 0., 1., log_pi.shape),), {"dtype": log_pi.dtype.str})
-    y = softmax((log_pi + g) / tau, axis=axis)
+    y = softmax((log_pi + g) / scalar_for(log_pi, tau), axis=axis)
     return apply(one_hot_largest, (y,), {"axis": axis_of("gumbel_softmax", axis, y.ndim)}) if hard else y
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from hybridnn.core import apply, apply_inplace, as_variable
 from hybridnn.core.arithmetic import cast, matmul, reshape, sum_, transpose
 from hybridnn.errors import InvalidType
+from hybridnn.ops.axes import scalar_for
 from hybridnn.ops.expect import axis_tuple, describe, expect, expect_float
 from hybridnn.ops.math import maximum, minimum, rsqrt, sqrt
 from hybridnn.ops.normalization import constant, inverse_sqrt, running_average, safe_sqrt, standardize
@@ -184,7 +185,7 @@ def normalize(x, eps=1e-5, axis=1):
     axis = axis_tuple(axis, len(x.shape), "normalize")
     x = as_variable(x)
     squares = apply(sum_, (x * x,), {"axis": axis, "keepdims": True})
-    return x / (apply(safe_sqrt, (squares,)) + eps)
+    return x / (apply(safe_sqrt, (squares,)) + scalar_for(x, eps))
 
 
 def local_response_normalization(x, n=5, k=2, alpha=1e-4, beta=0.75):
@@ -199,6 +200,7 @@ def local_response_normalization(x, n=5, k=2, alpha=1e-4, beta=0.75):
     x, half = as_variable(x), n // 2
     squares = (x * x).reshape((x.shape[0], 1, x.shape[1], -1) if x.size else (x.shape[0], 1, x.shape[1], 0))
     sums = apply(sum_pooling, (squares,), dict(ksize=(2 * half + 1, 1), stride=(1, 1), pad=(half, 0), cover_all=False))
+    k, alpha, beta = (scalar_for(x, setting) for setting in (k, alpha, beta))
     return x * (sums.reshape(x.shape) * alpha + k) ** -beta
 
 
@@ -243,7 +245,7 @@ def decorrelated_batch_normalization(x, *, groups=16, eps=2e-5, running_mean=Non
     mean = apply(sum_, (rows,), {"axis": (2,), "keepdims": True}) * (1 / max(m, 1))
     centred = rows - mean
     identity = centred.xp.eye(rows.shape[1], dtype=rows.dtype)
-    projection = apply(inverse_sqrt, (_product(centred, centred, transb=True) * (1 / max(m, 1)) + identity * eps,))
+    projection = apply(inverse_sqrt, (_product(centred, centred, transb=True) * (1 / max(m, 1)) + identity * scalar_for(x, eps),))
     if running_mean is not None:
         apply_inplace(running_average, (running_mean, mean, decay, 1 - decay), (0,))
     if running_projection is not None:

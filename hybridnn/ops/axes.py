@@ -1,10 +1,13 @@
 """Checks and normal forms of axes, shapes and scalar operands, with errors that name the function."""
 import operator
 
-from hybridnn.core.variable import Variable, as_variable
+import numpy as np
+
+from hybridnn.core.arithmetic import cast
+from hybridnn.core.variable import Variable, apply, as_array, as_variable
 from hybridnn.errors import InvalidType
 
-__all__ = ["axes_of", "axis_of", "check_float", "of_shape", "pair", "slice_along"]
+__all__ = ["axes_of", "axis_of", "check_float", "of_shape", "pair", "scalar_for", "slice_along"]
 
 
 def axis_of(name, axis, ndim):
@@ -31,6 +34,13 @@ def axes_of(name, axis, ndim):
 def of_shape(x):
     """``x`` as something with ``shape``, ``dtype`` and ``ndim``: Python numbers and lists become Variables."""
     return x if isinstance(x, Variable) or hasattr(x, "shape") else as_variable(x)
+
+
+def scalar_for(x, value):
+    """``value``, a setting of a function of ``x``, such that it leaves the dtype of ``x`` as a Python number does."""
+    if isinstance(value, np.generic | np.ndarray) and of_shape(x).dtype.kind == "f":
+        return as_array(apply(cast, (value,), {"dtype": of_shape(x).dtype.str}))
+    return value
 
 
 def pair(x):
