@@ -852,8 +852,8 @@ class Call:
         """True if the tracer did it."""
         if self.mode == "eager" or self.inner is not None:
             return False
-        vid = self._value_of(v)
-        if vid is None:
+        vid = self._vid_of(v)
+        if vid is None or vid is FOREIGN or vid < 0:      # a Variable of its own over a known array does not have that value's graph
             return False
         if self.mode == "replay":
             for event in self.cursor.children:

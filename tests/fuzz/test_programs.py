@@ -175,6 +175,13 @@ FOUND["retained gradients with arrays of their own"] = found("""
     m.grad[0] += 1
     return (m, v, s)
     """)
+FOUND["unchaining a Variable over the array of another, which keeps its graph"] = found("""
+    m = F.tanh(y + net.l2(x))
+    net.h = hnn.Variable(m.array)
+    net.h.unchain_backward()
+    F.sum(m * 0.5).backward()
+    return (m, net.l2.W.grad)
+    """)
 
 
 @pytest.mark.parametrize("mode", ["auto", "verify"])
