@@ -249,7 +249,9 @@ class Call:
         if type(a) is not np.ndarray or id(a) in self.ids or variable and x._pending is not None:
             return False
         spec, flags = leaf.spec, a.flags
-        if a.shape != spec.shape or a.dtype != spec.dtype or not flags.c_contiguous or not flags.aligned:
+        fits = a.shape == spec.shape and a.dtype == spec.dtype and flags.c_contiguous and flags.aligned
+        del flags             # it holds the array, and _hold counts who does
+        if not fits:
             return False
         if leaf.requires_grad is not (variable and x._requires_grad) or leaf.has_creator is not has_creator(x):
             return False
@@ -262,7 +264,7 @@ class Call:
         """Remember a bound leaf; an array that others can write while work is pending is copied."""
         self.leaves[vid] = self.wrappers[vid] = x
         self.keep.append(a)
-        shared = not isinstance(x, Variable) or _refs(a) > PARAMETER_REFS + 2   # + keep, + this function's name
+        shared = not isinstance(x, Variable) or a.base is not None or _refs(a) > PARAMETER_REFS + 2   # + keep, + this function's name
         self.values[vid] = a
         if shared:
             self._snapshot(vid, a)
@@ -276,6 +278,11 @@ class Call:
         """False if somebody wrote into the operand's array after it was first used."""
         pair = self.snapshots.get(self._origin(vid))
         return pair is None or same_bytes(*pair)
+
+    def _leave_if_written(self):
+        """Gradients come from arrays as they are now, which is not how the graph used those that have been written since."""
+        if self.mode == "replay" and not all(same_bytes(*pair) for pair in self.snapshots.values()):
+            self.give_up("an array is written between its use and backward")
 
     def _origin(self, vid):
         """The value whose memory a view shares."""
@@ -579,6 +586,7 @@ class Call:
 
     def backward(self, outputs, retain_grad, double, loss_scale):
         flags = (retain_grad, double, loss_scale, len(outputs))
+        self._leave_if_written()
         if self.mode != "eager" and self.inner is None and not retain_grad and not double and is_function_behind(self):
             walk_backward(self, outputs, flags)
             self.used = True
@@ -742,6 +750,7 @@ class Call:
 
     def grad(self, outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale):
         args = (outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale)
+        self._leave_if_written()
         simple = grad_inputs is None and not retain_grad and loss_scale is None
         if self.mode == "replay":
             results = self._match_grad(*args) if simple else None

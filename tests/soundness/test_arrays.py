@@ -6,6 +6,7 @@ from worlds import MODES, arr, check, var
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
+from hybridnn.config import state
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 
@@ -136,6 +137,52 @@ def test_overlapping_views(mode):
         f = wrap(lambda x, y: (F.exp(x) * y, x, y))
         return [a], [lambda: f(a[:5], a[5:]), lambda: f(a[:5], a[2:7]), lambda: f(a[:5], a[:5])]
     check(make, mode)
+
+
+def test_overlapping_variables_written_inside(mode):
+    """Nobody else has the array of the first one, but its memory."""
+    def make(wrap):
+        base, buffer = arr(6), bytearray(12)
+        u, v, w = hnn.Variable(base[:3]), hnn.Variable(base[1:4]), hnn.Variable(np.frombuffer(buffer, "float32"))
+
+        @wrap
+        def f(u, v):
+            y = F.exp(u)
+            v.array[0] = 3
+            return y, F.exp(u) * v
+
+        @wrap
+        def g(u):
+            y = F.exp(u)
+            base[1] = 2
+            return y, F.exp(u)
+
+        @wrap
+        def h(w):
+            y = F.exp(w)
+            buffer[0:4] = np.array([2], "float32").tobytes()
+            return y, F.exp(w)
+
+        def call(fn, *args):
+            base[...] = arr(6)
+            buffer[:] = arr(3).tobytes()
+            return fn(*args)
+        return [base, u, v], [lambda: call(f, u, v), lambda: call(g, u), lambda: call(h, w)]
+    check(make, mode)
+
+
+def test_parameters_are_not_copied_to_replay(mode):
+    link, x = L.Linear(3, 2), var(4, 3)
+    seen = []
+
+    @hnn.trace(mode="verify")
+    def f(x):
+        y = link(x)
+        seen.append(len(state.tracer.snapshots))
+        return y
+    for _ in range(4):
+        f(x)
+    assert seen == [0] * 4
 
 
 def test_written_between_calls(mode):

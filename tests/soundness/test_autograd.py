@@ -916,6 +916,35 @@ def test_array_seen_and_written_or_replaced_before_backward(mode):
     check(make, mode)
 
 
+def test_written_between_use_and_backward(mode):
+    def make(wrap):
+        x, w = var(3), var(3, seed=1)
+
+        @wrap
+        def f(x, what):
+            h = F.exp(x)
+            y = F.sum(h * w * w)
+            if what == "leaf":
+                w.array[...] *= 0.5
+            elif what == "result":
+                h.array[...] = 0
+            y.backward()
+            return y, h
+
+        @wrap
+        def g(x):
+            y = F.sum(F.exp(x) * w * w)
+            w.array[...] *= 0.5
+            return hnn.grad([y], [x, w])
+
+        def call(fn, *args):
+            cleared(x, w)
+            w.array[...] = arr(3, seed=1)
+            return fn(x, *args)
+        return [x, w], [lambda: call(f, "leaf"), lambda: call(f, "result"), lambda: call(f, ""), lambda: call(g)]
+    check(make, mode)
+
+
 def test_broadcast_and_sum_gradients(mode):
     def make(wrap):
         x, b = var(4, 3), var(3, seed=2)

@@ -90,7 +90,10 @@ class Describer:
         for i, (path, a) in enumerate(self.now):
             shared = [p for p, b in self.now[:i] if a is not b and np.shares_memory(a, b)]
             self.facts.append((f"{path} shares memory with", shared))
-        return self.facts
+        facts, self.facts, self.now = self.facts, [], []
+        if not self.held:
+            self.forget()          # the tracer sees who else holds an array
+        return facts
 
     def note(self, path, what):
         self.facts.append((path, what))
