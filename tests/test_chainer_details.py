@@ -70,7 +70,7 @@ def test_a_sparse_product_as_an_object(transposed):
     transa, transb, transc = transposed
     a, b = np.array([[0, 2.0, 0], [1, 0, 3]]), np.arange(12.0).reshape(3, 4)
     sparse = utils.to_coo(a.T if transa else a)
-    f = F.math.sparse_matmul.SparseMatMul(sparse.row, sparse.col, sparse.shape, transa=transa, transb=transb, transc=transc)
+    f = F.math.sparse_matmul.CooMatMul(sparse.row, sparse.col, sparse.shape, transa=transa, transb=transb, transc=transc)
     y, = f.apply((sparse.data, Variable(b.T if transb else b)))
     np.testing.assert_allclose(y.array, (a @ b).T if transc else a @ b)
 
@@ -496,3 +496,18 @@ def test_settings_given_as_numpy_scalars_leave_the_dtype(dtype, scalar):
     for got, expected in zip(of(scalar), of(float), strict=True):
         assert got.dtype == expected.dtype == dtype
         np.testing.assert_allclose(got.array, expected.array, rtol=1e-2 if dtype == "float16" else 1e-6)
+
+
+def test_objects_of_normalization_and_local_convolution():
+    x, y = np.random.default_rng(0).normal(size=(2, 3, 5))
+    node = importlib.import_module("hybridnn.functions.normalization.group_normalization")._MulInvStd(.1, None, None, None)
+    got, = node.apply((x, y))
+    np.testing.assert_allclose(got.array, y / np.sqrt(x.var(1, keepdims=True) + .1))
+    x, W, b = x.reshape(1, 1, 3, 5), np.ones((2, 2, 4, 1, 2, 2)), np.ones((2, 2, 4))
+    got, = F.connection.local_convolution_2d.LocalConvolution2DFunction(1).apply((x, W, b))
+    np.testing.assert_allclose(got.array, F.local_convolution_2d(x, W, b).array)
+    pool = F.pooling.max_pooling_nd.MaxPoolingND(2, 2, 1)
+    got, = pool.apply((x,))
+    for indexes in ((0,), (x,)):        # Chainer's nodes of one input take no notice of the indexes, and its tests give none
+        gx, = pool.backward(indexes, (np.ones_like(got.array),))
+        assert gx.array.sum() == got.size

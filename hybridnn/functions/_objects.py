@@ -12,8 +12,8 @@ from hybridnn.functions import activation as a
 from hybridnn.functions import math as m
 from hybridnn.functions.activation import sigmoid, tanh
 from hybridnn.functions.array import concat, stack
-from hybridnn.functions.connection import convolution_2d, convolution_nd, deconvolution_2d, deconvolution_nd
-from hybridnn.functions.math import einsum
+from hybridnn.functions.connection import convolution_2d, convolution_nd, deconvolution_2d, deconvolution_nd, local_convolution_2d
+from hybridnn.functions.math import einsum, mean, rsqrt
 from hybridnn.functions.noise import dropout
 from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, max_pooling_2d, max_pooling_nd
 from hybridnn.functions.sparse import sparse_matmul
@@ -47,7 +47,7 @@ class _Function:
 
     def backward(self, target_input_indexes, grad_outputs):
         """Gradients of the chosen inputs of the last application, as a tuple of Variables."""
-        targets = [self.inputs[i] for i in target_input_indexes]
+        targets = self.inputs if len(self.inputs) == 1 else [self.inputs[i] for i in target_input_indexes]
         return tuple(grad(self.outputs, targets, [as_variable(g) for g in grad_outputs]))
 
 
@@ -146,12 +146,36 @@ class DeconvolutionND(_Convolution):
         self.ndim = ndim
 
 
+class LocalConvolution2DFunction(_Convolution):
+    """``local_convolution_2d``."""
+    function = staticmethod(local_convolution_2d)
+
+    def __init__(self, stride=1):
+        super().__init__(stride=stride)
+
+
+class _MulInvStd(_Function):
+    """The second input divided by the standard deviation of the first, row by row.
+
+    Args:
+        eps: is added to the variance.
+        mean, inv_std, dummy_gamma: not needed; the first input tells them.
+    """
+
+    def __init__(self, eps, mean, inv_std, dummy_gamma):
+        self.eps = eps
+
+    def call(self, x, y):
+        centred = x - mean(x, axis=1, keepdims=True)
+        return y * rsqrt(mean(centred * centred, axis=1, keepdims=True) + self.eps)
+
+
 class _Coo:
     def __init__(self, data, row, col, shape):
         self.data, self.row, self.col, self.shape = data, row, col, tuple(shape)
 
 
-class SparseMatMul(_Function):
+class CooMatMul(_Function):
     """The product of a sparse matrix, given by its entries, and a dense one.
 
     Args:
@@ -285,9 +309,11 @@ OBJECTS = {
     ("connection", "convolution_nd"): {"ConvolutionND": ConvolutionND},
     ("connection", "deconvolution_2d"): {"Deconvolution2DFunction": Deconvolution2DFunction},
     ("connection", "deconvolution_nd"): {"DeconvolutionND": DeconvolutionND},
+    ("connection", "local_convolution_2d"): {"LocalConvolution2DFunction": LocalConvolution2DFunction},
+    ("normalization", "group_normalization"): {"_MulInvStd": _MulInvStd},
     ("rnn", "lstm"): {"LSTMGrad": LSTMGrad}, ("rnn", "slstm"): {"SLSTMGrad": SLSTMGrad},
     ("math", "einsum"): {"DiagEinSum": DiagEinSum},
-    ("noise", "dropout"): {"Dropout": Dropout}, ("math", "sparse_matmul"): {"SparseMatMul": SparseMatMul},
+    ("noise", "dropout"): {"Dropout": Dropout}, ("math", "sparse_matmul"): {"CooMatMul": CooMatMul},
     ("pooling", "max_pooling_2d"): {"MaxPooling2D": MaxPooling2D}, ("pooling", "average_pooling_2d"): {"AveragePooling2D": AveragePooling2D},
     ("pooling", "max_pooling_nd"): {"MaxPoolingND": MaxPoolingND}, ("pooling", "average_pooling_nd"): {"AveragePoolingND": AveragePoolingND},
 }
