@@ -150,11 +150,12 @@ def _split(a: View, b: View, c: View) -> tuple[View, View, View, int]:
     if own_transpose or not len(a.shape) == len(b.shape) == len(c.shape) == 2:
         return a, b, c, 0
     (m, k), n = a.shape, b.shape[1]
+    rows, cols = (lambda parts: (_blocks(a, parts, 0), b, _blocks(c, parts, 0), 1)), (lambda parts: (a, _blocks(b, parts, 1), _blocks(c, parts, 1), 1))
+    longer_first = ((m, rows), (n, cols)) if m > n else ((n, cols), (m, rows))      # blocks that are nearly square read least
     for parts in range(min(int(threads.TABLE[threads.LIMIT]), int(2.0 * m * k * n / BLOCK_FLOPS)), 1, -1):
-        if m % parts == 0 and m // parts >= LEAST_BLOCK:
-            return _blocks(a, parts, 0), b, _blocks(c, parts, 0), 1
-        if n % parts == 0 and n // parts >= LEAST_BLOCK:
-            return a, _blocks(b, parts, 1), _blocks(c, parts, 1), 1
+        for size, divide in longer_first:
+            if size % parts == 0 and size // parts >= LEAST_BLOCK:
+                return divide(parts)
     return a, b, c, 0
 
 
