@@ -13,6 +13,8 @@ from hybridnn.trace.events import path_to, vid_of
 
 __all__ = ["Segment", "build", "run_segment"]
 
+COMPUTING = ("elementwise", "reduction", "matmul", "convolution", "coarse", "opaque")     # kinds of operations that do arithmetic
+
 
 @dataclass(eq=False)
 class Segment:
@@ -139,11 +141,18 @@ def build(events, wanted, version, rename=None):
     roots = [r for r, _ in writes]
     inputs = tuple(dict.fromkeys([v for v in [*used, *roots] if v not in produced and v not in constants]))
     newest = {n for _, n in writes}
+    wanted = wanted | _may_warn(events, wanted.union(used, newest))
     outputs = tuple(sorted(v for v in wanted if v in produced and v not in newest))
     graph = Graph(inputs, nodes, outputs, {v: specs[v] for v in [*inputs, *constants, *produced]},
                   tuple(constants.items()), writes)
     return Segment(graph, inputs, outputs, _needed_host(host, inputs), writes, version,
                    tuple((v, known[v]) for v in sorted(wanted & known.keys()) if isinstance(known[v], np.ndarray)))
+
+
+def _may_warn(events, used):
+    """Results that nobody uses, of operations that the user applied: NumPy's floating-point warnings come from them all the same."""
+    return {app.node.outputs[0] for e in events if e.kind == "op" for app in e.apps
+            if app.node.op.kind in COMPUTING and used.isdisjoint(app.node.outputs) and e.specs[app.node.outputs[0]].dtype.kind == "f"}
 
 
 def _renamed(node, rename):
