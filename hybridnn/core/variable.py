@@ -357,6 +357,7 @@ class OpNode(TapeNode):
         self.out = None
 
 
+replaying = []        # calls of all threads that have work pending; whoever gets an array could write into it before that has run
 scaled = [False]      # whether any gradient of this process has been scaled, so that a node may say so
 RELEASED = ("released",)
 RELEASED_TEXT = ("the graph of this value belonged to a traced call that ran backward through it, updated arrays in place and released it\n"
@@ -714,6 +715,9 @@ class Variable:
         """The array, or None for an uninitialised parameter."""
         if state.tracer is not None:
             state.tracer.expose(self)
+        elif replaying:
+            for call in list(replaying):
+                call.expose_elsewhere(self)
         a = self._array
         if a is None and self._pending is not None:
             a = self._pending.materialize(self)

@@ -279,6 +279,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     outer, state.tracer = state.tracer, call
     outer_reads, state.config_reads = state.config_reads, call.config_reads
     try:
+        call.begin()
         if observer is None:
             result = fn(*args, **kwargs)
         else:
@@ -286,7 +287,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
                 result = fn(*args, **kwargs)
     except BaseException:
         state.tracer = None
-        call.abandon()
+        _abandoned(call)
         raise
     finally:
         state.tracer, state.config_reads = outer, outer_reads
@@ -309,6 +310,15 @@ def _finished(call):
     except BaseException:
         call.abandon()
         raise
+    finally:
+        call.end()
+
+
+def _abandoned(call):
+    try:
+        call.abandon()
+    finally:
+        call.end()
 
 
 def _observer(memory, root, mode, call, fn, args, kwargs):

@@ -26,6 +26,7 @@ from hybridnn.core.variable import (
     begins_at_leaf,
     grad_eager,
     initial_grad,
+    replaying,
     run_checked,
     wrap_outputs,
 )
@@ -828,6 +829,13 @@ class Call:
 
     assign = expose
 
+    def expose_elsewhere(self, v):
+        """Another thread, or a user's function between segments, asks for an array that this call may have bound."""
+        a = v._array
+        vid = self._value_of(v) if a is not None else None
+        if vid is not None and self.mode == "replay" and vid in self.leaves and vid not in self.snapshots:
+            self._snapshot(vid, a)
+
     def read(self, v, kind, args):
         if self.mode == "eager" or self.inner is not None:
             return LOOKS[kind](self._now(v), *args)
@@ -1040,6 +1048,16 @@ class Call:
         if self.mode == "replay":
             self._leave()
         self.give_up(reason)
+
+    def begin(self):
+        """The function starts to run."""
+        if self.mode == "replay":
+            replaying.append(self)
+
+    def end(self):
+        """Nothing is pending any more."""
+        if self in replaying:
+            replaying.remove(self)
 
     def give_up(self, reason):
         """Go on eagerly and do not record this signature again."""

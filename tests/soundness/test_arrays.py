@@ -1,4 +1,6 @@
 """Arrays: layouts, aliasing, views, in-place writes inside and outside, shapes and dtypes that change."""
+import threading
+
 import numpy as np
 import pytest
 from worlds import MODES, arr, check, var
@@ -168,6 +170,29 @@ def test_overlapping_variables_written_inside(mode):
             buffer[:] = arr(3).tobytes()
             return fn(*args)
         return [base, u, v], [lambda: call(f, u, v), lambda: call(g, u), lambda: call(h, w)]
+    check(make, mode)
+
+
+def test_parameter_written_by_another_thread(mode):
+    """In the middle of the function, which waits for it."""
+    def make(wrap):
+        link = L.Linear(3, 2)
+
+        def write():
+            link.W.array[...] = 0
+
+        @wrap
+        def f(x):
+            y = link(x)
+            thread = threading.Thread(target=write)
+            thread.start()
+            thread.join()
+            return y, link(x)
+
+        def call():
+            link.W.array[...] = arr(2, 3)
+            return f(arr(4, 3))
+        return [link], [call]
     check(make, mode)
 
 
