@@ -19,7 +19,7 @@ from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt, Rows
 from hybridnn.trace.segment import build, later_needs
-from hybridnn.trace.tape import CallTape, producers, saved_values
+from hybridnn.trace.tape import CallTape, leaf_variables, producers, saved_values
 
 __all__ = ["Miss", "Plan", "Refused", "make_plan"]
 
@@ -583,7 +583,7 @@ class Builder:
         if self.uses_tape:
             kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
             priors = self._priors()
-            leaves = {v: x for v, x in self.call.leaves.items() if isinstance(x, Variable) and x._requires_grad and v not in priors}
+            leaves = {v: x for v, x in leaf_variables(self.call).items() if x._requires_grad and v not in priors}
             dynamic = ", ".join(f"{v}: {self._leaf_variable(x)}" for v, x in leaves.items())
             made, specs = w.strong(self.made), w.strong({v: s for e in self.path for v, s in e.specs.items()})
             lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False)")

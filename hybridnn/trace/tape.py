@@ -12,7 +12,7 @@ from hybridnn.core.variable import RELEASED, Leaf, OpNode, Output, Variable, _se
 from hybridnn.graph import Graph, run
 from hybridnn.trace.events import FUNCTION
 
-__all__ = ["CallTape", "TracedNode", "producers", "saved_values"]
+__all__ = ["CallTape", "TracedNode", "leaf_variables", "producers", "saved_values"]
 
 
 def producers(path):
@@ -44,6 +44,14 @@ def saved_values(made, vids, cut):
             needed.update(node.outputs)
         stack += [v for i, v in enumerate(node.inputs) if app.mask >> i & 1]
     return needed
+
+
+def leaf_variables(call):
+    """vid -> the Variable from outside whose value it is; one that was changed in place stays the same Variable."""
+    found = {v: x for v, x in call.leaves.items() if isinstance(x, Variable)}
+    for event in call.path:
+        found.update({new: found[old] for old, new in event.rebinds if old in found})
+    return found
 
 
 class CallTape:
@@ -83,7 +91,7 @@ class CallTape:
     @classmethod
     def _holding(cls, call, made, needed):
         values = {v: call.actual(v) if v in call.snapshots or call._origin(v) in call.values else call.values[v] for v in needed}
-        leaves = {v: x for v, x in call.leaves.items() if isinstance(x, Variable)}
+        leaves = leaf_variables(call)
         specs = {v: s for e in call.path for v, s in e.specs.items()}
         tape = cls(made, specs, values, leaves, call.cut, call.released)
         tape.functions = {made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
@@ -103,7 +111,7 @@ class CallTape:
         """The node of a value; None if no gradient flows there."""
         if vid in self.cut:
             return self._leaf(vid)
-        if vid not in self.made:
+        if vid in self.leaves or vid not in self.made:
             x = self.leaves.get(vid)
             return None if x is None or not x._requires_grad else x._tape or x.node._tape
         app, position, k, spec = self.made[vid]

@@ -182,6 +182,22 @@ FOUND["unchaining a Variable over the array of another, which keeps its graph"] 
     F.sum(m * 0.5).backward()
     return (m, net.l2.W.grad)
     """)
+FOUND["the graph of a value that an updated parameter is in"] = found("""
+    s = F.sum(net.p * net.p) * 0.1
+    net.p.cleargrad()
+    s.backward()
+    opt.update()
+    m = y * net.p
+    log(float(F.mean(m)) > 100)
+    return (m,)
+    """, outer=True)
+FOUND["the same, where Python is skipped"] = found("""
+    s = F.sum(net.p * net.p) * 0.1
+    net.p.cleargrad()
+    s.backward()
+    opt.update()
+    return (y * net.p,)
+    """, outer=True)
 
 
 @pytest.mark.parametrize("mode", ["auto", "verify"])
