@@ -20,7 +20,7 @@ from hybridnn.trace.compare import mismatch
 from hybridnn.trace.events import Event, path_to, terminals
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.observe import Observer
-from hybridnn.trace.pure import Vouched
+from hybridnn.trace.pure import Vouched, taken
 from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.report import Explanation
 from hybridnn.trace.shadow import checked_replay
@@ -294,8 +294,11 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     state.tracer = None
     try:
         end = _finished(call)
+        before = None
+        if mode == "pure" and end is not None:
+            before, end.seen = end.seen, taken(call)
         if observer is not None:
-            _prove(memory, observer, call, end, mode == "pure", result)
+            _prove(memory, observer, call, end, mode == "pure", result, before)
     finally:
         state.tracer = outer
     _account(memory, root, call, end)
@@ -336,8 +339,8 @@ def _observer(memory, root, mode, call, fn, args, kwargs):
     return Observer(call, called, fn, args, kwargs) if isinstance(called, types.FunctionType) else None
 
 
-def _prove(memory, observer, call, end, pure, result):
-    """Turn an observed replay into a plan that skips Python, or note why not."""
+def _prove(memory, observer, call, end, pure, result, before):
+    """Turn an observed replay into a plan that skips Python, or note why not. ``before``: what the call before took from outside."""
     if call.mode != "replay" or end is None or call.left:
         return
     try:
@@ -346,7 +349,7 @@ def _prove(memory, observer, call, end, pure, result):
             if not pure:
                 doubt = observer.doubt or Doubt("the run was not seen to its end")
                 raise Doubt(doubt.reason, doubt.line)        # not the observer's own, which would get a traceback and so keep it
-            seen = Vouched(call, observer.args, observer.kwargs, result)
+            seen = Vouched(call, observer.args, observer.kwargs, result, before)
         plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))
     except Doubt as d:
         end.doubt = str(d)

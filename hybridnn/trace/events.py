@@ -105,6 +105,7 @@ class Event:
     hits: int = 0
     doubt: str = "not tried yet"
     last_used: int = 0
+    seen: object = None      # at an end: what the last replay in mode "pure" took from outside
 
     def add(self, child):
         child.parent, child.depth = self, self.depth + 1

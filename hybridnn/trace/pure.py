@@ -1,33 +1,63 @@
-"""``mode="pure"``: the user vouches that only arguments and parameters matter, so nothing else is watched or guarded."""
+"""``mode="pure"``: the user vouches that only arguments and parameters matter, so nothing else is watched or guarded.
+
+What the function computes from its arguments without the library, in NumPy or Python, would be missing where Python is skipped: arrays and floats that are
+others on every call show that it does so, and then Python runs.
+"""
+import weakref
+
 import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Number
 from hybridnn.trace.refs import SCALARS, Doubt, Ref, constant, mirror
 
-__all__ = ["Vouched"]
+__all__ = ["Vouched", "taken"]
+
+
+def taken(call):
+    """vid -> (kind, the object) of all that a call took from outside: arrays and Variables weakly, numbers themselves."""
+    found = {vid: weakref.ref(x) for vid, x in call.leaves.items()}
+    found.update({o.vid: lambda x=call.values[o.vid]: x for e in call.path for o in e.operands if isinstance(o, Number) and o.type is float})
+    return found
 
 
 class Vouched:
     """What an ``Observer`` would have found, taken from the user's word: arrays in the arguments are read anew, all others stay what they are."""
 
-    def __init__(self, call, args, kwargs, result):
+    def __init__(self, call, args, kwargs, result, seen):
         if any(e.kind in ("inplace", "backward") for e in call.path):
             raise Doubt("mode='pure' skips Python only in functions that neither run backward nor update")
+        for e in call.path:
+            if e.kind == "read" and e.key[1] is None:
+                raise Doubt("looks at a value, and Python may use it", e.line)
         self.call, self.args, self.kwargs = call, args, kwargs
         self.guards, self.effects, self.origins, self.numbers, self.views = {}, [], {}, {}, []
         for i, x in enumerate(args):
             self._argument(("arg", i), x)
         for name, x in kwargs.items():
             self._argument(("kwarg", name), x)
-        for x in call.leaves.values():
-            self.origins.setdefault(id(x), Ref("static", x, ("fixed",)))
+        self._others(seen or {})
         self.result = self._result(result)
+
+    def _others(self, seen):
+        """What does not come from the arguments must be what the call before took too."""
+        for vid, x in self.call.leaves.items():
+            if id(x) not in self.origins:
+                if vid not in seen or seen[vid]() is not x:
+                    raise Doubt("takes an array that is another one on every call")
+                self.origins[id(x)] = Ref("static", x, ("fixed",))
+        for e in self.call.path:
+            for o in e.operands:
+                if isinstance(o, Number) and o.type is float and o.value is None and o.vid not in self.numbers:
+                    if o.vid not in seen or seen[o.vid]() is not self.call.values[o.vid]:
+                        raise Doubt("takes a number that is computed on every call", e.line)
 
     def _argument(self, source, x):
         if isinstance(x, (Variable, np.ndarray)):
             self.origins[id(x)] = Ref("arg", x, source)
         elif type(x) in (list, tuple, dict):
+            if len(x) > 64:
+                raise Doubt("an argument with more than 64 members")
             for key, item in x.items() if type(x) is dict else enumerate(x):
                 self._argument(("item", source, key), item)
         elif type(x) in SCALARS:

@@ -1,0 +1,78 @@
+"""``mode="pure"``: the user's word is about what lies outside; what the function makes of its arguments still follows them."""
+import types
+
+import numpy as np
+import pytest
+from worlds import arr, check, var
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+KEPT = types.MappingProxyType({"scale": 2.5})      # the proof does not follow it
+NET = L.Linear(3, 2)
+
+
+def noted(x):
+    """Something that only ``pure`` skips."""
+    return x * KEPT["scale"]
+
+
+FUNCTIONS = {      # a function, and whether Python is skipped
+    "plain": (lambda x: noted(F.exp(x)), True),
+    "containers": (lambda x: {"y": NET(noted(F.exp(x))), "l": [F.sum(x), (x,)]}, True),
+    "NumPy before": (lambda x: NET(x.astype("float32") / 2), False),
+    "NumPy of the argument": (lambda x: noted(F.exp(x - x.mean(axis=0))), False),
+    "number of the argument": (lambda x: noted(F.exp(x)) * float(x.max()), False),
+    "number of a result": (lambda x: float(noted(F.sum(F.exp(x)))), False),
+    "array of a result": (lambda x: noted(F.exp(x))[int(F.argmax(F.sum(x, axis=1)).array)], False),
+    "branch on a result": (lambda x: noted(F.exp(x)) if F.sum(x) > 0 else F.tanh(x), True),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_results_follow_the_arguments(name):
+    fn, skips = FUNCTIONS[name]
+
+    def make(wrap):
+        n = iter(range(1000))
+        f = wrap(lambda x: fn(x))
+        return [], [lambda: f(arr(4, 3, seed=next(n))), lambda: f(arr(2, 3, seed=next(n)))]
+    w = check(make, "pure")
+    assert (w.total("python_skipped") > 3) is skips
+
+
+def test_arguments_of_other_kinds():
+    def make(wrap):
+        x, y = var(3), var(3, seed=1)
+        f = wrap(lambda x, k=None: noted(F.exp(x)) if k is None else noted(x) * k)
+        g = wrap(lambda xs: sum(noted(x) for x in xs))
+        many = [var(2, seed=k) for k in range(70)]
+        return [x, y], [lambda: f(x), lambda: f(x, 2.0), lambda: f(x, 3.0), lambda: f(x, 2), lambda: f(x, y), lambda: f(x, arr(3)), lambda: f(x, "no"),
+                        lambda: g(many), lambda: g(many[:69]), lambda: g(many[::-1])]
+    check(make, "pure")
+
+
+def test_side_effects_are_the_users_word(capsys):
+    def f(x):
+        print("called")
+        return F.exp(x) * 2
+    t, x = hnn.trace(f, mode="pure"), arr(3)
+    for _ in range(12):
+        np.testing.assert_allclose(t(x).array, np.exp(x) * 2, rtol=1e-5)
+    assert t.stats.python_skipped > 0 and capsys.readouterr().out.count("called") == 12 - t.stats.python_skipped
+
+
+def test_gradients():
+    def make(wrap):
+        n = iter(range(1000))
+        f = wrap(lambda x: F.sum(F.tanh(noted(NET(x)))))
+
+        def call():
+            NET.cleargrads()
+            x = var(4, 3, seed=next(n))
+            y = f(x)
+            y.backward()
+            return y, x
+        return [NET], [call]
+    assert check(make, "pure").total("python_skipped") > 0
