@@ -79,6 +79,8 @@ class Vouched:
             if x.__dict__.get("_vid") in made:
                 return Ref("fresh", x)
             return self.origins.get(id(x)) or constant(x)
+        if isinstance(x, np.ndarray) and id(x) in self.origins:
+            return self.origins[id(x)]
         if type(x) in (list, tuple):
             return mirror(type(x), [self._result(v) for v in x])
         if type(x) is dict:
