@@ -31,15 +31,7 @@ def convolution_nd(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, gro
 
 def _convolution(name, x, W, b, stride, pad, cover_all, dilate, groups):
     ndim = _check_images(name, x, W)
-    stride, pad, dilate = (tuple_of(v, ndim, name, what) for v, what in ((stride, "stride"), (pad, "pad"), (dilate, "dilate")))
-    expect(
-        min(stride, default=1) > 0 and min(dilate, default=1) > 0 and min(pad, default=0) >= 0,
-        name,
-        "positive stride and dilate, and pad of 0 or more",
-        stride=stride,
-        pad=pad,
-        dilate=dilate,
-    )
+    stride, pad, dilate = steps_of(name, ndim, stride, pad, dilate)
     expect(
         groups > 0 and x.shape[1] == W.shape[1] * groups and W.shape[0] % groups == 0,
         name,
@@ -62,6 +54,20 @@ def _convolution(name, x, W, b, stride, pad, cover_all, dilate, groups):
     )
     y = apply(convolution, (x, W), dict(stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=bool(cover_all)))
     return in_dtype_of(x, add_bias(name, y, b))
+
+
+def steps_of(name, ndim, stride, pad, dilate=1):
+    """``stride``, ``pad`` and ``dilate`` as tuples of one int per spatial axis."""
+    stride, pad, dilate = (tuple_of(v, ndim, name, what) for v, what in ((stride, "stride"), (pad, "pad"), (dilate, "dilate")))
+    expect(
+        min(stride, default=1) > 0 and min(dilate, default=1) > 0 and min(pad, default=0) >= 0,
+        name,
+        "positive stride and dilate, and pad of 0 or more",
+        stride=stride,
+        pad=pad,
+        dilate=dilate,
+    )
+    return stride, pad, dilate
 
 
 def _check_images(name, x, W):
@@ -152,7 +158,7 @@ def deconvolution_nd(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, grou
 
 def _deconvolution(name, x, W, b, stride, pad, outsize, dilate, groups):
     ndim = _check_images(name, x, W)
-    stride, pad, dilate = (tuple_of(v, ndim, name, what) for v, what in ((stride, "stride"), (pad, "pad"), (dilate, "dilate")))
+    stride, pad, dilate = steps_of(name, ndim, stride, pad, dilate)
     expect(
         groups > 0 and x.shape[1] == W.shape[0] and x.shape[1] % groups == 0,
         name,

@@ -18,6 +18,7 @@ from hybridnn.functions._convolution import (
     depthwise_convolution_2d,
     dilated_convolution_2d,
     in_dtype_of,
+    steps_of,
 )
 from hybridnn.functions.array import concat, pad
 from hybridnn.functions.image import im2col, spatial_transformer_sampler
@@ -163,7 +164,7 @@ def local_convolution_2d(x, W, b=None, stride=1):
         x=x,
         W=W,
     )
-    stride = tuple_of(stride, 2, name, "stride")
+    stride = steps_of(name, 2, stride, 0)[0]
     c_out, oh, ow, c_in, *ksize = W.shape
     possible = [conv_outsize(n, k, s, 0) for n, k, s in zip(x.shape[2:], ksize, stride)]
     expect(oh <= possible[0] and ow <= possible[1], name, f"an x that has {oh} x {ow} windows", x=x, W=W, stride=stride)

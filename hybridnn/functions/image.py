@@ -5,10 +5,12 @@ from math import prod
 from hybridnn.core.arithmetic import cast, put_item, reshape
 from hybridnn.core.variable import apply, as_variable
 from hybridnn.errors import InvalidType
+from hybridnn.functions._convolution import steps_of
 from hybridnn.functions.math import clip, floor
 from hybridnn.ops import array as _array
 from hybridnn.ops import image as _o
-from hybridnn.ops.axes import check_float, of_shape, pair
+from hybridnn.ops.axes import check_float, of_shape
+from hybridnn.ops.expect import tuple_of
 from hybridnn.ops.windows import conv_outsize
 
 __all__ = ["as_strided", "im2col", "resize_images", "spatial_transformer_grid", "spatial_transformer_sampler"]
@@ -31,7 +33,7 @@ def im2col(x, ksize, stride=1, pad=0, cover_all=False, dilate=1):
         cover_all: let the last window reach the last pixel.
     """
     x = _check_images("im2col", x)
-    ksize, stride, pad, dilate = pair(ksize), pair(stride), pair(pad), pair(dilate)
+    ksize, (stride, pad, dilate) = tuple_of(ksize, 2, "im2col", "ksize"), steps_of("im2col", 2, stride, pad, dilate)
     if any(conv_outsize(*g, cover_all, d) <= 0 for *g, d in zip(x.shape[2:], ksize, stride, pad, dilate)):
         raise InvalidType("im2col", "a window that fits into the padded image",
                           f"x.shape={x.shape}, ksize={ksize}, pad={pad}, dilate={dilate}")

@@ -7,7 +7,7 @@ from hybridnn.core.arithmetic import cast
 from hybridnn.core.variable import Variable, apply, as_array, as_variable
 from hybridnn.errors import InvalidType
 
-__all__ = ["axes_of", "axis_of", "check_float", "of_shape", "pair", "scalar_for", "slice_along"]
+__all__ = ["axes_of", "axis_of", "check_float", "of_shape", "scalar_for", "slice_along"]
 
 
 def axis_of(name, axis, ndim):
@@ -41,11 +41,6 @@ def scalar_for(x, value):
     if isinstance(value, np.generic | np.ndarray) and of_shape(x).dtype.kind == "f":
         return as_array(apply(cast, (value,), {"dtype": of_shape(x).dtype.str}))
     return value
-
-
-def pair(x):
-    """``(x, x)`` for an int, or the tuple itself."""
-    return tuple(x) if hasattr(x, "__getitem__") else (x, x)
 
 
 def slice_along(axis, start, stop, step=None):

@@ -2,8 +2,6 @@
 
 import operator
 
-import numpy as np
-
 from hybridnn.errors import InvalidType
 from hybridnn.spec import spec_of
 
@@ -46,7 +44,10 @@ def axis_tuple(axis, ndim, op):
     """``axis`` (an int, several, or None for all) as a sorted tuple of non-negative ints without repeats."""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    try:
+        axes = (operator.index(axis),)
+    except TypeError:
+        axes = tuple(axis)
     if any(not -ndim <= a < ndim for a in axes) or len({a % ndim for a in axes}) != len(axes):
         raise InvalidType(op, f"distinct axes between {-ndim} and {ndim - 1}", f"axis={axis!r}")
     return tuple(sorted(operator.index(a) % ndim for a in axes))
