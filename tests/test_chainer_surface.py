@@ -96,7 +96,7 @@ def test_parameters_and_defaults(space, name):
     "training.extensions.plot_report", "training.extensions.variable_statistics_plot",
     "training.updaters.multiprocess_parallel_updater", "datasets.tuple_dataset", "datasets.image_dataset", "datasets.text_dataset",
     "datasets.mnist", "datasets.cifar", "datasets.ptb", "dataset.tabular", "distribution", "distributions.normal", "utils.cache",
-    "backends._cpu"])
+    "backends._cpu", "_backend"])
 def test_module_paths(path):
     assert importlib.import_module(f"hybridnn.{path}").__doc__
 
@@ -113,7 +113,8 @@ def test_module_paths(path):
     ("training.extensions.print_report", "PrintReport"), ("training.extensions.progress_bar", "ProgressBar"),
     ("training.extensions.value_observation", "observe_value"), ("training.extensions.exponential_shift", "ExponentialShift"),
     ("training.extensions.variable_unchain", "unchain_variables"), ("iterators.serial_iterator", "SerialIterator"),
-    ("iterators.multiprocess_iterator", "MultiprocessIterator")])
+    ("iterators.multiprocess_iterator", "MultiprocessIterator"), ("dataset.convert", "_concat_arrays"),
+    ("dataset.convert", "_concat_arrays_with_padding")])
 def test_what_modules_of_chainer_hold(path, name):
     module = importlib.import_module(f"hybridnn.{path}")
     assert hasattr(module, name)

@@ -63,25 +63,25 @@ def concat_examples(batch, device=None, padding=None):
     first = batch[0]
     if isinstance(first, tuple):
         fill = padding if isinstance(padding, tuple) else (padding,) * len(first)
-        return tuple([to_device(device, _stack([example[i] for example in batch], fill[i])) for i in range(len(first))])
+        return tuple([to_device(device, _concat_arrays([example[i] for example in batch], fill[i])) for i in range(len(first))])
     if isinstance(first, dict):
         fill = padding if isinstance(padding, dict) else dict.fromkeys(first, padding)
-        return {key: to_device(device, _stack([example[key] for example in batch], fill[key])) for key in first}
-    return to_device(device, _stack(batch, padding))
+        return {key: to_device(device, _concat_arrays([example[key] for example in batch], fill[key])) for key in first}
+    return to_device(device, _concat_arrays(batch, padding))
 
 
-def _stack(items, padding):
+def _concat_arrays(items, padding):
     if not is_array(items[0]):
-        return _padded([np.asarray(x) for x in items], padding) if padding is not None else np.asarray(items)
+        return _concat_arrays_with_padding([np.asarray(x) for x in items], padding) if padding is not None else np.asarray(items)
     if padding is not None:
-        return _padded(items, padding)
+        return _concat_arrays_with_padding(items, padding)
     shapes = {x.shape for x in items}
     if len(shapes) > 1:
         raise InvalidType("concat_examples", "examples of one shape", ", ".join(map(str, sorted(shapes))), "pass padding=0")
     return get_array_module(items[0]).stack(items)
 
 
-def _padded(arrays, padding):
+def _concat_arrays_with_padding(arrays, padding):
     shape = np.max([x.shape for x in arrays], axis=0).astype(int)
     result = get_array_module(arrays[0]).full((len(arrays), *shape), padding, arrays[0].dtype)
     for i, x in enumerate(arrays):

@@ -1,0 +1,4 @@
+"""``Device``, where Chainer has it."""
+from hybridnn.backend import Device
+
+__all__ = ["Device"]
