@@ -98,7 +98,7 @@ def _before(node):
     """A Variable's operation, or an operation's inputs."""
     if isinstance(node, VariableNode):
         return [] if node.creator_node is None else [node.creator_node]
-    return [x.view() for x in node.inputs if x is not None]
+    return [x.view() for x in node.edges if x is not None]
 
 
 def _without_variables(nodes, edges):

@@ -138,7 +138,7 @@ class Function:
 
     @property
     def inputs(self):
-        """The inputs' nodes."""
+        """The inputs' ``VariableNode``s."""
         return self.node.inputs
 
     @property

@@ -303,6 +303,12 @@ class Link(DeviceResident):
 
     # ---- devices
 
+    @property
+    def _device_id(self):
+        """The number of the GPU; None for the CPU. Use ``device``."""
+        warnings.warn("Link._device_id is Chainer's old name of what device tells", DeprecationWarning, stacklevel=2)
+        return None if self.xp is np else self.device.device.id
+
     def device_resident_accept(self, visitor):
         """Show the link and all that it holds to a visitor."""
         super().device_resident_accept(visitor)

@@ -138,6 +138,12 @@ needs_no_cuda = pytest.mark.skipif(hnn.cuda.available, reason="is about a machin
 
 
 @needs_no_cuda
+def test_a_link_tells_its_device_number():
+    with pytest.warns(DeprecationWarning, match="device"):
+        assert hnn.links.Linear(1, 1)._device_id is None
+
+
+@needs_no_cuda
 def test_cuda_is_not_available():
     cuda = hnn.cuda
     x = np.ones(2, np.float32)
@@ -279,6 +285,25 @@ def test_a_function_unchains():
     assert f.outputs[0]() is y.node._tape
     f.unchain()
     assert (y.creator, f.inputs) == (None, None)
+
+
+def test_whoever_walks_the_graph_finds_function_nodes_and_variable_nodes():
+    x, w = hnn.Variable(np.float32([1, 2]), name="x"), hnn.Variable(np.float32([3, 4]))
+    y = F.sum(F.split_axis(Double().apply((x * w + 1,))[0] * 2, 2, 0)[0])
+    labels, names, stack = [], set(), [y]
+    while stack:
+        node = stack.pop()
+        assert isinstance(node, (hnn.Variable, hnn.variable.VariableNode)) and node.dtype == np.float32
+        if node.creator is None:
+            names.add(node.name)
+        else:
+            assert isinstance(node.creator, hnn.FunctionNode) and not isinstance(node.creator, hnn.Function)
+            labels.append(node.creator.label)
+            stack += node.creator.inputs
+    assert labels == ["sum", "split", "mul", "Double", "add", "mul"] and names == {"x", None}
+    left, right = (x * w).creator.inputs
+    np.testing.assert_array_equal(left.data, x.array)
+    assert left.shape == (2,) and right == w.node and left.name == "x"
 
 
 # ------------------------------------------------------------------------------------------------- Variables and parameters

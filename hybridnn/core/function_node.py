@@ -2,6 +2,7 @@
 import copy
 import traceback
 import weakref
+from abc import ABCMeta
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from hybridnn.backend import cupy, is_array
 from hybridnn.config import config, global_config, state
 from hybridnn.core import type_check
 from hybridnn.core.variable import (
+    OpNode,
     Output,
     TapeNode,
     Variable,
@@ -35,7 +37,7 @@ def _note_retained(nodes, arrays):
             node.retained = weakref.ref(array)
 
 
-class FunctionNode(TapeNode):
+class FunctionNode(TapeNode, metaclass=ABCMeta):
     """Base of user-defined differentiable functions; an instance is one application.
 
     Override ``forward(inputs)`` (a tuple of arrays to a tuple of arrays; or ``forward_cpu`` and ``forward_gpu``) and
@@ -236,7 +238,7 @@ class FunctionNode(TapeNode):
         for ref in self._outputs or ():
             node = ref()
             if node is not None:
-                node.is_leaf, node.inputs = True, ()
+                node.is_leaf, node.edges = True, ()
         self._cut = True
         self._input_arrays = None
 
@@ -266,19 +268,21 @@ class FunctionNode(TapeNode):
     _cut = False
 
     @property
-    def inputs(self):
+    def edges(self):
         """The nodes of the inputs, as the walk needs them (None where no gradient is needed)."""
         if self._cut:
             return None
         return tuple([x if need else None for x, need in zip(self.inputs_, self._needs, strict=True)]) if self.n_outputs else ()
 
-    @inputs.setter
-    def inputs(self, value):
+    @edges.setter
+    def edges(self, value):
         self.inputs_, self._needs = tuple(value), (True,) * len(value)
 
     @property
-    def input_nodes(self):
-        """The inputs' ``VariableNode``s."""
+    def inputs(self):
+        """The inputs' ``VariableNode``s; None after ``unchain``, and before the application."""
+        if self._cut or not self.n_outputs:
+            return None
         return tuple([x.view() for x in self.inputs_])
 
     def kept_inputs(self):
@@ -345,3 +349,6 @@ class FunctionNode(TapeNode):
             raise InvalidType(self.label, f"a gradient of dtype {x.dtype} for input {i}",
                               f"{g.dtype}: the dtype of gradients returned from backward is incorrect")
         return g
+
+
+FunctionNode.register(OpNode)       # what made a Variable is a FunctionNode to whoever walks the graph

@@ -194,8 +194,8 @@ def operation(name=None, kind="opaque", *, fast=None, samples=None, multi=False,
 # ---------------------------------------------------------------------------------------------------------------------- tape
 
 class TapeNode:
-    """A value in the graph of the computation: who made it (``inputs``), and its gradient once known (array, Variable or None)."""
-    inputs = ()
+    """A value in the graph of the computation: who made it (``edges``), and its gradient once known (array, Variable or None)."""
+    edges = ()
     grad = None
     shape = dtype = None
     owner = None          # an ``Output``'s node; None otherwise
@@ -248,7 +248,7 @@ class Output(TapeNode):
 
     def __init__(self, owner, index, shape, dtype):
         self.seq, self.owner, self.index, self.shape, self.dtype = _sequence(), owner, index, shape, dtype
-        self.inputs = (owner,)
+        self.edges = (owner,)
 
     @property
     def is_leaf(self):
@@ -281,9 +281,9 @@ class OpNode(TapeNode):
     out = specs = stack = None
     shown = {}            # names of Chainer's for what was drawn or computed on the way (``creator.mask``): functions of the node
 
-    def __init__(self, program, inputs, saved, out, attrs, specs):
+    def __init__(self, program, edges, saved, out, attrs, specs):
         self.seq = _sequence()
-        self.program, self.inputs, self.saved, self.out, self.attrs, self.specs = program, inputs, saved, out, attrs, specs
+        self.program, self.edges, self.saved, self.out, self.attrs, self.specs = program, edges, saved, out, attrs, specs
 
     y, mask, flag_x, flag_h = [property(functools.partial(_shown, name)) for name in ("y", "mask", "flag_x", "flag_h")]
 
@@ -307,6 +307,11 @@ class OpNode(TapeNode):
     def _impl_name(self):
         return self.program.op.name
 
+    @property
+    def inputs(self):
+        """The ``VariableNode``s of the operands that need gradients."""
+        return tuple([_view_of_input(x, a) for x, a in zip(self.edges, self.kept_inputs(), strict=False) if x is not None])
+
     def kept_inputs(self):
         """The operands' arrays or numbers, None for those that were not kept."""
         kept = dict(zip(self.program.keep, self.saved)) if self.saved and self.saved is not RELEASED else {}
@@ -316,7 +321,7 @@ class OpNode(TapeNode):
         """Saved operand number ``position``: the array, or a Variable connected to the graph."""
         x = self.saved[position]
         if type(x) is np.ndarray or is_array(x):
-            return _connected(x, self.inputs[self.program.keep[position]]) if as_variable else x
+            return _connected(x, self.edges[self.program.keep[position]]) if as_variable else x
         return x.plain() if isinstance(x, TracedNumber) and state.tracer is None else x
 
     def output(self, as_variable):
@@ -332,7 +337,7 @@ class OpNode(TapeNode):
             raise ReleasedGraphError(RELEASED_TEXT)
         result = self._on_variables(g) if as_variables else self.program.on_arrays(self, g)
         fitted = []
-        for x, gx in zip(self.inputs, result):   # a rule may return fewer
+        for x, gx in zip(self.edges, result):   # a rule may return fewer
             if x is None or gx is None:
                 fitted.append(None)
             elif gx.shape != x.shape or gx.dtype != x.dtype:
@@ -403,7 +408,7 @@ def rank_of(node):
         if n in ranks:
             stack.pop()
             continue
-        parents = [] if n.is_leaf else [p for p in n.inputs if p is not None]
+        parents = [] if n.is_leaf else [p for p in n.edges if p is not None]
         todo = [p for p in parents if p not in ranks]
         if todo:
             stack += todo
@@ -463,7 +468,7 @@ def apply_eager(op, inputs, attrs):
         n = len(inputs)
         program = op.programs.get((mask, n)) or op.program(mask, n)
         node = _new(OpNode)
-        node.seq, node.program, node.inputs, node.attrs = _sequence(), program, edges, attrs
+        node.seq, node.program, node.edges, node.attrs = _sequence(), program, edges, attrs
         keep = program.keep
         node.saved = [arrays[i] for i in keep] if keep else None
         if program.keep_output:
@@ -924,7 +929,7 @@ class Variable:
         elif not isinstance(node, TapeNode) or isinstance(node, OpNode):
             raise TypeError(f"a Variable's creator is a FunctionNode or None; got {type(node).__name__}")
         elif isinstance(self._tape, Output):
-            self._tape.owner, self._tape.inputs, self._tape.is_leaf = node, (node,), False
+            self._tape.owner, self._tape.edges, self._tape.is_leaf = node, (node,), False
         else:
             shape, dtype = (self.shape, self.dtype) if self.is_initialized else (None, None)
             before, self._tape = self._tape, Output(node, 0, shape, dtype)
@@ -987,7 +992,7 @@ class Variable:
         node = self._tape
         if node is not None and not node.is_leaf:
             node.first_rank = rank_of(node)
-            node.is_leaf, node.inputs = True, ()
+            node.is_leaf, node.edges = True, ()
             if isinstance(node, OpNode):
                 node.saved, node.out = None, None
 
@@ -1000,8 +1005,8 @@ class Variable:
             node = stack.pop()
             if node.is_leaf:
                 continue
-            stack += [p for p in node.inputs if p is not None]
-            node.is_leaf, node.inputs = True, ()
+            stack += [p for p in node.edges if p is not None]
+            node.is_leaf, node.edges = True, ()
             if isinstance(node, OpNode):
                 node.saved, node.out = None, None
 
@@ -1210,6 +1215,14 @@ for _python, _name in dict(lt="less", le="less_equal", gt="greater", ge="greater
     setattr(Variable, f"__{_python}__", _operator(_name))
 
 
+def _view_of_input(tape, kept):
+    """The ``VariableNode`` of an operand that its operation may have kept."""
+    view = tape.view()
+    if is_array(kept):
+        view._kept = kept
+    return view
+
+
 class VariableNode:
     """A value's node as Chainer shows it; two of them are equal if they stand for the same node of the tape."""
 
@@ -1218,6 +1231,8 @@ class VariableNode:
             raise ValueError(f"a VariableNode takes no {', '.join(kwargs)}; what a Variable has is set there")
         self._tape = tape
         self._variable = None if variable is None else weakref.ref(variable)
+
+    _kept = None         # the array, if an operation that takes it kept it
 
     def __eq__(self, other):
         return isinstance(other, VariableNode) and self._tape is other._tape
@@ -1245,7 +1260,8 @@ class VariableNode:
         v = self.get_variable_or_none()
         if v is not None:
             return v.array
-        return getattr(self._tape, "out", None) if self._tape.retained is None else self._tape.retained()
+        kept = getattr(self._tape, "out", None) if self._tape.retained is None else self._tape.retained()
+        return self._kept if kept is None else kept
 
     @property
     def requires_grad(self):
@@ -1402,7 +1418,7 @@ def _walk(grads, roots, retain_grad, as_variables, loss_scale, store):
         if type(g) is dict:
             g = _all_outputs(node, g)
         gxs = node.gradients(g, as_variables) if hooks is None else _hooked_gradients(node, g, as_variables)
-        for x, gx in zip(node.inputs, gxs, strict=False):
+        for x, gx in zip(node.edges, gxs, strict=False):
             if gx is None:
                 continue
             before = grads.get(x)
@@ -1534,10 +1550,10 @@ def _pull(node, g, useful):
         return []
     if node.owner is not None:
         return [(node.owner, {node.index: g})]
-    if not any(x in useful for x in node.inputs if x is not None):
+    if not any(x in useful for x in node.edges if x is not None):
         return []
     gxs = node.gradients(g, True) if state.hooks is None else _hooked_gradients(node, g, True)
-    return [(x, gx) for x, gx in zip(node.inputs, gxs, strict=True) if gx is not None and x in useful]
+    return [(x, gx) for x, gx in zip(node.edges, gxs, strict=True) if gx is not None and x in useful]
 
 
 def _between(sources, targets):
@@ -1546,12 +1562,12 @@ def _between(sources, targets):
     while stack:
         node = stack.pop()
         order.append(node)
-        for x in () if node.is_leaf else node.inputs:
+        for x in () if node.is_leaf else node.edges:
             if x is not None and x not in seen:
                 seen.add(x)
                 stack.append(x)
     useful = set()
     for node in sorted(order, key=lambda n: n.seq):
-        if node in targets or any(x in useful for x in (() if node.is_leaf else node.inputs) if x is not None):
+        if node in targets or any(x in useful for x in (() if node.is_leaf else node.edges) if x is not None):
             useful.add(node)
     return useful

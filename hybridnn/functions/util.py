@@ -76,7 +76,7 @@ def _leaves_behind(ys, xs):
         if node.is_leaf:
             leaves.append(_variable_of(node))
         else:
-            stack += node.inputs
+            stack += node.edges
     return leaves
 
 

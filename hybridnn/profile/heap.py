@@ -142,7 +142,7 @@ class Heap:
     def _node(self, path, x):
         """A node of the graph: its gradient and its inputs; the values that it saved are never changed in place."""
         self._keep(_set_mapping, x.__dict__, dict(x.__dict__))
-        inputs = () if isinstance(x, OpNode) and x.is_leaf else x.__dict__.get("inputs", ())
+        inputs = () if isinstance(x, OpNode) and x.is_leaf else x.__dict__.get("edges", ())
         return [(f"{path}.grad", x.grad), *[(f"{path}.{i}", n) for i, n in enumerate(inputs)]]
 
     def _attributes(self, path, x):

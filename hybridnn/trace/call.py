@@ -904,7 +904,7 @@ class Call:
             seen.add(id(node))
             if id(node) in self.nodes:
                 vids.add(self.nodes[id(node)])
-            stack += [] if node.is_leaf else [p for p in node.inputs if p is not None]
+            stack += [] if node.is_leaf else [p for p in node.edges if p is not None]
         for event in self.path:       # a node is forgotten with all its outputs
             for app in event.apps if event.function is None else (event.function,):
                 if not vids.isdisjoint(app.node.outputs):

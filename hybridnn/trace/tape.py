@@ -104,7 +104,7 @@ class CallTape:
             node = stack.pop()
             if node is not None and node not in seen and not node.is_leaf:
                 seen.add(node)
-                stack += node.inputs
+                stack += node.edges
         self.functions, self.outputs = {}, {}
 
     def node(self, vid):
@@ -168,7 +168,7 @@ class TracedNode(OpNode):
         self.specs = [tape.specs[v] for v in node.inputs] if self.program.needs_specs else None
         if not node.op.multi:
             self.shape, self.dtype = spec.shape, spec.dtype
-        self._inputs = self.out = None
+        self._edges = self.out = None
         self._take_saved()
 
     def _take_saved(self):
@@ -180,15 +180,15 @@ class TracedNode(OpNode):
             self.out = outs if node.op.multi else outs[0]
 
     @property
-    def inputs(self):
-        if self._inputs is None:
+    def edges(self):
+        if self._edges is None:
             vids = self.app.node.inputs
-            self._inputs = [self.tape.node(v) if self.app.mask >> i & 1 else None for i, v in enumerate(vids)]
-        return self._inputs
+            self._edges = [self.tape.node(v) if self.app.mask >> i & 1 else None for i, v in enumerate(vids)]
+        return self._edges
 
-    @inputs.setter
-    def inputs(self, value):
-        self._inputs = value
+    @edges.setter
+    def edges(self, value):
+        self._edges = value
 
 
 def _compute_missing(call, needed):

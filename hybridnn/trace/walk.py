@@ -42,7 +42,7 @@ class WalkNode(TracedNode):
 
     def operand(self, position, as_variable):
         i = self.program.keep[position]
-        return self._value(self.app.node.inputs[i], self.inputs[i] is not None)
+        return self._value(self.app.node.inputs[i], self.edges[i] is not None)
 
     def output(self, as_variable):
         found = tuple([self._value(v, True) for v in self.app.node.outputs])
