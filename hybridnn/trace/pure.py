@@ -9,7 +9,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Number
-from hybridnn.trace.refs import SCALARS, Doubt, Ref, constant, mirror
+from hybridnn.trace.refs import SCALARS, Doubt, Ref, constant
 
 __all__ = ["Vouched", "taken"]
 
@@ -32,6 +32,7 @@ class Vouched:
                 raise Doubt("looks at a value, and Python may use it", e.line)
         self.call, self.args, self.kwargs = call, args, kwargs
         self.guards, self.effects, self.origins, self.numbers, self.views = {}, [], {}, {}, []
+        self.sources = {}       # id of a container or number among the arguments -> where it is read
         for i, x in enumerate(args):
             self._argument(("arg", i), x)
         for name, x in kwargs.items():
@@ -58,9 +59,11 @@ class Vouched:
         elif type(x) in (list, tuple, dict):
             if len(x) > 64:
                 raise Doubt("an argument with more than 64 members")
+            self.sources[id(x)] = source
             for key, item in x.items() if type(x) is dict else enumerate(x):
                 self._argument(("item", source, key), item)
         elif type(x) in SCALARS:
+            self.sources[id(x)] = source
             self._number(source, x)
         else:
             self.guards[source] = ("root", source, x)
@@ -81,10 +84,15 @@ class Vouched:
             return self.origins.get(id(x)) or constant(x)
         if isinstance(x, np.ndarray) and id(x) in self.origins:
             return self.origins[id(x)]
+        source = self.sources.get(id(x))
         if type(x) in (list, tuple):
-            return mirror(type(x), [self._result(v) for v in x])
+            return Ref("mirror", type(x)([self._result(v) for v in x]), source)
         if type(x) is dict:
-            return Ref("mirror", {k: self._result(v) for k, v in x.items()})
+            return Ref("mirror", {k: self._result(v) for k, v in x.items()}, source)
+        if type(x) in SCALARS and source is not None:
+            return Ref("arg", x, source)
+        if isinstance(x, (bool, int, float, complex)):
+            raise Doubt("returns a number that is computed on every call")
         if type(x) in SCALARS:
             return constant(x)
         raise Doubt(f"returns a {type(x).__name__}")

@@ -53,6 +53,21 @@ def test_arguments_of_other_kinds():
     check(make, "pure")
 
 
+def test_results_that_are_arguments_or_numbers():
+    def make(wrap):
+        x, n = var(3), iter(range(1000))
+        f = wrap(lambda x, k, xs: (noted(F.exp(x)) * k, k, xs, [xs]))
+        g = wrap(lambda x, k: (noted(F.exp(x)) * k, k * 2))
+        h = wrap(lambda a: (noted(F.exp(a)), int((a > 0).sum())))
+
+        def same():
+            xs = [x, 1]
+            r = f(x, next(n) * 0.5, xs)
+            return r, r[2] is xs, r[3][0] is xs
+        return [x], [same, lambda: g(x, next(n) * 0.25), lambda: h(arr(5, seed=next(n)))]
+    check(make, "pure")
+
+
 def test_side_effects_are_the_users_word(capsys):
     def f(x):
         print("called")
