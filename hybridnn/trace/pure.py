@@ -32,6 +32,7 @@ class Vouched:
                 raise Doubt("looks at a value, and Python may use it", e.line)
         self.call, self.args, self.kwargs = call, args, kwargs
         self.guards, self.effects, self.origins, self.numbers, self.views = {}, [], {}, {}, []
+        self.arrays = {}        # id of an array among the arguments -> where it is read first, and as what
         self.sources = {}       # id of a container or number among the arguments -> where it is read
         for i, x in enumerate(args):
             self._argument(("arg", i), x)
@@ -55,7 +56,10 @@ class Vouched:
 
     def _argument(self, source, x):
         if isinstance(x, (Variable, np.ndarray)):
-            self.origins[id(x)] = Ref("arg", x, source)
+            first = self.arrays.setdefault(id(x._array if isinstance(x, Variable) else x), (source, x))
+            if first[0] != source:
+                self.guards[source, "alias"] = ("alias", *first, source, x)
+            self.origins.setdefault(id(x), Ref("arg", x, source))
         elif type(x) in (list, tuple, dict):
             if len(x) > 64:
                 raise Doubt("an argument with more than 64 members")
@@ -63,6 +67,8 @@ class Vouched:
             for key, item in x.items() if type(x) is dict else enumerate(x):
                 self._argument(("item", source, key), item)
         elif type(x) in SCALARS:
+            if type(x) is float and id(x) in self.sources:       # one object in two places: which of them an operation took cannot be told
+                self.guards[source, "same"] = ("same", self.sources[id(x)], x, source, x)
             self.sources[id(x)] = source
             self._number(source, x)
         else:

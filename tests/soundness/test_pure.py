@@ -68,6 +68,30 @@ def test_results_that_are_arguments_or_numbers():
     check(make, "pure")
 
 
+def test_one_number_in_two_places():
+    def make(wrap):
+        x, k = var(3), 2.0
+        f = wrap(lambda x, a, b: (noted(F.exp(x)) * a + b, a, b))
+        return [x], [lambda: f(x, k, k), lambda: f(x, 2.0, 3.0), lambda: f(x, 3.0, 2.0)]
+    check(make, "pure")
+
+
+def test_one_array_in_two_places():
+    def make(wrap):
+        x, y, a, b = var(3), var(3, seed=1), arr(3), arr(3, seed=1)
+        f = wrap(lambda x, y: (noted(F.exp(x)) * y, x, y))
+
+        def back(x, y):
+            x.cleargrad()
+            y.cleargrad()
+            z = f(x, y)
+            F.sum(z[0]).backward()
+            return z
+        return [x, y], [lambda: back(x, x), lambda: back(x, y), lambda: back(y, x), lambda: f(a, a), lambda: f(a, b), lambda: back(x, hnn.Variable(x.array)),
+                        lambda: f(x, x.array)]
+    check(make, "pure")
+
+
 def test_side_effects_are_the_users_word(capsys):
     def f(x):
         print("called")
