@@ -12,7 +12,9 @@ class Sequential(ChainList):
     """A list of layers (links and other callables); calling it feeds each one's output to the next.
 
     A layer that returns a tuple passes several arguments on. Only links have parameters, are counted as children and are
-    numbered, among themselves, for saving.
+    numbered, among themselves, for saving: as Chainer numbers them, whose files would not fit otherwise. There every link that is
+    appended becomes the child right behind the first one, so that four links are the children 0, 3, 2, 1. ``list(model)`` has the order
+    of the calls.
 
     Args:
         layers: callables.
@@ -43,12 +45,15 @@ class Sequential(ChainList):
         if not -len(self) <= index < len(self):
             raise ValueError(f"position {index} of a Sequential with {len(self)} layers")
         _check_layer(layer)
-        self._layers[index] = layer
-        self._collect()
+        index %= len(self)
+        if self._layers[index] is not layer:
+            del self[index]
+            self.insert(index, layer)
 
     def __delitem__(self, index):
+        removed = self._layers[index]
         del self._layers[index]
-        self._collect()
+        self._forget(removed if isinstance(index, slice) else [removed])
 
     def __iter__(self):
         return iter(self._layers)
@@ -64,8 +69,11 @@ class Sequential(ChainList):
         if not -len(self) <= index <= len(self):
             raise IndexError(f"cannot insert at {index} into a Sequential with {len(self)} layers")
         _check_layer(layer)
+        index += len(self) if index < 0 else 0
         self._layers.insert(index, layer)
-        self._collect()
+        if isinstance(layer, Link):
+            self._children.insert(_child_position(self._layers, index), layer)
+            self._number()
 
     def append(self, layer):
         """Add a layer at the end."""
@@ -84,19 +92,19 @@ class Sequential(ChainList):
 
     def remove_by_layer_type(self, type_name):
         """Remove every link whose class, and every function whose name, is ``type_name``."""
+        removed = [layer for layer in self._layers if _type_name(layer) == type_name]
         self._layers = [layer for layer in self._layers if _type_name(layer) != type_name]
-        self._collect()
+        self._forget(removed)
 
     def pop(self, index=-1):
         """Remove a layer and return it."""
         layer = self._layers.pop(index)
-        self._collect()
+        self._forget([layer])
         return layer
 
     def clear(self):
         """Remove all layers."""
-        self._layers = []
-        self._collect()
+        self._layers, self._children = [], []
 
     def index(self, layer, start=0, end=None):
         """Position of a layer; ``ValueError`` if it is not there."""
@@ -110,8 +118,11 @@ class Sequential(ChainList):
         """How many links have that class name, or functions that name."""
         return sum(_type_name(layer) == type_name for layer in self._layers)
 
-    def _collect(self):
-        self._children = [layer for layer in self._layers if isinstance(layer, Link)]
+    def _forget(self, layers):
+        """Take layers that are gone from the children."""
+        for layer in layers:
+            if isinstance(layer, Link):
+                del self._children[next(i for i, child in enumerate(self._children) if child is layer)]
         self._number()
 
     # ---- arithmetic
@@ -134,9 +145,12 @@ class Sequential(ChainList):
 
     def _shared(self):
         copied = Link._shared(self)
-        copied.__dict__["_layers"] = [layer.copy("share") if isinstance(layer, Link) else copy.copy(layer)
-                                      for layer in self._layers]
-        copied._collect()
+        layers = [layer.copy("share") if isinstance(layer, Link) else copy.copy(layer) for layer in self._layers]
+        copies = {}
+        for layer, other in zip(self._layers, layers, strict=True):
+            copies.setdefault(id(layer), []).append(other)
+        copied.__dict__.update(_layers=layers, _children=[copies[id(child)].pop(0) for child in self._children])
+        copied._number()
         return copied
 
     def copyparams(self, link, copy_persistent=True):
@@ -159,6 +173,13 @@ class Sequential(ChainList):
 
     def __str__(self):
         return self._str_of((i, _text(layer)) for i, layer in enumerate(self._layers))
+
+
+def _child_position(layers, index):
+    """Where Chainer puts the link at ``layers[index]`` among the children: behind as many as there are layers up to the first link."""
+    if index == 0:
+        return 0
+    return next((i for i in range(index) if isinstance(layers[i], Link)), 0) + 1
 
 
 def _check_layer(layer):

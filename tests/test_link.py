@@ -381,6 +381,31 @@ class TestSequential:
         with pytest.raises(ValueError, match="callable; got int"):
             hnn.Sequential(3)
 
+    def test_children_are_numbered_as_in_files_of_chainer(self):
+        """Facts of Chainer 7.8.1: tags of the children after links are added, inserted, replaced and deleted."""
+        def link(tag):
+            made = L.Linear(1, 1)
+            made.tag = tag
+            return made
+
+        def tags(sequential):
+            assert [child.name for child in sequential.children()] == [str(i) for i in range(len(list(sequential.children())))]
+            return "".join(child.tag for child in sequential.children())
+        s = hnn.Sequential(*[link(tag) for tag in "abcde"])
+        assert tags(s) == "aedcb" and "".join(layer.tag for layer in s) == "abcde" and tags(s.copy()) == "aedcb"
+        s.insert(0, link("f"))
+        s.insert(-1, link("g"))
+        assert tags(s) == "fgaedcb" and tags(s.copy()) == tags(s.copy("copy")) == "fgaedcb"
+        s[2] = link("h")
+        del s[0]
+        assert tags(s) == "hgaedc" and s.pop().tag == "e" and tags(s) == "hgadc"
+        del s[1:3]
+        assert tags(s) == "gad" and [layer.tag for layer in s] == ["a", "d", "g"]
+        t = hnn.Sequential(F.relu, *[link(tag) for tag in "abcd"])
+        assert tags(t) == "abdc" and tags(t + s) == "abgdadc"
+        t.remove_by_layer_type("Linear")
+        assert tags(t) == "" and len(t) == 1
+
     def test_links_among_functions(self):
         a, b = L.Linear(3, 4), L.Linear(4, 2)
         s = hnn.Sequential(a, F.relu, b)

@@ -543,7 +543,8 @@ class TestSummary:
         rows = {r.name: r for r in report.rows}
         assert list(rows) == ["/", "/0", "/1", "/2"] and [r.depth for r in report.rows] == [0, 1, 1, 1]
         assert rows["/0"].output_shape == (2, 4, 4, 4) and rows["/0"].parameters == 4 * 3 * 9 + 4
-        assert rows["/2"].parameters == 64 * 10 + 10 and report.total_parameters == sum(r.parameters for r in report.rows[1:])
+        assert rows["/1"].parameters == 64 * 10 + 10 and rows["/2"].parameters == 2 * 4
+        assert report.total_parameters == sum(r.parameters for r in report.rows[1:])
         assert rows["/0"].memory == 4 * (112 + 128) and 0 < rows["/0"].seconds < report.total_seconds
         text = str(report).splitlines()
         assert text[0].split() == ["name", "link", "output", "shape", "parameters", "memory", "time"] and len(text) == 6
