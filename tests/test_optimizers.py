@@ -559,3 +559,28 @@ def test_a_state_made_by_a_replaced_init_state_is_loaded():
 def test_there_are_no_parameters_of_chainerx():
     with pytest.raises(RuntimeError, match="update_core"):
         UpdateRule().update_core_chainerx(None)
+
+
+@pytest.mark.parametrize("rule", ["Adam", "RMSprop", "AdaGrad"])
+def test_updates_of_subnormal_moments(rule):
+    """Blocks with very small numbers are computed in float64: nothing is flushed to zero, and the results are those of float32."""
+    def trained(wrap):
+        p = hnn.Parameter(np.linspace(-1, 1, 700, dtype="f"))
+        link = hnn.Chain()
+        with link.init_scope():
+            link.p = p
+        optimizer = getattr(hnn.optimizers, rule)(0.01).setup(link)
+        g = np.geomspace(1e-25, 1e-3, 700, dtype="f")
+        g[::7] = 0
+        step = wrap(lambda g: (link.cleargrads(), F.sum(p * g).backward(), optimizer.update())[0])
+        for _ in range(8):
+            step(g)
+        for state in p.update_rule.state.values():
+            state[5:300] *= np.float32(1e-12)
+        for _ in range(3):
+            step(g * 0)
+        return [p.array, *(p.update_rule.state[k] for k in sorted(p.update_rule.state))]
+    with hnn.using_config("trace_compile", "sync"):
+        for got, want in zip(trained(hnn.trace), trained(lambda f: f), strict=True):
+            np.testing.assert_allclose(got, want, rtol=3e-6, atol=4e-45)
+            np.testing.assert_array_equal(got == 0, want == 0)

@@ -12,12 +12,15 @@ import functools
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.support import NUMBA, SUFFIX, expression, is_expensive, literal
 
 __all__ = ["BLOCK", "ROWS", "parameters", "render"]
 
 BLOCK, ROWS = 256, 32       # elements of a row, and rows of a column, that are summed before a compensated addition
+TINY = int(np.float32(1e-17).view(np.int32)) - 1 - 2**31      # smallness of numbers whose squares, times a rate, are subnormal
 LOWEST = {"i1": -2**7, "i2": -2**15, "i4": -2**31, "i8": -2**63, "u1": 0, "u2": 0, "u4": 0, "u8": 0}
 HIGHEST = {"i1": 2**7 - 1, "i2": 2**15 - 1, "i4": 2**31 - 1, "i8": 2**63 - 1, "u1": 2**8 - 1, "u2": 2**16 - 1, "u4": 2**32 - 1,
            "u8": 2**64 - 1}
@@ -48,6 +51,7 @@ class _Writer:
     offsets: dict = field(default_factory=dict)  # pointer -> name of its current offset
     used: set = field(default_factory=set)       # run-time words that the text names
     place: dict = field(default_factory=dict)    # item -> text instead of its variable
+    wide: bool = False                           # float32 items are computed in float64, under other names
 
     @property
     def cuda(self):
@@ -67,7 +71,13 @@ class _Writer:
     def value(self, i):
         """An operand's text: a variable, or a literal."""
         item = self.s.items[i]
-        return literal(item[4], item[2]) if item[0] == "const" else self.place.get(i, f"v{i}")
+        if item[0] == "const":
+            return literal(item[4], self.kind(i))
+        return f"d{i}" if self.wide and item[2] == "f4" else self.place.get(i, f"v{i}")
+
+    def kind(self, i):
+        kind = self.s.items[i][2]
+        return "f8" if self.wide and kind == "f4" else kind
 
     def index(self, p, inner=None):
         """Element index of pointer ``p``; ``inner`` is the variable of the innermost axis, if the pointer steps along it here."""
@@ -85,18 +95,19 @@ class _Writer:
             return
         if fn == "load":
             text = f"p{value}[{self.index(value, inner)}]"
+            text = f"float64({text})" if self.kind(i) != kind else text
         elif fn == "weak":
             text = f"p{value}[0]" + (" != 0" if kind == "b1" else "")
         elif fn == "iota":
             text = f"{NUMBA[kind]}({self.coordinate(value, inner)})"
         else:
-            text = self.expression(fn, kind, args)
-        self.line(f"v{i} = {text}")
+            text = self.expression(fn, self.kind(i), args)
+        self.line(f"{self.value(i)} = {text}")
 
     def expression(self, fn, kind, args):
         items = [self.s.items[a] for a in args]
         constants = [i[4] if i[0] == "const" else None for i in items]
-        return expression(fn, kind, [i[2] for i in items], [self.value(a) for a in args], constants, self.cuda)
+        return expression(fn, kind, [self.kind(a) for a in args], [self.value(a) for a in args], constants, self.cuda)
 
     def coordinate(self, axis, inner):
         return inner if axis == len(self.s.axes) - 1 and inner is not None else f"c{axis}"
@@ -132,7 +143,8 @@ class _Writer:
 
     def store(self, store, inner=None):
         i, p, _ = store
-        self.line(f"p{p}[{self.index(p, inner)}] = {self.value(i)}")
+        value = f"float32({self.value(i)})" if self.kind(i) != self.s.items[i][2] else self.value(i)
+        self.line(f"p{p}[{self.index(p, inner)}] = {value}")
 
     # ---- the file around the code
 
@@ -204,12 +216,60 @@ def _map(w):
 
 def _flat_loop(w, rest, inner):
     """Rank 0 or 1."""
+    looks = [] if inner < 0 or w.cuda else _decaying(w.s)
+    if looks:
+        _guarded_loop(w, rest, looks)
+        return
     if inner < 0:
         w.line("for i in range(cuda.grid(1), 1, cuda.gridsize(1)):" if w.cuda else "for i in range(lo, hi):")
     else:
         w.line("for i in range(cuda.grid(1), n0, cuda.gridsize(1)):" if w.cuda else "for i in range(lo, hi):")
     w.depth = 2
     _body(w, rest, w.s.stores, "i")
+    w.depth = 1
+
+
+def _decaying(s):
+    """Loads that tell where a float32 kernel would compute with subnormal numbers: update rules with second moments, which take the root of something
+    that a gradient's square is in.
+
+    The moments of a parameter that gets no gradients any more, such as those of a dead unit, decay until they are subnormal, and stay so. One look
+    per element has to do: at the first moment, which decays fastest, or at the gradient where there is none.
+    """
+    squared, bases = set(), set()
+    for i, (fn, args, kind, _, _) in enumerate(s.items):
+        if fn in ("multiply", "square") and len(set(args)) == 1:
+            bases.add(args[0])
+        if fn in ("multiply", "square") and len(set(args)) == 1 or not squared.isdisjoint(args):
+            squared.add(i)
+        if fn == "sqrt" and kind == "f4" and i in squared and all(item[2] != "f8" for item in s.items if item[3]):
+            first = {a for fn, args, *_ in s.items if fn == "subtract" and not bases.isdisjoint(args) for a in args} - bases - squared
+            return [a for a in sorted(first or bases) if s.items[a][0] == "load" and s.items[a][3]]
+    return []
+
+
+def _guarded_loop(w, rest, looks):
+    """In blocks. One that holds very small numbers is computed in float64, where none is subnormal: a float32 product that is takes a hundred times as long."""
+    items = w.s.items
+    for i, item in enumerate(items):
+        if i not in rest and item[0] != "const" and item[2] == "f4":
+            w.line(f"d{i} = float64(v{i})")
+    w.line(f"for b in range(lo, hi, {BLOCK}):")
+    w.depth = 2
+    w.block(BLOCK, "hi")
+    w.line("k = int32(2147483647)")
+    w.line("for j in range(b, e):")
+    w.depth = 3
+    for i in looks:
+        w.line(f"k = least_i32(k, smallness_f32(p{items[i][4]}[{w.index(items[i][4], 'j')}]))")
+    w.depth = 2
+    w.line(f"m = e if k < int32({TINY}) else b")
+    for first, last, wide in (("b", "m", True), ("m", "e", False)):
+        w.wide = wide
+        w.line(f"for i in range({first}, {last}):")
+        w.depth = 3
+        _body(w, rest, w.s.stores, "i")
+        w.depth = 2
     w.depth = 1
 
 

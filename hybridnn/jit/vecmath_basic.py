@@ -1,7 +1,7 @@
 """Comparisons, rounding, selection and remainders as straight-line arithmetic, with NumPy's NaN and signed-zero rules."""
 from __future__ import annotations
 
-from hybridnn.jit.vecmath_expr import V, copysign, fabs, intrinsic_call, like, select
+from hybridnn.jit.vecmath_expr import V, bits_of, copysign, fabs, intrinsic_call, like, select
 
 INF, NAN = float("inf"), float("nan")
 
@@ -68,6 +68,16 @@ def reduce_max(largest: V, x: V) -> V:
 
 def reduce_min(smallest: V, x: V) -> V:
     return intrinsic_call("llvm.minimum", smallest, x)
+
+
+def smallness(x: V) -> V:
+    """An int32 that grows with |x| for float32 x, from -2^31 for the smallest subnormal number; zero gives the largest."""
+    return (bits_of(x) & 0x7FFFFFFF) + 0x7FFFFFFF
+
+
+def least(x: V, y: V) -> V:
+    """The smaller of two integers."""
+    return select(x < y, x, y)
 
 
 def sign(x: V) -> V:

@@ -48,6 +48,8 @@ def _extras():
         yield f"from_bits_{KEYS[dtype]}", vecmath_expr.float_of, (bits,), dtype
         for reduction in REDUCTIONS:
             yield f"{reduction}_{KEYS[dtype]}", getattr(vecmath_basic, reduction), (dtype, dtype), dtype
+    yield "smallness_f32", vecmath_basic.smallness, ("float32",), "int32"
+    yield "least_i32", vecmath_basic.least, ("int32", "int32"), "int32"
     yield "f16_to_f32", vecmath_expr.f16_to_f32, ("uint16",), "float32"
     yield "f32_to_f16", vecmath_expr.f32_to_f16, ("float32",), "uint16"
 

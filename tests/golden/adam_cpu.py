@@ -1,7 +1,7 @@
 """Map: add, cast, divide, multiply, sqrt, subtract."""
-from numba import float32
+from numba import float32, float64, int32
 
-from hybridnn.jit.vecmath import parallel_loops, ptr_f32, ptr_f64, sqrt_f32
+from hybridnn.jit.vecmath import least_i32, parallel_loops, ptr_f32, ptr_f64, smallness_f32, sqrt_f32, sqrt_f64
 
 
 def kernel(bufs, args, lo, hi):
@@ -30,26 +30,60 @@ def kernel(bufs, args, lo, hi):
     v22 = float32(v7)
     v24 = float32(v4)
     v27 = float32(v8)
-    for i in range(lo, hi):
-        v0 = p0[i]
-        v1 = p1[i]
-        v2 = p2[i]
-        v3 = p3[i]
-        v10 = v1 - v2
-        v12 = v11 * v10
-        v13 = v2 + v12
-        v14 = v1 * v1
-        v15 = v14 - v3
-        v17 = v16 * v15
-        v18 = v3 + v17
-        v20 = v19 * v0
-        v21 = sqrt_f32(v18)
-        v23 = v21 + v22
-        v25 = v24 / v23
-        v26 = v25 * v13
-        v28 = v27 * v26
-        v29 = v20 - v28
-        p10[i] = v29
-        p11[i] = v13
-        p12[i] = v18
+    d11 = float64(v11)
+    d16 = float64(v16)
+    d19 = float64(v19)
+    d22 = float64(v22)
+    d24 = float64(v24)
+    d27 = float64(v27)
+    for b in range(lo, hi, 256):
+        e = b + 256 if b + 256 < hi else hi
+        k = int32(2147483647)
+        for j in range(b, e):
+            k = least_i32(k, smallness_f32(p2[j]))
+        m = e if k < int32(-1556580439) else b
+        for i in range(b, m):
+            d0 = float64(p0[i])
+            d1 = float64(p1[i])
+            d2 = float64(p2[i])
+            d3 = float64(p3[i])
+            d10 = d1 - d2
+            d12 = d11 * d10
+            d13 = d2 + d12
+            d14 = d1 * d1
+            d15 = d14 - d3
+            d17 = d16 * d15
+            d18 = d3 + d17
+            d20 = d19 * d0
+            d21 = sqrt_f64(d18)
+            d23 = d21 + d22
+            d25 = d24 / d23
+            d26 = d25 * d13
+            d28 = d27 * d26
+            d29 = d20 - d28
+            p10[i] = float32(d29)
+            p11[i] = float32(d13)
+            p12[i] = float32(d18)
+        for i in range(m, e):
+            v0 = p0[i]
+            v1 = p1[i]
+            v2 = p2[i]
+            v3 = p3[i]
+            v10 = v1 - v2
+            v12 = v11 * v10
+            v13 = v2 + v12
+            v14 = v1 * v1
+            v15 = v14 - v3
+            v17 = v16 * v15
+            v18 = v3 + v17
+            v20 = v19 * v0
+            v21 = sqrt_f32(v18)
+            v23 = v21 + v22
+            v25 = v24 / v23
+            v26 = v25 * v13
+            v28 = v27 * v26
+            v29 = v20 - v28
+            p10[i] = v29
+            p11[i] = v13
+            p12[i] = v18
     parallel_loops()
