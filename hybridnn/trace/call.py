@@ -1413,15 +1413,16 @@ class Rebuild:
         for (node, _), (_, _, accumulated) in zip(handed, event.grads[0], strict=True):
             node.grad = next(priors) if accumulated else None
         seeds = iter(event.operands[flags[3]:])
+        roots = [(v._tape, v._tape.grad) for v in outputs if v._tape is not None]
         for v, fresh in zip(outputs, unseeded, strict=True):
             if v._tape is not None:
                 v._tape.grad = None if fresh else self.operand(next(seeds))
         with Naming(self.call, event):
             backward_eager(outputs, flags[0], flags[1], flags[2], True)
-        for (node, pending), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
+        for (node, _), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
             self.fill(node.grad, outcome)
-            if pending is self.made.get(outcome.vid):
-                node.grad = pending
+        for node, now in [*handed, *roots]:      # what the program did with gradients since stays done
+            node.grad = now
 
     def call_node(self, vid):
         x = self.real.get(vid, self.call.leaves.get(vid))

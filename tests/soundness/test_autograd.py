@@ -916,6 +916,35 @@ def test_array_seen_and_written_or_replaced_before_backward(mode):
     check(make, mode)
 
 
+def test_gradients_cleared_before_a_path_is_left(mode):
+    def make(wrap):
+        link, y, how = L.Linear(4, 3), var(4, seed=2), [0]
+        opt = hnn.optimizers.SGD(0.1).setup(link)
+
+        @wrap
+        def f(x):
+            h = F.tanh(y)
+            z = F.sum(h * h)
+            a = F.sum(link(x) ** 2) + z
+            a.backward()
+            if how[0] != 2:
+                link.cleargrads()
+            z.backward()
+            z.grad = np.array(5, "float32")
+            if how[0] != 3:
+                opt.update()
+            return F.exp(z) if how[0] == 1 else z
+
+        def call(value):
+            how[0] = value
+            cleared(y)
+            link.cleargrads()
+            return f(arr(2, 4))
+        return [link, y, opt], [lambda k=k: call(k) for k in range(4)]
+    check(make, mode)
+    check(make, mode, steps=[0, 0, 0, 1, 3, 2, 0, 3, 1, 2])
+
+
 def test_written_between_use_and_backward(mode):
     def make(wrap):
         x, w = var(3), var(3, seed=1)
