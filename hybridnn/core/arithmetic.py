@@ -396,6 +396,8 @@ def _get_item(x, index):
     parts = index if isinstance(index, tuple) else (index,)
     if all(p is None or p is Ellipsis or isinstance(p, (slice, int, np.integer)) and not isinstance(p, (bool, np.bool_)) for p in parts):
         return apply(get_item, (x,), {"index": encode_index(parts)})
+    if len(parts) == 1 and isinstance(index, np.ndarray) and index.dtype == bool and index.ndim and index.shape == x.shape[:index.ndim]:
+        parts = np.nonzero(index)         # what NumPy makes of a mask; the shape of the result then follows from those of the operands
     arrays, pattern = [], []
     for p in parts:
         if p is None or p is Ellipsis or isinstance(p, slice) or (isinstance(p, (int, np.integer)) and not isinstance(p, (bool, np.bool_))):

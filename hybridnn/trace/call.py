@@ -4,6 +4,7 @@ Modes. *record*: everything runs eagerly and is noted as new events. *replay*: t
 known event and returns a pending Variable; a whole segment is computed when a value is needed. *eager*: given up, nothing is noted. A call
 begins in replay if its signature has a path, and leaves it for record at the first operation that no known event matches.
 """
+import itertools
 import sys
 import weakref
 
@@ -79,6 +80,7 @@ class Call:
         self.wrappers = {}        # vid -> the Variable from outside that has it now
         self.keep = []            # what the ids belong to
         self.leaves = {}          # vid -> the Variable or array bound
+        self.scalars = {}         # vid -> the number of NumPy's that stands behind an array without dimensions
         self.snapshots = {}       # vid -> (array that others can write, its copy)
         self.pending = []         # (Variable, vid) not computed yet
         self.survivors = []       # weak references to Variables of this call that have been computed
@@ -247,15 +249,23 @@ class Call:
     def _bind(self, leaf, x, bound):
         variable = isinstance(x, Variable)
         a = x._array if variable else x
-        if type(a) is not np.ndarray or id(a) in self.ids or variable and x._pending is not None:
+        number = None
+        if type(a) is not np.ndarray:
+            if not is_number(a):
+                return False
+            number, x = x, np.asarray(x)
+            a = x
+        if id(a) in self.ids or variable and x._pending is not None:
             return False
         spec, flags = leaf.spec, a.flags
-        fits = a.shape == spec.shape and a.dtype == spec.dtype and flags.c_contiguous and flags.aligned
+        fits = a.shape == spec.shape and a.dtype == spec.dtype and flags.aligned and (None if flags.c_contiguous else a.strides) == leaf.strides
         del flags             # it holds the array, and _hold counts who does
         if not fits:
             return False
         if leaf.requires_grad is not (variable and x._requires_grad) or leaf.has_creator is not has_creator(x):
             return False
+        if number is not None:
+            self.scalars[leaf.vid] = number
         self.ids[id(a)] = ~leaf.vid if leaf.requires_grad else leaf.vid
         bound.append(id(a))
         self._hold(leaf.vid, x, a)
@@ -267,7 +277,7 @@ class Call:
         self.keep.append(a)
         shared = not isinstance(x, Variable) or a.base is not None or _refs(a) > PARAMETER_REFS + 2   # + keep, + this function's name
         self.values[vid] = a
-        if shared:
+        if shared or not a.flags.c_contiguous:
             self._snapshot(vid, a)
 
     def _snapshot(self, vid, a):
@@ -411,9 +421,14 @@ class Call:
                 plain.append(x)
                 saved.append(x if static is not None else traced(x, number.vid, self))
                 continue
-            operand = self._operand(x, op.name)
+            given = x
+            if is_number(x):
+                x = np.asarray(x)       # NumPy promotes its scalars as it does arrays
+            operand = self._operand(x, op.name, rows_may_be_apart=True)
             if operand is None:
                 return None, None, None
+            if given is not x:
+                self.scalars[operand.vid] = given
             operands.append(operand)
             plain.append(x._array if isinstance(x, Variable) else x)
             saved.append(plain[-1])
@@ -426,7 +441,7 @@ class Call:
         rivals = [e.operands[i] for e in self.cursor.children if e.kind == "op" and e.key[0] is op]
         return not any(type(o) is Number and o.value is not None and not same_number(o.value, x) for o in rivals)
 
-    def _operand(self, x, name):
+    def _operand(self, x, name, rows_may_be_apart=False):
         variable = isinstance(x, Variable)
         a = (x._array if x._array is not None else x.array) if variable else x
         vid = self._vid_of(x)
@@ -438,12 +453,13 @@ class Call:
                 return vid
             self.give_up(f"{name} takes an array that was written inside the function after its first use")
             return None
-        problem = unfit(a)
+        apart = rows_may_be_apart and type(a) is np.ndarray and in_order(a)
+        problem = unfit(a, apart)
         if problem:
             self.give_up(f"{name} takes {problem}")
             return None
         spec = spec_of(a)
-        leaf = Leaf(self._vid(spec), spec, variable and x._requires_grad, variable, has_creator(x))
+        leaf = Leaf(self._vid(spec), spec, variable and x._requires_grad, variable, has_creator(x), None if a.flags.c_contiguous else a.strides)
         self._know(a, leaf.vid, leaf.requires_grad)
         self.leaves[leaf.vid] = self.wrappers[leaf.vid] = x
         if variable and x._requires_grad:
@@ -1453,11 +1469,22 @@ def has_creator(x):
     return isinstance(x, Variable) and x._tape is not None and not x._tape.is_leaf and x._requires_grad
 
 
-def unfit(a):
-    """Why an operand cannot be traced, or None."""
+def is_number(x):
+    """Whether an operand is a number of NumPy's."""
+    return isinstance(x, np.generic) and x.dtype.kind in "fiub"
+
+
+def in_order(a):
+    """Whether the elements lie in memory in row-major order, with gaps: NumPy gives results the same layout as for a contiguous array."""
+    steps = [s for n, s in zip(a.shape, a.strides) if n != 1]
+    return a.size > 0 and all(s > 0 for s in steps) and all(s >= t for s, t in itertools.pairwise(steps))
+
+
+def unfit(a, apart=False):
+    """Why an operand cannot be traced, or None; ``apart`` if there may be gaps between its rows."""
     if type(a) is not np.ndarray:
         return f"a {type(a).__name__}" if is_array(a) or not isinstance(a, np.generic) else "a NumPy scalar"
-    if not a.flags.c_contiguous or not a.flags.aligned:
+    if not a.flags.c_contiguous and not apart or not a.flags.aligned:
         return "an array that is not C-contiguous and aligned"
     if not a.dtype.isnative or a.dtype.kind not in "fiub":
         return f"an array of dtype {a.dtype}"

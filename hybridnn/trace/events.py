@@ -28,12 +28,14 @@ FUNCTION = _Function()
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """An operand from outside the call: spec, whether it needs a gradient, and whether it has a creator from an earlier call."""
+    """An operand from outside the call: spec, whether it needs a gradient, whether it has a creator from an earlier call, and the strides of its array
+    if it is not contiguous."""
     vid: int
     spec: Spec
     requires_grad: bool
     is_variable: bool
     has_creator: bool
+    strides: tuple | None = None
 
 
 @dataclass(frozen=True, slots=True)

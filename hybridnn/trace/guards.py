@@ -143,6 +143,9 @@ class Writer:
         self.require(f"type(x) is ndarray and x.shape == {value.shape!r} and x.dtype == {self.strong(value.dtype)}", f"{what}: shape or dtype")
         if self.writes:
             self.require("x.base is None and id(x) not in roots or not shares(x)", f"{what}: a parameter or a view of one")
+        if not value.flags.c_contiguous:
+            self.require(f"x.strides == {value.strides!r} and x.flags.aligned", f"{what}: memory layout")
+            return
         self.lines.append("x = x.flags")
         self.require("x.c_contiguous and x.aligned", f"{what}: memory layout")
 

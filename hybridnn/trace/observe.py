@@ -7,6 +7,7 @@ is a ``Doubt`` with its line, and the function stays in verified replay. The obs
 """
 import dis
 import gc
+import operator
 import sys
 import threading
 import types
@@ -18,6 +19,8 @@ from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
+from hybridnn.trace.arrays import ARRAY_METHODS, calculate, identify, is_array_function
+from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import (
     PURE_BUILTINS,
     SCALARS,
@@ -44,7 +47,10 @@ COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
 PASSED = ("hybridnn.trace.api", "hybridnn.trace.floats", "hybridnn.config")    # what runs between a call of a traced function and the function
 TRACED = "a traced method"
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
-MAKERS = (np.zeros, np.ones, np.full)
+OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv, "%": operator.mod, "**": operator.pow,
+             "@": operator.matmul, "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
+             "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, ">=": operator.ge}
+UNARY = {"-": operator.neg, "+": operator.pos, "~": operator.invert}
 _instructions = {}
 
 
@@ -158,7 +164,7 @@ class Observer:
 
     def _identify(self, frame, code, refs):
         """Arrays and Variables made by the function are met as arguments of the next call."""
-        if not any(r.kind == "made" and r.value is None for r in refs):
+        if not any(r.kind in ("array", "mirror") or r.kind == "made" and r.value is None for r in refs):
             return
         values = frame.f_locals
         names = code.co_varnames[:code.co_argcount]
@@ -170,6 +176,8 @@ class Observer:
                 ref.value = x
                 self.keep.append(x)
                 self.origins.setdefault(id(x), ref)
+            else:
+                identify(self, ref, x)
 
     def _enter_root(self, frame, code):
         fn = self.fn
@@ -289,6 +297,9 @@ class Observer:
         return Ref("static", value, source)
 
     def note_origin(self, ref):
+        if isinstance(ref.value, np.generic) and ref.source is not None and ref.kind in ("arg", "static") and ref.value.dtype.kind in "fiu":
+            self.keep.append(ref.value)
+            self.origins.setdefault(id(ref.value), ref)
         if isinstance(ref.value, (Variable, np.ndarray)) and ref.source is not None and ref.kind in ("arg", "static", "state"):
             self.keep.append(ref.value)
             self.origins.setdefault(id(ref.value), ref)
@@ -299,17 +310,17 @@ class Observer:
 
     def use(self, ref):
         """``ref`` as something that is the same on every call: adds the guard that makes it so."""
-        if ref.kind in ("static", "fresh", "state", "view", "made", "closure", "iterator", "null", "method"):
+        if ref.kind in ("static", "fresh", "state", "view", "made", "array", "mask", "closure", "iterator", "null", "method"):
             return ref
         if ref.kind == "arg":
             return self._use_argument(ref)
-        if ref.kind == "hole":
+        if ref.kind in ("hole", "number"):
             raise Doubt("a Python number read from a Variable decides what happens")
         return ref
 
     def _use_argument(self, ref):
         v = ref.value
-        if isinstance(v, (Variable, np.ndarray)):
+        if isinstance(v, (Variable, np.ndarray)) or isinstance(v, np.generic) and v.dtype.kind in "fiu":
             return ref
         if type(v) in SCALARS:
             self.guard("value", ref.source, v)
@@ -410,12 +421,20 @@ class Observer:
             return
         if isinstance(obj, Variable):
             self._variable_attr(f, owner, name, method)
-        elif isinstance(obj, np.ndarray):
-            if name not in ("shape", "dtype", "ndim", "size"):
-                raise Doubt(f"reads .{name} of an array")
-            f.stack.append(constant(getattr(obj, name)))
+        elif isinstance(obj, np.ndarray) or owner.kind == "array":
+            self._array_attr(f, owner, name, method)
         else:
             self._object_attr(f, owner, name, method)
+
+    def _array_attr(self, f, owner, name, method):
+        if name in ARRAY_METHODS:
+            f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
+        elif name == "T":
+            self._push_attr(f, calculate(self, operator.methodcaller("transpose"), [owner], {}), method)
+        elif name in ("shape", "dtype", "ndim", "size"):
+            self._push_attr(f, constant(getattr(owner.value, name)), method)
+        else:
+            raise Doubt(f"reads .{name} of an array")
 
     def _variable_attr(self, f, owner, name, method):
         obj = owner.value
@@ -548,10 +567,16 @@ class Observer:
 
     def _binary(self, f, x, y, symbol):
         if isinstance(x.value, Variable) and x.kind != "mirror" or isinstance(y.value, Variable) and y.kind != "mirror":
+            if "number" in (x.kind, y.kind):
+                raise Doubt("a Python number computed from an array meets a Variable")
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x, y], {}, "push")
             return
         x, y = self.use(x), self.use(y)
-        if x.kind == y.kind == "static" and is_pure(x.value) and is_pure(y.value):
+        if _is_numeric(x) or _is_numeric(y):
+            if symbol.endswith("=") and symbol not in COMPARISONS and isinstance(x.value, np.ndarray):
+                raise Doubt(f"changes an array in place ({symbol})")
+            f.stack.append(calculate(self, OPERATORS[symbol if symbol in COMPARISONS else symbol.rstrip("=")], [x, y], {}))
+        elif x.kind == y.kind == "static" and is_pure(x.value) and is_pure(y.value):
             symbol = symbol if symbol in COMPARISONS else symbol.rstrip("=")
             f.stack.append(constant(eval(f"x {symbol} y", {"x": x.value, "y": y.value})))
         elif x.kind == y.kind == "mirror" and symbol in ("+", "+=") and type(x.value) is type(y.value):
@@ -592,7 +617,9 @@ class Observer:
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x], {}, "push")
             return
         x = self.use(x)
-        if x.kind == "mirror" and symbol == "not":
+        if _is_numeric(x) and symbol in UNARY:
+            f.stack.append(calculate(self, UNARY[symbol], [x], {}))
+        elif x.kind == "mirror" and symbol == "not":
             f.stack.append(constant(not x.value))
         elif x.kind == "static" and (is_pure(x.value) or symbol == "not" and self._plain_truth(x.value)):
             f.stack.append(constant(eval(f"{symbol} x", {"x": x.value})))
@@ -627,6 +654,8 @@ class Observer:
             f.waiting = ("call", Ref("static", "bool"), [x], {}, "drop")
             return
         x = self.use(x)
+        if _is_numeric(x):
+            raise Doubt("the truth of an array, or of a number that NumPy computed")
         if x.kind == "static" and not (is_pure(x.value) or self._plain_truth(x.value) or type(x.value) in (list, dict, set)):
             raise Doubt(f"the truth of a {type(x.value).__name__}")
         if x.kind == "static" and type(x.value) in (list, dict, set):
@@ -660,6 +689,8 @@ class Observer:
         if box.kind == "mirror":
             f.stack.append(self._mirror_item(box, key))
         elif isinstance(box.value, Variable):
+            if key.kind != "mirror" and isinstance(key.value, np.ndarray) and key.value.dtype == bool:
+                key = Ref("mask", key.value, calculate(self, np.nonzero, [key], {}))
             f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
         elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, dict, str):
             f.stack.append(self._static_item(box.value, key.value))
@@ -674,9 +705,10 @@ class Observer:
             raise Doubt(f"indexes a {type(box.value).__name__}")
 
     def _array_item(self, f, box, key):
-        if box.source is None or key.kind != "static" or type(key.value) is not int or box.value.ndim < 2:
-            raise Doubt("indexes an array")
-        f.stack.append(self.view(box, key.value))
+        if box.kind in ("arg", "state", "view") and key.kind == "static" and type(key.value) is int and box.value.ndim > 1:
+            f.stack.append(self.view(box, key.value))
+        else:
+            f.stack.append(calculate(self, operator.getitem, [box, key], {}))
 
     def view(self, ref, k):
         """A row of an array that came from outside: NumPy makes a new view, which is found again by its memory."""
@@ -694,6 +726,9 @@ class Observer:
         if type(box) in (tuple, str):
             return Ref("static", box[key])
         value = box[key]
+        if isinstance(key, slice):
+            self._freeze(box)
+            return mirror(list, [self.loaded(box[k], ("item", box, k, box[k])) for k in range(*key.indices(len(box)))])
         return self.loaded(value, ("item", box, key, value))
 
     def _freeze(self, box):
@@ -788,8 +823,10 @@ class Observer:
         if ref.kind == "static" and type(ref.value) is list:
             self._freeze(ref.value)
             return [self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
-        if isinstance(ref.value, np.ndarray) and ref.source is not None and ref.value.ndim > 1:
-            return [self.view(ref, k) for k in range(len(ref.value))]
+        if isinstance(ref.value, np.ndarray) and ref.source is not None and (ref.value.ndim > 1 or ref.kind == "array" and ref.value.ndim):
+            if ref.kind != "array":
+                return [self.view(ref, k) for k in range(len(ref.value))]
+            return [calculate(self, operator.getitem, [ref, constant(k)], {}) for k in range(len(ref.value))]
         if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
             return self._layers(ref)
         raise Doubt(f"goes through a {type(ref.value).__name__}")
@@ -856,6 +893,9 @@ class Observer:
         if fn.kind == "exit":
             f.waiting = ("make", None, [], {}, constant(None))
             return
+        if is_array_function(fn.value) and fn.kind == "static":
+            f.waiting = ("make", fn, [], {}, calculate(self, fn.value, args, kw))
+            return
         if isinstance(fn.value, types.FunctionType) and fn.value in BLOCKS:
             self._enter_block(f, fn.value, args, kw)
             return
@@ -867,21 +907,12 @@ class Observer:
             self._call(f, constant(fn.value.__func__), [self.root_object(fn.value.__self__, ("bound", fn.value)), *args], kw)
         elif fn.value in (PURE_BUILTINS if isinstance(fn.value, (type, types.BuiltinFunctionType)) else ()):
             self._call_builtin(f, fn.value, args, kw)
-        elif any(fn.value is maker for maker in MAKERS):
-            parts = [self._argument_of_maker(a) for a in args], {k: self._argument_of_maker(v) for k, v in kw.items()}
-            f.waiting = ("make", fn, [], {}, Ref("made", None, ("make", fn.value, *parts)))
         elif fn.value is Variable:
             f.waiting = ("call", constant(Variable.__init__), [Ref("made", None, ("variable", args[0], kw)), *args], kw, "variable")
         elif isinstance(fn.value, (type, types.BuiltinFunctionType)):
             self._unknown(fn.value, args)
         else:
             self._call_object(f, fn, args, kw)
-
-    def _argument_of_maker(self, ref):
-        """A constant, or a tuple of constants, that an array is made from."""
-        if ref.kind == "mirror" and isinstance(ref.value, (tuple, list)):
-            return tuple([self.plain(r) for r in ref.value])
-        return self.plain(ref)
 
     def _unknown(self, fn, args):
         name = getattr(fn, "__qualname__", None) or repr(fn)
@@ -932,6 +963,11 @@ class Observer:
             self._call_traced(f, fn.value[2], constant(fn.value[2].__wrapped__), [owner, *args], kw)
         elif len(fn.value) == 3:
             f.waiting = ("call", constant(fn.value[2]), [owner, *args], kw, "push")
+        elif _is_numeric(owner):
+            plain = [self.plain(a) for a in args], {k: self.plain(v) for k, v in kw.items()}
+            if set(plain[1]) & {"out", "where"} or any(isinstance(a, np.ndarray) for a in plain[0]):
+                raise Doubt("a method of an array with unusual arguments")
+            f.waiting = ("make", None, [], {}, calculate(self, operator.methodcaller(name, *plain[0], **plain[1]), [owner], {}))
         elif owner.kind == "static" and type(owner.value) is str:
             f.stack.append(constant(getattr(owner.value, name)(*[self.plain(a) for a in args], **{k: self.plain(v) for k, v in kw.items()})))
         elif owner.kind == "static" and type(owner.value) is dict and name in ("items", "keys", "values", "get") and not kw:
@@ -975,8 +1011,11 @@ class Observer:
         if fn in (float, int, bool) and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
             f.waiting = ("call", Ref("static", fn), args, kw, "push")
             return
-        if fn is len and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
-            f.stack.append(constant(len(args[0].value)))
+        if fn in (float, int, bool) and len(args) == 1 and not kw and _is_numeric(args[0]):
+            f.stack.append(calculate(self, fn, args, kw))
+            return
+        if fn is len and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
+            f.waiting = ("call", Ref("static", fn), args, kw, "push")
             return
         f.stack.append(PURE_BUILTINS[fn](self, args, kw))
 
@@ -1035,7 +1074,31 @@ class Observer:
                 self._same_array(ref.value)
         for event in self.call.path[start:]:
             self._note_numbers(event, refs)
+        if refs[-1:] and refs[-1].kind == "mask":
+            self._identify_mask(refs.pop().source.value, start)
+        if kind in ("function", "operator"):
+            self._only_operands(refs, {vid_of(o) for e in self.call.path[start:] for o in e.operands})
         return summarize(self, kind, refs, value, start)
+
+    def _identify_mask(self, indices, start):
+        """Indexing by a mask is indexing by where it is true."""
+        operands = self.call.path[start].operands[1:] if len(self.call.path) == start + 1 else ()
+        if len(operands) != len(indices) or any(type(o).__name__ != "Leaf" for o in operands):
+            raise Doubt("indexes a Variable by a mask")
+        for o, ref in zip(operands, indices, strict=True):
+            identify(self, ref, self.call.leaves[o.vid])
+
+    def _only_operands(self, refs, operands):
+        """Arrays handed to the library are operands of its operations: it has not looked at their elements otherwise."""
+        for ref in refs:
+            if ref.kind == "mirror":
+                self._only_operands(ref.value.values() if isinstance(ref.value, dict) else ref.value, operands)
+            elif _is_numeric(ref) and ref.kind != "static":
+                real = ref.source.real if ref.kind == "array" else ref.value
+                code = self.call.ids.get(id(real), 0)
+                vids = [v for v in operands if self.call.scalars.get(v) is real] if isinstance(real, np.generic) else [code if code >= 0 else ~code]
+                if not operands & {*vids} or not isinstance(real, np.generic) and id(real) not in self.call.ids:
+                    raise Doubt("the library looks at the elements of an array")
 
     def _same_array(self, v):
         """What the library tells of a parameter rests on its array."""
@@ -1070,6 +1133,11 @@ def _in_garbage_collection(frame):
     while frame is not None and frame.f_code not in codes:
         frame = frame.f_back
     return frame is not None
+
+
+def _is_numeric(ref):
+    """Whether a Ref is an array, or a number of NumPy's that may differ from call to call."""
+    return ref.kind == "array" or ref.kind != "mirror" and (type(ref.value) is np.ndarray or isinstance(ref.value, np.generic))
 
 
 def place(ref):

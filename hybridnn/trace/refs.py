@@ -1,4 +1,5 @@
 """What the observer knows of a value (``Ref``), and the small pure part of Python that it computes itself."""
+import math
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +37,9 @@ class Ref:
     """A value and its origin.
 
     Kinds: ``static`` the same object on every call, given the guards; ``arg`` from the arguments, read by ``source``; ``state`` an array or Variable read
-    from a namespace on every call; ``made`` an array or Variable that the function makes from constants; ``fresh`` a Variable made by the call;
-    ``view`` a row of an outside array; ``hole`` a number read from a Variable; ``mirror`` a container whose members are Refs; ``closure``,
-    ``iterator``, ``method``, ``null``.
+    from a namespace on every call; ``made`` a Variable that the function makes of an array; ``fresh`` a Variable made by the call;
+    ``view`` a row of an outside array; ``array`` what NumPy makes of others (``value`` is the observer's own copy), and ``number`` a Python number made
+    that way; ``hole`` a number read from a Variable; ``mirror`` a container whose members are Refs; ``closure``, ``iterator``, ``method``, ``null``.
     """
     kind: str
     value: object
@@ -220,6 +221,7 @@ def _getattr(observer, args, kw):
 
 
 PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, min, max, round, divmod, pow, range, slice, sum, repr, ord, chr)}
+PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
 PURE_BUILTINS.update({len: _len, zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance, list: _container(list),
                       tuple: _container(tuple), type: _type, getattr: _getattr})
 

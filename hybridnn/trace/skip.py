@@ -14,10 +14,11 @@ from hybridnn.core.variable import ReleasedNode, Variable, scaled
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
+from hybridnn.trace.arrays import Computed, Unexpected, missed, recompute, sources_of
 from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
-from hybridnn.trace.refs import Doubt, Rows
+from hybridnn.trace.refs import Doubt, Ref, Rows
 from hybridnn.trace.segment import build, later_needs
 from hybridnn.trace.tape import CallTape, leaf_variables, producers, saved_values
 
@@ -49,6 +50,7 @@ def refuse(error, written, counted, draws):
 
 
 MISS = Miss("a condition came out otherwise")
+CHANGED = Miss("NumPy gave something else than before, a warning or an error")
 GONE = Miss("an object that the plan was made for has gone")
 _new = object.__new__
 
@@ -111,13 +113,16 @@ class Builder:
         self.graded = {v for e in self.path for app in e.apps if app.taped for i, v in enumerate(app.node.inputs) if app.mask >> i & 1}
         self.leaf_text = {}
         self.making, self.make_lines = {}, []
+        self.later = {}         # number of events -> computations that rest on what they made
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
         self.olds, self.containers, self.stored, self.gradients = {}, {}, set(), {}
+        self.apart = set()      # leaves with gaps between their rows: segments get copies
 
     def plan(self):
         self._refuse()
         self._facts()
         self._leaves()
+        self._find_computed([self.observer.result, *[e[3] for e in self.observer.effects if e[0] == "setattr"]])
         self._updates()
         self._compile(self._stages())
         self._same_counts()
@@ -182,8 +187,8 @@ class Builder:
                 w.keys(w.read(source), list(x))
             for k, v in x.items() if type(x) is dict else enumerate(x):
                 self._argument(("item", source, k), v, depth + 1)
-        elif type(x) in (int, float):
-            w.require(f"type({w.read(source)}) is {type(x).__name__}", f"argument {source[1]}: its type")
+        elif type(x) in (int, float) or isinstance(x, np.generic):
+            w.require(f"type({w.read(source)}) is {w.strong(type(x))}", f"argument {source[1]}: its type")
 
     # ---- where arrays and numbers come from
 
@@ -196,7 +201,7 @@ class Builder:
             memory[_memory(ref.value)] = ref
         for vid, x in self.call.leaves.items():
             a = x._array if isinstance(x, Variable) else x
-            ref = self.observer.origins.get(id(x))
+            ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
             if ref is None and not isinstance(x, Variable):
                 ref = memory.get(_memory(x))
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
@@ -208,6 +213,11 @@ class Builder:
                 raise Doubt(f"an array of shape {a.shape} whose origin is not known")
             else:
                 self.leaf_text[vid] = self._leaf(ref, x, a, variables)
+                if vid in self.call.scalars and ref.kind != "static":
+                    self.leaf_text[vid] = f"asarray({self.leaf_text[vid]})"
+                if not a.flags.c_contiguous:
+                    self.apart.add(vid)
+                    self.leaf_text[vid] = f"contiguous({self.leaf_text[vid]})"
         self._distinct(variables)
 
     def _priors(self):
@@ -236,8 +246,11 @@ class Builder:
 
     def _leaf(self, ref, x, a, variables):
         w = self.writer
+        if ref.kind == "array":
+            return self._computed(ref)
         if ref.kind == "made":
-            return self._made(ref)
+            inner = ref.source[1]
+            return self._computed(inner) if inner.kind == "array" else w.read(inner.source)
         if ref.kind == "static":
             name = w.strong(x)
             if isinstance(x, Variable):
@@ -254,18 +267,77 @@ class Builder:
             return f"{text}._array"
         return text
 
-    def _made(self, ref):
-        """The name of an array that is made anew on every call."""
-        if ref.source[0] == "variable":
-            return self._made(ref.source[1])
+    def _computed(self, ref):
+        """The name of what NumPy computes anew on every call: before all else if it can be, else as soon as what it rests on has been computed."""
         name = self.making.get(id(ref))
-        if name is None:
-            name = self.making[id(ref)] = f"m{len(self.making)}"
-            _, fn, args, kw = ref.source
-            w = self.writer
-            parts = [w.strong(a) for a in args] + [f"{k}={w.strong(v)}" for k, v in kw.items()]
-            self.make_lines.append(f"{name} = {w.strong(fn)}({', '.join(parts)})")
+        if name is not None:
+            return name
+        name = self.making[id(ref)] = f"m{len(self.making)}"
+        found = ref.source
+        after = max((r.at for r in [found, *self._parts(ref)] if sources_of(Ref("mirror", [*r.args, *r.kw.values()]))), default=None)
+        if after is None:
+            self.make_lines += self._computing(name, ref)
+            return name
+        for part in [*found.args, *found.kw.values()]:
+            self._names_of(part)
+        self.later.setdefault(found.at, []).append((name, ref))
         return name
+
+    def _parts(self, ref):
+        """The computations that one rests on."""
+        found = ref.source
+        stack, parts = [*found.args, *found.kw.values()], []
+        while stack:
+            r = stack.pop()
+            if r.kind == "mirror":
+                stack += r.value
+            elif isinstance(r.source, Computed):
+                parts.append(r.source)
+                stack += [*r.source.args, *r.source.kw.values()]
+        return parts
+
+    def _names_of(self, ref):
+        """Compute what ``ref`` rests on."""
+        if ref.kind == "mirror":
+            for r in ref.value:
+                self._names_of(r)
+        elif isinstance(ref.source, Computed):
+            self._computed(ref)
+
+    def _computing(self, name, ref):
+        """Lines that compute a value and leave if it is of another kind than the recorded one."""
+        found, w = ref.source, self.writer
+        parts = [self._operand_text(a) for a in found.args] + [f"{k}={self._operand_text(v)}" for k, v in found.kw.items()]
+        lines = [f"{name} = {w.strong(found.fn)}({', '.join(parts)})" if found.safe else f"{name} = recompute({', '.join([w.strong(found.fn), *parts])})"]
+        if ref.kind == "array" and not found.safe:
+            y = ref.value
+            same = f"type({name}) is {w.strong(type(y))} and {name}.dtype == {w.strong(y.dtype)}"
+            if isinstance(y, np.ndarray):
+                same += f" and {name}.shape == {y.shape!r} and {name}.strides == {y.strides!r} and {name}.flags.aligned"
+                if w.writes:
+                    same += f" and ({name}.base is None or not shares({name}))"
+            lines.append(f"if not ({same}): raise Unexpected")
+        return lines
+
+    def _operand_text(self, ref):
+        if ref.kind == "mirror":
+            items = ", ".join(self._operand_text(r) for r in ref.value)
+            return f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"
+        if isinstance(ref.source, Computed):
+            return self._computed(ref)
+        if ref.kind == "fresh":
+            return self._array_text(ref.source[1])
+        if ref.kind == "static":
+            return self.writer.strong(ref.value)
+        return self.writer.read(ref.source)
+
+    def _find_computed(self, refs):
+        """Computations whose results Python sees."""
+        for ref in refs:
+            if ref.kind == "mirror":
+                self._find_computed(ref.value.values() if isinstance(ref.value, dict) else ref.value)
+            elif isinstance(ref.source, Computed):
+                self._computed(ref)
 
     def _distinct(self, variables):
         w = self.writer
@@ -317,13 +389,16 @@ class Builder:
     def _stages(self):
         """The path's events, split where a value is looked at."""
         stages, current = [], []
-        for e in self.path:
+        for k, e in enumerate(self.path):
+            if k in self.later:
+                stages.append((current, None, k))
+                current = []
             if e.kind == "read":
-                stages.append((current, e))
+                stages.append((current, e, None))
                 current = []
             elif e.kind != "end":
                 current.append(e)
-        stages.append((current, None))
+        stages.append((current, None, len(self.path)))
         return stages
 
     def _compile(self, stages):
@@ -335,11 +410,19 @@ class Builder:
         text.update(self.leaf_text)
         text.update({v: f"{self.writer.strong(c)}.copy()" for e in self.path for v, c in e.constants if v in self.wanted and isinstance(c, np.ndarray)})
         self.text = text
-        for events, look in stages:
+        for events, look, at in stages:
             if any(app for e in events for app in e.apps):
                 self._stage(events)
             if look is not None:
                 self._look(look)
+            for name, ref in self.later.get(at, ()):
+                self._compute_later(name, ref)
+
+    def _compute_later(self, name, ref):
+        before, self.makes = self.makes, []
+        lines = self._computing(name, ref)
+        self.body += [*self.makes, *lines]
+        self.makes = before
 
     def _wanted(self):
         """Values that Python sees after the call."""
@@ -354,6 +437,7 @@ class Builder:
         wanted |= self._vids(self.observer.result)
         self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k == "setattr" for v in self._vids(r[2])}]
         self.tape = self._tape_values()
+        wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref)}
         return {self.call._origin(v) for v in wanted} | self.tape
 
     def _vids(self, ref):
@@ -493,6 +577,8 @@ class Builder:
             return self._container(ref)
         if ref.kind == "hole":
             return f"hole{self.path.index(ref.source[1])}"
+        if ref.kind in ("array", "number"):
+            return self._computed(ref)
         if ref.kind == "static":
             return self.writer.held(ref.value) if isinstance(ref.value, Variable) else self.writer.strong(ref.value)
         if ref.kind in ("arg", "state") and ref.source is not None:
@@ -524,6 +610,8 @@ class Builder:
 
     def _array_text(self, vid):
         """The array that the user sees: for a view, a view of the array that it shares."""
+        if vid in self.apart:
+            raise Doubt("returns a view of an array that is not contiguous")
         if vid not in self.call.view_of:
             return self.text[vid]
         name = f"a{vid}"
@@ -575,7 +663,8 @@ class Builder:
         plan, w = self.result, self.writer
         watched = watch(w.watched.values(), [o for ref in w.watched_objects.values() if (o := ref()) is not None])
         lines = [*w.lines, *self._watched_lines(watched)]
-        lines += self.make_lines
+        if self.make_lines:
+            lines += ["try:", *["    " + line for line in self.make_lines], "except Exception as error:", "    return missed(error, CHANGED)"]
         lines += [f"draw{k} = numpy_random.{name}(*{w.strong(args)})" for k, (name, args, _) in enumerate(self.call.draws)]
         draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:",
@@ -600,7 +689,8 @@ class Builder:
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf,
                      ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, numpy_random=np.random, state=state,
                      G=global_config.__dict__, setting=setting,
-                     leaf=_leaf, gradient=_gradient, grad_of=_grad_of, scaled=scaled, unscale=_unscale, shares=shares, roots=roots)
+                     leaf=_leaf, gradient=_gradient, grad_of=_grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
+                     CHANGED=CHANGED, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=_unscale, shares=shares, roots=roots)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)

@@ -225,8 +225,10 @@ def _unchain(observer, refs, value, start):
 
 def _made(observer, refs, value, start):
     source = refs[1]
-    if source.kind != "made" or any(k not in ("requires_grad", "name") for k in refs[0].source[2]):
-        raise Doubt("makes a Variable of an array that is not made from constants")
+    outside = source.kind in ("arg", "state", "view") and source.source is not None and isinstance(source.value, np.ndarray)
+    made = source.kind == "array" and isinstance(source.value, np.ndarray)
+    if not outside and not made or any(k not in ("requires_grad", "name") for k in refs[0].source[2]):
+        raise Doubt("makes a Variable of an array whose origin is not known")
     return constant(None)
 
 

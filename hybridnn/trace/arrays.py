@@ -1,0 +1,152 @@
+"""NumPy in a followed function: the calls that do nothing but make an array or a number of others, which a plan makes again on every call."""
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hybridnn.errors import raised_by_signal
+from hybridnn.trace.refs import Doubt, Ref, is_pure
+
+__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "identify", "is_array_function", "missed", "recompute", "sources_of"]
+
+_FUNCTIONS = (
+    "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
+    "atleast_1d", "atleast_2d", "average", "bincount", "broadcast_to", "clip", "column_stack", "concatenate", "cos", "cumprod", "cumsum",
+    "diag", "diff", "dot", "expand_dims", "eye", "flip", "full", "full_like", "hstack", "identity", "linspace", "logspace", "max", "mean",
+    "median", "min", "moveaxis", "ones", "ones_like", "outer", "pad", "prod", "ravel", "repeat", "reshape", "roll", "round", "searchsorted",
+    "sort", "squeeze", "stack", "std", "sum", "swapaxes", "take", "take_along_axis", "tile", "transpose", "tril", "triu", "unique", "var",
+    "vstack", "where", "zeros", "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8", "isclose")
+_FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
+ARRAY_METHODS = frozenset([
+    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumprod", "cumsum", "diagonal", "dot", "flatten", "item", "max",
+    "mean", "min", "prod", "ravel", "repeat", "reshape", "round", "squeeze", "std", "sum", "swapaxes", "take", "tolist", "trace", "transpose",
+    "var"])
+"""Methods of arrays that leave the array as it is."""
+_EXACT = frozenset(["item", "tolist", "reshape", "ravel", "copy", "flatten", "transpose", "squeeze"])
+REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial")
+LARGEST = 1 << 22      # elements of an array that the observer computes itself
+
+
+@dataclass(eq=False, slots=True)
+class Computed:
+    """``fn(*args, **kw)``, of Refs; ``at``: how many events the path had; ``real``: the user's own array, once a later call shows it; ``safe``: it can
+    neither fail nor warn, nor give an array of another kind."""
+    fn: Callable[..., Any]
+    args: list
+    kw: dict
+    at: int
+    real: object = None
+    safe: bool = False
+
+
+class Unexpected(Exception):
+    """NumPy gave an array of another kind than when the path was recorded."""
+
+
+def is_array_function(fn):
+    """Whether ``fn`` is a function of NumPy's, or a type of its numbers, whose result depends on its arguments only."""
+    return id(fn) in _FOUND
+
+
+def _is_safe(fn, args):
+    """Whether ``fn`` of an array of the same kind can neither fail nor warn, nor give anything of another kind."""
+    plain = fn in (float, int, bool, operator.getitem) or isinstance(fn, operator.methodcaller) and fn.__reduce__()[1][0] in _EXACT
+    return plain and (fn is not int or args[0].value.dtype.kind != "f") and all(map(_is_constant, args[1:]))
+
+
+def _is_constant(ref):
+    return ref.kind == "static" or ref.kind == "mirror" and all(map(_is_constant, ref.value))
+
+
+def _given(observer, ref):
+    """An operand as it may stand in a computation."""
+    if ref.kind == "arg" and isinstance(ref.value, np.generic):
+        return ref
+    ref = observer.use(ref)
+    value = ref.value
+    if ref.kind == "mirror" and isinstance(value, (list, tuple)):
+        return Ref("mirror", type(value)([_given(observer, r) for r in value]))
+    if ref.kind == "array":
+        pass
+    elif isinstance(value, np.ndarray):
+        known = ref.kind in ("arg", "state", "view") and ref.source is not None or ref.kind == "fresh" and ref.source and ref.source[0] == "array"
+        if not known or type(value) is not np.ndarray:
+            raise Doubt("NumPy on an array whose origin is not known")
+    elif ref.kind != "static" or not (is_pure(value) or isinstance(value, np.generic)):
+        raise Doubt("NumPy on a value that is not the same on every call")
+    if isinstance(value, np.ndarray) and (not 0 < value.size <= LARGEST or value.dtype.kind not in "fiub"):
+        raise Doubt("NumPy on an array that is empty, huge or not of numbers")
+    return ref
+
+
+def _value(ref):
+    return type(ref.value)([_value(r) for r in ref.value]) if ref.kind == "mirror" else ref.value
+
+
+def calculate(observer, fn, args, kw):
+    """The Ref of what a function of NumPy's gives for these Refs."""
+    if any(name in REFUSED for name in kw):
+        raise Doubt("NumPy with unusual arguments")
+    if isinstance(fn, np.ufunc) and len(args) != fn.nin:
+        raise Doubt("a ufunc with unusual arguments")
+    args, kw = [_given(observer, a) for a in args], {k: _given(observer, v) for k, v in kw.items()}
+    with np.errstate(all="ignore"):
+        value = fn(*map(_value, args), **{k: _value(v) for k, v in kw.items()})
+    for ref in args:
+        if ref.kind != "mirror" and value is ref.value and isinstance(value, np.ndarray):
+            return ref
+    found = Computed(fn, args, kw, len(observer.call.path), safe=_is_safe(fn, args))
+    if any(e.kind == "inplace" for e in observer.call.path) and not found.safe:
+        raise Doubt("computes with NumPy after an update")
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
+        return Ref("array", value, found)
+    if type(value) in (float, int, bool):
+        return Ref("number", value, found)
+    if type(value) in (list, tuple) and len(value) <= 64 and all(isinstance(v, np.ndarray) for v in value):
+        whole = Ref("whole", value, found)
+        items = [Ref("array", v, Computed(operator.getitem, [whole, Ref("static", k)], {}, found.at)) for k, v in enumerate(value)]
+        return Ref("mirror", type(value)(items))
+    raise Doubt(f"NumPy gives a {type(value).__name__}")
+
+
+def identify(observer, ref, x):
+    """``x`` is what the user's program has where the observer has ``ref``."""
+    if ref.kind == "mirror" and isinstance(ref.value, (list, tuple)) and type(x) is type(ref.value) and len(x) == len(ref.value):
+        for r, v in zip(ref.value, x, strict=True):
+            identify(observer, r, v)
+    elif ref.kind == "array" and ref.source.real is None:
+        y = ref.value
+        if type(x) is not type(y) or x.shape != y.shape or x.dtype != y.dtype or x.strides != y.strides or x.tobytes() != y.tobytes():
+            raise Doubt("an array of the program's differs from what NumPy made for the observer")
+        ref.source.real = x
+        observer.keep.append(x)
+        observer.origins[id(x)] = ref
+
+
+def sources_of(ref):
+    """The Refs of kind ``fresh`` that a computed one rests on."""
+    if ref.kind == "fresh":
+        return [ref]
+    if ref.kind == "mirror":
+        parts = list(ref.value.values() if isinstance(ref.value, dict) else ref.value)
+    elif isinstance(ref.source, Computed):
+        parts = [*ref.source.args, *ref.source.kw.values()]
+    else:
+        parts = []
+    return [r for part in parts for r in sources_of(part)]
+
+
+def recompute(fn, *args, **kw):
+    """What the program would compute; raises where NumPy would warn or raise, so that the program itself does it where it belongs."""
+    under = "ignore" if np.geterr()["under"] == "ignore" else "raise"
+    with np.errstate(divide="raise", over="raise", invalid="raise", under=under):
+        return fn(*args, **kw)
+
+
+def missed(error, miss):
+    """``miss``, for a computation that failed; what a signal's handler raised goes on."""
+    if raised_by_signal(error):
+        raise error
+    return miss

@@ -1,0 +1,378 @@
+"""NumPy in a traced function: arrays and numbers that it makes of arguments, of what is around the function, and of results."""
+import math
+import warnings
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def skipped(world, mode, least=10):
+    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
+
+
+NUMBERS = {"float64": np.float64, "float32": np.float32, "float16": np.float16, "int64": np.int64, "int8": np.int8, "uint8": np.uint8}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_numbers_of_numpy_promote_as_arrays(mode, kind):
+    def make(wrap):
+        x = hnn.Variable(arr(3, 4))
+
+        @wrap
+        def f(x, n):
+            y = F.relu(x) * n + n * x - x / NUMBERS[kind](2)
+            F.sum(y).backward()
+            return y, n
+        return [x], [lambda: (x.cleargrad(), f(x, NUMBERS[kind](3)))[1], lambda: (x.cleargrad(), f(x, NUMBERS[kind](5)))[1],
+                     lambda: (x.cleargrad(), f(x, np.float64(1.5)))[1], lambda: (x.cleargrad(), f(x, 1.5))[1], lambda: (x.cleargrad(), f(x, np.array(3.)))[1]]
+    skipped(check(make, mode), mode)
+
+
+def test_a_number_of_numpy_from_around(mode):
+    def make(wrap):
+        box = {"n": np.float64(2)}
+        scale = np.float32(0.5)
+
+        def rebind(n):
+            nonlocal scale
+            scale = n
+            return f(arr(3))
+
+        @wrap
+        def f(x):
+            return F.relu(x) * scale + box["n"]
+
+        def put(n):
+            box["n"] = n
+            return f(arr(3))
+        return [], [lambda: f(arr(3)), lambda: put(np.float64(3)), lambda: put(np.float32(3)), lambda: put(3.0), lambda: rebind(np.float32(0.25)),
+                    lambda: rebind(np.float64(0.25))]
+    skipped(check(make, mode), mode, 3)
+
+
+def test_columns_of_an_argument(mode):
+    def make(wrap):
+        link = L.Linear(3, 2)
+        data = arr(4, 6, 3)
+
+        @wrap
+        def f(x, k=2):
+            h = 0
+            for t in range(k):
+                h = h + link(x[:, t]) + F.sum(x[:, t, :2])
+            loss = F.sum(h * h)
+            link.cleargrads()
+            loss.backward()
+            return loss, h
+
+        def changed():
+            data[:, 1] += 1
+            return f(data)
+        return [link, data], [lambda: f(data), changed, lambda: f(data[:2]), lambda: f(data[:, ::2]), lambda: f(np.asfortranarray(data)),
+                              lambda: f(data[:, ::-1]),
+                              lambda: f(data.astype("d")), lambda: f(data, 3)]
+    skipped(check(make, mode), mode)
+
+
+def test_arguments_with_gaps_between_their_rows(mode):
+    def make(wrap):
+        data, ids = arr(5, 4, 3), np.arange(20).reshape(5, 4) % 5
+        table = L.EmbedID(5, 3)
+
+        @wrap
+        def f(x, t, i):
+            y = F.sigmoid(x) * t + table(i)
+            return y, F.sum(y), F.reshape(x, (-1,)), F.transpose(x), x
+        return [data, table], [lambda: f(data[:, 0], data[:, 1], ids[:, 0]), lambda: f(data[:, 2], data[:, 3], ids[:, 3]),
+                               lambda: f(data[:, 0].copy(), data[:, 1], ids[:, 0]), lambda: f(hnn.Variable(data[:, 0]), data[:, 1], ids[:, 0]),
+                               lambda: f(data[:, :, 0].T[:3].T[:, :], arr(5, 3), ids[:, 1]), lambda: f(arr(5, 3), arr(5, 3), ids[:, 1].copy())]
+    check(make, mode)
+
+
+def test_a_view_with_gaps_is_written_by_the_caller(mode):
+    def make(wrap):
+        data = arr(4, 3, 2)
+        f = wrap(lambda x: F.reshape(x, (4, 1, 2)))
+        g = wrap(lambda x: (F.exp(x), x[:2]))
+
+        def write():
+            y, (z, w) = f(data[:, 0]), g(data[:, 1])
+            y.array[0] += 1
+            w.array[0] += 2
+            return y, z, w, data
+        return [data], [lambda: (f(data[:, 0]), g(data[:, 1])), write]
+    check(make, mode)
+
+
+def test_written_between_uses(mode):
+    def make(wrap):
+        data = arr(4, 3, 2)
+
+        @wrap
+        def f(x):
+            a = F.exp(x[:, 0])
+            column = x[:, 1]
+            b = F.exp(column)
+            data[0, 1] += 1
+            return a + b + column
+        return [data], [lambda: f(data)]
+    check(make, mode)
+
+
+def test_expressions_of_arguments(mode):
+    def make(wrap):
+        link = L.Linear(4, 3)
+        opt = optimizers.Adam().setup(link)
+        table = np.linspace(0.1, 1, 10).astype("f")
+
+        @wrap
+        def f(x, idx, r, done):
+            scale = table[idx][:, None]
+            mixed = np.sqrt(scale) * x + np.sqrt(1 - scale) * np.ones_like(x)
+            target = np.concatenate([r, 1 - done])[:len(x), None] * 0.5
+            both = np.stack([mixed, -mixed], axis=1)[:, 0]
+            middle = x.mean()
+            loss = F.mean((link(both) - target) ** 2) * (2 / math.sqrt(8)) / np.sqrt(2)
+            link.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, mixed, {"n": middle, "t": target.T}
+
+        def given(seed, n=4, dtype="f", high=10):
+            rng = np.random.RandomState(seed)
+            return rng.rand(n, 4).astype(dtype), rng.randint(0, high, n), rng.rand(n).astype("f"), rng.randint(0, 2, n)
+
+        def moved():
+            table[3] = 0.7
+            return f(*given(6))
+        return [link, opt.t], [lambda: f(*given(1)), lambda: f(*given(2)), lambda: f(*given(3, 5)), lambda: f(*given(4, dtype="d")), moved,
+                               lambda: f(*given(5, high=14)), lambda: f(given(6)[0].T, *given(6)[1:])]
+    skipped(check(make, mode), mode)
+
+
+def test_shapes_that_depend_on_values(mode):
+    def make(wrap):
+        x = arr(6, 2)
+
+        @wrap
+        def f(x, keep):
+            part = x[keep]
+            return F.sum(part * 2), part.shape, len(part)
+
+        def of(*bits):
+            return f(x, np.array(bits, bool))
+        return [x], [lambda: of(1, 1, 0, 0, 1, 0), lambda: of(0, 1, 1, 0, 0, 1), lambda: of(1, 1, 1, 1, 1, 1), lambda: of(0, 0, 0, 0, 0, 0)]
+    skipped(check(make, mode), mode)
+
+
+def test_a_mask_selects_of_a_variable(mode):
+    def make(wrap):
+        link, x, mask = L.Linear(3, 2), arr(6, 3), np.array([1, 0, 1, 1, 0, 0], bool)
+        f = wrap(lambda: link(x)[mask])
+
+        def flip():
+            mask[0] = not mask[0]
+            mask[1] = not mask[1]
+            return f()
+
+        def more():
+            mask[4] = not mask[4]
+            return f()
+        return [x], [f, flip, more]
+    w = check(make, mode)
+    assert w[0].stats.paths <= 3
+
+
+def test_warnings_and_errors_of_numpy(mode):
+    def make(wrap):
+        @wrap
+        def f(x, y):
+            ratio = x / y
+            logs = np.log(np.abs(x) + 1)
+            return F.exp(F.sqrt(logs) - ratio * 0)
+
+        def ask(x, y, **state):
+            with np.errstate(**state), warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                try:
+                    found = f(np.array(x, "f"), np.array(y, "f"))
+                except (FloatingPointError, ValueError) as error:
+                    found = type(error).__name__, str(error)
+            return found, [(c.category.__name__, str(c.message), c.filename.rsplit("/", 1)[-1]) for c in caught]
+        return [], [lambda: ask([1, 2], [3, 4]), lambda: ask([1, 2], [0, 4]), lambda: ask([1, 2], [3, 0], divide="raise"),
+                    lambda: ask([1, 2], [0, 4], divide="ignore"),
+                    lambda: ask([1e-38, 2], [1e30, 4], under="raise"), lambda: ask([1e-38, 2], [1e30, 4])]
+    check(make, mode)
+
+
+def test_python_numbers_of_results(mode):
+    def make(wrap):
+        link = L.Linear(3, 1)
+        opt = optimizers.SGD(0.1).setup(link)
+        log = []
+
+        @wrap
+        def f(x):
+            y = link(x)
+            loss = F.mean(y * y)
+            link.cleargrads()
+            loss.backward()
+            opt.update()
+            return float(loss.array), loss.array.item(), {"first": y.array[0], "shape": y.array.reshape(-1).shape}
+
+        def run(x):
+            log.append(f(x)[0])
+            return log[-1]
+        return [link, log], [lambda: f(arr(4, 3)), lambda: run(arr(4, 3) * 2), lambda: run(arr(5, 3)), lambda: run(arr(4, 3).astype("d"))]
+    skipped(check(make, mode), mode)
+
+
+def test_targets_computed_from_results(mode):
+    def make(wrap):
+        q, target = L.Linear(3, 2), L.Linear(3, 2)
+        opt = optimizers.Adam().setup(q)
+
+        @wrap
+        def f(s, a, r, s2, done):
+            with hnn.no_backprop_mode():
+                best = F.max(target(s2), axis=1)
+            y = r + 0.9 * (1 - done) * best.array
+            loss = F.mean((F.select_item(q(s), a) - y) ** 2)
+            q.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, y
+
+        def given(seed, dtype="f"):
+            rng = np.random.RandomState(seed)
+            return rng.randn(4, 3).astype("f"), rng.randint(0, 2, 4), rng.rand(4).astype(dtype), rng.randn(4, 3).astype("f"), rng.randint(0, 2, 4).astype("f")
+
+        def copied():
+            target.copyparams(q)
+            return f(*given(3))
+
+        def huge():
+            s, a, r, s2, done = given(5)
+            return f(s, a, r * np.float32(3e38), s2 * np.float32(1e38), done)
+        return [q, target], [lambda: f(*given(1)), lambda: f(*given(2)), copied, lambda: f(*given(4, "d"))]
+    skipped(check(make, mode), mode)
+
+
+def test_a_number_computed_from_an_array_meets_a_variable(mode):
+    def make(wrap):
+        f = wrap(lambda x: F.exp(x) * float(x.mean()) + x.max().item())
+        return [], [lambda: f(arr(3)), lambda: f(arr(3) + 1), lambda: f(arr(3) - 1)]
+    check(make, mode)
+
+
+def test_a_number_computed_from_an_array_decides(mode):
+    def make(wrap):
+        f = wrap(lambda x: F.exp(x) if x.mean() > 0 else F.tanh(x))
+        return [], [lambda: f(arr(3) * 0 + 1), lambda: f(arr(3) * 0 - 1)]
+    check(make, mode)
+
+
+def test_variables_of_arguments(mode):
+    def make(wrap):
+        link = L.Linear(2, 1)
+        kept = []
+
+        @wrap
+        def f(x, t):
+            x, t = hnn.Variable(x), hnn.Variable(t, requires_grad=False)
+            y = link(F.concat([x, t], axis=1))
+            g, = hnn.grad([F.sum(y * y)], [x], enable_double_backprop=True)
+            link.cleargrads()
+            F.sum(g * g).backward()
+            return len(x), len(g), F.sum(y).array
+
+        @wrap
+        def g(x):
+            v = hnn.Variable(x)
+            kept.append(v)
+            return v * 2, v
+
+        def both(x):
+            return f(x, x)
+
+        def touch(x):
+            y, v = g(x)
+            v.array[0] += 1
+            return y, v, x
+        return [link], [lambda: f(arr(4, 1), arr(4, 1)), lambda: f(arr(4, 1) + 1, arr(4, 1) - 1), lambda: both(arr(4, 1)),
+                        lambda: f(arr(4, 1).astype("d"), arr(4, 1)),
+                        lambda: touch(arr(3, 1)), lambda: f(arr(5, 1), arr(5, 1))]
+    skipped(check(make, mode), mode)
+
+
+def test_changes_in_place_run(mode):
+    def make(wrap):
+        @wrap
+        def f(x, y):
+            z = x * 2
+            z += y
+            w = np.zeros(3, "f")
+            w[1] = x[0]
+            x -= 1
+            return F.exp(z) + w + x
+        return [], [lambda: f(arr(3), arr(3)), lambda: f(arr(3) + 1, arr(3))]
+    check(make, mode)
+
+
+def test_views_that_numpy_makes_of_arguments(mode):
+    def make(wrap):
+        data = arr(4, 3)
+
+        @wrap
+        def f(x):
+            row, flat, same = x.T, x.reshape(-1), np.asarray(x)
+            return F.sum(flat * 2) + F.sum(same), row, flat, same, same is x
+
+        def write():
+            found = f(data)
+            found[1][0] += 1
+            found[2][3] += 1
+            return found
+        return [data], [lambda: f(data), write, lambda: f(data.copy()), lambda: f(np.asfortranarray(data))]
+    skipped(check(make, mode), mode)
+
+
+def test_slices_of_layers(mode):
+    def make(wrap):
+        layers = hnn.ChainList(L.Linear(3, 3), L.Linear(3, 3), L.Linear(3, 2))
+
+        @wrap
+        def f(x):
+            for layer in layers[:-1]:
+                x = F.relu(layer(x))
+            return layers[-1](x)
+
+        def replace():
+            layers[0] = L.Linear(3, 3)
+            return f(arr(2, 3))
+
+        def longer():
+            layers.insert(1, L.Linear(3, 3)) if len(layers) == 3 else None
+            return f(arr(2, 3))
+        return [layers], [lambda: f(arr(2, 3)), replace, longer]
+    skipped(check(make, mode), mode, 3)
+
+
+def test_functions_replaced_in_numpy(mode, monkeypatch):
+    def make(wrap):
+        f = wrap(lambda x: F.exp(x) + np.tanh(x))
+
+        def other():
+            with monkeypatch.context() as m:
+                m.setattr(np, "tanh", np.sin)
+                return f(arr(3))
+        return [], [lambda: f(arr(3)), other]
+    skipped(check(make, mode), mode, 3)
