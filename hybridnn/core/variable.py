@@ -1467,7 +1467,13 @@ def _store(node, g, as_variables, loss_scale):
         g = g if type(g) is np.ndarray else _as_ndarray(g)
         if g.base is not None or _getrefcount(g) > SOLE_OWNER:
             g = g.copy()
+    elif not _writeable(g._array):
+        g._array = g._array.copy()
     node.grad = g
+
+
+def _writeable(a):
+    return type(a) is not np.ndarray or a.flags.writeable
 
 
 SOLE_OWNER = 3       # the walk's local, this function's parameter, and getrefcount's argument

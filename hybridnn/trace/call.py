@@ -643,7 +643,10 @@ class Call:
                     operand = self._operand(prior, "add")
                     if operand is not None:
                         priors.append(operand)
-            node.grad = (g if double else self._own(g, [other for _, other, _ in stored])) if prior is None else self.apply(OPS["add"], (prior, g))
+            if prior is not None:
+                node.grad = self.apply(OPS["add"], (prior, g))
+            else:
+                node.grad = self._writeable(g) if double else self._own(g, [other for _, other, _ in stored])
             stored.append((node, node.grad, prior is not None))
         self.inner = event
         try:
@@ -652,6 +655,15 @@ class Call:
             self.inner = None
         self._finish_backward(event, outputs, stored, priors, retain_grad)
         stored.clear()
+
+    def _writeable(self, g):
+        """The gradient itself, with its graph; not with a broadcast array."""
+        if not g._array.flags.writeable:
+            vid = self._value_of(g)
+            g._array = g._array.copy()
+            if vid is not None:
+                self._know(g._array, vid, g._requires_grad)
+        return g
 
     def _own(self, g, taken):
         """A gradient whose array is nobody else's, as backward on plain arrays stores it."""

@@ -198,6 +198,22 @@ FOUND["the same, where Python is skipped"] = found("""
     opt.update()
     return (y * net.p,)
     """, outer=True)
+FOUND["a gradient that was cleared before the path was left"] = found("""
+    s = F.mean(F.tanh(y) * y) + F.sum(net.p * net.p) * 0.1
+    net.cleargrads()
+    s.backward(enable_double_backprop=True)
+    s = F.softmax_cross_entropy(net.l1(y), t[:len(y)])
+    net.cleargrads()
+    s.backward()
+    opt.update()
+    return (net.p,)
+    """, {3: "net.l1 = net.l2.copy()"})
+FOUND["a gradient that is a broadcast value"] = found("""
+    v = F.broadcast_to(F.sum(net.W, axis=1), x.shape)
+    net.cleargrads()
+    F.sum(v * 2).backward(enable_double_backprop=True)
+    return (v,)
+    """)
 
 
 @pytest.mark.parametrize("mode", ["auto", "verify"])
