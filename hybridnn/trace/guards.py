@@ -256,8 +256,21 @@ class Writer:
 
     def _plain(self, optimizer):
         text = self.space(optimizer)
-        self.require(f"not {text}['_hooks'].queues['pre'] and not {text}['_hooks'].queues['post'] and {text}.get('_loss_scale') is None",
-                     "the optimizer has hooks")
+        hooks = optimizer.__dict__["_hooks"]
+        if hooks is None:
+            self.require(f"{text}['_hooks'] is None and {text}.get('_loss_scale') is None", "the optimizer's hooks changed")
+            return
+        same = []
+        for timing, queue in hooks.queues.items():
+            found = f"{text}['_hooks'].queues[{timing!r}]"
+            ids = self.strong(tuple([id(self.kept(h)) for h in queue.values()]))
+            same.append(f"tuple(map(id, {found}.values())) == {ids}" if queue else f"not {found}")
+        self.require(" and ".join([*same, f"{text}.get('_loss_scale') is None"]), "the optimizer's hooks changed")
+
+    def kept(self, obj):
+        """``obj``, which the plan keeps from now on."""
+        self.strong(obj)
+        return obj
 
     def _hyper(self, hyperparam):
         space = vars(hyperparam)

@@ -356,6 +356,10 @@ class Builder:
             return self.writer.strong(self.call.values[vid])
         if ref.kind == "rule":
             return f"{self._rule_numbers(ref.value, ref.source[0])}[{ref.source[1]}]"
+        if ref.kind == "hook":
+            text = f"{self.writer.strong(ref.value)}.{'decay' if ref.source == 'rise' else ref.source}"
+            text = self._checked_number(text, type(self.call.values[vid]), operand.within)
+            return f"(1.0 - {text})" if ref.source == "rise" else text
         if ref.kind == "hole":
             return f"hole{self.path.index(ref.source[1])}"
         return self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]), operand.within)
@@ -429,9 +433,9 @@ class Builder:
         wanted = set()
         for kind, *rest in self.observer.effects:
             if kind == "backward":
-                wanted |= {o.vid for _, o, _ in rest[0].grads[0]} | {o.vid for _, o in rest[0].grads[1]}
+                wanted |= {self._newest(o.vid) for _, o, _ in rest[0].grads[0]} | {o.vid for _, o in rest[0].grads[1]}
             elif kind == "fill":
-                wanted.add(rest[1])
+                wanted.add(self._newest(rest[1]))
             elif kind == "setattr":
                 wanted |= self._vids(rest[2])
         wanted |= self._vids(self.observer.result)
@@ -439,6 +443,16 @@ class Builder:
         self.tape = self._tape_values()
         wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref)}
         return {self.call._origin(v) for v in wanted} | self.tape
+
+    def _newest(self, vid):
+        """The value of an array after all changes in place."""
+        rebinds = [pair for e in self.path for pair in e.rebinds]
+        for old, new in rebinds:
+            if old == vid:
+                if sum(o == old for o, _ in rebinds) > 1:
+                    raise Doubt("changes two gradients of one value in place")
+                vid = new
+        return vid
 
     def _vids(self, ref):
         if ref.kind == "fresh":
@@ -514,6 +528,8 @@ class Builder:
                 self._backward(rest[0], grads)
             elif kind == "fill":
                 self._fill(*rest, grads)
+            elif kind == "count":
+                self.after.append(f"{self.writer.held(rest[0])}.{rest[1]} += 1")
             elif kind == "setattr":
                 obj, name, ref = rest
                 self.after.append(f"setattr({self.writer.held(obj)}, {name!r}, {self._value(ref)})")
@@ -539,8 +555,9 @@ class Builder:
             if node not in grads and not accumulated:
                 self.writer.require(f"{node}.grad is None", "a gradient from before the call")
             self.stored.add(node)
-            self.gradients.setdefault(outcome.vid, []).append((x, node))
-            text = self.text[outcome.vid]
+            newest = self._newest(outcome.vid)
+            self.gradients.setdefault(newest, []).append((x, node))
+            text = self.text[newest]
             grads[node] = f"{text}.copy()" if text in grads.values() else text     # one value for two leaves: each has its own array
         if event.key[0][0]:
             raise Doubt("backward(retain_grad=True)")
@@ -551,7 +568,7 @@ class Builder:
         node = self._node_of(ref)
         if node not in grads:
             self.writer.require(f"{node}.grad is None", "a gradient from before the call")
-        grads[node] = self.text[vid]
+        grads[node] = self.text[self._newest(vid)]
 
     def _updates(self):
         """Counters go up, and numbers are computed, just before the stage that updates."""
@@ -630,7 +647,7 @@ class Builder:
             return name
         self.named.add(name)
         if vid in self.gradients:
-            self.makes.append(f"n = {self._holder(v)}; {name} = n.grad = gradient(n.grad)")
+            self.makes.append(f"n = {self._holder(v)}; {name} = n.grad = gradient(n.grad, {v._requires_grad})")
             return name
         requires = v._requires_grad
         lines = [f"{name} = new(Variable); {name}._array = {self._array_text(vid)}"]
@@ -703,7 +720,7 @@ class Builder:
         """The text of ``Plan.touched``."""
         w, effects = self.writer, self.observer.effects
         arrays = "".join(f"{self.text[v]}, " for v in sorted(written))
-        attributes = "".join(f"({w.held(e[1])}, {e[2]!r}), " for e in effects if e[0] == "setattr")
+        attributes = "".join(f"({w.held(e[1])}, {e[2]!r}), " for e in effects if e[0] in ("setattr", "count"))
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
         return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}]\n"
 
@@ -736,10 +753,12 @@ def _unscale(nodes):
         n.loss_scale = None
 
 
-def _gradient(a):
+def _gradient(a, requires_grad):
     """The Variable of a gradient."""
     v = _new(Variable)
-    v._array, v._requires_grad = a, False
+    v._array = a
+    if not requires_grad:
+        v._requires_grad = False
     return v
 
 

@@ -1,12 +1,20 @@
 """What the library's own functions do beside computing, for the observer: results as Refs, effects on gradients, counters and graphs."""
 import numpy as np
 
+from hybridnn.core import OPS
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import GradientMethod, OpRule
+from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, Lasso, WeightDecay
+from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lassoed
+from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import Doubt, Ref, constant, is_pure, mirror
 
 __all__ = ["summarize"]
+
+HOOK_OPS = {GradientClipping: (clip_rate, ("threshold",)), GradientHardClipping: (hard_clipped, ("lower_bound", "upper_bound")),
+            Lasso: (lassoed, ("rate",)), WeightDecay: (decayed, ("rate",)), ExponentialMovingAverage: (averaged, ("decay", "rise"))}
+"""Hooks whose effects are known -> the operation that takes their numbers, and where these are."""
 
 
 def summarize(observer, kind, refs, value, start):
@@ -146,7 +154,8 @@ def _update(observer, refs, value, start):
             a = rule.state[name]
             observer.guard("item", rule.state, name, a)
             observer.origins[id(a)] = Ref("state", a, ("slot", rule, name))
-    _rule_numbers(observer, start)
+    hooks = guard_hooks(observer, optimizer)
+    _rule_numbers(observer, start, _hook_numbers(observer, start, hooks))
     _filled(observer, optimizer.target, start)
     observer.effects.append(("update", tuple(c._steps for c in [optimizer, *rules])))
     return constant(None)
@@ -163,8 +172,6 @@ def check_plain(optimizer):
     """The update does nothing but the rules' arithmetic."""
     if type(optimizer).update is not GradientMethod.update or type(optimizer)._update_all is not GradientMethod._update_all:
         raise Doubt(f"{type(optimizer).__name__} defines its own update")
-    if optimizer._hooks is not None and any(optimizer._hooks.queues.values()):
-        raise Doubt("the optimizer has hooks")
     if optimizer._loss_scale is not None or optimizer._loss_scaling_is_dynamic:
         raise Doubt("the optimizer scales the loss")
     for p in optimizer.target.params():
@@ -175,6 +182,54 @@ def check_plain(optimizer):
             raise Doubt("a parameter's update rule is not plain")
         if rule.state is None:
             raise Doubt("the optimizer's state is not made yet")
+
+
+def guard_hooks(observer, optimizer):
+    """The optimizer's hooks, which stay the same and do what the library's do."""
+    queues = optimizer._hooks.queues if optimizer._hooks is not None else {}
+    hooks = [h for queue in queues.values() for h in queue.values()]
+    for hook in hooks:
+        kind = type(hook)
+        if kind not in HOOK_OPS:
+            raise Doubt(f"the optimizer has the hook {kind.__name__}, whose effects are not known")
+        if "call_for_each_param" in vars(hook) or len({type(h) for h in hooks}) < len(hooks):
+            raise Doubt("the optimizer's hooks are not plain")
+        observer.guard("class", hook, kind)
+        observer.guard("noattr", hook, "call_for_each_param")
+        observer.guard("classattr", kind, "__call__", kind.__call__)
+        if kind is ExponentialMovingAverage:
+            _averages(observer, hook)
+    return hooks
+
+
+def _averages(observer, hook):
+    if hook.warmup is not False:
+        raise Doubt("a moving average that warms up")
+    observer.guard("attr", hook, "warmup", False)
+    observer.guard("attr", hook, "averages", hook.averages)
+    observer.guard("members", hook.averages, tuple(hook.averages))
+    for name, a in hook.averages.items():
+        observer.guard("item", hook.averages, name, a)
+        observer.origins[id(a)] = Ref("state", a, ("fixed",))
+    observer.effects.append(("count", hook, "updates"))
+
+
+def _hook_numbers(observer, start, hooks):
+    """Where the numbers of hooks' operations come from; gives the ids of the events in place that the hooks made."""
+    known = {op: (hook, names) for hook in hooks for op, names in [HOOK_OPS[type(hook)]]}
+    found = set()
+    for event in observer.call.path[start:]:
+        op = event.key[0]
+        if op in known and event.kind in ("op", "inplace"):
+            hook, names = known[op]
+            numbers = [o for o in event.operands if type(o).__name__ == "Number"]
+            if len(numbers) != len(names) or any(o.value is not None for o in numbers):
+                raise Doubt("a hook of the optimizer took other numbers than its own")
+            for o, name in zip(numbers, names, strict=True):
+                observer.numbers[o.vid] = Ref("hook", hook, name)
+        if op in known or event.kind == "inplace" and op is OPS["mul"] and clip_rate in known and all(type(o) is int for o in event.operands):
+            found.add(id(event))
+    return found
 
 
 def _filled(observer, link, start):
@@ -188,10 +243,10 @@ def _filled(observer, link, start):
             observer.effects.append(("fill", ref, g._vid))
 
 
-def _rule_numbers(observer, start):
-    """The numbers of each in-place event come from its parameter's rule."""
+def _rule_numbers(observer, start, by_hooks):
+    """The numbers of each in-place event come from its parameter's rule, unless a hook made it."""
     for event in observer.call.path[start:]:
-        if event.kind != "inplace":
+        if event.kind != "inplace" or id(event) in by_hooks:
             continue
         first = event.operands[0]
         leaf = observer.call.leaves.get(_root_vid(observer, first))

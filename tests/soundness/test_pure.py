@@ -21,7 +21,7 @@ def noted(x):
 FUNCTIONS = {      # a function, and whether Python is skipped
     "plain": (lambda x: noted(F.exp(x)), True),
     "containers": (lambda x: {"y": NET(noted(F.exp(x))), "l": [F.sum(x), (x,)]}, True),
-    "NumPy before": (lambda x: NET(x.astype("float32") / 2), False),
+    "NumPy before": (lambda x: NET(x.astype("float32") / 2), True),
     "NumPy of the argument": (lambda x: noted(F.exp(x - x.mean(axis=0))), False),
     "number of the argument": (lambda x: noted(F.exp(x)) * float(x.max()), False),
     "number of a result": (lambda x: float(noted(F.sum(F.exp(x)))), False),

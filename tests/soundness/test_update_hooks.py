@@ -1,0 +1,178 @@
+"""Updates with the hooks of optimizers, whose numbers, order and code change between calls."""
+import numpy as np
+import pytest
+from worlds import MODES, arr, check
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers
+from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, Lasso, WeightDecay
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+HOOKS = {
+    "clipping": lambda: [GradientClipping(0.5)],
+    "loose clipping": lambda: [GradientClipping(1e6)],
+    "hard clipping": lambda: [GradientHardClipping(-0.1, 0.2)],
+    "decay": lambda: [WeightDecay(0.1)],
+    "lasso": lambda: [Lasso(0.1)],
+    "average": lambda: [optimizers.ExponentialMovingAverage(0.9)],
+    "several": lambda: [WeightDecay(0.1), GradientClipping(0.3), Lasso(0.01), optimizers.ExponentialMovingAverage(0.5)],
+}
+
+
+def world(hooks, mode, more=(), kind=optimizers.Adam, least=10):
+    """``more``: functions of (run, optimizer, hooks, links) that make a call of the scenario."""
+    def make(wrap):
+        links = hnn.ChainList(L.Linear(3, 4), L.Linear(4, 2))
+        opt = kind().setup(links)
+        made = hooks()
+        for hook in made:
+            opt.add_hook(hook)
+
+        @wrap
+        def f(x):
+            h = F.sum(F.tanh(links[1](F.relu(links[0](x)))) ** 2)
+            links.cleargrads()
+            h.backward()
+            opt.update()
+            return h
+        averages = [h.averages for h in made if isinstance(h, optimizers.ExponentialMovingAverage)]
+        counts = [h for h in made if isinstance(h, optimizers.ExponentialMovingAverage)]
+
+        def run(x):
+            return f(x), [p.grad.copy() for p in links.params()], [dict(a) for a in averages], [h.updates for h in counts]
+        return [links], [lambda: run(arr(5, 3)), lambda: run(arr(5, 3) * 3), *[lambda m=m: m(lambda: run(arr(5, 3)), opt, made, links) for m in more]]
+    w = check(make, mode)
+    assert w.total("python_skipped") >= (least if mode == "auto" else 0), w[0].explain()
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_hooks(mode, name):
+    world(HOOKS[name], mode)
+
+
+def test_numbers_of_hooks_change(mode):
+    def threshold(run, opt, made, links):
+        made[1].threshold *= 0.5
+        return run()
+
+    def rate(run, opt, made, links):
+        made[0].rate = made[0].rate * 2 if made[0].rate < 1 else 1
+        return run()
+
+    def decay(run, opt, made, links):
+        made[3].decay = 0.25
+        return run()
+    world(HOOKS["several"], mode, [threshold, rate, decay])
+
+
+def test_hooks_come_and_go(mode):
+    def remove(run, opt, made, links):
+        opt.remove_hook("WeightDecay")
+        result = run()
+        opt.add_hook(made[0])
+        return result, run()
+
+    def user(run, opt, made, links):
+        seen = []
+        opt.add_hook(lambda o: seen.append(o.t), name="user")
+        result = run()
+        opt.remove_hook("user")
+        return result, seen, run()
+
+    def own_code(run, opt, made, links):
+        made[2].call_for_each_param = False
+        made[2].__class__ = type("Mine", (Lasso,), {"__call__": lambda self, o: [p.grad.fill(0.5) for p in o.target.params()]})
+        return run()
+    world(HOOKS["several"], mode, [remove, user, own_code])
+
+
+def test_the_code_of_a_hook_is_replaced(mode, monkeypatch):
+    def replaced(run, opt, made, links):
+        with monkeypatch.context() as m:
+            m.setattr(WeightDecay, "__call__", lambda self, rule, param: None)
+            return run()
+    world(HOOKS["decay"], mode, [replaced])
+
+
+def test_averages_are_replaced(mode):
+    def copied(run, opt, made, links):
+        made[0].averages = {k: a.copy() for k, a in made[0].averages.items()}
+        return run()
+
+    def one(run, opt, made, links):
+        name = next(iter(made[0].averages))
+        made[0].averages[name] = np.zeros_like(made[0].averages[name])
+        return run()
+
+    def emptied(run, opt, made, links):
+        made[0].averages.clear()
+        return run()
+
+    def applied(run, opt, made, links):
+        with made[0].applied(links):
+            return [p.array.copy() for p in links.params()], run()
+    world(HOOKS["average"], mode, [copied, one, emptied, applied])
+
+
+def test_loss_scaling_begins(mode):
+    def scaled(run, opt, made, links):
+        opt.loss_scaling(scale=2.0)
+        return run()
+    world(HOOKS["several"], mode, [scaled])
+
+
+def test_one_gradient_of_two_parameters(mode):
+    def make(wrap):
+        a, b = hnn.Parameter(arr(3)), hnn.Parameter(arr(3) + 1)
+        link = hnn.Chain()
+        with link.init_scope():
+            link.a, link.b = a, b
+        opt = optimizers.SGD(0.1).setup(link)
+        opt.add_hook(WeightDecay(0.5))
+        opt.add_hook(GradientClipping(0.4))
+
+        @wrap
+        def f(x):
+            link.cleargrads()
+            F.sum((a + b) * x).backward()
+            opt.update()
+            return a.array is b.array
+        return [link], [lambda: f(arr(3)), lambda: f(arr(3) * 2)]
+    check(make, mode)
+
+
+def test_gradients_that_hooks_changed_are_returned(mode):
+    def make(wrap):
+        link = L.Linear(3, 2)
+        opt = optimizers.MomentumSGD(0.1).setup(link)
+        opt.add_hook(GradientClipping(0.1))
+
+        @wrap
+        def f(x):
+            link.cleargrads()
+            F.sum(link(x) ** 2).backward()
+            before = link.W.grad_var
+            opt.update()
+            return before, link.b.grad_var, F.sum(link.W)
+        return [link], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3) * 0)]
+    check(make, mode)
+
+
+def test_gradients_from_before(mode):
+    def make(wrap):
+        link = L.Linear(3, 2)
+        opt = optimizers.SGD(0.1).setup(link)
+        opt.add_hook(GradientClipping(0.3))
+        opt.add_hook(WeightDecay(0.1))
+
+        @wrap
+        def f(x):
+            loss = F.sum(link(x) ** 2)
+            loss.backward()
+            opt.update()
+            return loss
+        return [link], [lambda: (link.cleargrads(), f(arr(4, 3)))[1], lambda: f(arr(4, 3))]
+    check(make, mode)
