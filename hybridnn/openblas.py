@@ -1,8 +1,8 @@
 """OpenBLAS's threads around small products.
 
-Below some million operations a second thread costs more than it brings, and with another process on its core it costs
-milliseconds (measured: a product of 0.3 GFLOP went from 1.5 to 48 ms). So the library runs middle-sized products on one thread,
-and leaves alone a count that the user has set. The very small ones OpenBLAS runs on one thread itself.
+Below some million operations a second thread brings little, and with another process on its core it costs milliseconds (measured: a product
+of 0.3 GFLOP went from 1.5 to 48 ms, a step with a hundred products of 10 MFLOP from 0.2 to more than a second). So the library runs
+middle-sized products on one thread, and leaves alone a count that the user has set. The very small ones OpenBLAS runs on one thread itself.
 """
 import ctypes
 import functools
@@ -14,7 +14,7 @@ import numpy as np
 
 __all__ = ["LARGE", "Control", "control", "product"]
 
-_SMALL, LARGE = 5e5, 4e6      # operations of one product between which OpenBLAS would use threads that do not pay
+_SMALL, LARGE = 5e5, 2e7      # operations of one product between which OpenBLAS would use threads that do not pay, or risk too much
 
 
 @dataclass(frozen=True)
