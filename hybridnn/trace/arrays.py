@@ -9,7 +9,7 @@ import numpy as np
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
-__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "identify", "is_array_function", "missed", "recompute", "sources_of"]
+__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "identify", "is_array_function", "missed", "recompute", "sources_of", "memory_of"]
 
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
@@ -150,3 +150,8 @@ def missed(error, miss):
     if raised_by_signal(error):
         raise error
     return miss
+
+
+def memory_of(a):
+    """Where and how an array lies: equal for two views of the same elements."""
+    return a.__array_interface__["data"][0], a.shape, a.strides, a.dtype

@@ -19,7 +19,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import ARRAY_METHODS, calculate, identify, is_array_function
+from hybridnn.trace.arrays import ARRAY_METHODS, calculate, identify, is_array_function, memory_of
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import (
     PURE_BUILTINS,
@@ -1077,7 +1077,9 @@ class Observer:
         if refs[-1:] and refs[-1].kind == "mask":
             self._identify_mask(refs.pop().source.value, start)
         if kind in ("function", "operator"):
-            self._only_operands(refs, {vid_of(o) for e in self.call.path[start:] for o in e.operands})
+            vids = {vid_of(o) for e in self.call.path[start:] for o in e.operands}
+            leaves = [x._array if isinstance(x, Variable) else x for x in map(self.call.leaves.get, vids) if x is not None]
+            self._only_operands(refs, vids, {memory_of(a) for a in leaves if isinstance(a, np.ndarray)})
         return summarize(self, kind, refs, value, start)
 
     def _identify_mask(self, indices, start):
@@ -1088,13 +1090,15 @@ class Observer:
         for o, ref in zip(operands, indices, strict=True):
             identify(self, ref, self.call.leaves[o.vid])
 
-    def _only_operands(self, refs, operands):
+    def _only_operands(self, refs, operands, lying):
         """Arrays handed to the library are operands of its operations: it has not looked at their elements otherwise."""
         for ref in refs:
             if ref.kind == "mirror":
-                self._only_operands(ref.value.values() if isinstance(ref.value, dict) else ref.value, operands)
+                self._only_operands(ref.value.values() if isinstance(ref.value, dict) else ref.value, operands, lying)
             elif _is_numeric(ref) and ref.kind != "static":
                 real = ref.source.real if ref.kind == "array" else ref.value
+                if isinstance(real, np.ndarray) and memory_of(real) in lying:
+                    continue
                 code = self.call.ids.get(id(real), 0)
                 vids = [v for v in operands if self.call.scalars.get(v) is real] if isinstance(real, np.generic) else [code if code >= 0 else ~code]
                 if not operands & {*vids} or not isinstance(real, np.generic) and id(real) not in self.call.ids:

@@ -14,7 +14,7 @@ from hybridnn.core.variable import ReleasedNode, Variable, scaled
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
-from hybridnn.trace.arrays import Computed, Unexpected, missed, recompute, sources_of
+from hybridnn.trace.arrays import Computed, Unexpected, memory_of, missed, recompute, sources_of
 from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
@@ -198,12 +198,12 @@ class Builder:
         variables = []
         priors = self._priors()
         for ref in self._views():
-            memory[_memory(ref.value)] = ref
+            memory[memory_of(ref.value)] = ref
         for vid, x in self.call.leaves.items():
             a = x._array if isinstance(x, Variable) else x
             ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
             if ref is None and not isinstance(x, Variable):
-                ref = memory.get(_memory(x))
+                ref = memory.get(memory_of(x))
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
             if vid in priors:
                 self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)
@@ -778,7 +778,3 @@ def root_array(a):
     while isinstance(a.base, np.ndarray):
         a = a.base
     return a
-
-
-def _memory(a):
-    return a.__array_interface__["data"][0], a.shape, a.strides, a.dtype
