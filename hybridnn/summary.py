@@ -73,7 +73,18 @@ def summary(model, *inputs, **kwargs):
                 model(*inputs, **kwargs)
     finally:
         np.random.set_state(random_state)
-    return ModelSummary([_row(path, link, watch) for path, link in model.namedlinks()])
+    return ModelSummary([_row(path, link, watch) for path, link in _in_order_of_calls(dict(model.namedlinks()), watch)])
+
+
+def _in_order_of_calls(links, watch):
+    """(path, link), parents before their children; those never called come last."""
+    position = {path: k for k, path in enumerate(links)}
+
+    def key(item):
+        path = item[0]
+        parts = [path[:k] for k, c in enumerate(path + "/") if c == "/" and k and path != "/"]
+        return [(watch.begun.get(id(links[p]), len(links)), position[p]) for p in parts]
+    return sorted(links.items(), key=key)
 
 
 class _Watch(LinkHook):
@@ -81,9 +92,10 @@ class _Watch(LinkHook):
     name = "_summary"
 
     def __init__(self):
-        self.seconds, self.calls, self.outputs, self.started = {}, {}, {}, []
+        self.seconds, self.calls, self.outputs, self.started, self.begun = {}, {}, {}, [], {}
 
     def forward_preprocess(self, args):
+        self.begun.setdefault(id(args.link), len(self.begun))
         self.started.append(time.perf_counter())
 
     def forward_postprocess(self, args):
