@@ -290,9 +290,13 @@ class Call:
         pair = self.snapshots.get(self._origin(vid))
         return pair is None or same_bytes(*pair)
 
-    def _leave_if_written(self):
+    def _leave_if_written(self, outputs):
         """Gradients come from arrays as they are now, which is not how the graph used those that have been written since."""
-        if self.mode == "replay" and not all(same_bytes(*pair) for pair in self.snapshots.values()):
+        written = {vid for vid, pair in self.snapshots.items() if not same_bytes(*pair)} if self.mode == "replay" else ()
+        if not written:
+            return
+        graph = saved_values(producers(self.path), [vid for vid in map(self._value_of, outputs) if vid is not None], self.cut)
+        if not written.isdisjoint(map(self._origin, graph)):
             self.give_up("an array is written between its use and backward")
 
     def _origin(self, vid):
@@ -603,7 +607,7 @@ class Call:
 
     def backward(self, outputs, retain_grad, double, loss_scale):
         flags = (retain_grad, double, loss_scale, len(outputs))
-        self._leave_if_written()
+        self._leave_if_written(outputs)
         if self.mode != "eager" and self.inner is None and not retain_grad and not double and is_function_behind(self):
             walk_backward(self, outputs, flags)
             self.used = True
@@ -779,7 +783,7 @@ class Call:
 
     def grad(self, outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale):
         args = (outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale)
-        self._leave_if_written()
+        self._leave_if_written(outputs)
         simple = grad_inputs is None and not retain_grad and loss_scale is None
         if self.mode == "replay":
             results = self._match_grad(*args) if simple else None
