@@ -575,8 +575,13 @@ class Call:
             with self.paused():
                 apply_inplace_eager(op, inputs, targets, attrs)
             return
-        with self.paused():
-            apply_inplace_eager(op, plain, targets, attrs)
+        results = run_checked(op, plain, attrs)
+        for k, y in zip(targets, results if op.multi else (results,), strict=True):
+            if y.dtype != plain[k].dtype or y.shape != plain[k].shape:
+                self.give_up(f"{op.name} computes {spec_of(y)} for an array of {spec_of(plain[k])}")
+            plain[k][...] = y
+        if self.mode != "record":
+            return
         event = Event("inplace", (op, attrs, targets), operands, line=user_line(3))
         vids = [vid_of(o) for o in operands]
         outs = [self._vid(spec_of(plain[k])) for k in targets]

@@ -144,3 +144,22 @@ def test_another_path_behind_a_promise_of_pure(mode):
     flag["other"] = True
     with pytest.raises(TraceMismatch, match=r"'tanh'(.|\n)*test_check.py:\d+ in fn"):
         f(x)
+
+
+def test_update_in_another_dtype(mode):
+    """A learning rate that is a NumPy scalar of float64: the result is cast to the parameter's dtype, and native code never writes past its end."""
+    def make(wrap):
+        link, x = L.Linear(3, 2), arr(4, 3)
+        opt = optimizers.MomentumSGD(0.1).setup(link)
+
+        @wrap
+        def step(x):
+            link.cleargrads()
+            F.sum(link(x) ** 2).backward()
+            opt.update()
+
+        def call(rate):
+            opt.lr = rate
+            step(x)
+        return [link, opt], [lambda: call(0.01), lambda: call(np.float64(0.02)), lambda: call(np.float32(0.01)), lambda: call(1)]
+    check(make, mode, steps=[0, 0, 0, *[1] * 8, 0, *[2] * 6, 1, 3, 0], tolerance=100)
