@@ -409,7 +409,7 @@ def test_number_or_none_becomes_an_array(mode):
         calls = [lambda: f(x, None), lambda: f(x, m), lambda: f(x, None, 2), lambda: f(x, None, arr(3, 4)), lambda: f(x, None, var(3, 4)), lambda: f(x, "text"),
                  lambda: f(x, m, np.int64(2)), lambda: f(x, [1]), lambda: f(x)]
         return [x], calls
-    check(make, mode)
+    check(make, mode, tolerance=300)       # float64 results of float32 functions
 
 
 def test_numpy_inside(mode):

@@ -711,7 +711,7 @@ def test_numbers_and_colliding_keys(mode, value):
         values = [1, True, 1.0, -1, -2, 0.0, -0.0, float("nan"), float("inf"), False, 0, value, 2 ** 70, "a" and 3]
         return [x], [lambda v=v: f(x, v) for v in values] + [lambda: f(x, 1.0, [1]), lambda: f(x, 1.0, (1,)), lambda: f(x, 1.0, extra={})]
     steps = [k for k in range(17) for _ in range(3)] + [*range(17)] * 2 + [0] * 8 + [1] * 8 + [2] * 8
-    check(make, mode, steps=steps)
+    check(make, mode, steps=steps, tolerance=300)       # float64 results of float32 functions
 
 
 def test_deeply_nested_arguments(mode):
