@@ -9,6 +9,7 @@ import pytest
 
 import hybridnn as hnn
 import hybridnn.functions as F
+import hybridnn.links as L
 from hybridnn import Variable, basic_math, testing, utils
 from hybridnn.errors import InvalidType
 from hybridnn.functions._objects import NODES
@@ -511,3 +512,32 @@ def test_objects_of_normalization_and_local_convolution():
     for indexes in ((0,), (x,)):        # Chainer's nodes of one input take no notice of the indexes, and its tests give none
         gx, = pool.backward(indexes, (np.ones_like(got.array),))
         assert gx.array.sum() == got.size
+
+
+def _former_arguments():
+    x, n = np.ones((1, 1, 4, 4), "f"), np.ones(1, "f")
+    yield F.dropout, (x,), "train"
+    yield F.rrelu, (x,), "train"
+    yield F.zoneout, (x, x), "train"
+    yield F.batch_normalization, (x, n, n), "train"
+    yield F.convolution_2d, (x, x), "deterministic"
+    yield F.deconvolution_2d, (x, x), "deterministic"
+    yield F.spatial_transformer_grid, (np.ones((1, 2, 3), "f"), (2, 2)), "use_cudnn"
+    yield F.spatial_transformer_sampler, (x, np.ones((1, 2, 3, 3), "f")), "use_cudnn"
+    yield from ((f, (1, 0., x, [], [], []), name) for f in (F.n_step_gru, F.n_step_bigru, F.n_step_rnn, F.n_step_birnn)
+                for name in ("train", "use_cudnn"))
+    yield from ((f, (1, 0., x, x, [], [], []), name) for f in (F.n_step_lstm, F.n_step_bilstm) for name in ("train", "use_cudnn"))
+    yield L.Convolution2D, (1, 1, 3), "deterministic"
+    yield L.Deconvolution2D, (1, 1, 3), "deterministic"
+    yield L.StatefulZoneoutLSTM, (1, 1), "train"
+    yield from ((L.NStepRNNTanh, (1, 1, 1, 0.), name) for name in ("use_cudnn", "use_bi_direction", "activation"))
+    yield L.NStepGRU(1, 1, 1, 0.), (None, [n[None]]), "train"
+    yield L.NStepLSTM(1, 1, 1, 0.), (None, None, [n[None]]), "train"
+
+
+@pytest.mark.parametrize("function, args, name", list(_former_arguments()))
+def test_former_keyword_arguments_are_refused_with_a_hint(function, args, name):
+    with pytest.raises(ValueError, match=f"no argument {name}"):
+        function(*args, **{name: True})
+    with pytest.raises(TypeError, match=r"unexpected keyword argument.*'other'"):
+        function(*args, other=True)

@@ -1,7 +1,18 @@
 """Checks of keyword arguments."""
 import inspect
 
-__all__ = ["assert_kwargs_empty", "check_unexpected_kwargs", "parse_kwargs"]
+__all__ = ["assert_kwargs_empty", "check_unexpected_kwargs", "parse_kwargs", "refuse_kwargs"]
+
+HINTS = {        # of keywords that earlier versions of the interface had
+    "train": "there is no argument train; using_config('train', value) says whether this is training",
+    "test": "there is no argument test; using_config('train', False) says that this is no training",
+    "volatile": "there is no argument volatile; using_config('enable_backprop', False) keeps no graph",
+    "use_cudnn": "there is no argument use_cudnn; using_config('use_cudnn', 'always', 'never' or 'auto') chooses",
+    "deterministic": "there is no argument deterministic; using_config('cudnn_deterministic', True or False) chooses",
+    "requires_x_grad": "there is no argument requires_x_grad; backward computes the gradient of x where something needs it",
+    "use_bi_direction": "there is no argument use_bi_direction; the classes with Bi in their names go in both directions",
+    "activation": "there is no argument activation; the classes NStepRNNTanh and NStepRNNReLU have one each",
+}
 
 
 def check_unexpected_kwargs(kwargs, **unexpected):
@@ -25,6 +36,12 @@ def parse_kwargs(kwargs, *name_and_values, **unexpected):
         caller = inspect.stack()[1].function
         raise TypeError(f"{caller}() got unexpected keyword argument(s) {', '.join(map(repr, sorted(kwargs)))}")
     return values
+
+
+def refuse_kwargs(kwargs, *former):
+    """Raise for keywords that a function does not have: ``ValueError`` with a hint for one of the ``former`` names, else ``TypeError``."""
+    check_unexpected_kwargs(kwargs, **{name: HINTS[name] for name in former})
+    raise TypeError(f"{inspect.stack()[1].function}() got unexpected keyword argument(s) {', '.join(map(repr, sorted(kwargs)))}")
 
 
 def assert_kwargs_empty(kwargs):

@@ -1,6 +1,7 @@
 """Convolutions over any number of axes, and their transposes."""
 
 from hybridnn.core import apply
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast, reshape, transpose
 from hybridnn.ops.conv import convolution, convolution_grad_x
 from hybridnn.ops.expect import expect, expect_float, tuple_of
@@ -106,8 +107,10 @@ def convolution_1d(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, gro
     return _convolution("convolution_1d", x, W, b, stride, pad, cover_all, dilate, groups)
 
 
-def convolution_2d(x, W, b=None, stride=1, pad=0, cover_all=False, *, dilate=1, groups=1):
+def convolution_2d(x, W, b=None, stride=1, pad=0, cover_all=False, *, dilate=1, groups=1, **kwargs):
     """``convolution_nd`` over images: x (n, c_in, height, width), W (c_out, c_in / groups, k_h, k_w)."""
+    if kwargs:
+        refuse_kwargs(kwargs, "deterministic")
     _check_spatial("convolution_2d", x, 2)
     return _convolution("convolution_2d", x, W, b, stride, pad, cover_all, dilate, groups)
 
@@ -192,8 +195,10 @@ def deconvolution_1d(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, grou
     return _deconvolution("deconvolution_1d", x, W, b, stride, pad, outsize, dilate, groups)
 
 
-def deconvolution_2d(x, W, b=None, stride=1, pad=0, outsize=None, *, dilate=1, groups=1):
+def deconvolution_2d(x, W, b=None, stride=1, pad=0, outsize=None, *, dilate=1, groups=1, **kwargs):
     """``deconvolution_nd`` over images."""
+    if kwargs:
+        refuse_kwargs(kwargs, "deterministic")
     _check_spatial("deconvolution_2d", x, 2)
     return _deconvolution("deconvolution_2d", x, W, b, stride, pad, outsize, dilate, groups)
 

@@ -5,6 +5,7 @@
 import numpy as np
 
 from hybridnn.config import using_config
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable, apply, as_variable, grad
 from hybridnn.errors import InvalidType
@@ -116,7 +117,9 @@ class Convolution2DFunction(_Convolution):
     """``convolution_2d``."""
     function = staticmethod(convolution_2d)
 
-    def __init__(self, stride=1, pad=0, cover_all=False, *, dilate=1, groups=1):
+    def __init__(self, stride=1, pad=0, cover_all=False, *, dilate=1, groups=1, **kwargs):
+        if kwargs:
+            refuse_kwargs(kwargs, "deterministic", "requires_x_grad")
         super().__init__(stride=stride, pad=pad, cover_all=cover_all, dilate=dilate, groups=groups)
 
 
@@ -133,7 +136,9 @@ class Deconvolution2DFunction(_Convolution):
     """``deconvolution_2d``."""
     function = staticmethod(deconvolution_2d)
 
-    def __init__(self, stride=1, pad=0, outsize=None, *, dilate=1, groups=1):
+    def __init__(self, stride=1, pad=0, outsize=None, *, dilate=1, groups=1, **kwargs):
+        if kwargs:
+            refuse_kwargs(kwargs, "deterministic", "requires_x_grad")
         super().__init__(stride=stride, pad=pad, outsize=outsize, dilate=dilate, groups=groups)
 
 

@@ -1,5 +1,6 @@
 """Activation functions."""
 from hybridnn.config import config
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast, mul, reshape
 from hybridnn.core.random import draw
 from hybridnn.core.variable import apply, as_variable
@@ -98,7 +99,7 @@ def swish(x, beta):
     return apply(_a.swish, _channelwise("swish", x, beta))
 
 
-def rrelu(x, l=1.0 / 8, u=1.0 / 3, *, r=None, return_r=False):
+def rrelu(x, l=1.0 / 8, u=1.0 / 3, *, r=None, return_r=False, **kwargs):
     """Leaky ReLU whose slopes are drawn from [l, u) in training, and are the middle otherwise (Xu et al. 2015).
 
     Args:
@@ -107,6 +108,8 @@ def rrelu(x, l=1.0 / 8, u=1.0 / 3, *, r=None, return_r=False):
         r: the slopes, of ``x``'s shape and dtype, instead of drawing them.
         return_r: also return the slopes.
     """
+    if kwargs:
+        refuse_kwargs(kwargs, "train")
     if not 0 <= l < u < 1:
         raise InvalidType("rrelu", "0 <= l < u < 1", f"l={l}, u={u}")
     x = as_variable(x)

@@ -2,6 +2,7 @@
 import operator
 from math import prod
 
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast, put_item, reshape
 from hybridnn.core.variable import apply, as_variable
 from hybridnn.errors import InvalidType
@@ -56,7 +57,7 @@ def resize_images(x, output_shape, *, mode="bilinear", align_corners=True):
     return apply(_o.resize, (x,), {"shape": shape, "mode": mode, "align_corners": bool(align_corners)})
 
 
-def spatial_transformer_grid(theta, output_shape):
+def spatial_transformer_grid(theta, output_shape, **kwargs):
     """Where each output pixel of an affine map lies in the input (Jaderberg et al. 2015).
 
     Args:
@@ -65,6 +66,8 @@ def spatial_transformer_grid(theta, output_shape):
     Returns:
         A Variable (N, 2, H, W): x and y coordinates, in [-1, 1] inside the image.
     """
+    if kwargs:
+        refuse_kwargs(kwargs, "use_cudnn")
     theta = of_shape(theta)
     check_float("spatial_transformer_grid", theta)
     if theta.ndim != 3 or theta.shape[1:] != (2, 3):
@@ -72,7 +75,7 @@ def spatial_transformer_grid(theta, output_shape):
     return apply(_o.affine_grid, (theta,), {"shape": tuple(map(operator.index, output_shape))})
 
 
-def spatial_transformer_sampler(x, grid):
+def spatial_transformer_sampler(x, grid, **kwargs):
     """Images read at the places of a grid, bilinearly; outside they are zero (Jaderberg et al. 2015).
 
     Args:
@@ -81,6 +84,8 @@ def spatial_transformer_sampler(x, grid):
     Returns:
         A Variable (N, C, out_h, out_w); differentiable in both arguments, to any order.
     """
+    if kwargs:
+        refuse_kwargs(kwargs, "use_cudnn")
     x, grid = as_variable(_check_images("spatial_transformer_sampler", x)), as_variable(grid)
     if grid.ndim != 4 or grid.shape[1] != 2 or grid.shape[0] != x.shape[0] or grid.dtype != x.dtype:
         raise InvalidType("spatial_transformer_sampler", f"a grid ({x.shape[0]}, 2, H, W) of {x.dtype}",

@@ -1,5 +1,6 @@
 """Functions that draw random numbers, from ``numpy.random``'s stream, at the moment of the call."""
 from hybridnn.config import config
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import broadcast_to, cast, greater_equal, matmul, mul, reshape, where
 from hybridnn.core.random import draw
 from hybridnn.core.variable import apply, as_array, as_variable, show
@@ -17,7 +18,7 @@ def _uniform(shape):
     return draw("rand", *shape) if shape else draw("random_sample", ())
 
 
-def dropout(x, ratio=.5, *, mask=None, return_mask=False):
+def dropout(x, ratio=.5, *, mask=None, return_mask=False, **kwargs):
     """Elements set to 0 with probability ``ratio``, the others scaled by 1 / (1 - ratio), in training (Srivastava et al. 2014).
 
     Args:
@@ -26,6 +27,8 @@ def dropout(x, ratio=.5, *, mask=None, return_mask=False):
         mask: an array to multiply ``x`` with, instead of drawing one.
         return_mask: also return the mask (None when not training).
     """
+    if kwargs:
+        refuse_kwargs(kwargs, "train")
     if not 0 <= ratio < 1:
         raise InvalidType("dropout", "0 <= ratio < 1", f"ratio={ratio}")
     if not config.train:
@@ -89,8 +92,10 @@ def gumbel_softmax(log_pi, tau=.1, axis=1, hard=False):
     return apply(one_hot_largest, (y,), {"axis": axis_of("gumbel_softmax", axis, y.ndim)}) if hard else y
 
 
-def zoneout(h, x, ratio=.5):
+def zoneout(h, x, ratio=.5, **kwargs):
     """``x``, where in training each element is that of ``h`` instead with probability ``ratio`` (Krueger et al. 2017)."""
+    if kwargs:
+        refuse_kwargs(kwargs, "train")
     if not config.train:
         return as_variable(x)
     x, h = of_shape(x), of_shape(h)

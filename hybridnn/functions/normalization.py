@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from hybridnn.core import apply, apply_inplace, as_variable
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast, matmul, reshape, sum_, transpose
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import scalar_for
@@ -116,7 +117,7 @@ def _update_running(x, gamma, mean, var, running_mean, running_var, decay):
         apply_inplace(running_average, (running_var, var, decay, (1 - decay) * (m / max(m - 1.0, 1.0))), (0,))
 
 
-def batch_normalization(x, gamma, beta, eps=2e-5, running_mean=None, running_var=None, decay=0.9, axis=None):
+def batch_normalization(x, gamma, beta, eps=2e-5, running_mean=None, running_var=None, decay=0.9, axis=None, **kwargs):
     """``gamma * (x - mean) / sqrt(var + eps) + beta`` with the statistics of this batch (Ioffe and Szegedy 2015).
 
     Args:
@@ -125,6 +126,8 @@ def batch_normalization(x, gamma, beta, eps=2e-5, running_mean=None, running_var
         running_mean, running_var: arrays that are moved in place towards this batch's statistics, by ``1 - decay``, or None.
         axis: axes that the statistics run over; None: the first and all behind gamma's.
     """
+    if kwargs:
+        refuse_kwargs(kwargs, "train")
     _check_parameters("batch_normalization", x, gamma, beta=beta)
     axis, spread = _batch_axes("batch_normalization", x, gamma, axis)
     if x.size == gamma.size != 0:

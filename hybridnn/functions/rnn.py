@@ -1,6 +1,7 @@
 """Recurrent cells, and stacked recurrent networks over sequences of different lengths."""
 
 from hybridnn.core import apply, as_variable
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import get_item, reshape
 from hybridnn.errors import InvalidType
 from hybridnn.functions.activation import relu, sigmoid, tanh
@@ -108,7 +109,7 @@ def tree_lstm(*inputs):
 # ------------------------------------------------------------------------------------------------- stacks over sequences
 
 
-def n_step_lstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs):
+def n_step_lstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs, **kwargs):
     """A stack of LSTM layers over a batch of sequences.
 
     Args:
@@ -125,42 +126,54 @@ def n_step_lstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs):
 
     Returns: hy, cy (S, batch, units) and a tuple of the last layer's outputs (batch_t, units).
     """
+    if kwargs:
+        refuse_kwargs(kwargs, "train", "use_cudnn")
     return _stacked("n_step_lstm", _lstm_parts, 8, n_layers, dropout_ratio, hx, cx, ws, bs, xs, directions=1)
 
 
-def n_step_bilstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs):
+def n_step_bilstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs, **kwargs):
     """``n_step_lstm`` in both directions: states (2 S, batch, units), ``ws[2 * layer + direction]``; outputs (batch_t, 2
     units), and matrices for x of the layers above the first (units, 2 units).
     """
+    if kwargs:
+        refuse_kwargs(kwargs, "train", "use_cudnn")
     return _stacked("n_step_bilstm", _lstm_parts, 8, n_layers, dropout_ratio, hx, cx, ws, bs, xs, directions=2)
 
 
-def n_step_gru(n_layers, dropout_ratio, hx, ws, bs, xs):
+def n_step_gru(n_layers, dropout_ratio, hx, ws, bs, xs, **kwargs):
     """A stack of gated recurrent units over a batch of sequences (Cho et al. 2014).
 
     r = sigmoid(W0 x + W3 h), z = sigmoid(W1 x + W4 h), h' = tanh(W2 x + r (W5 h)), h = (1 - z) h' + z h, each product with its
     bias. Arguments as ``n_step_lstm``, with 6 matrices and vectors per layer and no cell state. Returns hy and the outputs.
     """
+    if kwargs:
+        refuse_kwargs(kwargs, "train", "use_cudnn")
     return _stacked("n_step_gru", _gru_parts, 6, n_layers, dropout_ratio, hx, None, ws, bs, xs, directions=1)
 
 
-def n_step_bigru(n_layers, dropout_ratio, hx, ws, bs, xs):
+def n_step_bigru(n_layers, dropout_ratio, hx, ws, bs, xs, **kwargs):
     """``n_step_gru`` in both directions; see ``n_step_bilstm``."""
+    if kwargs:
+        refuse_kwargs(kwargs, "train", "use_cudnn")
     return _stacked("n_step_bigru", _gru_parts, 6, n_layers, dropout_ratio, hx, None, ws, bs, xs, directions=2)
 
 
-def n_step_rnn(n_layers, dropout_ratio, hx, ws, bs, xs, activation="tanh"):
+def n_step_rnn(n_layers, dropout_ratio, hx, ws, bs, xs, activation="tanh", **kwargs):
     """A stack of plain recurrent layers over a batch of sequences: h = f(W0 x + b0 + W1 h + b1), f tanh or relu.
 
     Arguments as ``n_step_lstm``, with 2 matrices and vectors per layer and no cell state. Returns hy and the outputs.
     """
+    if kwargs:
+        refuse_kwargs(kwargs, "train", "use_cudnn")
     return _stacked(
         "n_step_rnn", _rnn_parts("n_step_rnn", activation), 2, n_layers, dropout_ratio, hx, None, ws, bs, xs, directions=1
     )
 
 
-def n_step_birnn(n_layers, dropout_ratio, hx, ws, bs, xs, activation="tanh"):
+def n_step_birnn(n_layers, dropout_ratio, hx, ws, bs, xs, activation="tanh", **kwargs):
     """``n_step_rnn`` in both directions; see ``n_step_bilstm``."""
+    if kwargs:
+        refuse_kwargs(kwargs, "train", "use_cudnn")
     return _stacked(
         "n_step_birnn", _rnn_parts("n_step_birnn", activation), 2, n_layers, dropout_ratio, hx, None, ws, bs, xs, directions=2
     )

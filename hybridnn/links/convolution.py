@@ -1,6 +1,7 @@
 """Convolutions over images and over any number of axes."""
 from hybridnn import functions as F
 from hybridnn.core import as_array
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.initializers import HeNormal, Zero
 from hybridnn.link import Chain, Link
 from hybridnn.links.linear import check_bias
@@ -26,7 +27,9 @@ class Convolution2D(Link):
     """
 
     def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, initialW=None, initial_bias=None,
-                 *, dilate=1, groups=1):
+                 *, dilate=1, groups=1, **kwargs):
+        if kwargs:
+            refuse_kwargs(kwargs, "deterministic")
         super().__init__()
         if ksize is None:
             out_channels, ksize, in_channels = in_channels, out_channels, None

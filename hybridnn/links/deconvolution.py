@@ -1,5 +1,6 @@
 """Deconvolutions: the transposes of convolutions."""
 from hybridnn import functions as F
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.link import Link
 from hybridnn.links.weights import as_pair, as_tuple, channels_of, grouped, new_bias, new_weight
 
@@ -17,7 +18,9 @@ class Deconvolution2D(Link):
     """
 
     def __init__(self, in_channels, out_channels, ksize=None, stride=1, pad=0, nobias=False, outsize=None, initialW=None,
-                 initial_bias=None, *, dilate=1, groups=1):
+                 initial_bias=None, *, dilate=1, groups=1, **kwargs):
+        if kwargs:
+            refuse_kwargs(kwargs, "deterministic")
         super().__init__()
         if ksize is None:
             out_channels, ksize, in_channels = in_channels, out_channels, None

@@ -3,6 +3,7 @@ from math import prod
 
 from hybridnn import functions as F
 from hybridnn.core import Variable
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.errors import InvalidType
 from hybridnn.initializers import get_initializer
 from hybridnn.link import Chain
@@ -176,7 +177,9 @@ class StatefulZoneoutLSTM(Stateful, Chain):
         c_ratio, h_ratio: probability that a unit of the cell, or the output, stays.
     """
 
-    def __init__(self, in_size, out_size, c_ratio=0.5, h_ratio=0.5):
+    def __init__(self, in_size, out_size, c_ratio=0.5, h_ratio=0.5, **kwargs):
+        if kwargs:
+            refuse_kwargs(kwargs, "train")
         super().__init__()
         self.state_size, self.c_ratio, self.h_ratio = out_size, c_ratio, h_ratio
         self.reset_state()

@@ -4,6 +4,7 @@ import numpy as np
 from hybridnn import functions as F
 from hybridnn.core import Parameter as Param
 from hybridnn.core import Variable
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.errors import InvalidType
 from hybridnn.initializers import get_initializer
 from hybridnn.link import ChainList, Link
@@ -40,7 +41,9 @@ class _NStepBase(ChainList):
     n_cells = 1            # states per layer: h, or h and c
     use_bi_direction = False
 
-    def __init__(self, n_layers, in_size, out_size, dropout, *, initialW=None, initial_bias=None):
+    def __init__(self, n_layers, in_size, out_size, dropout, *, initialW=None, initial_bias=None, **kwargs):
+        if kwargs:
+            refuse_kwargs(kwargs, "use_cudnn", "use_bi_direction", "activation")
         super().__init__()
         self.n_layers, self.dropout, self.out_size = n_layers, dropout, out_size
         self.direction = 2 if self.use_bi_direction else 1
@@ -77,7 +80,7 @@ class _NStepBase(ChainList):
         """The function that runs the layers on sequences transposed to time steps."""
         raise NotImplementedError
 
-    def forward(self, hx, xs):
+    def forward(self, hx, xs, **kwargs):
         """Run the layers over all sequences.
 
         Args:
@@ -87,6 +90,8 @@ class _NStepBase(ChainList):
         Returns:
             The last state and the list of outputs (length, out_size * directions).
         """
+        if kwargs:
+            refuse_kwargs(kwargs, "train")
         (hy,), ys = self._call([hx], xs)
         return hy, ys
 
@@ -158,8 +163,10 @@ class NStepLSTM(_NStepBase):
     def rnn(self, *args):
         return (F.n_step_bilstm if self.use_bi_direction else F.n_step_lstm)(*args)
 
-    def forward(self, hx, cx, xs):
+    def forward(self, hx, cx, xs, **kwargs):
         """As the other links', with the cells' state ``cx`` too; returns the last h, the last c and the list of outputs."""
+        if kwargs:
+            refuse_kwargs(kwargs, "train")
         (hy, cy), ys = self._call([hx, cx], xs)
         return hy, cy, ys
 

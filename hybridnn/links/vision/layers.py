@@ -7,6 +7,7 @@ from hybridnn import functions as F
 from hybridnn.backend import get_dtype
 from hybridnn.config import no_backprop_mode, using_config
 from hybridnn.core import Variable
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.errors import BackendError
 from hybridnn.link import Chain
 from hybridnn.serializers import load_npz
@@ -37,8 +38,10 @@ class NamedLayers(Chain):
         if pretrained_model:
             load_npz(pretrained_model, self)
 
-    def forward(self, x, layers=None):
+    def forward(self, x, layers=None, **kwargs):
         """The outputs of the stages named in ``layers`` (``["prob"]`` by default), as a dict; ``x`` (n, 3, h, w)."""
+        if kwargs:
+            refuse_kwargs(kwargs, "test", "train")
         functions = self.functions
         wanted = set(["prob"] if layers is None else layers)
         if unknown := sorted(wanted - set(functions)):
@@ -57,8 +60,10 @@ class NamedLayers(Chain):
                 break
         return found
 
-    def extract(self, images, layers=None, size=(224, 224)):
+    def extract(self, images, layers=None, size=(224, 224), **kwargs):
         """Outputs of stages for images (arrays (c, h, w) or PIL images), which are scaled to ``size``."""
+        if kwargs:
+            refuse_kwargs(kwargs, "test", "train", "volatile")
         layers = [self.feature_layer] if layers is None else layers
         return self(Variable(self.xp.asarray(np.stack([prepare(i, size, self.mean) for i in images]))), layers=layers)
 
