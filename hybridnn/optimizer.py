@@ -551,6 +551,9 @@ class GradientMethod(Optimizer):
         """
         if lossfun is not None:
             self._backward(lossfun(*args, **kwds))
+        self._update_grouped()
+
+    def _update_grouped(self):
         with grouped_updates():
             self._update_all()
 

@@ -129,9 +129,7 @@ class LSTM(Stateful, _LSTMBase):
                 h, rest = h[:n], h[n:]
             if n:
                 lstm_in = lstm_in + self.lateral(h)
-        if self.c is None:
-            self.c = self._zeros(x)
-        self.c, y = F.lstm(self.c, lstm_in)
+        self.c, y = F.lstm(self._zeros(x) if self.c is None else self.c, lstm_in)
         self.h = y if rest is None else rest if n == 0 else F.concat([y, rest], axis=0)
         return y
 

@@ -9,7 +9,8 @@ import numpy as np
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
-__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "identify", "is_array_function", "missed", "recompute", "sources_of", "memory_of"]
+__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "folded", "identify", "is_array_function", "memory_of", "missed",
+           "recompute", "rests_on_constants", "sources_of"]
 
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
@@ -103,12 +104,37 @@ def calculate(observer, fn, args, kw):
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
         return Ref("array", value, found)
     if type(value) in (float, int, bool):
-        return Ref("number", value, found)
+        return Ref("static", value) if all(map(rests_on_constants, [*args, *kw.values()])) else Ref("number", value, found)
     if type(value) in (list, tuple) and len(value) <= 64 and all(isinstance(v, np.ndarray) for v in value):
         whole = Ref("whole", value, found)
         items = [Ref("array", v, Computed(operator.getitem, [whole, Ref("static", k)], {}, found.at)) for k, v in enumerate(value)]
         return Ref("mirror", type(value)(items))
     raise Doubt(f"NumPy gives a {type(value).__name__}")
+
+
+def combine(observer, symbol, operators, x, y):
+    """Python's arithmetic on numbers that were read or computed in the call: such as cannot fail, on floats and small constants."""
+    symbol = symbol if symbol in operators else symbol.rstrip("=")
+    plain = all(r.kind in ("hole", "number") and type(r.value) is float or r.kind == "static" and type(r.value) in (int, float) and abs(r.value) < 1e9
+                for r in (x, y))
+    if not plain or symbol not in ("+", "-", "*", "/") or symbol == "/" and (y.kind != "static" or not y.value):
+        raise Doubt("computes with a Python number that was read from a Variable")
+    fn = operators[symbol]
+    return Ref("number", fn(x.value, y.value), Computed(fn, [x, y], {}, len(observer.call.path), safe=True))
+
+
+def rests_on_constants(ref):
+    """Whether a value is the same on every call."""
+    if ref.kind == "mirror":
+        return all(map(rests_on_constants, ref.value))
+    if isinstance(ref.source, Computed):
+        return all(map(rests_on_constants, [*ref.source.args, *ref.source.kw.values()]))
+    return ref.kind == "static"
+
+
+def folded(ref):
+    """``ref`` as a constant, if it is an int that NumPy makes of constants."""
+    return Ref("static", ref.value) if ref.kind == "array" and isinstance(ref.value, np.integer) and rests_on_constants(ref) else ref
 
 
 def identify(observer, ref, x):
@@ -126,8 +152,8 @@ def identify(observer, ref, x):
 
 
 def sources_of(ref):
-    """The Refs of kind ``fresh`` that a computed one rests on."""
-    if ref.kind == "fresh":
+    """What the call itself makes or reads that a computed value rests on."""
+    if ref.kind in ("fresh", "hole"):
         return [ref]
     if ref.kind == "mirror":
         parts = list(ref.value.values() if isinstance(ref.value, dict) else ref.value)

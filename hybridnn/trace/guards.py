@@ -254,6 +254,14 @@ class Writer:
     def _threadlocal(self, obj, name, value):
         self.require(f"{self.strong(obj)}.{name} is {self.strong(value)}", f"{name} changed")
 
+    def _noreporter(self, stack):
+        self.require(f"not {self.strong(stack)}.reporters", "a Reporter was opened")
+
+    def _reporter(self, stack, reporter, observer, name):
+        current = f"{self.strong(stack)}.reporters and {self.strong(stack)}.reporters[-1] is {self.held(reporter)}"
+        known = "" if observer is None else f" and {self.space(reporter)}['_observer_names'].get(id({self.held(observer)})) == {name!r}"
+        self.require(f"{current}{known} and 'report' not in {self.space(reporter)}", "another Reporter is open, or it has another name for a link")
+
     def _plain(self, optimizer):
         text = self.space(optimizer)
         hooks = optimizer.__dict__["_hooks"]

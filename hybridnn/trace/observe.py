@@ -19,7 +19,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import ARRAY_METHODS, calculate, identify, is_array_function, memory_of
+from hybridnn.trace.arrays import ARRAY_METHODS, calculate, combine, folded, identify, is_array_function, memory_of, rests_on_constants
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import (
     PURE_BUILTINS,
@@ -149,7 +149,7 @@ class Observer:
         top = self.frames[-1]
         if top.waiting is None:
             raise Doubt(f"{code.co_name} was called implicitly")
-        if top.waiting[0] == "make" or len(top.waiting) == 6 and frame.f_globals.get("__name__") in PASSED:
+        if top.waiting[0] in ("make", "sum") or len(top.waiting) == 6 and frame.f_globals.get("__name__") in PASSED:
             return None
         self._identify(frame, code, top.waiting[2])
         kind = trusted_kind(frame)
@@ -268,6 +268,9 @@ class Observer:
         if waiting[0] == "make":
             f.stack.append(waiting[4])
             return
+        if waiting[0] == "sum":
+            f.stack.append(self._summed(waiting[1]))
+            return
         if f.result is None:
             name = getattr(waiting[1].value, "__name__", waiting[1].value) if isinstance(waiting[1], Ref) else waiting[1]
             raise Doubt(f"calls {name}, whose effects are not known")
@@ -354,8 +357,12 @@ class Observer:
     def op_RESUME(self, f, i):
         """Nothing happens."""
 
-    op_NOP = op_CACHE = op_PRECALL = op_EXTENDED_ARG = op_MAKE_CELL = op_COPY_FREE_VARS = op_RESUME
+    op_NOP = op_CACHE = op_PRECALL = op_MAKE_CELL = op_COPY_FREE_VARS = op_RESUME
     op_JUMP_FORWARD = op_JUMP_BACKWARD = op_JUMP_BACKWARD_NO_INTERRUPT = op_RESUME
+
+    def op_EXTENDED_ARG(self, f, i):
+        """CPython shows this one, and not the instruction that it belongs to."""
+        self._begin(f, i.offset + 2)
 
     def op_LOAD_CONST(self, f, i):
         f.stack.append(constant(i.argval))
@@ -483,6 +490,11 @@ class Observer:
             if attr is not None:
                 self.guard("classattr", cls, name, attr)
             self._push_attr(f, self.loaded(space[name], ("attr", obj, name, space[name])), method)
+        elif attr is None and any(name in base.__dict__ for base in cls.__mro__):
+            if space is not None:
+                self.guard("noattr", obj, name)
+            self.guard("classattr", cls, name, None)
+            self._push_attr(f, constant(None), method)
         elif attr is None:
             raise Doubt(f"{cls.__name__}.{name} is made by __getattr__ or missing")
         else:
@@ -527,22 +539,27 @@ class Observer:
             self._push_attr(f, self.loaded(attr, ("classattr", cls, "?", attr)) if isinstance(attr, (Variable, np.ndarray)) else constant(attr), method)
 
     def op_STORE_ATTR(self, f, i):
-        owner, value = self.use(f.stack.pop()), f.stack.pop()
+        owner = f.stack.pop()
+        self._store_attr(f, owner, i.argval, f.stack.pop(), "drop")
+
+    def _store_attr(self, f, owner, name, value, after):
+        owner, value = self.use(owner), self.use(value)
         if owner.kind != "static" or isinstance(owner.value, (types.ModuleType, type, Variable)):
-            raise Doubt(f"assigns .{i.argval}")
-        value = self.use(value)
+            raise Doubt(f"assigns .{name}")
         if value.kind not in ("static", "fresh", "arg", "state"):
-            raise Doubt(f"assigns .{i.argval} a value that was built in this call")
-        self.overlay[id(owner.value), i.argval] = value
-        self.effects.append(("setattr", owner.value, i.argval, value))
+            raise Doubt(f"assigns .{name} a value that was built in this call")
+        self.overlay[id(owner.value), name] = value
+        self.effects.append(("setattr", owner.value, name, value))
         setter = class_lookup(type(owner.value), "__setattr__")
         if setter is not object.__setattr__:
             if not is_library_code(setter):
-                raise Doubt(f"assigns .{i.argval}, and {type(owner.value).__name__} defines __setattr__")
-            f.waiting = ("call", constant(setter), [], {}, "drop")
+                raise Doubt(f"assigns .{name}, and {type(owner.value).__name__} defines __setattr__")
+            f.waiting = ("call", constant(setter), [], {}, after)
+        elif after == "push":
+            f.stack.append(constant(None))
 
     def op_STORE_SUBSCR(self, f, i):
-        key, box, value = self.use(f.stack.pop()), f.stack.pop(), f.stack.pop()
+        key, box, value = folded(self.use(f.stack.pop())), f.stack.pop(), f.stack.pop()
         if box.kind != "mirror" or box.source is not None or key.kind != "static" or isinstance(box.value, tuple):
             raise Doubt("stores into a container or array that may be seen from outside")
         box.value[key.value] = value
@@ -570,6 +587,9 @@ class Observer:
             if "number" in (x.kind, y.kind):
                 raise Doubt("a Python number computed from an array meets a Variable")
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x, y], {}, "push")
+            return
+        if "hole" in (x.kind, y.kind) or "number" in (x.kind, y.kind):
+            f.stack.append(combine(self, symbol, OPERATORS, x, y))
             return
         x, y = self.use(x), self.use(y)
         if _is_numeric(x) or _is_numeric(y):
@@ -686,6 +706,8 @@ class Observer:
 
     def op_BINARY_SUBSCR(self, f, i):
         key, box = self.use(f.stack.pop()), self.use(f.stack.pop())
+        if box.kind == "mirror" or type(box.value) in (list, tuple):
+            key = folded(key)
         if box.kind == "mirror":
             f.stack.append(self._mirror_item(box, key))
         elif isinstance(box.value, Variable):
@@ -803,6 +825,14 @@ class Observer:
 
     op_DICT_UPDATE = op_DICT_MERGE
 
+    def op_UNPACK_EX(self, f, i):
+        items = self._items(f.stack.pop())
+        first, last = i.arg & 0xFF, i.arg >> 8
+        if len(items) < first + last:
+            raise Doubt("unpacks a different number of values")
+        middle = len(items) - last
+        f.stack += [*items[middle:][::-1], mirror(list, items[first:middle]), *items[:first][::-1]]
+
     def op_UNPACK_SEQUENCE(self, f, i):
         items = self._items(f.stack.pop())
         if len(items) != i.arg:
@@ -905,6 +935,10 @@ class Observer:
             raise Doubt("calls a function that was computed")
         elif isinstance(fn.value, types.MethodType):
             self._call(f, constant(fn.value.__func__), [self.root_object(fn.value.__self__, ("bound", fn.value)), *args], kw)
+        elif fn.value is sum and not kw and args and self._sums_variables(args):
+            f.waiting = ("sum", len(self.call.path), args, kw, None)
+        elif fn.value is setattr and len(args) == 3 and not kw:
+            self._store_attr(f, args[0], self.plain(args[1]), args[2], "push")
         elif fn.value in (PURE_BUILTINS if isinstance(fn.value, (type, types.BuiltinFunctionType)) else ()):
             self._call_builtin(f, fn.value, args, kw)
         elif fn.value is Variable:
@@ -913,6 +947,30 @@ class Observer:
             self._unknown(fn.value, args)
         else:
             self._call_object(f, fn, args, kw)
+
+    def _sums_variables(self, args):
+        """Whether a call of ``sum`` adds Variables; its operations are then those of the path."""
+        if args[0].kind == "static" and type(args[0].value) not in (list, tuple) or args[0].kind not in ("mirror", "iterator", "static"):
+            return False
+        items = self._items(args[0])
+        args[0] = mirror(list, items)
+        if not items or any(type(r.value).__name__ not in ("Variable", "Parameter") or not isinstance(r.value, Variable) or r.kind == "mirror" for r in items):
+            return False
+        for r in items:
+            if r.kind == "static":
+                self._same_array(r.value)
+        return all(r.kind == "static" and type(r.value) in (int, float) for r in args[1:])
+
+    def _summed(self, start):
+        """The Variable that ``sum`` returns: that of the last addition."""
+        events = self.call.path[start:]
+        if events and all(e.kind == "op" for e in events):
+            vid = events[-1].outs[0].vid
+            found = next((v for v, of in reversed(self.call.pending) if of == vid), None)
+            if found is not None:
+                self.keep.append(found)
+                return Ref("fresh", found)
+        raise Doubt("sum() of Variables that were not added one by one")
 
     def _unknown(self, fn, args):
         name = getattr(fn, "__qualname__", None) or repr(fn)
@@ -1036,7 +1094,9 @@ class Observer:
 
     def _before_trusted(self, kind, top):
         waiting = top.waiting
-        if isinstance(kind, str) and kind != "operator":
+        if kind == "report":
+            self.check_arguments(waiting[2][1:], {k: v for k, v in waiting[3].items() if k == "observer"})
+        elif isinstance(kind, str) and kind != "operator":
             self.check_arguments(waiting[2], waiting[3])
 
     def check_arguments(self, args, kw):
@@ -1076,7 +1136,7 @@ class Observer:
             self._note_numbers(event, refs)
         if refs[-1:] and refs[-1].kind == "mask":
             self._identify_mask(refs.pop().source.value, start)
-        if kind in ("function", "operator"):
+        if kind in ("function", "operator") and not (isinstance(value, Variable) and any(value._array is real_array(r) for r in refs)):
             vids = {vid_of(o) for e in self.call.path[start:] for o in e.operands}
             leaves = [x._array if isinstance(x, Variable) else x for x in map(self.call.leaves.get, vids) if x is not None]
             self._only_operands(refs, vids, {memory_of(a) for a in leaves if isinstance(a, np.ndarray)})
@@ -1095,8 +1155,8 @@ class Observer:
         for ref in refs:
             if ref.kind == "mirror":
                 self._only_operands(ref.value.values() if isinstance(ref.value, dict) else ref.value, operands, lying)
-            elif _is_numeric(ref) and ref.kind != "static":
-                real = ref.source.real if ref.kind == "array" else ref.value
+            elif _is_numeric(ref) and not rests_on_constants(ref):
+                real = real_array(ref)
                 if isinstance(real, np.ndarray) and memory_of(real) in lying:
                     continue
                 code = self.call.ids.get(id(real), 0)
@@ -1142,6 +1202,11 @@ def _in_garbage_collection(frame):
 def _is_numeric(ref):
     """Whether a Ref is an array, or a number of NumPy's that may differ from call to call."""
     return ref.kind == "array" or ref.kind != "mirror" and (type(ref.value) is np.ndarray or isinstance(ref.value, np.generic))
+
+
+def real_array(ref):
+    """The program's own array, which the observer may have a copy of."""
+    return ref.source.real if ref.kind == "array" else ref.value
 
 
 def place(ref):

@@ -135,8 +135,12 @@ def trusted_kind(frame):
         return "made" if frame.f_code.co_varnames[:2] == ("self", "data") else None
     if module == "hybridnn.core.variable":
         return VARIABLE_CODE.get(name)
-    if module == "hybridnn.optimizer" and name == "update" and "lossfun" in frame.f_code.co_varnames:
+    if module == "hybridnn.reporter" and name == "report" and frame.f_code.co_varnames[:2] == ("values", "observer"):
+        return "report"
+    if module == "hybridnn.optimizer" and name == "_update_grouped":
         return "update"
+    if module == "hybridnn.optimizer" and (name == "update" and "lossfun" in frame.f_code.co_varnames or name == "_backward"):
+        return False
     return None
 
 

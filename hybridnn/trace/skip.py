@@ -20,6 +20,7 @@ from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt, Ref, Rows
 from hybridnn.trace.segment import build, later_needs
+from hybridnn.trace.summaries import wrapped
 from hybridnn.trace.tape import CallTape, leaf_variables, producers, saved_values
 
 __all__ = ["Miss", "Plan", "Refused", "make_plan"]
@@ -55,6 +56,7 @@ GONE = Miss("an object that the plan was made for has gone")
 _new = object.__new__
 
 
+STORES = ("setattr", "report")      # effects that keep a value
 DEEPEST = 20      # levels of containers in arguments
 RULE_ATTRIBUTES = vars(UpdateRule())    # a rule with attributes of its own may compute its own numbers
 
@@ -122,7 +124,7 @@ class Builder:
         self._refuse()
         self._facts()
         self._leaves()
-        self._find_computed([self.observer.result, *[e[3] for e in self.observer.effects if e[0] == "setattr"]])
+        self._find_computed([self.observer.result, *[e[3] for e in self.observer.effects if e[0] in STORES]])
         self._updates()
         self._compile(self._stages())
         self._same_counts()
@@ -202,8 +204,8 @@ class Builder:
         for vid, x in self.call.leaves.items():
             a = x._array if isinstance(x, Variable) else x
             ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
-            if ref is None and not isinstance(x, Variable):
-                ref = memory.get(memory_of(x))
+            if ref is None:
+                ref = wrapped(self.observer, x) if isinstance(x, Variable) else memory.get(memory_of(x))
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
             if vid in priors:
                 self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)
@@ -327,6 +329,8 @@ class Builder:
             return self._computed(ref)
         if ref.kind == "fresh":
             return self._array_text(ref.source[1])
+        if ref.kind == "hole":
+            return f"hole{self.path.index(ref.source[1])}"
         if ref.kind == "static":
             return self.writer.strong(ref.value)
         return self.writer.read(ref.source)
@@ -436,12 +440,12 @@ class Builder:
                 wanted |= {self._newest(o.vid) for _, o, _ in rest[0].grads[0]} | {o.vid for _, o in rest[0].grads[1]}
             elif kind == "fill":
                 wanted.add(self._newest(rest[1]))
-            elif kind == "setattr":
+            elif kind in STORES:
                 wanted |= self._vids(rest[2])
         wanted |= self._vids(self.observer.result)
-        self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k == "setattr" for v in self._vids(r[2])}]
+        self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[2])}]
         self.tape = self._tape_values()
-        wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref)}
+        wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref) if r.kind == "fresh"}
         return {self.call._origin(v) for v in wanted} | self.tape
 
     def _newest(self, vid):
@@ -530,6 +534,8 @@ class Builder:
                 self._fill(*rest, grads)
             elif kind == "count":
                 self.after.append(f"{self.writer.held(rest[0])}.{rest[1]} += 1")
+            elif kind == "report":
+                self.after.append(f"{self.writer.held(rest[0])}.observation[{rest[1]!r}] = {self._value(rest[2])}")
             elif kind == "setattr":
                 obj, name, ref = rest
                 self.after.append(f"setattr({self.writer.held(obj)}, {name!r}, {self._value(ref)})")

@@ -7,10 +7,11 @@ from hybridnn.optimizer import GradientMethod, OpRule
 from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, Lasso, WeightDecay
 from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lassoed
 from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
+from hybridnn.reporter import Reporter, _stack
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import Doubt, Ref, constant, is_pure, mirror
 
-__all__ = ["summarize"]
+__all__ = ["summarize", "wrapped"]
 
 HOOK_OPS = {GradientClipping: (clip_rate, ("threshold",)), GradientHardClipping: (hard_clipped, ("lower_bound", "upper_bound")),
             Lasso: (lassoed, ("rate",)), WeightDecay: (decayed, ("rate",)), ExponentialMovingAverage: (averaged, ("decay", "rise"))}
@@ -33,7 +34,7 @@ def result(observer, value):
         if value._pending is observer.call:
             observer.keep.append(value)
             return Ref("fresh", value)
-        known = observer.origins.get(id(value))
+        known = observer.origins.get(id(value)) or wrapped(observer, value)
         if known is None:
             raise Doubt("the library returns a Variable whose origin is not known")
         return known
@@ -44,6 +45,16 @@ def result(observer, value):
     if value is NotImplemented:
         return constant(value)
     raise Doubt(f"the library returns a {type(value).__name__}")
+
+
+def wrapped(observer, v):
+    """The Ref of a Variable that the library made of an array from outside, or of one that NumPy made; None if it is none."""
+    source = observer.origins.get(id(v._array))
+    if source is None or type(v) is not Variable or v._requires_grad or v._tape is not None or source.kind not in ("arg", "state", "view", "array"):
+        return None
+    observer.keep.append(v)
+    found = observer.origins[id(v)] = Ref("made", v, ("variable", source, {}))
+    return found
 
 
 def _read(observer, refs, value, start):
@@ -130,8 +141,6 @@ def guard_links(observer, link):
 
 def _update(observer, refs, value, start):
     optimizer = refs[0].value
-    if len(refs) > 1 and refs[1].value is not None:
-        raise Doubt("optimizer.update(lossfun)")
     check_plain(optimizer)
     guard_links(observer, optimizer.target)
     observer.guard("class", optimizer, type(optimizer))
@@ -170,7 +179,7 @@ def guard_hyperparameters(observer, hyperparam):
 
 def check_plain(optimizer):
     """The update does nothing but the rules' arithmetic."""
-    if type(optimizer).update is not GradientMethod.update or type(optimizer)._update_all is not GradientMethod._update_all:
+    if type(optimizer)._update_grouped is not GradientMethod._update_grouped or type(optimizer)._update_all is not GradientMethod._update_all:
         raise Doubt(f"{type(optimizer).__name__} defines its own update")
     if optimizer._loss_scale is not None or optimizer._loss_scaling_is_dynamic:
         raise Doubt("the optimizer scales the loss")
@@ -278,6 +287,26 @@ def _unchain(observer, refs, value, start):
     return constant(None)
 
 
+def _report(observer, refs, value, start):
+    """Reports go into the current Reporter's dict, under the names that they had."""
+    values, reporting = refs[0], refs[1] if len(refs) > 1 else constant(None)
+    if not _stack.reporters:
+        observer.guard("noreporter", _stack)
+        return constant(None)
+    reporter = _stack.reporters[-1]
+    if values.kind != "mirror" or type(values.value) is not dict or values.source is not None or type(reporter) is not Reporter:
+        raise Doubt("reports to a Reporter of its own kind, or a dict from outside")
+    if reporting.kind != "static" or "report" in vars(reporter):
+        raise Doubt("reports for an object whose origin is not known")
+    name = None if reporting.value is None else reporter._observer_names[id(reporting.value)]
+    observer.guard("reporter", _stack, reporter, reporting.value, name)
+    for key, ref in values.value.items():
+        full = key if name is None else f"{name}/{key}"
+        stored = reporter.observation[full]
+        observer.effects.append(("report", reporter, full, result(observer, stored) if isinstance(stored, Variable) else ref))
+    return constant(None)
+
+
 def _made(observer, refs, value, start):
     source = refs[1]
     outside = source.kind in ("arg", "state", "view") and source.source is not None and isinstance(source.value, np.ndarray)
@@ -287,5 +316,6 @@ def _made(observer, refs, value, start):
     return constant(None)
 
 
-HANDLERS = {"made": _made, "read": _read, "array": _array, "backward": _backward, "grad-or-property": _grad, "grad_var": _grad_var, "cleargrad": _cleargrad,
+HANDLERS = {"made": _made, "report": _report,
+            "read": _read, "array": _array, "backward": _backward, "grad-or-property": _grad, "grad_var": _grad_var, "cleargrad": _cleargrad,
             "cleargrads": _cleargrads, "update": _update, "__setattr__": _setattr, "unchain": _unchain}

@@ -884,3 +884,39 @@ def test_argument_mutated(mode):
         box = [0]
         return [x, box], [lambda: f(x, box), lambda: (box.clear(), box.append(1), f(x, box))[2]]
     check(make, mode)
+
+
+FAR = """
+def f(x):
+    y = F.exp(x)
+    if {condition}:
+        y = y * 2
+{far}
+    for k in {items}:
+        y = y + k
+{far}
+{last}
+"""
+LAST = ("    return y", "    *first, last = y, 1.0\n    return first[0] * last")
+
+
+@pytest.mark.parametrize("last", LAST)
+@pytest.mark.parametrize("condition", ["FLAG", "FLAG > 2", "x.shape[0] > 3", "F.sum(x) > 0"])
+def test_jumps_that_are_far(mode, condition, last):
+    """The instruction behind EXTENDED_ARG is followed too."""
+    def make(wrap):
+        space = {"F": F, "FLAG": 3, "ITEMS": [1.0, 2.0]}
+        far = "\n".join(["        z = [" + "x.ndim, " * 30 + "]"] * 5)
+        exec(FAR.format(condition=condition, items="ITEMS", far=far, last=last), space)
+        f = wrap(space["f"])
+
+        def flag(v):
+            space["FLAG"] = v
+            return f(arr(3))
+
+        def items(v):
+            space["ITEMS"] = v
+            return f(arr(3))
+        return [], [lambda: flag(3), lambda: flag(0), lambda: f(arr(5)), lambda: f(arr(3) - 9), lambda: items([1.0]), lambda: items([1.0, 2.0, 5.0])]
+    w = check(make, mode)
+    assert (w.total("python_skipped") > 5) is (mode == "auto"), w[0].explain()

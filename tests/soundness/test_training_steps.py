@@ -1,0 +1,248 @@
+"""Training steps as users write them: updates with a loss function, reports, statistics, sums of losses, sequences of other lengths."""
+import contextlib
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers, reporter
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def skipped(world, mode, least=10):
+    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
+
+
+def labels(n, seed=0):
+    return np.random.RandomState(seed).randint(0, 2, n).astype("i")
+
+
+def test_update_with_a_loss_function(mode):
+    def make(wrap):
+        model = L.Classifier(L.Linear(3, 2))
+        opt = optimizers.MomentumSGD(0.1).setup(model)
+        other = L.Linear(3, 2)
+
+        @wrap
+        def f(x, t):
+            opt.update(model, x, t)
+            return model.loss, model.accuracy
+
+        def half():
+            opt.lr *= 0.5
+            return f(arr(4, 3), labels(4))
+
+        def target():
+            opt.setup(model)
+            return f(arr(4, 3), labels(4))
+
+        def predictor():
+            model.predictor = other
+            opt.setup(model)
+            return f(arr(4, 3), labels(4))
+
+        def fill():
+            opt.use_cleargrads(False)
+            result = f(arr(4, 3), labels(4))
+            opt.use_cleargrads(True)
+            return result
+
+        def scaled():
+            opt.loss_scaling(scale=4.0)
+            return f(arr(4, 3), labels(4))
+        return [model, opt.t], [lambda: f(arr(4, 3), labels(4)), half, target, fill, predictor, scaled]
+    skipped(check(make, mode), mode)
+
+
+def test_reports(mode):
+    def make(wrap):
+        model = L.Classifier(L.Linear(3, 2))
+        opt = optimizers.SGD(0.1).setup(model)
+        first, second, unknown = hnn.Reporter(), hnn.Reporter(), hnn.Reporter()
+        first.add_observer("main", model)
+        second.add_observer("other", model)
+
+        @wrap
+        def f(x, t):
+            loss = model(x, t)
+            reporter.report({"twice": loss * 2, "rows": len(x)})
+            model.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def seen(v):
+            return getattr(v, "array", v), getattr(v, "creator", None) is not None
+
+        def run(*reporters, rename=None):
+            for r in reporters:
+                r.observation = {}
+            with contextlib.ExitStack() as stack:
+                for r in reporters:
+                    stack.enter_context(r)
+                if rename is not None:
+                    first.add_observer(rename, model)
+                return f(arr(4, 3), labels(4)), [[(k, *seen(v)) for k, v in r.observation.items()] for r in reporters]
+
+        def kept():
+            with hnn.using_config("keep_graph_on_report", True):
+                return run(first)
+        return [model], [lambda: run(first), lambda: run(), lambda: run(second), lambda: run(first, second), lambda: run(unknown),
+                         lambda: run(first, rename="new"), kept, lambda: run(first, rename="main")]
+    skipped(check(make, mode), mode)
+
+
+def test_a_reporter_of_the_users(mode):
+    def make(wrap):
+        link, seen = L.Linear(3, 1), []
+
+        class Mine(hnn.Reporter):
+            def report(self, values, observer=None):
+                seen.append(sorted(values))
+
+        @wrap
+        def f(x):
+            y = F.sum(link(x))
+            reporter.report({"y": y}, link)
+            return y
+
+        def run(r):
+            with r:
+                return f(arr(2, 3)), list(seen)
+        return [link], [lambda: f(arr(2, 3)), lambda: run(Mine())]
+    skipped(check(make, mode), mode, 5)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_batch_normalization(mode, train):
+    def make(wrap):
+        bn, link = L.BatchNormalization(3), L.Linear(3, 2)
+
+        @wrap
+        def f(x):
+            with hnn.using_config("train", train), hnn.no_backprop_mode():
+                return link(bn(x))
+
+        def moved():
+            bn.avg_mean += 1
+            return f(arr(4, 3))
+
+        def replaced():
+            bn.avg_var = bn.avg_var * 2
+            return f(arr(4, 3))
+        return [bn], [lambda: f(arr(4, 3)), moved, replaced, lambda: f(arr(4, 3) * 2)]
+    skipped(check(make, mode), mode)
+
+
+def test_sums_of_variables(mode):
+    def make(wrap):
+        link = L.Linear(3, 1)
+        extra = [hnn.Variable(arr(2, 1)), hnn.Variable(arr(2, 1))]
+
+        @wrap
+        def f(xs, n=0):
+            losses = [F.sum(link(x) ** 2) for x in xs]
+            total = sum(losses) / len(losses)
+            parts = sum({"a": losses[0], "b": total}.values(), 0.5)
+            more = sum(extra) + sum(link(x) for x in xs) + sum([1, 2, n])
+            link.cleargrads()
+            total.backward()
+            return total, parts, more, sum([total]) is total
+
+        def replaced():
+            extra[1] = hnn.Variable(arr(2, 1) * 5)
+            return f([arr(2, 3), arr(2, 3)])
+        return [link], [lambda: f([arr(2, 3), arr(2, 3) + 1]), lambda: f([arr(2, 3)] * 3), replaced, lambda: f([arr(2, 3)], 4)]
+    check(make, mode)
+
+
+def test_losses_are_summed(mode):
+    def make(wrap):
+        link = L.Linear(3, 1)
+        f = wrap(lambda xs: sum([F.sum(link(x)) for x in xs]))
+        return [link], [lambda: f([arr(2, 3), arr(2, 3) + 1]), lambda: f([arr(2, 3)] * 3)]
+    skipped(check(make, mode), mode)
+
+
+def test_arithmetic_on_numbers_read(mode):
+    def make(wrap):
+        link = L.Linear(3, 1)
+        scale = [2]
+
+        @wrap
+        def f(x):
+            loss = F.mean(link(x) ** 2)
+            a, b = float(loss.array), loss.item()
+            return a / 2, 2.0 * b - a, (a + b) / len(x) * scale[0]
+
+        def other(n):
+            scale[0] = n
+            return f(arr(2, 3))
+        return [link], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3) * 2), lambda: other(3), lambda: other(2.5), lambda: other(10**400), lambda: other(2)]
+    skipped(check(make, mode), mode, 5)
+
+
+def test_states_are_forgotten(mode):
+    def make(wrap):
+        net, out = L.LSTM(3, 4), L.Linear(4, 2)
+        both = hnn.ChainList(net, out)
+        opt = optimizers.Adam().setup(both)
+
+        @wrap
+        def f(xs):
+            net.reset_state()
+            loss = 0
+            for x in xs:
+                loss = loss + F.sum(out(net(x)) ** 2)
+            both.cleargrads()
+            loss.backward()
+            loss.unchain_backward()
+            opt.update()
+            return float(loss.array) / len(xs)
+
+        def carried():
+            net(arr(4, 3))
+            return f([arr(4, 3)] * 2)
+        return [both], [lambda: f([arr(4, 3)] * 2), carried, lambda: (f([arr(4, 3)] * 2), net.h.array.copy()), lambda: f([arr(5, 3)] * 3)]
+    skipped(check(make, mode), mode)
+
+
+def test_variables_that_the_library_makes(mode):
+    def make(wrap):
+        around = arr(3, 2)
+
+        @wrap
+        def f(x):
+            v = hnn.as_variable(x)
+            return F.tanh(v) + hnn.as_variable(around) + hnn.as_variable(np.full((1, 2), 2, "f")), v.shape
+
+        def moved():
+            around[0] += 1
+            return f(arr(3, 2))
+
+        def replaced():
+            nonlocal around
+            around = arr(3, 2) * 3
+            return f(arr(3, 2))
+        return [], [lambda: f(arr(3, 2)), lambda: f(arr(3, 2) + 1), moved, replaced, lambda: f(hnn.Variable(arr(3, 2)))]
+    skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("kind", [L.NStepLSTM, L.NStepGRU])
+def test_sequences_of_several_lengths(mode, kind):
+    def make(wrap):
+        net = kind(1, 3, 4, 0.0)
+
+        @wrap
+        def f(xs):
+            last = net(None, None, xs) if kind is L.NStepLSTM else net(None, xs)
+            return last[0], last[-1]
+
+        def given(*lengths):
+            return [arr(n, 3, seed=n) for n in lengths]
+        return [net], [lambda: f(given(4, 3, 2)), lambda: f(given(2, 3, 4)), lambda: f(given(3, 3)), lambda: f(given(4, 3, 2))]
+    check(make, mode)
