@@ -274,3 +274,17 @@ def test_recursion_over_trees_records_few_paths():
         y = walk((grow(rng, 5), grow(rng, 5)))
         F.sum(y).backward()
     assert compose.stats.recordings <= 6
+
+
+def test_a_function_of_one_operation_runs_eagerly_where_that_is_faster():
+    """Law L3: one addition takes less time than guards do; the state is read anew all the same."""
+    scale = [2.0]
+    f = hnn.trace(lambda x: x * scale[0])
+    x = hnn.Variable(np.ones(3, "f"))
+    with hnn.using_config("trace_compile", "sync"):
+        for k in range(1000):
+            scale[0] = 2.0 + k // 500
+            np.testing.assert_array_equal(f(x).array, np.full(3, scale[0], "f"))
+    assert f.stats.calls == 1000 and f.stats.python_skipped >= 200
+    f.clear()
+    assert f._memory.resting == 0

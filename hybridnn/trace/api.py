@@ -13,7 +13,7 @@ import warnings
 import weakref
 from dataclasses import dataclass, field, fields
 
-from hybridnn.config import config, state
+from hybridnn.config import config, global_config, state
 from hybridnn.errors import RecordingForbidden, TraceWarning, raised_by_signal, user_line
 from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
@@ -38,6 +38,7 @@ MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgot
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
 COMPARE_AFTER, COMPARED_CALLS, EAGER_CALLS = 64, 8, 20_000      # when a replay that runs Python is timed against eager, how often, and what follows
+FEW, COMPARE_PLAN_AFTER = 3, 256     # operations of a plan that may take longer than eager does, and the calls after which it is timed
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 OVERRIDES = (*MODES, "error_on_record")
@@ -109,6 +110,7 @@ class Memory:
     warned: set = field(default_factory=set)
     locks: tuple = (0, None)
     credit: float | None = None
+    resting: int = 0       # calls that are to run eagerly: skipping Python takes longer
 
     def __post_init__(self):
         self.credit = 2.0 * self.max_paths
@@ -135,6 +137,7 @@ class Memory:
             self.roots.clear()
             self.segments.clear()
             self.plans = []
+            self.resting = 0
             self.why.clear()
             self.stats.paths = self.stats.arena_bytes = self.stats.arena_lower_bound = self.stats.retained_bytes = 0
             self.version += 1
@@ -168,6 +171,10 @@ class Memory:
 
 def _run(memory, fn, self_object, args, kwargs):
     """One call of a traced function."""
+    if memory.resting and not on_call and not (config.overrides().get("trace") or global_config.trace):
+        memory.resting -= 1
+        memory.stats.calls += 1
+        return fn(*args, **kwargs)
     for watcher in on_call:
         watcher(memory, lambda *a, **k: _run(memory, fn, self_object, a, k), fn, args, kwargs)
     stats = memory.stats
@@ -182,11 +189,17 @@ def _run(memory, fn, self_object, args, kwargs):
             key = signature(args, kwargs)
             plans = [p for p in plans if p.signature == key]
         for plan in plans:
+            if plan.times is not None and len(plan.times[True]) > len(plan.times[False]):
+                return _eager_turn(memory, plan, fn, args, kwargs)
             if memory.check and _dice.random() < memory.check:
                 result = checked_replay(memory, plan, self_object, fn, args, kwargs)
                 if type(result) not in (Miss, Refused):
                     stats.hits += 1
                     return result
+            elif plan.times is not None:
+                start = time.perf_counter()
+                result = plan.run(self_object, args, kwargs)
+                plan.times[True].append(time.perf_counter() - start)
             else:
                 result = plan.run(self_object, args, kwargs)
             if type(result) is Refused:
@@ -227,6 +240,20 @@ def _compared_run(memory, root, mode, fn, args, kwargs):
     return result
 
 
+def _eager_turn(memory, plan, fn, args, kwargs):
+    """Law L3: the guards of a function of few operations may take longer than the operations; then it runs eagerly for a while."""
+    start = time.perf_counter()
+    result = fn(*args, **kwargs)
+    plan.times[False].append(time.perf_counter() - start)
+    if len(plan.times[False]) == COMPARED_CALLS:
+        skipping, eager = min(plan.times[True]), min(plan.times[False])
+        plan.times, plan.hits = None, 0
+        if eager < skipping:
+            memory.resting = EAGER_CALLS
+            memory.note("runs eagerly", f"for {EAGER_CALLS} calls: skipping Python took {skipping * 1e6:.1f} us, an eager call {eager * 1e6:.1f} us")
+    return result
+
+
 def _skipped(memory, plan, result):
     """Count a call that ran no Python."""
     stats = memory.stats
@@ -234,6 +261,9 @@ def _skipped(memory, plan, result):
     stats.python_skipped += 1
     memory.clock += 1
     plan.misses = 0
+    plan.hits += 1
+    if plan.few and plan.hits == COMPARE_PLAN_AFTER:
+        plan.times = {True: [], False: []}
     plan.end.hits += 1
     plan.end.last_used = memory.clock
     if memory.plans[0] is not plan:
@@ -363,6 +393,7 @@ def _prove(memory, observer, call, end, pure, result, before):
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
         return
     end.doubt = ""
+    plan.few = sum(len(e.apps) for e in call.path) <= FEW
     plan.signature = call.root.signature
     with memory.lock:
         twins = [p for p in memory.plans if p.end is end][PLANS_PER_PATH - 1:]

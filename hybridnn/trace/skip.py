@@ -76,6 +76,7 @@ class Plan:
         self.end, self.config_reads = end, reads
         self.dead = False
         self.misses = self.hits = 0
+        self.few, self.times = False, None     # whether eager may be faster; seconds of (skipped, eager) calls while that is being found out
         self.last_miss = None
         self.source = ""
         self.run = self.touched = None
