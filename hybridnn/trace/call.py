@@ -338,6 +338,7 @@ class Call:
             self._forget(operands)
             raise
         result = wrap_outputs(op, inputs, saved, attrs, mask, y)
+        self._know_leaves(inputs)
         outs = result if op.multi else (result,)
         event.outs = tuple([self._name(v) for v in outs])
         taped = any(v._tape is not None for v in outs)
@@ -350,6 +351,13 @@ class Call:
         if event.flush:
             self.fresh.clear()
         return result
+
+    def _know_leaves(self, inputs):
+        """A Variable that the call made without a creator becomes a leaf of the graph when an operation takes it."""
+        for x in inputs:
+            if isinstance(x, Variable) and x._pending is self and x._tape is not None and id(x._tape) not in self.nodes:
+                self.nodes[id(x._tape)] = x._vid
+                self.keep.append(x._tape)
 
     def _note_views(self, event, plain, outs):
         """Outputs that share memory with an operand do so on every call."""

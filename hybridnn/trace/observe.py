@@ -599,6 +599,8 @@ class Observer:
         elif x.kind == y.kind == "static" and is_pure(x.value) and is_pure(y.value):
             symbol = symbol if symbol in COMPARISONS else symbol.rstrip("=")
             f.stack.append(constant(eval(f"x {symbol} y", {"x": x.value, "y": y.value})))
+        elif symbol == "*" and x.kind == "mirror" and isinstance(x.value, (list, tuple)) and y.kind == "static" and type(y.value) is int and y.value <= 4096:
+            f.stack.append(Ref("mirror", x.value * y.value))
         elif x.kind == y.kind == "mirror" and symbol in ("+", "+=") and type(x.value) is type(y.value):
             if symbol == "+=" and isinstance(x.value, list):
                 if x.source is not None:

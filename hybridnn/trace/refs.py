@@ -171,9 +171,10 @@ def _len(observer, args, kw):
 
 
 def _zip(observer, args, kw):
-    if kw:
+    columns = [observer._items(a) for a in args]
+    if kw and (set(kw) != {"strict"} or _static(observer, kw["strict"]) and len({len(c) for c in columns}) > 1):
         raise Doubt("zip(strict=...)")
-    rows = zip(*[observer._items(a) for a in args])
+    rows = zip(*columns)
     return Ref("iterator", Iterator([mirror(tuple, r) for r in rows]))
 
 

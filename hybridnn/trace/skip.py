@@ -556,6 +556,8 @@ class Builder:
             x = self.call.leaves.get(vid)
             if x is not None and self.observer.origins[id(x)].kind == "made":
                 continue
+            if x is None and vid not in self.survivors:
+                continue
             if x is None:
                 raise Doubt("a gradient of a Variable made in this call is kept")
             node = self._node_of(self.observer.origins[id(x)])

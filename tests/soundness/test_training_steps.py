@@ -246,3 +246,59 @@ def test_sequences_of_several_lengths(mode, kind):
             return [arr(n, 3, seed=n) for n in lengths]
         return [net], [lambda: f(given(4, 3, 2)), lambda: f(given(2, 3, 4)), lambda: f(given(3, 3)), lambda: f(given(4, 3, 2))]
     check(make, mode)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_targets_without_a_graph_get_gradients(mode, kept):
+    """A Variable that is computed without a graph needs a gradient all the same, as in Chainer."""
+    def make(wrap):
+        net, target = L.Linear(3, 1), L.Linear(3, 1)
+        opt = optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, r):
+            with hnn.no_backprop_mode():
+                y = r + 0.9 * target(x)
+            loss = F.mean_squared_error(net(x), y) + F.mean((net(x) - target(x).array) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return (loss, y, y.grad) if kept else loss
+
+        def gone(x, r):
+            return wrapped(x, r)
+
+        @wrap
+        def wrapped(x, r):
+            with hnn.no_backprop_mode():
+                loss_of = target(x) * 2
+            loss = F.sum(net(x) * (loss_of + r))
+            net.cleargrads()
+            loss.backward()
+            return loss
+        return [net, target], [lambda: f(arr(4, 3), arr(4, 1)), lambda: f(arr(4, 3) * 2, arr(4, 1)), lambda: gone(arr(4, 3), arr(4, 1)),
+                               lambda: (target.copyparams(net), f(arr(4, 3), arr(4, 1)))[1]]
+    w = check(make, mode)
+    if not kept:
+        skipped(w, mode)
+    assert not w.reasons
+
+
+def test_zip_and_products_of_lists(mode):
+    def make(wrap):
+        strict = [True]
+
+        @wrap
+        def f(xs, scales):
+            found = [None] * len(xs)
+            for k, (x, s) in enumerate(zip(xs, scales, strict=strict[0])):
+                found[k] = x * s
+            return [F.exp(y) for y in found if y is not None]
+
+        def loose():
+            strict[0] = False
+            result = f([arr(2)] * 2, [1.0, 2.0, 3.0])
+            strict[0] = True
+            return result
+        return [], [lambda: f([hnn.Variable(arr(2))] * 2, [1.0, 2.0]), lambda: f([arr(2)] * 2, [1.0, 2.0, 3.0]), loose]
+    skipped(check(make, mode), mode, 5)
