@@ -140,8 +140,6 @@ class Builder:
             raise Doubt("looks at a value after an update")
         if looks and self.call.draws:
             raise Doubt("looks at a value in a call that draws random numbers")
-        if any(e.check is not None for e in self.path[:self.call.drawn_at]) and self.call.draws:
-            raise Doubt("draws random numbers after an operation that may raise")
         for e in self.path:
             if e.kind == "function":
                 raise Doubt(f"runs {e.key[0].__name__}, a function with its own Python", e.line)
@@ -693,8 +691,11 @@ class Builder:
             lines += ["try:", *["    " + line for line in self.make_lines], "except Exception as error:", "    return missed(error, CHANGED)"]
         lines += [f"draw{k} = numpy_random.{name}(*{w.strong(args)})" for k, (name, args, _) in enumerate(self.call.draws)]
         draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
-        lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:",
-                  f"    return refuse(error, written, counted, ({draws}))"]
+        refused = [f"    return refuse(error, written, counted, ({draws}))"]
+        if self.call.draws and any(e.check is not None for e in self.path[:self.call.drawn_at]):       # what raises may stand before the draws
+            lines.insert(len(lines) - len(self.call.draws), "drawing = numpy_random.get_state(legacy=False)")
+            refused = ["    refused = refuse(error, written, counted, ())", "    numpy_random.set_state(drawing)", "    return refused"]
+        lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
         if self.uses_tape:
             kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
             priors = self._priors()

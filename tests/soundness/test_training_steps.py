@@ -302,3 +302,36 @@ def test_zip_and_products_of_lists(mode):
             return result
         return [], [lambda: f([hnn.Variable(arr(2))] * 2, [1.0, 2.0]), lambda: f([arr(2)] * 2, [1.0, 2.0, 3.0]), loose]
     skipped(check(make, mode), mode, 5)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_draws_after_an_operation_that_raises(mode, steps):
+    """Numbers that were drawn before an index was seen to be out of range are taken back."""
+    def make(wrap):
+        emb, out = L.EmbedID(5, 4), L.Linear(4, 2)
+        net = hnn.ChainList(emb, out)
+        opt = optimizers.Adam().setup(net)
+
+        @wrap
+        def f(ids, t):
+            loss = 0
+            for k in range(steps):
+                loss = loss + F.softmax_cross_entropy(out(F.dropout(emb(ids[:, k]), 0.5)), t)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def given(*rows):
+            return np.array([[i] * steps for i in rows], "i")
+
+        def wrong():
+            ids = given(1, 2, 3)
+            ids[1, -1] = 9
+            return f(ids, labels(3))
+
+        def drawn():
+            return np.random.rand()
+        return [net], [lambda: f(given(1, 2, 3), labels(3)), wrong, drawn, lambda: f(given(4, 4, 0), labels(3)),
+                       lambda: f(given(1, 2, 3), labels(3) + 7), drawn, lambda: f(given(-1, 2, 3), labels(3))]
+    skipped(check(make, mode), mode)
