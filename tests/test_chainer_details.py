@@ -154,6 +154,40 @@ def test_arithmetic_as_objects(name, constant, label, compute):
     np.testing.assert_allclose(result.array, compute(x, y))
 
 
+@pytest.mark.parametrize(("compute", "label", "name"), [
+    (lambda x, y: x + 2.0, "_ + 2.0", "AddConstant"), (lambda x, y: 1.5 - x, "1.5 - _", "SubFromConstant"),
+    (lambda x, y: x - 1.5, "_ + (-1.5)", "AddConstant"), (lambda x, y: x * -3, "_ * (-3)", "MulConstant"),
+    (lambda x, y: x / 4.0, "_ * 0.25", "MulConstant"), (lambda x, y: 2 / x, "2 / _", "DivFromConstant"),
+    (lambda x, y: x ** 2, "_ ** 2", "PowVarConst"), (lambda x, y: 2.0 ** x, "2.0 ** _", "PowConstVar"),
+    (lambda x, y: x + y.array, "_ + _", "Add"), (lambda x, y: x * y, "_ * _", "Mul"), (lambda x, y: -x, "__neg__", "Neg"),
+    (lambda x, y: F.relu(x), "ReLU", "ReLU"), (lambda x, y: F.erf(x), "erf", "Erf"), (lambda x, y: F.max(x), "Max", "Max"),
+    (lambda x, y: F.convolution_2d(x, y), "Convolution2DFunction", "Convolution2DFunction"),
+    (lambda x, y: F.softmax_cross_entropy(x[:, :, 0, 0], np.array([0])), "SoftmaxCrossEntropy", "SoftmaxCrossEntropy")])
+def test_operations_are_called_as_in_chainer(compute, label, name):
+    x, y = Variable(np.ones((1, 2, 3, 3), "f")), Variable(np.ones((1, 2, 3, 3), "f"))
+    seen = []
+
+    class Names(hnn.FunctionHook):
+        def forward_postprocess(self, function, in_data):
+            seen.append((function.label, function._impl_name))
+    with Names():
+        result = compute(x, y)
+    assert seen[-1] == (label, name)
+    forgotten = {"_ + 2.0": "_ + _", "1.5 - _": "_ - _", "_ + (-1.5)": "_ - _"}      # the graph keeps no number that no gradient needs
+    assert result.creator.label == forgotten.get(label, label)
+
+
+def test_labels_of_traced_results_are_those_of_eager_ones():
+    def f(x, c):
+        return x * c, 1 / x, F.exp(x) + 1, x / c, F.tanh(x) * x
+    traced = hnn.trace(f)
+    with hnn.using_config("trace_compile", "sync"):
+        for i in range(8):
+            x = Variable(np.ones((2, 2), "f"))
+            assert [y.creator.label for y in traced(x, 2.0 + i)] == [y.creator.label for y in f(x, 2.0 + i)]
+    assert traced.stats.hits > 4
+
+
 def test_reflected_arithmetic():
     x = Variable(np.array([4.0, 8.0]))
     assert basic_math.rsub(x, 10).array.tolist() == [6, 2]

@@ -300,7 +300,7 @@ def test_whoever_walks_the_graph_finds_function_nodes_and_variable_nodes():
             assert isinstance(node.creator, hnn.FunctionNode) and not isinstance(node.creator, hnn.Function)
             labels.append(node.creator.label)
             stack += node.creator.inputs
-    assert labels == ["sum", "split", "mul", "Double", "add", "mul"] and names == {"x", None}
+    assert labels == ["Sum", "SplitAxis", "_ * 2", "Double", "_ + _", "_ * _"] and names == {"x", None}
     left, right = (x * w).creator.inputs
     np.testing.assert_array_equal(left.data, x.array)
     assert left.shape == (2,) and right == w.node and left.name == "x"

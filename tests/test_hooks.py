@@ -105,7 +105,7 @@ class TestTimers:
     def test_functions(self, capsys):
         with function_hooks.TimerHook() as hook:
             F.exp(floats(3)) + F.exp(floats(3))
-        assert [name for name, _ in hook.call_history] == ["exp", "exp", "add"] and hook.total_time() > 0
+        assert [name for name, _ in hook.call_history] == ["Exp", "Exp", "Add"] and hook.total_time() > 0
         hook.print_report()
         assert "FunctionName" in capsys.readouterr().out
         with pytest.raises(ValueError, match="'auto_foreach'"):
@@ -141,7 +141,7 @@ class TestFunctionHooks:
             with pytest.raises(KeyError, match="'note'"), Note():
                 pass
         F.tanh(floats(3))
-        assert hook.events == [("before", "tanh", 1), ("after", "tanh", 1)]
+        assert hook.events == [("before", "Tanh", 1), ("after", "Tanh", 1)]
 
     def test_printing(self, capsys):
         with function_hooks.PrintHook():
@@ -153,7 +153,7 @@ class TestFunctionHooks:
         out = io.StringIO()
         with function_hooks.PrintHook(file=out, end=";", flush=False):
             hnn.Variable(np.array([], "f")) * 2
-        assert out.getvalue() == "function\tmul;input data;ndarray shape=(0,) dtype=float32;2;"
+        assert out.getvalue() == "function\t_ * 2;input data;ndarray shape=(0,) dtype=float32;2;"
 
 
 class TestSpectralNormalization:

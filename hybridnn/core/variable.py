@@ -18,6 +18,8 @@ import numpy as np
 
 from hybridnn.backend import CpuDevice, cupy, get_array_module, get_device, get_device_from_array, is_array
 from hybridnn.config import config, global_config, state
+from hybridnn.core.labels import class_name
+from hybridnn.core.labels import label as label_of
 from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
 from hybridnn.spec import spec_of
 
@@ -54,7 +56,6 @@ class Op:
         self.params = _operand_names(forward)
         self.rules = []
         self.programs = {}
-        self.label = name
         self.__name__, self.__doc__ = name, forward.__doc__
         if name in OPS:
             raise ValueError(f"two operations are called {name!r}")
@@ -298,14 +299,18 @@ class OpNode(TapeNode):
 
     @property
     def label(self):
-        return self.program.op.label
+        return label_of(self.program.op, self._numbers(), len(self.shape or ()))
 
     def __repr__(self):
         return f"<{self.program.op.name} node>"
 
     @property
     def _impl_name(self):
-        return self.program.op.name
+        return class_name(self.program.op, self._numbers(), len(self.shape or ()))
+
+    def _numbers(self):
+        """The operands, of which only numbers that the gradient needs are sure to be known."""
+        return [x.plain() if isinstance(x, TracedNumber) else x for x in self.kept_inputs()]
 
     @property
     def inputs(self):
@@ -654,11 +659,16 @@ class FunctionCall:
 
     @property
     def label(self):
-        return self.op.label
+        return label_of(self.op, self.inputs, _axes(self.inputs))
 
     @property
     def _impl_name(self):
-        return self.op.name
+        return class_name(self.op, self.inputs, _axes(self.inputs))
+
+
+def _axes(operands):
+    """The number of axes of the first array."""
+    return next((len(x.shape) for x in operands if hasattr(x, "shape")), 0)
 
 
 # ------------------------------------------------------------------------------------------------------------------ Variable

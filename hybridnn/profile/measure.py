@@ -183,6 +183,12 @@ def _from_zero(spans):
     return [s.moved(first) for s in spans]
 
 
+def _name(function):
+    """The operation's name, as in traced timelines; of a user's function its label."""
+    op = getattr(function, "op", None) or getattr(getattr(function, "program", None), "op", None)
+    return function.label if op is None else op.name
+
+
 class _Timeline(FunctionHook):
     """Notes when each operation runs, forward and backward."""
     name = "hybridnn.profile"
@@ -196,10 +202,10 @@ class _Timeline(FunctionHook):
     forward_preprocess = backward_preprocess = _begin
 
     def forward_postprocess(self, function, in_data):
-        self.spans.append(Span("eager", function.label, self.open.pop(), perf_counter()))
+        self.spans.append(Span("eager", _name(function), self.open.pop(), perf_counter()))
 
     def backward_postprocess(self, function, in_data, out_grad):
-        self.spans.append(Span("eager", f"{function.label} backward", self.open.pop(), perf_counter()))
+        self.spans.append(Span("eager", f"{_name(function)} backward", self.open.pop(), perf_counter()))
 
 
 def _differences(a, b):
