@@ -434,6 +434,21 @@ def test_sizes_of_a_deconvolution(size, good):
             F.deconvolution_nd(x, w, stride=2, outsize=(size,))
 
 
+@pytest.mark.parametrize("outsize", [(6, 10), (8, 8), (7, 10), (6, 9)])
+def test_sizes_of_a_deconvolution_on_either_side(outsize):
+    """Each axis as if the other had the middle size: cut off or with zeros behind."""
+    x, w, b = np.random.randn(1, 2, 3, 4), np.random.randn(2, 3, 3, 3), np.random.randn(3)
+    y = F.deconvolution_2d(x, w, b, stride=2, outsize=outsize).array
+    rows, columns = [F.deconvolution_2d(x, w, b, stride=2, outsize=o).array for o in ((outsize[0], 9), (7, outsize[1]))]
+    assert y.shape == (1, 3, *outsize)
+    h, v = min(7, outsize[0]), min(9, outsize[1])
+    np.testing.assert_allclose(y[..., :v], rows[..., :v])
+    np.testing.assert_allclose(y[..., :h, :], columns[..., :h, :])
+    testing.assert_allclose(y[..., h:, v:], np.broadcast_to(b.reshape(3, 1, 1), y[..., h:, v:].shape))
+    f = functools.partial(F.deconvolution_2d, stride=2, outsize=outsize)
+    hnn.gradient_check.check_double_backward(f, (x, w, b), np.random.randn(*y.shape), (x, w, b), atol=1e-4, rtol=1e-3)
+
+
 def test_copies_for_the_dummy_device_and_repetitions_in_bools():
     x = np.arange(2.0)
     assert F.copy(x, hnn.backends.cuda.DummyDevice).array is not x

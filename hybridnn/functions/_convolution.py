@@ -176,17 +176,25 @@ def _deconvolution(name, x, W, b, stride, pad, outsize, dilate, groups):
         if outsize is None
         else tuple_of(outsize, ndim, name, "outsize")
     )
-    fits, cover_all = _fits(size, geometry, False), False
-    if not fits:
-        fits = cover_all = _fits(size, geometry, True)
+    below, above = [[_fits(o, axis, cover_all) for o, axis in zip(size, geometry)] for cover_all in (True, False)]
+    fits, cover_all = all(map(max, below, above)), not all(above) and all(below)
     expect(fits, name, "an outsize whose convolution has x's size", x=x, W=W, outsize=size, stride=stride, pad=pad, dilate=dilate)
-    y = apply(convolution_grad_x, (x, W), dict(size=size, stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all))
+    whole = size if all(above) or cover_all else _uncut(size, geometry)
+    y = apply(convolution_grad_x, (x, W), dict(size=whole, stride=stride, pad=pad, dilate=dilate, groups=groups, cover_all=cover_all))
+    if whole != size:
+        y = y[(..., *[slice(o) for o in size])]
     return in_dtype_of(x, add_bias(name, y, b))
 
 
-def _fits(size, geometry, cover_all):
-    """Whether a convolution of an image of ``size`` has the given size."""
-    return all(o > 0 and conv_outsize(o, k, s, p, cover_all, d) == n for o, (n, k, s, p, d) in zip(size, geometry))
+def _uncut(size, geometry):
+    """The sizes that are not below what the windows reach: the others are cut to after the deconvolution."""
+    return tuple([max(o, deconv_outsize(n, k, s, p, d=d)) for o, (n, k, s, p, d) in zip(size, geometry)])
+
+
+def _fits(size, axis, cover_all):
+    """Whether a convolution along an axis of ``size`` has the given size."""
+    n, k, s, p, d = axis
+    return size > 0 and conv_outsize(size, k, s, p, cover_all, d) == n
 
 
 def deconvolution_1d(x, W, b=None, stride=1, pad=0, outsize=None, dilate=1, groups=1):
