@@ -9,8 +9,8 @@ import numpy as np
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
-__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "folded", "identify", "is_array_function", "memory_of", "missed",
-           "recompute", "rests_on_constants", "sources_of"]
+__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "draw", "folded", "identify", "is_array_function", "is_draw",
+           "memory_of", "missed", "recompute", "rests_on_constants", "sources_of"]
 
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
@@ -26,6 +26,8 @@ ARRAY_METHODS = frozenset([
     "var"])
 """Methods of arrays that leave the array as it is."""
 _EXACT = frozenset(["item", "tolist", "reshape", "ravel", "copy", "flatten", "transpose", "squeeze"])
+_DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (
+    "binomial", "exponential", "normal", "permutation", "rand", "randint", "randn", "random_sample", "random", "standard_normal", "uniform"))}
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial")
 LARGEST = 1 << 22      # elements of an array that the observer computes itself
 
@@ -33,13 +35,14 @@ LARGEST = 1 << 22      # elements of an array that the observer computes itself
 @dataclass(eq=False, slots=True)
 class Computed:
     """``fn(*args, **kw)``, of Refs; ``at``: how many events the path had; ``real``: the user's own array, once a later call shows it; ``safe``: it can
-    neither fail nor warn, nor give an array of another kind."""
+    neither fail nor warn, nor give an array of another kind; ``drawn``: it takes numbers from NumPy's stream."""
     fn: Callable[..., Any]
     args: list
     kw: dict
     at: int
     real: object = None
     safe: bool = False
+    drawn: bool = False
 
 
 class Unexpected(Exception):
@@ -49,6 +52,32 @@ class Unexpected(Exception):
 def is_array_function(fn):
     """Whether ``fn`` is a function of NumPy's, or a type of its numbers, whose result depends on its arguments only."""
     return id(fn) in _FOUND
+
+
+def is_draw(fn):
+    """Whether ``fn`` draws an array from the stream of ``np.random``."""
+    return id(fn) in _DRAWS
+
+
+def draw(observer, fn, args, kw):
+    """The Ref of what a draw is going to give: the observer draws the same numbers first, and puts the stream back."""
+    args, kw = [_given(observer, a) for a in args], {k: _given(observer, v) for k, v in kw.items()}
+    if not all(map(rests_on_constants, [*args, *kw.values()])) or any(map(_has_array, [*args, *kw.values()])):
+        raise Doubt("draws random numbers with arguments that are computed")
+    before = np.random.get_state(legacy=False)
+    try:
+        value = fn(*map(_value, args), **{k: _value(v) for k, v in kw.items()})
+    finally:
+        np.random.set_state(before)
+    if type(value) is not np.ndarray or value.dtype.kind not in "fiub":
+        raise Doubt("draws a Python number")
+    ref = Ref("array", value, Computed(fn, args, kw, len(observer.call.path), drawn=True))
+    observer.draws.append((ref, len(observer.call.draws)))
+    return ref
+
+
+def _has_array(ref):
+    return any(map(_has_array, ref.value)) if ref.kind == "mirror" else ref.kind == "array"
 
 
 def _is_safe(fn, args):
@@ -128,7 +157,7 @@ def rests_on_constants(ref):
     if ref.kind == "mirror":
         return all(map(rests_on_constants, ref.value))
     if isinstance(ref.source, Computed):
-        return all(map(rests_on_constants, [*ref.source.args, *ref.source.kw.values()]))
+        return not ref.source.drawn and all(map(rests_on_constants, [*ref.source.args, *ref.source.kw.values()]))
     return ref.kind == "static"
 
 

@@ -19,7 +19,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import ARRAY_METHODS, calculate, combine, folded, identify, is_array_function, memory_of, rests_on_constants
+from hybridnn.trace.arrays import ARRAY_METHODS, calculate, combine, draw, folded, identify, is_array_function, is_draw, memory_of, rests_on_constants
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import (
     PURE_BUILTINS,
@@ -81,6 +81,7 @@ class Observer:
         effects: what the run did beside computing: ("grads", ...), ("update", ...), ("setattr", ...), in order.
         origins: id(Variable or array) -> Ref, for everything that came from outside.
         numbers: vid -> Ref for run-time numbers with a known origin.
+        draws: the program's own draws, each with how many of the library's came before.
     """
 
     def __init__(self, call, fn, self_object, args, kwargs):
@@ -88,7 +89,7 @@ class Observer:
         self.self_object = self_object
         self.frames, self.trusted = [], None
         self.guards, self.effects, self.origins, self.numbers = {}, [], {}, {}
-        self.overlay, self.keep, self.views = {}, [], []
+        self.overlay, self.keep, self.views, self.draws = {}, [], [], []
         self.memory = {}
         self.doubt = self.result = None
         self.started = False
@@ -924,6 +925,9 @@ class Observer:
             return
         if fn.kind == "exit":
             f.waiting = ("make", None, [], {}, constant(None))
+            return
+        if is_draw(fn.value) and fn.kind == "static":
+            f.waiting = ("make", fn, [], {}, draw(self, fn.value, args, kw))
             return
         if is_array_function(fn.value) and fn.kind == "static":
             f.waiting = ("make", fn, [], {}, calculate(self, fn.value, args, kw))

@@ -138,7 +138,7 @@ class Builder:
         looks = [i for i, e in enumerate(self.path) if e.kind == "read" and e.key[1] is not None]
         if looks and any(k == "inplace" for k in kinds[:looks[-1]]):
             raise Doubt("looks at a value after an update")
-        if looks and self.call.draws:
+        if looks and (self.call.draws or self.observer.draws):
             raise Doubt("looks at a value in a call that draws random numbers")
         for e in self.path:
             if e.kind == "function":
@@ -275,6 +275,8 @@ class Builder:
             return name
         name = self.making[id(ref)] = f"m{len(self.making)}"
         found = ref.source
+        if found.drawn:
+            return name
         after = max((r.at for r in [found, *self._parts(ref)] if sources_of(Ref("mirror", [*r.args, *r.kw.values()]))), default=None)
         if after is None:
             self.make_lines += self._computing(name, ref)
@@ -687,13 +689,10 @@ class Builder:
         plan, w = self.result, self.writer
         watched = watch(w.watched.values(), [o for ref in w.watched_objects.values() if (o := ref()) is not None])
         lines = [*w.lines, *self._watched_lines(watched)]
-        if self.make_lines:
-            lines += ["try:", *["    " + line for line in self.make_lines], "except Exception as error:", "    return missed(error, CHANGED)"]
-        lines += [f"draw{k} = numpy_random.{name}(*{w.strong(args)})" for k, (name, args, _) in enumerate(self.call.draws)]
+        lines += self._drawing()
         draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
         refused = [f"    return refuse(error, written, counted, ({draws}))"]
-        if self.call.draws and any(e.check is not None for e in self.path[:self.call.drawn_at]):       # what raises may stand before the draws
-            lines.insert(len(lines) - len(self.call.draws), "drawing = numpy_random.get_state(legacy=False)")
+        if self._restores():
             refused = ["    refused = refuse(error, written, counted, ())", "    numpy_random.set_state(drawing)", "    return refused"]
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
         if self.uses_tape:
@@ -725,6 +724,28 @@ class Builder:
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
         plan.watched = watched
         return plan
+
+    def _restores(self):
+        """Whether numbers drawn are put back if Python has to run: what raises, or fails, may stand before the draws."""
+        return bool(self.observer.draws) or self.call.draws and any(e.check is not None for e in self.path[:self.call.drawn_at])
+
+    def _drawing(self):
+        """Lines that draw, in the program's order, and that make arrays before all else."""
+        w, lines, own = self.writer, [], list(self.observer.draws)
+        for k in range(len(self.call.draws) + 1):
+            while own and own[0][1] == k:
+                found = own[0][0].source
+                parts = [self._operand_text(a) for a in found.args] + [f"{n}={self._operand_text(v)}" for n, v in found.kw.items()]
+                lines.append(f"{self._computed(own.pop(0)[0])} = {w.strong(found.fn)}({', '.join(parts)})")
+            if k < len(self.call.draws):
+                name, args, _ = self.call.draws[k]
+                lines.append(f"draw{k} = numpy_random.{name}(*{w.strong(args)})")
+        before, made = [], self.make_lines
+        if self._restores():
+            before = ["drawing = numpy_random.get_state(legacy=False)"]
+        failed = ["    numpy_random.set_state(drawing)"] if self.observer.draws else []
+        made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
+        return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
 
     def _touched(self, written):
         """The text of ``Plan.touched``."""
