@@ -44,10 +44,18 @@ def ours(name, dtype, trace):
         held = inspect.getclosurevars(step).nonlocals
         if "model" in held:
             equalize(held["model"], held["optimizer"])
-            initial.update({path: p.array.copy() for path, p in held["model"].namedparams()})
+            initial.update({path: p.array.copy() for path, p in named_params(held["model"])})
         return trace(step)
     with hnn.using_config("dtype", np.dtype(dtype)):
         return numbers(builders(keep)[name]()), initial
+
+
+def named_params(model):
+    """(path, parameter); a ``Sequential``'s layers are numbered in the order of their calls, not as Chainer numbers them."""
+    if not isinstance(model, hnn.Sequential):
+        return list(model.namedparams())
+    links = [layer for layer in model if isinstance(layer, hnn.Link)]
+    return [(f"/{k}{path}", p) for k, link in enumerate(links) for path, p in link.namedparams()]
 
 
 def equalize(model, optimizer):
