@@ -108,6 +108,7 @@ class Event:
     doubt: str = "not tried yet"
     last_used: int = 0
     seen: object = None      # at an end: what the last replay in mode "pure" took from outside
+    tape: object = None      # at an end: what tapes of its path have in common
 
     def add(self, child):
         child.parent, child.depth = self, self.depth + 1

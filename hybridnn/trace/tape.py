@@ -54,6 +54,33 @@ def leaf_variables(call):
     return found
 
 
+def specs_along(path):
+    return {v: s for e in path for v, s in e.specs.items()}
+
+
+class PathTape:
+    """What the tapes of all calls along one path share; kept at the path's end."""
+
+    def __init__(self, path):
+        self.made, self.specs, self._saved = producers(path), specs_along(path), {}
+
+    @classmethod
+    def of(cls, call):
+        end = call.cursor
+        if end.kind != "end":
+            return cls(call.path)
+        if end.tape is None:
+            end.tape = cls(call.path)
+        return end.tape
+
+    def saved_for(self, roots, cut):
+        """``saved_values``, remembered: the same Variables survive most calls. What is cut is decided by the path."""
+        key = frozenset(roots)
+        if key not in self._saved and len(self._saved) < 16:
+            self._saved[key] = saved_values(self.made, roots, cut)
+        return self._saved[key] if key in self._saved else saved_values(self.made, roots, cut)
+
+
 class CallTape:
     """What the surviving Variables of a replayed call share: its applications, kept values and leaves."""
 
@@ -70,12 +97,13 @@ class CallTape:
         roots = [v._vid for v in alive if v._requires_grad]
         if not roots:
             return None
-        made = producers(call.path)
+        shared = PathTape.of(call)
+        made = shared.made
         if not any(v in made and made[v][0].taped for v in roots):
             return None
-        needed = set() if call.released else saved_values(made, roots, call.cut)
+        needed = set() if call.released else shared.saved_for(roots, call.cut)
         _compute_missing(call, needed)
-        return cls._holding(call, made, needed)
+        return cls._holding(call, made, needed, shared.specs)
 
     @classmethod
     def so_far(cls, call, roots):
@@ -89,10 +117,10 @@ class CallTape:
         return cls._holding(call, made, needed)
 
     @classmethod
-    def _holding(cls, call, made, needed):
+    def _holding(cls, call, made, needed, specs=None):
         values = {v: call.actual(v) if v in call.snapshots or call._origin(v) in call.values else call.values[v] for v in needed}
         leaves = leaf_variables(call)
-        specs = {v: s for e in call.path for v, s in e.specs.items()}
+        specs = specs_along(call.path) if specs is None else specs
         tape = cls(made, specs, values, leaves, call.cut, call.released)
         tape.functions = {made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape
