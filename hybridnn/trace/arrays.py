@@ -82,8 +82,14 @@ def _has_array(ref):
 
 def _is_safe(fn, args):
     """Whether ``fn`` of an array of the same kind can neither fail nor warn, nor give anything of another kind."""
-    plain = fn in (float, int, bool, operator.getitem) or isinstance(fn, operator.methodcaller) and fn.__reduce__()[1][0] in _EXACT
+    plain = fn in (float, int, bool, operator.getitem) or isinstance(fn, operator.methodcaller) and _method(fn) in _EXACT
     return plain and (fn is not int or args[0].value.dtype.kind != "f") and all(map(_is_constant, args[1:]))
+
+
+def _method(caller):
+    """The name of the method that a ``methodcaller`` calls."""
+    make, args = caller.__reduce__()
+    return args[0] if make is operator.methodcaller else make.args[0]
 
 
 def _is_constant(ref):

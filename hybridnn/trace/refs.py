@@ -218,6 +218,8 @@ def _type(observer, args, kw):
 
 
 def _getattr(observer, args, kw):
+    if len(args) != 2:
+        raise Doubt("getattr() with a default")
     f = observer.frames[-1]
     observer._load_attr(f, args[0], _static(observer, args[1]), method=False)
     if f.waiting is not None:
@@ -225,10 +227,15 @@ def _getattr(observer, args, kw):
     return f.stack.pop()
 
 
+def _hasattr(observer, args, kw):
+    _getattr(observer, args, kw)
+    return constant(True)
+
+
 PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, min, max, round, divmod, pow, range, slice, sum, repr, ord, chr)}
 PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
 PURE_BUILTINS.update({len: _len, zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance, list: _container(list),
-                      tuple: _container(tuple), type: _type, getattr: _getattr})
+                      tuple: _container(tuple), type: _type, getattr: _getattr, hasattr: _hasattr})
 
 
 # ----------------------------------------------------------------------------------------------------------------- arguments

@@ -376,3 +376,57 @@ def test_functions_replaced_in_numpy(mode, monkeypatch):
                 return f(arr(3))
         return [], [lambda: f(arr(3)), other]
     skipped(check(make, mode), mode, 3)
+
+
+def test_masks_that_are_broadcast(mode):
+    def make(wrap):
+        link = L.Linear(4, 4)
+
+        @wrap
+        def f(x, heads=2):
+            n = x.shape[0]
+            mask = np.tril(np.ones((n, n), dtype=bool))
+            scores = F.broadcast_to(F.matmul(link(x), x, transb=True), (heads, n, n)) / np.sqrt(n)
+            scores = F.where(np.broadcast_to(mask, scores.shape), scores, np.full(scores.shape, -1e9, dtype=np.float32))
+            link.cleargrads()
+            F.sum(F.softmax(scores, axis=2)[:, :, 0]).backward()
+            return scores
+
+        def given(x):
+            return g(np.broadcast_to(x, (3, 4)), np.broadcast_to(x[:, None], (4, 3)))
+        g = wrap(lambda a, b: (F.exp(a) * 2, F.cast(a, "d"), F.reshape(a, (-1,)), F.sum(b, axis=0), F.exp(b)))
+        return [link], [lambda: f(arr(3, 4)), lambda: f(arr(5, 4)), lambda: f(arr(3, 4), 3), lambda: given(arr(4)), lambda: given(arr(8)[::2])]
+    skipped(check(make, mode), mode)
+
+
+def test_methods_of_results_by_keywords(mode):
+    def make(wrap):
+        link = L.Linear(3, 4)
+
+        @wrap
+        def f(x):
+            with hnn.no_backprop_mode():
+                y = F.dropout(link(x), 0.5)
+            return y.array.std(axis=0, ddof=1), y.array.reshape(-1).astype("d"), y.array.max(axis=1, keepdims=True)
+        return [link], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3) * 2), lambda: np.random.rand(), lambda: f(arr(5, 3))]
+    skipped(check(make, mode), mode, 8)
+
+
+def test_attributes_that_may_be_there(mode):
+    def make(wrap):
+        link = L.Linear(3, 3)
+
+        @wrap
+        def f(x):
+            return link(x) * 2 if hasattr(link, "scale") else link(x) + 1
+
+        def set_scale():
+            link.scale = 1
+            return f(arr(2, 3)), f(arr(2, 3))
+
+        def unset():
+            if hasattr(link, "scale"):
+                del link.scale
+            return f(arr(2, 3))
+        return [link], [set_scale, unset, lambda: f(arr(2, 3)), unset]
+    check(make, mode)
