@@ -173,7 +173,7 @@ class Call:
     def _passes(self, event):
         """Whether the operands' values are fit; if not, the operation itself says so, at its place in the user's program."""
         vids = [vid_of(o) for o in event.operands]
-        specs = [self.specs_of(v) for v in vids]
+        specs = [spec_along(event, v) for v in vids]
         if any(s.dtype.kind in "iu" and v not in self.values for v, s in zip(vids, specs)):
             self._flush()
         try:
@@ -181,16 +181,6 @@ class Call:
         except (InvalidType, KeyError, IndexError, ValueError):
             return False
         return True
-
-    def specs_of(self, vid):
-        """The spec of a value of the path."""
-        event = self.cursor
-        while event is not None:
-            for e in (event, *event.children):
-                if vid in e.specs:
-                    return e.specs[vid]
-            event = event.parent
-        raise KeyError(vid)
 
     def _advance(self, event):
         self.cursor = event
@@ -992,7 +982,7 @@ class Call:
 
     def pend_again(self, v, vid):
         """``v`` as another Variable for a value of the path."""
-        v._pending, v._vid, v._spec = self, vid, self.specs_of(vid)
+        v._pending, v._vid, v._spec = self, vid, spec_along(self.cursor, vid)
         if vid in self.values:
             v._array = self.actual(vid)
             self.survivors.append(weakref.ref(v))
@@ -1401,7 +1391,8 @@ class Rebuild:
             self.tape = CallTape.so_far(self.call, self.roots)
         early = v._tape
         node = self.tape.node(outcome.vid) if self.tape is not None and outcome.vid in self.roots else None
-        v._tape = node = ReleasedNode(outcome.spec.shape, outcome.spec.dtype) if node is None else node
+        gone = TapeLeaf if outcome.vid in self.call.cut else ReleasedNode
+        v._tape = node = gone(outcome.spec.shape, outcome.spec.dtype) if node is None else node
         if early is not None:
             node.grad, node.loss_scale = early.grad, early.loss_scale
         self.call.nodes[id(node)] = outcome.vid
@@ -1491,6 +1482,13 @@ class Rebuild:
         v = self.operand(event.operands[0])
         if isinstance(v, Variable):
             v.unchain_backward()
+
+
+def spec_along(event, vid):
+    """The spec of a value that ``event`` or one before it introduced. Branches give the same numbers to other values."""
+    while vid not in event.specs:
+        event = event.parent
+    return event.specs[vid]
 
 
 def has_creator(x):

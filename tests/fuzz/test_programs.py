@@ -214,6 +214,24 @@ FOUND["a gradient that is a broadcast value"] = found("""
     F.sum(v * 2).backward(enable_double_backprop=True)
     return (v,)
     """)
+FOUND["labels that have the number of another branch's value"] = found("""
+    if int(F.argmax(F.mean(y, axis=0) + F.tanh(net.p)).array) > 1:
+        y.array + 1
+    else:
+        for i in range(2):
+            log(float(F.softmax_cross_entropy(y, t[:len(y)])))
+    return (F.dropout(y, 0.5) @ net.W,)
+    """, y_grad=True)
+FOUND["a value without creator, kept when the path is left behind an update"] = found("""
+    m = F.tanh(x + net.p)
+    net.h = m
+    net.h.unchain_backward()
+    F.mean(F.tanh(y) * net.p).backward()
+    opt.update()
+    if net.scale > 1:
+        m = m * 2
+    return (F.sum(m),)
+    """, {4: "net.scale *= 2"})
 
 
 @pytest.mark.parametrize("mode", ["auto", "verify"])
