@@ -3,10 +3,12 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from hybridnn.core.arithmetic import get_item, put_item, reshape, sum_
+from hybridnn.core.arithmetic import get_item, put_item, reshape, sum_, where
 from hybridnn.core.variable import operation
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import slice_along
+from hybridnn.ops.embedding import iota_equal
+from hybridnn.ops.reduction import amax
 from hybridnn.ops.util import zeros_for
 
 
@@ -259,11 +261,25 @@ def _rows(xp, t):
     return xp.arange(len(t))
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 4)).astype(dtype), np.array([2, 0, 2], "i")), {})])
+def _check_columns(arrays, attrs):
+    x, t = arrays
+    if t.size and (t.min() < 0 or t.max() >= x.shape[1]):
+        raise InvalidType("select_item", f"0 <= t < {x.shape[1]}", f"t from {t.min()} to {t.max()}")
+
+
+def _select_decompose(x, t):
+    """The largest of the element that is meant and what is below all others: that keeps the signs of zeros."""
+    kind = x.dtype.kind
+    lowest = -np.inf if kind == "f" else False if kind == "b" else int(np.iinfo(x.dtype).min)
+    return amax(where(iota_equal(t, depth=x.shape[1]), x, lowest), axis=(1,), keepdims=False)
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(3, 4)).astype(dtype), np.array([2, 0, 2], "i")), {})], decompose=_select_decompose,
+           check=_check_columns)
 def select_item(xp, x, t):
     """x[i, t[i]] for every row i."""
-    if t.size and xp is np and (t.min() < 0 or t.max() >= x.shape[1]):
-        raise InvalidType("select_item", f"0 <= t < {x.shape[1]}", f"t from {t.min()} to {t.max()}")
+    if xp is np:
+        _check_columns((x, t), {})
     return x[_rows(xp, t), t]
 
 
@@ -272,7 +288,11 @@ def _(g, t, shapes):
     return put_selected(g, t, shape=shapes[0])
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(3,)).astype(dtype), np.array([2, 0, 2], "i")), {"shape": (3, 4)})])
+def _put_decompose(g, t, *, shape):
+    return where(iota_equal(t, depth=shape[1]), reshape(g, shape=(shape[0], 1)), 0)
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(3,)).astype(dtype), np.array([2, 0, 2], "i")), {"shape": (3, 4)})], decompose=_put_decompose)
 def put_selected(xp, g, t, *, shape):
     """Zeros of ``shape`` with g[i] at (i, t[i]): the adjoint of ``select_item``."""
     y = xp.zeros(shape, g.dtype)

@@ -430,3 +430,29 @@ def test_attributes_that_may_be_there(mode):
             return f(arr(2, 3))
         return [link], [set_scale, unset, lambda: f(arr(2, 3)), unset]
     check(make, mode)
+
+
+@pytest.mark.parametrize("dtype", ["f", "d", "i", "b"])
+def test_items_selected_by_row(mode, dtype):
+    def make(wrap):
+        x = arr(4, 3) * 9
+        x[1] = -0.0
+        x[2, 1] = np.inf
+        x = x.astype(dtype) if dtype in "fd" else (arr(4, 3) * 9).astype(dtype)
+        if dtype in "fd":
+            x[3, 2] = np.nan
+
+        @wrap
+        def f(x, t):
+            y = F.select_item(x, t)
+            if dtype in "fd":
+                x.cleargrad()
+                F.sum(y * y).backward()
+            return y, F.sum(x)
+
+        def run(*t):
+            v = hnn.Variable(x)
+            y = f(v, np.array(t, "i"))
+            return y, v.grad, np.signbit(y[0].array) if dtype in "fd" else None
+        return [], [lambda: run(0, 1, 1, 0), lambda: run(2, 0, 2, 2), lambda: run(0, 1, 3, 0), lambda: run(0, -1, 1, 0)]
+    skipped(check(make, mode), mode, 5)
