@@ -410,6 +410,55 @@ def test_strided_views_of_memory(dtype):
         assert hnn.grad([y], [v])[0].array.tolist() == [0, 1, 1, 1, 0, 0, 0, 0]
 
 
+def _overlapping():
+    return F.array.as_strided._stride_array(np.arange(8, dtype="f"), (3, 3), (-1, 2), 3)      # [[3, 5, 7], [2, 4, 6], [1, 3, 5]]
+
+
+@pytest.mark.parametrize("make, arguments, values, gradient", [
+    (lambda: np.arange(12, dtype="f").reshape(3, 4)[::-1], ((12,), (1,), 0), np.arange(12), np.ones((3, 4))),
+    (lambda: np.arange(6, dtype="f").reshape(2, 3).T, ((2, 2), (0, 1), 1), [[1, 2], [1, 2]], [[0, 0], [2, 0], [2, 0]]),
+    (lambda: np.arange(6, dtype="f")[::-2], ((2,), (-2,), None), [5, 3], [1, 1, 0]),
+    (_overlapping, ((3, 3), (1, 2), 0), [[0, 2, 4], [1, 3, 5], [2, 4, 6]], [[.5, .5, 0], [2, 2, 1], [1, .5, .5]])])
+def test_strided_views_of_what_an_array_is_a_view_of(make, arguments, values, gradient):
+    x = Variable(make())
+    y = F.as_strided(x, *arguments)
+    np.testing.assert_array_equal(y.array, values)
+    y.grad = np.ones_like(y.array)
+    y.backward(enable_double_backprop=True)
+    np.testing.assert_array_equal(x.grad, gradient)
+    gy = Variable(np.ones_like(y.array))
+    gx, = hnn.grad([F.as_strided(x, *arguments)], [x], [gy], enable_double_backprop=True)
+    ggy, = hnn.grad([F.sum(gx * x)], [gy])
+    np.testing.assert_allclose(ggy.array, hnn.grad([gx], [gy], [x])[0].array)
+    with pytest.raises(ValueError, match="leaves"):
+        F.as_strided(x, (2,), (1,), 11)
+
+
+def test_strided_views_in_traced_functions():
+    def f(x):
+        return F.as_strided(x, (2, 3), (1, 2), 0) * 2
+    traced = hnn.trace(f)
+    for i in range(12):
+        memory = np.random.randn(4, 3 + i % 3)
+        for x in (memory, memory[::-1], memory.T, memory[1:, ::-1]):
+            np.testing.assert_array_equal(traced(Variable(x)).array, f(Variable(x)).array)
+
+
+@pytest.mark.parametrize("function", [F.convolution_2d, F.convolution_nd, F.deconvolution_2d, F.deconvolution_nd])
+@pytest.mark.parametrize("groups", [(1, 1), 0, -1, 1.0, "1"])
+def test_groups_are_a_positive_int(function, groups):
+    with pytest.raises(InvalidType):
+        function(np.ones((1, 2, 4, 4), "f"), np.ones((2, 2, 3, 3), "f"), groups=groups)
+
+
+def test_places_of_maxima_are_int64():
+    x = np.random.randn(1, 2, 4, 4).astype("f")
+    y, places = F.max_pooling_2d(x, 2, return_indices=True)
+    assert places.dtype == np.int64 and places[0, 0, 0, 0] == x[0, 0, :2, :2].argmax()
+    up = F.upsampling_2d(y, places, 2, cover_all=False).array
+    np.testing.assert_array_equal(F.max_pooling_2d(np.where(up == 0, -np.inf, up), 2).array, y.array)
+
+
 @pytest.mark.parametrize("call", [
     lambda b: F.linear(np.ones((2, 3), "f"), np.ones((2, 3), "f"), b), lambda b: F.layer_normalization(np.ones((3, 2), "f"), np.ones(2, "f"), b),
     lambda b: F.convolution_2d(np.ones((2, 3, 4, 4), "f"), np.ones((2, 3, 2, 2), "f"), b),

@@ -1,5 +1,7 @@
 """Convolutions over any number of axes, and their transposes."""
 
+import numpy as np
+
 from hybridnn.core import apply
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast, reshape, transpose
@@ -34,7 +36,7 @@ def _convolution(name, x, W, b, stride, pad, cover_all, dilate, groups):
     ndim = _check_images(name, x, W)
     stride, pad, dilate = steps_of(name, ndim, stride, pad, dilate)
     expect(
-        groups > 0 and x.shape[1] == W.shape[1] * groups and W.shape[0] % groups == 0,
+        isinstance(groups, (int, np.integer)) and groups > 0 and x.shape[1] == W.shape[1] * groups and W.shape[0] % groups == 0,
         name,
         "x (n, c_in, ...) and W (c_out, c_in / groups, ...), c_out a multiple of groups",
         x=x,
@@ -163,7 +165,7 @@ def _deconvolution(name, x, W, b, stride, pad, outsize, dilate, groups):
     ndim = _check_images(name, x, W)
     stride, pad, dilate = steps_of(name, ndim, stride, pad, dilate)
     expect(
-        groups > 0 and x.shape[1] == W.shape[0] and x.shape[1] % groups == 0,
+        isinstance(groups, (int, np.integer)) and groups > 0 and x.shape[1] == W.shape[0] and x.shape[1] % groups == 0,
         name,
         "x (n, c_in, ...) and W (c_in, c_out / groups, ...), c_in a multiple of groups",
         x=x,

@@ -11,6 +11,7 @@ from hybridnn.core.variable import Variable, apply, as_variable, grad
 from hybridnn.errors import InvalidType
 from hybridnn.functions import activation as a
 from hybridnn.functions import math as m
+from hybridnn.functions._strided import stride_array
 from hybridnn.functions.activation import sigmoid, tanh
 from hybridnn.functions.array import concat, stack
 from hybridnn.functions.connection import convolution_2d, convolution_nd, deconvolution_2d, deconvolution_nd, local_convolution_2d
@@ -20,7 +21,7 @@ from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, m
 from hybridnn.functions.sparse import sparse_matmul
 from hybridnn.ops.linalg import einsum_spread
 
-__all__ = ["NODES", "OBJECTS", "stride_array"]
+__all__ = ["NODES", "OBJECTS"]
 
 
 class _Function:
@@ -271,21 +272,6 @@ class SLSTMGrad(_Function):
 
     def call(self, c_prev1, c_prev2, x1, x2, c_next, gc, gh):
         return _cell_gradients([c_prev1, c_prev2], [x1, x2], c_next, gc, gh)
-
-
-def stride_array(array, shape, strides, storage_offset):
-    """A view of the memory that ``array`` is part of: strides and the first element's place there are counted in elements.
-
-    Raises ValueError if the view would leave that memory. (``as_strided`` looks at elements, wherever they lie.)
-    """
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    reach = [(n - 1) * s for n, s in zip(shape, strides)]
-    low, high = [storage_offset + sum([r for r in reach if r * sign > 0]) for sign in (-1, 1)]
-    if low < 0 or high >= array.size:
-        raise ValueError(f"a view from {low} to {high} leaves the array's memory of {array.size} elements")
-    flat = array.ravel(order="K")[storage_offset:]
-    return np.lib.stride_tricks.as_strided(flat, shape, [s * array.itemsize for s in strides])
 
 
 NODES = {

@@ -2,11 +2,14 @@
 import operator
 from math import prod
 
+import numpy as np
+
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast, put_item, reshape
 from hybridnn.core.variable import apply, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions._convolution import steps_of
+from hybridnn.functions._strided import array_at_hand, of_memory
 from hybridnn.functions.math import clip, floor
 from hybridnn.ops import array as _array
 from hybridnn.ops import image as _o
@@ -116,13 +119,19 @@ def _position(g, size):
 
 
 def as_strided(x, shape, strides, storage_offset=None):
-    """The elements of ``x``, in row-major order, at ``storage_offset`` plus steps of ``strides`` (counted in elements).
+    """The elements of ``x`` at ``storage_offset`` plus steps of ``strides``, both counted in elements of its memory.
 
-    Elements that appear several times get the sum of the gradients. Unlike NumPy's function this never reads outside ``x``.
+    Elements that appear several times get the sum of the gradients. This never reads outside the memory of ``x``: its own elements if they
+    lie in row-major order, else all of the array that it is a view of (where ``storage_offset=None`` is the place of its first element, and
+    elements of ``x`` at one place share that place's gradient). Where a view of the latter kind is traced, the call runs eagerly.
     """
-    x, shape, strides, offset = of_shape(x), tuple(shape), tuple(strides), int(storage_offset or 0)
+    x, shape, strides = of_shape(x), tuple(shape), tuple(strides)
     if len(shape) != len(strides):
         raise InvalidType("as_strided", "one stride for each axis", f"shape={shape}, strides={strides}")
+    array = array_at_hand(x)
+    if isinstance(array, np.ndarray) and not array.flags.c_contiguous:
+        return of_memory(x, shape, strides, storage_offset)
+    offset = int(storage_offset or 0)
     reach = [(n - 1) * s for n, s in zip(shape, strides)]
     low, high = offset + sum(r for r in reach if r < 0), offset + sum(r for r in reach if r > 0)
     if prod(shape) and not 0 <= low <= high < x.size:

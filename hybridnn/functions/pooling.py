@@ -5,7 +5,7 @@ from math import ceil
 import numpy as np
 
 from hybridnn.core import apply, as_variable
-from hybridnn.core.arithmetic import reshape
+from hybridnn.core.arithmetic import cast, reshape
 from hybridnn.errors import InvalidType
 from hybridnn.functions._roi import (
     roi_average_align_2d,
@@ -58,14 +58,14 @@ def max_pooling_nd(x, ksize, stride=None, pad=0, cover_all=True, return_indices=
         x: (n, channels, d_1, ..., d_k).
         ksize, stride, pad: an int, or one per spatial axis; ``stride=None`` is ksize. What is padded never wins.
         cover_all: let the windows reach every element, also where the stride leaves a remainder.
-        return_indices: return the pair (result, array of the places of the maxima: row-major numbers within their windows).
+        return_indices: return the pair (result, int64 array of the places of the maxima: row-major numbers within their windows).
     """
     return _max_pooling("max_pooling_nd", x, ksize, stride, pad, cover_all, return_indices)
 
 
 def _max_pooling(name, x, ksize, stride, pad, cover_all, return_indices):
     y, places = apply(max_pooling, (x,), _geometry(name, x, ksize, stride, pad, cover_all))
-    return (y, places.array) if return_indices else y
+    return (y, apply(cast, (places,), {"dtype": "<i8"}).array) if return_indices else y
 
 
 def max_pooling_1d(x, ksize, stride=None, pad=0, cover_all=True, return_indices=False):

@@ -140,7 +140,7 @@ def _(g, shapes):
 
 # ------------------------------------------------------------------------------------------------------------- strided views
 
-def _offsets(shape, strides, offset):
+def element_offsets(shape, strides, offset):
     """The position in flat memory of every element of a strided view."""
     at = np.array(offset)
     for n, step in zip(shape, strides):
@@ -155,7 +155,7 @@ def _strided_samples(size, shape):
 @operation(samples=_strided_samples((3, 4), (2, 3, 2)))
 def as_strided(xp, x, *, shape, strides, offset):
     """The elements of x in row-major order at ``offset`` plus steps of ``strides`` (in elements), as a copy."""
-    return x.ravel()[xp.asarray(_offsets(shape, strides, offset))]
+    return x.ravel()[xp.asarray(element_offsets(shape, strides, offset))]
 
 
 @as_strided.vjp
@@ -169,7 +169,7 @@ def _(g, shapes, strides, offset):
 def as_strided_adjoint(xp, g, *, shape, strides, offset):
     """Elements of a strided view summed where they lie: the adjoint of ``as_strided``."""
     y = xp.zeros(shape, g.dtype)
-    xp.add.at(y.reshape(-1), xp.asarray(_offsets(g.shape, strides, offset).ravel()), g.ravel())
+    xp.add.at(y.reshape(-1), xp.asarray(element_offsets(g.shape, strides, offset).ravel()), g.ravel())
     return y
 
 
