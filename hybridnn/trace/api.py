@@ -38,7 +38,7 @@ MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgot
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
 COMPARE_AFTER, COMPARED_CALLS, EAGER_CALLS = 64, 8, 20_000      # when a replay that runs Python is timed against eager, how often, and what follows
-FEW, COMPARE_PLAN_AFTER = 3, 256     # operations of a plan that may take longer than eager does, and the calls after which it is timed
+FEW, COMPARE_PLAN_AFTER, COMPARE_AGAIN = 3, 4096, 64    # operations of a plan that may take longer than eager does; calls after which it is timed
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 OVERRIDES = (*MODES, "error_on_record")
@@ -247,8 +247,8 @@ def _eager_turn(memory, plan, fn, args, kwargs):
     plan.times[False].append(time.perf_counter() - start)
     if len(plan.times[False]) == COMPARED_CALLS:
         skipping, eager = min(plan.times[True]), min(plan.times[False])
-        plan.times, plan.hits = None, 0
-        if eager < skipping:
+        plan.times, plan.few, plan.hits = None, eager < skipping, COMPARE_PLAN_AFTER - COMPARE_AGAIN
+        if plan.few:
             memory.resting = EAGER_CALLS
             memory.note("runs eagerly", f"for {EAGER_CALLS} calls: skipping Python took {skipping * 1e6:.1f} us, an eager call {eager * 1e6:.1f} us")
     return result
