@@ -51,7 +51,7 @@ class OpNames(hnn.FunctionHook):
         self.found = {}
 
     def forward_preprocess(self, function, in_data):
-        self.found[function._impl_name] = None
+        self.found[function.op.name if hasattr(function, "op") else function._impl_name] = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def unary_math_function_unittest(func, func_expected=None, label_expected=None, 
     Args:
         func: function of a Variable.
         func_expected: ``func_expected(x, dtype=...)`` on arrays; default: NumPy's function of the same name.
-        label_expected: accepted for Chainer's signature; functions are not classes here and have no label of their own.
+        label_expected: accepted for Chainer's signature, where it is what a class of the function is called; here functions are no classes.
         make_data: ``make_data(shape, dtype)`` returns input, output gradient, gradient of the input gradient.
         is_linear: squares the output in the second-order test, since a linear function has no second gradient.
         forward_options, backward_options, double_backward_options: keywords of the comparisons.
