@@ -1141,7 +1141,9 @@ class Call:
                 worker.known(event)
             else:
                 worker.run(event, final=i < self.executed)
-        for v, _ in self.pending:
+        for v, vid in self.pending:
+            if v._array is None:        # a second Variable of one value, as gradients of a sum are: only one has been filled
+                v._array = made[vid]._array.copy()
             self.survivors.append(weakref.ref(v))
         self.pending = []
 
@@ -1445,6 +1447,7 @@ class Rebuild:
         flags, unseeded = event.key
         outputs = [self.operand(o) for o in event.operands[:flags[3]]]
         handed = [(node := self.call_node(vid), node.grad) for vid, _, _ in event.grads[0]]
+        kept = [(node := self.call_node(vid), node.grad) for vid, _ in event.grads[1]]
         priors = iter([self.operand(o) for o in event.operands[flags[3] + unseeded.count(False):]])
         for (node, _), (_, _, accumulated) in zip(handed, event.grads[0], strict=True):
             node.grad = next(priors) if accumulated else None
@@ -1457,7 +1460,9 @@ class Rebuild:
             backward_eager(outputs, flags[0], flags[1], flags[2], True)
         for (node, _), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
             self.fill(node.grad, outcome)
-        for node, now in [*handed, *roots]:      # what the program did with gradients since stays done
+        for (node, _), (_, outcome) in zip(kept, event.grads[1], strict=True):
+            self.fill(node.grad, outcome)
+        for node, now in [*handed, *kept, *roots]:      # what the program did with gradients since stays done
             node.grad = now
 
     def call_node(self, vid):

@@ -232,6 +232,23 @@ FOUND["a value without creator, kept when the path is left behind an update"] = 
         m = m * 2
     return (F.sum(m),)
     """, {4: "net.scale *= 2"})
+FOUND["two gradients of one value, when the path is left before they are computed"] = found("""
+    y = y + 0.5
+    s = F.mean(F.tanh(y))
+    net.cleargrads()
+    s.backward(retain_grad=True)
+    opt.update()
+    return (y,)
+    """, {3: "net.l1 = net.l2.copy()"}, y_grad=True)
+FOUND["retained gradients, when the path is left before they are computed"] = found("""
+    m = F.tanh(F.tile(hnn.Variable(net.buf), (y.shape[0], 1)))
+    z = F.tanh(y + rate)
+    s = F.mean(F.tanh(z) * m)
+    net.cleargrads()
+    s.backward(retain_grad=True)
+    opt.update()
+    return (net.p, z)
+    """, {3: "net.l1 = net.l2.copy()"}, y_grad=True)
 
 
 @pytest.mark.parametrize("mode", ["auto", "verify"])
