@@ -1142,8 +1142,9 @@ class Call:
             else:
                 worker.run(event, final=i < self.executed)
         for v, vid in self.pending:
-            if v._array is None:        # a second Variable of one value, as gradients of a sum are: only one has been filled
-                v._array = made[vid]._array.copy()
+            a = self.values.get(vid) if made[vid]._array is None else made[vid]._array
+            if v._array is None and a is not None:        # a second Variable of one value, as gradients of a sum are: only one has been filled
+                v._array = a.copy()
             self.survivors.append(weakref.ref(v))
         self.pending = []
 

@@ -249,6 +249,16 @@ FOUND["retained gradients, when the path is left before they are computed"] = fo
     opt.update()
     return (net.p, z)
     """, {3: "net.l1 = net.l2.copy()"}, y_grad=True)
+FOUND["gradients retained by two passes, the first of which were cleared"] = found("""
+    s = F.mean(F.tanh(y) * y) + F.sum(net.p * net.p) * 0.1
+    net.cleargrads()
+    s.backward(retain_grad=True)
+    s = F.mean(F.tanh(y) * y) + F.sum(net.p * net.p) * 0.1
+    net.cleargrads()
+    s.backward(retain_grad=True)
+    opt.update()
+    return (F.tanh(y), s)
+    """, {7: "net.l1 = net.l2.copy()"}, raw_x=True)
 
 
 @pytest.mark.parametrize("mode", ["auto", "verify"])
