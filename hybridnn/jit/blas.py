@@ -129,9 +129,8 @@ def matmul_step(
     if call.swapped:
         ma, mb, strides = mb, ma, (strides[1], strides[0], strides[2])
     operands = [ma.buf, ma.offset, mb.buf, mb.offset, mc.buf, mc.offset]
-    address, bits = blas.functions.get(LETTERS[dtype] + call.routine, 0), blas.bits
-    if call.routine == "gemm" and dtype == np.float32 and gemm.pays(*call.words[1:5], divided=grain > 0):
-        address, bits = gemm.address() or address, 64 if gemm.address() else bits
+    own = gemm.address() if call.routine == "gemm" and dtype == np.float32 and gemm.pays(*call.words[1:5], divided=grain > 0) else None
+    address, bits = (blas.functions.get(LETTERS[dtype] + call.routine, 0), blas.bits) if own is None else (own, 64)
     scales = np.array([alpha, beta], np.float64).view(np.int64)
     args = np.array([*operands, address, *counts[1:], *strides[0], *strides[1], *strides[2], *scales, *call.words], np.int64)
     code = _code(bits)

@@ -238,9 +238,10 @@ def _decaying(s):
     """
     squared, bases = set(), set()
     for i, (fn, args, kind, _, _) in enumerate(s.items):
-        if fn in ("multiply", "square") and len(set(args)) == 1:
+        square = fn in ("multiply", "square") and len(set(args)) == 1
+        if square:
             bases.add(args[0])
-        if fn in ("multiply", "square") and len(set(args)) == 1 or not squared.isdisjoint(args):
+        if square or not squared.isdisjoint(args):
             squared.add(i)
         if fn == "sqrt" and kind == "f4" and i in squared and all(item[2] != "f8" for item in s.items if item[3]):
             first = {a for fn, args, *_ in s.items if fn == "subtract" and not bases.isdisjoint(args) for a in args} - bases - squared

@@ -127,15 +127,14 @@ def later_needs(event):
 
 def build(events, wanted, version, rename=None):
     """The events as a segment whose outputs are ``wanted``; ``rename`` maps numbers to others that are always equal."""
-    specs = {}
-    for e in path_to(events[-1]):
-        specs.update(e.specs)
+    path = path_to(events[-1])
+    specs = {v: s for e in path for v, s in e.specs.items()}
     nodes = tuple(_renamed(app.node, rename) for e in events for app in e.apps)
-    host = tuple(h for e in path_to(events[-1]) for h in e.host)
+    host = tuple(h for e in path for h in e.host)
     produced = {v for n in nodes for v in n.outputs}
     used = list(dict.fromkeys(v for n in nodes for v in n.inputs))
     mentioned = {*used, *(a for _, _, args in host for a in args)}
-    known = {v: c for e in path_to(events[-1]) for v, c in e.constants}
+    known = {v: c for e in path for v, c in e.constants}
     constants = {v: c for v, c in known.items() if v in mentioned}
     writes = _writes(events, produced)
     roots = [r for r, _ in writes]

@@ -21,7 +21,7 @@ from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt, Ref, Rows
 from hybridnn.trace.segment import build, later_needs
 from hybridnn.trace.summaries import wrapped
-from hybridnn.trace.tape import CallTape, leaf_variables, producers, saved_values
+from hybridnn.trace.tape import CallTape, leaf_variables, producers, saved_values, specs_along
 
 __all__ = ["Miss", "Plan", "Refused", "make_plan"]
 
@@ -700,7 +700,7 @@ class Builder:
             priors = self._priors()
             leaves = {v: x for v, x in leaf_variables(self.call).items() if x._requires_grad and v not in priors}
             dynamic = ", ".join(f"{v}: {self._leaf_variable(x)}" for v, x in leaves.items())
-            made, specs = w.strong(self.made), w.strong({v: s for e in self.path for v, s in e.specs.items()})
+            made, specs = w.strong(self.made), w.strong(specs_along(self.path))
             lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False)")
         lines += [*self.makes, *self.after, f"return {self.result_text}"]
         recheck = ["def recheck():", *["    " + line for line in w.watched_lines], "    renew()", ""] if watched else []

@@ -12,7 +12,7 @@ from hybridnn.core.variable import RELEASED, Leaf, OpNode, Output, Variable, _se
 from hybridnn.graph import Graph, run
 from hybridnn.trace.events import FUNCTION
 
-__all__ = ["CallTape", "TracedNode", "leaf_variables", "producers", "saved_values"]
+__all__ = ["CallTape", "TracedNode", "leaf_variables", "producers", "saved_values", "specs_along"]
 
 
 def producers(path):
@@ -55,6 +55,7 @@ def leaf_variables(call):
 
 
 def specs_along(path):
+    """vid -> the Spec of every value that the path's events introduced."""
     return {v: s for e in path for v, s in e.specs.items()}
 
 
@@ -247,7 +248,7 @@ def _compute_unchanged(call, needed, made):
 
 
 def _compute(call, missing, nodes):
-    specs = {v: s for e in call.path for v, s in e.specs.items()}
+    specs = specs_along(call.path)
     produced = {v for n in nodes for v in n.outputs}
     constants = {v: c for e in call.path for v, c in e.constants}
     inputs = tuple(dict.fromkeys(v for n in nodes for v in n.inputs if v not in produced and v not in constants))

@@ -6,7 +6,7 @@ walk meets them. What comes out otherwise than recorded leaves the path as anywh
 from hybridnn.config import state
 from hybridnn.core.variable import OPS, Variable, _walk, as_variable, initial_grad
 from hybridnn.core.variable import Leaf as TapeLeaf
-from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, producers
+from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, producers, specs_along
 
 __all__ = ["WalkTape", "is_function_behind", "plain_gradients", "walk_backward"]
 
@@ -20,8 +20,7 @@ class WalkTape(CallTape):
         for x in call.leaves.values():
             if isinstance(x, Variable) and x._requires_grad and x._tape is None:
                 x._tape = TapeLeaf(x.shape, x.dtype)          # before the nodes in the order of the walk
-        specs = {v: s for e in call.path for v, s in e.specs.items()}
-        super().__init__(producers(call.path), specs, {}, leaf_variables(call), call.cut, False)
+        super().__init__(producers(call.path), specs_along(call.path), {}, leaf_variables(call), call.cut, False)
         self.call = call
         self.functions = {self.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
 
