@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hybridnn.graph import Node
 from hybridnn.spec import Spec
 
-__all__ = ["FUNCTION", "LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "outcomes", "path_to", "terminals", "vid_of"]
+__all__ = ["FUNCTION", "LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "outcomes", "path_to", "spec_along", "terminals", "vid_of"]
 
 LIMIT = 2 ** 63       # run-time ints fit 64 bits
 
@@ -138,6 +138,13 @@ def path_to(event):
         path.append(event)
         event = event.parent
     return path[::-1]
+
+
+def spec_along(event, vid):
+    """The spec of a value that ``event`` or one before it introduced. Branches give the same numbers to other values."""
+    while vid not in event.specs:
+        event = event.parent
+    return event.specs[vid]
 
 
 def terminals(event):

@@ -447,7 +447,7 @@ class Builder:
         self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[2])}]
         self.tape = self._tape_values()
         wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref) if r.kind == "fresh"}
-        return {self.call._origin(v) for v in wanted} | self.tape
+        return {self.call.origin(v) for v in wanted} | self.tape
 
     def _newest(self, vid):
         """The value of an array after all changes in place."""

@@ -12,7 +12,7 @@ from hybridnn.core.variable import RELEASED, Leaf, OpNode, Output, Variable, _se
 from hybridnn.graph import Graph, run
 from hybridnn.trace.events import FUNCTION
 
-__all__ = ["CallTape", "TracedNode", "leaf_variables", "producers", "saved_values", "specs_along"]
+__all__ = ["CallTape", "TracedNode", "early_node", "leaf_node", "leaf_variables", "producers", "saved_values", "specs_along"]
 
 
 def producers(path):
@@ -52,6 +52,28 @@ def leaf_variables(call):
     for event in call.path:
         found.update({new: found[old] for old, new in event.rebinds if old in found})
     return found
+
+
+def leaf_node(call, vid):
+    """The node that holds the gradient of a value of a running replay."""
+    x = call.leaves.get(vid)
+    if isinstance(x, Variable):
+        return x._tape or x.node._tape
+    for v, known in call.pending:
+        if known == vid:
+            return early_node(v)
+    for ref in call.survivors:
+        v = ref()
+        if v is not None and v._vid == vid:
+            return early_node(v)
+    return Leaf((), None)      # nobody has the Variable any more
+
+
+def early_node(v):
+    """The node of a pending Variable, from before the call's tape is there."""
+    if v._tape is None:
+        v._tape = Leaf(v._spec.shape, v._spec.dtype)
+    return v._tape
 
 
 def specs_along(path):
@@ -114,12 +136,12 @@ class CallTape:
         if call.released or not _compute_unchanged(call, needed, made):
             return None
         for vid in needed:
-            call._know(call.values[vid], vid)
+            call.know(call.values[vid], vid)
         return cls._holding(call, made, needed)
 
     @classmethod
     def _holding(cls, call, made, needed, specs=None):
-        values = {v: call.actual(v) if v in call.snapshots or call._origin(v) in call.values else call.values[v] for v in needed}
+        values = {v: call.actual(v) if v in call.snapshots or call.origin(v) in call.values else call.values[v] for v in needed}
         leaves = leaf_variables(call)
         specs = specs_along(call.path) if specs is None else specs
         tape = cls(made, specs, values, leaves, call.cut, call.released)
@@ -235,7 +257,7 @@ def _compute_unchanged(call, needed, made):
     while stack:
         vid = stack.pop()
         if vid in call.values and vid not in missing:
-            if vid in changed or call._origin(vid) in changed:
+            if vid in changed or call.origin(vid) in changed:
                 return False
         elif vid not in made or made[vid][0].node.op is FUNCTION:
             return False

@@ -3,10 +3,13 @@
 A replay has no tape. ``WalkTape`` makes one whose nodes give gradient rules pending Variables instead of saved arrays; users' functions run where the
 walk meets them. What comes out otherwise than recorded leaves the path as anywhere else.
 """
+import weakref
+
 from hybridnn.config import state
 from hybridnn.core.variable import OPS, Variable, _walk, as_variable, initial_grad
 from hybridnn.core.variable import Leaf as TapeLeaf
-from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, producers, specs_along
+from hybridnn.trace.events import spec_along
+from hybridnn.trace.tape import CallTape, TracedNode, leaf_node, leaf_variables, producers, specs_along
 
 __all__ = ["WalkTape", "is_function_behind", "plain_gradients", "walk_backward"]
 
@@ -29,7 +32,7 @@ class WalkTape(CallTape):
 
     def _leaf(self, vid):
         spec = self.specs[vid]
-        node = self.call._leaf_node(vid)
+        node = leaf_node(self.call, vid)
         return node if node.dtype is not None else TapeLeaf(spec.shape, spec.dtype)
 
 
@@ -55,7 +58,7 @@ class WalkNode(TracedNode):
         v = _new(Variable)
         v._requires_grad = graded
         if call.mode == "replay" and (graded or vid not in call.values):
-            return call.pend_again(v, vid)
+            return pend_again(call, v, vid)
         v._array = call.actual(vid)
         return v
 
@@ -94,10 +97,32 @@ def own(call, g):
     v._requires_grad = g._requires_grad
     if g._pending is call:
         v._pending, v._vid, v._spec = call, g._vid, g._spec
-        call.hold_own(v, g)
+        hold_own(call, v, g)
     else:
         v._array = g.array.copy()
     return v
+
+
+def pend_again(call, v, vid):
+    """``v`` as another Variable for a value of the path."""
+    v._pending, v._vid, v._spec = call, vid, spec_along(call.cursor, vid)
+    if vid in call.values:
+        v._array = call.actual(vid)
+        call.survivors.append(weakref.ref(v))
+    else:
+        call.pending.append((v, vid))
+    return v
+
+
+def hold_own(call, v, g):
+    """``v`` gets the value of ``g``, in an array of its own."""
+    if g._array is None:
+        call.owned.add(id(v))
+        call.pending.append((v, v._vid))
+        return
+    v._array = g._array.copy()
+    call.know(v._array, v._vid)
+    call.survivors.append(weakref.ref(v))
 
 
 def plain_gradients(call, gs):
@@ -110,7 +135,7 @@ def plain_gradients(call, gs):
         v = _new(Variable)
         v._requires_grad = False
         if g._pending is call and g._array is None:
-            v = call.pend_again(v, g._vid)
+            v = pend_again(call, v, g._vid)
         else:
             v.__dict__.update({k: x for k, x in g.__dict__.items() if k not in ("_requires_grad", "_tape")})
         found.append(v)

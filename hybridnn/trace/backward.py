@@ -1,0 +1,159 @@
+"""``backward`` inside a traced function: one event of many applications."""
+import weakref
+
+from hybridnn.core.variable import OPS, Variable, as_variable, backward_eager, initial_grad
+from hybridnn.spec import spec_of
+from hybridnn.trace.events import Outcome
+from hybridnn.trace.matching import match
+from hybridnn.trace.operands import same_bytes
+from hybridnn.trace.recording import composite, constant, operand_of
+from hybridnn.trace.tape import early_node, leaf_node, producers, saved_values
+
+__all__ = ["leave_if_written", "match_backward", "record_backward"]
+
+_new = object.__new__
+
+
+def leave_if_written(call, outputs):
+    """Gradients come from arrays as they are now, which is not how the graph used those that have been written since."""
+    written = {vid for vid, pair in call.snapshots.items() if not same_bytes(*pair)} if call.mode == "replay" else ()
+    if not written:
+        return
+    graph = saved_values(producers(call.path), [vid for vid in map(call.known_vid, outputs) if vid is not None], call.cut)
+    if not written.isdisjoint(map(call.origin, graph)):
+        call.give_up("an array is written between its use and backward")
+
+
+def record_backward(call, outputs, flags):
+    """Backward on Variables, added to the tree with the gradients that it stores."""
+    retain_grad, double, loss_scale, _ = flags
+    seeds = [None if v._tape is None else v._tape.grad for v in outputs]
+    event = composite(call, "backward", [*outputs, *[g for g in seeds if g is not None]])
+    if event is None:
+        with call.paused():
+            backward_eager(outputs, retain_grad, double, loss_scale, double)
+        return
+    event.key = (flags, tuple(g is None for g in seeds))
+    stored, priors = [], []
+    _seed(call, outputs, seeds, loss_scale, event)
+
+    def store(node, g, as_variables, scale):
+        prior = node.grad
+        node.loss_scale = scale
+        if prior is not None:
+            prior = prior if isinstance(prior, Variable) else Variable(prior, requires_grad=False)
+            if call.mode == "record":
+                operand = operand_of(call, prior, "add")
+                if operand is not None:
+                    priors.append(operand)
+        if prior is not None:
+            node.grad = call.apply(OPS["add"], (prior, g))
+        else:
+            node.grad = _writeable(call, g) if double else _own(call, g, [other for _, other, _ in stored])
+        stored.append((node, node.grad, prior is not None))
+    call.inner = event
+    try:
+        backward_eager(outputs, retain_grad, double, loss_scale, True, store)
+    finally:
+        call.inner = None
+    _finish_backward(call, event, outputs, stored, priors, retain_grad)
+    stored.clear()
+
+
+def _writeable(call, g):
+    """The gradient itself, with its graph; not with a broadcast array."""
+    if not g._array.flags.writeable:
+        vid = call.known_vid(g)
+        g._array = g._array.copy()
+        if vid is not None:
+            call.know(g._array, vid, g._requires_grad)
+    return g
+
+
+def _own(call, g, taken):
+    """A gradient whose array is nobody else's, as backward on plain arrays stores it."""
+    a = g._array
+    if a.base is None and a.flags.owndata and not any(g is other for other in taken) and g._pending is call:
+        return g
+    v = _new(Variable)
+    v._array, v._requires_grad = a.copy(), g._requires_grad
+    v._pending, v._vid, v._spec = call, call.known_vid(g), spec_of(a)
+    if v._vid is not None:
+        call.know(v._array, v._vid)
+    call.survivors.append(weakref.ref(v))
+    return v
+
+
+def _seed(call, outputs, seeds, loss_scale, event):
+    """Initial gradients that the library makes are constants of the path."""
+    call.inner = event
+    for v, g in zip(outputs, seeds, strict=True):
+        if g is None and v._tape is not None and not v._tape.is_leaf:
+            ones = initial_grad(v, loss_scale)
+            vid = constant(call, ones.copy())
+            call.know(ones, vid)
+            v._tape.grad = Variable(ones, requires_grad=False)
+    call.inner = None
+
+
+def _finish_backward(call, event, outputs, stored, priors, retain_grad):
+    if call.mode != "record":
+        return
+    grads = []
+    for node, g, accumulated in stored:
+        vid, gvid = call.nodes.get(id(node)), call.known_vid(g)
+        if vid is None or gvid is None:
+            call.give_up("backward reached a graph from before the call")
+            return
+        grads.append((vid, Outcome(gvid, spec_of(g._array), g._requires_grad), accumulated))
+    retained, taken = [], [g for _, g, _ in stored] + [v._tape.grad for v in outputs if v._tape is not None]
+    if retain_grad:
+        for ref in call.survivors:
+            v = ref()
+            g = None if v is None or v._tape is None or any(v is y for y in outputs) else v._tape.grad
+            if isinstance(g, Variable) and (gvid := call.known_vid(g)) is not None:
+                g = v._tape.grad = g if event.key[0][1] else _own(call, g, taken)
+                taken.append(g)
+                retained.append((v._vid, Outcome(gvid, spec_of(g._array), g._requires_grad)))
+    event.grads = (tuple(grads), tuple(retained))
+    event.operands = (*event.operands, *priors)
+    call.used = call.used or not event.key[0][1]
+    call.add(event)
+
+
+def match_backward(call, outputs, flags):
+    """Whether a known event matches; then the leaves have pending gradients."""
+    seeds = [None if v._tape is None else v._tape.grad for v in outputs]
+    key = (flags, tuple(g is None for g in seeds))
+    given = [as_variable(x) for x in [*outputs, *[g for g in seeds if g is not None]]]
+    for event in call.cursor.children:
+        if event.kind != "backward" or event.key != key:
+            continue
+        targets = [leaf_node(call, vid) for vid, _, _ in event.grads[0]]
+        if None in targets or any((n.grad is not None) is not acc for n, (_, _, acc) in zip(targets, event.grads[0], strict=True)):
+            continue
+        priors = [as_variable(n.grad) for n in targets if n.grad is not None]
+        if match(call, event.operands, [*given, *priors]):
+            call.advance(event)
+            _take_grads(call, event, outputs, seeds, targets, flags)
+            return True
+    return False
+
+
+def _take_grads(call, event, outputs, seeds, targets, flags):
+    event_grads, retained = event.grads
+    for v, g in zip(outputs, seeds, strict=True):
+        if v._pending is call and v._requires_grad and (flags[0] or g is not None):
+            early_node(v).grad = None if not flags[0] else initial_grad(v, flags[2]) if g is None else g
+    shared = {}
+    for node, (_, outcome, _) in zip(targets, event_grads, strict=True):
+        node.loss_scale = flags[2]
+        node.grad = shared.get(outcome.vid) or call.pend(outcome)
+        if flags[1]:
+            shared[outcome.vid] = node.grad
+    wanted = dict(retained)
+    computed = [(v, v._vid) for ref in call.survivors if (v := ref()) is not None] if wanted else []
+    for v, vid in [*call.pending, *computed]:
+        if vid in wanted:
+            early_node(v).grad = call.pend(wanted[vid])
+    call.used = call.used or not flags[1]

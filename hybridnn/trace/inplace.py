@@ -1,0 +1,85 @@
+"""Operations that change arrays in place (``apply_inplace``): updates, running statistics, gradients in hooks."""
+import sys
+import weakref
+
+from hybridnn.core.variable import Variable, apply_inplace_eager, run_checked
+from hybridnn.errors import user_line
+from hybridnn.graph import Node
+from hybridnn.spec import spec_of
+from hybridnn.trace.events import App, Event, Outcome, vid_of
+from hybridnn.trace.matching import match
+from hybridnn.trace.operands import owns_memory
+from hybridnn.trace.recording import operands_of
+from hybridnn.trace.values import PARAMETER_REFS
+
+__all__ = ["match_inplace", "record_inplace"]
+
+_refs = sys.getrefcount
+
+
+def match_inplace(call, op, inputs, targets, attrs):
+    """Whether a known event changes the same arrays in the same way."""
+    for event in call.cursor.children:
+        key = event.key
+        if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and match(call, event.operands, inputs):
+            call.advance(event)
+            call.released = call.used
+            for k, (_, new) in zip(targets, event.rebinds, strict=True):
+                _rebind(call, inputs[k], new)
+            if not call.owner.holding or any(_is_shared(inputs[k]) for k in targets):
+                call.flush()
+            return True
+    return False
+
+
+def _is_shared(x):
+    return isinstance(x, Variable) and x._array is not None and _refs(x._array) > PARAMETER_REFS + 1
+
+
+def _rebind(call, x, vid):
+    """From here on ``x`` has value ``vid``."""
+    a = x._array if isinstance(x, Variable) else x
+    if isinstance(x, Variable) and x._pending is call:
+        call.renamed.append((weakref.ref(x), x._vid))
+        x._vid = vid
+    if a is not None:
+        call.ids[id(a)] = ~vid if isinstance(x, Variable) and x._requires_grad else vid
+        call.wrappers[vid] = x
+        call.dirty.add(id(a))
+    call.fresh.add(vid)
+
+
+def record_inplace(call, op, inputs, targets, attrs):
+    """Change the arrays, and add that to the tree."""
+    operands, plain, _ = operands_of(call, op, inputs)
+    if operands is not None and any(not owns_memory(plain[k]) for k in targets):
+        call.give_up(f"{op.name} changes an array in place that shares its memory with another")
+        operands = None
+    if operands is None:
+        with call.paused():
+            apply_inplace_eager(op, inputs, targets, attrs)
+        return
+    results = run_checked(op, plain, attrs)
+    for k, y in zip(targets, results if op.multi else (results,), strict=True):
+        if y.dtype != plain[k].dtype or y.shape != plain[k].shape:
+            call.give_up(f"{op.name} computes {spec_of(y)} for an array of {spec_of(plain[k])}")
+        plain[k][...] = y
+    if call.mode != "record":
+        return
+    event = Event("inplace", (op, attrs, targets), operands, line=user_line())
+    vids = [vid_of(o) for o in operands]
+    outs = [call.new_vid(spec_of(plain[k])) for k in targets]
+    event.rebinds = tuple((vids[k], new) for k, new in zip(targets, outs, strict=True))
+    event.apps.append(App(Node(op, tuple(vids), tuple(outs), tuple(attrs.items()), event.line), 0, False))
+    written = {vids[k] for k in targets}
+    call.stale |= {v for v in call.view_of if call.origin(v) in written or v in written}
+    for k, new in zip(targets, outs, strict=True):
+        _rebind(call, inputs[k], new)
+        call.values[new] = plain[k]
+    call.dirty.clear()
+    event.outs = tuple([Outcome(new, spec_of(plain[k]), False) for k, new in zip(targets, outs, strict=True)])
+    event.flush = not call.owner.holding
+    call.released = call.used
+    call.add(event)
+    if event.flush:
+        call.fresh.clear()

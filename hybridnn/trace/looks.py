@@ -1,0 +1,79 @@
+"""Looks at values (``bool``, ``float``, ``.array`` ...), which end a segment, and ``unchain_backward``."""
+from hybridnn.core.variable import READERS
+from hybridnn.errors import user_line
+from hybridnn.trace.events import Event
+from hybridnn.trace.operands import has_creator
+
+__all__ = ["LOOKS", "look", "match_unchain", "now", "record_unchain"]
+
+OUTCOMES = ("bool", "int", "index")
+LOOKS = dict(READERS, item=lambda a, *args: a.item(*args))
+
+
+def look(call, kind, v, vid, args):
+    """The user's program looks at a value; for ``expose`` at the whole array."""
+    if call.mode == "replay":
+        if not any(e.kind == "read" and e.key[0] == kind and e.operands[0] == vid for e in call.cursor.children):
+            call.leave()
+        else:
+            call.flush()
+    value = None if kind == "expose" else LOOKS[kind](v._array, *args)
+    outcome = (type(value), repr(value)) if kind in OUTCOMES else None
+    if call.mode == "replay":
+        for event in call.cursor.children:
+            if event.kind == "read" and event.key == (kind, outcome, args) and event.operands[0] == vid:
+                call.advance(event)
+                call.executed = len(call.path)
+                return value
+        call.leave()
+    if call.mode == "record":
+        call.add(Event("read", (kind, outcome, args), (vid,), line=user_line()))
+        call.fresh.clear()
+    return value
+
+
+def now(v):
+    """The array of a Variable that no event is noted of."""
+    return v._array if v._array is not None else v.array
+
+
+def match_unchain(call, vid):
+    """Whether a known event forgets the creators of the value."""
+    for event in call.cursor.children:
+        if event.kind == "unchain" and event.operands[0] == vid:
+            call.advance(event)
+            call.cut |= event.key[0]
+            for leaf in event.key[1]:
+                with call.paused():
+                    call.leaves[leaf].unchain_backward()
+            return True
+    return False
+
+
+def record_unchain(call, v, vid):
+    """``v.unchain_backward()``, added to the tree with the values whose creators it forgets."""
+    with call.paused():
+        reached = _ancestors(call, v)
+        outside = tuple(k for k in sorted(reached) if has_creator(call.leaves.get(k)))
+        v.unchain_backward()
+    if call.mode == "record":
+        own = frozenset(k for k in reached if k not in call.leaves)
+        call.cut |= own
+        call.add(Event("unchain", (own, outside), (vid,), line=user_line()))
+
+
+def _ancestors(call, v):
+    seen, stack, vids = set(), [v._tape] if v._tape is not None else [], set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if id(node) in call.nodes:
+            vids.add(call.nodes[id(node)])
+        stack += [] if node.is_leaf else [p for p in node.edges if p is not None]
+    for event in call.path:       # a node is forgotten with all its outputs
+        for app in event.apps if event.function is None else (event.function,):
+            if not vids.isdisjoint(app.node.outputs):
+                vids.update(app.node.outputs)
+    return vids

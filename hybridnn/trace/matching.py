@@ -1,0 +1,124 @@
+"""Replay: an operation of the user's program against the events that are known to come next."""
+import numpy as np
+
+from hybridnn.config import global_config, state
+from hybridnn.core.variable import Variable
+from hybridnn.errors import InvalidType, raised_by_signal
+from hybridnn.trace.events import Number, spec_along, vid_of
+from hybridnn.trace.operands import has_creator, is_number, same_number
+
+__all__ = ["match", "match_op"]
+
+
+def match_op(call, op, inputs, attrs):
+    """Pending Variables if a known event matches, else None."""
+    taping = state.backprop
+    if taping is None:
+        taping = global_config.enable_backprop
+    for event in call.cursor.children:
+        if event.kind == "op":
+            key = event.key
+            if key[0] is op and key[2] is taping and key[1] == attrs and (_all_pending(call, event.operands, inputs)
+                                                                         or match(call, event.operands, inputs)):
+                if event.check is not None and not _passes(call, event):
+                    call.forget(event.operands)
+                    return None
+                call.cursor = event
+                call.path.append(event)
+                if event.views:
+                    call.view_of.update(event.views)
+                if op.multi:
+                    outs = tuple([call.pend(o) for o in event.outs])
+                else:
+                    outs = call.pend(event.outs[0])
+                if event.flush and not _takes(call, event):
+                    return None
+                return outs
+    return None
+
+
+def _takes(call, event):
+    """Compute up to an operation that may refuse its operands. If anything raises, the operation is taken back: it will raise by itself, in its place."""
+    try:
+        call.flush()
+    except Exception as error:
+        if raised_by_signal(error) or getattr(error, "after_update", False):
+            raise
+        call.path.pop()
+        call.cursor = event.parent
+        call.forget(event.operands)
+        made = {o.vid for o in event.outs}
+        call.pending = [(v, vid) for v, vid in call.pending if vid not in made]
+        return False
+    return True
+
+
+def _all_pending(call, operands, inputs):
+    """The common case of ``match``: all operands are Variables of this call that nobody has looked into."""
+    snapshots, views = call.snapshots, call.view_of
+    for want, x in zip(operands, inputs):
+        if type(x) is not Variable or x._pending is not call or x._vid != want or want in snapshots or want in views:
+            return False
+    return len(operands) == len(inputs)
+
+
+def _passes(call, event):
+    """Whether the operands' values are fit; if not, the operation itself says so, at its place in the user's program."""
+    vids = [vid_of(o) for o in event.operands]
+    specs = [spec_along(event, v) for v in vids]
+    if any(s.dtype.kind in "iu" and v not in call.values for v, s in zip(vids, specs)):
+        call.flush()
+    try:
+        event.check([call.past(v) if s.dtype.kind in "iu" and v in call.values else s for v, s in zip(vids, specs)], event.key[1])
+    except (InvalidType, KeyError, IndexError, ValueError):
+        return False
+    return True
+
+
+def match(call, operands, inputs):
+    """Whether the operands are those of a known event; binds leaves and numbers if so."""
+    if len(operands) != len(inputs):
+        return False
+    bound = []
+    for want, x in zip(operands, inputs):
+        if type(want) is int:
+            if call.code_of(x) == want:
+                vid = want if want >= 0 else ~want
+                if not call.snapshots or vid not in call.snapshots and vid not in call.view_of or call.unchanged(vid):
+                    continue
+        elif type(want) is Number:
+            if type(x) is want.type and ((want.type is not int or x in want.within) if want.value is None else same_number(x, want.value)):
+                call.values[want.vid] = x
+                continue
+        elif _bind(call, want, x, bound):
+            continue
+        for key in bound:
+            del call.ids[key]
+        return False
+    return True
+
+
+def _bind(call, leaf, x, bound):
+    variable = isinstance(x, Variable)
+    a = x._array if variable else x
+    number = None
+    if type(a) is not np.ndarray:
+        if not is_number(a):
+            return False
+        number, x = x, np.asarray(x)
+        a = x
+    if id(a) in call.ids or variable and x._pending is not None:
+        return False
+    spec, flags = leaf.spec, a.flags
+    fits = a.shape == spec.shape and a.dtype == spec.dtype and flags.aligned and (None if flags.c_contiguous else a.strides) == leaf.strides
+    del flags             # it holds the array, and ``hold`` counts who does
+    if not fits:
+        return False
+    if leaf.requires_grad is not (variable and x._requires_grad) or leaf.has_creator is not has_creator(x):
+        return False
+    if number is not None:
+        call.scalars[leaf.vid] = number
+    call.ids[id(a)] = ~leaf.vid if leaf.requires_grad else leaf.vid
+    bound.append(id(a))
+    call.hold(leaf.vid, x, a)
+    return True

@@ -1,0 +1,77 @@
+"""What operands are like: numbers and arrays that a trace can take, and when two of them are the same."""
+import itertools
+
+import numpy as np
+
+from hybridnn.backend import is_array
+from hybridnn.core.variable import Variable
+from hybridnn.trace.events import LIMIT
+
+__all__ = ["NUMBER_TYPES", "has_creator", "in_order", "is_number", "owns_memory", "same_bytes", "same_number", "unfit", "untraceable", "values_of"]
+
+NUMBER_TYPES = (float, int, bool)
+
+
+def has_creator(x):
+    """Whether ``x`` is a Variable computed by an earlier call."""
+    return isinstance(x, Variable) and x._tape is not None and not x._tape.is_leaf and x._requires_grad
+
+
+def is_number(x):
+    """Whether an operand is a number of NumPy's."""
+    return isinstance(x, np.generic) and x.dtype.kind in "fiub"
+
+
+def in_order(a):
+    """Whether the elements lie in memory in row-major order, with gaps or, along leading axes, repeated: NumPy gives results the same layout as for
+    a contiguous array."""
+    steps = list(itertools.dropwhile(lambda s: s == 0, [s for n, s in zip(a.shape, a.strides) if n != 1]))
+    return a.size > 0 and all(s > 0 for s in steps) and all(s >= t for s, t in itertools.pairwise(steps))
+
+
+def unfit(a, apart=False):
+    """Why an operand cannot be traced, or None; ``apart`` if there may be gaps between its rows."""
+    if type(a) is not np.ndarray:
+        return f"a {type(a).__name__}" if is_array(a) or not isinstance(a, np.generic) else "a NumPy scalar"
+    if not a.flags.c_contiguous and not apart or not a.flags.aligned:
+        return "an array that is not C-contiguous and aligned"
+    if not a.dtype.isnative or a.dtype.kind not in "fiub":
+        return f"an array of dtype {a.dtype}"
+    return None
+
+
+def untraceable(arrays, outputs):
+    """What is wrong with the arrays that a user's function returned, or None."""
+    for k, y in enumerate(outputs):
+        if unfit(y):
+            return unfit(y)
+        if any(a is y or a is not None and np.may_share_memory(a, y) for a in (*arrays, *outputs[:k])):
+            return "an array that shares its memory with another"
+    return None
+
+
+def owns_memory(a):
+    """Whether no other array can be a view of the same memory, as far as NumPy tells."""
+    return a.base is None and a.flags.writeable
+
+
+def values_of(inputs):
+    """The Python ints that an operation of these operands takes: NumPy converts them to the arrays' type, or refuses; native code has 64 bits."""
+    dtypes = [x.dtype for x in inputs if isinstance(x, (Variable, np.ndarray))]
+    dtype = np.result_type(*dtypes) if dtypes else None
+    if dtype is None or dtype.kind not in "iu":
+        return range(-LIMIT, LIMIT)
+    info = np.iinfo(dtype)
+    return range(max(info.min, -LIMIT), min(info.max + 1, LIMIT))
+
+
+def same_number(x, y):
+    """Equal in type and bits."""
+    return type(x) is type(y) and (x.hex() == y.hex() if type(x) is float else x == y)
+
+
+def same_bytes(a, b):
+    """Whether two arrays of one spec hold the same bits."""
+    if a.nbytes <= 4096:
+        return a.tobytes() == b.tobytes()
+    return bool((a.reshape(-1).view(np.uint8) == b.reshape(-1).view(np.uint8)).all())

@@ -1,0 +1,236 @@
+"""A path that is left: what has been replayed of it runs again, eagerly, into the Variables that the replay handed out."""
+import weakref
+
+from hybridnn.config import state
+from hybridnn.core.variable import Leaf as TapeLeaf
+from hybridnn.core.variable import ReleasedNode, Variable, apply_inplace_eager, as_variable, backward_eager, grad_eager, run_checked, wrap_outputs
+from hybridnn.trace.events import Number, outcomes, vid_of
+from hybridnn.trace.numbers import traced
+from hybridnn.trace.standins import Naming
+from hybridnn.trace.tape import CallTape
+
+__all__ = ["rebuild"]
+
+_new = object.__new__
+NOT_MADE = object()      # a tape that nobody has asked for yet
+
+
+def rebuild(call):
+    """Run the path so far again, eagerly, into the pending Variables; what changed arrays in place is not run twice."""
+    made = {}
+    for ref in call.survivors:
+        v = ref()
+        if v is not None:
+            made[v._vid] = v
+    made.update({vid: v for v, vid in call.pending})
+    made.update({vid: v for ref, vid in call.renamed if (v := ref()) is not None})
+    barrier = max((i for i, e in enumerate(call.path[:call.executed]) if e.kind == "inplace"), default=-1)
+    worker = Rebuild(call, made, barrier + 1)
+    for i, event in enumerate(call.path):
+        if i <= barrier or i < call.executed and not worker.has_operands(event):
+            worker.known(event)
+        else:
+            worker.run(event, final=i < call.executed)
+    for v, vid in call.pending:
+        a = call.values.get(vid) if made[vid]._array is None else made[vid]._array
+        if v._array is None and a is not None:        # a second Variable of one value, as gradients of a sum are: only one has been filled
+            v._array = a.copy()
+        call.survivors.append(weakref.ref(v))
+    call.pending = []
+
+
+class Rebuild:
+    """Runs events of a path eagerly, filling the Variables that the replay handed out."""
+
+    def __init__(self, call, made, known):
+        self.call, self.made, self.real = call, made, {}
+        self.tape = NOT_MADE
+        later = {vid_of(o) for e in call.path[known:] for o in e.operands if type(o) is not Number}
+        self.roots = {o.vid for e in call.path[:known] for o in outcomes(e) if o.vid in made or o.vid in later}
+
+    def operand(self, o):
+        """The actual operand: the Variable handed out, the leaf that was bound, or the number (one that gradient rules can be followed through)."""
+        if type(o) is Number:
+            x = self.call.values[o.vid]
+            return x if o.value is not None else traced(x, o.vid, self.call)
+        vid = vid_of(o)
+        x = self.real.get(vid)
+        if x is None:
+            x = self.call.leaves[vid] if vid in self.call.leaves else self.revived(vid)
+        return x if type(o) is not int or o >= 0 or not isinstance(x, Variable) else x.array
+
+    def has_operands(self, event):
+        """Whether the operands of an event that has been computed are still there, so that its graph can be made again."""
+        call = self.call
+        return all(v in self.real or v in call.leaves or v in call.values for v in map(vid_of, event.operands))
+
+    def revived(self, vid):
+        """A value whose Variable has died."""
+        outcome = next(o for e in self.call.path for o in outcomes(e) if o.vid == vid)
+        v = self.real[vid] = _new(Variable)
+        v._array, v._pending, v._vid, v._spec = self.call.values[vid], self.call, vid, outcome.spec
+        v._requires_grad = outcome.requires_grad
+        if outcome.requires_grad:
+            self.connect(v, outcome)
+        return v
+
+    def past(self, o, x, a):
+        """What to compute with: the operand's values as they were when it was used."""
+        call = self.call
+        if type(o) is Number:
+            return call.values[o.vid]
+        vid = vid_of(o)
+        return a if call.unchanged(vid) else call.past(vid)
+
+    def run(self, event, final):
+        getattr(self, "_" + event.kind)(event, final)
+
+    def known(self, event):
+        """An event from before a change in place that has been made: what lives of it has its values."""
+        for outcome in outcomes(event):
+            v = self.made.get(outcome.vid)
+            if v is not None:
+                self.real[outcome.vid] = v
+                if event.kind == "op" and event.apps[0].taped or event.kind == "function" and event.function.taped:
+                    self.connect(v, outcome)
+        for _, new in event.rebinds:
+            if new in self.call.wrappers:      # else a value of the call itself, which is among the outcomes if it lives
+                self.real[new] = self.call.wrappers[new]
+
+    def _op(self, event, final):
+        op, attrs, taping = event.key
+        old, state.backprop = state.backprop, taping
+        try:
+            result = self._apply(op, event, attrs)
+        finally:
+            state.backprop = old
+        for k, (v, outcome) in enumerate(zip(result if op.multi else (result,), event.outs, strict=True)):
+            self._keep_shown(v, k, outcome.vid)
+            self.fill(v, outcome)
+
+    def _keep_shown(self, v, k, vid):
+        """If the user has seen the array of output ``k``, the graph keeps that one: he may have written into it."""
+        shown = self.call.snapshots.get(vid)
+        node = v._tape if v._tape is None or v._tape.owner is None else v._tape.owner
+        if shown is None or node is None or node.out is None:
+            return
+        node.out = shown[0] if node is v._tape else (*node.out[:k], shown[0], *node.out[k + 1:])
+
+    def _function(self, event, final):
+        function, arrays, outputs = self.call.functions[event]
+        walk = self.call.walking
+        if walk and walk is not True and event.function.taped:      # in the middle of a walk: the function stays what that walk knows
+            for y, outcome in zip(outputs, event.outs, strict=True):
+                v = _new(Variable)
+                v._array, v._tape = y, walk.node(outcome.vid)
+                self.fill(v, outcome)
+            return
+        old, state.backprop = state.backprop, event.key[1]
+        try:
+            result = function._wrap([as_variable(self.operand(o)) for o in event.operands], arrays, outputs)
+        finally:
+            state.backprop = old
+        for v, outcome in zip(result, event.outs, strict=True):
+            self.fill(v, outcome)
+
+    def connect(self, v, outcome):
+        """The graph before a change in place is not made by running it again; it is gone if backward and an update are behind it, or
+        if what it computed with is."""
+        if self.tape is NOT_MADE:
+            self.tape = CallTape.so_far(self.call, self.roots)
+        early = v._tape
+        node = self.tape.node(outcome.vid) if self.tape is not None and outcome.vid in self.roots else None
+        gone = TapeLeaf if outcome.vid in self.call.cut else ReleasedNode
+        v._tape = node = gone(outcome.spec.shape, outcome.spec.dtype) if node is None else node
+        if early is not None:
+            node.grad, node.loss_scale = early.grad, early.loss_scale
+        self.call.nodes[id(node)] = outcome.vid
+        self.call.keep.append(node)
+
+    def _apply(self, op, event, attrs):
+        """The values come from the operands as they were; the tape keeps the arrays themselves, as eager does."""
+        inputs = [self.operand(o) for o in event.operands]
+        arrays = [(x.array if x._array is None else x._array) if isinstance(x, Variable) else x for x in inputs]
+        past = arrays if event.views else [self.past(o, x, a) for o, x, a in zip(event.operands, inputs, arrays, strict=True)]
+        mask = sum(1 << i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad)
+        return wrap_outputs(op, inputs, arrays, attrs, mask, run_checked(op, past, attrs))
+
+    def fill(self, v, outcome):
+        call, target = self.call, self.made.get(outcome.vid)
+        if outcome.vid not in call.snapshots:
+            call.know(v._array, outcome.vid, outcome.requires_grad)
+        if target is None:
+            target = v
+            v._pending, v._vid, v._spec = call, outcome.vid, outcome.spec
+            call.keep.append(v)
+            call.survivors.append(weakref.ref(v))
+        else:
+            if target._array is None:
+                target._array = v._array
+            elif outcome.vid not in call.snapshots:
+                call.know(target._array, outcome.vid, outcome.requires_grad)
+            if target._tape is not None and v._tape is not None and target._tape.is_leaf:
+                v._tape.grad = target._tape.grad
+            target._tape = v._tape
+        self.real[outcome.vid] = target
+        if v._tape is not None:
+            call.nodes[id(v._tape)] = outcome.vid
+            call.keep.append(v._tape)
+
+    def _inplace(self, event, final):
+        op, attrs, targets = event.key
+        inputs = [self.operand(o) for o in event.operands]
+        apply_inplace_eager(op, inputs, targets, attrs)
+        for k, (_, new) in zip(targets, event.rebinds, strict=True):
+            self.real[new] = inputs[k]
+            a = inputs[k]._array if isinstance(inputs[k], Variable) else inputs[k]
+            self.call.values[new] = a
+            self.call.ids[id(a)] = ~new if isinstance(inputs[k], Variable) and inputs[k]._requires_grad else new
+            self.call.wrappers[new] = inputs[k]
+
+    def _backward(self, event, final):
+        if final:
+            return
+        flags, unseeded = event.key
+        outputs = [self.operand(o) for o in event.operands[:flags[3]]]
+        handed = [(node := self.call_node(vid), node.grad) for vid, _, _ in event.grads[0]]
+        kept = [(node := self.call_node(vid), node.grad) for vid, _ in event.grads[1]]
+        priors = iter([self.operand(o) for o in event.operands[flags[3] + unseeded.count(False):]])
+        for (node, _), (_, _, accumulated) in zip(handed, event.grads[0], strict=True):
+            node.grad = next(priors) if accumulated else None
+        seeds = iter(event.operands[flags[3]:])
+        roots = [(v._tape, v._tape.grad) for v in outputs if v._tape is not None]
+        for v, fresh in zip(outputs, unseeded, strict=True):
+            if v._tape is not None:
+                v._tape.grad = None if fresh else self.operand(next(seeds))
+        with Naming(self.call, event):
+            backward_eager(outputs, flags[0], flags[1], flags[2], True)
+        for (node, _), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
+            self.fill(node.grad, outcome)
+        for (node, _), (_, outcome) in zip(kept, event.grads[1], strict=True):
+            self.fill(node.grad, outcome)
+        for node, now in [*handed, *kept, *roots]:      # what the program did with gradients since stays done
+            node.grad = now
+
+    def call_node(self, vid):
+        x = self.real.get(vid, self.call.leaves.get(vid))
+        return x._tape if x._tape is not None else x.node._tape
+
+    def _grad(self, event, final):
+        n_out, n_in, given, set_grad, double = event.key
+        xs = [self.operand(o) for o in event.operands]
+        seeds = iter(xs[n_out + n_in:])
+        grad_outputs = [None if none else next(seeds) for none in given] or None
+        with Naming(self.call, event):
+            results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double, None)
+        for g, outcome in zip(results, event.outs, strict=True):
+            if g is not None:
+                self.fill(g, outcome)
+
+    def _read(self, event, final):
+        """Looking changes nothing."""
+
+    def _unchain(self, event, final):
+        v = self.operand(event.operands[0])
+        if isinstance(v, Variable):
+            v.unchain_backward()

@@ -1,0 +1,51 @@
+"""What stands in for a call's tracer for a while: nothing, or one that only gives numbers to values."""
+from hybridnn.config import state
+from hybridnn.core.variable import NO_ATTRS, apply_eager
+
+__all__ = ["Naming", "Paused"]
+
+
+class Paused:
+    """A block in which operations are not traced."""
+
+    def __enter__(self):
+        self.outer, state.tracer = state.tracer, None
+
+    def __exit__(self, *exc):
+        state.tracer = self.outer
+
+
+class Naming:
+    """The tracer while a gradient is computed again: gives the values inside the numbers that the recording gave them."""
+
+    def __init__(self, call, event):
+        self.call, self.apps = call, iter(event.apps)
+
+    def __enter__(self):
+        self.outer, state.tracer = state.tracer, self
+
+    def __exit__(self, *exc):
+        state.tracer = self.outer
+
+    def apply(self, op, inputs, attrs=NO_ATTRS):
+        result = apply_eager(op, inputs, attrs)
+        app = next(self.apps, None)
+        if app is not None and app.node.op is op:
+            for v, vid in zip(result if op.multi else (result,), app.node.outputs, strict=True):
+                self.call.know(v._array, vid)
+                if v._tape is not None:
+                    self.call.nodes[id(v._tape)] = vid
+                    self.call.keep.append(v._tape)
+        return result
+
+    def note_function(self, function, gs):
+        """No event of its own is a backward through a user's function."""
+        return gs
+
+    def note_hooks(self):
+        """Nothing is recorded here."""
+
+    def expose(self, v):
+        """Nothing is pending."""
+
+    assign = expose

@@ -1,0 +1,114 @@
+"""The numbered values of one call: which array or Variable has which number, what it held when it was used, and whose memory it shares."""
+import sys
+
+import numpy as np
+
+from hybridnn.core.variable import Variable
+from hybridnn.trace.events import Leaf
+from hybridnn.trace.operands import same_bytes
+
+__all__ = ["FOREIGN", "PARAMETER_REFS", "Values"]
+
+_refs = sys.getrefcount
+PARAMETER_REFS = 3     # the Variable's attribute, the local name and getrefcount's argument: nobody else holds the array
+FOREIGN = "foreign"
+
+
+class Values:
+    """See the module's docstring.
+
+    Args:
+        first: the number of the next new value.
+    """
+
+    def __init__(self, first):
+        self.values = {}          # vid -> array or number
+        self.ids = {}             # id(array) -> vid, or ~vid if the value needs a gradient and its bare array does not
+        self.wrappers = {}        # vid -> the Variable from outside that has it now
+        self.keep = []            # what the ids belong to
+        self.leaves = {}          # vid -> the Variable or array bound
+        self.scalars = {}         # vid -> the number of NumPy's that stands behind an array without dimensions
+        self.snapshots = {}       # vid -> (array that others can write, its copy)
+        self.view_of = {}         # vid -> (vid of the value whose memory it shares, application, output number)
+        self.next_vid = first
+        self.specs = {}           # Spec of each vid made since the last event
+        self.walking = None       # True, or the tape, while backward walks in Python
+
+    def new_vid(self, spec):
+        """A new number for a value."""
+        self.next_vid += 1
+        self.specs[self.next_vid - 1] = spec
+        return self.next_vid - 1
+
+    def know(self, a, vid, graded=False):
+        self.ids.setdefault(id(a), ~vid if graded else vid)
+        self.values[vid] = a
+        self.keep.append(a)
+
+    def code_of(self, x):
+        """The number of a value that this call knows: ``~vid`` for an array without its gradient, ``FOREIGN`` for a Variable over another one's array."""
+        if not isinstance(x, Variable):
+            return self.ids.get(id(x)) if type(x) is np.ndarray else None
+        if x._pending is self:
+            return x._vid
+        code = self.ids.get(id(x._array))
+        if code is None or not x._requires_grad:
+            return code
+        vid = code if code >= 0 else ~code
+        return vid if self.wrappers.get(vid) is x or self.walking else FOREIGN
+
+    def known_vid(self, x):
+        """The vid of a value, however it is wrapped; None if this call does not know it."""
+        if isinstance(x, Variable) and x._pending is self:
+            return x._vid
+        code = self.ids.get(id(x._array if isinstance(x, Variable) else x))
+        return code if code is None or code >= 0 else ~code
+
+    def snapshot(self, vid, a):
+        copied = a.copy()
+        self.snapshots[vid] = (a, copied)
+        self.values[vid] = copied
+
+    def unchanged(self, vid):
+        """False if somebody wrote into the operand's array after it was first used."""
+        pair = self.snapshots.get(self.origin(vid))
+        return pair is None or same_bytes(*pair)
+
+    def origin(self, vid):
+        """The value whose memory a view shares."""
+        while vid in self.view_of:
+            vid = self.view_of[vid][0]
+        return vid
+
+    def actual(self, vid):
+        """The array that the user sees as a value: for a view, a view of the array that it shares."""
+        if vid in self.view_of:
+            return self._again(vid, self.actual)
+        return self.snapshots[vid][0] if vid in self.snapshots else self.values[vid]
+
+    def past(self, vid):
+        """The value as it was when it was used, whoever wrote into its array since."""
+        return self._again(vid, self.past) if vid in self.view_of else self.values[vid]
+
+    def _again(self, vid, of):
+        base, app, k = self.view_of[vid]
+        y = app.node.op.run([of(base)], dict(app.node.attrs))
+        return y[k] if app.node.op.multi else y
+
+    def forget(self, operands):
+        """Unbind the leaves of an operation that raised."""
+        for o in operands:
+            if type(o) is Leaf:
+                self.values.pop(o.vid)
+                self.snapshots.pop(o.vid, None)
+                x = self.leaves.pop(o.vid)
+                del self.ids[id(x._array if isinstance(x, Variable) else x)]
+
+    def hold(self, vid, x, a):
+        """Remember a bound leaf; an array that others can write while work is pending is copied."""
+        self.leaves[vid] = self.wrappers[vid] = x
+        self.keep.append(a)
+        shared = not isinstance(x, Variable) or a.base is not None or _refs(a) > PARAMETER_REFS + 2   # + keep, + this function's name
+        self.values[vid] = a
+        if shared or not a.flags.c_contiguous:
+            self.snapshot(vid, a)
