@@ -1,5 +1,4 @@
 """What the library runs on, for reports of problems."""
-import importlib.metadata
 import platform
 import sys
 
@@ -23,7 +22,9 @@ def _get_runtime_info():
 
 
 def _version(name):
+    from importlib import metadata  # 20 ms to import
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return "not installed"
