@@ -81,12 +81,19 @@ def run(graph, arrays):
 
 def _fresh(outputs, arrays):
     """Copies where an output shares memory with an input or an earlier output."""
-    result = []
-    for y in outputs:
-        y = np.asarray(y)
-        shares = not y.flags.writeable or any(isinstance(a, np.ndarray) and np.may_share_memory(y, a) for a in [*arrays, *result])
-        result.append(y.copy() if shares else y)
+    owners, result = {id(_owner(a)) for a in arrays}, []
+    for y in map(np.asarray, outputs):
+        owner = id(_owner(y))
+        result.append(y.copy() if owner in owners or not y.flags.writeable else y)
+        owners.add(owner)
     return result
+
+
+def _owner(a):
+    """What holds the memory of an array."""
+    while isinstance(a, np.ndarray) and a.base is not None:
+        a = a.base
+    return a
 
 
 def infer(op, specs, attrs):

@@ -133,7 +133,7 @@ def matmul_step(
     address, bits = (blas.functions.get(LETTERS[dtype] + call.routine, 0), blas.bits) if own is None else (own, 64)
     scales = np.array([alpha, beta], np.float64).view(np.int64)
     args = np.array([*operands, address, *counts[1:], *strides[0], *strides[1], *strides[2], *scales, *call.words], np.int64)
-    code = _code(bits)
+    code = _code(bits, LETTERS[dtype], call.routine)
     function = code.address(LETTERS[dtype] + call.routine)
     return Step(function, args, 0, math.prod(counts), grain, name or call.routine, (code, blas))
 
@@ -294,21 +294,20 @@ ADDRESS, INNER, STRIDES, ALPHA, BETA, WORDS = 6, 7, 9, 18, 19, 20
 
 
 @functools.cache
-def _code(bits: int) -> Module:
+def _code(bits: int, letter: str, routine: str) -> Module:
+    """One routine in a module of its own: what plans do not use is not compiled."""
     from hybridnn.jit import lowlevel as low
 
-    return low.load("blas", _emit, bits)
+    return low.load(letter + routine, _emit, bits, letter, routine)
 
 
-def _emit(m: Module, bits: int) -> None:
+def _emit(m: Module, bits: int, letter: str, routine: str) -> None:
     from hybridnn.jit import lowlevel as low
 
-    for letter, real in (("s", low.F32), ("d", low.F64)):
-        for routine, emit in _EMIT.items():
-            f, *_ = low.step_function(m, letter + routine)
-            with _over_batch(f) as (x, y, z):
-                emit(f, low.I64 if bits == 64 else low.I32, real, x, y, z)
-            f.ret()
+    f, *_ = low.step_function(m, letter + routine)
+    with _over_batch(f) as (x, y, z):
+        _EMIT[routine](f, low.INTEGERS[bits // 8], low.F32 if letter == "s" else low.F64, x, y, z)
+    f.ret()
 
 
 @contextmanager

@@ -602,7 +602,8 @@ def _part_items(state, items, p, operands):
 
 
 def _union(items, args):
-    return tuple(sorted({a for i in args for a in items.list[i].axes}))
+    levels = {items.list[i].axes for i in args}
+    return levels.pop() if len(levels) == 1 else tuple(sorted({a for axes in levels for a in axes}))
 
 
 def _live(items, roots):

@@ -42,6 +42,7 @@ class Tile:
         return [self.rows, *(h for h in (8, 4, 2, 1) if h < self.rows)]
 
 
+@functools.cache
 def host_tile() -> Tile | None:
     """The tile of this CPU; None if it lacks fused multiply-adds on wide vectors."""
     has = binding.get_host_cpu_features().get

@@ -35,6 +35,7 @@ VOID, PTR = ir.VoidType(), ir.PointerType()
 I1, I8, I16, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 F32, F64 = ir.FloatType(), ir.DoubleType()
 BYTES = {I8: 1, I16: 2, I32: 4, I64: 8, F32: 4, F64: 8, PTR: 8}
+INTEGERS, REALS = {1: I8, 2: I16, 4: I32, 8: I64}, {"f32": F32, "f64": F64}
 
 Number = Union["Val", int, float]
 
@@ -347,21 +348,21 @@ class Module:
         return self._addresses[name]
 
 
-def load(name: str, emit: Callable[..., None], *options: Any) -> Module:
-    """The module that ``emit(module, *options)`` writes, from disk if it was compiled before.
+def load(name: str, emit: Callable[..., None], *options: Any, as_written: bool = False) -> Module:
+    """The module that ``emit(module, *options)`` writes, from disk if it was compiled before. ``as_written``: LLVM widens and unrolls no loops.
 
     Its key is options, toolchain, and the text of the source files that shape code: of ``emit``, this one, and those with tables.
     """
     here = Path(__file__).parent
     files = __file__, emit.__code__.co_filename, *(here / f"{n}.py" for n in ("native", "threads", "pool", "fpregister"))
     sources = [Path(f).read_bytes() for f in files]
-    facts = name, emit.__name__, options, sources, sys.version_info, llvmlite.__version__, *_target()
+    facts = name, emit.__name__, options, as_written, sources, sys.version_info, llvmlite.__version__, *_target()
     key = objects.DIGEST(repr(facts).encode()).hexdigest()
     module = Module(name)
     code = objects.load(key)
     if code is None:
         emit(module, *options)
-        code = _object_code(module.text())
+        code = _object_code(module.text(), as_written)
         objects.store(key, code)
     module._engine = _link(code)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(module._engine))  # never freed: helper threads sleep in its code to the end
@@ -383,13 +384,13 @@ def _machine() -> Any:
     return llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=2, jit=True)
 
 
-def _object_code(text: str) -> bytes:
+def _object_code(text: str, as_written: bool = False) -> bytes:
     with _lock:
         machine, module = _machine(), llvm.parse_assembly(text)
         module.triple = machine.triple
         module.data_layout = str(machine.target_data)
         options = llvm.create_pipeline_tuning_options(speed_level=2)
-        options.loop_vectorization = options.loop_interleaving = options.slp_vectorization = True
+        options.loop_vectorization = options.loop_interleaving = options.slp_vectorization = options.loop_unrolling = not as_written
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
         return bytes(machine.emit_object(module))

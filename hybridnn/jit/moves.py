@@ -21,7 +21,8 @@ BLOCK = 32  # rows and columns of a tile when a copy transposes: two tiles of fl
 MAX_AXES = 6
 
 
-def _step(module: Module, function: str, words: Sequence[int], hi: int, grain: int, name: str) -> Step:
+def _step(function: str, words: Sequence[int], hi: int, grain: int, name: str) -> Step:
+    module = _code(function)
     return Step(module.address(function), np.array(words, np.int64), 0, hi, grain, name, module)
 
 
@@ -36,7 +37,7 @@ def fill_step(out: View, value: Any, dtype: Any, grain: int = 0, name: str = "fi
     """``out[...] = value`` for a C-contiguous ``out`` of ``dtype`` (item sizes 1, 2, 4, 8)."""
     item = np.asarray(value, dtype)
     bits = int.from_bytes(item.tobytes().ljust(8, b"\0"), "little", signed=True)
-    return _step(_copies(), f"fill{item.itemsize}", [*_pairs(out), bits], out.size, grain, name)
+    return _step(f"fill{item.itemsize}", [*_pairs(out), bits], out.size, grain, name)
 
 
 def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "copy") -> Step | None:
@@ -52,11 +53,11 @@ def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "
         return None
     contiguous = len(axes) == 1 and axes[0][1:] == (itemsize, itemsize)
     if contiguous or src.size == 0:
-        return _step(_copies(), "copy_bytes", _pairs(src, out), src.size * itemsize, grain, name)
+        return _step("copy_bytes", _pairs(src, out), src.size * itemsize, grain, name)
     *outer, rows, cols = [(1, 0, 0)] * (MAX_AXES - len(axes)) + _tile_last(axes)
     blocks = -(-rows[0] // BLOCK)
     words = [*_pairs(src, out), *rows, *cols, blocks, *(w for axis in outer for w in axis)]
-    return _step(_copies(), f"copy{itemsize}", words, math.prod(n for n, _, _ in outer) * blocks, grain, name)
+    return _step(f"copy{itemsize}", words, math.prod(n for n, _, _ in outer) * blocks, grain, name)
 
 
 Axis = tuple[int, int, int]  # size, stride in the source, stride in the output
@@ -97,7 +98,7 @@ def gather_step(
     """
     bits = np.dtype(index_dtype).itemsize * 8
     words = [*_pairs(table, index, out), table.shape[0], math.prod(table.shape[1:]) * itemsize]
-    return _step(_rows(), f"gather_i{bits}", words, index.size, grain, name)
+    return _step(f"gather_i{bits}", words, index.size, grain, name)
 
 
 def scatter_add_step(
@@ -111,7 +112,7 @@ def scatter_add_step(
     bits, real = np.dtype(index_dtype).itemsize * 8, FLOATS[np.dtype(dtype)]
     width = math.prod(table.shape[1:])
     words = [*_pairs(rows, index, table), table.shape[0], width, index.size]
-    return _step(_rows(), f"scatter_{real}_i{bits}", words, width, grain, name)
+    return _step(f"scatter_{real}_i{bits}", words, width, grain, name)
 
 
 # Windows
@@ -168,26 +169,20 @@ def _window_step(
     strides = [s // itemsize for s in image.strides[:2]] + [by_image, kernel * by_kernel, by_kernel]
     bits = int(np.array(padding, np.float64).view(np.int64))
     words = [*_pairs(image, cols), c, *strides, bits, *windows.words()]
-    return _step(_windows(), f"{kind}_{FLOATS[np.dtype(dtype)]}", words, n * c, grain, name)
+    return _step(f"{kind}_{FLOATS[np.dtype(dtype)]}", words, n * c, grain, name)
 
 
 # Native code
 
 
 @functools.cache
-def _copies() -> Module:
+def _code(function: str) -> Module:
+    """One function in a module of its own: what plans do not use is not compiled."""
     from hybridnn.jit import lowlevel as low
 
-    return low.load("copies", _emit_copies)
-
-
-def _emit_copies(m: Module) -> None:
-    from hybridnn.jit import lowlevel as low
-
-    _emit_copy_bytes(m)
-    for kind in (low.I8, low.I16, low.I32, low.I64):
-        _emit_fill(m, kind)
-        _emit_copy(m, kind)
+    emit, *options = EMITTERS[function]
+    strided = emit is _emit_copy        # loops over strides gain nothing from wider code, which takes six times as long to compile
+    return low.load(function, emit, *options, as_written=strided)
 
 
 def _emit_copy_bytes(m: Module) -> None:
@@ -198,21 +193,22 @@ def _emit_copy_bytes(m: Module) -> None:
     f.ret()
 
 
-def _emit_fill(m: Module, kind: Any) -> None:
+def _emit_fill(m: Module, size: int) -> None:
     from hybridnn.jit import lowlevel as low
 
-    f, _, args, lo, hi = low.step_function(m, f"fill{low.BYTES[kind]}")
+    kind = low.INTEGERS[size]
+    f, _, args, lo, hi = low.step_function(m, f"fill{size}")
     out, item = low.operand(f, 0), f.narrow(f.load(low.I64, args, 2), kind)
     with f.range(lo, hi) as i:
         f.store(item, out, i)
     f.ret()
 
 
-def _emit_copy(m: Module, kind: Any) -> None:
+def _emit_copy(m: Module, size: int) -> None:
     """Args: src, out, rows, cols (size, source stride, output stride each), row blocks, four outer axes."""
     from hybridnn.jit import lowlevel as low
 
-    size = low.BYTES[kind]
+    kind = low.INTEGERS[size]
     f, _, args, lo, hi = low.step_function(m, f"copy{size}")
     src, out = low.operand(f, 0), low.operand(f, 1)
     words = [f.load(low.I64, args, i) for i in range(4, 4 + 7 + 12)]
@@ -278,22 +274,6 @@ def _transposed(f: Func, vectors: list[Val], lanes: int) -> list[Val]:
     return vectors
 
 
-@functools.cache
-def _rows() -> Module:
-    from hybridnn.jit import lowlevel as low
-
-    return low.load("rows", _emit_rows)
-
-
-def _emit_rows(m: Module) -> None:
-    from hybridnn.jit import lowlevel as low
-
-    for index in (low.I32, low.I64):
-        _emit_gather(m, index)
-        for real in (low.F32, low.F64):
-            _emit_scatter(m, index, real)
-
-
 def _checked_index(f: Func, kind: Any, index: Val, i: Val, n: Val) -> Val:
     """Element i of ``index``, counted from the end if negative; leaves the step with the status set if it is out of bounds."""
     from hybridnn.jit import lowlevel as low
@@ -308,10 +288,11 @@ def _checked_index(f: Func, kind: Any, index: Val, i: Val, n: Val) -> Val:
     return row
 
 
-def _emit_gather(m: Module, index_kind: Any) -> None:
+def _emit_gather(m: Module, bits: int) -> None:
     from hybridnn.jit import lowlevel as low
 
-    f, _, args, lo, hi = low.step_function(m, f"gather_i{8 * low.BYTES[index_kind]}")
+    index_kind = low.INTEGERS[bits // 8]
+    f, _, args, lo, hi = low.step_function(m, f"gather_i{bits}")
     table, index, out = (low.operand(f, i) for i in range(3))
     n, width = f.load(low.I64, args, 6), f.load(low.I64, args, 7)
     memcpy = _memcpy(m)
@@ -327,10 +308,11 @@ def _memcpy(m: Module) -> Any:
     return m.extern("memcpy", low.PTR, [low.PTR, low.PTR, low.I64])
 
 
-def _emit_scatter(m: Module, index_kind: Any, real: Any) -> None:
+def _emit_scatter(m: Module, real_name: str, bits: int) -> None:
     from hybridnn.jit import lowlevel as low
 
-    f, _, args, lo, hi = low.step_function(m, f"scatter_f{8 * low.BYTES[real]}_i{8 * low.BYTES[index_kind]}")
+    real, index_kind = low.REALS[real_name], low.INTEGERS[bits // 8]
+    f, _, args, lo, hi = low.step_function(m, f"scatter_{real_name}_i{bits}")
     rows, index, table = (low.operand(f, i) for i in range(3))
     n, width, count = (f.load(low.I64, args, i) for i in (6, 7, 8))
     with f.range(0, count) as i:
@@ -341,26 +323,12 @@ def _emit_scatter(m: Module, index_kind: Any, real: Any) -> None:
     f.ret()
 
 
-@functools.cache
-def _windows() -> Module:
-    from hybridnn.jit import lowlevel as low
-
-    return low.load("windows", _emit_windows)
-
-
-def _emit_windows(m: Module) -> None:
-    from hybridnn.jit import lowlevel as low
-
-    for real in (low.F32, low.F64):
-        _emit_window(m, real, "im2col", _gather_row)
-        _emit_window(m, real, "col2im", _scatter_row)
-
-
-def _emit_window(m: Module, real: Any, kind: str, move_row: Any) -> None:
+def _emit_window(m: Module, kind: str, real_name: str) -> None:
     """Args: image, cols, channels, strides (image n, c; cols n, c, kernel position), padding, ``Windows.words``."""
     from hybridnn.jit import lowlevel as low
 
-    f, _, args, lo, hi = low.step_function(m, f"{kind}_f{8 * low.BYTES[real]}")
+    real, move_row = low.REALS[real_name], _gather_row if kind == "im2col" else _scatter_row
+    f, _, args, lo, hi = low.step_function(m, f"{kind}_{real_name}")
     item = low.BYTES[real]
     channels, image_n, image_c, cols_n, cols_c, cols_k = (f.load(low.I64, args, i) for i in range(4, 10))
     padding = f.as_float(f.load(low.I64, args, 10), real)
@@ -428,3 +396,11 @@ def _scatter_row(f: Func, real: Any, source: Val, line: Val, inside: Val, k: Val
         with strided, f.range(first, last) as o:
             at = o * stride + start
             f.store(f.load(real, source, at) + f.load(real, line, o), source, at)
+
+
+EMITTERS: dict[str, tuple[Any, ...]] = {
+    "copy_bytes": (_emit_copy_bytes,), **{f"fill{n}": (_emit_fill, n) for n in ITEM_SIZES}, **{f"copy{n}": (_emit_copy, n) for n in ITEM_SIZES},
+    **{f"gather_i{bits}": (_emit_gather, bits) for bits in (32, 64)},
+    **{f"scatter_{real}_i{bits}": (_emit_scatter, real, bits) for real in FLOATS.values() for bits in (32, 64)},
+    **{f"{kind}_{real}": (_emit_window, kind, real) for kind in ("im2col", "col2im") for real in FLOATS.values()},
+}  # fmt: skip

@@ -1,4 +1,5 @@
 """What the observer knows of a value (``Ref``), and the small pure part of Python that it computes itself."""
+import functools
 import math
 import sys
 from dataclasses import dataclass
@@ -113,7 +114,12 @@ VARIABLE_CODE = {
 
 def is_library(frame):
     """Whether the frame runs the library's code, or what it rests on."""
-    package = frame.f_globals.get("__name__", "").split(".")[0]
+    return _library_module(frame.f_globals.get("__name__", ""))
+
+
+@functools.cache
+def _library_module(name):
+    package = name.split(".")[0]
     return package in ("hybridnn", "numpy", "numba", "llvmlite", "_distutils_hack") or package in sys.stdlib_module_names
 
 
