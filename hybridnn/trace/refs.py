@@ -1,19 +1,19 @@
-"""What the observer knows of a value (``Ref``), and the small pure part of Python that it computes itself."""
+"""What the observer knows of a value (``Ref``), whose code a frame runs, and how arguments are bound."""
 import functools
-import math
 import sys
+import types
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from hybridnn.core.variable import Variable
 
-__all__ = ["PURE_BUILTINS", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Iterator", "Ref", "Rows", "bind_arguments", "class_lookup", "constant",
-           "is_library", "is_pure", "mirror", "trusted_kind"]
+__all__ = ["CONTAINERS", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Iterator", "Ref", "Rows", "TRACED", "bind_arguments", "class_lookup", "constant",
+           "is_library", "is_library_code", "is_numeric", "is_pure", "is_traced", "mirror", "place", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 CONTAINERS = (list, dict, set)
+TRACED = "a traced method"
 PURE_TYPES = SCALARS | {slice, range, type(...), np.dtype, type(NotImplemented), tuple, frozenset, type}
 
 
@@ -99,6 +99,31 @@ def class_lookup(cls, name):
     return None
 
 
+def is_numeric(ref):
+    """Whether a Ref is an array, or a number of NumPy's that may differ from call to call."""
+    return ref.kind == "array" or ref.kind != "mirror" and (type(ref.value) is np.ndarray or isinstance(ref.value, np.generic))
+
+
+def real_array(ref):
+    """The program's own array, which the observer may have a copy of."""
+    return ref.source.real if ref.kind == "array" else ref.value
+
+
+def place(ref):
+    """Where a guard reads the value anew; None if it is the same object on every call."""
+    return None if ref.kind == "static" else ref.source
+
+
+def is_traced(obj):
+    """Whether an object is a traced callable (whose module imports this one)."""
+    return type(obj).__module__ == "hybridnn.trace.api" and type(obj).__name__ == "Traced"
+
+
+def is_library_code(fn):
+    """Whether a function is the library's own."""
+    return isinstance(fn, types.FunctionType) and fn.__module__.split(".")[0] == "hybridnn"
+
+
 # ------------------------------------------------------------------------------------------------------------- library's own code
 
 FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident")
@@ -150,100 +175,6 @@ def trusted_kind(frame):
     return None
 
 
-# ------------------------------------------------------------------------------------------------------------------ builtins
-
-def _static(observer, ref):
-    ref = observer.use(ref)
-    if ref.kind != "static" or not is_pure(ref.value):
-        raise Doubt("a builtin function on a value that is not the same on every call")
-    return ref.value
-
-
-def _plain(fn):
-    def handler(observer, args, kw):
-        return constant(fn(*[_static(observer, a) for a in args], **{k: _static(observer, v) for k, v in kw.items()}))
-    return handler
-
-
-def _len(observer, args, kw):
-    ref = observer.use(args[0])
-    if ref.kind == "static" and type(ref.value) in CONTAINERS:
-        observer._freeze(ref.value)
-    elif isinstance(ref.value, np.ndarray) or ref.kind == "mirror" or ref.kind == "static" and is_pure(ref.value):
-        pass
-    else:
-        raise Doubt(f"len() of a {type(ref.value).__name__}")
-    return constant(len(ref.value))
-
-
-def _zip(observer, args, kw):
-    columns = [observer._items(a) for a in args]
-    if kw and (set(kw) != {"strict"} or _static(observer, kw["strict"]) and len({len(c) for c in columns}) > 1):
-        raise Doubt("zip(strict=...)")
-    rows = zip(*columns)
-    return Ref("iterator", Iterator([mirror(tuple, r) for r in rows]))
-
-
-def _enumerate(observer, args, kw):
-    start = _static(observer, args[1]) if len(args) > 1 else 0
-    return Ref("iterator", Iterator([mirror(tuple, [constant(k), x]) for k, x in enumerate(observer._items(args[0]), start)]))
-
-
-def _reversed(observer, args, kw):
-    return Ref("iterator", Iterator(observer._items(args[0])[::-1]))
-
-
-def _isinstance(observer, args, kw):
-    x, classes = observer.use(args[0]), args[1]
-    if type(x.value) is Rows:
-        raise Doubt("the type of a view of a dict")
-    options = [c.value for c in classes.value] if classes.kind == "mirror" else classes.value
-    options = options if isinstance(options, (tuple, list)) else (options,)
-    if any(type(c).__instancecheck__ is not type.__instancecheck__ for c in options):
-        raise Doubt("isinstance() with a class that decides itself")
-    if x.kind == "static" and not is_pure(x.value):
-        observer.guard("class", x.value, type(x.value))
-    return constant(isinstance(x.value, tuple(options)))
-
-
-def _container(kind):
-    def handler(observer, args, kw):
-        return mirror(kind, observer._items(args[0]) if args else [])
-    return handler
-
-
-def _type(observer, args, kw):
-    if len(args) != 1:
-        raise Doubt("makes a class")
-    x = observer.use(args[0])
-    if type(x.value) is Rows:
-        raise Doubt("the type of a view of a dict")
-    if x.kind == "static" and not is_pure(x.value):
-        observer.guard("class", x.value, type(x.value))
-    return constant(type(x.value))
-
-
-def _getattr(observer, args, kw):
-    if len(args) != 2:
-        raise Doubt("getattr() with a default")
-    f = observer.frames[-1]
-    observer._load_attr(f, args[0], _static(observer, args[1]), method=False)
-    if f.waiting is not None:
-        raise Doubt("getattr() of a property")
-    return f.stack.pop()
-
-
-def _hasattr(observer, args, kw):
-    _getattr(observer, args, kw)
-    return constant(True)
-
-
-PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, min, max, round, divmod, pow, range, slice, sum, repr, ord, chr)}
-PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
-PURE_BUILTINS.update({len: _len, zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance, list: _container(list),
-                      tuple: _container(tuple), type: _type, getattr: _getattr, hasattr: _hasattr})
-
-
 # ----------------------------------------------------------------------------------------------------------------- arguments
 
 def bind_arguments(observer, code, fn, pos, kw):
@@ -291,5 +222,3 @@ def _cells(code, fn, local):
         given = fn.value.cells if fn.kind == "closure" else fn.value.__closure__
         cells.update(zip(code.co_freevars, given, strict=True))
     return cells
-
-

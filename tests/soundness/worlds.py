@@ -261,7 +261,7 @@ def check(make, mode, *, held=False, steps=None, trace_warnings=None, tolerance=
             raise AssertionError(f"call {i} (number {k}, {mode}):\n  {text}\n  eager at: {wrap.reasons}")
     if trace_warnings is not None:
         assert len(warned) == trace_warnings, warned
-    wrap.warned = warned
+    wrap.warned, wrap.state = warned, traced.state      # instances' memories go with the instances
     return wrap
 
 

@@ -1,0 +1,231 @@
+"""Calls, as the observer follows them."""
+import operator
+import types
+
+import numpy as np
+
+from hybridnn.config import force_backprop_mode, no_backprop_mode, using_config
+from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import calculate, draw, is_array_function, is_draw
+from hybridnn.trace.observe_builtins import PURE_BUILTINS
+from hybridnn.trace.refs import SCALARS, TRACED, Closure, Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, is_traced, mirror
+
+__all__ = ["Calls"]
+
+BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
+
+
+class Calls:
+    """Instructions that call."""
+
+    def op_KW_NAMES(self, f, i):
+        f.kwnames = i.argval if isinstance(i.argval, tuple) else f.code.co_consts[i.arg]
+
+    def op_CALL(self, f, i):
+        args = self._take(f, i.arg)
+        second, first = f.stack.pop(), f.stack.pop()
+        fn = second if first.kind == "null" else first
+        if first.kind != "null":
+            args.insert(0, second)
+        names, f.kwnames = f.kwnames, ()
+        kw = dict(zip(names, args[len(args) - len(names):], strict=True)) if names else {}
+        self._call(f, fn, args[:len(args) - len(names)] if names else args, kw)
+
+    def op_CALL_FUNCTION_EX(self, f, i):
+        kw = self.use(f.stack.pop()).value if i.arg & 1 else {}
+        args = self._items(f.stack.pop())
+        fn = f.stack.pop()
+        if f.stack and f.stack[-1].kind == "null":
+            f.stack.pop()
+        self._call(f, fn, args, dict(kw))
+
+    def _call(self, f, fn, args, kw):
+        fn = self.use(fn)
+        if fn.kind == "method":
+            self._call_method(f, fn, args, kw)
+            return
+        if fn.kind == "exit":
+            f.waiting = ("make", None, [], {}, constant(None))
+            return
+        if is_draw(fn.value) and fn.kind == "static":
+            f.waiting = ("make", fn, [], {}, draw(self, fn.value, args, kw))
+            return
+        if is_array_function(fn.value) and fn.kind == "static":
+            f.waiting = ("make", fn, [], {}, calculate(self, fn.value, args, kw))
+            return
+        if isinstance(fn.value, types.FunctionType) and fn.value in BLOCKS:
+            self._enter_block(f, fn.value, args, kw)
+            return
+        if fn.kind == "closure" or isinstance(fn.value, types.FunctionType):
+            f.waiting = ("call", fn, args, kw, "push")
+        elif fn.kind != "static":
+            raise Doubt("calls a function that was computed")
+        elif isinstance(fn.value, types.MethodType):
+            self._call(f, constant(fn.value.__func__), [self.root_object(fn.value.__self__, ("bound", fn.value)), *args], kw)
+        elif fn.value is sum and not kw and args and self._sums_variables(args):
+            f.waiting = ("sum", len(self.call.path), args, kw, None)
+        elif fn.value is setattr and len(args) == 3 and not kw:
+            self._store_attr(f, args[0], self.plain(args[1]), args[2], "push")
+        elif fn.value in (PURE_BUILTINS if isinstance(fn.value, (type, types.BuiltinFunctionType)) else ()):
+            self._call_builtin(f, fn.value, args, kw)
+        elif fn.value is Variable:
+            f.waiting = ("call", constant(Variable.__init__), [Ref("made", None, ("variable", args[0], kw)), *args], kw, "variable")
+        elif isinstance(fn.value, (type, types.BuiltinFunctionType)):
+            self._unknown(fn.value, args)
+        else:
+            self._call_object(f, fn, args, kw)
+
+    def _sums_variables(self, args):
+        """Whether a call of ``sum`` adds Variables; its operations are then those of the path."""
+        if args[0].kind == "static" and type(args[0].value) not in (list, tuple) or args[0].kind not in ("mirror", "iterator", "static"):
+            return False
+        items = self._items(args[0])
+        args[0] = mirror(list, items)
+        if not items or any(type(r.value).__name__ not in ("Variable", "Parameter") or not isinstance(r.value, Variable) or r.kind == "mirror" for r in items):
+            return False
+        for r in items:
+            if r.kind == "static":
+                self._same_array(r.value)
+        return all(r.kind == "static" and type(r.value) in (int, float) for r in args[1:])
+
+    def _summed(self, start):
+        """The Variable that ``sum`` returns: that of the last addition."""
+        events = self.call.path[start:]
+        if events and all(e.kind == "op" for e in events):
+            vid = events[-1].outs[0].vid
+            found = next((v for v, of in reversed(self.call.pending) if of == vid), None)
+            if found is not None:
+                self.keep.append(found)
+                return Ref("fresh", found)
+        raise Doubt("sum() of Variables that were not added one by one")
+
+    def _unknown(self, fn, args):
+        name = getattr(fn, "__qualname__", None) or repr(fn)
+        raise Doubt(f"calls {name}, whose effects are not known")
+
+    def _call_object(self, f, fn, args, kw):
+        obj, cls = fn.value, type(fn.value)
+        if is_traced(obj):
+            self._call_traced(f, obj, constant(obj.__wrapped__), args, kw)
+            return
+        if cls.__module__ == "hybridnn.core.variable" and cls.__name__ == "Op":
+            f.waiting = ("call", constant(cls.__call__), [fn, *args], kw, "push")
+            return
+        target = class_lookup(cls, "__call__")
+        traced = is_traced(target)
+        if not traced and not isinstance(target, types.FunctionType):
+            self._unknown(obj, args)
+        self.guard("class", obj, cls)
+        self.guard("classattr", cls, "__call__", target)
+        if traced:
+            self._call_traced(f, target, constant(target.__wrapped__), [fn, *args], kw)
+            return
+        f.waiting = ("call", constant(target), [fn, *args], kw, "push")
+
+    def _call_traced(self, f, traced, fn, args, kw):
+        """Inside a traced call a traced function does nothing but call what it wraps."""
+        if traced._memory is self.call.owner:
+            raise Doubt("calls itself")          # a plan that holds its own function would live until the collector comes
+        self.guard("wrapped", traced, traced.__wrapped__)
+        self._call(f, fn, args, kw)
+        if f.waiting is None or f.waiting[0] != "call":
+            raise Doubt("calls another traced function")
+        f.waiting = (*f.waiting, "traced")
+
+    def _enter_block(self, f, fn, args, kw):
+        """A block of the library's that overrides a configuration value: within it operations and reads come out as recorded, and its end restores all."""
+        given = [self.plain(a) for a in args]
+        if kw or len(given) != (2 if fn is using_config else 0):
+            raise Doubt("a configuration block with unusual arguments")
+        key = given[0] if given else "enable_backprop"
+        if key not in ("train", "enable_backprop") and not key.startswith("user_"):
+            raise Doubt(f"a block that changes config.{key}")
+        f.waiting = ("make", None, [], {}, Ref("block", None))
+
+    def _call_method(self, f, fn, args, kw):
+        owner, name = fn.value[:2]
+        if name is TRACED:
+            self._call_traced(f, fn.value[2], constant(fn.value[2].__wrapped__), [owner, *args], kw)
+        elif len(fn.value) == 3:
+            f.waiting = ("call", constant(fn.value[2]), [owner, *args], kw, "push")
+        elif is_numeric(owner):
+            plain = [self.plain(a) for a in args], {k: self.plain(v) for k, v in kw.items()}
+            if set(plain[1]) & {"out", "where"} or any(isinstance(a, np.ndarray) for a in plain[0]):
+                raise Doubt("a method of an array with unusual arguments")
+            f.waiting = ("make", None, [], {}, calculate(self, operator.methodcaller(name, *plain[0], **plain[1]), [owner], {}))
+        elif owner.kind == "static" and type(owner.value) is str:
+            f.stack.append(constant(getattr(owner.value, name)(*[self.plain(a) for a in args], **{k: self.plain(v) for k, v in kw.items()})))
+        elif owner.kind == "static" and type(owner.value) is dict and name in ("items", "keys", "values", "get") and not kw:
+            f.stack.append(self._container_method(self._dict_members(owner.value), name, args))
+        elif owner.kind == "mirror" and not kw:
+            f.stack.append(self._container_method(owner, name, args))
+        else:
+            raise Doubt(f"calls {type(owner.value).__name__}.{name} of an object that came from outside")
+
+    def plain(self, ref):
+        """A constant argument."""
+        ref = self.use(ref)
+        if ref.kind != "static" or not is_pure(ref.value):
+            raise Doubt("an argument that is not the same on every call")
+        return ref.value
+
+    def _dict_members(self, box):
+        """A dict from outside, with its members guarded."""
+        if any(type(k) not in SCALARS for k in box):
+            raise Doubt("goes through a dict with unusual keys")
+        self.guard("members", box, tuple(box))
+        return Ref("mirror", {k: self.loaded(v, ("item", box, k, v)) for k, v in box.items()}, ("fixed",))
+
+    def _container_method(self, owner, name, args):
+        box = owner.value
+        if isinstance(box, list) and name in ("append", "extend", "insert", "pop", "reverse", "clear"):
+            if owner.source is not None:
+                raise Doubt(f"changes a list that came from outside (.{name})")
+            plain = [self._items(a) if name == "extend" else a if name == "append" or k else self._key(a) for k, a in enumerate(args)]
+            result = getattr(box, name)(*plain)
+            return result if isinstance(result, Ref) else constant(None)
+        if isinstance(box, dict) and name in ("items", "keys", "values", "get"):
+            if name == "get":
+                return box.get(self._key(args[0]), args[1] if len(args) > 1 else constant(None))
+            rows = {"items": [mirror(tuple, [constant(k), v]) for k, v in box.items()], "keys": [constant(k) for k in box],
+                    "values": list(box.values())}[name]
+            return mirror(Rows, rows)
+        raise Doubt(f"calls the method {name} of a {type(box).__name__}")
+
+    def _call_builtin(self, f, fn, args, kw):
+        if fn in (float, int, bool) and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
+            f.waiting = ("call", Ref("static", fn), args, kw, "push")
+            return
+        if fn in (float, int, bool) and len(args) == 1 and not kw and is_numeric(args[0]):
+            f.stack.append(calculate(self, fn, args, kw))
+            return
+        if fn is len and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
+            f.waiting = ("call", Ref("static", fn), args, kw, "push")
+            return
+        f.stack.append(PURE_BUILTINS[fn](self, args, kw))
+
+    def op_MAKE_FUNCTION(self, f, i):
+        code = f.stack.pop().value
+        cells = [r.value for r in f.stack.pop().value] if i.arg & 8 else []
+        if i.arg & 4:
+            f.stack.pop()
+        kwdefaults = f.stack.pop().value if i.arg & 2 else {}
+        defaults = f.stack.pop() if i.arg & 1 else None
+        defaults = [] if defaults is None else [constant(v) for v in defaults.value] if defaults.kind == "static" else list(defaults.value)
+        f.stack.append(Ref("closure", Closure(code, cells, defaults, kwdefaults)))
+
+    def op_RETURN_VALUE(self, f, i):
+        f.waiting = ("return", f.stack.pop())
+
+
+    def op_BEFORE_WITH(self, f, i):
+        if f.stack.pop().kind != "block":
+            raise Doubt("a with statement")
+        f.stack.append(Ref("exit", None))
+        f.waiting = ("make", None, [], {}, constant(None))
+
+    def op_RAISE_VARARGS(self, f, i):
+        raise Doubt("raises an exception")
+
+    def op_IMPORT_NAME(self, f, i):
+        raise Doubt(f"imports {i.argval}")

@@ -1,0 +1,205 @@
+"""Tuples, lists, dicts, slices and iterators, as the observer follows them."""
+import operator
+import types
+
+import numpy as np
+
+from hybridnn.core.variable import Variable
+from hybridnn.link import ChainList
+from hybridnn.sequential import Sequential
+from hybridnn.trace.arrays import calculate, folded
+from hybridnn.trace.refs import SCALARS, Doubt, Iterator, Ref, class_lookup, constant, is_pure, mirror
+
+__all__ = ["Containers"]
+
+
+class Containers:
+    """Instructions that build containers and go through them."""
+
+    def op_BINARY_SUBSCR(self, f, i):
+        key, box = self.use(f.stack.pop()), self.use(f.stack.pop())
+        if box.kind == "mirror" or type(box.value) in (list, tuple):
+            key = folded(key)
+        if box.kind == "mirror":
+            f.stack.append(self._mirror_item(box, key))
+        elif isinstance(box.value, Variable):
+            if key.kind != "mirror" and isinstance(key.value, np.ndarray) and key.value.dtype == bool:
+                key = Ref("mask", key.value, calculate(self, np.nonzero, [key], {}))
+            f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
+        elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, dict, str):
+            f.stack.append(self._static_item(box.value, key.value))
+        elif box.kind == "static" and is_pure(key.value) and isinstance(class_lookup(type(box.value), "__getitem__"), types.FunctionType):
+            getter = class_lookup(type(box.value), "__getitem__")
+            self.guard("class", box.value, type(box.value))
+            self.guard("classattr", type(box.value), "__getitem__", getter)
+            f.waiting = ("call", constant(getter), [box, key], {}, "push")
+        elif isinstance(box.value, np.ndarray):
+            self._array_item(f, box, key)
+        else:
+            raise Doubt(f"indexes a {type(box.value).__name__}")
+
+    def _array_item(self, f, box, key):
+        if box.kind in ("arg", "state", "view") and key.kind == "static" and type(key.value) is int and box.value.ndim > 1:
+            f.stack.append(self.view(box, key.value))
+        else:
+            f.stack.append(calculate(self, operator.getitem, [box, key], {}))
+
+    def view(self, ref, k):
+        """A row of an array that came from outside: NumPy makes a new view, which is found again by its memory."""
+        row = Ref("view", ref.value[k], ("row", ref.source, k))
+        self.views.append(row)
+        return row
+
+    def _mirror_item(self, box, key):
+        if key.kind != "static":
+            raise Doubt("an index that is not the same on every call")
+        item = box.value[key.value]
+        return Ref("mirror", item) if isinstance(key.value, slice) else item
+
+    def _static_item(self, box, key):
+        if type(box) in (tuple, str):
+            return Ref("static", box[key])
+        value = box[key]
+        if isinstance(key, slice):
+            self._freeze(box)
+            return mirror(list, [self.loaded(box[k], ("item", box, k, box[k])) for k in range(*key.indices(len(box)))])
+        return self.loaded(value, ("item", box, key, value))
+
+    def _freeze(self, box):
+        """A list or dict that existed before: its length and members are guarded."""
+        self.guard("members", box, tuple(box))
+
+    def op_BUILD_TUPLE(self, f, i):
+        f.stack.append(mirror(tuple, self._take(f, i.arg)))
+
+    def op_BUILD_LIST(self, f, i):
+        f.stack.append(mirror(list, self._take(f, i.arg)))
+
+    def _take(self, f, n):
+        items = f.stack[len(f.stack) - n:]
+        del f.stack[len(f.stack) - n:]
+        return items
+
+    def op_BUILD_MAP(self, f, i):
+        items = self._take(f, 2 * i.arg)
+        f.stack.append(Ref("mirror", {self._key(k): v for k, v in zip(items[::2], items[1::2], strict=True)}))
+
+    def op_BUILD_CONST_KEY_MAP(self, f, i):
+        keys = f.stack.pop().value
+        f.stack.append(Ref("mirror", dict(zip(keys, self._take(f, i.arg), strict=True))))
+
+    def _key(self, ref):
+        ref = self.use(ref)
+        if ref.kind != "static" or type(ref.value) not in SCALARS:
+            raise Doubt("a dict key that is not a plain constant")
+        return ref.value
+
+    def op_BUILD_SLICE(self, f, i):
+        parts = [self.use(x) for x in self._take(f, i.arg)]
+        if any(p.kind != "static" for p in parts):
+            raise Doubt("a slice that is not the same on every call")
+        f.stack.append(constant(slice(*[p.value for p in parts])))
+
+    def op_BUILD_STRING(self, f, i):
+        parts = self._take(f, i.arg)
+        f.stack.append(constant("".join(p.value for p in parts)))
+
+    def op_FORMAT_VALUE(self, f, i):
+        spec = f.stack.pop() if i.arg & 4 else constant("")
+        x = self.use(f.stack.pop())
+        if x.kind != "static" or type(x.value) not in SCALARS:
+            raise Doubt("formats a value")
+        convert = {0: lambda v: v, 1: str, 2: repr, 3: ascii}[i.arg & 3]
+        f.stack.append(constant(format(convert(x.value), spec.value)))
+
+    def op_LIST_EXTEND(self, f, i):
+        items = self._items(f.stack.pop())
+        f.stack[-i.arg].value.extend(items)
+
+    def op_LIST_APPEND(self, f, i):
+        item = f.stack.pop()
+        f.stack[-i.arg].value.append(item)
+
+    def op_MAP_ADD(self, f, i):
+        value, key = f.stack.pop(), f.stack.pop()
+        f.stack[-i.arg].value[self._key(key)] = value
+
+    def op_LIST_TO_TUPLE(self, f, i):
+        f.stack.append(mirror(tuple, f.stack.pop().value))
+
+    def op_DICT_MERGE(self, f, i):
+        other = self.use(f.stack.pop())
+        if other.kind == "static" and type(other.value) is dict:
+            other = self._dict_members(other.value)
+        if other.kind != "mirror":
+            raise Doubt("** of a dict from outside")
+        f.stack[-i.arg].value.update(other.value)
+
+    op_DICT_UPDATE = op_DICT_MERGE
+
+    def op_UNPACK_EX(self, f, i):
+        items = self._items(f.stack.pop())
+        first, last = i.arg & 0xFF, i.arg >> 8
+        if len(items) < first + last:
+            raise Doubt("unpacks a different number of values")
+        middle = len(items) - last
+        f.stack += [*items[middle:][::-1], mirror(list, items[first:middle]), *items[:first][::-1]]
+
+    def op_UNPACK_SEQUENCE(self, f, i):
+        items = self._items(f.stack.pop())
+        if len(items) != i.arg:
+            raise Doubt("unpacks a different number of values")
+        f.stack += items[::-1]
+
+    def _items(self, ref):
+        """The members of a sequence, as Refs."""
+        ref = self.use(ref)
+        if ref.kind == "static" and type(ref.value) is dict:
+            ref = self._dict_members(ref.value)
+        if ref.kind == "mirror":
+            return [constant(k) for k in ref.value] if isinstance(ref.value, dict) else list(ref.value)
+        if ref.kind == "iterator":
+            return ref.value.rest()
+        if ref.kind == "static" and type(ref.value) in (tuple, range):
+            return [Ref("static", v) if is_pure(v) else self._static_item(ref.value, k) for k, v in enumerate(ref.value)]
+        if ref.kind == "static" and type(ref.value) is list:
+            self._freeze(ref.value)
+            return [self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
+        if isinstance(ref.value, np.ndarray) and ref.source is not None and (ref.value.ndim > 1 or ref.kind == "array" and ref.value.ndim):
+            if ref.kind != "array":
+                return [self.view(ref, k) for k in range(len(ref.value))]
+            return [calculate(self, operator.getitem, [ref, constant(k)], {}) for k in range(len(ref.value))]
+        if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
+            return self._layers(ref)
+        raise Doubt(f"goes through a {type(ref.value).__name__}")
+
+    def _layers(self, ref):
+        """The layers of a ``ChainList`` or ``Sequential``, whose ``__iter__`` gives its list's."""
+        obj, cls = ref.value, type(ref.value)
+        base = Sequential if isinstance(obj, Sequential) else ChainList
+        if class_lookup(cls, "__iter__") is not base.__iter__:
+            raise Doubt(f"{cls.__name__} defines its own __iter__")
+        name = "_layers" if base is Sequential else "_children"
+        self.guard("class", obj, cls)
+        self.guard("classattr", cls, "__iter__", base.__iter__)
+        return self._items(self.loaded(obj.__dict__[name], ("attr", obj, name, obj.__dict__[name])))
+
+    def op_GET_ITER(self, f, i):
+        ref = self.use(f.stack.pop())
+        if isinstance(ref.value, Variable):
+            raise Doubt("iterates over a Variable")
+        it = ref if ref.kind == "iterator" else Ref("iterator", Iterator(self._items(ref)))
+        if isinstance(ref.value, (ChainList, Sequential)):
+            f.waiting = ("make", ref, [], {}, it)       # their __iter__ runs meanwhile
+            return
+        f.stack.append(it)
+
+    def op_FOR_ITER(self, f, i):
+        it = f.stack[-1]
+        if it.kind != "iterator":
+            raise Doubt("iterates over something whose members are not known")
+        item = it.value.next()
+        if item is None:
+            f.stack.pop()
+        else:
+            f.stack.append(item)

@@ -1,0 +1,100 @@
+"""The library's own functions, whose frames the observer does not enter."""
+import numpy as np
+
+from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import identify, memory_of, rests_on_constants
+from hybridnn.trace.events import vid_of
+from hybridnn.trace.refs import Doubt, is_numeric, real_array
+from hybridnn.trace.summaries import summarize
+
+__all__ = ["Library"]
+
+
+class Library:
+    """What is handed to the library and what comes back."""
+
+    def _before_trusted(self, kind, top):
+        waiting = top.waiting
+        if kind == "report":
+            self.check_arguments(waiting[2][1:], {k: v for k, v in waiting[3].items() if k == "observer"})
+        elif isinstance(kind, str) and kind != "operator":
+            self.check_arguments(waiting[2], waiting[3])
+
+    def check_arguments(self, args, kw):
+        """What is handed to a library function must be the same on every call, or an array or Variable."""
+        for ref in [*args, *kw.values()]:
+            self._settle(ref)
+
+    def _settle(self, ref):
+        ref = self.use(ref)
+        if ref.kind == "mirror":
+            for item in ref.value.values() if isinstance(ref.value, dict) else ref.value:
+                self._settle(item)
+        elif ref.kind == "closure":
+            raise Doubt("passes a function to the library")
+        elif ref.kind == "static":
+            self._freeze_all(ref.value)
+
+    def _freeze_all(self, value):
+        """A container handed to the library is the same on every call, with all that is in it."""
+        if type(value) in (list, dict, set):
+            self._freeze(value)
+        if type(value) is dict:
+            for k, v in value.items():
+                self.guard("item", value, k, v)
+                self._freeze_all(v)
+        elif type(value) in (list, tuple):
+            for v in value:
+                self._freeze_all(v)
+
+    def _after_trusted(self, kind, start, value):
+        waiting = self.frames[-1].waiting
+        refs = [*waiting[2], *waiting[3].values()]
+        for ref in refs:
+            if ref.kind == "static" and isinstance(ref.value, Variable):
+                self._same_array(ref.value)
+        for event in self.call.path[start:]:
+            self._note_numbers(event, refs)
+        if refs[-1:] and refs[-1].kind == "mask":
+            self._identify_mask(refs.pop().source.value, start)
+        if kind in ("function", "operator") and not (isinstance(value, Variable) and any(value._array is real_array(r) for r in refs)):
+            vids = {vid_of(o) for e in self.call.path[start:] for o in e.operands}
+            leaves = [x._array if isinstance(x, Variable) else x for x in map(self.call.leaves.get, vids) if x is not None]
+            self._only_operands(refs, vids, {memory_of(a) for a in leaves if isinstance(a, np.ndarray)})
+        return summarize(self, kind, refs, value, start)
+
+    def _identify_mask(self, indices, start):
+        """Indexing by a mask is indexing by where it is true."""
+        operands = self.call.path[start].operands[1:] if len(self.call.path) == start + 1 else ()
+        if len(operands) != len(indices) or any(type(o).__name__ != "Leaf" for o in operands):
+            raise Doubt("indexes a Variable by a mask")
+        for o, ref in zip(operands, indices, strict=True):
+            identify(self, ref, self.call.leaves[o.vid])
+
+    def _only_operands(self, refs, operands, lying):
+        """Arrays handed to the library are operands of its operations: it has not looked at their elements otherwise."""
+        for ref in refs:
+            if ref.kind == "mirror":
+                self._only_operands(ref.value.values() if isinstance(ref.value, dict) else ref.value, operands, lying)
+            elif is_numeric(ref) and not rests_on_constants(ref):
+                real = real_array(ref)
+                if isinstance(real, np.ndarray) and memory_of(real) in lying:
+                    continue
+                code = self.call.ids.get(id(real), 0)
+                vids = [v for v in operands if self.call.scalars.get(v) is real] if isinstance(real, np.generic) else [code if code >= 0 else ~code]
+                if not operands & {*vids} or not isinstance(real, np.generic) and id(real) not in self.call.ids:
+                    raise Doubt("the library looks at the elements of an array")
+
+    def _same_array(self, v):
+        """What the library tells of a parameter rests on its array."""
+        if v._array is None:
+            raise Doubt("a parameter has no array yet")
+        self.guard("variable", v, v._array)
+
+    def _note_numbers(self, event, refs):
+        for o in event.operands:
+            if type(o).__name__ == "Number" and o.value is None:
+                x = self.call.values[o.vid]
+                for ref in refs:
+                    if ref.kind in ("arg", "hole") and ref.value is x:
+                        self.numbers[o.vid] = ref

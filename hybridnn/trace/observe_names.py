@@ -1,0 +1,240 @@
+"""Names, attributes and the stack, as the observer follows them."""
+import operator
+import threading
+import types
+
+import numpy as np
+
+from hybridnn.config import config
+from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import ARRAY_METHODS, calculate, folded
+from hybridnn.trace.refs import TRACED, Cell, Doubt, Ref, class_lookup, constant, is_library_code, is_traced
+
+__all__ = ["Names"]
+
+
+
+class Names:
+    """Instructions that load and store."""
+
+    def op_RESUME(self, f, i):
+        """Nothing happens."""
+
+    op_NOP = op_CACHE = op_PRECALL = op_MAKE_CELL = op_COPY_FREE_VARS = op_RESUME
+    op_JUMP_FORWARD = op_JUMP_BACKWARD = op_JUMP_BACKWARD_NO_INTERRUPT = op_RESUME
+
+    def op_EXTENDED_ARG(self, f, i):
+        """CPython shows this one, and not the instruction that it belongs to."""
+        self._begin(f, i.offset + 2)
+
+    def op_LOAD_CONST(self, f, i):
+        f.stack.append(constant(i.argval))
+
+    def op_LOAD_FAST(self, f, i):
+        f.stack.append(f.locals[i.argval])
+
+    def op_STORE_FAST(self, f, i):
+        f.locals[i.argval] = f.stack.pop()
+
+    def op_DELETE_FAST(self, f, i):
+        f.locals.pop(i.argval, None)
+
+    def op_LOAD_CLOSURE(self, f, i):
+        f.stack.append(Ref("static", f.cells[i.argval]))
+
+    def op_LOAD_DEREF(self, f, i):
+        cell = f.cells[i.argval]
+        if isinstance(cell, Cell):
+            if cell.ref is None:
+                raise Doubt("an empty cell")
+            f.stack.append(cell.ref)
+            return
+        f.stack.append(self.loaded(cell.cell_contents, ("cell", cell, cell.cell_contents)))
+
+    def op_STORE_DEREF(self, f, i):
+        cell = f.cells[i.argval]
+        if not isinstance(cell, Cell):
+            raise Doubt(f"assigns the variable {i.argval!r} of an enclosing function")
+        cell.ref = f.stack.pop()
+
+    def op_LOAD_GLOBAL(self, f, i):
+        if i.arg & 1:
+            f.stack.append(Ref("null", None))
+        name, space = i.argval, f.real.f_globals
+        if name in space:
+            f.stack.append(self.loaded(space[name], ("global", space, name, space[name])))
+            return
+        builtins = f.real.f_builtins
+        if name not in builtins:
+            raise Doubt(f"the name {name!r} is not defined")
+        self.guard("builtin", space, builtins, name, builtins[name])
+        f.stack.append(Ref("static", builtins[name]))
+
+    def op_STORE_GLOBAL(self, f, i):
+        raise Doubt(f"assigns the global {i.argval!r}")
+
+    def op_LOAD_ATTR(self, f, i):
+        self._load_attr(f, f.stack.pop(), i.argval, method=False)
+
+    def op_LOAD_METHOD(self, f, i):
+        self._load_attr(f, f.stack.pop(), i.argval, method=True)
+
+    def _load_attr(self, f, owner, name, method):
+        owner = self.use(owner)
+        obj = owner.value
+        if owner.kind in ("mirror", "iterator") or type(obj) in (list, dict, set, str, tuple):
+            f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
+            return
+        if (id(obj), name) in self.overlay:
+            f.stack += [Ref("null", None)] if method else []
+            f.stack.append(self.overlay[id(obj), name])
+            return
+        if isinstance(obj, Variable):
+            self._variable_attr(f, owner, name, method)
+        elif isinstance(obj, np.ndarray) or owner.kind == "array":
+            self._array_attr(f, owner, name, method)
+        else:
+            self._object_attr(f, owner, name, method)
+
+    def _array_attr(self, f, owner, name, method):
+        if name in ARRAY_METHODS:
+            f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
+        elif name == "T":
+            self._push_attr(f, calculate(self, operator.methodcaller("transpose"), [owner], {}), method)
+        elif name in ("shape", "dtype", "ndim", "size"):
+            self._push_attr(f, constant(getattr(owner.value, name)), method)
+        else:
+            raise Doubt(f"reads .{name} of an array")
+
+    def _variable_attr(self, f, owner, name, method):
+        obj = owner.value
+        attr = class_lookup(type(obj), name)
+        if isinstance(attr, types.FunctionType):
+            f.stack += [constant(attr), owner] if method else [Ref("method", (owner, name, attr))]
+        elif isinstance(attr, property):
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
+        elif owner.kind == "static" and name in obj.__dict__ and not name.startswith("_"):
+            f.stack += [Ref("null", None)] if method else []
+            f.stack.append(self.loaded(obj.__dict__[name], ("attr", obj, name, obj.__dict__[name])))
+        else:
+            raise Doubt(f"reads .{name} of a Variable")
+
+    def _object_attr(self, f, owner, name, method):
+        obj = owner.value
+        if owner.kind not in ("static",):
+            raise Doubt(f"reads .{name} of an object whose origin is not known")
+        if isinstance(obj, types.ModuleType):
+            space = obj.__dict__
+            if name not in space:
+                raise Doubt(f"the module has no {name!r} yet")
+            self._push_attr(f, self.loaded(space[name], ("global", space, name, space[name])), method)
+            return
+        if isinstance(obj, type):
+            self._push_attr(f, self._class_attr(obj, name), method)
+            return
+        cls = type(obj)
+        if obj is config:
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("call", constant("config"), [], {}, "push")     # the call notes which keys were read; the plan checks them
+            return
+        if isinstance(obj, threading.local) and cls.__module__.startswith("hybridnn."):
+            self.guard("threadlocal", obj, name, getattr(obj, name))
+            self._push_attr(f, constant(getattr(obj, name)), method)
+            return
+        if class_lookup(cls, "__getattribute__") is not object.__getattribute__:
+            raise Doubt(f"{cls.__name__} defines __getattribute__")
+        attr = class_lookup(cls, name)
+        space = getattr(obj, "__dict__", None)
+        self.guard("class", obj, cls)
+        if attr is not None and hasattr(type(attr), "__set__"):
+            self._descriptor(f, owner, attr, cls, name, method)
+        elif space is not None and name in space:
+            if attr is not None:
+                self.guard("classattr", cls, name, attr)
+            self._push_attr(f, self.loaded(space[name], ("attr", obj, name, space[name])), method)
+        elif attr is None and any(name in base.__dict__ for base in cls.__mro__):
+            if space is not None:
+                self.guard("noattr", obj, name)
+            self.guard("classattr", cls, name, None)
+            self._push_attr(f, constant(None), method)
+        elif attr is None:
+            raise Doubt(f"{cls.__name__}.{name} is made by __getattr__ or missing")
+        else:
+            if space is not None:
+                self.guard("noattr", obj, name)
+            self.guard("classattr", cls, name, attr)
+            self._bound(f, owner, attr, method, cls)
+
+    def _push_attr(self, f, ref, method):
+        f.stack += [Ref("null", None), ref] if method else [ref]
+
+    def _class_attr(self, cls, name):
+        attr = class_lookup(cls, name)
+        if attr is None or isinstance(attr, (property, classmethod)):
+            raise Doubt(f"reads {cls.__name__}.{name}")
+        self.guard("classattr", cls, name, attr)
+        return constant(attr.__func__ if isinstance(attr, staticmethod) else attr)
+
+    def _descriptor(self, f, owner, attr, cls, name, method):
+        if not isinstance(attr, property) or attr.fget is None:
+            raise Doubt(f"{cls.__name__}.{name} is a descriptor written in C")
+        self.guard("classattr", cls, name, attr)
+        f.stack += [Ref("null", None)] if method else []
+        if is_traced(attr.fget):
+            self._call_traced(f, attr.fget, constant(attr.fget.__wrapped__), [owner], {})
+            return
+        f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
+
+    def _bound(self, f, owner, attr, method, cls):
+        if isinstance(attr, types.FunctionType):
+            f.stack += [constant(attr), owner] if method else [Ref("method", (owner, attr.__name__, attr))]
+        elif isinstance(attr, staticmethod):
+            self._push_attr(f, constant(attr.__func__), method)
+        elif isinstance(attr, classmethod):
+            f.stack += [constant(attr.__func__), constant(cls)] if method else [Ref("method", (constant(cls), "", attr.__func__))]
+        elif hasattr(type(attr), "__get__"):
+            if not is_traced(attr) or not isinstance(attr.__wrapped__, types.FunctionType):
+                raise Doubt(f"{attr!r} is a descriptor whose effects are not known")
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("make", None, [], {}, Ref("method", (owner, TRACED, attr)))      # its __get__ runs meanwhile
+        else:
+            self._push_attr(f, self.loaded(attr, ("classattr", cls, "?", attr)) if isinstance(attr, (Variable, np.ndarray)) else constant(attr), method)
+
+    def op_STORE_ATTR(self, f, i):
+        owner = f.stack.pop()
+        self._store_attr(f, owner, i.argval, f.stack.pop(), "drop")
+
+    def _store_attr(self, f, owner, name, value, after):
+        owner, value = self.use(owner), self.use(value)
+        if owner.kind != "static" or isinstance(owner.value, (types.ModuleType, type, Variable)):
+            raise Doubt(f"assigns .{name}")
+        if value.kind not in ("static", "fresh", "arg", "state"):
+            raise Doubt(f"assigns .{name} a value that was built in this call")
+        self.overlay[id(owner.value), name] = value
+        self.effects.append(("setattr", owner.value, name, value))
+        setter = class_lookup(type(owner.value), "__setattr__")
+        if setter is not object.__setattr__:
+            if not is_library_code(setter):
+                raise Doubt(f"assigns .{name}, and {type(owner.value).__name__} defines __setattr__")
+            f.waiting = ("call", constant(setter), [], {}, after)
+        elif after == "push":
+            f.stack.append(constant(None))
+
+    def op_STORE_SUBSCR(self, f, i):
+        key, box, value = folded(self.use(f.stack.pop())), f.stack.pop(), f.stack.pop()
+        if box.kind != "mirror" or box.source is not None or key.kind != "static" or isinstance(box.value, tuple):
+            raise Doubt("stores into a container or array that may be seen from outside")
+        box.value[key.value] = value
+
+    def op_POP_TOP(self, f, i):
+        f.stack.pop()
+
+    def op_PUSH_NULL(self, f, i):
+        f.stack.append(Ref("null", None))
+
+    def op_COPY(self, f, i):
+        f.stack.append(f.stack[-i.arg])
+
+    def op_SWAP(self, f, i):
+        f.stack[-1], f.stack[-i.arg] = f.stack[-i.arg], f.stack[-1]

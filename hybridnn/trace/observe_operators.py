@@ -1,0 +1,147 @@
+"""Operators, comparisons and jumps, as the observer follows them."""
+import operator
+
+import numpy as np
+
+from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import calculate, combine
+from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_numeric, is_pure, place
+
+__all__ = ["Operators"]
+
+HEAP_TYPE = 1 << 9       # Py_TPFLAGS_HEAPTYPE: a class that can be changed
+COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
+OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv, "%": operator.mod, "**": operator.pow,
+             "@": operator.matmul, "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
+             "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, ">=": operator.ge}
+UNARY = {"-": operator.neg, "+": operator.pos, "~": operator.invert}
+
+
+class Operators:
+    """Instructions that compute and decide."""
+
+    def op_BINARY_OP(self, f, i):
+        y, x = f.stack.pop(), f.stack.pop()
+        self._binary(f, x, y, i.argrepr)
+
+    def _binary(self, f, x, y, symbol):
+        if isinstance(x.value, Variable) and x.kind != "mirror" or isinstance(y.value, Variable) and y.kind != "mirror":
+            if "number" in (x.kind, y.kind):
+                raise Doubt("a Python number computed from an array meets a Variable")
+            f.waiting = ("call", Ref("static", f"operator {symbol}"), [x, y], {}, "push")
+            return
+        if "hole" in (x.kind, y.kind) or "number" in (x.kind, y.kind):
+            f.stack.append(combine(self, symbol, OPERATORS, x, y))
+            return
+        x, y = self.use(x), self.use(y)
+        if is_numeric(x) or is_numeric(y):
+            if symbol.endswith("=") and symbol not in COMPARISONS and isinstance(x.value, np.ndarray):
+                raise Doubt(f"changes an array in place ({symbol})")
+            f.stack.append(calculate(self, OPERATORS[symbol if symbol in COMPARISONS else symbol.rstrip("=")], [x, y], {}))
+        elif x.kind == y.kind == "static" and is_pure(x.value) and is_pure(y.value):
+            symbol = symbol if symbol in COMPARISONS else symbol.rstrip("=")
+            f.stack.append(constant(eval(f"x {symbol} y", {"x": x.value, "y": y.value})))
+        elif symbol == "*" and x.kind == "mirror" and isinstance(x.value, (list, tuple)) and y.kind == "static" and type(y.value) is int and y.value <= 4096:
+            f.stack.append(Ref("mirror", x.value * y.value))
+        elif x.kind == y.kind == "mirror" and symbol in ("+", "+=") and type(x.value) is type(y.value):
+            if symbol == "+=" and isinstance(x.value, list):
+                if x.source is not None:
+                    raise Doubt("extends a list that came from outside")
+                x.value.extend(y.value)
+                f.stack.append(x)
+            else:
+                f.stack.append(Ref("mirror", x.value + y.value))
+        else:
+            raise Doubt(f"the operator {symbol} on {type(x.value).__name__} and {type(y.value).__name__}")
+
+    def op_COMPARE_OP(self, f, i):
+        y, x = f.stack.pop(), f.stack.pop()
+        self._binary(f, x, y, i.argval)
+
+    def op_IS_OP(self, f, i):
+        y, x = self.use(f.stack.pop()), self.use(f.stack.pop())
+        same = x is y if "mirror" in (x.kind, y.kind) else x.value is y.value
+        if any(r.kind in ("arg", "state") for r in (x, y)) and all(isinstance(r.value, (Variable, np.ndarray)) and r.source for r in (x, y)):
+            self.guard("same", place(x), x.value, place(y), y.value)
+        f.stack.append(constant(same is not bool(i.arg)))
+
+    def op_CONTAINS_OP(self, f, i):
+        box, x = self.use(f.stack.pop()), self.use(f.stack.pop())
+        if x.kind != "static" or not is_pure(x.value):
+            raise Doubt("the operator in")
+        if box.kind == "mirror" and isinstance(box.value, dict) or box.kind == "static" and is_pure(box.value):
+            found = x.value in box.value
+        else:
+            raise Doubt("the operator in")
+        f.stack.append(constant(found is not bool(i.arg)))
+
+    def _unary(self, f, symbol):
+        x = f.stack.pop()
+        if isinstance(x.value, Variable):
+            f.waiting = ("call", Ref("static", f"operator {symbol}"), [x], {}, "push")
+            return
+        x = self.use(x)
+        if is_numeric(x) and symbol in UNARY:
+            f.stack.append(calculate(self, UNARY[symbol], [x], {}))
+        elif x.kind == "mirror" and symbol == "not":
+            f.stack.append(constant(not x.value))
+        elif x.kind == "static" and (is_pure(x.value) or symbol == "not" and self._plain_truth(x.value)):
+            f.stack.append(constant(eval(f"{symbol} x", {"x": x.value})))
+        else:
+            raise Doubt(f"the operator {symbol}")
+
+    def op_UNARY_NEGATIVE(self, f, i):
+        self._unary(f, "-")
+
+    def op_UNARY_NOT(self, f, i):
+        self._unary(f, "not")
+
+    def op_UNARY_INVERT(self, f, i):
+        self._unary(f, "~")
+
+    def op_UNARY_POSITIVE(self, f, i):
+        self._unary(f, "+")
+
+    def _plain_truth(self, value):
+        """Whether an object is true because its class, as it stands, does not say otherwise."""
+        cls = type(value)
+        if class_lookup(cls, "__bool__") is not None or class_lookup(cls, "__len__") is not None:
+            return False
+        if cls.__flags__ & HEAP_TYPE:
+            self.guard("class", value, cls)
+            self.guard("truth", cls)
+        return True
+
+    def _condition(self, f, x):
+        """A value decides a jump: it must be the same on every call, or a Variable, whose truth the tree of events branches on."""
+        if isinstance(x.value, Variable) and x.kind != "mirror":
+            f.waiting = ("call", Ref("static", "bool"), [x], {}, "drop")
+            return
+        x = self.use(x)
+        if is_numeric(x):
+            raise Doubt("the truth of an array, or of a number that NumPy computed")
+        if x.kind == "static" and not (is_pure(x.value) or self._plain_truth(x.value) or type(x.value) in (list, dict, set)):
+            raise Doubt(f"the truth of a {type(x.value).__name__}")
+        if x.kind == "static" and type(x.value) in (list, dict, set):
+            self._freeze(x.value)
+
+    def op_POP_JUMP_FORWARD_IF_FALSE(self, f, i):
+        self._condition(f, f.stack.pop())
+
+    op_POP_JUMP_FORWARD_IF_TRUE = op_POP_JUMP_BACKWARD_IF_FALSE = op_POP_JUMP_BACKWARD_IF_TRUE = op_POP_JUMP_FORWARD_IF_FALSE
+
+    def op_POP_JUMP_FORWARD_IF_NONE(self, f, i):
+        self.use(f.stack.pop())
+
+    op_POP_JUMP_FORWARD_IF_NOT_NONE = op_POP_JUMP_BACKWARD_IF_NONE = op_POP_JUMP_BACKWARD_IF_NOT_NONE = op_POP_JUMP_FORWARD_IF_NONE
+
+    def op_JUMP_IF_FALSE_OR_POP(self, f, i):
+        x = self.use(f.stack[-1])
+        if x.kind not in ("static", "mirror") or isinstance(x.value, Variable):
+            raise Doubt("`and` or `or` on a Variable")
+        self._condition(f, x)
+        truth = bool(x.value)
+        if truth is (i.opname == "JUMP_IF_FALSE_OR_POP"):
+            f.stack.pop()
+
+    op_JUMP_IF_TRUE_OR_POP = op_JUMP_IF_FALSE_OR_POP
