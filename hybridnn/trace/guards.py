@@ -10,10 +10,13 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watchable
+from hybridnn.trace.refs import class_lookup
 
 __all__ = ["Writer"]
 
 ROOTS = ("global", "cell", "root", "builtin")
+NOTHING = object()       # stands for what a dict does not have; None would be a value
+IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class that cannot be changed
 
 
 class Writer:
@@ -23,7 +26,7 @@ class Writer:
         self.writes = writes
         self.lines, self.names, self.known, self.on_death = [], {}, {}, on_death
         self.reasons = []
-        self.watched_lines, self.watched, self.watched_objects = [], {}, {}
+        self.watched_lines, self.watched, self.watched_objects, self.watched_classes = [], {}, {}, {}
         self.busy = {id(obj) for obj in busy}
 
     # ---- objects
@@ -90,7 +93,7 @@ class Writer:
         if kind == "item":
             return f"{self.strong(where[0])}[{self.strong(where[1])}]"
         if kind == "classattr":
-            return f"{self.strong(where[0])}.{where[1]}"
+            return f"{self.strong(class_lookup)}({self.strong(where[0])}, {where[1]!r})"
         raise AssertionError(f"load {kind}")
 
     # ---- facts
@@ -109,6 +112,19 @@ class Writer:
         self.watched_lines.append(f"if not ({condition}): return miss{len(self.reasons)}")
         self.reasons.append(reason)
 
+    def require_of_class(self, cls, condition, reason):
+        """Like ``require`` for a condition on a class and its bases: checked again only after one of them has changed."""
+        if cls.__flags__ & IMMUTABLE_TYPE:
+            return
+        self.watched_classes[id(cls)] = cls
+        self.watched_lines.append(f"if not ({condition}): return miss{len(self.reasons)}")
+        self.reasons.append(reason)
+
+    def member(self, space, key, value):
+        """The text of whether a dict has just this object under a key."""
+        missing = f", {self.strong(NOTHING)}" if value is None else ""
+        return f"{space}.get({key}{missing}) is {self._inner(value)}"
+
     def check(self, fact):
         """The line of one fact."""
         getattr(self, "_" + fact[0])(*fact[1:])
@@ -123,6 +139,8 @@ class Writer:
         same = f"type({text}) is {self.strong(type(value))} and {text} == {self.strong(value)}"
         if type(value) is float:
             same = f"type({text}) is float and {text}.hex() == {value.hex()!r}"
+        elif type(value) is complex:
+            same = f"type({text}) is complex and repr({text}) == {value!r}"
         self.require(same, f"{_where(source)} changed from {value!r}")
 
     def _spec(self, *fact):
@@ -167,7 +185,8 @@ class Writer:
         self.require(f"{self.strong(cell)}.cell_contents is {self._of(value)}", "a variable of an enclosing function was rebound")
 
     def _global(self, space, name, value):
-        text, reason = f"{self.strong(space)}.get({name!r}) is {self._of(value)}", f"the global {name!r} was rebound"
+        missing = f", {self.strong(NOTHING)}" if value is None else ""
+        text, reason = f"{self.strong(space)}.get({name!r}{missing}) is {self._of(value)}", f"the global {name!r} was rebound"
         if space.get("__name__", "").startswith(("hybridnn", "numpy")):
             self.require_in(space, space, text, reason)
         else:
@@ -178,8 +197,7 @@ class Writer:
                      f"the builtin {name!r} was replaced")
 
     def _attr(self, obj, name, value):
-        text = f"{self.space(obj)}.get({name!r}) is {self._inner(value)}"
-        self.require_in(obj, obj.__dict__, text, f"{type(obj).__name__}.{name} was rebound")
+        self.require_in(obj, obj.__dict__, self.member(self.space(obj), repr(name), value), f"{type(obj).__name__}.{name} was rebound")
 
     def _noattr(self, obj, name):
         self.require_in(obj, obj.__dict__, f"{name!r} not in {self.space(obj)}", f"{type(obj).__name__}.{name} hides the class's")
@@ -188,7 +206,7 @@ class Writer:
         if isinstance(obj, Variable):
             return
         text, reason = f"type({self.held(obj)}) is {self.strong(cls)}", f"the class of a {cls.__name__} changed"
-        if hasattr(obj, "__dict__"):
+        if hasattr(obj, "__dict__") and type(obj) is not types.ModuleType:
             text += f" and {self.held(obj)}.__dict__ is {self.space(obj)}"
         if not watchable(obj):
             self.require(text, reason)
@@ -198,25 +216,22 @@ class Writer:
         self.reasons.append(reason)
 
     def _truth(self, cls):
-        name = self.strong(cls)
-        self.require(f"getattr({name}, '__bool__', None) is None and getattr({name}, '__len__', None) is None", f"{cls.__name__} decides its truth itself now")
+        name, lookup = self.strong(cls), self.strong(class_lookup)
+        undecided = f"{lookup}({name}, '__bool__') is None and {lookup}({name}, '__len__') is None"
+        self.require_of_class(cls, undecided, f"{cls.__name__} decides its truth itself now")
 
     def _variable(self, v, array):
         self.require_in(v, v.__dict__, f"{self.space(v)}.get('_array') is {self.strong(array)}", "a parameter's array was replaced")
 
     def _classattr(self, cls, name, attr):
-        if name == "?":
-            return
-        if isinstance(attr, (types.FunctionType, property)) or not hasattr(type(attr), "__get__"):
-            self.require(f"{self.strong(cls)}.{name} is {self.strong(attr)}", f"{cls.__name__}.{name} was replaced")
-        else:
-            base = next(b for b in cls.__mro__ if name in b.__dict__)
-            self.require(f"{self.strong(base)}.__dict__.get({name!r}) is {self.strong(attr)}", f"{base.__name__}.{name} was replaced")
+        text = f"{self.strong(class_lookup)}({self.strong(cls)}, {name!r}, {self.strong(NOTHING)}) is "
+        there = attr is not None or any(name in base.__dict__ for base in cls.__mro__)
+        self.require_of_class(cls, text + (self._inner(attr) if there else self.strong(NOTHING)), f"{cls.__name__}.{name} was replaced")
 
     def _item(self, box, key, value):
         text = self.strong(box)
         if isinstance(box, dict):
-            self.require_in(box, box, f"{text}.get({self.strong(key)}) is {self._inner(value)}", "a member of a dict was replaced")
+            self.require_in(box, box, self.member(text, self.strong(key), value), "a member of a dict was replaced")
             return
         inside = f"{key} < len({text})" if isinstance(box, list) and isinstance(key, int) and key >= 0 else f"len({text}) == {len(box)}"
         self.require(f"{inside} and {text}[{self.strong(key)}] is {self._inner(value)}", "a member of a container was replaced")
@@ -285,8 +300,7 @@ class Writer:
         text = self.space(hyperparam)
         facts = [f"len({text}) == {len(space)}"]
         for name, value in space.items():
-            read = f"{text}.get({name!r})"
-            facts.append(f"type({read}) is float" if type(value) is float else f"{read} is {self._inner(value)}")
+            facts.append(f"type({text}.get({name!r})) is float" if type(value) is float else self.member(text, repr(name), value))
         condition, reason = " and ".join(facts), "a hyperparameter changed its type, or one that is no float changed"
         if len(space) == 1:
             self.require_in(hyperparam, space, condition, reason)

@@ -25,6 +25,7 @@ class Containers:
         elif isinstance(box.value, Variable):
             if key.kind != "mirror" and isinstance(key.value, np.ndarray) and key.value.dtype == bool:
                 key = Ref("mask", key.value, calculate(self, np.nonzero, [key], {}))
+            self._operators_of(box, "__getitem__")
             f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
         elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, dict, str):
             f.stack.append(self._static_item(box.value, key.value))

@@ -109,6 +109,7 @@ class Names:
     def _variable_attr(self, f, owner, name, method):
         obj = owner.value
         attr = class_lookup(type(obj), name)
+        self.guard("classattr", type(obj), name, attr)
         if isinstance(attr, types.FunctionType):
             f.stack += [constant(attr), owner] if method else [Ref("method", (owner, name, attr))]
         elif isinstance(attr, property):
@@ -124,10 +125,11 @@ class Names:
         obj = owner.value
         if owner.kind not in ("static",):
             raise Doubt(f"reads .{name} of an object whose origin is not known")
-        if isinstance(obj, types.ModuleType):
+        if type(obj) is types.ModuleType:
             space = obj.__dict__
             if name not in space:
                 raise Doubt(f"the module has no {name!r} yet")
+            self.guard("class", obj, types.ModuleType)
             self._push_attr(f, self.loaded(space[name], ("global", space, name, space[name])), method)
             return
         if isinstance(obj, type):
@@ -147,46 +149,46 @@ class Names:
         attr = class_lookup(cls, name)
         space = getattr(obj, "__dict__", None)
         self.guard("class", obj, cls)
+        self.guard("classattr", cls, "__getattribute__", object.__getattribute__)
+        self.guard("classattr", cls, name, attr)
         if attr is not None and hasattr(type(attr), "__set__"):
             self._descriptor(f, owner, attr, cls, name, method)
         elif space is not None and name in space:
-            if attr is not None:
-                self.guard("classattr", cls, name, attr)
             self._push_attr(f, self.loaded(space[name], ("attr", obj, name, space[name])), method)
-        elif attr is None and any(name in base.__dict__ for base in cls.__mro__):
-            if space is not None:
-                self.guard("noattr", obj, name)
-            self.guard("classattr", cls, name, None)
-            self._push_attr(f, constant(None), method)
-        elif attr is None:
+        elif attr is None and not any(name in base.__dict__ for base in cls.__mro__):
             raise Doubt(f"{cls.__name__}.{name} is made by __getattr__ or missing")
         else:
             if space is not None:
                 self.guard("noattr", obj, name)
-            self.guard("classattr", cls, name, attr)
-            self._bound(f, owner, attr, method, cls)
+            if attr is None:
+                self._push_attr(f, constant(None), method)
+            else:
+                self._bound(f, owner, attr, method, cls, name)
 
     def _push_attr(self, f, ref, method):
         f.stack += [Ref("null", None), ref] if method else [ref]
 
     def _class_attr(self, cls, name):
-        attr = class_lookup(cls, name)
-        if attr is None or isinstance(attr, (property, classmethod)):
+        attr, meta = class_lookup(cls, name), type(cls)
+        plain = isinstance(attr, (types.FunctionType, staticmethod)) or not hasattr(type(attr), "__get__")
+        if attr is None or not plain or class_lookup(meta, name) is not None or class_lookup(meta, "__getattribute__") is not type.__getattribute__:
             raise Doubt(f"reads {cls.__name__}.{name}")
+        self.guard("classattr", meta, "__getattribute__", type.__getattribute__)
+        self.guard("classattr", meta, name, None)
+        self._no_descriptor(attr)
         self.guard("classattr", cls, name, attr)
         return constant(attr.__func__ if isinstance(attr, staticmethod) else attr)
 
     def _descriptor(self, f, owner, attr, cls, name, method):
         if not isinstance(attr, property) or attr.fget is None:
             raise Doubt(f"{cls.__name__}.{name} is a descriptor written in C")
-        self.guard("classattr", cls, name, attr)
         f.stack += [Ref("null", None)] if method else []
         if is_traced(attr.fget):
             self._call_traced(f, attr.fget, constant(attr.fget.__wrapped__), [owner], {})
             return
         f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
 
-    def _bound(self, f, owner, attr, method, cls):
+    def _bound(self, f, owner, attr, method, cls, name):
         if isinstance(attr, types.FunctionType):
             f.stack += [constant(attr), owner] if method else [Ref("method", (owner, attr.__name__, attr))]
         elif isinstance(attr, staticmethod):
@@ -199,7 +201,13 @@ class Names:
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("make", None, [], {}, Ref("method", (owner, TRACED, attr)))      # its __get__ runs meanwhile
         else:
-            self._push_attr(f, self.loaded(attr, ("classattr", cls, "?", attr)) if isinstance(attr, (Variable, np.ndarray)) else constant(attr), method)
+            self._no_descriptor(attr)
+            self._push_attr(f, self.loaded(attr, ("classattr", cls, name, attr)) if isinstance(attr, (Variable, np.ndarray)) else constant(attr), method)
+
+    def _no_descriptor(self, attr):
+        """An object in a class stays what instances and the class give; its own class might learn to bind it."""
+        for name in ("__get__", "__set__", "__delete__"):
+            self.guard("classattr", type(attr), name, class_lookup(type(attr), name))
 
     def op_STORE_ATTR(self, f, i):
         owner = f.stack.pop()

@@ -15,6 +15,8 @@ OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": opera
              "@": operator.matmul, "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
              "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, ">=": operator.ge}
 UNARY = {"-": operator.neg, "+": operator.pos, "~": operator.invert}
+METHODS = {symbol: fn.__name__.strip("_") for symbol, fn in OPERATORS.items()}
+UNARY_METHODS = {"-": "__neg__", "+": "__pos__", "~": "__invert__", "not": "__bool__"}
 
 
 class Operators:
@@ -28,6 +30,8 @@ class Operators:
         if isinstance(x.value, Variable) and x.kind != "mirror" or isinstance(y.value, Variable) and y.kind != "mirror":
             if "number" in (x.kind, y.kind):
                 raise Doubt("a Python number computed from an array meets a Variable")
+            name = METHODS[symbol if symbol in METHODS else symbol.rstrip("=")]
+            self._operators_of(x, y, *[f"__{prefix}{name}__" for prefix in (("i", "", "r") if symbol not in COMPARISONS else ("",))])
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x, y], {}, "push")
             return
         if "hole" in (x.kind, y.kind) or "number" in (x.kind, y.kind):
@@ -54,6 +58,13 @@ class Operators:
         else:
             raise Doubt(f"the operator {symbol} on {type(x.value).__name__} and {type(y.value).__name__}")
 
+    def _operators_of(self, *refs_and_names):
+        """The methods that stand for an operator in the classes of Variables stay the library's."""
+        names = [n for n in refs_and_names if type(n) is str]
+        for cls in {type(r.value) for r in refs_and_names if isinstance(r, Ref) and isinstance(r.value, Variable)}:
+            for name in names:
+                self.guard("classattr", cls, name, class_lookup(cls, name))
+
     def op_COMPARE_OP(self, f, i):
         y, x = f.stack.pop(), f.stack.pop()
         self._binary(f, x, y, i.argval)
@@ -78,6 +89,7 @@ class Operators:
     def _unary(self, f, symbol):
         x = f.stack.pop()
         if isinstance(x.value, Variable):
+            self._operators_of(x, UNARY_METHODS[symbol])
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x], {}, "push")
             return
         x = self.use(x)
@@ -115,6 +127,7 @@ class Operators:
     def _condition(self, f, x):
         """A value decides a jump: it must be the same on every call, or a Variable, whose truth the tree of events branches on."""
         if isinstance(x.value, Variable) and x.kind != "mirror":
+            self._operators_of(x, "__bool__", "__len__")
             f.waiting = ("call", Ref("static", "bool"), [x], {}, "drop")
             return
         x = self.use(x)

@@ -91,12 +91,12 @@ def mirror(kind, items, origin=None):
     return Ref("mirror", kind(items), None if origin is None else origin.source)
 
 
-def class_lookup(cls, name):
-    """The attribute as it stands in the class or a base, without binding; None if there is none."""
+def class_lookup(cls, name, missing=None):
+    """The attribute as it stands in the class or a base, without binding; ``missing`` if there is none."""
     for base in cls.__mro__:
         if name in base.__dict__:
             return base.__dict__[name]
-    return None
+    return missing
 
 
 def is_numeric(ref):

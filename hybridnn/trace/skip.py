@@ -52,7 +52,7 @@ def refuse(error, written, counted, draws):
 
 MISS = Miss("a condition came out otherwise")
 CHANGED = Miss("NumPy gave something else than before, a warning or an error")
-GONE = Miss("an object that the plan was made for has gone")
+GONE = Miss("an object, or a member of one, that the plan was made for has gone")
 _new = object.__new__
 
 
@@ -151,8 +151,10 @@ class Builder:
     def _facts(self):
         w, observer = self.writer, self.observer
         w.require(f"len(args) == {len(observer.args)} and len(kwargs) == {len(observer.kwargs)}", "other arguments")
-        for k in observer.kwargs:
-            w.require(f"{k!r} in kwargs", "other arguments")
+        if len(observer.kwargs) > 1:
+            w.require(f"[*kwargs] == {w.strong(list(observer.kwargs))}", "other arguments, or in another order")
+        elif observer.kwargs:
+            w.require(f"{next(iter(observer.kwargs))!r} in kwargs", "other arguments")
         backprop = f"(G['enable_backprop'] if state.backprop is None else state.backprop) is {w.strong(config.enable_backprop)}"
         w.require(backprop, "config.enable_backprop changed")
         for key in sorted({*self.result.config_reads} - {"enable_backprop"}):
@@ -687,8 +689,11 @@ class Builder:
     def _assemble(self):
         """Put the parts in order: guards, draws, counters, stages, gradients, attributes, result."""
         plan, w = self.result, self.writer
-        watched = watch(w.watched.values(), [o for ref in w.watched_objects.values() if (o := ref()) is not None])
+        objects = [o for ref in w.watched_objects.values() if (o := ref()) is not None]
+        watched = watch(w.watched.values(), objects, w.watched_classes.values())
         lines = [*w.lines, *self._watched_lines(watched)]
+        if lines:
+            lines = ["try:", *["    " + line for line in lines], "except Exception as error:", "    return missed(error, GONE)"]
         lines += self._drawing()
         draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
         refused = [f"    return refuse(error, written, counted, ({draws}))"]
@@ -716,7 +721,8 @@ class Builder:
                      ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, numpy_random=np.random, state=state,
                      G=global_config.__dict__, setting=setting,
                      leaf=_leaf, gradient=_gradient, grad_of=_grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
-                     CHANGED=CHANGED, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=_unscale, shares=shares, roots=roots)
+                     CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=_unscale,
+                     shares=shares, roots=roots)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
