@@ -1,4 +1,6 @@
 """Lowering of gathers, scatters, and sums of scatters and of products: every term is added in place."""
+from math import prod
+
 import numpy as np
 
 from hybridnn.core.op import OPS
@@ -6,12 +8,14 @@ from hybridnn.graph import Node
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.moves import fill_step, gather_step, scatter_add_step
 from hybridnn.jit.native import View
+from hybridnn.jit.picking import permute_step, pick_step, put_step
 from hybridnn.jit.places import Place
 
 __all__ = ["ROWS"]
 
 FIRST = (("array", 0),)
 INDICES = (np.dtype("i4"), np.dtype("i8"))
+PIECE_BYTES = 200_000         # that a thread copies at least
 
 
 def _products(low, node):
@@ -48,24 +52,83 @@ def _probe(place, buffer):
 
 
 def _take(low, node):
-    """Rows of a table by number."""
-    attrs = dict(node.attrs)
-    if attrs["pattern"] != FIRST or len(node.inputs) != 2:
+    """Elements, rows or blocks of a table by number."""
+    pattern, table, indices = dict(node.attrs)["pattern"], low.values[node.inputs[0]], node.inputs[1:]
+    if not _numbers(low, indices) or low.specs[node.outputs[0]].size == 0:
         return False
-    table, index = (low.values[v] for v in node.inputs)
-    if not (_contiguous(table) and _contiguous(index) and index.dtype in INDICES and table.shape and table.shape[0]):
+    if pattern == FIRST and len(indices) == 1 and _contiguous(table) and _contiguous(low.values[indices[0]]):
+        index, y = low.values[indices[0]], low.new_value(node.outputs[0])
+        low.step("gather", "take", [table, index], [y], lambda at: gather_step(at(table), at(index), at(y), y.dtype.itemsize, index.dtype,
+                                                                               _grain(y)), node)
+        return True
+    places = [low.values[v] for v in indices]
+    wide = [p.dtype.itemsize == 8 for p in places]
+
+    def build(at, y):
+        return pick_step(at(table), [at(p) for p in places], y, pattern, table.dtype.itemsize, wide)
+    if build(lambda p: _probe(p, 0), _probe(table, 0)) is None:
         return False
     y = low.new_value(node.outputs[0])
-    low.step("gather", "take", [table, index], [y],
-             lambda at: gather_step(at(table), at(index), at(y), y.dtype.itemsize, index.dtype), node)
+    low.step("gather", "take", [table, *places], [y], lambda at: build(at, at(y)), node)
     return True
+
+
+def _grain(y):
+    """Rows per thread at least; 0 where one thread copies all."""
+    row = prod(y.shape[1:]) * y.dtype.itemsize
+    return max(1, PIECE_BYTES // row) if y.shape and row * y.shape[0] >= 2 * PIECE_BYTES else 0
+
+
+def _numbers(low, indices):
+    return all(low.values[v].dtype in INDICES and low.specs[v].size for v in indices)
 
 
 def _put(low, node):
     attrs = dict(node.attrs)
-    if attrs["pattern"] != FIRST or len(node.inputs) != 2:
+    if attrs["pattern"] == FIRST and len(node.inputs) == 2 and _scatter(low, node, attrs["shape"], [node.inputs]):
+        return True
+    return _put_at(low, node, **attrs)
+
+
+def _put_at(low, node, shape, pattern):
+    """Zeros of ``shape``, to which elements are added at several index arrays."""
+    if not _numbers(low, node.inputs[1:]) or 0 in shape:
         return False
-    return _scatter(low, node, attrs["shape"], [node.inputs])
+    rows, *places = [_dense(low, v, node) for v in node.inputs]
+    dtype, wide = low.specs[node.outputs[0]].dtype, [p.dtype.itemsize == 8 for p in places]
+
+    def build(at, y):
+        return put_step(at(rows), [at(p) for p in places], y, pattern, dtype, wide)
+    if rows.dtype != dtype or build(lambda p: _probe(p, 0), View.contiguous(0, shape, dtype.itemsize)) is None:
+        return False
+    y = low.new_value(node.outputs[0])
+    low.step("fill", "zeros", [], [y], lambda at: fill_step(at(y), 0, y.dtype), node)
+    low.step("scatter", "put", [rows, *places, y], [y], lambda at: build(at, at(y)), node)
+    return True
+
+
+def _dense(low, value, node):
+    """The value's place if it is contiguous, else that of a copy."""
+    place = low.values[value]
+    if _contiguous(place):
+        return place
+    copy = low.fresh(place.shape, place.dtype)
+    return copy if low.copy(place, copy, node) else place
+
+
+def _permutate(low, node):
+    attrs = dict(node.attrs)
+    axis, (x, index) = attrs["axis"], node.inputs
+    if not _numbers(low, [index]) or low.specs[x].size == 0 or low.specs[index].shape != (low.specs[x].shape[axis],):
+        return False
+    x, index = (_dense(low, v, node) for v in node.inputs)
+    if not _contiguous(x) or not _contiguous(index):
+        return False
+    y, seen = low.new_value(node.outputs[0]), low.fresh((index.shape[0],), np.dtype("u1"))
+    low.step("gather", "permutate", [x, index], [y],
+             lambda at: permute_step(at(x), at(index), at(y), at(seen), axis, x.dtype.itemsize, attrs["inv"], index.dtype.itemsize == 8),
+             node, scratch=[seen])
+    return True
 
 
 def _scatters(low, node):
@@ -74,8 +137,10 @@ def _scatters(low, node):
 
 def _scatter(low, node, shape, pairs):
     """Zeros of ``shape``, to which rows are added at numbers (``pairs`` of values). Whether native steps can do it."""
-    places = [[low.values[v] for v in pair] for pair in pairs]
-    if not shape or not shape[0] or not all(map(_scatterable, places)):
+    if not shape or not shape[0] or not all(low.values[i].dtype in INDICES and low.values[v].dtype.str[1:] in ("f4", "f8") for v, i in pairs):
+        return False
+    places = [[_dense(low, v, node) for v in pair] for pair in pairs]
+    if not all(_contiguous(p) for pair in places for p in pair):
         return False
     y = low.new_value(node.outputs[0])
     low.step("fill", "zeros", [], [y], lambda at: fill_step(at(y), 0, y.dtype), node)
@@ -84,11 +149,6 @@ def _scatter(low, node, shape, pairs):
         one = Node(OPS["put"], pair, node.outputs, attrs, node.line)
         low.step("scatter", "put", [rows, index, y], [y], _added(rows, index, y), one)
     return True
-
-
-def _scatterable(pair):
-    rows, index = pair
-    return _contiguous(rows) and _contiguous(index) and index.dtype in INDICES and rows.dtype.str[1:] in ("f4", "f8")
 
 
 def _added(rows, index, y):
@@ -105,4 +165,4 @@ def _contiguous(place):
     return True
 
 
-ROWS = {"products": _products, "scatters": _scatters, "take": _take, "put": _put}
+ROWS = {"products": _products, "scatters": _scatters, "take": _take, "put": _put, "permutate": _permutate}

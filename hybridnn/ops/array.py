@@ -214,7 +214,16 @@ def _(g, shapes, want):
     return None, *[get_item(g, index=(i, ("slice", 0, s[0], None))) if w else None for i, (s, w) in rows]
 
 
-@operation(samples=_draw((4, 2), (3, 2), (3, 2), (1, 2), lengths=(4, 3, 3, 1)), multi=True)
+def _steps_of_sequences(*xs, lengths):
+    """Between two ends of sequences the batch stays the same: these time steps are slices of one stack."""
+    steps = []
+    for a, b in pairwise(sorted({0, *lengths})):
+        rows = [get_item(x, index=slice_along(0, a, b)) for x, n in zip(xs, lengths, strict=True) if n > a]
+        steps += separate(stack(*rows, axis=1), axis=0)
+    return tuple(steps)
+
+
+@operation(samples=_draw((4, 2), (3, 2), (3, 2), (1, 2), lengths=(4, 3, 3, 1)), multi=True, decompose=_steps_of_sequences)
 def transpose_sequence(xp, *xs, lengths):
     """Batch-major to time-major: output t holds row t of every input that has one. Lengths do not increase. It undoes itself."""
     return tuple([xp.stack([x[t] for x in xs if len(x) > t]) for t in range(lengths[0])])
