@@ -289,3 +289,21 @@ def test_a_function_of_one_operation_runs_eagerly_where_that_is_faster():
     assert f.stats.calls == 6000 and f.stats.python_skipped >= 4000
     f.clear()
     assert f._memory.resting == 0
+
+
+def test_a_graph_that_was_walked_keeps_what_it_is_made_of():
+    """The loss's graph could be walked again: seven values would be kept for that, or the one that they are computed from."""
+    x = hnn.Variable(np.ones((200, 300), np.float32))
+
+    @hnn.trace
+    def step(x):
+        loss = F.sum((F.tanh(x * 1.5 + 0.5) * F.sigmoid(x) - F.exp(-x * x)) ** 2)
+        x.cleargrad()
+        loss.backward()
+        return loss
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(6):
+            step(x)
+    assert step.stats.python_skipped
+    plan, = step._memory.plans
+    assert [s.nbytes for seg in plan.segments for s in seg.executable.output_specs].count(x.array.nbytes) == 2      # the gradient, and a copy of x

@@ -11,7 +11,7 @@ from hybridnn.jit import compile as jit_compile
 from hybridnn.trace.compare import check_segment
 from hybridnn.trace.events import path_to, vid_of
 
-__all__ = ["Segment", "build", "run_segment"]
+__all__ = ["Segment", "build", "graph_of", "run_segment"]
 
 COMPUTING = ("elementwise", "reduction", "matmul", "convolution", "coarse", "opaque")     # kinds of operations that do arithmetic
 
@@ -125,8 +125,8 @@ def later_needs(event):
     return needed
 
 
-def build(events, wanted, version, rename=None):
-    """The events as a segment whose outputs are ``wanted``; ``rename`` maps numbers to others that are always equal."""
+def build(events, wanted, version, rename=None, copies=()):
+    """The events as a segment whose outputs are ``wanted``, and copies of the inputs ``copies``; ``rename`` maps numbers to others that are always equal."""
     path = path_to(events[-1])
     specs = {v: s for e in path for v, s in e.specs.items()}
     nodes = tuple(_renamed(app.node, rename) for e in events for app in e.apps)
@@ -141,11 +141,25 @@ def build(events, wanted, version, rename=None):
     inputs = tuple(dict.fromkeys([v for v in [*used, *roots] if v not in produced and v not in constants]))
     newest = {n for _, n in writes}
     wanted = wanted | _may_warn(events, wanted.union(used, newest))
-    outputs = tuple(sorted(v for v in wanted if v in produced and v not in newest))
+    outputs = tuple(sorted(v for v in wanted if v in produced and v not in newest)) + tuple(copies)
     graph = Graph(inputs, nodes, outputs, {v: specs[v] for v in [*inputs, *constants, *produced]},
                   tuple(constants.items()), writes)
     return Segment(graph, inputs, outputs, _needed_host(host, inputs), writes, version,
                    tuple((v, known[v]) for v in sorted(wanted & known.keys()) if isinstance(known[v], np.ndarray)))
+
+
+def graph_of(path, wanted):
+    """The part of a path that computes the values ``wanted``."""
+    needed, nodes = set(wanted), []
+    for node in reversed([app.node for e in path for app in e.apps]):
+        if not needed.isdisjoint(node.outputs):
+            nodes.append(node)
+            needed.update(node.inputs)
+    produced = {v for n in nodes for v in n.outputs}
+    constants = {v: c for e in path for v, c in e.constants if v in needed}
+    specs = {v: s for e in path for v, s in e.specs.items()}
+    inputs = tuple(sorted(needed - produced - constants.keys()))
+    return Graph(inputs, tuple(nodes[::-1]), tuple(sorted(wanted)), {v: specs[v] for v in [*inputs, *constants, *produced]}, tuple(constants.items()))
 
 
 def _may_warn(events, used):

@@ -19,7 +19,7 @@ from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt, Ref, Rows
-from hybridnn.trace.segment import build, later_needs
+from hybridnn.trace.segment import build, graph_of
 from hybridnn.trace.summaries import wrapped
 from hybridnn.trace.tape import CallTape, leaf_variables, producers, saved_values, specs_along
 
@@ -58,6 +58,7 @@ _new = object.__new__
 
 STORES = ("setattr", "report")      # effects that keep a value
 DEEPEST = 20      # levels of containers in arguments
+LEAST_AGAIN, MUCH_LESS = 1 << 16, 2       # bytes from which on values are rather computed again, and how many times what is copied for that
 RULE_ATTRIBUTES = vars(UpdateRule())    # a rule with attributes of its own may compute its own numbers
 
 
@@ -414,7 +415,7 @@ class Builder:
 
     def _compile(self, stages):
         self.rules = {}
-        self.wanted = self._wanted()
+        self.wanted = self._wanted(stages)
         numbers = [o for e in self.path for o in e.operands if type(o) is Number]
         self.numeric = {o.vid: o.type for o in numbers}
         text = {o.vid: self._number(o) if o.value is None else self.writer.strong(o.value) for o in numbers}
@@ -435,7 +436,7 @@ class Builder:
         self.body += [*self.makes, *lines]
         self.makes = before
 
-    def _wanted(self):
+    def _wanted(self, stages):
         """Values that Python sees after the call."""
         wanted = set()
         for kind, *rest in self.observer.effects:
@@ -449,7 +450,11 @@ class Builder:
         self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[2])}]
         self.tape = self._tape_values()
         wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref) if r.kind == "fresh"}
-        return {self.call.origin(v) for v in wanted} | self.tape
+        seen = {self.call.origin(v) for v in wanted}
+        self.again = self._computed_again(seen, stages)
+        if self.again is not None:
+            self.tape = {v for v in self.tape if v not in self.again.outputs}
+        return seen | self.tape
 
     def _newest(self, vid):
         """The value of an array after all changes in place."""
@@ -474,14 +479,25 @@ class Builder:
         graded = [v for v in self.survivors if v in self.made and self._taped(v)]
         return saved_values(self.made, graded, self.call.cut)
 
+    def _computed_again(self, seen, stages):
+        """The graph of values that only the tape needs, where copies of what it computes them from take less memory than they do. Backward has walked
+        this graph already; whoever does so again waits for the values."""
+        lost = {v for v in self.tape if v in self.made and v not in seen}
+        if not self.call.used or sum(any(e.apps for e in events) for events, *_ in stages) != 1 or any(e.rebinds for e in self.path) \
+                or lost & self.call.view_of.keys():
+            return None
+        graph = graph_of(self.path, lost)
+        return graph if _nbytes(graph, lost) >= max(LEAST_AGAIN, MUCH_LESS * _nbytes(graph, graph.inputs)) else None
+
     def _taped(self, vid):
         return vid not in self.call.cut and vid in self.made and self.made[vid][0].taped
 
     def _stage(self, events):
         produced = {v for e in events for app in e.apps for v in app.node.outputs}
-        later = later_needs(events[-1]) if events[-1].children else set()
+        later = {v for e in self.path[self.path.index(events[-1]) + 1:] for app in e.apps for v in app.node.inputs}
         reads = {e.operands[0] for e in self.path if e.kind == "read"}
-        segment = build(events, (self.wanted | later | reads) & produced, self.version, self._same_numbers())
+        copies = [] if self.again is None else [v for v in self.again.inputs if v in self.leaf_text]
+        segment = build(events, (self.wanted | later | reads) & produced, self.version, self._same_numbers(), copies)
         self.result.segments.append(segment)
         if self.update_lines and any(e.kind == "inplace" for e in events):
             self.body += self.update_lines
@@ -495,11 +511,11 @@ class Builder:
             self.text[vid] = f"h{vid}"
         given = ", ".join(self.text[v] for v in segment.inputs)
         given = f"({given},)" if segment.inputs else "()"
-        outs = [f"v{v}" for v in segment.outputs]
+        outs = [f"v{v}" if v in produced else f"copy{v}" for v in segment.outputs]
         self.body.append(f"{''.join(o + ', ' for o in outs)}= {name}({given})" if outs else f"{name}({given})")
         if segment.writes:
             self.body.append("written = True")
-        self.text.update({v: f"v{v}" for v in segment.outputs})
+        self.text.update({v: f"v{v}" for v in segment.outputs if v in produced})
         for root, newest in segment.writes:
             self.text[newest] = self.text[root]
 
@@ -706,7 +722,11 @@ class Builder:
             leaves = {v: x for v, x in leaf_variables(self.call).items() if x._requires_grad and v not in priors}
             dynamic = ", ".join(f"{v}: {self._leaf_variable(x)}" for v, x in leaves.items())
             made, specs = w.strong(self.made), w.strong(specs_along(self.path))
-            lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False)")
+            again = None
+            if self.again is not None:
+                given = "".join(f"copy{v}, " if v in self.leaf_text else f"{self.text[v]}, " for v in self.again.inputs)
+                again = f"({w.strong(self.again)}, ({given}))"
+            lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})")
         lines += [*self.makes, *self.after, f"return {self.result_text}"]
         recheck = ["def recheck():", *["    " + line for line in w.watched_lines], "    renew()", ""] if watched else []
         last = ", recheck=recheck" if watched else ""
@@ -782,6 +802,10 @@ def setting(key):
     """The effective value of a configuration key, without noting that it was read; NotImplemented if there is none (a block set it where it was read)."""
     values = config.overrides()
     return values[key] if key in values else global_config.__dict__.get(key, NotImplemented)
+
+
+def _nbytes(graph, values):
+    return sum(graph.specs[v].nbytes for v in values)
 
 
 def _unscale(nodes):

@@ -8,6 +8,8 @@ the function itself, connected when the call ends.
 import weakref
 from itertools import count
 
+import numpy as np
+
 from hybridnn.core.variable import RELEASED, Leaf, OpNode, Output, Variable, _sequence
 from hybridnn.graph import Graph, run
 from hybridnn.trace.events import FUNCTION
@@ -107,8 +109,9 @@ class PathTape:
 class CallTape:
     """What the surviving Variables of a replayed call share: its applications, kept values and leaves."""
 
-    def __init__(self, made, specs, values, leaves, cut, released):
-        self.made, self.specs, self.values, self.leaves, self.cut, self.released = made, specs, values, leaves, cut, released
+    def __init__(self, made, specs, values, leaves, cut, released, again=None):
+        self.made, self.specs, self.leaves, self.cut, self.released = made, specs, leaves, cut, released
+        self.values, self.again = values, again     # ``again``: (graph, arrays) that compute the values which are not there
         self.base = _sequence()
         self.nodes = {}          # position -> weak reference, without a callback: an exception that a signal handler raised in one would be lost
         self.outputs = {}           # position -> nodes of the outputs of a user's function, while the call hands over
@@ -147,6 +150,15 @@ class CallTape:
         tape = cls(made, specs, values, leaves, call.cut, call.released)
         tape.functions = {made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape
+
+    def value(self, vid):
+        """A value that the tape keeps, or that it computes again when it is first asked for."""
+        if vid not in self.values:
+            graph, arrays = self.again
+            with np.errstate(all="ignore"):     # the call has warned
+                self.values.update(zip(graph.outputs, run(graph, arrays), strict=True))
+            self.again = None
+        return self.values[vid]
 
     def connect(self, roots):
         """Make every node behind ``roots`` now, so that each holds the next: the functions among them are kept alive by nobody else."""
@@ -219,16 +231,29 @@ class TracedNode(OpNode):
         self.specs = [tape.specs[v] for v in node.inputs] if self.program.needs_specs else None
         if not node.op.multi:
             self.shape, self.dtype = spec.shape, spec.dtype
-        self._edges = self.out = None
-        self._take_saved()
+        self._edges = self._saved = self._out = None
 
-    def _take_saved(self):
-        node, tape = self.app.node, self.tape
-        keep = [node.inputs[i] for i in self.program.keep]
-        self.saved = RELEASED if tape.released else [tape.values[v] for v in keep]
-        if self.program.keep_output and not tape.released:
-            outs = tuple([tape.values[v] for v in node.outputs])
-            self.out = outs if node.op.multi else outs[0]
+    @property
+    def saved(self):
+        if self._saved is None:
+            keep = [self.app.node.inputs[i] for i in self.program.keep]
+            self._saved = RELEASED if self.tape.released else [self.tape.value(v) for v in keep]
+        return self._saved
+
+    @saved.setter
+    def saved(self, values):
+        self._saved = values
+
+    @property
+    def out(self):
+        if self._out is None and self.program.keep_output and not self.tape.released:
+            outs = tuple([self.tape.value(v) for v in self.app.node.outputs])
+            self._out = outs if self.app.node.op.multi else outs[0]
+        return self._out
+
+    @out.setter
+    def out(self, value):
+        self._out = value
 
     @property
     def edges(self):

@@ -39,8 +39,7 @@ class WalkTape(CallTape):
 class WalkNode(TracedNode):
     """An application of the running call; what it saved are values of the path."""
 
-    def _take_saved(self):
-        self.saved = ()
+    saved = ()
 
     def operand(self, position, as_variable):
         i = self.program.keep[position]

@@ -1032,3 +1032,38 @@ def test_a_gradient_that_is_a_constant_of_the_path(mode):
             return x.grad
         return [], [call]
     check(make, mode)
+
+
+def test_a_graph_walked_again(mode):
+    """What the call's backward needed is computed again, from what the arrays held then."""
+    def make(wrap):
+        x, w = var(200, 300, seed=1), var(300, seed=2)
+
+        @wrap
+        def f(x, again):
+            y = F.tanh(x * w + 0.5) * F.sigmoid(x) - F.exp(-x * x)
+            loss = F.sum(y * y)
+            cleared(x, w)
+            loss.backward()
+            return (loss, y) if again else loss
+
+        def twice():
+            loss = f(x, False)
+            first = x.grad.copy()
+            x.array[3] *= 1.5
+            w.array[:] = -0.25
+            loss.backward()
+            return first, x.grad, w.grad
+
+        def shown():
+            loss, y = f(x, True)
+            y.array[5] = 2
+            loss.backward()
+            return y, x.grad
+
+        def kept():
+            losses = [f(x, False) for _ in range(2)]
+            x.array += 0.01
+            return hnn.grad([losses[0]], [x, w]), losses[1].creator.inputs[0].data
+        return [x, w], [lambda: f(x, False), twice, shown, kept]
+    check(make, mode)
