@@ -170,3 +170,17 @@ def test_finalized_processes_cannot_be_reset():
     iterator.finalize()
     with pytest.raises(NotImplementedError, match="make a new one"):
         iterator.reset()
+
+
+class Replacing(iterators.MultithreadIterator):
+    """Starts workers as a pool looks between the end of its workers and the start of their replacements."""
+
+    def _start_pool(self):
+        pool = super()._start_pool()
+        self.workers, pool._pool = pool._pool, []
+        return pool
+
+
+def test_a_request_while_all_workers_are_being_replaced():
+    with Replacing([1, 2, 3, 4], 2, shuffle=False) as iterator:
+        assert [iterator.next(), iterator.next()] == [[1, 2], [3, 4]]

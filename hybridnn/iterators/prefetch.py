@@ -2,6 +2,7 @@
 import collections
 import multiprocessing
 import multiprocessing.pool
+import os
 import warnings
 
 from hybridnn.iterators.serial import DatasetIterator
@@ -12,6 +13,7 @@ __all__ = ["MultiprocessIterator", "MultithreadIterator"]
 class _PrefetchIterator(DatasetIterator):
     """Batches in the order of ``SerialIterator``, while a pool of workers reads the next ones."""
     _pool = None
+    _workers = 1
     _timeout = None
     _ahead = 1
 
@@ -49,7 +51,8 @@ class _PrefetchIterator(DatasetIterator):
         self._front, indices = self._advance(self._front)
         if indices is None:
             return False
-        self._pending.append((self._front, self._pool.map_async(*self._task(indices.tolist()))))
+        chunk = -(-len(indices) // (4 * self._workers))      # stated, since a pool that is replacing its workers cannot tell it
+        self._pending.append((self._front, self._pool.map_async(self._reader(), indices.tolist(), chunk)))
         return True
 
     def _wait(self, result):
@@ -81,10 +84,11 @@ class MultithreadIterator(_PrefetchIterator):
         super().__init__(dataset, batch_size, repeat, shuffle, order_sampler)
 
     def _start_pool(self):
-        return multiprocessing.pool.ThreadPool(self.n_threads)
+        self._workers = self.n_threads
+        return multiprocessing.pool.ThreadPool(self._workers)
 
-    def _task(self, indices):
-        return self.dataset.__getitem__, indices
+    def _reader(self):
+        return self.dataset.__getitem__
 
 
 class MultiprocessIterator(_PrefetchIterator):
@@ -120,10 +124,11 @@ class MultiprocessIterator(_PrefetchIterator):
         super().finalize()
 
     def _start_pool(self):
-        return multiprocessing.Pool(self.n_processes, _set_dataset, (self.dataset,), self.maxtasksperchild)
+        self._workers = self.n_processes or os.cpu_count() or 1
+        return multiprocessing.Pool(self._workers, _set_dataset, (self.dataset,), self.maxtasksperchild)
 
-    def _task(self, indices):
-        return _get_example, indices
+    def _reader(self):
+        return _get_example
 
     def _wait(self, result):
         if self._timeout is not None:
