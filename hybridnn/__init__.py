@@ -19,6 +19,7 @@ from hybridnn import (
     iterators,
     link_hooks,
     links,
+    memory_layouts,
     optimizer_hooks,
     optimizers,
     serializers,
@@ -38,7 +39,7 @@ from hybridnn.backend import (
     using_device,
 )
 from hybridnn.backends.cuda import should_use_cudnn, should_use_cudnn_tensor_core
-from hybridnn.config import config, force_backprop_mode, global_config, no_backprop_mode, using_config
+from hybridnn.config import config, force_backprop_mode, get_compute_mode, global_config, no_backprop_mode, using_config
 from hybridnn.core import FunctionNode, Parameter, Variable, as_array, as_variable, grad
 from hybridnn.debug import DebugMode, is_debug, set_debug
 from hybridnn.device_resident import DeviceResident
@@ -66,9 +67,9 @@ __all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserialize
            "__version__", "as_array", "as_variable", "backends", "backward", "basic_math", "computational_graph", "config",
            "configuration", "cross_entropy", "cuda", "dataset", "datasets", "disable_experimental_feature_warning", "distribution", "distributions", "errors",
            "force_backprop_mode", "function", "function_hooks", "function_node", "functions", "get_array_types",
-           "get_cpu_array_types", "get_current_reporter", "get_device", "get_dtype", "get_function_hooks",
+           "get_compute_mode", "get_cpu_array_types", "get_current_reporter", "get_device", "get_dtype", "get_function_hooks",
            "get_link_hooks", "global_config", "grad", "gradient_check", "initializers", "is_arrays_compatible",
-           "is_debug", "iterators", "kl_divergence", "link_hooks", "links", "mixed16", "no_backprop_mode", "optimizer_hooks",
+           "is_debug", "iterators", "kl_divergence", "link_hooks", "links", "memory_layouts", "mixed16", "no_backprop_mode", "optimizer_hooks",
            "optimizers", "print_runtime_info", "profile", "register_kl", "report", "report_scope", "serializers", "set_debug", "should_use_cudnn",
            "should_use_cudnn_tensor_core", "summary", "trace", "training", "types", "using_config", "using_device",
            "utils", "variable"]

@@ -7,7 +7,8 @@ import contextlib
 import threading
 import warnings
 
-__all__ = ["GlobalConfig", "LocalConfig", "DEFAULTS", "config", "force_backprop_mode", "global_config", "no_backprop_mode", "state", "using_config"]
+__all__ = ["GlobalConfig", "LocalConfig", "DEFAULTS", "config", "force_backprop_mode", "get_compute_mode", "global_config", "no_backprop_mode",
+           "state", "using_config"]
 
 DEFAULTS = dict(
     autotune=False, compute_mode=None, cudnn_deterministic=False, cudnn_fast_batch_normalization=False, debug=False, dtype="float32",
@@ -115,6 +116,11 @@ def using_config(name, value, config=config):
             setattr(config, name, old)
         elif name in values:
             delattr(config, name)
+
+
+def get_compute_mode():
+    """``config.compute_mode``: a way of computing that layers are to choose when they are made, or None; Chainer knows ``"cudnn_fast"``."""
+    return config.compute_mode
 
 
 def no_backprop_mode():

@@ -40,6 +40,10 @@ class ForwardPostprocessArgs:
     out: Any
 
 
+_ForwardPreprocessCallbackArgs = ForwardPreprocessArgs      # as Chainer calls them
+_ForwardPostprocessCallbackArgs = ForwardPostprocessArgs
+
+
 class LinkHook:
     """Base of link hooks. As a ``with`` block it applies to all links of the thread; ``link.add_hook(hook)`` applies it to one.
 

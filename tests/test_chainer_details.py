@@ -639,3 +639,31 @@ def test_former_keyword_arguments_are_refused_with_a_hint(function, args, name):
         function(*args, **{name: True})
     with pytest.raises(TypeError, match=r"unexpected keyword argument.*'other'"):
         function(*args, other=True)
+
+
+def test_only_the_memory_layout_of_numpy():
+    assert hnn.Variable(np.ones((1, 2, 3, 3))).layout is hnn.memory_layouts.CUDNN_CHANNEL_FIRST_X
+    assert hnn.memory_layouts.get_semantic_shape(hnn.Variable(np.ones((1, 2)))) == hnn.memory_layouts.get_raw_shape(np.ones((1, 2))) == (1, 2)
+    for make in (lambda layout: hnn.Variable(np.ones((1, 2, 3, 3)), layout=layout), lambda layout: hnn.Parameter(0, (1, 2), layout=layout)):
+        with pytest.raises(RuntimeError, match=r"(?s)CUDNN_CHANNEL_LAST_X.*channels first"):
+            make(hnn.memory_layouts.CUDNN_CHANNEL_LAST_X)
+
+
+def test_the_compute_mode_of_a_block():
+    assert hnn.get_compute_mode() is None
+    with hnn.using_config("compute_mode", "cudnn_fast"):
+        assert hnn.get_compute_mode() == "cudnn_fast"
+
+
+def test_link_hooks_are_shown_objects_of_chainers_names():
+    seen = []
+
+    class Look(hnn.LinkHook):
+        def forward_preprocess(self, args):
+            seen.append(type(args) is hnn.link_hook._ForwardPreprocessCallbackArgs)
+
+        def forward_postprocess(self, args):
+            seen.append(type(args) is hnn.link_hook._ForwardPostprocessCallbackArgs)
+    with Look():
+        L.Linear(2, 2)(np.ones((1, 2), "f"))
+    assert seen == [True, True]

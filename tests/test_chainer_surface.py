@@ -25,9 +25,8 @@ ABSENT = {
     "functions": set(),
     "links": {"TheanoFunction"},
     "function_hooks": {"CUDAProfileHook", "CupyMemoryProfileHook"},
-    "iterators": {"DaliIterator"},
     "datasets": set(),
-    "": {"Fallback", "array", "get_compute_mode", "static_code", "static_graph"},
+    "": {"Fallback", "array", "static_code", "static_graph"},
 }
 
 # Parameters that are called otherwise, or are another number of them, on purpose.

@@ -184,3 +184,32 @@ class Replacing(iterators.MultithreadIterator):
 def test_a_request_while_all_workers_are_being_replaced():
     with Replacing([1, 2, 3, 4], 2, shuffle=False) as iterator:
         assert [iterator.next(), iterator.next()] == [[1, 2], [3, 4]]
+
+
+class Pipeline:
+    """As one of DALI's, with batches that are numbers."""
+    batch_size, batches = 2, 0
+
+    def build(self):
+        self.built = True
+
+    def epoch_size(self):
+        return {"reader": 5}
+
+    def run(self):
+        assert self.built
+        self.batches += 1
+        return self.batches
+
+
+def test_batches_of_a_pipeline_count_epochs():
+    it = iterators.DaliIterator(Pipeline())
+    seen = [(it.next(), it.epoch, it.is_new_epoch, it.current_position) for _ in range(3)]
+    assert seen == [(1, 0, False, 2), (2, 0, False, 4), (3, 1, True, 1)]
+    assert (it.epoch_size, it.epoch_detail, it.previous_epoch_detail) == (5, 1.2, 0.8)
+    saved = {}
+    it.serialize(DictionarySerializer(saved))
+    other = iterators.DaliIterator(Pipeline())
+    other.serialize(NpzDeserializer(saved))
+    assert (other.epoch, other.current_position, other.previous_epoch_detail) == (1, 1, 0.8)
+    assert list(iterators.DaliIterator(Pipeline(), repeat=False)) == [1, 2, 3]

@@ -40,7 +40,7 @@ class Parameter(Variable):
     _cell = None              # [array, or None while there is no shape]: what parameters that share their array have in common
 
     def __init__(self, initializer=None, shape=None, name=None, *, layout=None):
-        super().__init__(name=name)
+        super().__init__(name=name, layout=layout)
         plain = initializer is None or is_array(initializer) or np.isscalar(initializer)
         self.initializer = Fill(np.nan if initializer is None else initializer) if plain else initializer
         if shape is not None:

@@ -21,6 +21,7 @@ from hybridnn.config import config, global_config, state
 from hybridnn.core.labels import class_name
 from hybridnn.core.labels import label as label_of
 from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
+from hybridnn.memory_layouts import require_plain
 from hybridnn.spec import spec_of
 
 __all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_variable", "backward", "grad",
@@ -681,6 +682,7 @@ class Variable:
         name: shown in printed graphs.
         grad: initial gradient array of the same shape and dtype.
         requires_grad: whether backpropagation reaches this Variable.
+        layout: accepted for Chainer's signature; only None.
     """
     _array = None
     _tape = None
@@ -692,7 +694,9 @@ class Variable:
     layout = None
     __array_priority__ = 200
 
-    def __init__(self, data=None, *, name=None, grad=None, requires_grad=True):
+    def __init__(self, data=None, *, name=None, grad=None, requires_grad=True, layout=None):
+        if layout is not None:
+            require_plain(layout, type(self).__name__)
         if data is not None and not is_array(data):
             raise InvalidType("Variable", "a numpy.ndarray or cupy.ndarray", type(data).__name__, "numpy.asarray(x) makes one of a list or number")
         self._array = data

@@ -1,0 +1,28 @@
+"""Chainer's names for how an array lies in memory. Here all lie as NumPy has them, channels first: the layouts of cuDNN that put
+the channels last have a name, and a Variable that is asked for one raises ``BackendError``."""
+from hybridnn.errors import BackendError
+
+__all__ = ["CUDNN_CHANNEL_FIRST_W", "CUDNN_CHANNEL_FIRST_X", "CUDNN_CHANNEL_LAST_W", "CUDNN_CHANNEL_LAST_X", "get_raw_shape",
+           "get_semantic_shape", "require_plain"]
+
+CUDNN_CHANNEL_FIRST_X = None
+CUDNN_CHANNEL_FIRST_W = None
+CUDNN_CHANNEL_LAST_X = "CUDNN_CHANNEL_LAST_X"
+CUDNN_CHANNEL_LAST_W = "CUDNN_CHANNEL_LAST_W"
+
+
+def get_raw_shape(x):
+    """The shape of an array or Variable as it lies in memory."""
+    return x.shape
+
+
+def get_semantic_shape(x, *, assumed_layout=None):
+    """The shape of an array or Variable, channels first."""
+    require_plain(assumed_layout, "get_semantic_shape")
+    return x.shape
+
+
+def require_plain(layout, who):
+    """Raise ``BackendError`` for a layout other than NumPy's."""
+    if layout is not None:
+        raise BackendError(f"{who}: the memory layout {layout!r} is cuDNN's and not part of hybridnn\n  hint: leave layout at None, channels first")
