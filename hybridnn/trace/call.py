@@ -68,7 +68,7 @@ class Call(Values):
         self.stale = set()        # vids of views whose memory has been changed in place
         self.cut = set()          # vids whose creators were forgotten
         self.used = False         # backward has walked the graph
-        self.released = False     # ... and an update has changed arrays since: what the graph needs is gone
+        self.released_at = None   # how many events came before an update changed arrays after that: what the graph needs is gone
         self.recorded = self.left = False
         self.reason = None
         self.config_reads = set()
@@ -106,6 +106,16 @@ class Call(Values):
             self.give_up(f"{op.name} changes an array in place during backward")
         with self.paused():
             apply_inplace_eager(op, inputs, targets, attrs)
+
+    @property
+    def released(self):
+        """Whether backward, and an update after it, have been met."""
+        return self.released_at is not None
+
+    def release(self):
+        """Arrays are about to be changed in place."""
+        if self.used and self.released_at is None:
+            self.released_at = len(self.path)
 
     def settle(self):
         """Compute in-place changes that are pending (the library calls it at the end of an update)."""

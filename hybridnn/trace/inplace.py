@@ -22,8 +22,8 @@ def match_inplace(call, op, inputs, targets, attrs):
     for event in call.cursor.children:
         key = event.key
         if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and match(call, event.operands, inputs):
+            call.release()
             call.advance(event)
-            call.released = call.used
             for k, (_, new) in zip(targets, event.rebinds, strict=True):
                 _rebind(call, inputs[k], new)
             if not call.owner.holding or any(_is_shared(inputs[k]) for k in targets):
@@ -79,7 +79,7 @@ def record_inplace(call, op, inputs, targets, attrs):
     call.dirty.clear()
     event.outs = tuple([Outcome(new, spec_of(plain[k]), False) for k, new in zip(targets, outs, strict=True)])
     event.flush = not call.owner.holding
-    call.released = call.used
+    call.release()
     call.add(event)
     if event.flush:
         call.fresh.clear()

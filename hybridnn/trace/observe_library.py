@@ -4,7 +4,7 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import identify, memory_of, rests_on_constants
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.refs import Doubt, is_numeric, real_array
+from hybridnn.trace.refs import SCALARS, Doubt, is_numeric, real_array
 from hybridnn.trace.summaries import summarize
 
 __all__ = ["Library"]
@@ -55,6 +55,7 @@ class Library:
                 self._same_array(ref.value)
         for event in self.call.path[start:]:
             self._note_numbers(event, refs)
+        self._numbers_are_noted(refs)
         if refs[-1:] and refs[-1].kind == "mask":
             self._identify_mask(refs.pop().source.value, start)
         if kind in ("function", "operator") and not (isinstance(value, Variable) and any(value._array is real_array(r) for r in refs)):
@@ -90,6 +91,13 @@ class Library:
         if v._array is None:
             raise Doubt("a parameter has no array yet")
         self.guard("variable", v, v._array)
+
+    def _numbers_are_noted(self, refs):
+        """A number that no operation takes as it is, at run time, must be the same on every call: an exponent may belong to the path."""
+        noted = {id(ref) for ref in self.numbers.values()}
+        for ref in refs:
+            if ref.kind in ("arg", "hole", "number") and type(ref.value) in SCALARS and id(ref) not in noted:
+                self.use(ref)
 
     def _note_numbers(self, event, refs):
         for o in event.operands:

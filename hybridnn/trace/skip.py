@@ -717,6 +717,7 @@ class Builder:
             refused = ["    refused = refuse(error, written, counted, ())", "    numpy_random.set_state(drawing)", "    return refused"]
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
         if self.uses_tape:
+            lines += self._numbers_kept()
             kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
             priors = self._priors()
             leaves = {v: x for v, x in leaf_variables(self.call).items() if x._requires_grad and v not in priors}
@@ -750,6 +751,21 @@ class Builder:
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
         plan.watched = watched
         return plan
+
+    def _numbers_kept(self):
+        """Lines that compute the numbers which the tape keeps and no stage has needed."""
+        constants = {v: c for e in self.path for v, c in e.constants if not isinstance(c, np.ndarray)}
+        self.text.update({v: self.writer.strong(c) for v, c in constants.items() if v not in self.text})
+        host = [h for e in self.path for h in e.host]
+        needed, lines = set(self.tape), []
+        for vid, _, args in reversed(host):
+            if vid in needed and vid not in self.text:
+                needed.update(args)
+        for vid, fn, args in host:
+            if vid in needed and vid not in self.text:
+                self.text[vid] = f"h{vid}"
+                lines.append(f"h{vid} = {self.writer.strong(fn)}({', '.join(self.text[a] for a in args)})")
+        return lines
 
     def _restores(self):
         """Whether numbers drawn are put back if Python has to run: what raises, or fails, may stand before the draws."""

@@ -129,25 +129,26 @@ class CallTape:
             return None
         needed = set() if call.released else shared.saved_for(roots, call.cut)
         _compute_missing(call, needed)
-        return cls._holding(call, made, needed, shared.specs)
+        return cls._holding(call, made, needed, call.released, shared.specs)
 
     @classmethod
     def so_far(cls, call, roots):
         """The tape of the values ``roots`` of a replay that is about to leave its path; None if what it needs is gone."""
         made = producers(call.path[:call.executed])
-        needed = set() if call.released else saved_values(made, roots, call.cut)
-        if call.released or not _compute_unchanged(call, needed, made):
+        released = call.released and call.released_at < call.executed      # an update that is pending has changed nothing yet
+        needed = set() if released else saved_values(made, roots, call.cut)
+        if released or not _compute_unchanged(call, needed, made):
             return None
         for vid in needed:
             call.know(call.values[vid], vid)
-        return cls._holding(call, made, needed)
+        return cls._holding(call, made, needed, False)
 
     @classmethod
-    def _holding(cls, call, made, needed, specs=None):
+    def _holding(cls, call, made, needed, released, specs=None):
         values = {v: call.actual(v) if v in call.snapshots or call.origin(v) in call.values else call.values[v] for v in needed}
         leaves = leaf_variables(call)
         specs = specs_along(call.path) if specs is None else specs
-        tape = cls(made, specs, values, leaves, call.cut, call.released)
+        tape = cls(made, specs, values, leaves, call.cut, released)
         tape.functions = {made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape
 

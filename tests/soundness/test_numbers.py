@@ -1,0 +1,120 @@
+"""Python numbers that change between calls, wherever an operation or a gradient takes them."""
+import pytest
+from worlds import MODES, arr, check, var
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+class Numbers:
+    """Attributes that operations take."""
+
+    def __init__(self):
+        self.k, self.n = 3.0, 2
+
+
+def changing(s, run, **values):
+    """A call after other numbers have been put, which then are what they were."""
+    def call():
+        before = dict(vars(s))
+        vars(s).update(values)
+        result = run()
+        vars(s).update(before)
+        return result
+    return call
+
+
+def test_exponents(mode):
+    """The exponent of a power belongs to the path as long as it is the same."""
+    def make(wrap):
+        s, x = Numbers(), var(3, 4)
+        power = wrap(lambda x: (F.tanh(x) ** s.k, F.sum(F.tanh(x)) ** s.n))
+        given = wrap(lambda x, k: F.tanh(x) ** k)
+
+        def both():
+            return power(x), given(x, s.k)
+        return None, [both, changing(s, both, k=2.0), changing(s, both, k=3), changing(s, both, n=3), changing(s, both, n=2.0)]
+    traces = check(make, mode)
+    assert mode != "auto" or traces.total("python_skipped") > 20
+
+
+def test_an_exponent_that_was_read(mode):
+    def make(wrap):
+        step = wrap(lambda x: F.absolute(x) ** (float(F.tanh(F.sum(x))) + 2.0))
+        plain = wrap(lambda x: F.absolute(x) ** float(F.tanh(F.sum(x))))
+        return None, [lambda: (step(var(3, 4)), plain(var(3, 4))), lambda: (step(var(3, 4, seed=1)), plain(var(3, 4, seed=1)))]
+    check(make, mode)
+
+
+def test_operators(mode):
+    def make(wrap):
+        s, x = Numbers(), var(3, 4)
+        s.k = 0.5
+
+        @wrap
+        def step(x):
+            return x - s.k, s.k - x, x / s.k, s.k / x, x * s.k, x + s.n, s.n - x, s.n ** x, s.k ** x, x > s.k, s.k > x, x == s.n, s.n * x
+
+        def run():
+            return step(x)
+        return None, [run, changing(s, run, k=0.25), changing(s, run, n=3), changing(s, run, k=-0.0), changing(s, run, k=1), changing(s, run, n=True),
+                      changing(s, run, n=2.0), changing(s, run, k=arr()[()])]
+    check(make, mode)
+
+
+def test_numbers_in_the_graph_of_a_gradient(mode):
+    """The graph of a gradient that is returned keeps numbers which no stage of the call computes with."""
+    def make(wrap):
+        s = Numbers()
+
+        @wrap
+        def constant(x):
+            g, = hnn.grad([F.sum(F.tanh(x) ** 3)], [x], enable_double_backprop=True)
+            again, = hnn.grad([g], [x], grad_outputs=[g], enable_double_backprop=True)
+            return g, again
+
+        @wrap
+        def varying(x):
+            y = F.sum((F.tanh(x) + 1.5) ** s.k) * s.k
+            return hnn.grad([y], [x], enable_double_backprop=True)[0], y
+
+        def run():
+            x = var(3, 4)
+            g, again = constant(x)
+            h, _ = varying(x)
+            F.sum(g * again + h * h).backward()
+            return x.grad
+        return None, [run, changing(s, run, k=2.5)]
+    traces = check(make, mode)
+    assert mode != "auto" or traces.total("python_skipped") > 10
+
+
+def test_a_path_left_in_an_update_behind_normalization(mode):
+    """Statistics that moved before backward began do not take the graph away from an update that is left before it has begun."""
+    def make(wrap):
+        class Net(hnn.Chain):
+            def __init__(self):
+                super().__init__()
+                with self.init_scope():
+                    self.a, self.norm, self.b = L.Linear(4, 6, nobias=True), L.BatchNormalization(6), L.Linear(6, 3)
+        net = Net()
+        optimizer = hnn.optimizers.SGD(0.05).setup(net)
+
+        @wrap
+        def step(x):
+            loss = F.sum(F.tanh(net.b(F.relu(net.norm(net.a(x))))))
+            net.cleargrads()
+            loss.backward()
+            optimizer.update()
+            return loss
+
+        def frozen():
+            net.b.disable_update()
+            result = step(arr(4, 4))
+            net.enable_update()
+            return result
+        return net, [lambda: step(arr(4, 4)), frozen]
+    check(make, mode)
