@@ -228,6 +228,9 @@ class Writer:
         there = attr is not None or any(name in base.__dict__ for base in cls.__mro__)
         self.require_of_class(cls, text + (self._inner(attr) if there else self.strong(NOTHING)), f"{cls.__name__}.{name} was replaced")
 
+    def _classname(self, cls, name, value):
+        self.require_of_class(cls, f"{self.strong(cls)}.{name} == {value!r}", f"{value}.{name} was replaced")
+
     def _item(self, box, key, value):
         text = self.strong(box)
         if isinstance(box, dict):

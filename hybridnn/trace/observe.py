@@ -19,7 +19,21 @@ from hybridnn.trace.observe_containers import Containers
 from hybridnn.trace.observe_library import Library
 from hybridnn.trace.observe_names import Names
 from hybridnn.trace.observe_operators import Operators
-from hybridnn.trace.refs import SCALARS, Doubt, Ref, bind_arguments, constant, is_library, mirror, place, trusted_kind
+from hybridnn.trace.refs import (
+    SCALARS,
+    Doubt,
+    Generator,
+    Pending,
+    Ref,
+    bind_arguments,
+    code_of,
+    constant,
+    goes_through_links,
+    is_library,
+    mirror,
+    place,
+    trusted_kind,
+)
 
 __all__ = ["Observer"]
 
@@ -37,11 +51,12 @@ def instructions(code):
 
 class Frame:
     """The state of a followed Python frame."""
-    __slots__ = ("cells", "code", "fn", "kwnames", "locals", "real", "result", "stack", "table", "waiting")
+    __slots__ = ("cells", "code", "fn", "generator", "kwnames", "locals", "real", "result", "retrying", "stack", "table", "waiting")
 
-    def __init__(self, code, fn, local, cells, real):
+    def __init__(self, code, fn, local, cells, real, generator=None):
         self.code, self.fn, self.locals, self.cells, self.real = code, fn, local, cells, real
         self.stack, self.kwnames, self.waiting, self.result = [], (), None, None
+        self.generator, self.retrying = generator, None
         self.table = instructions(code)
 
 
@@ -66,6 +81,8 @@ class Observer(Names, Operators, Containers, Calls, Library):
         self.memory = {}
         self.doubt = self.result = None
         self.started = False
+        self.generators = []        # those of the user's that have not ended
+        self.passing = ()           # code that the library runs inside the present instruction, and that does nothing but look at what is guarded
 
     # ------------------------------------------------------------------------------------------------------ trace function
 
@@ -120,7 +137,13 @@ class Observer(Names, Operators, Containers, Calls, Library):
             return None
         if not self.frames:
             return self._enter_root(frame, code) if not self.started else None
+        if code in self.passing or goes_through_links(frame):
+            return None
+        if self.generators and self._closes(frame):
+            return None
         top = self.frames[-1]
+        if top.waiting is not None and top.waiting[0] == "retry":
+            return self._resume(frame, code, top)
         if top.waiting is None:
             raise Doubt(f"{code.co_name} was called implicitly")
         if top.waiting[0] in ("make", "sum") or len(top.waiting) == 6 and frame.f_globals.get("__name__") in PASSED:
@@ -169,10 +192,43 @@ class Observer(Names, Operators, Containers, Calls, Library):
         for ref in [*pos, *kw.values()]:
             self.note_origin(ref)
         local, cells = bind_arguments(self, code, fn, pos, kw)
+        if code.co_flags & 0x280:
+            raise Doubt(f"{code.co_name} is a coroutine")
+        self._follow(frame, Frame(code, fn, local, cells, frame))
+
+    def _follow(self, frame, followed):
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if code.co_flags & 0x2A0:
-            raise Doubt(f"{code.co_name} is a generator or coroutine")
-        self.frames.append(Frame(code, fn, local, cells, frame))
+        self.frames.append(followed)
+
+    def make_generator(self, fn, pos, kw):
+        """The Ref of a generator that a call makes: its code runs when somebody asks for an item."""
+        code = code_of(fn)
+        for ref in [*pos, *kw.values()]:
+            self.note_origin(ref)
+        made = Generator(fn, code, *bind_arguments(self, code, fn, pos, kw))
+        self.generators.append(made)
+        return Ref("iterator", made)
+
+    def _closes(self, frame):
+        """Whether a generator ends that nobody asks any more: it does not begin with the instruction that it went on to after it was asked."""
+        if not any(g.frame is not None and g.frame.real is frame for g in self.generators) or instructions(frame.f_code)[frame.f_lasti].opname == "RESUME":
+            return False
+        if frame.f_code.co_exceptiontable:
+            raise Doubt(f"the generator {frame.f_code.co_name} is closed")
+        frame.f_trace = None
+        return True
+
+    def _resume(self, frame, code, top):
+        """A frame that runs while an instruction asks iterators for items: a generator, or an addition that ``sum`` makes."""
+        for g in self.generators:
+            if g.frame is None and g.code is code and _has_locals(frame, g):
+                g.frame = Frame(code, g.fn, g.locals, g.cells, frame, g)
+            if g.frame is not None and g.frame.real is frame:
+                self._follow(frame, g.frame)
+                return self.on_event
+        if top.waiting[2] and is_library(frame):
+            return None
+        raise Doubt(f"{code.co_name} was called implicitly")
 
     def _enter(self, frame, code, top):
         fn, pos, kw = top.waiting[1:4]
@@ -224,15 +280,26 @@ class Observer(Names, Operators, Containers, Calls, Library):
         return self._next(frame, event, self.on_event)
 
     def _return(self, f):
-        if f.waiting is None or f.waiting[0] != "return":
+        if f.waiting is None or f.waiting[0] not in ("return", "yield"):
             raise Doubt("an exception")
-        ref = f.waiting[1]
+        kind, ref = f.waiting
         self.frames.pop()
-        if self.frames:
+        if f.generator is not None:
+            self._leave_generator(f, kind, ref)
+        elif self.frames:
             self.frames[-1].result = ref
         else:
             self.result = ref
             self._let_go()
+
+    def _leave_generator(self, f, kind, ref):
+        g = f.generator
+        if kind == "yield":
+            g.yielded.append(ref)
+            f.waiting = ("make", None, [], {}, constant(None))      # what it will be sent
+        else:
+            g.done, g.returned = True, ref
+            self.generators.remove(g)
 
     def _finish(self, f):
         """Complete the previous instruction with what its call returned."""
@@ -242,8 +309,15 @@ class Observer(Names, Operators, Containers, Calls, Library):
         if waiting[0] == "make":
             f.stack.append(waiting[4])
             return
+        if waiting[0] == "retry":
+            f.retrying = waiting
+            self._begin(f, waiting[1])
+            f.retrying = None
+            if f.waiting is not None:
+                self._finish(f)
+            return
         if waiting[0] == "sum":
-            f.stack.append(self._summed(waiting[1]))
+            f.stack.append(self._summed(waiting[1], waiting[2][0].value, *waiting[2][1:]))
             return
         if f.result is None:
             name = getattr(waiting[1].value, "__name__", waiting[1].value) if isinstance(waiting[1], Ref) else waiting[1]
@@ -260,7 +334,18 @@ class Observer(Names, Operators, Containers, Calls, Library):
         method = getattr(self, "op_" + i.opname, None)
         if method is None:
             raise Doubt(f"the instruction {i.opname} is not understood")
-        method(f, i)
+        stack, kwnames, self.passing = list(f.stack), f.kwnames, ()
+        try:
+            method(f, i)
+        except Pending as pending:
+            f.stack, f.kwnames = stack, kwnames
+            f.waiting = ("retry", offset, pending.args, len(self.call.path))
+
+    def ask(self, iterator):
+        """Items are about to be taken from an iterator: an instruction that runs generators is followed once they have run."""
+        self.passing = iterator.passing
+        if iterator.live and self.frames[-1].retrying is None:
+            raise Pending
 
     # ------------------------------------------------------------------------------------------------------------- origins
 
@@ -333,6 +418,12 @@ def _in_garbage_collection(frame):
     while frame is not None and frame.f_code not in codes:
         frame = frame.f_back
     return frame is not None
+
+
+def _has_locals(frame, g):
+    """Whether a frame's arguments are a generator's."""
+    values = frame.f_locals
+    return all(values.get(name) is ref.value for name, ref in g.locals.items() if ref.kind in ("static", "arg", "state"))
 
 
 def identity(x):

@@ -1,10 +1,13 @@
 """Builtin functions, as the observer follows them: the small pure part of Python that it computes itself."""
+import itertools
 import math
 from typing import Any
 
 import numpy as np
 
-from hybridnn.trace.refs import CONTAINERS, Doubt, Iterator, Ref, Rows, constant, is_pure, mirror
+from hybridnn.link import ChainList
+from hybridnn.sequential import Sequential
+from hybridnn.trace.refs import CONTAINERS, SCALARS, Doubt, Generator, Iterator, Ref, Rows, Rowwise, constant, is_pure, mirror
 
 __all__ = ["PURE_BUILTINS"]
 
@@ -24,6 +27,8 @@ def _plain(fn):
 
 def _len(observer, args, kw):
     ref = observer.use(args[0])
+    if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
+        return constant(len(observer._layers(ref, "__len__")))
     if ref.kind == "static" and type(ref.value) in CONTAINERS:
         observer._freeze(ref.value)
     elif isinstance(ref.value, np.ndarray) or ref.kind == "mirror" or ref.kind == "static" and is_pure(ref.value):
@@ -33,21 +38,102 @@ def _len(observer, args, kw):
     return constant(len(ref.value))
 
 
+def _iterator(observer, ref):
+    """The iterator that goes through a value."""
+    ref = observer.use(ref)
+    return ref.value if ref.kind == "iterator" else Iterator(observer._items(ref))
+
+
 def _zip(observer, args, kw):
-    columns = [observer._items(a) for a in args]
-    if kw and (set(kw) != {"strict"} or _static(observer, kw["strict"]) and len({len(c) for c in columns}) > 1):
-        raise Doubt("zip(strict=...)")
-    rows = zip(*columns)
-    return Ref("iterator", Iterator([mirror(tuple, r) for r in rows]))
+    columns = [_iterator(observer, a) for a in args]
+    if kw:
+        if set(kw) != {"strict"} or any(isinstance(c, (Rowwise, Generator)) for c in columns):
+            raise Doubt("zip(strict=...)")
+        if _static(observer, kw["strict"]) and len({len(c.items) - c.at for c in columns}) > 1:
+            raise Doubt("zip(strict=...)")
+    return Ref("iterator", Rowwise(columns, lambda row: mirror(tuple, row)))
 
 
 def _enumerate(observer, args, kw):
-    start = _static(observer, args[1]) if len(args) > 1 else 0
-    return Ref("iterator", Iterator([mirror(tuple, [constant(k), x]) for k, x in enumerate(observer._items(args[0]), start)]))
+    numbers = itertools.count(_static(observer, args[1]) if len(args) > 1 else _static(observer, kw["start"]) if kw else 0)
+    return Ref("iterator", Rowwise([_iterator(observer, args[0])], lambda row: mirror(tuple, [constant(next(numbers)), *row])))
+
+
+def _iter(observer, args, kw):
+    if len(args) != 1:
+        raise Doubt("iter() with a sentinel")
+    return Ref("iterator", _iterator(observer, args[0]))
+
+
+def _next(observer, args, kw):
+    if args[0].kind != "iterator":
+        raise Doubt(f"next() of a {type(args[0].value).__name__}")
+    observer.ask(args[0].value)
+    item = args[0].value.next()
+    if item is None and len(args) == 1:
+        raise Doubt("an exception")
+    return args[1] if item is None else item
 
 
 def _reversed(observer, args, kw):
-    return Ref("iterator", Iterator(observer._items(args[0])[::-1]))
+    if args[0].kind == "iterator":
+        raise Doubt("reversed() of an iterator")
+    made = Iterator(observer._items(args[0])[::-1])
+    made.passing = observer.passing
+    return Ref("iterator", made)
+
+
+def _sorted(observer, args, kw):
+    """By what is the same on every call: the items, or the first members of tuples, all different."""
+    items = observer._items(args[0])
+    if set(kw) - {"reverse"}:
+        raise Doubt("sorted() with a key")
+    keys = [_sorting(observer, r) for r in items]
+    if len(set(keys)) < len(keys) and any(r.kind == "mirror" for r in items):
+        raise Doubt("sorted() compares more than the first members of tuples")
+    order = sorted(range(len(items)), key=keys.__getitem__, reverse="reverse" in kw and bool(_static(observer, kw["reverse"])))
+    return mirror(list, [items[k] for k in order])
+
+
+def _sorting(observer, ref):
+    first = ref.value[0] if ref.kind == "mirror" and isinstance(ref.value, tuple) and ref.value else ref
+    key = _static(observer, first)
+    if type(key) not in SCALARS:
+        raise Doubt(f"sorted() of {type(key).__name__} objects")
+    return key
+
+
+def _dict(observer, args, kw):
+    pairs = {}
+    if args:
+        given = observer.use(args[0])
+        given = observer._dict_members(given.value) if given.kind == "static" and type(given.value) is dict else given
+        if given.kind == "mirror" and isinstance(given.value, dict):
+            pairs.update(given.value)
+        else:
+            pairs.update({observer._key(k): v for k, v in map(observer._items, observer._items(given))})
+    return Ref("mirror", {**pairs, **kw})
+
+
+def _until(outcome):
+    """``any`` or ``all``: asks for items until one decides."""
+    def handler(observer, args, kw):
+        items = _iterator(observer, args[0])
+        observer.ask(items)
+        while (item := items.next()) is not None:
+            if bool(_static(observer, item)) is outcome:
+                return constant(outcome)
+        return constant(not outcome)
+    return handler
+
+
+def _over(fn):
+    """``max``, ``min`` or ``sum`` of one sequence of constants, or of several constants."""
+    def handler(observer, args, kw):
+        if len(args) != 1 or kw:
+            return _plain(fn)(observer, args, kw)
+        return constant(fn([_static(observer, r) for r in observer._items(args[0])]))
+    return handler
 
 
 def _isinstance(observer, args, kw):
@@ -95,7 +181,9 @@ def _hasattr(observer, args, kw):
     return constant(True)
 
 
-PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, min, max, round, divmod, pow, range, slice, sum, repr, ord, chr)}
+PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, round, divmod, pow, range, slice, repr, ord, chr)}
 PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
-PURE_BUILTINS.update({len: _len, zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance, list: _container(list),
-                      tuple: _container(tuple), type: _type, getattr: _getattr, hasattr: _hasattr})
+PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})
+PURE_BUILTINS.update({len: _len, any: _until(True), all: _until(False), zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance,
+                      list: _container(list), tuple: _container(tuple), dict: _dict, iter: _iter, next: _next, sorted: _sorted,
+                      type: _type, getattr: _getattr, hasattr: _hasattr})

@@ -5,13 +5,34 @@ import types
 import numpy as np
 
 from hybridnn.config import force_backprop_mode, no_backprop_mode, using_config
-from hybridnn.core.variable import Variable
+from hybridnn.core.variable import OPS, Variable
+from hybridnn.link import Link
 from hybridnn.trace.arrays import calculate, draw, is_array_function, is_draw
+from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS
-from hybridnn.trace.refs import SCALARS, TRACED, Closure, Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, is_traced, mirror
+from hybridnn.trace.refs import (
+    LINK_CODE,
+    SCALARS,
+    TRACED,
+    Closure,
+    Doubt,
+    Iterator,
+    Pending,
+    Ref,
+    Rows,
+    class_lookup,
+    code_of,
+    constant,
+    is_numeric,
+    is_pure,
+    is_traced,
+    mirror,
+)
+from hybridnn.trace.summaries import guard_links
 
 __all__ = ["Calls"]
 
+GENERATOR = 0x20      # CO_GENERATOR
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
 
 
@@ -57,13 +78,13 @@ class Calls:
             self._enter_block(f, fn.value, args, kw)
             return
         if fn.kind == "closure" or isinstance(fn.value, types.FunctionType):
-            f.waiting = ("call", fn, args, kw, "push")
+            self._call_function(f, fn, args, kw)
         elif fn.kind != "static":
             raise Doubt("calls a function that was computed")
         elif isinstance(fn.value, types.MethodType):
             self._call(f, constant(fn.value.__func__), [self.root_object(fn.value.__self__, ("bound", fn.value)), *args], kw)
         elif fn.value is sum and not kw and args and self._sums_variables(args):
-            f.waiting = ("sum", len(self.call.path), args, kw, None)
+            f.waiting = ("sum", len(self.call.path) if f.retrying is None else f.retrying[3], args, kw, None)
         elif fn.value is setattr and len(args) == 3 and not kw:
             self._store_attr(f, args[0], self.plain(args[1]), args[2], "push")
         elif fn.value in (PURE_BUILTINS if isinstance(fn.value, (type, types.BuiltinFunctionType)) else ()):
@@ -75,29 +96,76 @@ class Calls:
         else:
             self._call_object(f, fn, args, kw)
 
+    def _call_function(self, f, fn, args, kw):
+        code = code_of(fn)
+        if code in LINK_CODE:
+            f.waiting = ("make", fn, args, kw, self._link_members(fn.value, args, kw))
+        elif code.co_flags & GENERATOR:
+            f.waiting = ("make", fn, args, kw, self.make_generator(fn, args, kw))
+        else:
+            f.waiting = ("call", fn, args, kw, "push")
+
+    def _link_members(self, fn, args, kw):
+        """What ``params``, ``links``, ... of a link go through: its tree is guarded."""
+        link, given, named = args[0], [self.plain(a) for a in args[1:]], {k: self.plain(v) for k, v in kw.items()}
+        uninit = named.get("include_uninit", given[0] if given else True)
+        if link.kind != "static" or fn in (Link.params, Link.namedparams) and not uninit:
+            raise Doubt(f"calls {fn.__qualname__} with unusual arguments")
+        guard_links(self, link.value)
+        members = fn(link.value, *given, **named)
+        found = [mirror(tuple, [constant(x[0]), self._member(x[1])]) if isinstance(x, tuple) else self._member(x) for x in members]
+        return Ref("iterator", Iterator(found))
+
+    def _member(self, x):
+        """A parameter or link inside a guarded tree."""
+        if isinstance(x, Variable) and x._array is None:
+            raise Doubt("a parameter has no array yet")
+        ref = Ref("static", x, ("fixed",))
+        self.note_origin(ref)
+        return ref
+
     def _sums_variables(self, args):
         """Whether a call of ``sum`` adds Variables; its operations are then those of the path."""
         if args[0].kind == "static" and type(args[0].value) not in (list, tuple) or args[0].kind not in ("mirror", "iterator", "static"):
             return False
-        items = self._items(args[0])
+        try:
+            items = self._items(args[0])
+        except Pending:
+            raise Pending(True) from None
         args[0] = mirror(list, items)
         if not items or any(type(r.value).__name__ not in ("Variable", "Parameter") or not isinstance(r.value, Variable) or r.kind == "mirror" for r in items):
             return False
+        self._operators_of(*items, "__add__", "__radd__")
         for r in items:
             if r.kind == "static":
                 self._same_array(r.value)
-        return all(r.kind == "static" and type(r.value) in (int, float) for r in args[1:])
+        return all(r.kind == "fresh" or r.kind == "static" and type(r.value) in (int, float) for r in args[1:])
 
-    def _summed(self, start):
+    def _summed(self, start, items, first=None):
         """The Variable that ``sum`` returns: that of the last addition."""
-        events = self.call.path[start:]
-        if events and all(e.kind == "op" for e in events):
+        events = [e for e in self.call.path[start:] if e.key and e.key[0] is OPS["add"]]
+        if events and self._adds(events, items, first):
             vid = events[-1].outs[0].vid
             found = next((v for v, of in reversed(self.call.pending) if of == vid), None)
             if found is not None:
                 self.keep.append(found)
                 return Ref("fresh", found)
         raise Doubt("sum() of Variables that were not added one by one")
+
+    def _adds(self, events, items, first):
+        """Whether the last of these additions adds the last item, to the sum of those before, and these to ``first``."""
+        made = {e.outs[0].vid: e for e in events}
+        event, rest = events[-1], []
+        for ref in reversed(items):
+            if event is None:
+                return False
+            rest = [vid_of(o) for o in event.operands]
+            vid = self.call.known_vid(ref.value)
+            if vid not in rest:
+                return False
+            rest.remove(vid)
+            event = made.get(rest[0])
+        return event is None and (first is None or first.kind == "static" or rest == [self.call.known_vid(first.value)])
 
     def _unknown(self, fn, args):
         name = getattr(fn, "__qualname__", None) or repr(fn)
@@ -199,7 +267,8 @@ class Calls:
         if fn in (float, int, bool) and len(args) == 1 and not kw and is_numeric(args[0]):
             f.stack.append(calculate(self, fn, args, kw))
             return
-        if fn is len and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
+        if fn in (len, abs) and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
+            self._operators_of(args[0], f"__{fn.__name__}__")
             f.waiting = ("call", Ref("static", fn), args, kw, "push")
             return
         f.stack.append(PURE_BUILTINS[fn](self, args, kw))

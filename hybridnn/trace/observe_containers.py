@@ -10,7 +10,10 @@ from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, folded
 from hybridnn.trace.refs import SCALARS, Doubt, Iterator, Ref, class_lookup, constant, is_pure, mirror
 
-__all__ = ["Containers"]
+__all__ = ["SEQUENCE_CODE", "Containers"]
+
+SEQUENCE_CODE = frozenset([fn.__code__ for kind in (ChainList, Sequential) for fn in (
+    kind.__iter__, kind.__len__, kind.__getitem__, getattr(kind, "__reversed__", kind.__iter__))])
 
 
 class Containers:
@@ -160,8 +163,9 @@ class Containers:
         if ref.kind == "mirror":
             return [constant(k) for k in ref.value] if isinstance(ref.value, dict) else list(ref.value)
         if ref.kind == "iterator":
+            self.ask(ref.value)
             return ref.value.rest()
-        if ref.kind == "static" and type(ref.value) in (tuple, range):
+        if ref.kind == "static" and type(ref.value) in (tuple, range, str):
             return [Ref("static", v) if is_pure(v) else self._static_item(ref.value, k) for k, v in enumerate(ref.value)]
         if ref.kind == "static" and type(ref.value) is list:
             self._freeze(ref.value)
@@ -174,31 +178,49 @@ class Containers:
             return self._layers(ref)
         raise Doubt(f"goes through a {type(ref.value).__name__}")
 
-    def _layers(self, ref):
+    def _layers(self, ref, method="__iter__"):
         """The layers of a ``ChainList`` or ``Sequential``, whose ``__iter__`` gives its list's."""
         obj, cls = ref.value, type(ref.value)
         base = Sequential if isinstance(obj, Sequential) else ChainList
-        if class_lookup(cls, "__iter__") is not base.__iter__:
-            raise Doubt(f"{cls.__name__} defines its own __iter__")
+        self.passing = SEQUENCE_CODE
+        if class_lookup(cls, method) is not getattr(base, method):
+            raise Doubt(f"{cls.__name__} defines its own {method}")
         name = "_layers" if base is Sequential else "_children"
         self.guard("class", obj, cls)
-        self.guard("classattr", cls, "__iter__", base.__iter__)
+        self.guard("classattr", cls, method, getattr(base, method))
         return self._items(self.loaded(obj.__dict__[name], ("attr", obj, name, obj.__dict__[name])))
 
     def op_GET_ITER(self, f, i):
         ref = self.use(f.stack.pop())
         if isinstance(ref.value, Variable):
             raise Doubt("iterates over a Variable")
-        it = ref if ref.kind == "iterator" else Ref("iterator", Iterator(self._items(ref)))
-        if isinstance(ref.value, (ChainList, Sequential)):
-            f.waiting = ("make", ref, [], {}, it)       # their __iter__ runs meanwhile
-            return
-        f.stack.append(it)
+        f.stack.append(ref if ref.kind == "iterator" else Ref("iterator", Iterator(self._items(ref))))
+
+    op_GET_YIELD_FROM_ITER = op_GET_ITER
+
+    def op_SEND(self, f, i):
+        it = f.stack[-2]
+        if it.kind != "iterator":
+            raise Doubt("awaits something")
+        self.ask(it.value)
+        f.stack.pop()
+        item = it.value.next()
+        if item is None:
+            f.stack[-1] = getattr(it.value, "returned", None) or constant(None)
+        else:
+            f.stack.append(item)
+
+    def op_YIELD_VALUE(self, f, i):
+        f.waiting = ("yield", f.stack.pop())
+
+    def op_RETURN_GENERATOR(self, f, i):
+        """The generator has been made; its first instructions were not seen."""
 
     def op_FOR_ITER(self, f, i):
         it = f.stack[-1]
         if it.kind != "iterator":
-            raise Doubt("iterates over something whose members are not known")
+            raise Doubt("goes through something whose members are not known")
+        self.ask(it.value)
         item = it.value.next()
         if item is None:
             f.stack.pop()

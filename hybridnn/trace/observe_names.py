@@ -169,6 +169,9 @@ class Names:
         f.stack += [Ref("null", None), ref] if method else [ref]
 
     def _class_attr(self, cls, name):
+        if name in ("__name__", "__qualname__", "__module__") and class_lookup(type(cls), name) is class_lookup(type, name):
+            self.guard("classname", cls, name, getattr(cls, name))
+            return constant(getattr(cls, name))
         attr, meta = class_lookup(cls, name), type(cls)
         plain = isinstance(attr, (types.FunctionType, staticmethod)) or not hasattr(type(attr), "__get__")
         if attr is None or not plain or class_lookup(meta, name) is not None or class_lookup(meta, "__getattribute__") is not type.__getattribute__:

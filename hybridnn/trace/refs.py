@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hybridnn.core.variable import Variable
+from hybridnn.link import Link
 
-__all__ = ["CONTAINERS", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Iterator", "Ref", "Rows", "TRACED", "bind_arguments", "class_lookup", "constant",
-           "is_library", "is_library_code", "is_numeric", "is_pure", "is_traced", "mirror", "place", "real_array", "trusted_kind"]
+__all__ = ["CONTAINERS", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rows",
+           "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links", "is_library", "is_library_code",
+           "is_numeric", "is_pure", "is_traced", "mirror", "place", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 CONTAINERS = (list, dict, set)
@@ -67,18 +69,69 @@ class Rows(list):
 
 
 class Iterator:
-    """An iterator over known Refs."""
+    """An iterator over known Refs. ``passing``: the library's code that runs when CPython's own iterator takes an item."""
+    live, passing = False, ()
 
     def __init__(self, items):
         self.items, self.at = items, 0
 
     def next(self):
+        """The next Ref, or None at the end."""
         self.at += 1
         return self.items[self.at - 1] if self.at <= len(self.items) else None
 
     def rest(self):
-        at, self.at = self.at, len(self.items)
-        return self.items[at:]
+        """All Refs that are left."""
+        found = []
+        while (item := self.next()) is not None:
+            found.append(item)
+        return found
+
+
+class Rowwise(Iterator):
+    """An iterator that takes an item of each of others and makes one of them, as ``zip`` and ``enumerate`` do."""
+
+    def __init__(self, parts, make):
+        self.parts, self.make, self.done = parts, make, False
+
+    @property
+    def live(self):
+        return any(p.live for p in self.parts)
+
+    def next(self):
+        row = []
+        for part in self.parts:
+            item = None if self.done else part.next()
+            if item is None:
+                self.done = True
+                return None
+            row.append(item)
+        return self.make(row)
+
+
+class Generator(Iterator):
+    """A generator of the user's: what it has yielded so far, and its frame while it waits."""
+
+    def __init__(self, fn, code, local, cells):
+        self.fn, self.code, self.locals, self.cells = fn, code, local, cells
+        self.frame = self.returned = None
+        self.yielded, self.done = [], False
+
+    @property
+    def live(self):
+        """Whether asking for an item may run its code."""
+        return not self.done
+
+    def next(self):
+        if self.yielded:
+            return self.yielded.pop(0)
+        if not self.done:
+            raise Doubt("a generator that was not asked for its items one by one")
+        return None
+
+
+class Pending(Exception):
+    """An instruction that makes generators run: it is followed once they have."""
 
 
 def constant(value):
@@ -119,6 +172,11 @@ def is_traced(obj):
     return type(obj).__module__ == "hybridnn.trace.api" and type(obj).__name__ == "Traced"
 
 
+def code_of(fn):
+    """The code of a function, or of one made during the call."""
+    return fn.value.code if fn.kind == "closure" else fn.value.__code__
+
+
 def is_library_code(fn):
     """Whether a function is the library's own."""
     return isinstance(fn, types.FunctionType) and fn.__module__.split(".")[0] == "hybridnn"
@@ -126,6 +184,8 @@ def is_library_code(fn):
 
 # ------------------------------------------------------------------------------------------------------------- library's own code
 
+LINK_CODE = frozenset([fn.__code__ for fn in (Link.params, Link.namedparams, Link.links, Link.namedlinks, Link.children)])
+LINK_MODULES = ("hybridnn.link", "hybridnn.core.parameter")
 FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident")
 TRUSTED = ("hybridnn.functions", "hybridnn.ops", "hybridnn.core.arithmetic", "hybridnn.core.random")
 VARIABLE_CODE = {
@@ -146,6 +206,15 @@ def is_library(frame):
 def _library_module(name):
     package = name.split(".")[0]
     return package in ("hybridnn", "numpy", "numba", "llvmlite", "_distutils_hack") or package in sys.stdlib_module_names
+
+
+def goes_through_links(frame):
+    """Whether the frame is that of ``Link.params`` and the like, or of what these call."""
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(LINK_MODULES):
+        if frame.f_code in LINK_CODE:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def trusted_kind(frame):

@@ -9,9 +9,9 @@ from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lass
 from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.refs import Doubt, Ref, constant, is_pure, mirror
+from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_library_code, is_pure, mirror
 
-__all__ = ["summarize", "wrapped"]
+__all__ = ["guard_links", "summarize", "wrapped"]
 
 HOOK_OPS = {GradientClipping: (clip_rate, ("threshold",)), GradientHardClipping: (hard_clipped, ("lower_bound", "upper_bound")),
             Lasso: (lassoed, ("rate",)), WeightDecay: (decayed, ("rate",)), ExponentialMovingAverage: (averaged, ("decay", "rise"))}
@@ -123,10 +123,18 @@ def _cleargrads(observer, refs, value, start):
     return constant(None)
 
 
+WALKS = ("params", "namedparams", "links", "namedlinks", "children", "_named_children")
+
+
 def guard_links(observer, link):
     """The tree of links and their parameters stays what it is."""
     for each in link.links():
         observer.guard("class", each, type(each))
+        for name in WALKS:
+            walk = class_lookup(type(each), name)
+            if not is_library_code(walk):
+                raise Doubt(f"{type(each).__name__} defines its own {name}")
+            observer.guard("classattr", type(each), name, walk)
         names = frozenset(each._params)
         observer.guard("names", each, names)
         for name in names:
