@@ -8,6 +8,7 @@ import operator
 import numpy as np
 
 from hybridnn.core import Variable
+from hybridnn.functions import math
 from hybridnn.functions.math import absolute, add, matmul
 
 __all__ = ["Absolute", "Add", "AddConstant", "Div", "DivFromConstant", "MatMul", "Mul", "MulConstant", "MultiAdd", "Neg", "PowConstVar",
@@ -81,3 +82,5 @@ PowVarVar, PowVarConst = _declare("PowVarVar", "_ ** _", pow), _declare("PowVarC
 AddConstant, MulConstant = _declare("AddConstant", "_ + {}", add), _declare("MulConstant", "_ * {}", mul)
 SubFromConstant, DivFromConstant = _declare("SubFromConstant", "{} - _", rsub), _declare("DivFromConstant", "{} / _", rdiv)
 PowConstVar = _declare("PowConstVar", "{} ** _", rpow)
+
+vars(math.basic_math).update({name: globals()[name] for name in (*__all__, "_convert_value_to_string")})      # where Chainer keeps this module

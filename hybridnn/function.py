@@ -8,7 +8,7 @@ import numpy as np
 
 from hybridnn.backend import cupy, is_array
 from hybridnn.config import config, force_backprop_mode, no_backprop_mode, state
-from hybridnn.core import FunctionNode, Variable
+from hybridnn.core import FunctionNode, Variable, as_array
 from hybridnn.errors import InvalidType
 
 __all__ = ["Function", "FunctionAdapter", "force_backprop_mode", "no_backprop_mode"]
@@ -45,7 +45,7 @@ class FunctionAdapter(FunctionNode):
         return self.function.forward(inputs)
 
     def backward(self, target_input_indexes, grad_outputs):
-        arrays = tuple([None if g is None else g.array for g in grad_outputs])
+        arrays = tuple([as_array(g) for g in grad_outputs])
         results = self.function.backward(self._input_arrays, arrays)
         grads = [None if results[i] is None else Variable(self._array_of(results[i], i)) for i in target_input_indexes]
         differentiable = config.enable_backprop if state.backprop is None else state.backprop       # the walk sets the latter
@@ -66,8 +66,12 @@ class _Once(FunctionNode):
     def forward(self, inputs):
         return inputs
 
+    @property
+    def closed(self):
+        return f"{self.name_of_function} is a Function: its gradient cannot be differentiated\n  hint: write it as a FunctionNode"
+
     def backward(self, target_input_indexes, grad_outputs):
-        raise RuntimeError(f"{self.name_of_function} is a Function: its gradient cannot be differentiated\n  hint: write it as a FunctionNode")
+        raise RuntimeError(self.closed)
 
 
 def _once(label, grads):

@@ -3,7 +3,9 @@ from hybridnn.core import Parameter, Variable, VariableNode, as_array, as_variab
 from hybridnn.core import backward as _backward
 from hybridnn.errors import InvalidType
 
-__all__ = ["Parameter", "Variable", "VariableNode", "as_array", "as_variable", "backward"]
+__all__ = ["Parameter", "Variable", "VariableNode", "as_array", "as_variable", "backward", "variable_repr", "variable_str"]
+
+variable_repr, variable_str = Variable.__repr__, Variable.__str__
 
 
 def backward(outputs, grad_outputs=None, *, retain_grad=False, enable_double_backprop=False, loss_scale=None):

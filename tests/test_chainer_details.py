@@ -327,7 +327,7 @@ def test_a_function_runs_again_on_a_copy():
     ys = [f.apply((x,))[0] for x in xs]
     assert ys[0].creator_node is f and ys[1].creator_node is not f and ys[1].creator_node.factor == 3
     for y, x in zip(ys, xs, strict=True):
-        y.backward()
+        F.sum(y).backward()
         assert x.grad.tolist() == [3]
 
 
@@ -337,7 +337,7 @@ def test_what_a_function_retains():
     f = Doubled()
     ys = f.apply(xs)
     out, y_nodes = [y.array for y in ys], [y.node for y in ys]
-    ys[0].backward()
+    F.sum(ys[0]).backward()
     assert [x.requires_grad for x in f.kept] == [False, True] and [x.node for x in f.kept] == nodes[1:]
     assert f.kept[0].node is nodes[1] and xs[2].node is nodes[2]
     del xs, ys
@@ -667,3 +667,75 @@ def test_link_hooks_are_shown_objects_of_chainers_names():
     with Look():
         L.Linear(2, 2)(np.ones((1, 2), "f"))
     assert seen == [True, True]
+
+
+def test_backward_of_one_element_with_axes_is_deprecated():
+    x = Variable(np.array([2.0]))
+    with pytest.warns(DeprecationWarning, match="no axes"):
+        (x * x).backward()
+    assert x.grad.tolist() == [4]
+    x.cleargrad()
+    y = x * x
+    y.grad = np.ones(1)
+    y.backward()
+    F.sum(x * x).backward()
+    assert x.grad.tolist() == [8]
+
+
+def test_a_traced_backward_of_one_element_with_axes_warns_in_every_call():
+    @hnn.trace
+    def step(x):
+        x.cleargrad()
+        (x * x).backward()
+
+    for _ in range(20):
+        x = Variable(np.array([2.0]))
+        with pytest.warns(DeprecationWarning, match="no axes"):
+            step(x)
+        assert x.grad.tolist() == [4]
+
+
+class Plain(hnn.Function):
+    def forward(self, inputs):
+        return inputs
+
+    def backward(self, inputs, grad_outputs):
+        return grad_outputs
+
+
+def test_grad_of_what_an_old_style_function_gave_raises():
+    x = Variable(np.array(2.0))
+    for before in (lambda v: v, F.identity):
+        x.cleargrad()
+        y = Plain()(before(x))
+        y.backward(enable_double_backprop=True)
+        with pytest.raises(RuntimeError, match="Plain is a Function"):
+            hnn.grad([x.grad_var], [x])
+        with pytest.raises(RuntimeError, match="Plain is a Function"):
+            hnn.grad([x.grad_var], [y.grad_var])
+    with pytest.raises(TypeError, match="NoneType"):
+        hnn.grad([x * 2], [None])
+
+
+def test_a_node_says_that_its_gradient_is_not_wanted_any_more():
+    identity = NODES["math", "identity"]["Identity"]
+    x = Variable(np.array(2.0))
+    y, z = identity().apply((x, x))
+    assert y.creator is z.creator
+    (y + z).backward()
+    assert x.grad == 2
+    x.cleargrad()
+    y, _ = identity().apply((x, x))
+    x.node._requires_grad = False
+    y.backward()
+    assert x.grad is None and not x.requires_grad and not x.node._requires_grad
+
+
+def test_arithmetic_as_objects_at_the_path_of_chainer():
+    found = importlib.import_module("hybridnn.functions.math.basic_math")
+    assert found.Mul is basic_math.Mul and found._convert_value_to_string(-2.0) == "(-2.0)"
+
+
+def test_text_of_variables_as_functions():
+    v = Variable(np.array([1.5, 2.0]), name="v")
+    assert hnn.variable.variable_repr(v) == repr(v) == "variable v([1.5, 2. ])" and hnn.variable.variable_str(v) == str(v)

@@ -439,7 +439,7 @@ def test_reshape_to_the_same_shape_is_the_variable_itself():
 def test_gradients_of_split_results_that_nobody_used():
     x = Variable(np.arange(4.0))
     a, _, c = F.split_axis(x, [1, 3], 0)
-    (2 * a + 3 * c).backward()
+    F.sum(2 * a + 3 * c).backward()
     np.testing.assert_array_equal(x.grad, [2, 0, 0, 3])
     x.cleargrad()
     F.separate(x)[2].backward()

@@ -293,7 +293,9 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         """Called by the walk: ``backward`` on the inputs that need gradients."""
         if state.tracer is not None:
             gs = state.tracer.note_function(self, gs)
-        targets = tuple([i for i, need in enumerate(self._needs) if need])
+        targets = tuple([i for i, need in enumerate(self._needs) if need and self.inputs_[i].wanted])
+        if not targets:
+            return [None] * len(self.inputs_)
         gys = tuple([None if g is None else as_variable(g) for g in gs])
         hooks = () if not self._local_hooks else list(self._local_hooks.values())
         data = (self._input_arrays, tuple([None if g is None else g.array for g in gys])) if hooks else ()

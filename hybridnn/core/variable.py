@@ -206,6 +206,8 @@ class TapeNode:
     is_leaf = False
     loss_scale = None
     retained = None       # weak reference to the array, if a user's function retains it
+    closed = None         # why nobody can go back through the node, if so
+    wanted = True         # whether the value's gradient is asked for, where somebody changes his mind after the application
     _view = None          # weak reference to the VariableNode that users hold
 
     @property
@@ -910,7 +912,7 @@ class Variable:
 
     def _text(self, separator):
         a = self.array
-        head = "variable" if self.name is None else f"variable {self.name}"
+        head = f"variable {self.name}" if self.name else "variable"
         if a is None:
             return f"{head}(None)"
         if not isinstance(a, np.ndarray):
@@ -1280,7 +1282,19 @@ class VariableNode:
     @property
     def requires_grad(self):
         v = self.get_variable_or_none()
-        return True if v is None else v.requires_grad
+        return self._tape.wanted if v is None else v.requires_grad
+
+    @property
+    def _requires_grad(self):
+        return self.requires_grad
+
+    @_requires_grad.setter
+    def _requires_grad(self, wanted):
+        """Chainer's way to change a mind: users' functions that were applied already do not compute this gradient."""
+        self._tape.wanted = wanted
+        v = self.get_variable_or_none()
+        if v is not None:
+            v._requires_grad = wanted
 
     def get_variable_or_none(self):
         """The Variable, if it is alive and known."""
@@ -1335,6 +1349,9 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
     """
     if loss_scale is not None:
         scaled[0] = True
+    for v in outputs:
+        if v.shape and v.size == 1 and (v._tape is None or v._tape.grad is None):
+            warnings.warn(ONE_ELEMENT, DeprecationWarning, stacklevel=3)
     outputs = [v for v in outputs if v._pending is not None or v._tape is not None and not v._tape.is_leaf or not begins_at_leaf(v, loss_scale)]
     if not outputs:
         return None
@@ -1342,6 +1359,10 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
     if tracer is not None:
         return tracer.backward(outputs, retain_grad, enable_double_backprop, loss_scale)
     backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, enable_double_backprop or state.hooks is not None)
+
+
+ONE_ELEMENT = ("backward takes the gradient one for a Variable with one element only if it has no axes; with axes that is deprecated\n"
+               "  hint: functions.squeeze(y) or functions.sum(y) is a scalar; or set y.grad")
 
 
 def begins_at_leaf(v, loss_scale):
@@ -1510,6 +1531,10 @@ def grad(outputs, inputs, grad_outputs=None, grad_inputs=None, set_grad=False, r
             raise InvalidType("grad", f"{kind} as a tuple or list of Variables", type(group).__name__)
         if n is not None and group is not None and len(group) != n:
             raise InvalidType("grad", f"as many {kind} as {kind[5:]}: {n}", str(len(group)))
+    for v in (*outputs, *inputs):
+        if not isinstance(v, Variable):
+            _nodes_behind([y._tape for y in outputs if isinstance(y, Variable) and y._tape is not None])
+            raise InvalidType("grad", "outputs and inputs that are Variables", type(v).__name__)
     tracer = state.tracer
     if tracer is not None:
         return tracer.grad(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale)
@@ -1576,18 +1601,25 @@ def _pull(node, g, useful):
     return [(x, gx) for x, gx in zip(node.edges, gxs, strict=True) if gx is not None and x in useful]
 
 
-def _between(sources, targets):
-    """Nodes on a path from ``sources`` back to ``targets``."""
+def _nodes_behind(sources):
+    """All nodes that ``sources`` depend on, and these. Raises RuntimeError for a gradient that an old-style ``Function`` gave."""
     order, seen, stack = [], set(sources), list(sources)
     while stack:
         node = stack.pop()
+        if node.closed is not None:
+            raise RuntimeError(node.closed)
         order.append(node)
         for x in () if node.is_leaf else node.edges:
             if x is not None and x not in seen:
                 seen.add(x)
                 stack.append(x)
+    return order
+
+
+def _between(sources, targets):
+    """Nodes on a path from ``sources`` back to ``targets``."""
     useful = set()
-    for node in sorted(order, key=lambda n: n.seq):
+    for node in sorted(_nodes_behind(sources), key=lambda n: n.seq):
         if node in targets or any(x in useful for x in (() if node.is_leaf else node.edges) if x is not None):
             useful.add(node)
     return useful

@@ -229,14 +229,19 @@ class _Applied(FunctionNode):
     def forward(self, inputs):
         """Arrays to a tuple of arrays."""
         with using_config("enable_backprop", False):
-            return self.compute(*inputs, *self.args).array,
+            return tuple([y.array for y in _several(self.compute(*inputs, *self.args))])
 
     def backward(self, target_input_indexes, grad_outputs):
         """Gradients by way of the function's own, on the retained inputs."""
-        inputs = self.get_retained_inputs()
         with using_config("enable_backprop", True):
-            y = self.compute(*inputs, *self.args)
-            return tuple(grad([y], [inputs[i] for i in target_input_indexes], grad_outputs, enable_double_backprop=True))
+            inputs = [m.identity(x) for x in self.get_retained_inputs()]      # nodes apart, also of an input that comes twice
+            ys = _several(self.compute(*inputs, *self.args))
+            known = [(y, g) for y, g in zip(ys, grad_outputs) if g is not None]
+            return tuple(grad([y for y, _ in known], [inputs[i] for i in target_input_indexes], [g for _, g in known], enable_double_backprop=True))
+
+
+def _several(result):
+    return result if isinstance(result, tuple) else (result,)
 
 
 def _nodes(label_by_function, **functions):
