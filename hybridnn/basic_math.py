@@ -4,11 +4,11 @@ An object stands for an operation (``Add().apply((x, y))``), with its constant i
 operation's text. The operators of ``Variable`` do the same and are the usual way.
 """
 import operator
+import sys
 
 import numpy as np
 
 from hybridnn.core import Variable
-from hybridnn.functions import math
 from hybridnn.functions.math import absolute, add, matmul
 
 __all__ = ["Absolute", "Add", "AddConstant", "Div", "DivFromConstant", "MatMul", "Mul", "MulConstant", "MultiAdd", "Neg", "PowConstVar",
@@ -83,4 +83,5 @@ AddConstant, MulConstant = _declare("AddConstant", "_ + {}", add), _declare("Mul
 SubFromConstant, DivFromConstant = _declare("SubFromConstant", "{} - _", rsub), _declare("DivFromConstant", "{} / _", rdiv)
 PowConstVar = _declare("PowConstVar", "{} ** _", rpow)
 
-vars(math.basic_math).update({name: globals()[name] for name in (*__all__, "_convert_value_to_string")})      # where Chainer keeps this module
+# Chainer keeps this module among the functions.
+sys.modules["hybridnn.functions.math.basic_math"].__dict__.update({name: globals()[name] for name in (*__all__, "_convert_value_to_string")})
