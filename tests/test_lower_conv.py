@@ -10,7 +10,7 @@ import hybridnn.ops  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.graph import run
-from hybridnn.jit import lower_conv, onednn, threads
+from hybridnn.jit import lower_conv, lower_onednn, onednn, threads
 
 CONVOLUTIONS = ["convolution", "convolution_grad_x", "convolution_grad_w"]
 RNG = np.random.default_rng(0)
@@ -125,6 +125,23 @@ def test_a_reordered_value_is_shared_and_chained_convolutions_keep_their_layout(
     assert kinds(chain) == ["reorder", "reorder", "onednn", "reorder", "onednn", "reorder"]     # x, w; v; the result
     used = check(lambda x, w, v: (lambda y: [conv(y, v, **PLAIN), y * 2])(conv(x, w, **PLAIN)), x, w, v)
     assert kinds(used).count("reorder") == 5                                                    # and y, for its other reader
+
+
+@installed
+@pytest.mark.parametrize("groups", [1, 2, 16])
+@pytest.mark.parametrize("images, units", [(12, 6), (7, 7), (1, 1), (2, 2)])
+def test_threads_share_images(images, units, groups, monkeypatch):
+    """Pieces of the images, one primitive each, and the gradients of weights summed over them."""
+    monkeypatch.setattr(lower_conv, "pays", lambda way, geometry: True)
+    monkeypatch.setattr(lower_onednn, "UNIT_FLOPS", 1)
+    monkeypatch.setattr(lower_onednn, "UNIT_BYTES", 1)
+    monkeypatch.setattr(lower_onednn, "MOST_UNITS", 7)
+    x, w, g = operands_of((images, 16, 12, 12), (32, 16 // groups, 3, 3), {**PLAIN, "groups": groups})
+    found, choose = [], lower_onednn._units
+    monkeypatch.setattr(lower_onednn, "_units", lambda way, g: found.append(choose(way, g)) or found[-1])
+    check(lambda *xs: convolve_all(*xs, **{**PLAIN, "groups": groups}), x, w, g)
+    sums = {12: 4, 2: 2}.get(images, 1)
+    assert sorted(found) == sorted([units, units, sums])
 
 
 @installed

@@ -265,7 +265,7 @@ def test_a_failing_primitive_is_reported():
     """Without its weights the library refuses, and the plan stops with its status."""
     p = _some_convolution()
     layouts = {n: layout for n, layout in p.layouts.items() if n != "weights"}
-    broken = dnn.Primitive(layouts, p.implementation, p.handle, p.description)
+    broken = dnn.Primitive(layouts, p.implementation, p.description)
     plan, named = _plan([(broken, {})])
     step, code, value = plan.run([_aligned(layout.size) for layout in named.values()])
     assert (step, code) == (0, LIBRARY_ERROR)

@@ -3,12 +3,19 @@
 A value may exist in C order, in a library layout, or both (``low.layouts``: value -> pairs of Layout and place). A reorder is a
 step of its own, and made once for all convolutions that read the value so: the forward pass and the gradient of the weights share
 x, both gradients share gy. A result goes back to C order only if something else than a convolution reads it.
+
+The library's own threads wait for each other, which takes milliseconds where another process holds a core. So a primitive works on a few
+images on one thread, and our helpers share such pieces; gradients of weights are summed over them.
 """
 import logging
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 
 from hybridnn.jit import onednn
+from hybridnn.jit.moves import sum_parts_step
+from hybridnn.jit.native import View
 
 __all__ = ["convolution", "materialize"]
 
@@ -20,27 +27,54 @@ PARTS = {
     "grad_w": ("src", "diff_weights", "diff_dst"),
 }  # fmt: skip
 RESULT = {"forward": "dst", "grad_x": "diff_src", "grad_w": "diff_weights"}
+WEIGHTS = "weights", "diff_weights"
+REAL = 4                                  # bytes of a float32
+UNIT_FLOPS, MOST_UNITS = 3e6, 16          # of a piece of the images: about 15 us at least
+SUMS, SUMMED_BYTES = 4, 1 << 20           # gradients of weights that are summed, at most
+ALONE_FLOPS, ALONE_BYTES = 2e7, 1 << 21   # what cannot be cut is left to one thread up to here
+UNIT_BYTES = 200_000                      # of a piece of a reorder
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A primitive that works on the images in ``units`` pieces; ``layouts`` are those of the whole arrays."""
+    primitive: object
+    layouts: dict
+    units: int
 
 
 def convolution(low, way, values, geometry, node):
     """Steps for a convolution (``way`` "forward", "grad_x", "grad_w") of the values x, W, y; False where oneDNN has none."""
     try:
-        primitive = _primitive(way, geometry)
+        pieces = _pieces(way, geometry)
     except onednn.Unsupported as error:
         logger.debug("oneDNN: no %s for %s: %s", node.op.name, geometry, error)
         return False
-    if "ref" in primitive.implementation:
+    if "ref" in pieces.primitive.implementation:
         return False
     values, result = dict(zip(PARTS[way], values)), RESULT[way]
-    operands = {n: _operand(low, v, primitive.layouts[n], node) for n, v in values.items() if n != result}
-    layout = primitive.layouts[result]
+    operands = {n: _operand(low, v, pieces.layouts[n], node) for n, v in values.items() if n != result}
+    layout, units = pieces.layouts[result], pieces.units
     place = low.new_value(values[result]) if layout.is_plain else _bytes(low, layout)
-    _add(low, "onednn", node.op.name, primitive, operands, {result: place}, node)
+    strides = {n: whole.size // units for n, whole in pieces.layouts.items() if n not in WEIGHTS}
+    if way == "grad_w" and units > 1:
+        target = _bytes(low, layout, units)
+        _add(low, "onednn", node.op.name, pieces.primitive, operands, {result: target}, node, units, {**strides, result: layout.size})
+        _sum(low, target, place, units, layout.size // REAL, node)
+    else:
+        _add(low, "onednn", node.op.name, pieces.primitive, operands, {result: place}, node, units, strides)
     if not layout.is_plain:
         low.layouts[values[result]] = [(layout, place)]
         if _read_plainly(low.graph, values[result]):
             materialize(low, values[result], node)
     return True
+
+
+def _sum(low, parts, place, count, size, node):
+    """Arrays of ``size`` elements that lie one behind the other, added up."""
+    view = lambda v, shape: View.contiguous(v.buf, shape, REAL, v.offset)
+    low.step("kernel", "sum", [parts], [place], lambda at: sum_parts_step(view(at(parts), (count, size)), view(at(place), (size,)), np.float32), node)
+    low.steps[-1].node = None
 
 
 def materialize(low, value, node):
@@ -60,12 +94,34 @@ def _shapes(g):
     return (g.images, g.channels, *w.size), weights, (g.images, g.outputs, *w.out)
 
 
-def _primitive(way, geometry):
+def _pieces(way, geometry):
+    """The whole problem says how arrays lie; the pieces lie in the same way."""
+    units = _units(way, geometry)
+    with onednn.one_thread() if units else nullcontext():
+        x, weights, y = map(onednn.free, _shapes(geometry))
+        primitive = _primitive(way, geometry, x, weights, y)
+        if units < 2:
+            return Pieces(primitive, primitive.layouts, 1)
+        layouts, images = primitive.layouts, geometry.images // units
+        parts = {n: layouts[n] if n in WEIGHTS else layouts[n].part(images) for n in PARTS[way]}
+        if any(p.size * units != layouts[n].size for n, p in parts.items() if n not in WEIGHTS):
+            raise onednn.Unsupported("pieces of a layout that are not like the whole")
+        return Pieces(_primitive(way, geometry, *parts.values()), layouts, units)
+
+
+def _units(way, g):
+    """How many pieces; 1 for one thread, 0 for the library's threads."""
+    flops, size = 2 * g.images * g.outputs * g.positions * g.column, 4 * g.outputs * g.column
+    most = MOST_UNITS if way != "grad_w" else min(SUMS, SUMMED_BYTES // size)
+    fit = [n for n in range(2, most + 1) if g.images % n == 0 and flops >= n * UNIT_FLOPS]
+    return max(fit, default=int(flops < ALONE_FLOPS))
+
+
+def _primitive(way, geometry, x, weights, y):
     w = geometry.windows
     after = [max(0, (o - 1) * s + (k - 1) * d + 1 - n - p)
              for n, k, o, s, p, d in zip(w.size, w.kernel, w.out, w.stride, w.pad, w.dilation)]
     window = onednn.Geometry(w.stride, w.pad, tuple(after), w.dilation)
-    x, weights, y = map(onednn.free, _shapes(geometry))
     forward = onednn.convolution(x, weights, y, window)
     if way == "forward":
         return forward
@@ -75,8 +131,8 @@ def _primitive(way, geometry):
 
 # ------------------------------------------------------------------------------------------------------------ places and reorders
 
-def _bytes(low, layout):
-    return low.fresh((layout.size,), np.dtype("u1"))
+def _bytes(low, layout, count=1):
+    return low.fresh((layout.size * count,), np.dtype("u1"))
 
 
 def _operand(low, value, layout, node):
@@ -107,15 +163,31 @@ def _read_plainly(graph, value):
 
 
 def _reorder(low, source, here, target, layout, node):
-    _add(low, "reorder", "reorder", onednn.reorder(here, layout), {"src": source}, {"dst": target}, node)
+    """From one layout to another, in pieces of the images where these lie one behind the other."""
+    n, ends = layout.shape[0], {"src": here, "dst": layout}
+    count = next((k for k in range(min(MOST_UNITS, layout.size // UNIT_BYTES), 1, -1) if n % k == 0), 1)
+    steps = {k: end.size // count for k, end in ends.items()}
+    try:
+        parts = {k: end.part(n // count) for k, end in ends.items()}
+    except onednn.Unsupported:        # blocks of weights
+        parts = {}
+    if any(k not in parts or parts[k].size != steps[k] for k in ends):
+        count, parts = 1, ends
+    with onednn.one_thread() if count > 1 or layout.size < ALONE_BYTES else nullcontext():
+        primitive = onednn.reorder(parts["src"], parts["dst"])
+    _add(low, "reorder", "reorder", primitive, {"src": source}, {"dst": target}, node, count, steps)
 
 
-def _add(low, kind, name, primitive, reads, writes, node):
-    scratch = {"scratchpad": _bytes(low, primitive.layouts["scratchpad"])} if "scratchpad" in primitive.layouts else {}
-    places = {**reads, **writes, **scratch}
+def _add(low, kind, name, primitive, reads, writes, node, units=1, strides=None):
+    places, scratch = {**reads, **writes}, []
+    strides = dict(strides or {}) if units > 1 else {}
+    if "scratchpad" in primitive.layouts:
+        strides["scratchpad"] = -(-primitive.layouts["scratchpad"].size // 64) * 64
+        places["scratchpad"] = low.fresh((strides["scratchpad"] * units,), np.dtype("u1"))
+        scratch.append(places["scratchpad"])
 
     def build(at):
         views = {n: at(p) for n, p in places.items()}
-        return primitive.step({n: (v.buf, v.offset) for n, v in views.items()}, name)
-    low.step(kind, name, [*reads.values()], [*writes.values()], build, node, scratch=[*scratch.values()])
+        return primitive.step({n: (v.buf, v.offset) for n, v in views.items()}, name, units, strides)
+    low.step(kind, name, [*reads.values()], [*writes.values()], build, node, scratch=scratch)
     low.steps[-1].node = None     # its operands are not the operation's, which cannot run on them to explain a failure

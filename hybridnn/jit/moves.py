@@ -60,6 +60,12 @@ def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "
     return _step(f"copy{itemsize}", words, math.prod(n for n, _, _ in outer) * blocks, grain, name)
 
 
+def sum_parts_step(parts: View, out: View, dtype: Any, grain: int = 0, name: str = "sum parts") -> Step:
+    """``out = parts.sum(axis=0)``, in order, both C-contiguous float32 or float64. ``grain`` counts elements of ``out``."""
+    words = [*_pairs(parts, out), parts.shape[0], math.prod(parts.shape[1:])]
+    return _step(f"sum_parts_{FLOATS[np.dtype(dtype)]}", words, math.prod(parts.shape[1:]), grain, name)
+
+
 Axis = tuple[int, int, int]  # size, stride in the source, stride in the output
 
 
@@ -201,6 +207,22 @@ def _emit_fill(m: Module, size: int) -> None:
     out, item = low.operand(f, 0), f.narrow(f.load(low.I64, args, 2), kind)
     with f.range(lo, hi) as i:
         f.store(item, out, i)
+    f.ret()
+
+
+def _emit_sum_parts(m: Module, real_name: str) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    real = low.REALS[real_name]
+    f, _, args, lo, hi = low.step_function(m, f"sum_parts_{real_name}")
+    parts, out = low.operand(f, 0), low.operand(f, 1)
+    count, size = f.load(low.I64, args, 4), f.load(low.I64, args, 5)
+    with f.range(lo, hi) as i:
+        f.store(f.load(real, parts, i), out, i)
+    with f.range(1, count) as k:
+        part = f.at(parts, k * size * low.BYTES[real])
+        with f.range(lo, hi) as i:
+            f.store(f.load(real, out, i) + f.load(real, part, i), out, i)
     f.ret()
 
 
@@ -400,6 +422,7 @@ def _scatter_row(f: Func, real: Any, source: Val, line: Val, inside: Val, k: Val
 
 EMITTERS: dict[str, tuple[Any, ...]] = {
     "copy_bytes": (_emit_copy_bytes,), **{f"fill{n}": (_emit_fill, n) for n in ITEM_SIZES}, **{f"copy{n}": (_emit_copy, n) for n in ITEM_SIZES},
+    **{f"sum_parts_{real}": (_emit_sum_parts, real) for real in FLOATS.values()},
     **{f"gather_i{bits}": (_emit_gather, bits) for bits in (32, 64)},
     **{f"scatter_{real}_i{bits}": (_emit_scatter, real, bits) for real in FLOATS.values() for bits in (32, 64)},
     **{f"{kind}_{real}": (_emit_window, kind, real) for kind in ("im2col", "col2im") for real in FLOATS.values()},

@@ -13,10 +13,12 @@ All arrays are float32 (the workspace of max pooling aside, which is opaque). Ev
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import functools
 import logging
 import math
+import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -149,6 +151,13 @@ class Layout:
     def is_plain(self) -> bool:
         return self.same(plain(self.shape))
 
+    def part(self, n: int) -> Layout:
+        """The first ``n`` entries along axis 0, in the same order."""
+        shape, out = (n, *self.shape[1:]), c_void_p()
+        make = _lib().dll.dnnl_memory_desc_create_submemory
+        _must(make(byref(out), c_void_p(self.handle.value), _dims(shape), _dims([0] * len(shape))), f"a part of {self.shape}")
+        return _layout(shape, out)
+
 
 def _dims(values: Sequence[int]) -> Any:
     return (c_int64 * 12)(*values)
@@ -187,12 +196,23 @@ class Primitive:
 
     layouts: Mapping[str, Layout]
     implementation: str
-    handle: _Handle = field(repr=False)
     description: _Handle = field(repr=False)
     threads: int = 1
 
-    def step(self, operands: Mapping[str, tuple[int, int]], name: str = "oneDNN") -> Step:
+    @functools.cached_property
+    def handle(self) -> _Handle:
+        """The primitive itself, compiled when it is needed: many only say how arrays must lie."""
+        dll, primitive = _lib().dll, c_void_p()
+        with _thread_count(self.threads):
+            _must(dll.dnnl_primitive_create(byref(primitive), c_void_p(self.description.value)), "dnnl_primitive_create")
+        return _Handle(primitive.value or 0, dll.dnnl_primitive_destroy)
+
+    def step(
+        self, operands: Mapping[str, tuple[int, int]], name: str = "oneDNN", units: int = 1, strides: Mapping[str, int] | None = None
+    ) -> Step:
         """A step of a plan; ``operands`` gives buffer index and byte offset (64-aligned) for each name in ``layouts``.
+
+        With ``units`` it is executed so often, shared between threads, each time on operands ``strides[name]`` bytes further.
 
         Raises ``ValueError`` if the names differ.
         """
@@ -201,32 +221,44 @@ class Primitive:
         lib, n = _lib(), len(operands)
         pairs = [w for name in self.layouts for w in operands[name]]
         described = [w for name, layout in self.layouts.items() for w in (ARGS[name], layout.handle.value)]
-        fixed = [*_entry_points(), threads.TABLE.ctypes.data, self.threads, self.handle.value, lib.stream, lib.engine]
-        args = np.array([*pairs, *described, *fixed], np.int64)
-        return Step(_code().address("execute"), args, 0, n, 0, name, self)
+        steps = [(strides or {}).get(name, 0) for name in self.layouts]
+        fixed = [*_entry_points(), threads.TABLE.ctypes.data, self.threads, self.handle.value, lib.stream, lib.engine, n]
+        args = np.array([*fixed, *pairs, *described, *steps], np.int64)
+        return Step(_code().address("execute"), args, 0, units, int(units > 1), name, self)
+
+
+_most_threads = contextvars.ContextVar("most threads", default=sys.maxsize)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Primitives that are made inside run on the thread that executes them."""
+    token = _most_threads.set(1)
+    try:
+        yield
+    finally:
+        _most_threads.reset(token)
 
 
 def _make(constructor: str, *args: Any, names: Sequence[str], given: Mapping[str, Layout], relu: bool = False) -> Primitive:
     """Runs a ``..._primitive_desc_create``; operands not in ``given`` lie as the primitive says."""
-    lib, out, primitive = _lib(), c_void_p(), c_void_p()
-    with _thread_count() as count:
+    lib, out = _lib(), c_void_p()
+    with _thread_count(_most_threads.get()) as count:
         attributes = _attributes(lib, relu)
         status = getattr(lib.dll, f"dnnl_{constructor}_primitive_desc_create")(byref(out), *args, c_void_p(attributes.value))
         _must(status, constructor)
         description = _Handle(out.value or 0, lib.dll.dnnl_primitive_desc_destroy)
-        _must(lib.dll.dnnl_primitive_create(byref(primitive), out), constructor)
-    handle = _Handle(primitive.value or 0, lib.dll.dnnl_primitive_destroy)
     layouts = {n: given.get(n) or _query(lib, out, n) for n in (*names, "workspace", "scratchpad")}
     text = ctypes.c_char_p()
     lib.dll.dnnl_primitive_desc_query(out, c_int(QUERY["implementation"]), c_int(0), byref(text))
     wanted = {n: layout for n, layout in layouts.items() if layout is not None and layout.size}
-    return Primitive(wanted, (text.value or b"").decode(), handle, description, count)
+    return Primitive(wanted, (text.value or b"").decode(), description, count)
 
 
 @contextmanager
-def _thread_count() -> Iterator[int]:
-    """Primitives are made for, and run on, as many threads as :func:`threads.limit` says when they are made."""
-    openmp, count = threads.openmp(), int(threads.TABLE[threads.LIMIT])
+def _thread_count(most: int) -> Iterator[int]:
+    """Primitives are made for, and run on, as many threads as :func:`threads.limit` says when they are made, and ``most`` at most."""
+    openmp, count = threads.openmp(), min(int(threads.TABLE[threads.LIMIT]), most)
     if openmp is None:
         yield count
         return
@@ -379,7 +411,7 @@ def matmul(src: Layout, weights: Layout, dst: Layout, bias: bool = False, relu: 
 @functools.cache
 def _entry_points() -> tuple[int, ...]:
     dll = _lib().dll
-    names = "dnnl_primitive_execute", "dnnl_memory_create", "dnnl_memory_destroy"
+    names = "dnnl_primitive_execute", "dnnl_memory_create", "dnnl_memory_destroy", "dnnl_memory_set_data_handle"
     return tuple(ctypes.cast(getattr(dll, n), c_void_p).value or 0 for n in names)
 
 
@@ -395,32 +427,41 @@ SET_THREADS, MAX_THREADS, FORKED = threads.SET_THREADS, threads.MAX_THREADS, thr
 
 
 def _emit(m: Module) -> None:
-    """``execute``: a step whose range is its operands. Memory objects belong to the call, so that threads may share the
-    primitive.
+    """``execute``: a step whose range is its units. Memory objects belong to the call, so that threads may share the primitive.
 
-    Args: operands, then argument number and layout of each, then entry points, threads table, and the primitive's words.
+    Args: entry points, threads table, the primitive's words, the number of operands; buffer and offset of each, argument number and layout
+    of each, bytes between units of each.
     """
     from hybridnn.jit import lowlevel as low
 
     launch = _emit_launch(m)
-    f, bufs, args, lo, n = low.step_function(m, "execute")
-    execute, create, destroy, table, count, primitive, stream, engine = (f.load(low.I64, args, n * 4 + i) for i in range(8))
+    f, bufs, args, lo, hi = low.step_function(m, "execute")
+    execute, create, destroy, move, table, count, primitive, stream, engine, n = (f.load(low.I64, args, i) for i in range(10))
+    places = f.at(args, 80)
+    described, strides = f.at(places, n * 16), f.at(places, n * 32)
     pairs = f.stack(16 * MOST_OPERANDS)  # dnnl_exec_arg_t: int32 argument, pointer to a memory object
     failed = f.var(0)
-    with f.range(lo, n) as i:
-        data = f.at(f.load(low.PTR, bufs, f.load(low.I64, args, i * 2)), f.load(low.I64, args, i * 2 + 1))
-        argument, layout = (f.load(low.I64, args, n * 2 + i * 2 + j) for j in range(2))
-        f.store(argument, pairs, i * 2)
+
+    def address(i: Val, unit: Val) -> Val:
+        base = f.load(low.PTR, bufs, f.load(low.I64, places, i * 2))
+        return f.at(base, f.load(low.I64, places, i * 2 + 1) + unit * f.load(low.I64, strides, i))
+
+    with f.range(0, n) as i:
+        f.store(f.load(low.I64, described, i * 2), pairs, i * 2)
         f.store(0, pairs, i * 2 + 1)
-        status = f.call_address(create, low.I32, f.at(pairs, i * 16 + 8), f.to_ptr(layout), f.to_ptr(engine), data)
+        layout = f.to_ptr(f.load(low.I64, described, i * 2 + 1))
+        status = f.call_address(create, low.I32, f.at(pairs, i * 16 + 8), layout, f.to_ptr(engine), address(i, lo))
         failed.set(failed.get() | f.widen(status))
-    with f.when(failed.get() == 0):
-        job = f.stack(8 * 8)
-        for i, word in enumerate([execute, primitive, stream, n, f.to_int(pairs), table, count, f.value(0)]):
-            f.store(word, job, i)
-        _call_launch(m, f, launch, job, f.to_ptr(table))
-        failed.set(f.load(low.I64, job, 7))
-    with f.range(lo, n) as i:
+    job = f.stack(8 * 8)
+    for k, word in enumerate([execute, primitive, stream, n, f.to_int(pairs), table, count, f.value(0)]):
+        f.store(word, job, k)
+    with f.range(lo, hi) as unit:
+        with f.when(unit > lo), f.range(0, n) as i:
+            f.call_address(move, low.I32, f.load(low.PTR, pairs, i * 2 + 1), address(i, unit))
+        with f.when(failed.get() == 0):
+            _call_launch(m, f, launch, job, f.to_ptr(table))
+            failed.set(f.load(low.I64, job, 7))
+    with f.range(0, n) as i:
         f.call_address(destroy, low.I32, f.load(low.PTR, pairs, i * 2 + 1))
     with f.when(failed.get() != 0):
         status_words = f.load(low.PTR, bufs, -1)

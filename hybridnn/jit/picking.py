@@ -63,7 +63,7 @@ def permute_step(src: View, index: View, out: View, seen: View, axis: int, items
 
 
 def _step(function: str, words: Sequence[int], hi: int, name: str) -> Step:
-    module = _code()
+    module = _code(function)
     return Step(module.address(function), np.array(words, np.int64), 0, hi, 0, name, module)
 
 
@@ -133,20 +133,22 @@ def _merged(axes: Axes) -> Axes:
 
 
 @functools.cache
-def _code() -> Module:
+def _code(function: str) -> Module:
+    """One function in a module of its own, not optimised: its loops are over strides."""
     from hybridnn.jit import lowlevel as low
 
-    return low.load("picking", _emit)
+    return low.load(function, _emit, function, as_written=True)
 
 
-def _emit(m: Module) -> None:
+def _emit(m: Module, function: str) -> None:
     from hybridnn.jit import lowlevel as low
 
-    for kind in (low.I8, low.I16, low.I32, low.I64):
-        _emit_blocks(m, f"pick{low.BYTES[kind]}", kind, _read)
-    for kind, name in ((low.F32, "f32"), (low.F64, "f64")):
-        _emit_blocks(m, f"put_{name}", kind, _add)
-    _emit_permute(m)
+    if function == "permute":
+        _emit_permute(m)
+    elif function.startswith("put_"):
+        _emit_blocks(m, function, low.REALS[function[4:]], _add)
+    else:
+        _emit_blocks(m, function, low.INTEGERS[int(function[4:])], _read)
 
 
 def _read(f: Func, kind: Any, block: Val, dense: Val) -> None:
