@@ -26,9 +26,10 @@ class GlobalConfig:
 
 
 class _ThreadState(threading.local):
-    """What ``apply`` reads on every operation: the thread's tracer and its override of ``enable_backprop`` (None: not overridden)."""
+    """What is read on every operation or traced call: the thread's tracer and overrides of ``enable_backprop`` and ``trace`` (None: not overridden)."""
     tracer = None
     backprop = None
+    trace = None       # its override of ``trace``
     hooks = None       # dict of function hooks; None while there are none and debug mode is off
     updating = False   # inside an optimizer's update
     given_draws = None    # random numbers that were drawn already, to be given out before new ones
@@ -79,6 +80,8 @@ def _apply_switch(name, override, value):
     """Tell ``state`` of a new value of a switch that every operation reads. Debug mode takes the way of operations with hooks."""
     if name == "enable_backprop":
         state.backprop = override
+    elif name == "trace":
+        state.trace = override
     elif name == "debug":
         state.hooks = (state.hooks or {}) if value else (state.hooks or None)
         if value and state.tracer is not None:

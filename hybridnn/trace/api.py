@@ -171,15 +171,17 @@ class Memory:
 
 def _run(memory, fn, self_object, args, kwargs):
     """One call of a traced function."""
-    if memory.resting and not on_call and not (config.overrides().get("trace") or global_config.trace):
+    asked = state.trace or global_config.trace
+    if memory.resting and not on_call and not asked:
         memory.resting -= 1
         memory.stats.calls += 1
         return fn(*args, **kwargs)
-    for watcher in on_call:
-        watcher(memory, lambda *a, **k: _run(memory, fn, self_object, a, k), fn, args, kwargs)
+    if on_call:
+        for watcher in on_call:
+            watcher(memory, lambda *a, **k: _run(memory, fn, self_object, a, k), fn, args, kwargs)
     stats = memory.stats
     stats.calls += 1
-    mode = config.trace or memory.mode
+    mode = asked or memory.mode
     outer = state.tracer
     if not errors_may_wait():
         mode = "eager"

@@ -21,7 +21,7 @@ from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt, Ref, Rows
 from hybridnn.trace.segment import build, graph_of
 from hybridnn.trace.summaries import wrapped
-from hybridnn.trace.tape import CallTape, leaf_variables, producers, saved_values, specs_along
+from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, producers, saved_values, specs_along
 
 __all__ = ["Miss", "Plan", "Refused", "make_plan"]
 
@@ -688,9 +688,16 @@ class Builder:
                 lines.append(f"{name}._tape = ReleasedNode({spec.shape!r}, {self.writer.strong(spec.dtype)})")
             else:
                 self.uses_tape = True
-                lines.append(f"{name}._tape = tape.node({vid})")
+                lines.append(f"{name}._tape = {self._traced_node(vid)}")
         self.makes += lines
         return name
+
+    def _traced_node(self, vid):
+        """The node of a result; if it is the only one, nothing of the graph leads back to it, so that the tape need not know it."""
+        app, position, _, spec = self.made[vid]
+        if len(self.survivors) > 1 or vid in self.call.cut or not app.taped or app.node.op.multi:
+            return f"tape.node({vid})"
+        return f"TracedNode(tape, {self.writer.strong(app)}, {position}, {self.writer.strong(spec)})"
 
     def _holder(self, v):
         """The node whose gradient is this very Variable."""
@@ -739,7 +746,7 @@ class Builder:
         def shares(a):
             return id(root_array(a)) in roots
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf,
-                     ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, numpy_random=np.random, state=state,
+                     ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode, numpy_random=np.random, state=state,
                      G=global_config.__dict__, setting=setting,
                      leaf=_leaf, gradient=_gradient, grad_of=_grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=_unscale,

@@ -106,6 +106,20 @@ class PathTape:
         return self._saved[key] if key in self._saved else saved_values(self.made, roots, cut)
 
 
+class _Lazy:
+    """An attribute that a function of the object gives when it is first asked for, unless somebody has set it."""
+
+    def __init__(self, fn):
+        self.fn = fn
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, obj, owner):
+        value = obj.__dict__[self.name] = self.fn(obj)
+        return value
+
+
 class CallTape:
     """What the surviving Variables of a replayed call share: its applications, kept values and leaves."""
 
@@ -113,9 +127,21 @@ class CallTape:
         self.made, self.specs, self.leaves, self.cut, self.released = made, specs, leaves, cut, released
         self.values, self.again = values, again     # ``again``: (graph, arrays) that compute the values which are not there
         self.base = _sequence()
-        self.nodes = {}          # position -> weak reference, without a callback: an exception that a signal handler raised in one would be lost
-        self.outputs = {}           # position -> nodes of the outputs of a user's function, while the call hands over
-        self.functions = {}         # position -> (function, arrays of its inputs, of its outputs) while the call hands over; later its node holds it
+
+    @_Lazy
+    def nodes(self):
+        """position -> weak reference, without a callback: an exception that a signal handler raised in one would be lost"""
+        return {}
+
+    @_Lazy
+    def outputs(self):
+        """position -> nodes of the outputs of a user's function, while the call hands over"""
+        return {}
+
+    @_Lazy
+    def functions(self):
+        """position -> (function, arrays of its inputs, of its outputs) while the call hands over; later its node holds it"""
+        return {}
 
     @classmethod
     def of(cls, call, alive):
@@ -220,52 +246,56 @@ class CallTape:
 
 
 class TracedNode(OpNode):
-    """An application of a replayed call; its saved values and inputs are looked up in the call's tape."""
+    """An application of a replayed call; its saved values and inputs are looked up in the call's tape when somebody walks the graph."""
 
     def __init__(self, tape, app, position, spec):
-        node = app.node
-        self.tape, self.app = tape, app
-        self.seq = tape.base + (position + 1) * 2.0 ** -32
-        self.program = node.op.program(app.mask, len(node.inputs))
-        self.attrs = dict(node.attrs)
-        self.n_outputs = len(node.outputs)
-        self.specs = [tape.specs[v] for v in node.inputs] if self.program.needs_specs else None
-        if not node.op.multi:
-            self.shape, self.dtype = spec.shape, spec.dtype
-        self._edges = self._saved = self._out = None
+        self.tape, self.app, self.position, self.spec = tape, app, position, spec
 
-    @property
+    @_Lazy
+    def seq(self):
+        return self.tape.base + (self.position + 1) * 2.0 ** -32
+
+    @_Lazy
+    def program(self):
+        node = self.app.node
+        return node.op.program(self.app.mask, len(node.inputs))
+
+    @_Lazy
+    def attrs(self):
+        return dict(self.app.node.attrs)
+
+    @_Lazy
+    def n_outputs(self):
+        return len(self.app.node.outputs)
+
+    @_Lazy
+    def specs(self):
+        return [self.tape.specs[v] for v in self.app.node.inputs] if self.program.needs_specs else None
+
+    @_Lazy
+    def shape(self):
+        return None if self.app.node.op.multi else self.spec.shape
+
+    @_Lazy
+    def dtype(self):
+        return None if self.app.node.op.multi else self.spec.dtype
+
+    @_Lazy
     def saved(self):
-        if self._saved is None:
-            keep = [self.app.node.inputs[i] for i in self.program.keep]
-            self._saved = RELEASED if self.tape.released else [self.tape.value(v) for v in keep]
-        return self._saved
+        if self.tape.released:
+            return RELEASED
+        return [self.tape.value(self.app.node.inputs[i]) for i in self.program.keep]
 
-    @saved.setter
-    def saved(self, values):
-        self._saved = values
-
-    @property
+    @_Lazy
     def out(self):
-        if self._out is None and self.program.keep_output and not self.tape.released:
-            outs = tuple([self.tape.value(v) for v in self.app.node.outputs])
-            self._out = outs if self.app.node.op.multi else outs[0]
-        return self._out
+        if self.tape.released or not self.program.keep_output:
+            return None
+        outs = tuple([self.tape.value(v) for v in self.app.node.outputs])
+        return outs if self.app.node.op.multi else outs[0]
 
-    @out.setter
-    def out(self, value):
-        self._out = value
-
-    @property
+    @_Lazy
     def edges(self):
-        if self._edges is None:
-            vids = self.app.node.inputs
-            self._edges = [self.tape.node(v) if self.app.mask >> i & 1 else None for i, v in enumerate(vids)]
-        return self._edges
-
-    @edges.setter
-    def edges(self, value):
-        self._edges = value
+        return [self.tape.node(v) if self.app.mask >> i & 1 else None for i, v in enumerate(self.app.node.inputs)]
 
 
 def _compute_missing(call, needed):
