@@ -746,8 +746,8 @@ class Builder:
         def shares(a):
             return id(root_array(a)) in roots
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf,
-                     ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode, numpy_random=np.random, state=state,
-                     G=global_config.__dict__, setting=setting,
+                     ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode,
+                     numpy_random=np.random, state=state, G=global_config.__dict__, setting=setting,
                      leaf=_leaf, gradient=_gradient, grad_of=_grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=_unscale,
                      shares=shares, roots=roots)
