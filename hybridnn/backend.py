@@ -135,8 +135,13 @@ class CpuDevice(Device):
         return CpuDevice() if isinstance(array, numpy.ndarray) else None
 
     def send_array(self, x):
-        """One array (or number) on the CPU."""
-        return cupy.asnumpy(x) if cupy is not None and isinstance(x, cupy.ndarray) else numpy.asarray(x)
+        """One array (or number) on the CPU. Raises TypeError for what is neither."""
+        if cupy is not None and isinstance(x, cupy.ndarray):
+            return cupy.asnumpy(x)
+        a = numpy.asarray(x)
+        if a.dtype == object and not isinstance(x, numpy.ndarray):
+            raise TypeError(f"arrays and numbers can be sent to {self.name}; got {type(x).__name__}")
+        return a
 
     def __repr__(self):
         return "<CpuDevice (numpy)>"
@@ -269,14 +274,20 @@ def get_device_from_array(*arrays):
 
 
 def to_cpu(array):
-    """``array`` as a NumPy array; None stays None."""
-    return CpuDevice().send(array)
+    """``array`` as a NumPy array; None stays None. Raises TypeError for a Variable: it has ``to_cpu`` itself."""
+    return CpuDevice().send(_bare(array, "to_cpu"))
 
 
 def to_gpu(array, device=None):
     """``array`` as a CuPy array on ``device`` (a number; None: the current one)."""
     check_cuda_available()
-    return get_device(cupy.cuda.Device() if device is None else device).send(array)
+    return get_device(cupy.cuda.Device() if device is None else device).send(_bare(array, "to_gpu"))
+
+
+def _bare(array, name):
+    if not isinstance(array, numpy.ndarray) and is_array(getattr(array, "array", None)):
+        raise TypeError(f"{name} takes arrays; got {type(array).__name__}\n  hint: x.{name}() moves it, {name}(x.array) gives its array")
+    return array
 
 
 def from_chx(array):

@@ -20,6 +20,7 @@ def _on_gpu(arrays):
 
 class FunctionAdapter(FunctionNode):
     """The node that a ``Function`` has in the graph; ``function`` is that function."""
+    _retained_inputs = None      # all, unless the function says otherwise
 
     def __init__(self, function):
         self._weak_function = weakref.ref(function)

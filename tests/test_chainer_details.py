@@ -739,3 +739,31 @@ def test_arithmetic_as_objects_at_the_path_of_chainer():
 def test_text_of_variables_as_functions():
     v = Variable(np.array([1.5, 2.0]), name="v")
     assert hnn.variable.variable_repr(v) == repr(v) == "variable v([1.5, 2. ])" and hnn.variable.variable_str(v) == str(v)
+
+
+class Ninefold(hnn.FunctionNode):
+    def forward(self, inputs):
+        return inputs[0] * 9,
+
+    def backward(self, indexes, grad_outputs):
+        assert self.get_retained_inputs() == ()
+        return grad_outputs[0] * 9,
+
+
+def test_a_function_node_keeps_no_inputs_unless_it_says_so():
+    x = Variable(np.ones(3)) + 1
+    node = x.node
+    y, = Ninefold().apply((x,))
+    assert node.data is x.array
+    del x
+    assert node.data is None
+    F.sum(y).backward()
+
+
+def test_only_arrays_go_to_the_cpu():
+    with pytest.raises(TypeError, match=r"to_cpu takes arrays; got Variable"):
+        hnn.cuda.to_cpu(Variable(np.ones(2)))
+    with pytest.raises(TypeError, match="got object"):
+        hnn.get_device("@numpy").send(object())
+    a = np.ones(2)
+    assert hnn.get_device("@numpy").send(Variable(a)) is a and hnn.cuda.to_cpu(a) is a and hnn.cuda.to_cpu(np.float32(1)).shape == ()

@@ -18,6 +18,7 @@ class Scaled(hnn.FunctionNode):
         self.first, self.second = first, second
 
     def forward(self, inputs):
+        self.retain_inputs((0,))
         x, = inputs
         return x ** 3,
 

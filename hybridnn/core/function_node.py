@@ -45,7 +45,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     ``retain_outputs`` in forward for what backward needs, ``get_retained_inputs`` and ``get_retained_outputs`` in backward.
     ``y, = MyFunction().apply((x,))`` runs it.
     """
-    _retained_inputs = None      # None: all
+    _retained_inputs = ()        # None: all
     _retained_outputs = ()
     _input_arrays = _output_arrays = None
     n_outputs = 0
@@ -108,7 +108,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     # ---- retaining
 
     def retain_inputs(self, indexes):
-        """Keep only these inputs for backward."""
+        """Keep these inputs for backward; without this call none is kept."""
         self._retained_inputs = tuple(indexes)
 
     def retain_outputs(self, indexes):

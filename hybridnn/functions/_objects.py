@@ -228,6 +228,7 @@ class _Applied(FunctionNode):
 
     def forward(self, inputs):
         """Arrays to a tuple of arrays."""
+        self.retain_inputs(range(len(inputs)))
         with using_config("enable_backprop", False):
             return tuple([y.array for y in _several(self.compute(*inputs, *self.args))])
 
