@@ -45,7 +45,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     ``retain_outputs`` in forward for what backward needs, ``get_retained_inputs`` and ``get_retained_outputs`` in backward.
     ``y, = MyFunction().apply((x,))`` runs it.
     """
-    _retained_inputs = ()        # None: all
+    _retained_inputs: tuple | None = ()      # None: all
     _retained_outputs = ()
     _input_arrays = _output_arrays = None
     n_outputs = 0
