@@ -153,7 +153,7 @@ def _take_grads(call, event, outputs, seeds, targets, flags):
             shared[outcome.vid] = node.grad
     wanted = dict(retained)
     computed = [(v, v._vid) for ref in call.survivors if (v := ref()) is not None] if wanted else []
-    for v, vid in [*call.pending, *computed]:
+    for v, vid in [*[(v, v._vid) for v in call.pending], *computed]:
         if vid in wanted:
             early_node(v).grad = call.pend(wanted[vid])
     call.used = call.used or not flags[1]

@@ -7,7 +7,7 @@ begins in replay if its signature has a path, and leaves it for record at the fi
 import sys
 import weakref
 
-from hybridnn.config import state
+from hybridnn.config import global_config, state
 from hybridnn.core.variable import (
     NO_ATTRS,
     OpNode,
@@ -27,7 +27,7 @@ from hybridnn.trace.floats import error_state
 from hybridnn.trace.grad import match_grad, record_grad
 from hybridnn.trace.inplace import match_inplace, record_inplace
 from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
-from hybridnn.trace.matching import match_op
+from hybridnn.trace.matchers import matcher
 from hybridnn.trace.rebuild import rebuild
 from hybridnn.trace.recording import derive, record_inner, record_op
 from hybridnn.trace.segment import run_segment
@@ -41,7 +41,7 @@ __all__ = ["Call"]
 
 _new = object.__new__
 _refs = sys.getrefcount
-PENDING_REFS = 3       # the tuple in ``pending``, the loop's name and getrefcount's argument
+PENDING_REFS = 3       # the list ``pending``, the loop's name and getrefcount's argument
 
 
 class Call(Values):
@@ -58,9 +58,10 @@ class Call(Values):
         self.mode = "replay" if root.children else "record"
         self.path = []            # events matched or recorded, in order
         self.executed = 0         # how many of them have been computed
-        self.pending = []         # (Variable, vid) not computed yet
+        self.pending = []         # Variables not computed yet
         self.survivors = []       # weak references to Variables of this call that have been computed
-        self.fresh = set()        # vids computed by the graph since the last flush point
+        self.fresh = set()        # vids computed by the graph since the last flush point, but for the results of operations after ...
+        self.noted = 0            # ... so many events
         self.dirty = set()        # ids of arrays whose in-place change is pending
         self.nodes = {}           # id(tape node) -> vid, while recording
         self.inner = None         # the composite event being recorded
@@ -86,9 +87,14 @@ class Call(Values):
         if self.walking:
             inputs = [x.plain() if isinstance(x, TracedNumber) else x for x in inputs]
         if self.mode == "replay":
-            matched = match_op(self, op, inputs, attrs)
-            if matched is not None:
-                return matched
+            taping = state.backprop
+            if taping is None:
+                taping = global_config.enable_backprop
+            for event in self.cursor.children:
+                if event.op is op and event.taping is taping and (event.attrs is attrs or event.attrs == attrs):
+                    result = event.match(self, event, inputs)
+                    if result is not None:
+                        return result
             self.leave()
         if self.mode == "record":
             return record_inner(self, op, inputs, attrs) if self.inner is not None else record_op(self, op, inputs, attrs)
@@ -123,7 +129,7 @@ class Call(Values):
             if self.dirty:
                 self.flush()
         elif self.mode == "record":
-            self.fresh.clear()
+            self.now_seen()
 
     def backward(self, outputs, retain_grad, double, loss_scale):
         flags = (retain_grad, double, loss_scale, len(outputs))
@@ -177,7 +183,7 @@ class Call(Values):
         vid = self.known_vid(v)
         if vid is None:
             return
-        if vid in self.fresh:
+        if self.is_fresh(vid):
             look(self, "expose", v, vid, ())
         origin = self.origin(vid)
         if self.mode == "replay" and origin not in self.snapshots and v._array is not None:
@@ -246,6 +252,8 @@ class Call(Values):
 
     def add(self, event):
         event.next_vid, event.specs, self.specs = self.next_vid, self.specs, {}
+        if event.kind == "op":
+            self._prepare(event)
         self.recorded = True
         with self.owner.lock:
             self.cursor.add(event)
@@ -254,23 +262,42 @@ class Call(Values):
         if len(self.path) > self.owner.max_events:
             self.give_up(f"more than {self.owner.max_events} operations in one call")
 
+    def _prepare(self, event):
+        """Settle how replays are to match an operation."""
+        event.op, event.attrs, event.taping = event.key
+        event.match, event.wants = matcher(event, self.view_of)
+        event.vid, event.spec = event.outs[0].vid, event.outs[0].spec
+
+    def is_fresh(self, vid):
+        """Whether the graph has computed a value since the last flush point."""
+        for event in self.path[self.noted:]:
+            if event.kind == "op":
+                self.fresh.update([o.vid for o in event.outs])
+        self.noted = len(self.path)
+        return vid in self.fresh
+
+    def now_seen(self):
+        """This is a flush point."""
+        self.fresh.clear()
+        self.noted = len(self.path)
+
     def pend(self, outcome):
         v = _new(Variable)
         v._pending, v._vid, v._spec = self, outcome.vid, outcome.spec
         if not outcome.requires_grad:
             v._requires_grad = False
-        self.pending.append((v, outcome.vid))
+        self.pending.append(v)
         self.fresh.add(outcome.vid)
         return v
 
     def flush(self):
         """Compute the events matched since the last flush, in one native call."""
         if self.executed == len(self.path):
-            self.fresh.clear()
+            self.now_seen()
             return
         events, before = self.path[self.executed:], self.executed
         self.executed = len(self.path)
-        alive = [(v, v._vid) for v, _ in self.pending if _refs(v) > PENDING_REFS]
+        alive = [(v, v._vid) for v in self.pending if _refs(v) > PENDING_REFS]
         try:
             run_segment(self, events, frozenset([self.origin(vid) for _, vid in alive]))
         except BaseException as error:
@@ -278,7 +305,7 @@ class Call(Values):
                 self.executed = before
             raise
         self.pending = []
-        self.fresh.clear()
+        self.now_seen()
         self.dirty.clear()
         given = set()
         for v, vid in alive:

@@ -4,6 +4,7 @@ An ``Event`` is one thing that the function did to the graph: applied an op, ran
 operands are numbered values (vids), fixed along a path; ``Leaf`` describes a value that came from outside, bound at run time; ``Number`` a
 Python number, read anew on every call. Children are the events seen next; several of them are a branch.
 """
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hybridnn.graph import Node
@@ -83,6 +84,8 @@ class Event:
         function: for a user's function: its application, which is not part of the graphs that are compiled.
         check: ``check(arrays, attrs)`` raises if the operands' values do not fit.
         line: the user's file:line.
+        op, attrs, taping: of an operation, its key, one by one.
+        match: of an operation, the function that checks operands against the event; ``wants`` is what it compares them with.
     """
     kind: str
     key: tuple = ()
@@ -104,6 +107,13 @@ class Event:
     flush: bool = False
     function: App | None = None
     check: object = None
+    op: object = None
+    attrs: dict | None = None
+    taping: bool = False
+    match: Callable | None = None
+    wants: tuple | None = None
+    vid: int = -1            # of an operation's only output
+    spec: Spec | None = None
     hits: int = 0
     doubt: str = "not tried yet"
     last_used: int = 0

@@ -82,4 +82,4 @@ def record_inplace(call, op, inputs, targets, attrs):
     call.release()
     call.add(event)
     if event.flush:
-        call.fresh.clear()
+        call.now_seen()

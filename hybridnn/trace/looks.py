@@ -28,7 +28,7 @@ def look(call, kind, v, vid, args):
         call.leave()
     if call.mode == "record":
         call.add(Event("read", (kind, outcome, args), (vid,), line=user_line()))
-        call.fresh.clear()
+        call.now_seen()
     return value
 
 

@@ -1,40 +1,28 @@
 """Replay: an operation of the user's program against the events that are known to come next."""
 import numpy as np
 
-from hybridnn.config import global_config, state
 from hybridnn.core.variable import Variable
 from hybridnn.errors import InvalidType, raised_by_signal
 from hybridnn.trace.events import Number, spec_along, vid_of
 from hybridnn.trace.operands import has_creator, is_number, same_number
 
-__all__ = ["match", "match_op"]
+__all__ = ["match", "take_any"]
 
 
-def match_op(call, op, inputs, attrs):
-    """Pending Variables if a known event matches, else None."""
-    taping = state.backprop
-    if taping is None:
-        taping = global_config.enable_backprop
-    for event in call.cursor.children:
-        if event.kind == "op":
-            key = event.key
-            if key[0] is op and key[2] is taping and key[1] == attrs and (_all_pending(call, event.operands, inputs)
-                                                                         or match(call, event.operands, inputs)):
-                if event.check is not None and not _passes(call, event):
-                    call.forget(event.operands)
-                    return None
-                call.cursor = event
-                call.path.append(event)
-                if event.views:
-                    call.view_of.update(event.views)
-                if op.multi:
-                    outs = tuple([call.pend(o) for o in event.outs])
-                else:
-                    outs = call.pend(event.outs[0])
-                if event.flush and not _takes(call, event):
-                    return None
-                return outs
-    return None
+def take_any(call, event, inputs):
+    """The result of an operation, pending, if its operands are those of the event; else None."""
+    if not match(call, event.operands, inputs):
+        return None
+    if event.check is not None and not _passes(call, event):
+        call.forget(event.operands)
+        return None
+    call.advance(event)
+    if event.views:
+        call.view_of.update(event.views)
+    outs = tuple([call.pend(o) for o in event.outs])
+    if event.flush and not _takes(call, event):
+        return None
+    return outs if event.op.multi else outs[0]
 
 
 def _takes(call, event):
@@ -48,18 +36,10 @@ def _takes(call, event):
         call.cursor = event.parent
         call.forget(event.operands)
         made = {o.vid for o in event.outs}
-        call.pending = [(v, vid) for v, vid in call.pending if vid not in made]
+        call.pending = [v for v in call.pending if v._vid not in made]
+        call.noted = min(call.noted, len(call.path))
         return False
     return True
-
-
-def _all_pending(call, operands, inputs):
-    """The common case of ``match``: all operands are Variables of this call that nobody has looked into."""
-    snapshots, views = call.snapshots, call.view_of
-    for want, x in zip(operands, inputs):
-        if type(x) is not Variable or x._pending is not call or x._vid != want or want in snapshots or want in views:
-            return False
-    return len(operands) == len(inputs)
 
 
 def _passes(call, event):

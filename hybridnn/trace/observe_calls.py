@@ -146,7 +146,7 @@ class Calls:
         events = [e for e in self.call.path[start:] if e.key and e.key[0] is OPS["add"]]
         if events and self._adds(events, items, first):
             vid = events[-1].outs[0].vid
-            found = next((v for v, of in reversed(self.call.pending) if of == vid), None)
+            found = next((v for v in reversed(self.call.pending) if v._vid == vid), None)
             if found is not None:
                 self.keep.append(found)
                 return Ref("fresh", found)

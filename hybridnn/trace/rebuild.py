@@ -22,7 +22,7 @@ def rebuild(call):
         v = ref()
         if v is not None:
             made[v._vid] = v
-    made.update({vid: v for v, vid in call.pending})
+    made.update({v._vid: v for v in call.pending})
     made.update({vid: v for ref, vid in call.renamed if (v := ref()) is not None})
     barrier = max((i for i, e in enumerate(call.path[:call.executed]) if e.kind == "inplace"), default=-1)
     worker = Rebuild(call, made, barrier + 1)
@@ -31,8 +31,8 @@ def rebuild(call):
             worker.known(event)
         else:
             worker.run(event, final=i < call.executed)
-    for v, vid in call.pending:
-        a = call.values.get(vid) if made[vid]._array is None else made[vid]._array
+    for v in call.pending:
+        a = call.values.get(v._vid) if made[v._vid]._array is None else made[v._vid]._array
         if v._array is None and a is not None:        # a second Variable of one value, as gradients of a sum are: only one has been filled
             v._array = a.copy()
         call.survivors.append(weakref.ref(v))

@@ -52,7 +52,7 @@ def record_op(call, op, inputs, attrs):
         event.check = op.meta["check_ints"]
     call.add(event)
     if event.flush:
-        call.fresh.clear()
+        call.now_seen()
     return result
 
 

@@ -61,12 +61,16 @@ def leaf_node(call, vid):
     x = call.leaves.get(vid)
     if isinstance(x, Variable):
         return x._tape or x.node._tape
-    for v, known in call.pending:
-        if known == vid:
+    for v in call.pending:
+        if v._vid == vid:
             return early_node(v)
     for ref in call.survivors:
         v = ref()
         if v is not None and v._vid == vid:
+            return early_node(v)
+    for ref, before in call.renamed:
+        v = ref()
+        if v is not None and before == vid:
             return early_node(v)
     return Leaf((), None)      # nobody has the Variable any more
 

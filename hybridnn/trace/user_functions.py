@@ -100,5 +100,5 @@ def _record_function(call, function, variables, operands, arrays, outputs):
     node = Node(FUNCTION, tuple([vid_of(o) for o in operands]), tuple([o.vid for o in event.outs]), (), event.line)
     event.function = App(node, mask, any(v._tape is not None for v in result))
     call.add(event)
-    call.fresh.clear()
+    call.now_seen()
     return result

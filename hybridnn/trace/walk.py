@@ -109,7 +109,7 @@ def pend_again(call, v, vid):
         v._array = call.actual(vid)
         call.survivors.append(weakref.ref(v))
     else:
-        call.pending.append((v, vid))
+        call.pending.append(v)
     return v
 
 
@@ -117,7 +117,7 @@ def hold_own(call, v, g):
     """``v`` gets the value of ``g``, in an array of its own."""
     if g._array is None:
         call.owned.add(id(v))
-        call.pending.append((v, v._vid))
+        call.pending.append(v)
         return
     v._array = g._array.copy()
     call.know(v._array, v._vid)
