@@ -1,5 +1,5 @@
 """Variables, operations and the tape."""
-from hybridnn.core import arithmetic
+from hybridnn.core import arithmetic, operators
 from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import (
@@ -19,4 +19,4 @@ from hybridnn.core.variable import (
 )
 
 __all__ = ["OPS", "FunctionNode", "Op", "Parameter", "Variable", "VariableNode", "apply", "apply_inplace", "arithmetic", "as_array", "as_variable",
-           "backward", "elementwise", "grad", "grouped_updates", "operation"]
+           "backward", "elementwise", "grad", "grouped_updates", "operation", "operators"]

@@ -129,7 +129,7 @@ class Program:
         names = [list(inspect.signature(r).parameters) for r, _ in chosen]
         needed = {name for ns in names for name in ns} - {"g", "gs"}      # these mean the output's gradient, whatever operands are called
         self.keep = tuple(range(n)) if "xs" in needed else tuple(i for i, p in enumerate(op.params) if p in needed)
-        self.keep_output = bool({"y", "ys"} & needed)
+        self.keep_output = bool({"y", "ys"} & needed - set(op.params))       # an operand may be called y
         self.needs_specs = bool({"shapes", "dtypes"} & needed)
         self.calls = tuple((r, t, tuple(self._getter(p) for p in ns)) for (r, t), ns in zip(chosen, names, strict=True))
         self.on_arrays = self._write(chosen, names)
@@ -1118,25 +1118,13 @@ class Variable:
         """
         backward([self], retain_grad, enable_double_backprop, loss_scale)
 
-    # ---- operators
+    # ---- operators (arithmetic and comparison: core/operators.py)
 
     def __getitem__(self, index):
         return OPS["get_item"].index(self, index)
 
-    def __matmul__(self, other):
-        return OPS["matmul"].of(self, other) if _is_operand(other) else NotImplemented
-
-    def __rmatmul__(self, other):
-        return OPS["matmul"].of(other, self) if _is_operand(other) else NotImplemented
-
-    def __neg__(self):
-        return apply(OPS["neg"], (self,))
-
     def __pos__(self):
         return self
-
-    def __abs__(self):
-        return apply(OPS["absolute"], (self,))
 
     def reshape(self, *shape):
         if len(shape) == 1 and (shape[0] is None or isinstance(shape[0], (tuple, list))):
@@ -1208,27 +1196,6 @@ READERS = {"bool": _truth, "int": int, "float": float, "index": lambda a: a.item
 _UFUNC_OPS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "power": "pow", "matmul": "matmul",
               "floor_divide": "floor_divide", "remainder": "remainder", "greater": "greater", "greater_equal": "greater_equal", "less": "less",
               "less_equal": "less_equal", "equal": "equal", "not_equal": "not_equal"}
-
-
-def _operator(name, reflected=False):
-    def method(self, other):
-        if not _is_operand(other):
-            if name == "mul" and isinstance(other, (list, tuple, str, bytes)):      # else Python would repeat it ``self`` times
-                raise TypeError(f"unsupported operand types for *: Variable and {type(other).__name__}")
-            return NotImplemented
-        return apply(OPS[name], (other, self) if reflected else (self, other))
-    return method
-
-
-def _is_operand(x):
-    return isinstance(x, (Variable, np.ndarray, float, int, np.generic, complex)) or is_array(x)
-
-
-for _python, _name in dict(add="add", sub="sub", mul="mul", truediv="div", pow="pow", floordiv="floor_divide", mod="remainder").items():
-    setattr(Variable, f"__{_python}__", _operator(_name))
-    setattr(Variable, f"__r{_python}__", _operator(_name, reflected=True))
-for _python, _name in dict(lt="less", le="less_equal", gt="greater", ge="greater_equal", eq="equal", ne="not_equal").items():
-    setattr(Variable, f"__{_python}__", _operator(_name))
 
 
 def _view_of_input(tape, kept):

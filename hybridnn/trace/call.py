@@ -51,6 +51,9 @@ class Call(Values):
         root: the root event of the signature's tree.
         owner: gets ``gave_up(reason, line)``; has ``limit`` on new events and the compile settings.
     """
+    __slots__ = ("__weakref__", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
+                 "fresh", "functions", "inner", "interpreting", "left", "mode", "nodes", "noted", "owned", "owner", "path", "pending", "reason", "recorded",
+                 "released", "renamed", "root", "stale", "survivors", "used")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
         super().__init__(root.next_vid)

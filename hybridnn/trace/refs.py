@@ -188,10 +188,11 @@ LINK_CODE = frozenset([fn.__code__ for fn in (Link.params, Link.namedparams, Lin
 LINK_MODULES = ("hybridnn.link", "hybridnn.core.parameter")
 FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident")
 TRUSTED = ("hybridnn.functions", "hybridnn.ops", "hybridnn.core.arithmetic", "hybridnn.core.random")
+VARIABLE_MODULES = ("hybridnn.core.variable", "hybridnn.core.operators")
 VARIABLE_CODE = {
     "shape": "function", "dtype": "function", "ndim": "function", "size": "function", "T": "function", "__len__": "function", "__getitem__": "function",
     "reshape": "function", "transpose": "function", "requires_grad": "function", "xp": "function", "is_initialized": "function",
-    "__neg__": "function", "__abs__": "function", "__pos__": "function", "method": "operator", "__matmul__": "operator", "__rmatmul__": "operator",
+    "__pos__": "function", "binary": "operator", "reflected": "operator", "unary": "function", "_matmul": "operator", "_rmatmul": "operator",
     "__array_ufunc__": "operator", "backward": "backward", "grad": "grad-or-property", "grad_var": "grad_var", "cleargrad": "cleargrad",
     "unchain_backward": "unchain", "__float__": "read", "__int__": "read", "__bool__": "read", "__index__": "read", "item": "read", "array": "array",
     "__call__": "function", "as_variable": "function"}
@@ -233,7 +234,7 @@ def trusted_kind(frame):
         return "function"
     if module == "hybridnn.core.variable" and name == "__init__":
         return "made" if frame.f_code.co_varnames[:2] == ("self", "data") else None
-    if module == "hybridnn.core.variable":
+    if module in VARIABLE_MODULES:
         return VARIABLE_CODE.get(name)
     if module == "hybridnn.reporter" and name == "report" and frame.f_code.co_varnames[:2] == ("values", "observer"):
         return "report"

@@ -21,7 +21,7 @@ from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt, Ref, Rows
 from hybridnn.trace.segment import build, graph_of
 from hybridnn.trace.summaries import wrapped
-from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, producers, saved_values, specs_along
+from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, producers, rebinds_along, saved_values, specs_along
 
 __all__ = ["Miss", "Plan", "Refused", "make_plan"]
 
@@ -727,7 +727,7 @@ class Builder:
             lines += self._numbers_kept()
             kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
             priors = self._priors()
-            leaves = {v: x for v, x in leaf_variables(self.call).items() if x._requires_grad and v not in priors}
+            leaves = {v: x for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad and v not in priors}
             dynamic = ", ".join(f"{v}: {self._leaf_variable(x)}" for v, x in leaves.items())
             made, specs = w.strong(self.made), w.strong(specs_along(self.path))
             again = None

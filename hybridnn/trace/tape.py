@@ -14,7 +14,7 @@ from hybridnn.core.variable import RELEASED, Leaf, OpNode, Output, Variable, _se
 from hybridnn.graph import Graph, run
 from hybridnn.trace.events import FUNCTION
 
-__all__ = ["CallTape", "TracedNode", "early_node", "leaf_node", "leaf_variables", "producers", "saved_values", "specs_along"]
+__all__ = ["CallTape", "TracedNode", "early_node", "leaf_node", "leaf_variables", "producers", "rebinds_along", "saved_values", "specs_along"]
 
 
 def producers(path):
@@ -48,12 +48,18 @@ def saved_values(made, vids, cut):
     return needed
 
 
-def leaf_variables(call):
-    """vid -> the Variable from outside whose value it is; one that was changed in place stays the same Variable."""
+def leaf_variables(call, rebinds):
+    """vid -> the Variable from outside whose value it is; one that was changed in place (``rebinds``) stays the same Variable."""
     found = {v: x for v, x in call.leaves.items() if isinstance(x, Variable)}
-    for event in call.path:
-        found.update({new: found[old] for old, new in event.rebinds if old in found})
+    for old, new in rebinds:
+        if old in found:
+            found[new] = found[old]
     return found
+
+
+def rebinds_along(path):
+    """Pairs (value, value after a change in place), in order."""
+    return [pair for e in path for pair in e.rebinds]
 
 
 def leaf_node(call, vid):
@@ -91,7 +97,7 @@ class PathTape:
     """What the tapes of all calls along one path share; kept at the path's end."""
 
     def __init__(self, path):
-        self.made, self.specs, self._saved = producers(path), specs_along(path), {}
+        self.made, self.specs, self.rebinds, self._saved = producers(path), specs_along(path), rebinds_along(path), {}
 
     @classmethod
     def of(cls, call):
@@ -159,7 +165,7 @@ class CallTape:
             return None
         needed = set() if call.released else shared.saved_for(roots, call.cut)
         _compute_missing(call, needed)
-        return cls._holding(call, made, needed, call.released, shared.specs)
+        return cls._holding(call, made, needed, call.released, shared.specs, shared.rebinds)
 
     @classmethod
     def so_far(cls, call, roots):
@@ -171,14 +177,18 @@ class CallTape:
             return None
         for vid in needed:
             call.know(call.values[vid], vid)
-        return cls._holding(call, made, needed, False)
+        return cls._holding(call, made, needed, False, specs_along(call.path), rebinds_along(call.path))
 
     @classmethod
-    def _holding(cls, call, made, needed, released, specs=None):
-        values = {v: call.actual(v) if v in call.snapshots or call.origin(v) in call.values else call.values[v] for v in needed}
-        leaves = leaf_variables(call)
-        specs = specs_along(call.path) if specs is None else specs
-        tape = cls(made, specs, values, leaves, call.cut, released)
+    def _holding(cls, call, made, needed, released, specs, rebinds):
+        known = call.values
+        values = {v: known[v] for v in needed if v in known}
+        for v in needed.intersection(call.snapshots):
+            values[v] = call.actual(v)
+        for v in needed.intersection(call.view_of):
+            if call.origin(v) in known:
+                values[v] = call.actual(v)
+        tape = cls(made, specs, values, leaf_variables(call, rebinds), call.cut, released)
         tape.functions = {made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape
 
@@ -304,9 +314,9 @@ class TracedNode(OpNode):
 
 def _compute_missing(call, needed):
     """Values that no segment handed out are computed again from what the call still holds."""
-    missing = [v for v in needed if v not in call.values]
+    missing = needed.difference(call.values)
     if missing:
-        _compute(call, missing, tuple(app.node for e in call.path if not e.rebinds for app in e.apps))
+        _compute(call, list(missing), tuple(app.node for e in call.path if not e.rebinds for app in e.apps))
 
 
 def _compute_unchanged(call, needed, made):

@@ -20,6 +20,7 @@ class Values:
     Args:
         first: the number of the next new value.
     """
+    __slots__ = ("ids", "keep", "leaves", "next_vid", "scalars", "snapshots", "specs", "values", "view_of", "walking", "wrappers")
 
     def __init__(self, first):
         self.values = {}          # vid -> array or number

@@ -9,7 +9,7 @@ from hybridnn.config import state
 from hybridnn.core.variable import OPS, Variable, _walk, as_variable, initial_grad
 from hybridnn.core.variable import Leaf as TapeLeaf
 from hybridnn.trace.events import spec_along
-from hybridnn.trace.tape import CallTape, TracedNode, leaf_node, leaf_variables, producers, specs_along
+from hybridnn.trace.tape import CallTape, TracedNode, leaf_node, leaf_variables, producers, rebinds_along, specs_along
 
 __all__ = ["WalkTape", "is_function_behind", "plain_gradients", "walk_backward"]
 
@@ -23,7 +23,7 @@ class WalkTape(CallTape):
         for x in call.leaves.values():
             if isinstance(x, Variable) and x._requires_grad and x._tape is None:
                 x._tape = TapeLeaf(x.shape, x.dtype)          # before the nodes in the order of the walk
-        super().__init__(producers(call.path), specs_along(call.path), {}, leaf_variables(call), call.cut, False)
+        super().__init__(producers(call.path), specs_along(call.path), {}, leaf_variables(call, rebinds_along(call.path)), call.cut, False)
         self.call = call
         self.functions = {self.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
 
