@@ -53,7 +53,7 @@ class Call(Values):
     """
     __slots__ = ("__weakref__", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
                  "fresh", "functions", "inner", "interpreting", "left", "mode", "nodes", "noted", "owned", "owner", "path", "pending", "reason", "recorded",
-                 "released", "renamed", "root", "stale", "survivors", "used")      # quick to read: an operation reads a dozen of them
+                 "released_at", "renamed", "root", "stale", "survivors", "used")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
         super().__init__(root.next_vid)
