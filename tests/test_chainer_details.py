@@ -649,6 +649,12 @@ def test_only_the_memory_layout_of_numpy():
             make(hnn.memory_layouts.CUDNN_CHANNEL_LAST_X)
 
 
+def test_the_codes_of_a_hierarchical_softmax_can_be_cast():
+    loss = L.BinaryHierarchicalSoftmax(3, ((0, 1), 2), dtype=np.float16)
+    loss._func.codes = loss._func.codes.astype(np.float64)
+    assert loss(np.ones((1, 3)), np.array([2], np.int32)).dtype == np.float64
+
+
 def test_the_compute_mode_of_a_block():
     assert hnn.get_compute_mode() is None
     with hnn.using_config("compute_mode", "cudnn_fast"):

@@ -3,6 +3,7 @@ import gzip
 import importlib.util
 import io
 import multiprocessing
+import os
 import pickle
 import sys
 import tarfile
@@ -276,6 +277,23 @@ def test_pickled_examples(tmp_path):
         data[0]
 
 
+class Reader(io.BytesIO):
+    forks = 0
+
+    def after_fork(self):
+        self.forks += 1
+
+
+def test_a_forked_process_tells_the_reader(monkeypatch):
+    reader = Reader()
+    datasets.PickleDatasetWriter(reader).write("one")
+    data = datasets.PickleDataset(reader)
+    assert (data[0], reader.forks) == ("one", 0)
+    pid = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+    assert (data[0], data[0], reader.forks) == ("one", "one", 1)
+
+
 def test_a_pickle_dataset_needs_random_access():
     stream = io.BytesIO()
     stream.seekable = lambda: False
@@ -295,6 +313,9 @@ def test_lines_of_text(tmp_path):
     assert datasets.TextDataset([tmp_path / "a", tmp_path / "d"], encoding=["ascii", "latin-1"])[2] == ("three\n", "ü\n")
     with pytest.raises(ValueError, match="equally many"):
         datasets.TextDataset([tmp_path / "a", tmp_path / "c"])
+    both.close()
+    with pytest.raises(ValueError, match="closed"):
+        both[0]
 
 
 def test_images_need_pillow(tmp_path, monkeypatch):

@@ -287,8 +287,18 @@ def test_backend_parameters_are_checked():
 
 
 def test_slow_tests_run():
-    f = lambda: None
-    assert attr.slow(f) is f and attr.is_available()
+    def test_something():
+        pass
+    assert attr.slow(test_something) is test_something and attr.is_available()
+
+
+@pytest.mark.parametrize("need, markers", [(attr.slow, {"slow"}), (attr.ideep, {"ideep", "skip"}), (attr.chainerx, {"chainerx", "skip"}),
+                                           (attr.gpu(99), {"gpu", "skip"}), (attr.cudnn, {"gpu", "cudnn"})])
+def test_needs_are_markers(need, markers):
+    @need
+    class Case(unittest.TestCase):
+        pass
+    assert markers <= {mark.name for mark in Case.pytestmark}
 
 
 # ----------------------------------------------------------------------------------------------------- random and retries

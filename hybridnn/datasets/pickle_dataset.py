@@ -45,7 +45,7 @@ class PickleDataset(DatasetMixin):
     Only open files that you trust: reading a pickle may run any code.
 
     Args:
-        reader: binary file that can be sought in. Where it has a method ``reopen``, that is called in a forked process,
+        reader: binary file that can be sought in. Where it has a method ``after_fork``, that is called in a forked process,
             which would otherwise share the position in the file with its parent.
     """
 
@@ -80,7 +80,7 @@ class PickleDataset(DatasetMixin):
     def get_example(self, i):
         if self._owner != os.getpid():
             self._owner, self._lock = os.getpid(), threading.RLock()
-            getattr(self._reader, "reopen", int)()
+            getattr(self._reader, "after_fork", int)()
         with self._lock:
             self._reader.seek(self._positions[i])
             return pickle.load(self._reader)
@@ -102,17 +102,22 @@ class _FileReader(io.RawIOBase):
 
     def __init__(self, path):
         self._path = path
-        self.reopen()
+        self._open()
 
-    def reopen(self):
+    def _open(self):
         self._file = open(self._path, "rb")      # noqa: SIM115 (``close`` closes it)
+
+    def after_fork(self):
+        """Open the file anew: a position shared with the parent would move under both."""
+        self._file.close()
+        self._open()
 
     def __getstate__(self):
         return {"_path": self._path}
 
     def __setstate__(self, values):
         self._path = values["_path"]
-        self.reopen()
+        self._open()
 
     def close(self):
         self._file.close()

@@ -13,6 +13,8 @@ class TextDataset(DatasetMixin):
         paths: path, or list of paths. A list of one path gives lines, too.
         encoding, errors, newline: as for ``open``, or a list with one for each file.
         filter_func: ``filter_func(*lines)`` tells whether an example is kept.
+
+    The lines are held in memory; ``close`` lets them go.
     """
 
     def __init__(self, paths, encoding=None, errors=None, newline=None, filter_func=None):
@@ -27,10 +29,20 @@ class TextDataset(DatasetMixin):
         self._single = len(paths) == 1
 
     def __len__(self):
-        return len(self._examples)
+        return len(self._lines())
 
     def get_example(self, i):
-        return self._examples[i][0] if self._single else self._examples[i]
+        lines = self._lines()[i]
+        return lines[0] if self._single else lines
+
+    def _lines(self):
+        if self._examples is None:
+            raise ValueError("TextDataset: it was closed\n  hint: make a new one")
+        return self._examples
+
+    def close(self):
+        """Let the lines go; no example can be read any more."""
+        self._examples = None
 
 
 def _read_lines(path, encoding, errors, newline):

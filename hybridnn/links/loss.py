@@ -143,6 +143,11 @@ class BinaryHierarchicalSoftmax(Link):
         super().device_resident_accept(visitor)
         self.paths, self.codes = visitor.visit_array(self.paths), visitor.visit_array(self.codes)
 
+    @property
+    def _func(self):
+        """What holds ``paths`` and ``codes``, under Chainer's name."""
+        return self
+
     @staticmethod
     def create_huffman_tree(word_counts):
         """The Huffman tree of a dict of counts by word: rare words lie deep."""

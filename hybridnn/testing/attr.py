@@ -1,4 +1,8 @@
-"""What a test needs. A test whose need is not met here is skipped, and the reason says what is missing."""
+"""What a test needs. A test whose need is not met here is skipped, and the reason says what is missing.
+
+With pytest the needs are markers too, as in Chainer, so that ``-m "not slow"`` leaves tests out; under ``--strict-markers`` they have
+to be declared (``chainerx``, ``cudnn``, ``gpu``, ``ideep``, ``slow``).
+"""
 import unittest
 from typing import Any
 
@@ -33,6 +37,10 @@ def _skip(reason):
     return unittest.skip(reason) if _pytest is None else _pytest.mark.skip(reason=reason)
 
 
+def _marked(name, f):
+    return f if _pytest is None else getattr(_pytest.mark, name)(f)
+
+
 def _devices():
     if cupy is None:
         return 0
@@ -45,7 +53,8 @@ def _devices():
 def multi_gpu(gpu_num):
     """The test needs so many CUDA devices."""
     found = _devices()
-    return (lambda f: f) if found >= gpu_num else _skip(f"needs {gpu_num} CUDA device(s), {found} found")
+    met = found >= gpu_num
+    return lambda f: _marked("gpu", f if met else _skip(f"needs {gpu_num} CUDA device(s), {found} found")(f))
 
 
 def gpu(f):
@@ -55,19 +64,19 @@ def gpu(f):
 
 def cudnn(f):
     """The test needs cuDNN, so a CUDA device."""
-    return gpu(f)
+    return _marked("cudnn", gpu(f))
 
 
 def slow(f):
-    """The test takes long; it runs all the same."""
-    return f
+    """The test takes long; it runs unless its marker is deselected."""
+    return _marked("slow", f)
 
 
 def chainerx(f):
     """The test is about ChainerX, which hybridnn does not take over."""
-    return _skip("ChainerX is not part of hybridnn")(f)
+    return _marked("chainerx", _skip("ChainerX is not part of hybridnn")(f))
 
 
 def ideep(f):
     """The test is about iDeep, which hybridnn does not take over."""
-    return _skip("iDeep is not part of hybridnn")(f)
+    return _marked("ideep", _skip("iDeep is not part of hybridnn")(f))
