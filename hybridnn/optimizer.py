@@ -554,8 +554,7 @@ class GradientMethod(Optimizer):
         self._update_grouped()
 
     def _update_grouped(self):
-        with grouped_updates():
-            self._update_all()
+        grouped_updates(self._update_all)
 
     def _update_all(self):
         self.reallocate_cleared_grads()

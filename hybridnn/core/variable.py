@@ -642,15 +642,18 @@ def apply_inplace_eager(op, inputs, targets, attrs):
         arrays[k][...] = y
 
 
-class grouped_updates:
-    """A block of ``apply_inplace`` calls whose arrays nobody looks at before its end (an optimizer's update): a tracer may settle them together."""
+def grouped_updates(update):
+    """Run ``update``, whose ``apply_inplace`` calls change arrays that nobody looks at before its end (an optimizer's): a tracer may settle them together.
 
-    def __enter__(self):
-        self.outer, state.updating = state.updating, True
-
-    def __exit__(self, *exc):
-        state.updating = self.outer
-        if state.tracer is not None and not self.outer:
+    No block of a with statement: an alarm could go off just before its end, which would then never come.
+    """
+    outer = state.updating
+    state.updating = True
+    try:
+        update()
+    finally:
+        state.updating = outer
+        if state.tracer is not None and not outer:
             state.tracer.settle()
 
 
@@ -1381,20 +1384,6 @@ def _one(shape, dtype):
     return _cached_one(shape, dtype).copy()
 
 
-class _backprop_switch:
-    """The tape is on during backward exactly if double backprop was asked for."""
-
-    def __init__(self, enable):
-        self.enable = enable
-
-    def __enter__(self):
-        self.old = state.backprop
-        state.backprop = self.enable
-
-    def __exit__(self, *exc):
-        state.backprop = self.old
-
-
 def _walk(grads, roots, retain_grad, as_variables, loss_scale, store):
     """Visit nodes from the newest back; ``grads`` maps a node to its gradient (a list of them for a node with several outputs)."""
     heap = [(-n.seq, n) for n in grads]
@@ -1520,11 +1509,14 @@ def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad
         node = v._tape or _make_leaf(v)
         grads[node] = as_variable(seed) if node not in grads else _add(grads[node], as_variable(seed))
     targets = {(x._tape or _make_leaf(x)): None for x in inputs}
-    with _backprop_switch(enable_double_backprop):
+    old, state.backprop = state.backprop, enable_double_backprop      # the tape is on exactly if double backprop was asked for
+    try:
         for x, extra in zip(inputs, grad_inputs or ()):
             if extra is not None:
                 grads[x._tape] = as_variable(extra) if x._tape not in grads else _add(grads[x._tape], as_variable(extra))
         _walk_to(grads, targets, retain_grad)
+    finally:
+        state.backprop = old
     results = [targets[x._tape] for x in inputs]
     if set_grad:
         for x, g in zip(inputs, results, strict=True):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hybridnn.errors import raised_by_signal
+from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
 __all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "draw", "folded", "identify", "is_array_function", "is_draw",
@@ -128,8 +129,7 @@ def calculate(observer, fn, args, kw):
     if isinstance(fn, np.ufunc) and len(args) != fn.nin:
         raise Doubt("a ufunc with unusual arguments")
     args, kw = [_given(observer, a) for a in args], {k: _given(observer, v) for k, v in kw.items()}
-    with np.errstate(all="ignore"):
-        value = fn(*map(_value, args), **{k: _value(v) for k, v in kw.items()})
+    value = under({"all": "ignore"}, fn, *map(_value, args), **{k: _value(v) for k, v in kw.items()})
     for ref in args:
         if ref.kind != "mirror" and value is ref.value and isinstance(value, np.ndarray):
             return ref
@@ -201,9 +201,8 @@ def sources_of(ref):
 
 def recompute(fn, *args, **kw):
     """What the program would compute; raises where NumPy would warn or raise, so that the program itself does it where it belongs."""
-    under = "ignore" if np.geterr()["under"] == "ignore" else "raise"
-    with np.errstate(divide="raise", over="raise", invalid="raise", under=under):
-        return fn(*args, **kw)
+    small = "ignore" if np.geterr()["under"] == "ignore" else "raise"
+    return under({"divide": "raise", "over": "raise", "invalid": "raise", "under": small}, fn, *args, **kw)
 
 
 def missed(error, miss):

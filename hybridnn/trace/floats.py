@@ -3,11 +3,12 @@
 Warnings may come when a segment is computed; an exception or a callback has to come where the operation stands, so such calls run eagerly.
 """
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 
-__all__ = ["error_state", "errors_may_wait"]
+__all__ = ["error_state", "errors_may_wait", "under"]
 
 _judged = (None, False)      # the state last looked at, and whether its errors may wait
 
@@ -34,3 +35,13 @@ def errors_may_wait():
     if judged[0] is not state:
         judged = _judged = (state, {"warn", "ignore"}.issuperset(np.geterr().values()))
     return judged[1]
+
+
+def under(errors: dict[str, Any], fn: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+    """``fn(*args, **kw)`` under another ``numpy.errstate``, in a context of its own: an alarm that goes off inside ``errstate`` leaves nothing behind."""
+    return copy_context().run(_under, errors, fn, args, kw)
+
+
+def _under(errors: dict[str, Any], fn: Callable[..., Any], args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+    with np.errstate(**errors):
+        return fn(*args, **kw)

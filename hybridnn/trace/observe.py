@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from hybridnn.core.variable import Variable
+from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.arrays import identify
 from hybridnn.trace.observe_calls import Calls
@@ -119,6 +119,9 @@ class Observer(Names, Operators, Containers, Calls, Library):
         self.stop(error.reason if isinstance(error, Doubt) else f"the proof met {type(error).__name__}: {error}")
 
     def on_call(self, frame, event, arg):
+        if not self.frames and self.call not in replaying:        # an alarm went off just before the end of the block that lets go
+            self._let_go()
+            return None
         if self.doubt is not None:
             return None
         try:

@@ -8,11 +8,10 @@ the function itself, connected when the call ends.
 import weakref
 from itertools import count
 
-import numpy as np
-
 from hybridnn.core.variable import RELEASED, Leaf, OpNode, Output, Variable, _sequence
 from hybridnn.graph import Graph, run
 from hybridnn.trace.events import FUNCTION
+from hybridnn.trace.floats import under
 
 __all__ = ["CallTape", "TracedNode", "early_node", "leaf_node", "leaf_variables", "producers", "rebinds_along", "saved_values", "specs_along"]
 
@@ -196,8 +195,8 @@ class CallTape:
         """A value that the tape keeps, or that it computes again when it is first asked for."""
         if vid not in self.values:
             graph, arrays = self.again
-            with np.errstate(all="ignore"):     # the call has warned
-                self.values.update(zip(graph.outputs, run(graph, arrays), strict=True))
+            results = under({"all": "ignore"}, run, graph, arrays)     # the call has warned
+            self.values.update(zip(graph.outputs, results, strict=True))
             self.again = None
         return self.values[vid]
 
