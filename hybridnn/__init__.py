@@ -27,6 +27,7 @@ from hybridnn import (
     types,
     utils,
     variable,
+    warnings,
 )
 from hybridnn._runtime_info import print_runtime_info
 from hybridnn.backend import (
@@ -72,4 +73,4 @@ __all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserialize
            "is_debug", "iterators", "kl_divergence", "link_hooks", "links", "memory_layouts", "mixed16", "no_backprop_mode", "optimizer_hooks",
            "optimizers", "print_runtime_info", "profile", "register_kl", "report", "report_scope", "serializers", "set_debug", "should_use_cudnn",
            "should_use_cudnn_tensor_core", "summary", "trace", "training", "types", "using_config", "using_device",
-           "utils", "variable"]
+           "utils", "variable", "warnings"]

@@ -1,7 +1,7 @@
 """``DeviceResident``: what lives on a device and moves with all that it holds, such as a link."""
 import warnings
 
-from hybridnn.backend import CpuDevice, GpuDevice, get_device
+from hybridnn.backend import CpuDevice, GpuDevice, Intel64Device, get_device, to_chx
 
 __all__ = ["DeviceResident", "DeviceResidentsVisitor"]
 
@@ -45,6 +45,18 @@ class DeviceResident:
     def to_gpu(self, device=None):
         """``to_device`` of CUDA device number ``device`` (None: 0); deprecated, as in Chainer v7."""
         return self._move("to_gpu", "@cupy:N", get_device(0 if device is None else device))
+
+    def to_intel64(self):
+        """Raises ``BackendError``: iDeep is not taken over."""
+        Intel64Device()
+
+    def to_chx(self):
+        """Raises ``BackendError``: ChainerX is not taken over."""
+        to_chx(self)
+
+    def from_chx(self):
+        """The object itself: no array belongs to ChainerX."""
+        return self
 
     def _move(self, method, spec, device):
         warnings.warn(f"{method} is deprecated; use to_device({spec!r})", DeprecationWarning, stacklevel=3)

@@ -773,3 +773,35 @@ def test_only_arrays_go_to_the_cpu():
         hnn.get_device("@numpy").send(object())
     a = np.ones(2)
     assert hnn.get_device("@numpy").send(Variable(a)) is a and hnn.cuda.to_cpu(a) is a and hnn.cuda.to_cpu(np.float32(1)).shape == ()
+
+
+def test_modules_at_the_paths_of_chainer():
+    assert importlib.import_module("hybridnn.utils.experimental").experimental is utils.experimental
+    assert importlib.import_module("hybridnn.utils.nondeterministic").nondeterministic is utils.nondeterministic
+    assert importlib.import_module("hybridnn.testing.unary_math_function_test").unary_math_function_unittest is testing.unary_math_function_unittest
+    assert issubclass(hnn.warnings.PerformanceWarning, RuntimeWarning)
+
+
+def test_former_helpers_of_arrays_warn():
+    for name, x, y in (("as_vec", np.ones((2, 3)), (6,)), ("as_mat", np.ones((2, 3, 4)), (2, 12)), ("empty_like", np.ones((2, 3)), (2, 3))):
+        with pytest.warns(DeprecationWarning, match=name):
+            assert getattr(utils.array, name)(x).shape == y
+
+
+def test_places_of_other_libraries_do_not_exist():
+    for x in (Variable(np.ones(2)), L.Linear(2, 2)):
+        x.from_chx()
+        for move in (x.to_chx, x.to_intel64):
+            with pytest.raises(RuntimeError, match="is not part of hybridnn"):
+                move()
+
+
+def test_an_operation_knows_its_outputs():
+    x = Variable(np.arange(6.0))
+    y = F.exp(x)
+    assert [ref() for ref in y.creator.outputs] == [y.node]
+    a, b = F.split_axis(x, 2, 0)
+    node = a.creator
+    assert [ref() for ref in node.outputs] == [a.node, b.node]
+    del b
+    assert [ref() for ref in node.outputs] == [a.node, None]

@@ -281,7 +281,7 @@ def test_hooks_of_one_function():
 def test_a_function_unchains():
     f, x = Double(), hnn.Variable(np.float32([1, 2]))
     y, = f.apply((x,))
-    assert f.outputs[0]() is y.node._tape
+    assert f.outputs[0]() is y.node
     f.unchain()
     assert (y.creator, f.inputs) == (None, None)
 

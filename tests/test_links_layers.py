@@ -12,7 +12,7 @@ import hybridnn.links as L
 from hybridnn import initializers, links, serializers, testing
 from hybridnn.errors import InvalidType, UninitializedParameterError
 from hybridnn.links.vision import BottleneckA, BuildingBlock, VGGLayers
-from hybridnn.links.vision import layers as vision_layers
+from hybridnn.utils.imgproc import oversample
 
 CASES = link_cases.cases(hnn, links, initializers)
 LINKS = [name for name in CASES if name not in link_cases.INITIALIZED]
@@ -527,7 +527,7 @@ class TestVision:
 
     def test_ten_crops(self):
         x = np.arange(2 * 1 * 4 * 4).reshape(2, 1, 4, 4)
-        crops = vision_layers.ten_crops(x, (2, 2))
+        crops = oversample(x, (2, 2))
         assert crops.shape == (20, 1, 2, 2)
         np.testing.assert_array_equal(crops[4, 0], x[0, 0, 1:3, 1:3])
         np.testing.assert_array_equal(crops[5, 0], x[0, 0, :2, 1::-1])

@@ -12,6 +12,7 @@ from hybridnn.core import type_check
 from hybridnn.core.variable import (
     OpNode,
     Output,
+    OutputRef,
     TapeNode,
     Variable,
     _connected,
@@ -225,8 +226,8 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
 
     @property
     def outputs(self):
-        """Weak references to the outputs' nodes, or None before the application."""
-        return self._outputs
+        """Weak references to the outputs' ``VariableNode``s, or None before the application."""
+        return None if self._outputs is None else tuple([OutputRef(ref) for ref in self._outputs])
 
     @property
     def output_data(self):

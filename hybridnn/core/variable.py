@@ -16,7 +16,7 @@ import weakref
 
 import numpy as np
 
-from hybridnn.backend import CpuDevice, cupy, get_array_module, get_device, get_device_from_array, is_array
+from hybridnn.backend import CpuDevice, Intel64Device, cupy, get_array_module, get_device, get_device_from_array, is_array, to_chx
 from hybridnn.config import config, global_config, state
 from hybridnn.core.labels import class_name
 from hybridnn.core.labels import label as label_of
@@ -267,6 +267,17 @@ class Output(TapeNode):
         return None if self.is_leaf else self.owner
 
 
+class OutputRef:
+    """A weak reference to an output's ``VariableNode``: calling it gives the node, or None if nothing needs that output any more."""
+
+    def __init__(self, ref):
+        self.ref = ref
+
+    def __call__(self):
+        node = self.ref()
+        return None if node is None else node.view()
+
+
 def _shown(name, node):
     if name not in node.shown:
         raise AttributeError(f"{node!r} has no {name!r}")
@@ -319,6 +330,14 @@ class OpNode(TapeNode):
     def inputs(self):
         """The ``VariableNode``s of the operands that need gradients."""
         return tuple([_view_of_input(x, a) for x, a in zip(self.edges, self.kept_inputs(), strict=False) if x is not None])
+
+    _outputs = None        # weak references to the nodes of several outputs
+
+    @property
+    def outputs(self):
+        """Weak references to the ``VariableNode``s of the outputs."""
+        refs = (self._outputs or ()) if self.program.op.multi else (weakref.ref(self),)
+        return tuple([OutputRef(ref) for ref in refs])
 
     def kept_inputs(self):
         """The operands' arrays or numbers, None for those that were not kept."""
@@ -565,8 +584,8 @@ def _wrap_several(op, inputs, arrays, attrs, mask, ys, backprop):
         out.append(v)
     if mask and backprop and op.rules:
         node = _tape_node(op, inputs, arrays, attrs, mask, ys)
-        node.n_outputs = len(ys)
         connect_outputs(node, out)
+        node._outputs = [weakref.ref(v._tape) for v in out]
     return tuple(out)
 
 
@@ -1172,6 +1191,17 @@ class Variable:
     def to_gpu(self, device=None):
         """``to_device`` of CUDA device number ``device`` (None: 0)."""
         self.to_device(0 if device is None else device)
+
+    def to_intel64(self):
+        """Raises ``BackendError``: iDeep is not taken over."""
+        self.to_device(Intel64Device())
+
+    def to_chx(self):
+        """Raises ``BackendError``: ChainerX is not taken over."""
+        to_chx(self)
+
+    def from_chx(self):
+        """Nothing to do: no array belongs to ChainerX."""
 
 
 def _statistics(a):

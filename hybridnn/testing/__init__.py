@@ -1,5 +1,5 @@
 """Tools for testing functions, links and optimizers: those of Chainer v7, under its names."""
-from hybridnn.testing import array, attr, backend, condition, distribution_test, function_link, helper, random
+from hybridnn.testing import array, attr, backend, bundle, condition, distribution_test, function_link, helper, random
 from hybridnn.testing.array import assert_allclose
 from hybridnn.testing.backend import BackendConfig, inject_backend_tests
 from hybridnn.testing.cases import FunctionTestError, LinkTestError
@@ -19,6 +19,9 @@ from hybridnn.testing.random import fix_random, generate_seed
 from hybridnn.testing.serializer import save_and_load, save_and_load_hdf5, save_and_load_npz
 from hybridnn.testing.training import get_trainer_with_mock_updater
 from hybridnn.testing.unary_math import unary_math_function_unittest
+from hybridnn.utils.paths import open_paths as _open_paths
+
+_open_paths(__name__, {"unary_math_function_test": "unary_math_function_unittest", "_bundle": bundle})
 
 __all__ = ["BackendConfig", "FunctionTestCase", "FunctionTestError", "InitializerArgument",
            "LinkInitializersTestCase", "LinkTestCase", "LinkTestError", "assert_allclose", "assert_warns", "distribution_unittest",

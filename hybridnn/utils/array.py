@@ -1,9 +1,34 @@
 """Helpers for arrays."""
+import warnings
 from math import prod
 
 import numpy as np
 
-__all__ = ["force_array", "force_type", "size_of_shape", "sum_to"]
+from hybridnn.backend import get_array_module
+
+__all__ = ["as_mat", "as_vec", "empty_like", "force_array", "force_type", "size_of_shape", "sum_to"]
+
+
+def _deprecated(name, instead):
+    warnings.warn(f"utils.array.{name} is deprecated: use {instead}", DeprecationWarning, stacklevel=3)
+
+
+def as_vec(x):
+    """``x.ravel()``. Deprecated, as in Chainer."""
+    _deprecated("as_vec", "numpy.ravel")
+    return x if x.ndim == 1 else x.ravel()
+
+
+def as_mat(x):
+    """``x`` with all axes but the first joined. Deprecated, as in Chainer."""
+    _deprecated("as_mat", "numpy.reshape")
+    return x if x.ndim == 2 else x.reshape(len(x), -1)
+
+
+def empty_like(x):
+    """``numpy.empty_like(x)``, or CuPy's. Deprecated, as in Chainer."""
+    _deprecated("empty_like", "numpy.empty_like")
+    return get_array_module(x).empty_like(x)
 
 
 def force_array(x, dtype=None):

@@ -11,8 +11,9 @@ from hybridnn.core.argument import refuse_kwargs
 from hybridnn.errors import BackendError
 from hybridnn.link import Chain
 from hybridnn.serializers import load_npz
+from hybridnn.utils import imgproc
 
-__all__ = ["NamedLayers", "available", "prepare", "ten_crops"]
+__all__ = ["NamedLayers", "available", "prepare"]
 
 available = importlib.util.find_spec("PIL") is not None      # Pillow, which ``prepare`` needs
 
@@ -70,7 +71,7 @@ class NamedLayers(Chain):
     def predict(self, images, oversample=True):
         """Probabilities of the classes for images; ``oversample``: averaged over ten crops of each."""
         x = np.stack([prepare(i, (256, 256), self.mean) for i in images])
-        x = ten_crops(x, (224, 224)) if oversample else x[:, :, 16:240, 16:240]
+        x = imgproc.oversample(x, (224, 224)) if oversample else x[:, :, 16:240, 16:240]
         with no_backprop_mode(), using_config("train", False):
             y = self(Variable(self.xp.asarray(x)), layers=["prob"])["prob"]
             return F.mean(F.reshape(y, (len(images), 10, *y.shape[1:])), axis=1) if oversample else y
@@ -91,12 +92,3 @@ def prepare(image, size=(224, 224), mean=(0., 0., 0.)):
     image = image.resize(size) if size else image
     x = np.asarray(image, get_dtype())[:, :, ::-1] - np.array(mean, get_dtype())
     return x.transpose(2, 0, 1)
-
-
-def ten_crops(images, crop_dims):
-    """Ten crops of each image (n, c, h, w): corners and centre, and their mirror images."""
-    h, w = images.shape[2:]
-    ch, cw = crop_dims
-    corners = [(0, 0), (0, w - cw), (h - ch, 0), (h - ch, w - cw), (int(h / 2 - ch / 2), int(w / 2 - cw / 2))]
-    crops = np.stack([images[:, :, y:y + ch, x:x + cw] for y, x in corners], axis=1)
-    return np.concatenate([crops, crops[..., ::-1]], axis=1).reshape(-1, images.shape[1], ch, cw)

@@ -1,0 +1,11 @@
+"""A warning that an interface may change."""
+import sys
+import warnings
+
+__all__ = ["experimental"]
+
+
+def experimental(api_name):
+    """Warn (``FutureWarning``) that an interface may change, unless ``hybridnn.disable_experimental_feature_warning`` is set."""
+    if not getattr(sys.modules.get("hybridnn"), "disable_experimental_feature_warning", False):
+        warnings.warn(f"{api_name} is experimental. Its interface may change.", FutureWarning, stacklevel=3)
