@@ -295,3 +295,20 @@ def test_joined_parts_may_be_empty():
     def body(x, y):
         return [OPS["concat"](OPS["exp"](x), y[:0] * 2, y[3:], axis=0), OPS["concat"](OPS["exp"](y[:0]), x, axis=0)]
     check(body, array(2, 3), array(3, 3))
+
+
+@pytest.mark.parametrize("fn, operands", [
+    (lambda x: [OPS["sum"](OPS["exp"](x) * x, axis=None, keepdims=False), x], (array(6, 9),)),
+    (lambda x, y: [OPS["tanh"](x) * y, x, y], (array(6, 9), array(9))),
+    (lambda x: [OPS["transpose"](x, axes=(1, 0)) * 2, x], (array(6, 9),)),
+    (lambda x: [OPS["log_softmax"](x, axis=(1,)), x, x], (array(6, 9),)),
+    (lambda x: [OPS["sum"](x, axis=(0,), keepdims=False), OPS["exp"](x), x], (array(6, 9),)),
+], ids=["scalar sum", "broadcast", "transposed", "twice", "columns"])
+def test_inputs_are_returned_as_copies(fn, operands):
+    check(fn, *operands)
+
+
+def test_a_kernel_copies_what_it_reads():
+    x = array(6, 9)
+    _, executable = compiled(lambda x: [OPS["sum"](OPS["exp"](x) * x, axis=None, keepdims=False), x], x)
+    assert [s.kind for s in executable.steps] == ["kernel"]

@@ -487,9 +487,32 @@ def fuse_with_reasons(graph):
     _join_siblings(state)
     nodes = _order(state)
     needed = _needed(state, nodes)
-    new = [n if isinstance(n, Node) else _fused_node(state, n, needed) for n in nodes]
+    copies = _copies_on_the_way(state, nodes, needed)
+    new = [n if isinstance(n, Node) else _fused_node(state, n, needed, copies) for n in nodes]
     kept = [n for n in new if _has_effect(n) or any(v in needed for v in n.outputs)]
-    return graph.replace(nodes=tuple(kept)), state.reasons
+    made = {v: copy for v, copy, _ in copies}
+    specs = {**graph.specs, **{copy: graph.specs[v] for v, copy, _ in copies}}
+    return graph.replace(nodes=tuple(kept), outputs=tuple([made.get(v, v) for v in graph.outputs]), specs=specs), state.reasons
+
+
+def _copies_on_the_way(state, nodes, needed):
+    """Triples (input, its copy, group): where an input is to be returned, a kernel that reads all of it anyway writes the copy."""
+    graph, found = state.graph, []
+    once = [v for v in graph.inputs if graph.outputs.count(v) == 1 and all(t != v for t, _ in graph.writes)]
+    for k, v in enumerate(once):
+        group = next((g for g in nodes if not isinstance(g, Node) and _reads_all(g, v) and any(u in needed for u in g.home)), None)
+        if group is not None:
+            found.append((v, max(graph.specs) + 1 + k, group))
+    return found
+
+
+def _reads_all(group, v):
+    """Whether the group's loops over all its axes load the whole of ``v``, an element each."""
+    return group.reads.get(v) == {tuple(range(len(group.sizes)))} and tuple(range(len(group.sizes))) in group.levels and not _is_column(group)
+
+
+def _is_column(group):
+    return bool(group.reduced) and len(group.sizes) - 1 not in group.reduced
 
 
 def _order(state):
@@ -527,7 +550,7 @@ def _needed(state, nodes):
     return needed
 
 
-def _fused_node(state, group, needed):
+def _fused_node(state, group, needed, copies):
     group.parts.sort(key=lambda p: p.index)
     outputs = [v for p in group.parts for v in p.node.outputs if v in needed]
     inputs, items, where = [], _Items(), {}
@@ -535,10 +558,14 @@ def _fused_node(state, group, needed):
         operands = [_operand_item(state, group, items, inputs, where, *o) for o in p.operands]
         for v, item in zip(p.node.outputs, _part_items(state, items, p, operands), strict=True):
             where[v] = item
-    live, renumber = _live(items.list, [where[v] for v in outputs])
-    stores = tuple([Store(renumber[where[v]], k, group.home[v]) for k, v in enumerate(outputs)])
+    copied = [(v, copy) for v, copy, of in copies if of is group]
+    full = tuple(range(len(group.sizes)))
+    stored = [(where[v], group.home[v]) for v in outputs] + [(_operand_item(state, group, items, inputs, where, v, v, full), full) for v, _ in copied]
+    live, renumber = _live(items.list, [item for item, _ in stored])
+    stores = tuple([Store(renumber[item], k, dims) for k, (item, dims) in enumerate(stored)])
     nest = Nest(tuple(group.sizes), tuple(group.reduced or ()), live, stores)
-    sub = _subgraph(state, group, inputs, outputs)
+    sub = _subgraph(state, group, inputs, [*outputs, *[v for v, _ in copied]])
+    outputs += [copy for _, copy in copied]
     lines = tuple(dict.fromkeys(p.node.line for p in group.parts if p.node.line))
     op = FusedOp("+".join(dict.fromkeys(p.node.op.name for p in group.parts)), sub, nest, lines)
     return Node(op, tuple(inputs), tuple(outputs), (), lines[0] if lines else "")

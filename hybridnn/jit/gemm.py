@@ -19,7 +19,7 @@ from hybridnn.openblas import LARGE
 __all__ = ["Tile", "address", "host_tile", "pays"]
 
 INNER = 256         # rows of a panel: 32 KB of 32 columns
-TALL = 252          # rows of A that are visited with one panel: with the inner block, well within the second-level cache
+TALL = 264          # rows of A that are visited with one panel, a little above a power of two: with the inner block, well within the second-level cache
 WIDE = 192          # columns of B from which on packing A pays
 SPARE_PACKING = 2   # so many row blocks at most read B where it lies, if its rows are contiguous: packing would not pay
 NARROW, FLAT, SMALL = 24, 8, 1.5e6      # columns, rows and operations below which OpenBLAS is faster
