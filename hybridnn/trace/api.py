@@ -108,6 +108,7 @@ class Memory:
     version: int = 0
     clock: int = 0
     warned: set = field(default_factory=set)
+    counters: set = field(default_factory=set)      # places that the function assigns
     locks: tuple = (0, None)
     credit: float | None = None
     resting: int = 0       # calls that are to run eagerly: skipping Python takes longer

@@ -11,7 +11,7 @@ from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
 __all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "draw", "folded", "identify", "is_array_function", "is_draw",
-           "memory_of", "missed", "recompute", "rests_on_constants", "sources_of"]
+           "is_number", "memory_of", "missed", "numbers_of", "recompute", "rests_on_constants", "sources_of"]
 
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
@@ -27,6 +27,9 @@ ARRAY_METHODS = frozenset([
     "var"])
 """Methods of arrays that leave the array as it is."""
 _EXACT = frozenset(["item", "tolist", "reshape", "ravel", "copy", "flatten", "transpose", "squeeze"])
+CANNOT_FAIL = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos, abs, min, max)
+SAME_TYPE = (operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.neg, operator.pos, abs,
+             operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)    # give a number of a type that those of their operands decide
 _DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (
     "binomial", "exponential", "normal", "permutation", "rand", "randint", "randn", "random_sample", "random", "standard_normal", "uniform"))}
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial")
@@ -99,7 +102,7 @@ def _is_constant(ref):
 
 def _given(observer, ref):
     """An operand as it may stand in a computation."""
-    if ref.kind == "arg" and isinstance(ref.value, np.generic):
+    if ref.kind == "arg" and isinstance(ref.value, np.generic) or is_number(ref) and type(ref.value) is float:
         return ref
     ref = observer.use(ref)
     value = ref.value
@@ -147,15 +150,35 @@ def calculate(observer, fn, args, kw):
     raise Doubt(f"NumPy gives a {type(value).__name__}")
 
 
-def combine(observer, symbol, operators, x, y):
-    """Python's arithmetic on numbers that were read or computed in the call: such as cannot fail, on floats and small constants."""
-    symbol = symbol if symbol in operators else symbol.rstrip("=")
-    plain = all(r.kind in ("hole", "number") and type(r.value) is float or r.kind == "static" and type(r.value) in (int, float) and abs(r.value) < 1e9
-                for r in (x, y))
-    if not plain or symbol not in ("+", "-", "*", "/") or symbol == "/" and (y.kind != "static" or not y.value):
-        raise Doubt("computes with a Python number that was read from a Variable")
-    fn = operators[symbol]
-    return Ref("number", fn(x.value, y.value), Computed(fn, [x, y], {}, len(observer.call.path), safe=True))
+def is_number(ref):
+    """Whether a Ref is a Python number that may differ from call to call."""
+    return ref.kind in ("arg", "hole", "number") and type(ref.value) in (int, float)
+
+
+def numbers_of(ref):
+    """The numbers from outside that a computed number rests on."""
+    if isinstance(ref.source, Computed):
+        return [r for part in [*ref.source.args, *ref.source.kw.values()] for r in numbers_of(part)]
+    return [ref] if ref.kind == "arg" else []
+
+
+def combine(observer, fn, *args):
+    """Python's arithmetic on numbers. If they were read from Variables, only such as cannot fail, on floats and small constants; if they come from
+    outside, any: it is done before all else."""
+    late = any(map(sources_of, args))
+    if late:
+        args = [observer.use(r) if r.kind == "arg" and type(r.value) is int else r for r in args]
+        plain = all(type(r.value) is float or r.kind == "static" and type(r.value) is int and abs(r.value) < 1e9 for r in args)
+        divides = fn is operator.truediv and (args[1].kind != "static" or not args[1].value)
+        if not plain or fn not in CANNOT_FAIL or divides:
+            raise Doubt("computes with a Python number that was read from a Variable")
+    try:
+        value = fn(*[r.value for r in args])
+    except ArithmeticError as error:
+        raise Doubt("an exception") from error
+    if type(value) not in (int, float, bool):
+        raise Doubt(f"computes a {type(value).__name__} of numbers")
+    return Ref("number", value, Computed(fn, list(args), {}, len(observer.call.path), safe=late or fn in SAME_TYPE))
 
 
 def rests_on_constants(ref):

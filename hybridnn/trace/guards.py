@@ -27,6 +27,7 @@ class Writer:
         self.lines, self.names, self.known, self.on_death = [], {}, {}, on_death
         self.reasons = []
         self.watched_lines, self.watched, self.watched_objects, self.watched_classes = [], {}, {}, {}
+        self.settled = set()      # places whose numbers have been checked
         self.busy = {id(obj) for obj in busy}
 
     # ---- objects
@@ -142,6 +143,20 @@ class Writer:
         elif type(value) is complex:
             same = f"type({text}) is complex and repr({text}) == {value!r}"
         self.require(same, f"{_where(source)} changed from {value!r}")
+
+    def _typed(self, source, kind):
+        """A number is there, of the recorded type; nothing to do where it is known to be one and the same."""
+        key = self.read(source)
+        if key in self.settled:
+            return
+        self.settled.add(key)
+        self.require(f"type({self.read(source)}) is {self.strong(kind)}", f"the type of {_where(source)}")
+
+    def _long(self, box, index):
+        self.require(f"{-index - 1 if index < 0 else index} < len({self.strong(box)})", "a list has become shorter")
+
+    def _length(self, box, n):
+        self.require(f"len({self.strong(box)}) == {n}", "the length of a container changed")
 
     def _spec(self, *fact):
         value = fact[-1]

@@ -13,12 +13,13 @@ import numpy as np
 
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
-from hybridnn.trace.arrays import identify
+from hybridnn.trace.arrays import Computed, identify, numbers_of, sources_of
 from hybridnn.trace.observe_calls import Calls
 from hybridnn.trace.observe_containers import Containers
 from hybridnn.trace.observe_library import Library
 from hybridnn.trace.observe_names import Names
 from hybridnn.trace.observe_operators import Operators
+from hybridnn.trace.observe_stores import Stores, where_id
 from hybridnn.trace.refs import (
     SCALARS,
     Doubt,
@@ -60,7 +61,7 @@ class Frame:
         self.table = instructions(code)
 
 
-class Observer(Names, Operators, Containers, Calls, Library):
+class Observer(Names, Stores, Operators, Containers, Calls, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -81,6 +82,9 @@ class Observer(Names, Operators, Containers, Calls, Library):
         self.memory = {}
         self.doubt = self.result = None
         self.started = False
+        self.rewritten = set()      # ids of containers from outside of which this call has assigned members
+        self.grown = set()          # ids of containers from outside that this call has given more members
+        self.counters = getattr(call.owner, "counters", set())      # places that the function assigns: their numbers are read anew on every call
         self.generators = []        # those of the user's that have not ended
         self.passing = ()           # code that the library runs inside the present instruction, and that does nothing but look at what is guarded
 
@@ -310,7 +314,7 @@ class Observer(Names, Operators, Containers, Calls, Library):
         if waiting is None:
             return
         if waiting[0] == "make":
-            f.stack.append(waiting[4])
+            f.stack += [] if waiting[4] is None else [waiting[4]]
             return
         if waiting[0] == "retry":
             f.retrying = waiting
@@ -380,15 +384,33 @@ class Observer(Names, Operators, Containers, Calls, Library):
         if ref.kind == "arg":
             return self._use_argument(ref)
         if ref.kind in ("hole", "number"):
-            raise Doubt("a Python number read from a Variable decides what happens")
+            return self._use_number(ref)
         return ref
+
+    def _use_number(self, ref):
+        """A number that is computed on every call, where it must be the same on every call: what it rests on is, or at least the number itself."""
+        if sources_of(ref) or not isinstance(ref.source, Computed):
+            raise Doubt("a Python number read from a Variable decides what happens")
+        if any(self._counts(r) for r in numbers_of(ref)):
+            self.guard("number", ref, ref.value)
+        else:
+            for r in numbers_of(ref):
+                self.use(r)
+        return Ref("static", ref.value)
+
+    def _counts(self, ref):
+        """Whether a number is read from a place that the function assigns."""
+        return ref.source is not None and ref.source[0] == "load" and where_id(ref.source[1:]) in self.counters
 
     def _use_argument(self, ref):
         v = ref.value
         if isinstance(v, (Variable, np.ndarray)) or isinstance(v, np.generic) and v.dtype.kind in "fiu":
             return ref
         if type(v) in SCALARS:
-            self.guard("value", ref.source, v)
+            if type(v) is int and ref.source[0] == "load":
+                self.guard(*ref.source[1:], v)
+            else:
+                self.guard("value", ref.source, v)
             return Ref("static", v)
         if type(v) in (list, tuple) and len(v) <= 64:
             return mirror(type(v), [self._item(ref, k, x) for k, x in enumerate(v)], ref)
@@ -406,7 +428,8 @@ class Observer(Names, Operators, Containers, Calls, Library):
         if isinstance(value, (Variable, np.ndarray)) and type(value).__name__ != "Parameter":
             self.guard("spec", *fact)
             ref = Ref("state", value, ("load", *fact[:-1]))
-        elif type(value) is float:
+        elif type(value) in (float, int):
+            self.guard("typed", ("load", *fact[:-1]), type(value))
             ref = Ref("arg", value, ("load", *fact[:-1]))
         else:
             self.guard(*fact)

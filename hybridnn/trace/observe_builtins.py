@@ -7,6 +7,7 @@ import numpy as np
 
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
+from hybridnn.trace.arrays import combine
 from hybridnn.trace.refs import CONTAINERS, SCALARS, Doubt, Generator, Iterator, Ref, Rows, Rowwise, constant, is_pure, mirror
 
 __all__ = ["PURE_BUILTINS"]
@@ -21,6 +22,8 @@ def _static(observer, ref):
 
 def _plain(fn):
     def handler(observer, args, kw):
+        if fn in ARITHMETIC and not kw and observer._computes_numbers(*args):
+            return combine(observer, fn, *args)
         return constant(fn(*[_static(observer, a) for a in args], **{k: _static(observer, v) for k, v in kw.items()}))
     return handler
 
@@ -132,7 +135,10 @@ def _over(fn):
     def handler(observer, args, kw):
         if len(args) != 1 or kw:
             return _plain(fn)(observer, args, kw)
-        return constant(fn([_static(observer, r) for r in observer._items(args[0])]))
+        items = observer._items(args[0])
+        if fn is not sum and observer._computes_numbers(*items):
+            return combine(observer, fn, *items) if len(items) > 1 else items[0]
+        return constant(fn([_static(observer, r) for r in items]))
     return handler
 
 
@@ -181,6 +187,7 @@ def _hasattr(observer, args, kw):
     return constant(True)
 
 
+ARITHMETIC = frozenset([abs, float, int, max, min, pow, round, *[fn for fn in vars(math).values() if callable(fn)]])
 PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, round, divmod, pow, range, slice, repr, ord, chr)}
 PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
 PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})

@@ -225,6 +225,9 @@ class Calls:
             f.stack.append(constant(getattr(owner.value, name)(*[self.plain(a) for a in args], **{k: self.plain(v) for k, v in kw.items()})))
         elif owner.kind == "static" and type(owner.value) is dict and name in ("items", "keys", "values", "get") and not kw:
             f.stack.append(self._container_method(self._dict_members(owner.value), name, args))
+        elif owner.kind == "static" and type(owner.value) is list and name == "append" and len(args) == 1 and not kw:
+            self.append(owner.value, args[0])
+            f.stack.append(constant(None))
         elif owner.kind == "mirror" and not kw:
             f.stack.append(self._container_method(owner, name, args))
         else:
@@ -241,8 +244,8 @@ class Calls:
         """A dict from outside, with its members guarded."""
         if any(type(k) not in SCALARS for k in box):
             raise Doubt("goes through a dict with unusual keys")
-        self.guard("members", box, tuple(box))
-        return Ref("mirror", {k: self.loaded(v, ("item", box, k, v)) for k, v in box.items()}, ("fixed",))
+        self._freeze(box)
+        return Ref("mirror", {k: self.overlaid("item", box, k) or self.loaded(v, ("item", box, k, v)) for k, v in box.items()}, ("fixed",))
 
     def _container_method(self, owner, name, args):
         box = owner.value

@@ -61,6 +61,12 @@ class Containers:
         return Ref("mirror", item) if isinstance(key.value, slice) else item
 
     def _static_item(self, box, key):
+        if type(box) is list and type(key) is int and key < 0:
+            self.guard("length", box, len(box))
+            key %= len(box)
+        assigned = self.overlaid("item", box, key)
+        if assigned is not None:
+            return assigned
         if type(box) in (tuple, str):
             return Ref("static", box[key])
         value = box[key]
@@ -71,6 +77,8 @@ class Containers:
 
     def _freeze(self, box):
         """A list or dict that existed before: its length and members are guarded."""
+        if id(box) in self.grown or type(box) is list and id(box) in self.rewritten:
+            raise Doubt("looks at a container after it has got other members")
         self.guard("members", box, tuple(box))
 
     def op_BUILD_TUPLE(self, f, i):
@@ -169,7 +177,7 @@ class Containers:
             return [Ref("static", v) if is_pure(v) else self._static_item(ref.value, k) for k, v in enumerate(ref.value)]
         if ref.kind == "static" and type(ref.value) is list:
             self._freeze(ref.value)
-            return [self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
+            return [self.overlaid("item", ref.value, k) or self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
         if isinstance(ref.value, np.ndarray) and ref.source is not None and (ref.value.ndim > 1 or ref.kind == "array" and ref.value.ndim):
             if ref.kind != "array":
                 return [self.view(ref, k) for k in range(len(ref.value))]

@@ -2,7 +2,7 @@
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import identify, memory_of, rests_on_constants
+from hybridnn.trace.arrays import identify, is_number, memory_of, rests_on_constants
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import SCALARS, Doubt, is_numeric, real_array
 from hybridnn.trace.summaries import summarize
@@ -38,6 +38,8 @@ class Library:
     def _freeze_all(self, value):
         """A container handed to the library is the same on every call, with all that is in it."""
         if type(value) in (list, dict, set):
+            if id(value) in self.rewritten:
+                raise Doubt("hands a container to the library after members of it were assigned")
             self._freeze(value)
         if type(value) is dict:
             for k, v in value.items():
@@ -55,6 +57,8 @@ class Library:
                 self._same_array(ref.value)
         for event in self.call.path[start:]:
             self._note_numbers(event, refs)
+        if kind == "operator":
+            self._use_other_numbers(refs, start)
         self._numbers_are_noted(refs)
         if refs[-1:] and refs[-1].kind == "mask":
             self._identify_mask(refs.pop().source.value, start)
@@ -104,5 +108,12 @@ class Library:
             if type(o).__name__ == "Number" and o.value is None:
                 x = self.call.values[o.vid]
                 for ref in refs:
-                    if ref.kind in ("arg", "hole") and ref.value is x:
+                    if ref.kind in ("arg", "hole") and ref.value is x or ref.kind == "number" and type(ref.value) is type(x) and repr(ref.value) == repr(x):
                         self.numbers[o.vid] = ref
+
+    def _use_other_numbers(self, refs, start):
+        """A number that the operator did not take as a run-time number, but made something else of, is the same on every call."""
+        taken = [self.numbers.get(o.vid) for e in self.call.path[start:] for o in e.operands if type(o).__name__ == "Number"]
+        for ref in refs:
+            if is_number(ref) and not any(ref is r for r in taken):
+                self.use(ref)

@@ -7,8 +7,9 @@ import numpy as np
 
 from hybridnn.config import config
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import ARRAY_METHODS, calculate, folded
-from hybridnn.trace.refs import TRACED, Cell, Doubt, Ref, class_lookup, constant, is_library_code, is_traced
+from hybridnn.optimizer import HyperparameterProxy
+from hybridnn.trace.arrays import ARRAY_METHODS, calculate
+from hybridnn.trace.refs import TRACED, Cell, Doubt, Ref, class_lookup, constant, is_traced
 
 __all__ = ["Names"]
 
@@ -33,12 +34,6 @@ class Names:
     def op_LOAD_FAST(self, f, i):
         f.stack.append(f.locals[i.argval])
 
-    def op_STORE_FAST(self, f, i):
-        f.locals[i.argval] = f.stack.pop()
-
-    def op_DELETE_FAST(self, f, i):
-        f.locals.pop(i.argval, None)
-
     def op_LOAD_CLOSURE(self, f, i):
         f.stack.append(Ref("static", f.cells[i.argval]))
 
@@ -49,29 +44,20 @@ class Names:
                 raise Doubt("an empty cell")
             f.stack.append(cell.ref)
             return
-        f.stack.append(self.loaded(cell.cell_contents, ("cell", cell, cell.cell_contents)))
-
-    def op_STORE_DEREF(self, f, i):
-        cell = f.cells[i.argval]
-        if not isinstance(cell, Cell):
-            raise Doubt(f"assigns the variable {i.argval!r} of an enclosing function")
-        cell.ref = f.stack.pop()
+        f.stack.append(self.overlaid("cell", cell) or self.loaded(cell.cell_contents, ("cell", cell, cell.cell_contents)))
 
     def op_LOAD_GLOBAL(self, f, i):
         if i.arg & 1:
             f.stack.append(Ref("null", None))
         name, space = i.argval, f.real.f_globals
         if name in space:
-            f.stack.append(self.loaded(space[name], ("global", space, name, space[name])))
+            f.stack.append(self.overlaid("global", space, name) or self.loaded(space[name], ("global", space, name, space[name])))
             return
         builtins = f.real.f_builtins
         if name not in builtins:
             raise Doubt(f"the name {name!r} is not defined")
         self.guard("builtin", space, builtins, name, builtins[name])
         f.stack.append(Ref("static", builtins[name]))
-
-    def op_STORE_GLOBAL(self, f, i):
-        raise Doubt(f"assigns the global {i.argval!r}")
 
     def op_LOAD_ATTR(self, f, i):
         self._load_attr(f, f.stack.pop(), i.argval, method=False)
@@ -85,9 +71,9 @@ class Names:
         if owner.kind in ("mirror", "iterator") or type(obj) in (list, dict, set, str, tuple):
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
             return
-        if (id(obj), name) in self.overlay:
-            f.stack += [Ref("null", None)] if method else []
-            f.stack.append(self.overlay[id(obj), name])
+        assigned = self.overlaid("attr", obj, name)
+        if assigned is not None:
+            self._push_attr(f, assigned, method)
             return
         if isinstance(obj, Variable):
             self._variable_attr(f, owner, name, method)
@@ -130,7 +116,7 @@ class Names:
             if name not in space:
                 raise Doubt(f"the module has no {name!r} yet")
             self.guard("class", obj, types.ModuleType)
-            self._push_attr(f, self.loaded(space[name], ("global", space, name, space[name])), method)
+            self._push_attr(f, self.overlaid("global", space, name) or self.loaded(space[name], ("global", space, name, space[name])), method)
             return
         if isinstance(obj, type):
             self._push_attr(f, self._class_attr(obj, name), method)
@@ -183,6 +169,9 @@ class Names:
         return constant(attr.__func__ if isinstance(attr, staticmethod) else attr)
 
     def _descriptor(self, f, owner, attr, cls, name, method):
+        if type(attr) is HyperparameterProxy and attr._attr_name in owner.value.hyperparam.__dict__:
+            self._hyperparameter_of(f, owner.value, attr._attr_name, method)
+            return
         if not isinstance(attr, property) or attr.fget is None:
             raise Doubt(f"{cls.__name__}.{name} is a descriptor written in C")
         f.stack += [Ref("null", None)] if method else []
@@ -190,6 +179,14 @@ class Names:
             self._call_traced(f, attr.fget, constant(attr.fget.__wrapped__), [owner], {})
             return
         f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
+
+    def _hyperparameter_of(self, f, optimizer, name, method):
+        """``optimizer.lr``, an alias of ``optimizer.hyperparam.lr``."""
+        hyperparam = optimizer.hyperparam
+        self.guard("attr", optimizer, "hyperparam", hyperparam)
+        value = hyperparam.__dict__[name]
+        f.stack += [Ref("null", None)] if method else []
+        f.waiting = ("make", None, [], {}, self.overlaid("attr", hyperparam, name) or self.loaded(value, ("attr", hyperparam, name, value)))
 
     def _bound(self, f, owner, attr, method, cls, name):
         if isinstance(attr, types.FunctionType):
@@ -211,32 +208,6 @@ class Names:
         """An object in a class stays what instances and the class give; its own class might learn to bind it."""
         for name in ("__get__", "__set__", "__delete__"):
             self.guard("classattr", type(attr), name, class_lookup(type(attr), name))
-
-    def op_STORE_ATTR(self, f, i):
-        owner = f.stack.pop()
-        self._store_attr(f, owner, i.argval, f.stack.pop(), "drop")
-
-    def _store_attr(self, f, owner, name, value, after):
-        owner, value = self.use(owner), self.use(value)
-        if owner.kind != "static" or isinstance(owner.value, (types.ModuleType, type, Variable)):
-            raise Doubt(f"assigns .{name}")
-        if value.kind not in ("static", "fresh", "arg", "state"):
-            raise Doubt(f"assigns .{name} a value that was built in this call")
-        self.overlay[id(owner.value), name] = value
-        self.effects.append(("setattr", owner.value, name, value))
-        setter = class_lookup(type(owner.value), "__setattr__")
-        if setter is not object.__setattr__:
-            if not is_library_code(setter):
-                raise Doubt(f"assigns .{name}, and {type(owner.value).__name__} defines __setattr__")
-            f.waiting = ("call", constant(setter), [], {}, after)
-        elif after == "push":
-            f.stack.append(constant(None))
-
-    def op_STORE_SUBSCR(self, f, i):
-        key, box, value = folded(self.use(f.stack.pop())), f.stack.pop(), f.stack.pop()
-        if box.kind != "mirror" or box.source is not None or key.kind != "static" or isinstance(box.value, tuple):
-            raise Doubt("stores into a container or array that may be seen from outside")
-        box.value[key.value] = value
 
     def op_POP_TOP(self, f, i):
         f.stack.pop()

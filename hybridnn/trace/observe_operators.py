@@ -4,7 +4,7 @@ import operator
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import calculate, combine
+from hybridnn.trace.arrays import calculate, combine, is_number
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_numeric, is_pure, place
 
 __all__ = ["Operators"]
@@ -28,17 +28,16 @@ class Operators:
 
     def _binary(self, f, x, y, symbol):
         if isinstance(x.value, Variable) and x.kind != "mirror" or isinstance(y.value, Variable) and y.kind != "mirror":
-            if "number" in (x.kind, y.kind):
-                raise Doubt("a Python number computed from an array meets a Variable")
             name = METHODS[symbol if symbol in METHODS else symbol.rstrip("=")]
             self._operators_of(x, y, *[f"__{prefix}{name}__" for prefix in (("i", "", "r") if symbol not in COMPARISONS else ("",))])
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x, y], {}, "push")
             return
-        if "hole" in (x.kind, y.kind) or "number" in (x.kind, y.kind):
-            f.stack.append(combine(self, symbol, OPERATORS, x, y))
+        if self._computes_numbers(x, y):
+            f.stack.append(combine(self, OPERATORS[symbol if symbol in OPERATORS else symbol.rstrip("=")], x, y))
             return
-        x, y = self.use(x), self.use(y)
-        if is_numeric(x) or is_numeric(y):
+        numeric = is_numeric(x) or is_numeric(y)
+        x, y = [r if numeric and is_number(r) else self.use(r) for r in (x, y)]
+        if numeric:
             if symbol.endswith("=") and symbol not in COMPARISONS and isinstance(x.value, np.ndarray):
                 raise Doubt(f"changes an array in place ({symbol})")
             f.stack.append(calculate(self, OPERATORS[symbol if symbol in COMPARISONS else symbol.rstrip("=")], [x, y], {}))
@@ -65,12 +64,24 @@ class Operators:
             for name in names:
                 self.guard("classattr", cls, name, class_lookup(cls, name))
 
+    def _computes_numbers(self, *refs):
+        """Whether all are Python numbers, and some may differ from call to call: ints from outside do so if the function assigns them."""
+        if not any(is_number(r) and (type(r.value) is float or r.kind != "arg" or r.source[0] != "load" or self._counts(r)) for r in refs):
+            return False
+        return all(is_number(r) or r.kind == "static" and type(r.value) in (int, float) for r in refs)
+
     def op_COMPARE_OP(self, f, i):
         y, x = f.stack.pop(), f.stack.pop()
         self._binary(f, x, y, i.argval)
 
     def op_IS_OP(self, f, i):
-        y, x = self.use(f.stack.pop()), self.use(f.stack.pop())
+        y, x = f.stack.pop(), f.stack.pop()
+        for r, other in ((x, y), (y, x)):
+            if is_number(r) and r.kind == "arg" and other.kind == "static" and other.value is None:
+                self.guard("typed", r.source, type(r.value))
+                f.stack.append(constant(bool(i.arg)))
+                return
+        x, y = self.use(x), self.use(y)
         same = x is y if "mirror" in (x.kind, y.kind) else x.value is y.value
         if any(r.kind in ("arg", "state") for r in (x, y)) and all(isinstance(r.value, (Variable, np.ndarray)) and r.source for r in (x, y)):
             self.guard("same", place(x), x.value, place(y), y.value)
@@ -91,6 +102,9 @@ class Operators:
         if isinstance(x.value, Variable):
             self._operators_of(x, UNARY_METHODS[symbol])
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x], {}, "push")
+            return
+        if symbol in ("-", "+") and self._computes_numbers(x):
+            f.stack.append(combine(self, UNARY[symbol], x))
             return
         x = self.use(x)
         if is_numeric(x) and symbol in UNARY:
@@ -144,7 +158,11 @@ class Operators:
     op_POP_JUMP_FORWARD_IF_TRUE = op_POP_JUMP_BACKWARD_IF_FALSE = op_POP_JUMP_BACKWARD_IF_TRUE = op_POP_JUMP_FORWARD_IF_FALSE
 
     def op_POP_JUMP_FORWARD_IF_NONE(self, f, i):
-        self.use(f.stack.pop())
+        ref = f.stack.pop()
+        if not is_number(ref):
+            self.use(ref)
+        elif ref.kind == "arg":
+            self.guard("typed", ref.source, type(ref.value))
 
     op_POP_JUMP_FORWARD_IF_NOT_NONE = op_POP_JUMP_BACKWARD_IF_NONE = op_POP_JUMP_BACKWARD_IF_NOT_NONE = op_POP_JUMP_FORWARD_IF_NONE
 

@@ -198,6 +198,31 @@ def flat(path, x):
     return [(path, x if isinstance(x, (int, float, str, bool, type(None))) else type(x))]
 
 
+def found(kind, owner, key, missing):
+    """What stands at a place that a plan assigns; for a list that it appends to, its length."""
+    if kind == "append":
+        return len(owner)
+    if kind == "cell":
+        return owner.cell_contents
+    if kind == "attr":
+        return vars(owner).get(*key, missing)
+    return owner[key[0]] if type(owner) is list else owner.get(*key, missing)
+
+
+def put_back(kind, owner, key, value, missing):
+    """The reverse of ``found``."""
+    if kind == "append":
+        del owner[value:]
+    elif kind == "cell":
+        owner.cell_contents = value
+    elif kind == "attr":
+        delattr(owner, *key) if value is missing else setattr(owner, *key, value)
+    elif value is missing:
+        owner.pop(*key, None)
+    else:
+        owner[key[0]] = value
+
+
 class Kept:
     """What a plan changes, as it is now."""
 
@@ -205,14 +230,15 @@ class Kept:
         self.nodes, self.arrays, self.attributes, self.counters = touched
         self.grads = [n.grad for n in self.nodes]
         self.copies = [a.copy() for a in self.arrays]
-        self.values = [vars(obj).get(name, self) for obj, name in self.attributes]
+        self.values = [found(*place, self) for place in self.attributes]
         self.counts = [list(c) for c in self.counters]
         self.random = np.random.get_state()
 
     def facts(self):
         """(what, value) pairs to compare."""
+        places = zip(self.attributes, self.values, strict=True)
         return [*[f for k, g in enumerate(self.grads) for f in flat(f"gradient {k}", g)], *[(f"array {k}", a) for k, a in enumerate(self.copies)],
-                *[f for (_, name), v in zip(self.attributes, self.values, strict=True) for f in flat(name, v)], *[("counter", c[0]) for c in self.counts]]
+                *[f for (kind, _, key), v in places for f in flat(f"{kind} {key}", v)], *[("counter", c[0]) for c in self.counts]]
 
     def restore(self):
         """Take everything back."""
@@ -220,11 +246,8 @@ class Kept:
             n.grad = g
         for a, copied in zip(self.arrays, self.copies, strict=True):
             a[...] = copied
-        for (obj, name), v in zip(self.attributes, self.values, strict=True):
-            if v is self:
-                delattr(obj, name)
-            else:
-                setattr(obj, name, v)
+        for place, v in zip(self.attributes, self.values, strict=True):
+            put_back(*place, v, self)
         for c, old in zip(self.counters, self.counts, strict=True):
             c[:] = old
         np.random.set_state(self.random)

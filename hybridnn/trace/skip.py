@@ -14,7 +14,7 @@ from hybridnn.core.variable import ReleasedNode, Variable, scaled
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
-from hybridnn.trace.arrays import Computed, Unexpected, memory_of, missed, recompute, sources_of
+from hybridnn.trace.arrays import Computed, Unexpected, is_number, memory_of, missed, recompute, sources_of
 from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
 from hybridnn.trace.guards import Writer
@@ -51,12 +51,13 @@ def refuse(error, written, counted, draws):
 
 
 MISS = Miss("a condition came out otherwise")
-CHANGED = Miss("NumPy gave something else than before, a warning or an error")
+CHANGED = Miss("what is computed before all else came out otherwise, or with a warning or an error")
 GONE = Miss("an object, or a member of one, that the plan was made for has gone")
 _new = object.__new__
 
 
-STORES = ("setattr", "report")      # effects that keep a value
+STORES = ("assign", "append", "hyper", "report")      # effects that keep a value, their last member
+PLACES = ("attr", "cell", "global", "item", "classattr")      # facts about one value somewhere
 DEEPEST = 20      # levels of containers in arguments
 LEAST_AGAIN, MUCH_LESS = 1 << 16, 2       # bytes from which on values are rather computed again, and how many times what is copied for that
 RULE_ATTRIBUTES = vars(UpdateRule())    # a rule with attributes of its own may compute its own numbers
@@ -111,7 +112,7 @@ class Builder:
     def __init__(self, observer, call, plan, version):
         self.observer, self.call, self.result, self.version = observer, call, plan, version
         self.path = call.path
-        self.writer = Writer(_killer(plan), [e[1] for e in observer.effects if e[0] == "setattr"], any(e.kind == "inplace" for e in call.path))
+        self.writer = Writer(_killer(plan), [e[1][1] for e in observer.effects if e[0] in STORES[:3]], any(e.kind == "inplace" for e in call.path))
         self.body = []
         self.made = producers(self.path)
         self.graded = {v for e in self.path for app in e.apps if app.taped for i, v in enumerate(app.node.inputs) if app.mask >> i & 1}
@@ -126,7 +127,7 @@ class Builder:
         self._refuse()
         self._facts()
         self._leaves()
-        self._find_computed([self.observer.result, *[e[3] for e in self.observer.effects if e[0] in STORES]])
+        self._find_computed([self.observer.result, *[e[-1] for e in self.observer.effects if e[0] in STORES], *self.observer.numbers.values()])
         self._updates()
         self._compile(self._stages())
         self._same_counts()
@@ -165,8 +166,19 @@ class Builder:
         for k, x in observer.kwargs.items():
             self._argument(("kwarg", k), x, 0)
         self.written = self._written()
+        same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}
         for fact in observer.guards.values():
+            if fact[0] == "typed" and fact[1][0] == "load" and (fact[1][1], id(fact[1][2]), *fact[1][3:]) in same:
+                continue
+            if fact[0] == "number":
+                self._same_number(*fact[1:])
+                continue
             w.check(fact[1:] if fact[0] == "spec" and id(fact[-1]) in self.written else fact)
+
+    def _same_number(self, ref, value):
+        """A number that is computed comes out as it did when the path was recorded."""
+        name = self._computed(ref)
+        self.make_lines.append(f"if type({name}) is not {self.writer.strong(type(value))} or repr({name}) != {repr(value)!r}: raise Unexpected")
 
     def _written(self):
         """ids of the arrays from outside that the path changes in place: they stay the same objects."""
@@ -314,7 +326,10 @@ class Builder:
         """Lines that compute a value and leave if it is of another kind than the recorded one."""
         found, w = ref.source, self.writer
         parts = [self._operand_text(a) for a in found.args] + [f"{k}={self._operand_text(v)}" for k, v in found.kw.items()]
-        lines = [f"{name} = {w.strong(found.fn)}({', '.join(parts)})" if found.safe else f"{name} = recompute({', '.join([w.strong(found.fn), *parts])})"]
+        plain = found.safe or ref.kind == "number" and all(type(a.value) in (int, float, bool) for a in found.args)
+        lines = [f"{name} = {w.strong(found.fn)}({', '.join(parts)})" if plain else f"{name} = recompute({', '.join([w.strong(found.fn), *parts])})"]
+        if ref.kind == "number" and not found.safe:
+            lines.append(f"if type({name}) is not {w.strong(type(ref.value))}: raise Unexpected")
         if ref.kind == "array" and not found.safe:
             y = ref.value
             same = f"type({name}) is {w.strong(type(y))} and {name}.dtype == {w.strong(y.dtype)}"
@@ -337,6 +352,8 @@ class Builder:
             return f"hole{self.path.index(ref.source[1])}"
         if ref.kind == "static":
             return self.writer.strong(ref.value)
+        if is_number(ref) and ref.source[0] == "load":
+            self.writer.check(("typed", ref.source, type(ref.value)))
         return self.writer.read(ref.source)
 
     def _find_computed(self, refs):
@@ -370,6 +387,11 @@ class Builder:
             return f"(1.0 - {text})" if ref.source == "rise" else text
         if ref.kind == "hole":
             return f"hole{self.path.index(ref.source[1])}"
+        if ref.kind == "number":
+            name = self._computed(ref)
+            if type(ref.value) is int:
+                self.make_lines.append(f"if not {operand.within.start} <= {name} < {operand.within.stop}: raise Unexpected")
+            return name
         return self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]), operand.within)
 
     def _checked_number(self, text, kind, within):
@@ -445,9 +467,9 @@ class Builder:
             elif kind == "fill":
                 wanted.add(self._newest(rest[1]))
             elif kind in STORES:
-                wanted |= self._vids(rest[2])
+                wanted |= self._vids(rest[-1])
         wanted |= self._vids(self.observer.result)
-        self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[2])}]
+        self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[-1])}]
         self.tape = self._tape_values()
         wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref) if r.kind == "fresh"}
         seen = {self.call.origin(v) for v in wanted}
@@ -555,13 +577,24 @@ class Builder:
                 self.after.append(f"{self.writer.held(rest[0])}.{rest[1]} += 1")
             elif kind == "report":
                 self.after.append(f"{self.writer.held(rest[0])}.observation[{rest[1]!r}] = {self._value(rest[2])}")
-            elif kind == "setattr":
-                obj, name, ref = rest
-                self.after.append(f"setattr({self.writer.held(obj)}, {name!r}, {self._value(ref)})")
+            elif kind == "assign":
+                self.after.append(self._assignment(rest[0]).format(self._value(rest[1])))
+            elif kind == "append":
+                self.after.append(f"{self.writer.strong(rest[0][1])}.append({self._value(rest[1])})")
         self.nodes = list(grads)
         self.body += [f"n = {node}; n.grad = {g}" for node, g in grads.items()]
         if self.stored:
             self.body.append(f"if scaled[0]: unscale([{', '.join(sorted(self.stored))}])")
+
+    def _assignment(self, where):
+        """The text that assigns to a place, with ``{}`` for the value."""
+        kind, owner, *key = where
+        w = self.writer
+        if kind == "attr":
+            return f"setattr({w.held(owner)}, {key[0]!r}, {{}})"
+        if kind == "cell":
+            return f"{w.strong(owner)}.cell_contents = {{}}"
+        return f"{w.strong(owner)}[{w.strong(key[0])}] = {{}}"
 
     def _node_of(self, ref):
         if ref.kind == "static" and id(ref.value) in self.fixed:
@@ -607,7 +640,18 @@ class Builder:
                 if seen & steps:
                     raise Doubt("updates a parameter twice in one call")
                 seen |= steps
+                self.update_lines += [f"{self._assignment(e[1]).format(self._hyperparameter(e[2]))}" for e in self.observer.effects if e[0] == "hyper"]
                 self.update_lines += [f"for s in {w.strong(rest[0])}: s[0] += 1", f"counted += {w.strong(rest[0])}"]
+
+        if not self.update_lines:
+            self.after += [self._assignment(e[1]).format(self._hyperparameter(e[2])) for e in self.observer.effects if e[0] == "hyper"]
+
+    def _hyperparameter(self, ref):
+        """The text of the float that a hyperparameter is set to."""
+        text = self._operand_text(ref)
+        if ref.kind == "arg" and ref.source[0] != "load":
+            self.writer.check(("typed", ref.source, float))
+        return text
 
     def _value(self, ref):
         """An expression for a value that Python sees."""
@@ -800,7 +844,8 @@ class Builder:
         """The text of ``Plan.touched``."""
         w, effects = self.writer, self.observer.effects
         arrays = "".join(f"{self.text[v]}, " for v in sorted(written))
-        attributes = "".join(f"({w.held(e[1])}, {e[2]!r}), " for e in effects if e[0] in ("setattr", "count"))
+        places = [e[1] for e in effects if e[0] in STORES[:3]] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
+        attributes = "".join(f"({kind!r}, {w.held(owner) if kind == 'attr' else w.strong(owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
         return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}]\n"
 

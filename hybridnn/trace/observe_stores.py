@@ -1,0 +1,125 @@
+"""Assignments, as the observer follows them: what the program changes outside becomes an effect of the path, and is read back from what was assigned."""
+import types
+
+from hybridnn.core.variable import Variable
+from hybridnn.optimizer import HyperparameterProxy
+from hybridnn.trace.arrays import folded
+from hybridnn.trace.refs import SCALARS, Cell, Doubt, class_lookup, constant, is_library_code
+
+__all__ = ["Stores"]
+
+KEPT = ("static", "fresh", "arg", "state", "number", "hole", "array")     # kinds of values that can be assigned again on every call
+
+
+class Stores:
+    """Instructions that assign."""
+
+    def op_STORE_FAST(self, f, i):
+        f.locals[i.argval] = f.stack.pop()
+
+    def op_DELETE_FAST(self, f, i):
+        f.locals.pop(i.argval, None)
+
+    def op_STORE_DEREF(self, f, i):
+        cell = f.cells[i.argval]
+        if isinstance(cell, Cell):
+            cell.ref = f.stack.pop()
+        else:
+            self._assigned(("cell", cell), f.stack.pop(), f"the variable {i.argval!r} of an enclosing function")
+
+    def op_STORE_GLOBAL(self, f, i):
+        self._assigned(("global", f.real.f_globals, i.argval), f.stack.pop(), f"the global {i.argval!r}")
+
+    def op_STORE_ATTR(self, f, i):
+        owner = f.stack.pop()
+        self._store_attr(f, owner, i.argval, f.stack.pop(), "drop")
+
+    def op_STORE_SUBSCR(self, f, i):
+        key, box, value = folded(self.use(f.stack.pop())), self.use(f.stack.pop()), f.stack.pop()
+        if box.kind == "mirror" and box.source is None and key.kind == "static" and not isinstance(box.value, tuple):
+            box.value[key.value] = value
+        elif box.kind == "static" and type(box.value) in (list, dict):
+            self._store_item(box.value, key, value)
+        else:
+            raise Doubt("stores into a container or array that may be seen from outside")
+
+    def _store_item(self, box, key, value):
+        """A member of a list or dict from outside."""
+        if key.kind != "static" or type(key.value) not in SCALARS or type(box) is list and type(key.value) is not int:
+            raise Doubt("stores into a container under a key that is not a plain constant")
+        if type(box) is list:
+            if not -len(box) <= key.value < len(box):
+                raise Doubt("an exception")
+            self.guard("long", box, key.value)
+            if key.value < 0:
+                self.guard("length", box, len(box))
+                key = constant(key.value % len(box))
+        elif key.value not in box:
+            self.grown.add(id(box))
+        self.rewritten.add(id(box))
+        self._assigned(("item", box, key.value), value, "a member of a container")
+
+    def append(self, box, value):
+        """``box.append(value)`` for a list from outside: it is not looked at any more in this call."""
+        self._keepable(value, "a member of a list")
+        self.grown.add(id(box))
+        self.effects.append(("append", ("append", box), value))
+
+    def _keepable(self, value, what):
+        built = value.kind == "mirror" and (value.source is None or value.source[0] in ("arg", "kwarg", "item"))
+        if value.kind not in KEPT and not built:
+            raise Doubt(f"assigns {what} a value that cannot be made again")
+
+    def _assigned(self, where, value, what):
+        """Note an assignment: ``where`` is the kind of place, what holds it, and the name or key there."""
+        self._keepable(value, what)
+        self.overlay[where_id(where)] = value
+        self.counters.add(where_id(where))
+        self.effects.append(("assign", where, value))
+
+    def _store_attr(self, f, owner, name, value, after):
+        owner = self.use(owner)
+        obj, cls = owner.value, type(owner.value)
+        if owner.kind != "static" or isinstance(obj, (types.ModuleType, type, Variable)):
+            raise Doubt(f"assigns .{name}")
+        attr, setter = class_lookup(cls, name), class_lookup(cls, "__setattr__")
+        self.guard("class", obj, cls)
+        self.guard("classattr", cls, name, attr)
+        self.guard("classattr", cls, "__setattr__", setter)
+        if setter is object.__setattr__ and isinstance(attr, property) and isinstance(attr.fset, types.FunctionType):
+            f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)
+            return
+        if type(attr) is HyperparameterProxy:
+            self._hyperparameter(f, obj, attr._attr_name, value)
+            return
+        self._assigned(("attr", obj, name), value, f".{name}")
+        if setter is not object.__setattr__:
+            if not is_library_code(setter):
+                raise Doubt(f"assigns .{name}, and {cls.__name__} defines __setattr__")
+            f.waiting = ("call", constant(setter), [], {}, after)
+        elif after == "push":
+            f.stack.append(constant(None))
+
+    def _hyperparameter(self, f, optimizer, name, value):
+        """``optimizer.lr = rate``: the hyperparameter is set before the update reads it."""
+        space = optimizer.hyperparam.__dict__
+        if value.kind not in ("static", "arg", "number") or type(value.value) is not float or type(space.get(name)) is not float:
+            raise Doubt(f"assigns a hyperparameter something else than a float ({name})")
+        if any(e[0] == "update" for e in self.effects):
+            raise Doubt(f"assigns the hyperparameter {name} after an update")
+        self.guard("attr", optimizer, "hyperparam", optimizer.hyperparam)
+        self.overlay[where_id(("attr", optimizer.hyperparam, name))] = value
+        self.effects.append(("hyper", ("attr", optimizer.hyperparam, name), value))
+        f.waiting = ("make", None, [], {}, None)        # __set__ runs meanwhile
+
+    def overlaid(self, *where):
+        """What this call has assigned to a place; None if it has not."""
+        return self.overlay.get(where_id(where))
+
+
+def where_id(where):
+    """A hashable key of a place: its kind, the object that holds it, the name or key (of one type and sign) there."""
+    kind, owner, *key = where
+    return (kind, id(owner), *[(type(k), repr(k)) for k in key])
+
+
