@@ -23,9 +23,9 @@ def is_number(x):
 
 
 def in_order(a):
-    """Whether the elements lie in memory in row-major order, with gaps or, along leading axes, repeated: NumPy gives results the same layout as for
-    a contiguous array."""
-    steps = list(itertools.dropwhile(lambda s: s == 0, [s for n, s in zip(a.shape, a.strides) if n != 1]))
+    """Whether the elements lie in memory in row-major order, with gaps or, along some axes, repeated: NumPy gives results the same layout as for a
+    contiguous array."""
+    steps = [s for n, s in zip(a.shape, a.strides) if n != 1 and s != 0]
     return a.size > 0 and all(s > 0 for s in steps) and all(s >= t for s, t in itertools.pairwise(steps))
 
 

@@ -399,6 +399,23 @@ def test_masks_that_are_broadcast(mode):
     skipped(check(make, mode), mode)
 
 
+def test_masks_that_are_broadcast_along_inner_axes(mode):
+    def make(wrap):
+        link = L.Linear(4, 4)
+
+        @wrap
+        def f(x, lengths):
+            b, n, _ = x.shape
+            mask = (np.arange(n)[None] < lengths[:, None])[:, None, :, None]
+            scores = F.reshape(link(x, n_batch_axes=2), (b, n, 1, 4)) + np.zeros((1, 1, n, 1), "f")
+            scores = F.where(np.broadcast_to(mask, (b, n, n, 4)), scores, np.float32(-1e9))
+            link.cleargrads()
+            F.sum(F.softmax(scores, axis=2) * np.broadcast_to(x[:, :, None], (b, n, n, 4))).backward()
+            return scores, F.exp(np.broadcast_to(x[:, :1], x.shape)), F.sum(np.broadcast_to(x[:, :, :1], x.shape), axis=1)
+        return [link], [lambda: f(arr(2, 3, 4), np.array([1, 3])), lambda: f(arr(2, 3, 4), np.array([2, 2])), lambda: f(arr(3, 3, 4), np.array([1, 1, 3]))]
+    skipped(check(make, mode), mode)
+
+
 def test_methods_of_results_by_keywords(mode):
     def make(wrap):
         link = L.Linear(3, 4)
