@@ -10,19 +10,27 @@ import hybridnn.ops  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.graph import run
-from hybridnn.jit import lower_conv, lower_onednn, onednn, threads
+from hybridnn.jit import channels, lower_conv, lower_onednn, onednn, threads
 
 CONVOLUTIONS = ["convolution", "convolution_grad_x", "convolution_grad_w"]
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture(params=["columns", "library"])
+@pytest.fixture(params=["columns", "channels last", "blocked"])
 def path(request, monkeypatch):
-    """Both ways to convolve, whatever pays for these small shapes."""
-    if request.param == "library" and onednn.find() is None:
+    """All ways to convolve, whatever pays for these small shapes."""
+    if request.param != "columns" and onednn.find() is None:
         pytest.skip("oneDNN is not installed (extra 'onednn')")
-    monkeypatch.setattr(lower_conv, "pays", lambda way, geometry: request.param == "library")
+    monkeypatch.setattr(lower_conv, "pays", lambda way, geometry: request.param != "columns")
+    if request.param == "blocked":
+        monkeypatch.setattr(channels, "fits_last", lambda *args: False)
     return request.param
+
+
+@pytest.fixture
+def blocked(monkeypatch):
+    """As where the library has no fast code for channels that lie last."""
+    monkeypatch.setattr(channels, "fits_last", lambda *args: False)
 
 
 def check(fn, *operands, python=0):
@@ -115,7 +123,7 @@ def kinds(executable):
 
 
 @installed
-def test_a_reordered_value_is_shared_and_chained_convolutions_keep_their_layout():
+def test_a_reordered_value_is_shared_and_chained_convolutions_keep_their_layout(blocked):
     x, w, g = operands_of(*LARGE, PLAIN)
     both = check(lambda *xs: convolve_all(*xs, **PLAIN)[::2], x, w, g)
     assert kinds(both).count("onednn") == 2
@@ -130,22 +138,25 @@ def test_a_reordered_value_is_shared_and_chained_convolutions_keep_their_layout(
 @installed
 @pytest.mark.parametrize("groups", [1, 2, 16])
 @pytest.mark.parametrize("images, units", [(12, 6), (7, 7), (1, 1), (2, 2)])
-def test_threads_share_images(images, units, groups, monkeypatch):
+@pytest.mark.parametrize("last", [False, True])
+def test_threads_share_images(last, images, units, groups, monkeypatch):
     """Pieces of the images, one primitive each, and the gradients of weights summed over them."""
     monkeypatch.setattr(lower_conv, "pays", lambda way, geometry: True)
     monkeypatch.setattr(lower_onednn, "UNIT_FLOPS", 1)
     monkeypatch.setattr(lower_onednn, "UNIT_BYTES", 1)
     monkeypatch.setattr(lower_onednn, "MOST_UNITS", 7)
     x, w, g = operands_of((images, 16, 12, 12), (32, 16 // groups, 3, 3), {**PLAIN, "groups": groups})
-    found, choose = [], lower_onednn._units
-    monkeypatch.setattr(lower_onednn, "_units", lambda way, g: found.append(choose(way, g)) or found[-1])
+    if not last:
+        monkeypatch.setattr(channels, "fits_last", lambda *args: False)
+    found, choose = {}, lower_onednn._units
+    monkeypatch.setattr(lower_onednn, "_units", lambda way, g: found.setdefault(way, choose(way, g)))
     check(lambda *xs: convolve_all(*xs, **{**PLAIN, "groups": groups}), x, w, g)
     sums = {12: 4, 2: 2}.get(images, 1)
-    assert sorted(found) == sorted([units, units, sums])
+    assert found == {"forward": units, "grad_x": units, "grad_w": sums}
 
 
 @installed
-def test_a_value_in_a_library_layout_is_read_by_convolutions_that_are_not():
+def test_a_value_in_a_library_layout_is_read_by_convolutions_that_are_not(blocked):
     x, w, _ = operands_of(*LARGE, PLAIN)
     one = RNG.normal(size=(4, 24, 1, 1)).astype("f4")
     conv, attrs = OPS["convolution"], {**PLAIN, "pad": (0, 0)}

@@ -534,7 +534,7 @@ def _order(state):
 
 
 def _has_effect(node):
-    return OPS.get(node.op.name) is not node.op and node.op.kind not in ("number", "fused", "join", "products", "scatters")
+    return OPS.get(node.op.name) is not node.op and node.op.kind not in ("number", "fused", "join", "products", "scatters", "channels last")
 
 
 def _needed(state, nodes):

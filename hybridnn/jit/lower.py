@@ -163,7 +163,7 @@ class _Lowering:
                 continue
             part = viewed(whole_place, OPS["get_item"], {"index": index})
             if self.values[v] != part:
-                _must_copy(self, self.values[v], part)
+                self.must_copy(self.values[v], part)
         return True
 
     # ---- nodes
@@ -208,6 +208,11 @@ class _Lowering:
         self.steps.append(LowStep("copy", "copy", [x], [y], lambda at: copy_step(at(x), at(y), x.dtype.itemsize, _grain_bytes(x)),
                                   ops=(node.op.name,) if node else (), lines=(node.line,) if node and node.line else ()))
         return True
+
+    def must_copy(self, x, y):
+        """A copy, by a Python step where there is no native one."""
+        if not self.copy(x, y):
+            self.steps.append(LowStep("python", "copy", [x], [y], reason="no native copy"))
 
     def step(self, kind, name, reads, writes, build, node, **more):
         """A native step that does one node."""
@@ -371,14 +376,9 @@ def _assign_outputs(low):
             results.append(root)
         else:
             target = whole(Root(OUTPUT, k, spec.nbytes), spec.shape, spec.dtype)
-            _must_copy(low, place, target)
+            low.must_copy(place, target)
             results.append(None)
     return results
-
-
-def _must_copy(low, x, y):
-    if not low.copy(x, y):
-        low.steps.append(LowStep("python", "copy", [x], [y], reason="no native copy"))
 
 
 def _assign_writes(low):
@@ -392,12 +392,12 @@ def _assign_writes(low):
         if id(place.root) in targets or place.dtype != target.dtype:
             copy = low.fresh(place.shape, target.dtype)
             if place.dtype == target.dtype:
-                _must_copy(low, place, copy)
+                low.must_copy(place, copy)
             else:
                 low.steps.append(LowStep("python", "cast", [place], [copy], reason="a cast at an in-place write"))
             late[k] = copy, target
     for place, target in late:
-        _must_copy(low, place, target)
+        low.must_copy(place, target)
 
 
 def _write_directly(low, place, target):

@@ -7,8 +7,9 @@ from hybridnn.jit import blas, lower_onednn, native
 from hybridnn.jit.im2col import Convolution
 from hybridnn.jit.moves import Windows
 from hybridnn.jit.native import View
+from hybridnn.jit.places import channels_first
 
-__all__ = ["CONVOLUTIONS", "pays"]
+__all__ = ["CONVOLUTIONS", "fits_last", "is_product", "pays"]
 
 MOST_AXES = 3
 LEAST_FLOPS, LEAST_CHANNELS = 2e5, 4      # of what oneDNN does faster
@@ -29,11 +30,15 @@ def _grad_w(low, node):
     return _convolution(low, node, "grad_w", x, node.outputs[0], gy, (x, gy))
 
 
+WAYS = {"convolution": "forward", "convolution_grad_x": "grad_x", "convolution_grad_w": "grad_w"}
 CONVOLUTIONS = {"convolution": _forward, "convolution_grad_x": _grad_x, "convolution_grad_w": _grad_w}
 
 
 def _convolution(low, node, way, x, w, y, operands):
     """``x``, ``w``, ``y`` are the values that play these parts; two of them are the operands."""
+    if node.op.kind == "channels last":
+        specs = [low.specs[v] if v == w else channels_first(low.specs[v]) for v in (x, w, y)]
+        return lower_onednn.convolution(low, way, (x, w, y), _geometry(*specs, dict(node.attrs)), node, last=True)
     geometry = _geometry(*[low.specs[v] for v in (x, w, y)], dict(node.attrs))
     fast = geometry is not None and geometry.dtype == np.float32 and pays(way, geometry)
     if fast and lower_onednn.convolution(low, way, (x, w, y), geometry, node):
@@ -59,6 +64,18 @@ def _by_columns(low, node, way, w, operands, geometry):
         return native.sequence(steps, node.op.name)
     low.step("im2col", node.op.name, reads, [out], build, node, scratch=scratch)
     return True
+
+
+def fits_last(name, x, w, y, attrs):
+    """Whether oneDNN does the operation well on arrays with channels last: Specs with channels in axis 1."""
+    way, geometry = WAYS[name], _geometry(x, w, y, attrs)
+    return geometry is not None and geometry.dtype == np.float32 and pays(way, geometry) and lower_onednn.fits_last(way, geometry)
+
+
+def is_product(x, w, y, attrs):
+    """Whether each place of y is W times the same place of x."""
+    geometry = _geometry(x, w, y, attrs)
+    return geometry is not None and geometry.direct and geometry.groups == 1
 
 
 def pays(way, g):

@@ -7,9 +7,11 @@ x, both gradients share gy. A result goes back to C order only if something else
 The library's own threads wait for each other, which takes milliseconds where another process holds a core. So a primitive works on a few
 images on one thread, and our helpers share such pieces; gradients of weights are summed over them.
 """
+import functools
 import logging
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from hybridnn.jit import onednn
 from hybridnn.jit.moves import sum_parts_step
 from hybridnn.jit.native import View
 
-__all__ = ["convolution", "materialize"]
+__all__ = ["convolution", "fits_last", "materialize"]
 
 logger = logging.getLogger("hybridnn.jit")
 
@@ -43,19 +45,24 @@ class Pieces:
     units: int
 
 
-def convolution(low, way, values, geometry, node):
-    """Steps for a convolution (``way`` "forward", "grad_x", "grad_w") of the values x, W, y; False where oneDNN has none."""
+def convolution(low, way, values, geometry, node, last=False):
+    """Steps for a convolution (``way`` "forward", "grad_x", "grad_w") of the values x, W, y; False where oneDNN has none.
+
+    ``last``: x and y have their channels last, and lie in this order.
+    """
     try:
-        pieces = _pieces(way, geometry)
+        pieces = _pieces(way, geometry, last)
     except onednn.Unsupported as error:
         logger.debug("oneDNN: no %s for %s: %s", node.op.name, geometry, error)
         return False
     if "ref" in pieces.primitive.implementation:
         return False
     values, result = dict(zip(PARTS[way], values)), RESULT[way]
-    operands = {n: _operand(low, v, pieces.layouts[n], node) for n, v in values.items() if n != result}
+    turned = {n for n in values if last and n not in WEIGHTS}
+    operands = {n: _operand(low, v, pieces.layouts[n], node, n in turned) for n, v in values.items() if n != result}
     layout, units = pieces.layouts[result], pieces.units
-    place = low.new_value(values[result]) if layout.is_plain else _bytes(low, layout)
+    here = result in turned or layout.is_plain
+    place = low.new_value(values[result]) if here else _bytes(low, layout)
     strides = {n: whole.size // units for n, whole in pieces.layouts.items() if n not in WEIGHTS}
     if way == "grad_w" and units > 1:
         target = _bytes(low, layout, units)
@@ -63,7 +70,7 @@ def convolution(low, way, values, geometry, node):
         _sum(low, target, place, units, layout.size // REAL, node)
     else:
         _add(low, "onednn", node.op.name, pieces.primitive, operands, {result: place}, node, units, strides)
-    if not layout.is_plain:
+    if not here:
         low.layouts[values[result]] = [(layout, place)]
         if _read_plainly(low.graph, values[result]):
             materialize(low, values[result], node)
@@ -94,11 +101,33 @@ def _shapes(g):
     return (g.images, g.channels, *w.size), weights, (g.images, g.outputs, *w.out)
 
 
-def _pieces(way, geometry):
+def fits_last(way, geometry):
+    """Whether there is fast code for arrays with channels last."""
+    return onednn.find() is not None and _has_fast_code(way, geometry)
+
+
+@functools.lru_cache(1024)
+def _has_fast_code(way, geometry):
+    try:
+        name = _pieces(way, geometry, True).primitive.implementation
+    except onednn.Unsupported:
+        return False
+    return name.startswith(("jit", "br"))
+
+
+def _channels_last(shape):
+    n, c, *size = shape
+    strides = [c * prod(size[k + 1:]) for k in range(len(size))]
+    return onednn.plain(shape, (c * prod(size), 1, *strides))
+
+
+def _pieces(way, geometry, last=False):
     """The whole problem says how arrays lie; the pieces lie in the same way."""
     units = _units(way, geometry)
     with onednn.one_thread() if units else nullcontext():
-        x, weights, y = map(onednn.free, _shapes(geometry))
+        x, weights, y = _shapes(geometry)
+        order = _channels_last if last else onednn.free
+        x, weights, y = order(x), onednn.free(weights), order(y)
         primitive = _primitive(way, geometry, x, weights, y)
         if units < 2:
             return Pieces(primitive, primitive.layouts, 1)
@@ -135,8 +164,14 @@ def _bytes(low, layout, count=1):
     return low.fresh((layout.size * count,), np.dtype("u1"))
 
 
-def _operand(low, value, layout, node):
-    """The value's place in ``layout``."""
+def _operand(low, value, layout, node, last=False):
+    """The value's place in ``layout``; ``last``: the value has its channels last, and so has the layout."""
+    if last:
+        if not _dense(low.values[value]):
+            copy = low.fresh(low.specs[value].shape, low.specs[value].dtype)
+            low.must_copy(low.values[value], copy)
+            low.values[value] = copy
+        return low.values[value]
     for known, place in low.layouts.get(value, ()):
         if known.same(layout):
             return place
@@ -149,6 +184,15 @@ def _operand(low, value, layout, node):
     _reorder(low, place, here, target, layout, node)
     low.layouts.setdefault(value, []).append((layout, target))
     return target
+
+
+def _dense(place):
+    n = REAL
+    for size, stride in zip(reversed(place.shape), reversed(place.strides)):
+        if size != 1 and stride != n:
+            return False
+        n *= size
+    return True
 
 
 def _grouped_strides(place, shape):

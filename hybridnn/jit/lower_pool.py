@@ -1,7 +1,8 @@
 """Lowering of pooling to native steps."""
+from hybridnn.jit.places import channels_first
 from hybridnn.jit.pooling import ARRAYS, AXES, KINDS, pooling_step
 
-__all__ = ["POOLINGS"]
+__all__ = ["POOLINGS", "ROLES"]
 
 # op -> arrays that are operands, arrays that are results
 ROLES = {
@@ -13,7 +14,8 @@ ROLES = {
 def _pooling(low, node):
     name, attrs = node.op.name, dict(node.attrs)
     operands, results = ROLES[name]
-    places = dict(zip(operands, (low.values[v] for v in node.inputs)))
+    turned = channels_first if node.op.kind == "channels last" else lambda x: x
+    places = dict(zip(operands, (turned(low.values[v]) for v in node.inputs)))
     kinds = {**{a: p.dtype for a, p in places.items()}, **{a: low.specs[v].dtype for a, v in zip(results, node.outputs)}}
     axes = len(attrs["ksize"])
     if not 0 < axes <= AXES or kinds["x"] not in KINDS or kinds["x"] != kinds["y"] or kinds.get("p", "int32") != "int32":
@@ -23,7 +25,7 @@ def _pooling(low, node):
     if any(s % p.dtype.itemsize for p in places.values() for s in (p.offset, *p.strides)):
         return False
     reads, writes = list(places.values()), [low.new_value(v) for v in node.outputs]
-    places.update(zip(results, writes))
+    places.update(zip(results, map(turned, writes)))
     window = attrs["ksize"], attrs["stride"], attrs["pad"]
     low.step("pooling", name, reads, writes,
              lambda at: pooling_step(name, {a: at(places[a]) for a in ARRAYS[name]}, kinds["x"], *window), node)

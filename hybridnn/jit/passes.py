@@ -8,6 +8,7 @@ import numpy as np
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node, verify
 from hybridnn.jit.accumulate import accumulate, batch_products, gather_together, sum_products
+from hybridnn.jit.channels import twins
 from hybridnn.jit.decompose import decompose
 from hybridnn.jit.join import join_parts
 
@@ -25,7 +26,7 @@ def simplify(graph):
 
 def is_pure(op):
     """Whether the op does nothing but compute its outputs: those that are declared in the registry do."""
-    return OPS.get(op.name) is op or op.kind in ("number", "fused", "join", "products", "scatters")
+    return OPS.get(op.name) is op or op.kind in ("number", "fused", "join", "products", "scatters", "channels last")
 
 
 def complete_attrs(graph):
@@ -179,6 +180,12 @@ def _is_number(x, value):
     return type(x) in (int, float) and x == value and math.copysign(1, x) == 1
 
 
-PASSES = (decompose, complete_attrs, drop_dead, algebra, fold_constants, merge_equal, join_parts, drop_dead,
+def channels_last(graph):
+    """Convolutions that gain from it, and what lies between them, have their channels last."""
+    turned = twins(graph)
+    return graph if turned is graph else merge_equal(algebra(drop_dead(turned)))
+
+
+PASSES = (decompose, complete_attrs, drop_dead, algebra, fold_constants, merge_equal, channels_last, join_parts, drop_dead,
           gather_together, sum_products, batch_products, accumulate)
 

@@ -1,9 +1,9 @@
 """Where values live: roots (blocks of memory with one owner) and places (a root, an offset, a shape and strides)."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["Place", "Root", "whole", "viewed"]
+__all__ = ["Place", "Root", "channels_first", "whole", "viewed"]
 
 ARENA, INPUT, CONSTANT, OUTPUT, SLOT, SCALAR = "arena", "input", "constant", "output", "slot", "scalar"
 
@@ -67,3 +67,9 @@ def viewed(place, op, attrs):
     if y.dtype != place.dtype or not np.may_share_memory(y, probe):
         return None
     return Place(place.root, place.offset + start, y.shape, y.strides, y.dtype)
+
+
+def channels_first(x):
+    """A Place or Spec (n, *size, c) as (n, c, *size)."""
+    turned = lambda t: (t[0], t[-1], *t[1:-1])
+    return replace(x, shape=turned(x.shape), **({"strides": turned(x.strides)} if isinstance(x, Place) else {}))

@@ -259,7 +259,7 @@ def _effects(graph):
     """id of each node that may have effects -> the one before it, or None."""
     found, last = {}, None
     for n in graph.nodes:
-        if OPS.get(n.op.name) is not n.op and n.op.kind not in ("number", "fused", "join", "products", "scatters"):
+        if OPS.get(n.op.name) is not n.op and n.op.kind not in ("number", "fused", "join", "products", "scatters", "channels last"):
             found[id(n)] = last
             last = n
     return found
