@@ -2,7 +2,8 @@
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.random import draw
 from hybridnn.core.variable import apply
-from hybridnn.distribution import Distribution, register_kl
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import Univariate
 from hybridnn.distributions.utils import _modified_xlogx, _parameter, _point
 from hybridnn.functions.activation import sigmoid, softplus
 from hybridnn.functions.array import where
@@ -24,7 +25,7 @@ def _if_binary(check, x, y, otherwise):
     return where(x == 0, y, where(x == 1, y, otherwise)) if check else y
 
 
-class Bernoulli(Distribution):
+class Bernoulli(Univariate):
     """Distribution of a number that is 1 with probability ``p`` and 0 otherwise.
 
     Args:
@@ -32,6 +33,8 @@ class Bernoulli(Distribution):
         logit: log(p / (1 - p)).
         binary_check: give numbers other than 0 and 1 the probability 0.
     """
+    _names = ("logit",)
+    support = "{0, 1}"
 
     def __init__(self, p=None, logit=None, binary_check=False):
         if (p is None) == (logit is None):
@@ -49,21 +52,8 @@ class Bernoulli(Distribution):
         """Log odds."""
         return log(self._p) - log1p(-self._p) if self._logit is None else self._logit
 
-    @property
-    def batch_shape(self):
-        return (self._logit if self._p is None else self._p).shape
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"logit": self.logit}
-
-    @property
-    def support(self):
-        return "{0, 1}"
+    def _given(self):
+        return (self._logit if self._p is None else self._p,)
 
     @property
     def mean(self):

@@ -1,6 +1,7 @@
 """The beta distribution."""
-from hybridnn.distribution import Distribution, register_kl
-from hybridnn.distributions.utils import _common, _parameter, _point, _random, _times_log
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import Univariate
+from hybridnn.distributions.utils import _parameter, _point, _random, _times_log
 from hybridnn.functions.array import where
 from hybridnn.functions.math import digamma, lgamma
 from hybridnn.utils.cache import cached_property
@@ -12,8 +13,10 @@ def _lbeta(a, b):
     return lgamma(a) + lgamma(b) - lgamma(a + b)
 
 
-class Beta(Distribution):
+class Beta(Univariate):
     """Distribution over [0, 1] with density x^(a - 1) (1 - x)^(b - 1) / B(a, b)."""
+    _names = ("a", "b")
+    support = "[0, 1]"
 
     def __init__(self, a, b):
         self.a, self.b = _parameter(a), _parameter(b)
@@ -21,22 +24,6 @@ class Beta(Distribution):
     @cached_property
     def _a_plus_b(self):
         return self.a + self.b
-
-    @property
-    def batch_shape(self):
-        return _common(self.a, self.b)
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"a": self.a, "b": self.b}
-
-    @property
-    def support(self):
-        return "[0, 1]"
 
     @cached_property
     def mean(self):

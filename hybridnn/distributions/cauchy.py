@@ -5,8 +5,7 @@ from math import log, pi
 import numpy as np
 
 from hybridnn.core.variable import as_variable
-from hybridnn.distribution import Distribution
-from hybridnn.distributions.utils import _common, _noise, _parameter
+from hybridnn.distributions.univariate import LocationScale
 from hybridnn.functions import math as F
 from hybridnn.utils.cache import cached_property
 
@@ -18,27 +17,9 @@ def _cauchy_icdf(x):
     return F.tan((as_variable(x) - .5) * pi)
 
 
-class Cauchy(Distribution):
+class Cauchy(LocationScale):
     """Distribution with density scale / ((x - loc)^2 + scale^2) / pi. It has neither mean nor variance: they are NaN, with a warning."""
-
-    def __init__(self, loc, scale):
-        self.loc, self.scale = _parameter(loc), _parameter(scale)
-
-    @property
-    def batch_shape(self):
-        return _common(self.loc, self.scale)
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"loc": self.loc, "scale": self.scale}
-
-    @property
-    def support(self):
-        return "real"
+    _standard_draw = ("standard_cauchy",)
 
     def _undefined(self, what):
         warnings.warn(f"{what} of a Cauchy distribution is undefined", RuntimeWarning, stacklevel=5)
@@ -52,10 +33,6 @@ class Cauchy(Distribution):
     def variance(self):
         return self._undefined("the variance")
 
-    @property
-    def mode(self):
-        return self.loc
-
     @cached_property
     def entropy(self):
         return F.log(4 * pi * self.scale)
@@ -64,10 +41,7 @@ class Cauchy(Distribution):
         return F.log(self.scale) - log(pi) - F.log((x - self.loc) ** 2 + self.scale ** 2)
 
     def cdf(self, x):
-        return F.arctan((x - self.loc) / self.scale) * (1 / pi) + .5
+        return F.arctan(self._standard(x)) * (1 / pi) + .5
 
     def icdf(self, x):
         return self.loc + self.scale * _cauchy_icdf(x)
-
-    def sample_n(self, n):
-        return self.scale * _noise(self.loc.dtype, "standard_cauchy", (n, *self.batch_shape)) + self.loc

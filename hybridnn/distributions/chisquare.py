@@ -1,7 +1,7 @@
 """The chi-squared distribution."""
 from math import log
 
-from hybridnn.distribution import Distribution
+from hybridnn.distributions.univariate import Univariate
 from hybridnn.distributions.utils import _parameter, _point, _random, _times_log
 from hybridnn.functions.math import digamma, lgamma
 from hybridnn.utils.cache import cached_property
@@ -9,8 +9,10 @@ from hybridnn.utils.cache import cached_property
 __all__ = ["Chisquare"]
 
 
-class Chisquare(Distribution):
+class Chisquare(Univariate):
     """Distribution of the sum of k squared standard normal numbers: density x^(k/2 - 1) exp(-x/2) / (2^(k/2) Gamma(k/2))."""
+    _names = ("k",)
+    support = "positive"
 
     def __init__(self, k):
         self.k = _parameter(k)
@@ -18,22 +20,6 @@ class Chisquare(Distribution):
     @cached_property
     def _half_k(self):
         return .5 * self.k
-
-    @property
-    def batch_shape(self):
-        return self.k.shape
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"k": self.k}
-
-    @property
-    def support(self):
-        return "positive"
 
     @property
     def mean(self):

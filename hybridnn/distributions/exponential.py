@@ -1,6 +1,7 @@
 """The exponential distribution."""
 from hybridnn.core.variable import as_variable
-from hybridnn.distribution import Distribution, register_kl
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import Univariate
 from hybridnn.distributions.utils import _noise, _parameter, _point
 from hybridnn.functions.array import where
 from hybridnn.functions.math import expm1, log, log1p
@@ -9,8 +10,10 @@ from hybridnn.utils.cache import cached_property
 __all__ = ["Exponential"]
 
 
-class Exponential(Distribution):
+class Exponential(Univariate):
     """Distribution of positive numbers with density lam exp(-lam x)."""
+    _names = ("lam",)
+    support = "positive"
 
     def __init__(self, lam):
         self.lam = _parameter(lam)
@@ -18,22 +21,6 @@ class Exponential(Distribution):
     @cached_property
     def _log_lam(self):
         return log(self.lam)
-
-    @property
-    def batch_shape(self):
-        return self.lam.shape
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"lam": self.lam}
-
-    @property
-    def support(self):
-        return "positive"
 
     @cached_property
     def mean(self):

@@ -1,6 +1,7 @@
 """The gamma distribution."""
-from hybridnn.distribution import Distribution, register_kl
-from hybridnn.distributions.utils import _common, _parameter, _point, _random, _times_log
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import Univariate
+from hybridnn.distributions.utils import _parameter, _point, _random, _times_log
 from hybridnn.functions.array import where
 from hybridnn.functions.math import digamma, lgamma, log
 from hybridnn.utils.cache import cached_property
@@ -8,27 +9,13 @@ from hybridnn.utils.cache import cached_property
 __all__ = ["Gamma"]
 
 
-class Gamma(Distribution):
+class Gamma(Univariate):
     """Distribution of positive numbers of shape ``k`` and scale ``theta``: density x^(k - 1) exp(-x / theta) / (theta^k Gamma(k))."""
+    _names = ("k", "theta")
+    support = "positive"
 
     def __init__(self, k, theta):
         self.k, self.theta = _parameter(k), _parameter(theta)
-
-    @property
-    def batch_shape(self):
-        return _common(self.k, self.theta)
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"k": self.k, "theta": self.theta}
-
-    @property
-    def support(self):
-        return "positive"
 
     @cached_property
     def mean(self):

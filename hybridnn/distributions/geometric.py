@@ -1,5 +1,6 @@
 """The geometric distribution."""
-from hybridnn.distribution import Distribution, register_kl
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import Univariate
 from hybridnn.distributions.utils import _parameter, _point, _random, _times
 from hybridnn.functions.math import log, log1p
 from hybridnn.utils.cache import cached_property
@@ -7,27 +8,13 @@ from hybridnn.utils.cache import cached_property
 __all__ = ["Geometric"]
 
 
-class Geometric(Distribution):
+class Geometric(Univariate):
     """Distribution of the number of trials up to the first success: probability p (1 - p)^(x - 1) of x = 1, 2, ..."""
+    _names = ("p",)
+    support = "positive integer"
 
     def __init__(self, p):
         self.p = _parameter(p)
-
-    @property
-    def batch_shape(self):
-        return self.p.shape
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"p": self.p}
-
-    @property
-    def support(self):
-        return "positive integer"
 
     @cached_property
     def mean(self):

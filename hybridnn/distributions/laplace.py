@@ -2,8 +2,8 @@
 from math import sqrt
 
 from hybridnn.core.variable import as_variable
-from hybridnn.distribution import Distribution, register_kl
-from hybridnn.distributions.utils import _common, _noise, _parameter
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import LocationScale
 from hybridnn.functions.math import exp, expm1, log, maximum, minimum
 from hybridnn.utils.cache import cached_property
 
@@ -22,34 +22,12 @@ def _laplace_icdf(x):
     return log(2 * minimum(x, .5)) - log(2 * minimum(.5, 1 - x))
 
 
-class Laplace(Distribution):
+class Laplace(LocationScale):
     """Distribution with density exp(-|x - loc| / scale) / (2 scale)."""
-
-    def __init__(self, loc, scale):
-        self.loc, self.scale = _parameter(loc), _parameter(scale)
-
-    @property
-    def batch_shape(self):
-        return _common(self.loc, self.scale)
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"loc": self.loc, "scale": self.scale}
-
-    @property
-    def support(self):
-        return "real"
+    _standard_draw = ("laplace", 0., 1.)
 
     @property
     def mean(self):
-        return self.loc
-
-    @property
-    def mode(self):
         return self.loc
 
     @cached_property
@@ -71,13 +49,10 @@ class Laplace(Distribution):
         return .5 / self.scale * exp(-abs(x - self.loc) / self.scale)
 
     def cdf(self, x):
-        return _laplace_cdf((x - self.loc) / self.scale)
+        return _laplace_cdf(self._standard(x))
 
     def icdf(self, x):
         return self.loc + self.scale * _laplace_icdf(x)
-
-    def sample_n(self, n):
-        return self.scale * _noise(self.loc.dtype, "laplace", 0., 1., (n, *self.batch_shape)) + self.loc
 
 
 @register_kl(Laplace, Laplace)

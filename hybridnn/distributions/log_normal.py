@@ -1,15 +1,18 @@
 """The log-normal distribution."""
-from hybridnn.distribution import Distribution, register_kl
+from hybridnn.distribution import register_kl
 from hybridnn.distributions.normal import LOGPROBC
-from hybridnn.distributions.utils import _common, _noise, _parameter
+from hybridnn.distributions.univariate import Univariate
+from hybridnn.distributions.utils import _noise, _parameter
 from hybridnn.functions import math as F
 from hybridnn.utils.cache import cached_property
 
 __all__ = ["LogNormal"]
 
 
-class LogNormal(Distribution):
+class LogNormal(Univariate):
     """Distribution of a positive number whose logarithm is normal with mean ``mu`` and standard deviation ``sigma``."""
+    _names = ("mu", "sigma")
+    support = "positive"
 
     def __init__(self, mu, sigma):
         self.mu, self.sigma = _parameter(mu), _parameter(sigma)
@@ -17,22 +20,6 @@ class LogNormal(Distribution):
     @cached_property
     def _log_sigma(self):
         return F.log(self.sigma)
-
-    @property
-    def batch_shape(self):
-        return _common(self.mu, self.sigma)
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"mu": self.mu, "sigma": self.sigma}
-
-    @property
-    def support(self):
-        return "positive"
 
     @cached_property
     def mean(self):

@@ -1,8 +1,9 @@
 """The normal distribution."""
 from math import e, log, pi, sqrt
 
-from hybridnn.distribution import Distribution, register_kl
-from hybridnn.distributions.utils import _common, _noise, _parameter
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import LocationScale
+from hybridnn.distributions.utils import _parameter
 from hybridnn.functions import math as F
 from hybridnn.utils.cache import cached_property
 
@@ -13,7 +14,7 @@ LOGPROBC = -.5 * log(2 * pi)
 PROBC = 1 / sqrt(2 * pi)
 
 
-class Normal(Distribution):
+class Normal(LocationScale):
     """Normal distribution with density exp(-(x - loc)^2 / (2 scale^2)) / sqrt(2 pi scale^2).
 
     Args:
@@ -21,12 +22,16 @@ class Normal(Distribution):
         scale: standard deviation; either it or ``log_scale`` is given.
         log_scale: logarithm of the standard deviation.
     """
+    _standard_draw = ("standard_normal",)
 
     def __init__(self, loc, scale=None, *, log_scale=None):
         if (scale is None) == (log_scale is None):
             raise ValueError("Normal: expected either scale or log_scale, found both or neither")
         self.loc = _parameter(loc)
         self._scale, self._log_scale = (None if p is None else _parameter(p) for p in (scale, log_scale))
+
+    def _given(self):
+        return self.loc, self._log_scale if self._scale is None else self._scale
 
     @cached_property
     def scale(self):
@@ -39,27 +44,7 @@ class Normal(Distribution):
         return F.log(self._scale) if self._log_scale is None else self._log_scale
 
     @property
-    def batch_shape(self):
-        return _common(self.loc, self._log_scale if self._scale is None else self._scale)
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"loc": self.loc, "scale": self.scale}
-
-    @property
-    def support(self):
-        return "real"
-
-    @property
     def mean(self):
-        return self.loc
-
-    @property
-    def mode(self):
         return self.loc
 
     @property
@@ -73,9 +58,6 @@ class Normal(Distribution):
     @cached_property
     def entropy(self):
         return self.log_scale + ENTROPYC
-
-    def _standard(self, x):
-        return (x - self.loc) / self.scale
 
     def log_prob(self, x):
         return LOGPROBC - self.log_scale - .5 * self._standard(x) ** 2
@@ -97,9 +79,6 @@ class Normal(Distribution):
 
     def log_survival_function(self, x):
         return F.log_ndtr(-self._standard(x))
-
-    def sample_n(self, n):
-        return self.loc + self.scale * _noise(self.loc.dtype, "standard_normal", (n, *self.batch_shape))
 
 
 @register_kl(Normal, Normal)

@@ -1,6 +1,7 @@
 """The Pareto distribution."""
-from hybridnn.distribution import Distribution, register_kl
-from hybridnn.distributions.utils import _common, _parameter, _point, _random
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import Univariate
+from hybridnn.distributions.utils import _parameter, _point, _random
 from hybridnn.functions.array import where
 from hybridnn.functions.math import log
 from hybridnn.utils.cache import cached_property
@@ -10,8 +11,10 @@ __all__ = ["Pareto"]
 _INF = float("inf")
 
 
-class Pareto(Distribution):
+class Pareto(Univariate):
     """Distribution of numbers of at least ``scale`` with density alpha scale^alpha / x^(alpha + 1)."""
+    _names = ("scale", "alpha")
+    support = "[scale, inf]"
 
     def __init__(self, scale, alpha):
         self.scale, self.alpha = _parameter(scale), _parameter(alpha)
@@ -23,22 +26,6 @@ class Pareto(Distribution):
     @cached_property
     def _log_alpha(self):
         return log(self.alpha)
-
-    @property
-    def batch_shape(self):
-        return _common(self.scale, self.alpha)
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"scale": self.scale, "alpha": self.alpha}
-
-    @property
-    def support(self):
-        return "[scale, inf]"
 
     @cached_property
     def mean(self):

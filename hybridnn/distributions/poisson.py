@@ -1,5 +1,6 @@
 """The Poisson distribution."""
-from hybridnn.distribution import Distribution, register_kl
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import Univariate
 from hybridnn.distributions.utils import _parameter, _point, _random, _times
 from hybridnn.functions.math import lgamma, log
 from hybridnn.utils.cache import cached_property
@@ -7,8 +8,10 @@ from hybridnn.utils.cache import cached_property
 __all__ = ["Poisson"]
 
 
-class Poisson(Distribution):
+class Poisson(Univariate):
     """Distribution of counts: probability lam^x exp(-lam) / x! of x = 0, 1, 2, ..."""
+    _names = ("lam",)
+    support = "non negative integer"
 
     def __init__(self, lam):
         self.lam = _parameter(lam)
@@ -16,22 +19,6 @@ class Poisson(Distribution):
     @cached_property
     def _log_lam(self):
         return log(self.lam)
-
-    @property
-    def batch_shape(self):
-        return self.lam.shape
-
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"lam": self.lam}
-
-    @property
-    def support(self):
-        return "non negative integer"
 
     @property
     def mean(self):

@@ -1,6 +1,7 @@
 """The uniform distribution."""
-from hybridnn.distribution import Distribution, register_kl
-from hybridnn.distributions.utils import _common, _noise, _parameter, _point
+from hybridnn.distribution import register_kl
+from hybridnn.distributions.univariate import Univariate
+from hybridnn.distributions.utils import _noise, _parameter, _point
 from hybridnn.functions.array import where
 from hybridnn.functions.math import clip, log
 from hybridnn.utils.cache import cached_property
@@ -10,13 +11,14 @@ __all__ = ["Uniform"]
 _INF = float("inf")
 
 
-class Uniform(Distribution):
+class Uniform(Univariate):
     """Distribution of numbers between two bounds, all alike.
 
     Args:
         low, high: the bounds; either they or ``loc`` and ``scale`` are given.
         loc, scale: the lower bound and the distance of the upper one.
     """
+    support = "[low, high]"
 
     def __init__(self, *, low=None, high=None, loc=None, scale=None):
         self._use_low_high = low is not None and high is not None
@@ -41,20 +43,11 @@ class Uniform(Distribution):
         return self._second - self.low if self._use_low_high else self._second
 
     @property
-    def batch_shape(self):
-        return _common(self.low, self._second)
+    def _names(self):
+        return ("low", "high") if self._use_low_high else ("loc", "scale")
 
-    @property
-    def event_shape(self):
-        return ()
-
-    @property
-    def params(self):
-        return {"low": self.low, "high": self.high} if self._use_low_high else {"loc": self.loc, "scale": self.scale}
-
-    @property
-    def support(self):
-        return "[low, high]"
+    def _given(self):
+        return self.low, self._second
 
     @cached_property
     def mean(self):

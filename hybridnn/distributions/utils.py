@@ -23,11 +23,6 @@ def _point(x, like):
     return x if x.dtype.kind == "f" else apply(cast, (x,), {"dtype": like.dtype.str})
 
 
-def _common(*parameters):
-    """The shape that the parameters broadcast to."""
-    return np.broadcast_shapes(*[p.shape for p in parameters])
-
-
 def _noise(dtype, name, *args):
     """Random numbers that depend on no array: ``numpy.random.<name>(*args)`` in ``dtype``."""
     return apply(cast, (draw(name, *args),), {"dtype": dtype.str})
