@@ -193,11 +193,12 @@ class CallTape:
 
     def value(self, vid):
         """A value that the tape keeps, or that it computes again when it is first asked for."""
-        if vid not in self.values:
-            graph, arrays = self.again
+        again = self.again
+        if vid not in self.values and again is not None:
+            graph, arrays = again
             results = under({"all": "ignore"}, run, graph, arrays)     # the call has warned
             self.values.update(zip(graph.outputs, results, strict=True))
-            self.again = None
+            self.again = None       # last: another thread may walk the same graph
         return self.values[vid]
 
     def connect(self, roots):
