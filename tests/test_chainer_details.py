@@ -805,3 +805,8 @@ def test_an_operation_knows_its_outputs():
     assert [ref() for ref in node.outputs] == [a.node, b.node]
     del b
     assert [ref() for ref in node.outputs] == [a.node, None]
+
+
+def test_settings_that_are_numpy_scalars_keep_the_dtype():
+    with hnn.using_config("train", False):
+        assert F.rrelu(np.ones(2, "f"), np.float64(0.1), np.float64(0.2)).dtype == "f"

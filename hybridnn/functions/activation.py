@@ -114,7 +114,7 @@ def rrelu(x, l=1.0 / 8, u=1.0 / 3, *, r=None, return_r=False, **kwargs):
         raise InvalidType("rrelu", "0 <= l < u < 1", f"l={l}, u={u}")
     x = as_variable(x)
     if not config.train:
-        r = apply(zeros_for, (x,), {"shape": x.shape}) + (l + u) / 2
+        r = apply(zeros_for, (x,), {"shape": x.shape}) + scalar_for(x, (l + u) / 2)
     elif r is None:
         r = apply(cast, (draw("uniform", l, u, x.shape),), {"dtype": x.dtype.str})
     elif r.shape != x.shape or r.dtype != x.dtype:
