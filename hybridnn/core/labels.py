@@ -12,13 +12,13 @@ _CLASSES = {        # other names than the operation's in capitals
     "digamma": "DiGamma", "einsum": "EinSum", "elu": "ELU", "embed": "EmbedIDFunction", "embed_grad": "EmbedIDGrad", "erfcinv": "ErfcInv",
     "erfinv": "ErfInv", "fft": "FFT", "gelu_tanh": "GELU", "im2col": "Im2Col", "leaky_relu": "LeakyReLU", "lgamma": "LGamma",
     "linear": "LinearFunction", "logsumexp": "LogSumExp", "lstm_cell": "LSTM", "matmul": "MatMul", "max_pooling": "MaxPoolingND",
-    "max_pooling_grad": "MaxPoolingNDGrad", "pow": "PowVarVar", "prelu": "PReLUFunction", "put_item": "GetItemGrad", "relu": "ReLU",
-    "resize": "ResizeImages", "silu": "SiLU", "split": "SplitAxis", "squared_difference": "SquaredError",
+    "max_pooling_grad": "MaxPoolingNDGrad", "pow": "PowVarVar", "prelu": "PReLUFunction", "put_item": "GetItemGrad", "r2_score": "R2_score", "relu": "ReLU",
+    "resize": "ResizeImages", "silu": "SiLU", "split": "SplitAxis", "squared_difference": "SquaredError", "take": "GetItem",
 }
 _IMAGES = {"convolution": "Convolution2DFunction", "convolution_grad_w": "Convolution2DGradW", "convolution_grad_x": "Deconvolution2DFunction"}
 _TEXTS = {"absolute": "|_|", "add": "_ + _", "div": "_ / _", "mul": "_ * _", "neg": "__neg__", "pow": "_ ** _", "sub": "_ - _"}
 _TEXTS |= {name: name for name in (
-    "arccos", "arcsin", "arctan", "arctan2", "cos", "cosh", "det", "digamma", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp",
+    "arccos", "arcsin", "arctan", "arctan2", "cholesky", "cos", "cosh", "det", "digamma", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp",
     "expm1", "fmod", "lgamma", "log", "log10", "log1p", "log2", "log_ndtr", "ndtr", "ndtri", "polygamma", "rsqrt", "sin", "sinh",
     "sqrt", "square", "tan", "zeta")}
 _WITH_CONSTANT = {        # (operation, place of the number): class, text, and which number they mean

@@ -25,6 +25,7 @@ def forget(func, *xs):
 
 class _Forget(FunctionNode):
     """One application of ``forget``."""
+    label = _impl_name = "Forget"
 
     def __init__(self, func):
         super().__init__()
