@@ -209,6 +209,15 @@ class _Lowering:
                                   ops=(node.op.name,) if node else (), lines=(node.line,) if node and node.line else ()))
         return True
 
+    def dense(self, v):
+        """The place of value v in C order without gaps: from now on that of a copy, if need be."""
+        place = self.values[v]
+        if not place.dense:
+            copy = self.fresh(place.shape, place.dtype)
+            self.must_copy(place, copy)
+            self.values[v] = copy
+        return self.values[v]
+
     def must_copy(self, x, y):
         """A copy, by a Python step where there is no native one."""
         if not self.copy(x, y):

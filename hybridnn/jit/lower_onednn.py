@@ -167,11 +167,7 @@ def _bytes(low, layout, count=1):
 def _operand(low, value, layout, node, last=False):
     """The value's place in ``layout``; ``last``: the value has its channels last, and so has the layout."""
     if last:
-        if not _dense(low.values[value]):
-            copy = low.fresh(low.specs[value].shape, low.specs[value].dtype)
-            low.must_copy(low.values[value], copy)
-            low.values[value] = copy
-        return low.values[value]
+        return low.dense(value)
     for known, place in low.layouts.get(value, ()):
         if known.same(layout):
             return place
@@ -184,15 +180,6 @@ def _operand(low, value, layout, node, last=False):
     _reorder(low, place, here, target, layout, node)
     low.layouts.setdefault(value, []).append((layout, target))
     return target
-
-
-def _dense(place):
-    n = REAL
-    for size, stride in zip(reversed(place.shape), reversed(place.strides)):
-        if size != 1 and stride != n:
-            return False
-        n *= size
-    return True
 
 
 def _grouped_strides(place, shape):

@@ -22,6 +22,8 @@ def _pooling(low, node):
         return False
     if any(low.specs[v].size == 0 for v in (*node.inputs, *node.outputs)):
         return False
+    if node.op.kind == "channels last":
+        places = dict(zip(operands, (turned(low.dense(v)) for v in node.inputs)))
     if any(s % p.dtype.itemsize for p in places.values() for s in (p.offset, *p.strides)):
         return False
     reads, writes = list(places.values()), [low.new_value(v) for v in node.outputs]

@@ -56,7 +56,7 @@ def _take(low, node):
     pattern, table, indices = dict(node.attrs)["pattern"], low.values[node.inputs[0]], node.inputs[1:]
     if not _numbers(low, indices) or low.specs[node.outputs[0]].size == 0:
         return False
-    if pattern == FIRST and len(indices) == 1 and _contiguous(table) and _contiguous(low.values[indices[0]]):
+    if pattern == FIRST and len(indices) == 1 and table.dense and low.values[indices[0]].dense:
         index, y = low.values[indices[0]], low.new_value(node.outputs[0])
         low.step("gather", "take", [table, index], [y], lambda at: gather_step(at(table), at(index), at(y), y.dtype.itemsize, index.dtype,
                                                                                _grain(y)), node)
@@ -94,7 +94,7 @@ def _put_at(low, node, shape, pattern):
     """Zeros of ``shape``, to which elements are added at several index arrays."""
     if not _numbers(low, node.inputs[1:]) or 0 in shape:
         return False
-    rows, *places = [_dense(low, v, node) for v in node.inputs]
+    rows, *places = [low.dense(v) for v in node.inputs]
     dtype, wide = low.specs[node.outputs[0]].dtype, [p.dtype.itemsize == 8 for p in places]
 
     def build(at, y):
@@ -107,23 +107,12 @@ def _put_at(low, node, shape, pattern):
     return True
 
 
-def _dense(low, value, node):
-    """The value's place if it is contiguous, else that of a copy."""
-    place = low.values[value]
-    if _contiguous(place):
-        return place
-    copy = low.fresh(place.shape, place.dtype)
-    return copy if low.copy(place, copy, node) else place
-
-
 def _permutate(low, node):
     attrs = dict(node.attrs)
     axis, (x, index) = attrs["axis"], node.inputs
     if not _numbers(low, [index]) or low.specs[x].size == 0 or low.specs[index].shape != (low.specs[x].shape[axis],):
         return False
-    x, index = (_dense(low, v, node) for v in node.inputs)
-    if not _contiguous(x) or not _contiguous(index):
-        return False
+    x, index = (low.dense(v) for v in node.inputs)
     y, seen = low.new_value(node.outputs[0]), low.fresh((index.shape[0],), np.dtype("u1"))
     low.step("gather", "permutate", [x, index], [y],
              lambda at: permute_step(at(x), at(index), at(y), at(seen), axis, x.dtype.itemsize, attrs["inv"], index.dtype.itemsize == 8),
@@ -139,9 +128,7 @@ def _scatter(low, node, shape, pairs):
     """Zeros of ``shape``, to which rows are added at numbers (``pairs`` of values). Whether native steps can do it."""
     if not shape or not shape[0] or not all(low.values[i].dtype in INDICES and low.values[v].dtype.str[1:] in ("f4", "f8") for v, i in pairs):
         return False
-    places = [[_dense(low, v, node) for v in pair] for pair in pairs]
-    if not all(_contiguous(p) for pair in places for p in pair):
-        return False
+    places = [[low.dense(v) for v in pair] for pair in pairs]
     y = low.new_value(node.outputs[0])
     low.step("fill", "zeros", [], [y], lambda at: fill_step(at(y), 0, y.dtype), node)
     attrs = ("shape", shape), ("pattern", FIRST)
@@ -153,16 +140,6 @@ def _scatter(low, node, shape, pairs):
 
 def _added(rows, index, y):
     return lambda at: scatter_add_step(at(rows), at(index), at(y), y.dtype, index.dtype)
-
-
-def _contiguous(place):
-    """Whether the elements lie in C order without gaps."""
-    n = place.dtype.itemsize
-    for size, stride in zip(reversed(place.shape), reversed(place.strides)):
-        if size != 1 and stride != n:
-            return False
-        n *= size
-    return True
 
 
 ROWS = {"products": _products, "scatters": _scatters, "take": _take, "put": _put, "permutate": _permutate}

@@ -1,5 +1,6 @@
 """Where values live: roots (blocks of memory with one owner) and places (a root, an offset, a shape and strides)."""
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -34,14 +35,19 @@ class Place:
     dtype: np.dtype
 
     @property
-    def covers(self):
-        """Whether it is the whole root in C order."""
+    def dense(self):
+        """Whether the elements lie in C order without gaps."""
         n = self.dtype.itemsize
         for size, stride in zip(reversed(self.shape), reversed(self.strides)):
             if size != 1 and stride != n:
                 return False
             n *= size
-        return self.offset == 0 and n == self.root.nbytes
+        return True
+
+    @property
+    def covers(self):
+        """Whether it is the whole root in C order."""
+        return self.dense and self.offset == 0 and prod(self.shape) * self.dtype.itemsize == self.root.nbytes
 
 
 def whole(root, shape, dtype):
