@@ -11,7 +11,7 @@ from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
 __all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "draw", "folded", "identify", "is_array_function", "is_draw",
-           "is_number", "memory_of", "missed", "numbers_of", "recompute", "rests_on_constants", "sources_of"]
+           "is_number", "memory_of", "missed", "numbers_of", "operand", "recompute", "root_array", "rests_on_constants", "sources_of"]
 
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
@@ -20,7 +20,7 @@ _FUNCTIONS = (
     "median", "min", "moveaxis", "ones", "ones_like", "outer", "pad", "prod", "ravel", "repeat", "reshape", "roll", "round", "searchsorted",
     "sort", "squeeze", "stack", "std", "sum", "swapaxes", "take", "take_along_axis", "tile", "transpose", "tril", "triu", "unique", "var",
     "vstack", "where", "zeros", "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8", "isclose")
-_FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
+_FOUND = {id(fn): fn for fn in [np.linalg.norm, *(getattr(np, name) for name in _FUNCTIONS), *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
 ARRAY_METHODS = frozenset([
     "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumprod", "cumsum", "diagonal", "dot", "flatten", "item", "max",
     "mean", "min", "prod", "ravel", "repeat", "reshape", "round", "squeeze", "std", "sum", "swapaxes", "take", "tolist", "trace", "transpose",
@@ -30,6 +30,10 @@ _EXACT = frozenset(["item", "tolist", "reshape", "ravel", "copy", "flatten", "tr
 CANNOT_FAIL = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos, abs, min, max)
 SAME_TYPE = (operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.neg, operator.pos, abs,
              operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)    # give a number of a type that those of their operands decide
+_OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul, float])
+_KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
+    "all", "any", "argmax", "argmin", "clip", "dot", "mean", "max", "min", "prod", "std", "sum", "var", "median", "average", "float32", "float64")}
+_KEEPING[id(np.linalg.norm)] = np.linalg.norm
 _DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (
     "binomial", "exponential", "normal", "permutation", "rand", "randint", "randn", "random_sample", "random", "standard_normal", "uniform"))}
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial")
@@ -39,7 +43,7 @@ LARGEST = 1 << 22      # elements of an array that the observer computes itself
 @dataclass(eq=False, slots=True)
 class Computed:
     """``fn(*args, **kw)``, of Refs; ``at``: how many events the path had; ``real``: the user's own array, once a later call shows it; ``safe``: it can
-    neither fail nor warn, nor give an array of another kind; ``drawn``: it takes numbers from NumPy's stream."""
+    neither fail nor warn, nor give an array of another kind; ``drawn``: it takes numbers from NumPy's stream; ``last``: it is made after all operations."""
     fn: Callable[..., Any]
     args: list
     kw: dict
@@ -47,6 +51,7 @@ class Computed:
     real: object = None
     safe: bool = False
     drawn: bool = False
+    last: bool = False
 
 
 class Unexpected(Exception):
@@ -65,7 +70,7 @@ def is_draw(fn):
 
 def draw(observer, fn, args, kw):
     """The Ref of what a draw is going to give: the observer draws the same numbers first, and puts the stream back."""
-    args, kw = [_given(observer, a) for a in args], {k: _given(observer, v) for k, v in kw.items()}
+    args, kw = [operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
     if not all(map(rests_on_constants, [*args, *kw.values()])) or any(map(_has_array, [*args, *kw.values()])):
         raise Doubt("draws random numbers with arguments that are computed")
     before = np.random.get_state(legacy=False)
@@ -100,14 +105,14 @@ def _is_constant(ref):
     return ref.kind == "static" or ref.kind == "mirror" and all(map(_is_constant, ref.value))
 
 
-def _given(observer, ref):
-    """An operand as it may stand in a computation."""
+def operand(observer, ref):
+    """A Ref as it may stand in a computation."""
     if ref.kind == "arg" and isinstance(ref.value, np.generic) or is_number(ref) and type(ref.value) is float:
         return ref
     ref = observer.use(ref)
     value = ref.value
     if ref.kind == "mirror" and isinstance(value, (list, tuple)):
-        return Ref("mirror", type(value)([_given(observer, r) for r in value]))
+        return Ref("mirror", type(value)([operand(observer, r) for r in value]))
     if ref.kind == "array":
         pass
     elif isinstance(value, np.ndarray):
@@ -131,14 +136,49 @@ def calculate(observer, fn, args, kw):
         raise Doubt("NumPy with unusual arguments")
     if isinstance(fn, np.ufunc) and len(args) != fn.nin:
         raise Doubt("a ufunc with unusual arguments")
-    args, kw = [_given(observer, a) for a in args], {k: _given(observer, v) for k, v in kw.items()}
+    args, kw = [operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
     value = under({"all": "ignore"}, fn, *map(_value, args), **{k: _value(v) for k, v in kw.items()})
     for ref in args:
         if ref.kind != "mirror" and value is ref.value and isinstance(value, np.ndarray):
             return ref
     found = Computed(fn, args, kw, len(observer.call.path), safe=_is_safe(fn, args))
-    if any(e.kind == "inplace" for e in observer.call.path) and not found.safe:
-        raise Doubt("computes with NumPy after an update")
+    ref = _result(value, found)
+    if observer.writes_so_far() and _has_to_wait(observer, found):
+        if not (found.safe or _keeps_kind(fn)) or ref.kind not in ("array", "number"):
+            raise Doubt("computes with NumPy after an update")
+        found.last = True
+        observer.effects.append(("compute", ref))
+    return ref
+
+
+def _has_to_wait(observer, found):
+    """Whether a computation after a change in place rests on what was changed, or may fail or warn when it is too late to run Python."""
+    parts = [*found.args, *found.kw.values()]
+    if any(r.kind != "fresh" and r.kind != "hole" for part in parts for r in sources_of(part)):
+        return True
+    if any(observer.is_written(a) for part in parts for a in _outside_arrays(part)):
+        return True
+    return not found.safe and any(map(sources_of, parts))
+
+
+def _outside_arrays(ref):
+    if ref.kind == "mirror":
+        return [a for r in ref.value for a in _outside_arrays(r)]
+    if isinstance(ref.source, Computed):
+        return [a for r in [*ref.source.args, *ref.source.kw.values()] for a in _outside_arrays(r)]
+    return [ref.value] if ref.kind in ("state", "view", "arg", "static") and isinstance(ref.value, np.ndarray) else []
+
+
+def _keeps_kind(fn):
+    """Whether a function gives arrays and numbers of a kind that those of its operands decide, not their values."""
+    if isinstance(fn, operator.methodcaller):
+        return _method(fn) in ARRAY_METHODS - {"tolist", "repeat", "take"}
+    return isinstance(fn, np.ufunc) or fn in _OPERATORS or id(fn) in _KEEPING
+
+
+def _result(value, found):
+    """The Ref of what a computation gives."""
+    args, kw = found.args, found.kw
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
         return Ref("array", value, found)
     if type(value) in (float, int, bool):
@@ -178,7 +218,11 @@ def combine(observer, fn, *args):
         raise Doubt("an exception") from error
     if type(value) not in (int, float, bool):
         raise Doubt(f"computes a {type(value).__name__} of numbers")
-    return Ref("number", value, Computed(fn, list(args), {}, len(observer.call.path), safe=late or fn in SAME_TYPE))
+    ref = Ref("number", value, Computed(fn, list(args), {}, len(observer.call.path), safe=bool(late) or fn in SAME_TYPE))
+    if any(r.kind not in ("fresh", "hole") for part in args for r in sources_of(part)):
+        ref.source.last = True
+        observer.effects.append(("compute", ref))
+    return ref
 
 
 def rests_on_constants(ref):
@@ -219,7 +263,8 @@ def sources_of(ref):
         parts = [*ref.source.args, *ref.source.kw.values()]
     else:
         parts = []
-    return [r for part in parts for r in sources_of(part)]
+    found = [r for part in parts for r in sources_of(part)]
+    return [ref, *found] if isinstance(ref.source, Computed) and ref.source.last else found
 
 
 def recompute(fn, *args, **kw):
@@ -233,6 +278,13 @@ def missed(error, miss):
     if raised_by_signal(error):
         raise error
     return miss
+
+
+def root_array(a):
+    """The array that owns a view's memory."""
+    while isinstance(a.base, np.ndarray):
+        a = a.base
+    return a
 
 
 def memory_of(a):

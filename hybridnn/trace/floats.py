@@ -2,13 +2,14 @@
 
 Warnings may come when a segment is computed; an exception or a callback has to come where the operation stands, so such calls run eagerly.
 """
+import warnings
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 
-__all__ = ["error_state", "errors_may_wait", "under"]
+__all__ = ["error_state", "errors_may_wait", "under", "warnings_raise"]
 
 _judged = (None, False)      # the state last looked at, and whether its errors may wait
 
@@ -25,6 +26,17 @@ except ImportError:          # another layout of NumPy: ask it every time
     pass
 else:
     error_state = _extobj_contextvar.get
+
+
+def warnings_raise():
+    """Whether a floating-point warning may become an exception, as filters of warnings say."""
+    for action, message, category, module, _ in warnings.filters:
+        if issubclass(RuntimeWarning, category):
+            if action == "error":
+                return True
+            if message is None and module is None:
+                return False
+    return False
 
 
 def errors_may_wait():

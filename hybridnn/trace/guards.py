@@ -80,6 +80,8 @@ class Writer:
             return f"{self.read(source[1])}[{key}]"
         if kind == "load":
             return self._load(*source[1:])
+        if kind == "held":
+            return self.strong(source[1])
         if kind == "slot":
             return f"{self.strong(source[1])}._state[{source[2]!r}]"
         raise AssertionError(f"source {source!r}")
@@ -154,6 +156,9 @@ class Writer:
 
     def _long(self, box, index):
         self.require(f"{-index - 1 if index < 0 else index} < len({self.strong(box)})", "a list has become shorter")
+
+    def _writeable(self, a):
+        self.require(f"{self.strong(a)}.flags.writeable", "an array became read-only")
 
     def _length(self, box, n):
         self.require(f"len({self.strong(box)}) == {n}", "the length of a container changed")

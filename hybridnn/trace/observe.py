@@ -14,6 +14,7 @@ import numpy as np
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.arrays import Computed, identify, numbers_of, sources_of
+from hybridnn.trace.observe_arrays import Arrays
 from hybridnn.trace.observe_calls import Calls
 from hybridnn.trace.observe_containers import Containers
 from hybridnn.trace.observe_library import Library
@@ -61,7 +62,7 @@ class Frame:
         self.table = instructions(code)
 
 
-class Observer(Names, Stores, Operators, Containers, Calls, Library):
+class Observer(Names, Stores, Arrays, Operators, Containers, Calls, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -82,6 +83,8 @@ class Observer(Names, Stores, Operators, Containers, Calls, Library):
         self.memory = {}
         self.doubt = self.result = None
         self.started = False
+        self.stored_at = sys.maxsize      # how many events came before the first of these was written
+        self.stored = set()         # ids of arrays that NumPy has written
         self.rewritten = set()      # ids of containers from outside of which this call has assigned members
         self.grown = set()          # ids of containers from outside that this call has given more members
         self.counters = getattr(call.owner, "counters", set())      # places that the function assigns: their numbers are read anew on every call

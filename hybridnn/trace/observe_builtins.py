@@ -1,14 +1,15 @@
 """Builtin functions, as the observer follows them: the small pure part of Python that it computes itself."""
 import itertools
 import math
+import operator
 from typing import Any
 
 import numpy as np
 
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import combine
-from hybridnn.trace.refs import CONTAINERS, SCALARS, Doubt, Generator, Iterator, Ref, Rows, Rowwise, constant, is_pure, mirror
+from hybridnn.trace.arrays import calculate, combine, is_number
+from hybridnn.trace.refs import CONTAINERS, SCALARS, Doubt, Generator, Iterator, Ref, Rows, Rowwise, constant, is_numeric, is_pure, mirror
 
 __all__ = ["PURE_BUILTINS"]
 
@@ -130,12 +131,27 @@ def _until(outcome):
     return handler
 
 
+def _added(observer, items):
+    """The sum of numbers, some of which may differ from call to call."""
+    total = constant(0)
+    for item in items:
+        if is_numeric(total) or is_numeric(item):
+            total = calculate(observer, operator.add, [total, item], {})
+        elif observer._computes_numbers(total, item):
+            total = combine(observer, operator.add, total, item)
+        else:
+            total = constant(_static(observer, total) + _static(observer, item))
+    return total
+
+
 def _over(fn):
     """``max``, ``min`` or ``sum`` of one sequence of constants, or of several constants."""
     def handler(observer, args, kw):
         if len(args) != 1 or kw:
             return _plain(fn)(observer, args, kw)
         items = observer._items(args[0])
+        if fn is sum and any(is_number(r) or is_numeric(r) for r in items):
+            return _added(observer, items)
         if fn is not sum and observer._computes_numbers(*items):
             return combine(observer, fn, *items) if len(items) > 1 else items[0]
         return constant(fn([_static(observer, r) for r in items]))

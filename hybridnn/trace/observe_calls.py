@@ -7,6 +7,7 @@ import numpy as np
 from hybridnn.config import force_backprop_mode, no_backprop_mode, using_config
 from hybridnn.core.variable import OPS, Variable
 from hybridnn.link import Link
+from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, draw, is_array_function, is_draw
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS
@@ -33,6 +34,7 @@ from hybridnn.trace.summaries import guard_links
 __all__ = ["Calls"]
 
 GENERATOR = 0x20      # CO_GENERATOR
+COPY_CODE = frozenset([Link.copyparams.__code__, Sequential.copyparams.__code__])
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
 
 
@@ -68,6 +70,10 @@ class Calls:
         if fn.kind == "exit":
             f.waiting = ("make", None, [], {}, constant(None))
             return
+        if fn.value is np.copyto and len(args) == 2 and not kw:
+            self.copy_into(*args)
+            f.waiting = ("make", fn, [], {}, constant(None))
+            return
         if is_draw(fn.value) and fn.kind == "static":
             f.waiting = ("make", fn, [], {}, draw(self, fn.value, args, kw))
             return
@@ -98,7 +104,10 @@ class Calls:
 
     def _call_function(self, f, fn, args, kw):
         code = code_of(fn)
-        if code in LINK_CODE:
+        if code in COPY_CODE:
+            self.copy_parameters(args, kw)
+            f.waiting = ("make", fn, [], {}, constant(None))
+        elif code in LINK_CODE:
             f.waiting = ("make", fn, args, kw, self._link_members(fn.value, args, kw))
         elif code.co_flags & GENERATOR:
             f.waiting = ("make", fn, args, kw, self.make_generator(fn, args, kw))

@@ -39,7 +39,8 @@ class Operators:
         x, y = [r if numeric and is_number(r) else self.use(r) for r in (x, y)]
         if numeric:
             if symbol.endswith("=") and symbol not in COMPARISONS and isinstance(x.value, np.ndarray):
-                raise Doubt(f"changes an array in place ({symbol})")
+                f.stack.append(self.change_in_place(symbol, x, y))
+                return
             f.stack.append(calculate(self, OPERATORS[symbol if symbol in COMPARISONS else symbol.rstrip("=")], [x, y], {}))
         elif x.kind == y.kind == "static" and is_pure(x.value) and is_pure(y.value):
             symbol = symbol if symbol in COMPARISONS else symbol.rstrip("=")

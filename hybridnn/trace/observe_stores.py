@@ -1,6 +1,8 @@
 """Assignments, as the observer follows them: what the program changes outside becomes an effect of the path, and is read back from what was assigned."""
 import types
 
+import numpy as np
+
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import folded
@@ -40,6 +42,8 @@ class Stores:
             box.value[key.value] = value
         elif box.kind == "static" and type(box.value) in (list, dict):
             self._store_item(box.value, key, value)
+        elif isinstance(box.value, np.ndarray):
+            self.store_elements(box, key, value)
         else:
             raise Doubt("stores into a container or array that may be seen from outside")
 
@@ -80,6 +84,11 @@ class Stores:
     def _store_attr(self, f, owner, name, value, after):
         owner = self.use(owner)
         obj, cls = owner.value, type(owner.value)
+        if isinstance(obj, Variable) and name in ("array", "data"):
+            attr = class_lookup(cls, name)
+            self.guard("classattr", cls, name, attr)
+            self.assign_array(f, owner, attr.fset, value, after)
+            return
         if owner.kind != "static" or isinstance(obj, (types.ModuleType, type, Variable)):
             raise Doubt(f"assigns .{name}")
         attr, setter = class_lookup(cls, name), class_lookup(cls, "__setattr__")

@@ -3,6 +3,7 @@
 What the function computes from its arguments without the library, in NumPy or Python, would be missing where Python is skipped: arrays and floats that are
 others on every call show that it does so, and then Python runs.
 """
+import sys
 import weakref
 
 import numpy as np
@@ -32,6 +33,7 @@ class Vouched:
                 raise Doubt("looks at a value, and Python may use it", e.line)
         self.call, self.args, self.kwargs = call, args, kwargs
         self.guards, self.effects, self.origins, self.numbers, self.views, self.draws = {}, [], {}, {}, [], []
+        self.stored, self.stored_at = set(), sys.maxsize
         self.arrays = {}        # id of an array among the arguments -> where it is read first, and as what
         self.sources = {}       # id of a container or number among the arguments -> where it is read
         for i, x in enumerate(args):

@@ -193,7 +193,7 @@ VARIABLE_CODE = {
     "shape": "function", "dtype": "function", "ndim": "function", "size": "function", "T": "function", "__len__": "function", "__getitem__": "function",
     "reshape": "function", "transpose": "function", "requires_grad": "function", "xp": "function", "is_initialized": "function",
     "__pos__": "function", "binary": "operator", "reflected": "operator", "unary": "function", "_matmul": "operator", "_rmatmul": "operator",
-    "__array_ufunc__": "operator", "backward": "backward", "grad": "grad-or-property", "grad_var": "grad_var", "cleargrad": "cleargrad",
+    "__array_ufunc__": "operator", "backward": "backward", "grad": "grad-or-property", "grad_var": "grad_var", "cleargrad": "cleargrad", "copydata": "copydata",
     "unchain_backward": "unchain", "__float__": "read", "__int__": "read", "__bool__": "read", "__index__": "read", "item": "read", "array": "array",
     "__call__": "function", "as_variable": "function"}
 
@@ -232,6 +232,8 @@ def trusted_kind(frame):
         return "function"
     if module == "hybridnn.config" and name == "__getattr__" or module == "hybridnn.core.parameter" and name == "is_initialized":
         return "function"
+    if module == "hybridnn.core.parameter" and name in ("array", "grad", "cleargrad"):
+        return VARIABLE_CODE[name]
     if module == "hybridnn.core.variable" and name == "__init__":
         return "made" if frame.f_code.co_varnames[:2] == ("self", "data") else None
     if module in VARIABLE_MODULES:

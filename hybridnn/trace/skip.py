@@ -14,9 +14,10 @@ from hybridnn.core.variable import ReleasedNode, Variable, scaled
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
-from hybridnn.trace.arrays import Computed, Unexpected, is_number, memory_of, missed, recompute, sources_of
+from hybridnn.trace.arrays import Computed, Unexpected, is_number, memory_of, missed, recompute, root_array, sources_of
 from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
+from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt, Ref, Rows
 from hybridnn.trace.segment import build, graph_of
@@ -112,7 +113,8 @@ class Builder:
     def __init__(self, observer, call, plan, version):
         self.observer, self.call, self.result, self.version = observer, call, plan, version
         self.path = call.path
-        self.writer = Writer(_killer(plan), [e[1][1] for e in observer.effects if e[0] in STORES[:3]], any(e.kind == "inplace" for e in call.path))
+        busy = [e[1][1] for e in observer.effects if e[0] in STORES[:3]]
+        self.writer = Writer(_killer(plan), busy, bool(observer.stored) or any(e.kind == "inplace" for e in call.path))
         self.body = []
         self.made = producers(self.path)
         self.graded = {v for e in self.path for app in e.apps if app.taped for i, v in enumerate(app.node.inputs) if app.mask >> i & 1}
@@ -120,6 +122,7 @@ class Builder:
         self.making, self.make_lines = {}, []
         self.later = {}         # number of events -> computations that rest on what they made
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
+        self.old_lines = []
         self.olds, self.containers, self.stored, self.gradients = {}, {}, set(), {}
         self.apart = set()      # leaves with gaps between their rows: segments get copies
 
@@ -127,7 +130,8 @@ class Builder:
         self._refuse()
         self._facts()
         self._leaves()
-        self._find_computed([self.observer.result, *[e[-1] for e in self.observer.effects if e[0] in STORES], *self.observer.numbers.values()])
+        kept = [e[-1] for e in self.observer.effects if e[0] in STORES]
+        self._find_computed([self.observer.result, *kept, *self.observer.numbers.values(), *self._last_operands()])
         self._updates()
         self._compile(self._stages())
         self._same_counts()
@@ -137,6 +141,7 @@ class Builder:
 
     def _refuse(self):
         kinds = [e.kind for e in self.path]
+        self._refuse_after_stores()
         looks = [i for i, e in enumerate(self.path) if e.kind == "read" and e.key[1] is not None]
         if looks and any(k == "inplace" for k in kinds[:looks[-1]]):
             raise Doubt("looks at a value after an update")
@@ -147,6 +152,16 @@ class Builder:
                 raise Doubt(f"runs {e.key[0].__name__}, a function with its own Python", e.line)
             if e.kind == "grad" and e.key[3]:
                 raise Doubt("hnn.grad with set_grad")
+
+    def _refuse_after_stores(self):
+        """What NumPy writes is written after all operations."""
+        at = min([self.observer.stored_at, *[e[1].source.at for e in self.observer.effects if e[0] == "compute"]])
+        made = {o.vid for e in self.path for o in e.outs if o is not None}
+        for e in [e for e in self.path[at:] if e.kind != "end"]:
+            if e.kind != "read" or e.key[0] != "expose" and (e.operands[0] not in made or e.operands[0] in self.call.view_of):
+                raise Doubt("an operation after NumPy has computed with updated arrays, or written into one", e.line)
+        if at <= len(self.path):
+            self.writer.lines.append("if warnings_raise(): return CHANGED")
 
     # ---- guards
 
@@ -187,7 +202,7 @@ class Builder:
             for old, new in e.rebinds:
                 produced[new] = produced.get(old, old)
                 roots.add(produced[new])
-        return {id(self.call.leaves[v]) for v in roots if isinstance(self.call.leaves.get(v), np.ndarray)}
+        return {*self.observer.stored, *[id(self.call.leaves[v]) for v in roots if isinstance(self.call.leaves.get(v), np.ndarray)]}
 
     def _argument(self, source, x, depth):
         w = self.writer
@@ -292,6 +307,8 @@ class Builder:
         found = ref.source
         if found.drawn:
             return name
+        if found.last:
+            raise Doubt("NumPy computes after an update what operations take")
         after = max((r.at for r in [found, *self._parts(ref)] if sources_of(Ref("mirror", [*r.args, *r.kw.values()]))), default=None)
         if after is None:
             self.make_lines += self._computing(name, ref)
@@ -361,6 +378,8 @@ class Builder:
         for ref in refs:
             if ref.kind == "mirror":
                 self._find_computed(ref.value.values() if isinstance(ref.value, dict) else ref.value)
+            elif isinstance(ref.source, Computed) and ref.source.last:
+                self._find_computed([*ref.source.args, *ref.source.kw.values()])
             elif isinstance(ref.source, Computed):
                 self._computed(ref)
 
@@ -471,12 +490,17 @@ class Builder:
         wanted |= self._vids(self.observer.result)
         self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[-1])}]
         self.tape = self._tape_values()
+        wanted |= {r.source[1] for ref in self._last_operands() for r in sources_of(ref) if r.kind == "fresh"}
         wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref) if r.kind == "fresh"}
         seen = {self.call.origin(v) for v in wanted}
         self.again = self._computed_again(seen, stages)
         if self.again is not None:
             self.tape = {v for v in self.tape if v not in self.again.outputs}
         return seen | self.tape
+
+    def _last_operands(self):
+        """What NumPy computes with, or writes, after all operations."""
+        return [r for e in self.observer.effects if e[0] in ("compute", "store") for r in ([e[1]] if e[0] == "compute" else e[3])]
 
     def _newest(self, vid):
         """The value of an array after all changes in place."""
@@ -505,7 +529,7 @@ class Builder:
         """The graph of values that only the tape needs, where copies of what it computes them from take less memory than they do. Backward has walked
         this graph already; whoever does so again waits for the values."""
         lost = {v for v in self.tape if v in self.made and v not in seen}
-        if not self.call.used or sum(any(e.apps for e in events) for events, *_ in stages) != 1 or any(e.rebinds for e in self.path) \
+        if not self.call.used or sum(any(e.apps for e in events) for events, *_ in stages) != 1 or any(e.rebinds for e in self.path) or self.observer.stored \
                 or lost & self.call.view_of.keys():
             return None
         graph = graph_of(self.path, lost)
@@ -574,17 +598,38 @@ class Builder:
             elif kind == "fill":
                 self._fill(*rest, grads)
             elif kind == "count":
-                self.after.append(f"{self.writer.held(rest[0])}.{rest[1]} += 1")
+                self._emit(f"{self.writer.held(rest[0])}.{rest[1]} += 1")
             elif kind == "report":
-                self.after.append(f"{self.writer.held(rest[0])}.observation[{rest[1]!r}] = {self._value(rest[2])}")
+                self._emit(f"{self.writer.held(rest[0])}.observation[{rest[1]!r}] = {self._value(rest[2])}")
+            elif kind == "store":
+                self._emit(self._store(*rest))
+            elif kind == "compute":
+                self._emit(self._last(rest[0]))
             elif kind == "assign":
-                self.after.append(self._assignment(rest[0]).format(self._value(rest[1])))
+                self._emit(self._assignment(rest[0]).format(self._value(rest[1])))
             elif kind == "append":
-                self.after.append(f"{self.writer.strong(rest[0][1])}.append({self._value(rest[1])})")
+                self._emit(f"{self.writer.strong(rest[0][1])}.append({self._value(rest[1])})")
         self.nodes = list(grads)
         self.body += [f"n = {node}; n.grad = {g}" for node, g in grads.items()]
         if self.stored:
             self.body.append(f"if scaled[0]: unscale([{', '.join(sorted(self.stored))}])")
+
+    def _emit(self, line):
+        """A line after all operations, after what it names has been made."""
+        self.after += [*self.makes, line]
+        self.makes = []
+
+    def _store(self, target, fn, args):
+        """The line that writes into an array."""
+        texts = ", ".join([self._operand_text(r) for r in args])
+        return f"{self.writer.strong(fn)}({self.writer.strong(target.value)}, {texts})"
+
+    def _last(self, ref):
+        """The line of a computation that NumPy makes after all operations, with its own warnings."""
+        found = ref.source
+        parts = [self._operand_text(a) for a in found.args] + [f"{k}={self._operand_text(v)}" for k, v in found.kw.items()]
+        name = self.making[id(ref)] = f"m{len(self.making)}"
+        return f"{name} = {self.writer.strong(found.fn)}({', '.join(parts)})"
 
     def _assignment(self, where):
         """The text that assigns to a place, with ``{}`` for the value."""
@@ -693,7 +738,7 @@ class Builder:
             return text
         if text not in self.olds:
             self.olds[text] = f"old{len(self.olds)}"
-            self.makes.append(f"{self.olds[text]} = {text}")
+            self.old_lines.append(f"{self.olds[text]} = {text}")
         return self.olds[text]
 
     def _array_text(self, vid):
@@ -779,13 +824,13 @@ class Builder:
                 given = "".join(f"copy{v}, " if v in self.leaf_text else f"{self.text[v]}, " for v in self.again.inputs)
                 again = f"({w.strong(self.again)}, ({given}))"
             lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})")
-        lines += [*self.makes, *self.after, f"return {self.result_text}"]
+        lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
         recheck = ["def recheck():", *["    " + line for line in w.watched_lines], "    renew()", ""] if watched else []
         last = ", recheck=recheck" if watched else ""
         plan.source = "\n".join([*recheck, f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
         plan.source += "\n" + self._touched({r for seg in plan.segments for r, _ in seg.writes})
         written = {r for seg in plan.segments for r, _ in seg.writes}
-        roots = frozenset(id(root_array(self._array(v))) for v in written)
+        roots = frozenset([*[id(root_array(self._array(v))) for v in written], *[id(a) for a in self._stored_arrays()]])
 
         def shares(a):
             return id(root_array(a)) in roots
@@ -794,7 +839,7 @@ class Builder:
                      numpy_random=np.random, state=state, G=global_config.__dict__, setting=setting,
                      leaf=_leaf, gradient=_gradient, grad_of=_grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=_unscale,
-                     shares=shares, roots=roots)
+                     shares=shares, roots=roots, warnings_raise=warnings_raise)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
@@ -843,11 +888,15 @@ class Builder:
     def _touched(self, written):
         """The text of ``Plan.touched``."""
         w, effects = self.writer, self.observer.effects
-        arrays = "".join(f"{self.text[v]}, " for v in sorted(written))
+        arrays = "".join(f"{text}, " for text in [*[self.text[v] for v in sorted(written)], *map(w.strong, self._stored_arrays())])
         places = [e[1] for e in effects if e[0] in STORES[:3]] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
         attributes = "".join(f"({kind!r}, {w.held(owner) if kind == 'attr' else w.strong(owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
         return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}]\n"
+
+    def _stored_arrays(self):
+        """The arrays that NumPy writes."""
+        return {id(e[1].value): e[1].value for e in self.observer.effects if e[0] == "store"}.values()
 
     def _watched_lines(self, watched):
         """Facts about dicts that seldom change are looked at only when one of the dicts has changed."""
@@ -902,8 +951,3 @@ def _grad_of(node):
     return g._array if isinstance(g, Variable) else g
 
 
-def root_array(a):
-    """The array that owns a view's memory."""
-    while isinstance(a.base, np.ndarray):
-        a = a.base
-    return a

@@ -70,10 +70,12 @@ def _read(observer, refs, value, start):
 
 
 def _array(observer, refs, value, start):
-    x = refs[0].value
-    if x._pending is not observer.call:
-        raise Doubt("reads the array of a Variable from outside")
-    return Ref("fresh", value, ("array", x._vid))
+    v = refs[0]
+    if v.value._pending is observer.call:
+        return Ref("fresh", value, ("array", v.value._vid))
+    if v.kind == "static" and value is not None:
+        return observer.held_array(v.value)
+    raise Doubt("reads the array of a Variable from outside")
 
 
 def _backward(observer, refs, value, start):
@@ -92,7 +94,18 @@ def _grad(observer, refs, value, start):
         if event.key[3]:
             raise Doubt("hnn.grad with set_grad")
         return mirror(type(value), [constant(None) if v is None else result(observer, v) for v in value])
-    raise Doubt("reads .grad, an array")
+    g = None if refs[0].value._tape is None else refs[0].value._tape.grad
+    vid = observer.call.known_vid(g) if isinstance(g, Variable) and value is g._array else None
+    if vid is None:
+        raise Doubt("reads a gradient that was not computed in this call")
+    return Ref("fresh", value, ("array", vid))
+
+
+def _copydata(observer, refs, value, start):
+    if any(r.kind != "static" or not isinstance(r.value, Variable) or r.value._array is None for r in refs) or len(refs) != 2:
+        raise Doubt("copies a Variable whose origin is not known")
+    observer.copy_into(*[observer.held_array(r.value) for r in refs])
+    return constant(None)
 
 
 def _grad_var(observer, refs, value, start):
@@ -326,6 +339,6 @@ def _made(observer, refs, value, start):
     return constant(None)
 
 
-HANDLERS = {"made": _made, "report": _report,
+HANDLERS = {"made": _made, "copydata": _copydata, "report": _report,
             "read": _read, "array": _array, "backward": _backward, "grad-or-property": _grad, "grad_var": _grad_var, "cleargrad": _cleargrad,
             "cleargrads": _cleargrads, "update": _update, "__setattr__": _setattr, "unchain": _unchain}

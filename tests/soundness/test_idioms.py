@@ -6,8 +6,7 @@ from worlds import MODES, check
 
 IDIOMS = {**LEARNING, **MODELS}
 SENSITIVE = ("simclr", "transformer")      # the first steps of Adam magnify the rounding of gradients near zero
-RUNS = {"dqn", "ddpg", "sac", "a2c", "maml", "seq2seq", "deep_sets", "ema_teacher",
-        "weight_decay", "by_hand", "accumulation", "convnet", "counted", "siamese", "byol", "user_function", "norms"}
+RUNS = {"a2c", "seq2seq", "deep_sets", "weight_decay", "accumulation", "convnet", "counted", "byol", "user_function", "norms"}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,0 +1,128 @@
+"""What the program writes into arrays with NumPy after the last operation: target networks, moving averages, updates by hand."""
+import operator
+
+import numpy as np
+
+from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import operand, root_array
+from hybridnn.trace.refs import Doubt, Ref, constant, is_pure
+from hybridnn.trace.summaries import guard_links
+
+__all__ = ["Arrays"]
+
+INPLACE = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv}
+
+
+class Arrays:
+    """Statements that change arrays from outside; a plan makes them again, in order, after all else."""
+
+    def held_array(self, v):
+        """The array of a parameter, which stays one and the same."""
+        self.guard("variable", v, v._array)
+        return self._held(v._array)
+
+    def _held(self, a):
+        ref = Ref("state", a, ("held", a))
+        self.keep.append(a)
+        self.origins.setdefault(id(a), ref)
+        return ref
+
+    def _target(self, ref):
+        """An array that is written: one that lives outside, and is the same on every call."""
+        a = ref.value
+        if ref.kind != "state" or type(a) is not np.ndarray or a.base is not None or not a.flags.writeable:
+            raise Doubt("stores into a container or array that may be seen from outside")
+        if ref.source[0] == "load":
+            self.guard(*ref.source[1:], a)
+        elif ref.source[0] != "held":
+            raise Doubt("stores into an array of an argument")
+        self.guard("writeable", a)
+        return self._held(a)
+
+    def change_in_place(self, symbol, x, y):
+        """``x += y`` and the like."""
+        if symbol not in INPLACE:
+            raise Doubt(f"changes an array in place ({symbol})")
+        self._store(self._target(x), INPLACE[symbol], [y])
+        return x
+
+    def store_elements(self, x, key, y):
+        """``x[key] = y``."""
+        self._store(self._target(x), operator.setitem, [self._constant_key(key), y])
+
+    def _constant_key(self, key):
+        key = self.use(key)
+        if key.kind == "mirror" and isinstance(key.value, tuple):
+            return constant(tuple([self.plain(k) for k in key.value]))
+        if key.kind != "static" or not is_pure(key.value):
+            raise Doubt("stores into an array where an array says")
+        return key
+
+    def copy_into(self, x, y):
+        """``numpy.copyto(x, y)``."""
+        self._store(self._target(x), np.copyto, [y])
+
+    def _store(self, target, fn, args):
+        args = [operand(self, r) for r in args]
+        self.stored_at = min(self.stored_at, len(self.call.path))
+        self.stored.add(id(root_array(target.value)))
+        self.effects.append(("store", target, fn, args))
+
+    def copy_parameters(self, args, kw):
+        """``link.copyparams(other)``: both trees are guarded, and arrays are copied."""
+        named = dict(zip(("self", "link", "copy_persistent"), args), **kw)
+        mine, other = self.use(named["self"]), self.use(named["link"])
+        persistent = self.plain(named["copy_persistent"]) if "copy_persistent" in named else True
+        if mine.kind != "static" or other.kind != "static":
+            raise Doubt("copies parameters of a link whose origin is not known")
+        for link in (mine.value, other.value):
+            guard_links(self, link)
+        theirs = dict(other.value.namedparams())
+        for path, p in mine.value.namedparams():
+            q = theirs.get(path)
+            if q is None or p._array is None or q._array is None or p._array.shape != q._array.shape:
+                raise Doubt("copies parameters that do not fit")
+            self.copy_into(self.held_array(p), self.held_array(q))
+        if persistent:
+            self._copy_persistents(mine.value, other.value)
+
+    def _copy_persistents(self, mine, other):
+        theirs = dict(other.namedlinks())
+        for path, link in mine.namedlinks():
+            self.guard("members", link._persistent, tuple(link._persistent))
+            for name in sorted(link._persistent):
+                a, b = link.__dict__[name], theirs[path].__dict__.get(name) if path in theirs else None
+                if type(a) in (int, float) and type(b) in (int, float):
+                    self._assigned(("attr", link, name), self.loaded(b, ("attr", theirs[path], name, b)), name)
+                    continue
+                if type(a) is not np.ndarray or type(b) is not np.ndarray or a.shape != b.shape:
+                    raise Doubt("copies persistent values that are neither arrays nor numbers")
+                self.guard("attr", link, name, a)
+                self.guard("attr", theirs[path], name, b)
+                self.copy_into(self._held(a), self._held(b))
+
+    def assign_array(self, f, owner, setter, value, after):
+        """``v.array = a`` where ``v`` has that array already, as after ``v.array += b``."""
+        v = owner.value
+        if owner.kind != "static" or not isinstance(v, Variable) or value.kind != "state" or value.source != ("held", v._array):
+            raise Doubt("assigns the array of a Variable")
+        f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)      # the setter runs meanwhile
+
+    def is_written(self, a):
+        """Whether an array has been changed in this call."""
+        return id(root_array(a)) in self.stored or id(root_array(a)) in self._updated()
+
+    def _updated(self):
+        """ids of the arrays that the path's events in place have changed so far."""
+        roots, found = {}, set()
+        for e in self.call.path:
+            for old, new in e.rebinds:
+                root = roots[new] = roots.get(old, old)
+                x = self.call.leaves.get(root)
+                if x is not None:
+                    found.add(id(root_array(x._array if isinstance(x, Variable) else x)))
+        return found
+
+    def writes_so_far(self):
+        """Whether anything has been changed in place in this call."""
+        return bool(self.stored) or any(e.kind == "inplace" for e in self.call.path)

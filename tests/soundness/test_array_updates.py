@@ -1,0 +1,308 @@
+"""Arrays that a traced function writes with NumPy: target networks, moving averages, updates by hand, statistics after an update."""
+import warnings
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def skipped(world, mode, least=10):
+    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
+
+
+def net():
+    return hnn.Chain(a=L.Linear(3, 4), b=L.Linear(4, 2))
+
+
+def assign(p, q, tau):
+    q.array[:] = tau * p.array + (1 - tau) * q.array
+
+
+def ellipsis(p, q, tau):
+    q.data[...] = p.data
+
+
+def add(p, q, tau):
+    q.array += tau * (p.array - q.array)
+
+
+def scale(p, q, tau):
+    q.data *= 1 - tau
+    q.data += tau * p.data
+
+
+def copyto(p, q, tau):
+    np.copyto(q.array, p.array)
+
+
+def copydata(p, q, tau):
+    q.copydata(p)
+
+
+def rows(p, q, tau):
+    q.array[0] = p.array[-1]
+    q.array[1:2, ...] = tau
+
+
+@pytest.mark.parametrize("how", [assign, ellipsis, add, scale, copyto, copydata, rows])
+def test_targets(mode, how):
+    def make(wrap):
+        online, target = net(), net()
+        opt = optimizers.Adam().setup(online)
+        tau = [0.125]
+
+        @wrap
+        def f(x):
+            with hnn.no_backprop_mode():
+                y = target.b(F.relu(target.a(x)))
+            loss = F.mean_squared_error(online.b(F.relu(online.a(x))), y)
+            online.cleargrads()
+            loss.backward()
+            opt.update()
+            for p, q in zip(online.params(), target.params()):
+                how(p, q, tau[0])
+            return loss.array
+
+        def faster():
+            tau[0] = 0.5
+            return f(arr(2, 3))
+
+        def replaced():
+            target.a.W.array = target.a.W.array * 2
+            return f(arr(2, 3))
+
+        def shared():
+            target.b.b.array = online.b.b.array
+            return f(arr(2, 3))
+
+        def apart():
+            target.b.b.array = online.b.b.array.copy()
+            return f(arr(2, 3))
+
+        def given(a):
+            return f(a)
+        return [online, target], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3)), faster, replaced, shared, apart,
+                                  lambda: given(target.a.W.array), lambda: given(online.a.W.array[:2]), lambda: f(target.a.W)]
+    skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_copied_parameters(mode, persistent):
+    def make(wrap):
+        def build():
+            return hnn.Chain(a=L.Linear(3, 4), bn=L.BatchNormalization(4))
+        online, target = build(), build()
+        opt = optimizers.MomentumSGD().setup(online)
+
+        @wrap
+        def f(x):
+            with hnn.using_config("train", True):
+                loss = F.sum(F.tanh(online.bn(online.a(x))))
+            online.cleargrads()
+            loss.backward()
+            opt.update()
+            target.copyparams(online, persistent)
+            return loss
+
+        def other():
+            target.a = L.Linear(3, 5)
+            try:
+                return f(arr(2, 3))
+            finally:
+                target.a = L.Linear(3, 4)
+
+        def bigger():
+            online.bn.avg_mean = online.bn.avg_mean + 1
+            return f(arr(2, 3))
+        return [online, target], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3)), bigger, other, lambda: f(arr(2, 3))]
+    skipped(check(make, mode), mode, 5 if persistent else 10)
+
+
+def test_updates_by_hand(mode):
+    def make(wrap):
+        model = net()
+        velocity = {n: np.zeros_like(p.array) for n, p in model.namedparams()}
+        second = [np.zeros_like(p.array) for p in model.params()]
+        box = type("Box", (), {})()
+        box.t = 0
+
+        @wrap
+        def f(x, lr=0.1):
+            loss = F.sum(F.tanh(model.b(model.a(x))) ** 2)
+            model.cleargrads()
+            loss.backward()
+            box.t += 1
+            for (n, p), s in zip(model.namedparams(), second):
+                v = velocity[n]
+                v *= 0.9
+                v -= lr * p.grad
+                s += 0.01 * (p.grad ** 2 - s)
+                p.array += v / (np.sqrt(s / (1 - 0.99 ** box.t)) + 1e-3)
+            return loss
+
+        def reset():
+            for n in velocity:
+                velocity[n] = np.zeros_like(velocity[n])
+            return f(arr(2, 3))
+
+        def frozen():
+            velocity["/a/W"].flags.writeable = False
+            try:
+                return f(arr(2, 3))
+            finally:
+                velocity["/a/W"].flags.writeable = True
+
+        def kept():
+            y = f(arr(2, 3))
+            f(arr(2, 3))
+            return y, y.creator is None
+        return [model, velocity, second, box], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3), lr=0.01), reset, lambda: f(arr(4, 3)), frozen, kept]
+    skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("look", [
+    lambda model, opt, loss: float(np.linalg.norm(model.a.W.array)),
+    lambda model, opt, loss: {n: float(np.abs(p.array).max()) for n, p in model.namedparams()},
+    lambda model, opt, loss: np.sqrt(sum(np.sum(p.grad ** 2) for p in model.params())),
+    lambda model, opt, loss: [float((p.grad ** 2).sum()) for p in model.params()],
+    lambda model, opt, loss: (loss.array * 2, float(loss.array) * 0.5, loss.array.mean() < 3),
+    lambda model, opt, loss: model.a.W.array,
+    lambda model, opt, loss: (model.a.W.array[0], model.a.b.array[1], model.a.W.array.T.copy()),
+    lambda model, opt, loss: opt.target.a.W.update_rule.state["m"].mean(),
+])
+@pytest.mark.parametrize("before", [True, False])
+def test_statistics(mode, look, before):
+    def make(wrap):
+        model = net()
+        opt = optimizers.Adam().setup(model)
+
+        @wrap
+        def f(x):
+            loss = F.sum(F.tanh(model.b(model.a(x))) ** 2)
+            model.cleargrads()
+            loss.backward()
+            seen = look(model, opt, loss) if before else None
+            opt.update()
+            return loss, seen, look(model, opt, loss)
+
+        def replaced():
+            model.a.W.array = model.a.W.array * 2
+            return f(arr(2, 3))
+        return [model], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3)), replaced]
+    check(make, mode)
+
+
+def test_statistics_are_skipped(mode):
+    def make(wrap):
+        model = net()
+        opt = optimizers.SGD(0.1).setup(model)
+
+        @wrap
+        def f(x):
+            loss = F.sum(F.tanh(model.b(model.a(x))) ** 2)
+            model.cleargrads()
+            loss.backward()
+            norm = np.sqrt(sum([float(np.sum(p.grad ** 2)) for p in model.params()]))
+            opt.update()
+            return loss.array, norm, {n: float(np.linalg.norm(p.array)) for n, p in model.namedparams()}
+        return [model], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3))]
+    skipped(check(make, mode), mode)
+
+
+def test_operations_after_a_store(mode):
+    """What was written shows in all that is computed later."""
+    def make(wrap):
+        a, b = L.Linear(3, 3), L.Linear(3, 3)
+        buffer = np.zeros(3, "f")
+
+        @wrap
+        def takes(x):
+            y = F.sum(a(x))
+            b.W.array[:] = 0.5 * b.W.array + x[0]
+            return y, b(x)
+
+        @wrap
+        def reads(x):
+            y = F.sum(a(x))
+            buffer[:] = x[0]
+            a.b.array[0] = 2
+            return y, float(a.b[0].array), F.exp(buffer), buffer
+
+        @wrap
+        def again(x):
+            b.W.array *= 0.5
+            b.W.array += a.W.array * 0.25
+            n = float(np.sum(b.W.array))
+            b.W.array *= n
+            return F.exp(x), n, b.W.array.sum()
+
+        @wrap
+        def differentiates(x):
+            y = F.sum(a(x) ** 2)
+            a.W.array *= 0.5
+            a.cleargrads()
+            y.backward()
+            return y
+
+        @wrap
+        def later(x):
+            y = F.sum(a(x) ** 2)
+            a.W.array *= 0.5
+            return y
+
+        def walked():
+            y = later(arr(2, 3))
+            a.cleargrads()
+            y.backward()
+            return y
+        return [a, b, buffer], [lambda: takes(arr(2, 3)), lambda: reads(arr(2, 3)), lambda: again(arr(2, 3)), lambda: differentiates(arr(2, 3)),
+                                lambda: later(arr(2, 3)), walked]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("action", ["always", "error", "ignore"])
+def test_warnings_of_stores(mode, action):
+    def make(wrap):
+        a, b = L.Linear(2, 2), L.Linear(2, 2)
+        factor = [1.0]
+
+        @wrap
+        def f(x):
+            y = F.sum(a(x))
+            b.b.array += 1
+            b.W.array *= np.float32(factor[0])
+            b.b.array += 1
+            return y
+
+        def times(c):
+            factor[0] = c
+            with warnings.catch_warnings():
+                warnings.simplefilter(action)
+                return f(arr(2, 2))
+        return [a, b], [lambda: f(arr(2, 2)), lambda: times(1e38), lambda: times(1.0), lambda: times(1e38)]
+    check(make, mode)
+
+
+def test_stores_are_checked(mode):
+    def make(wrap):
+        online, target = net(), net()
+        opt = optimizers.Adam().setup(online)
+
+        @wrap
+        def f(x):
+            loss = F.sum(online.b(online.a(x)) ** 2)
+            online.cleargrads()
+            loss.backward()
+            opt.update()
+            for p, q in zip(online.params(), target.params()):
+                q.array[:] = 0.1 * p.array + 0.9 * q.array
+            return loss
+        return [online, target], [lambda: f(arr(2, 3)), lambda: f(arr(3, 3))]
+    check(make, mode, check=1.0)
