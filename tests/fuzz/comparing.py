@@ -25,11 +25,13 @@ class World:
 
     def __init__(self, program, trace, filename):
         self.program = program
-        self.globals = {"__name__": "fuzzed", "np": np, "hnn": hnn, "F": F, "L": L, "math": math, "random": random, "functools": functools}
+        self.globals = {"__name__": "fuzzed", "np": np, "hnn": hnn, "F": F, "L": L, "math": math, "random": random,
+                        "functools": functools, "contextlib": contextlib}
         np.random.seed(11)
         random.seed(11)
-        exec(compile(program.source, filename, "exec"), self.globals)
         self.traced = []
+        self.globals["traced"] = lambda fn: trace(fn, self.traced)
+        exec(compile(program.source, filename, "exec"), self.globals)
         self.net, self.opt, self.step, self.rate = self.globals["make"](lambda fn: trace(fn, self.traced))
         self.streams = np.random.get_state(), random.getstate()
 
@@ -41,7 +43,7 @@ class World:
         with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(io.StringIO()) as out, contextlib.ExitStack() as stack:
             warnings.simplefilter("always")
             if p.before:
-                names = {"rebind": self.globals.update, "world": self, "net": self.net, "opt": self.opt, "F": F, "hnn": hnn}
+                names = {**self.globals, "rebind": self.globals.update, "world": self, "net": self.net, "opt": self.opt}
                 exec(p.before, names)
             if p.around:
                 stack.enter_context(eval(p.around, {"hnn": hnn}))
@@ -58,8 +60,10 @@ class World:
         kinds = sorted({w.category.__name__ for w in caught if not issubclass(w.category, TraceWarning)})
         facts = [("error", None if self.error is None else f"{type(self.error).__name__}: {self.error}"), ("warnings", kinds), ("printed", out.getvalue())]
         seen = {}
+        others = [self.globals["COUNT"], vars(self.globals["hold"]), vars(self.globals["net2"])]
         state = {k: v for k, v in vars(self.net).items() if k not in ("_within_init_scope", "opt")}
-        for name, value in dict(result=result, args=args, net=state, log=self.globals["LOG"], opt=vars(self.opt.hyperparam), t=self.opt.t).items():
+        for name, value in dict(result=result, args=args, net=state, log=self.globals["LOG"], opt=vars(self.opt.hyperparam), t=self.opt.t,
+                                others=others).items():
             describe(name, value, facts, seen)
         facts.append(("streams", (hash(self.streams[0][1].tobytes()), self.streams[0][2:], hash(self.streams[1]))))
         return facts

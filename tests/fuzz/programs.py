@@ -24,7 +24,16 @@ EXPRESSIONS = {
         | hnn.Variable({M}.array) | F.identity({M}) | F.copy({M}, -1) | F.swapaxes({T}, 0, 1) | sum([{M}, {M}]) | functools.reduce(F.add, [{M}, {M}, {M}])
         | F.matmul({M}, F.matmul({T}, {M})) * 0.05 | F.pad({M}[:, :3], ((0, 0), (0, 1)), 'constant') | {M} * net.scale | {M} * SCALE | {M} * rate
         | F.squeeze(F.expand_dims({M}, 0), 0) | F.average({M}, axis=1, keepdims=True) + {M} | F.huber_loss({M}, {M}, 1.0, reduce='no')[:, None] * {M}
-        | F.gaussian({M}, {M} * 0.1) | F.fixed_batch_normalization({M}, net.p, net.p, net.mean, net.var) | F.tile({V}, ({M}.shape[0], 1)) | {M} * {M}.shape[0]""",
+        | F.gaussian({M}, {M} * 0.1) | F.fixed_batch_normalization({M}, net.p, net.p, net.mean, net.var) | F.tile({V}, ({M}.shape[0], 1)) | {M} * {M}.shape[0]
+        | F.reshape(net.conv(F.reshape({M}, (-1, 1, 2, 2))), (-1, 4)) | F.reshape(F.max_pooling_2d(F.reshape({M}, (-1, 1, 2, 2)), 2, 1, 1)[:, :, 1:, 1:], (-1, 4))
+        | F.reshape(F.average_pooling_2d(F.reshape({M}, (-1, 1, 2, 2)), 2, 1, 1)[:, :, :2, :2], (-1, 4)) | net.emb(t[:len({M})]) | net.emb({I}) | net.lstm({M})
+        | net.gru({M}) | F.matmul(F.softmax(F.matmul({M}, {M}, transb=True)), {M}) | F.scatter_add({M}, ({I} % len({M}),), {M}) | {M}[{I} % len({M})]
+        | F.get_item({M}, np.arange(len({M}))[::-1]) | F.cast({D}, 'float32') | {M} * hold.gain | hold.act({M}) | hold.twice({M}) | sub({M}) | sub({M}) * net2.p
+        | net2.l1({M}) | F.linear({M}, net.l2.W) | F.where(net.mask, {M}, -{M}) | F.where({A} > 0, {M}, {M} * 0.5) | {M} ** hold.power | F.absolute({M}) ** (hold.bias + 2)
+        | net.lstm.h if net.lstm.h is not None and net.lstm.h.shape == {M}.shape else {M} | F.forget(helper, {M}) | next(gen({M})) | F.concat(list(gen({M})), 0)[:len({M})]""",
+    "D": "F.cast({M}, 'float64') | {D} * 1.5 | F.tanh({D}) | {D} + {D} | hnn.Variable(np.asarray({A}, 'float64')) | {D} * {D} | F.sum({D}, axis=1, keepdims=True) * {D}",
+    "I": """t[:len({M})] | np.argmax({M}.array, axis=1) | F.argmax({M}, axis=1).array | np.argsort({A}[:, 0]) % 4 | np.arange(len({M})) % 3 | (t[:len({M})] + k) % 4
+        | np.full(len({M}), net.count % 4)""",
     "V": """F.sum({M}, axis=0) | F.mean({M}, axis=0) | {M}[0] | {M}[-1] | F.max({M}, axis=0) | {V} * {c} | F.tanh({V}) | {V} + {V} | net.p | {V} * {P}
         | hnn.Variable(net.buf) | net.buf * {V} | F.matmul(net.W, {V}) | net.W[1] | F.sum(net.W, axis=1) | {V}[::-1] | net.p * 2 | F.softmax({V}[None])[0]""",
     "S": """F.sum({M}) | F.mean({M}) | F.mean({M} * {M}) | F.mean_squared_error({M}, {M}) | F.softmax_cross_entropy({M}, t[:len({M})]) | F.sum({V}) | {S} * {c}
@@ -33,18 +42,22 @@ EXPRESSIONS = {
         | F.expand_dims(F.logsumexp({M}, axis=1), 1) | {C} * {P} | {C} - {C}""",
     "T": "F.transpose({M}) | {M}.T | F.tanh({T}) | {T} * {c} | {T} + {T} | F.matmul(net.W, {T})",
     "A": "{M}.array | {M}.data * 0.5 | np.tanh({M}.array) | {A} + 1 | {A}[::-1] | np.asfortranarray({A}) | {M}.array.T.copy().T | {A}.copy()",
-    "P": """float(F.tanh({S})) | SCALE | rate | net.scale | F.tanh({S}).item() | math.tanh({S}.array) | float(np.tanh({M}.array).mean()) | np.random.rand()
+    "P": """hold.bias | hold.gain | hold.K * 0.25 | COUNT[0] * 0.125 | hold.calls * 0.1 | opt2.lr * 10 | float(F.tanh({S})) | SCALE | rate | net.scale | F.tanh({S}).item() | math.tanh({S}.array) | float(np.tanh({M}.array).mean()) | np.random.rand()
         | random.random() | k * 0.5 | net.count * 0.01 | len({M}) * 0.1 | max({P}, 0.3) | opt.hyperparam.__dict__.get('lr', 0.5) | -{P} | {P} * {P}""",
     "B": """float({S}) > {c} | {S} > {c} | {S}.array > {c} | F.max({M}) > {c} | F.sum({C}) < {c} | k % 2 == 0 | net.count % 3 == 1 | net.flag | flag | {M}.shape[0] > 3
         | SCALE > 1.6 | {P} > {c} | hnn.config.train | isinstance(x, hnn.Variable) | net.p.grad is not None | rate < 0.6 | not {S} > {c} | np.random.rand() > 0.4
-        | y.requires_grad | int(F.argmax({V}).array) > 1 | len(net.kept) % 4 == 2 | bool({S} > {c}) and k > 0""",
+        | hold.K > 2 | hold.on | net2.l1.W.grad is None | "w" in net.table | isinstance(hold, Child) | y.requires_grad | int(F.argmax({V}).array) > 1 | len(net.kept) % 4 == 2 | bool({S} > {c}) and k > 0""",
 }
 TABLE = {kind: [re.sub(r"\s+", " ", e).strip() for e in text.split(" | ")] for kind, text in EXPRESSIONS.items()}
-SIMPLE = {"M": "y", "V": "net.p", "S": "F.sum(y)", "C": "y[:, :1]", "T": "y.T", "A": "raw", "P": "rate", "B": "flag", "F": "inner"}
+SIMPLE = {"D": "F.cast(y, 'float64')", "I": "t[:len(y)]", "M": "y", "V": "net.p", "S": "F.sum(y)", "C": "y[:, :1]", "T": "y.T", "A": "raw", "P": "rate", "B": "flag", "F": "inner"}
 LITERALS = [0.5137, -0.7391, 1.2713, 0.1173, -1.6111, 2.3719]
 OPTIMIZERS = ["SGD(0.03)", "MomentumSGD(0.02)", "Adam(0.02, eps=0.01)", "AdamW(0.02, eps=0.01)", "RMSprop(0.01, eps=0.01)", "NesterovAG(0.01)"]
 EVENTS = ["", "", "", "", "rebind(SCALE=1.75)", "rebind(SCALE=2)", "world.rate(0.75)", "net.flag = not net.flag", "net.scale *= 1.25", "setattr(opt, 'alpha' if hasattr(opt, 'alpha') else 'lr', 0.005)",
           "net.cleargrads()", "net.p.array[1] += 0.1", "net.buf[2] = 0.3", "net.l1 = net.l2.copy()", "rebind(helper=F.relu)", "net.h = None", "net.kept.clear()",
+          "setattr(Child, 'K', 3)", "setattr(Child, 'act', F.sin)", "setattr(hold, 'bias', 0.75)", "setattr(hold, '__class__', Holder)", "hold.__dict__.update(act=F.cos)",
+          "setattr(hold, 'on', not hold.on)", "net.table.update(w=0.5)", "net.table.pop('w', None)", "net.lstm.reset_state()", "setattr(net2.l1, 'W', net.l1.W)",
+          "opt._hooks or opt.add_hook(hnn.optimizer_hooks.WeightDecay(0.01), 'd')", "setattr(opt2, 'lr', 0.02)", "net.emb.W.array[...] *= 0.9",
+          "np.logical_not(net.mask, out=net.mask)", "setattr(hold, 'power', 3)", "setattr(hold, 'power', 2.0)", "COUNT.append(COUNT.pop() + 1)",
           "net.buf = net.buf.copy()", "net.W.array = net.W.array * 0.9", "net.l1.disable_update()", "net.scale = 1", "net.p.data = net.p.data.copy()"]
 MODES = ["", "", "", "", "hnn.no_backprop_mode()", "hnn.using_config('train', False)"]
 
@@ -127,7 +140,7 @@ class Writer:
         getattr(self, "_" + self.pick(STATEMENTS if depth < 4 else STRAIGHT))(depth)
 
     def _assign(self, depth):
-        kind = self.pick(["M", "M", "M", "M", "V", "S", "C", "T", "P", "A"])
+        kind = self.pick(["M", "M", "M", "M", "M", "V", "S", "C", "T", "P", "A", "D", "I"])
         text = self.expression(kind)
         name = f"{kind.lower()}{self.count}"
         if self.named(kind) and self.one_in(3):
@@ -187,7 +200,43 @@ class Writer:
             "net.count += 1", f"net.scale = {p}", "net.scale *= 1.125", f"log(float({s}))", f"net.kept.append({m})", f"log({m}.shape)", f"net.last = {m}",
             f"net.buf[k % 4] = {p}", f"net.buf += {p}", f"net.buf = net.buf * 0.5 + {p}", f"{a}[0] += 0.25", f"net.p.array[0] += 0.125 * {p}", "net.flag = not net.flag",
             f"np.copyto(net.mean, {m}.array.mean(axis=0))", f"net.kept.append({s}.array)", f"log({p})", "net.l2.W.array *= 0.875", f"log(repr({s} > 0.317))", "print(k)", "log(k)",
+            "COUNT[0] += 1", "hold.calls += 1", f"hold.bias = {p}", f"hold.last = {m}", f"net.table['w'] = {p}", "net.lstm.reset_state()", f"{a}.sort(axis=1)",
+            "net.buf[::2] = 0.25", "np.multiply(net.mean, 0.5, out=net.mean)", "net.emb.W.array[1] = 0.5", "log(list(net.table))", "np.logical_not(net.mask, out=net.mask)",
+            "for q, v in ((net2.p, net.p), (net2.l1.W, net.l1.W)): q.array[...] = q.array * 0.9 + v.array * 0.1", f"log({m}.array.dtype.name)",
             f"raw[...] = {m}.array", f"{m}.array[0] = 0.25", "net.kept.pop() if len(net.kept) > 2 else None"]), depth)
+
+    def _other(self, depth):
+        """A step of the second model."""
+        name = f"s{self.count}"
+        self.count += 1
+        self.line(f"{name} = F.mean(F.tanh(net2.l1({self.pick(self.named('M'))}) * {self._wrapped(self.operand('M', 1))}))", depth)
+        self.line("net2.cleargrads()", depth)
+        self.line(f"{name}.backward()", depth)
+        self.line("opt2.update()", depth)
+        self.scope[name] = "S"
+
+    def _scoped(self, depth):
+        name = self.pick(self.named("M"))
+        self.line(f"with scope({self.pick(['', 'ValueError'])}):", depth)
+        self.block(depth + 1, 2)
+        self.line(self.pick(["log(len(y))", f"log(sub({name}).shape)", f"raising({name})", f"{name} + np.zeros((7, 3), 'f')"]), depth + 1)
+
+    def _generated(self, depth):
+        self.loops += 1
+        item = f"m{self.count}"
+        self.count += 1
+        self.line(f"for {item} in gen({self.pick(self.named('M'))}):", depth)
+        before = dict(self.scope)
+        self.scope[item] = "M"
+        self.block(depth + 1, 2)
+        self.scope = before
+
+    def _third(self, depth):
+        name, g = f"v{self.count}", f"v{self.count + 1}"
+        self.count += 2
+        self.line(f"{name}, = hnn.grad([{self._loss(depth)} + F.sum(F.tanh(net.p) ** 3)], [net.p], enable_double_backprop=True)", depth)
+        self.line(f"{g}, = hnn.grad([F.sum({name} * {name}) + F.sum(net.p ** 3)], [net.p], enable_double_backprop={self.one_in(2)})", depth)
+        self.scope[name] = self.scope[g] = "V"
 
     def _carry(self, depth):
         name = self.pick(self.named("M"))
@@ -236,7 +285,8 @@ class Writer:
         self.scope[name] = "F"
 
     def _names(self, depth):
-        self.line(self.pick(["y.cleargrad()", "net.p.cleargrad()", "y.grad = np.full_like(y.array, 0.5)", "del net.kept[:1]", "log(y.grad is None)", "log(net.W.grad is None)"]), depth)
+        self.line(self.pick(["y.cleargrad()", "net.p.cleargrad()", "y.grad = np.full_like(y.array, 0.5)", "del net.kept[:1]", "log(y.grad is None)", "log(net.W.grad is None)", "y.unchain_backward()",
+                             "net2.cleargrads()", "hold.last = None"]), depth)
 
     def _return(self, depth):
         if depth > 1:
@@ -248,7 +298,7 @@ class Writer:
 
 
 STRAIGHT = ["assign"] * 9 + ["augment", "state", "state", "learn", "carry", "function", "names"]
-STATEMENTS = STRAIGHT + ["assign"] * 6 + ["if", "if", "for", "while", "try", "with", "grad", "learn", "return"]
+STATEMENTS = STRAIGHT + ["assign"] * 6 + ["if", "if", "for", "while", "try", "with", "grad", "learn", "return", "other", "scoped", "generated", "third"]
 HEAD = '''SCALE, LOG = 1.5, []
 log = LOG.append
 
@@ -259,14 +309,73 @@ def raise_if(a):
     if float(F.mean(a)) > 0.1173:
         raise ValueError("too large")
 
+@traced
+def sub(a):
+    return F.tanh(a * hold.gain) + 0.25
+
+@traced
+def raising(a):
+    if float(F.mean(F.tanh(a))) > 0.0513:
+        raise ValueError("too much")
+    return a * 2
+
+@contextlib.contextmanager
+def scope(*swallowed):
+    log("in")
+    try:
+        yield
+    except swallowed as e:
+        log(type(e).__name__)
+    finally:
+        log("out")
+
+def gen(a):
+    for i in (1, 2):
+        yield F.tanh(a * i)
+
+class Holder:
+    K, power = 2, 2
+
+    def __init__(self):
+        self.bias, self.calls, self.on, self.last = 0.5, 0, True, None
+
+    @property
+    def gain(self):
+        return self.K * 0.5 + self.bias
+
+    def act(self, a):
+        return F.tanh(a * self.gain)
+
+    def twice(self, a):
+        return self.act(self.act(a))
+
+class Child(Holder):
+    def act(self, a):
+        return F.sigmoid(a) + self.bias
+
+def weights(*shape):
+    return np.sin(np.arange(np.prod(shape), dtype="f")).reshape(shape) * 0.5
+
+class Other(hnn.Chain):
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.l1, self.p = L.Linear(4, 4, initialW=weights(4, 4)), hnn.Parameter(weights(4))
+
+COUNT, hold, net2 = [0], Child(), Other()
+opt2 = hnn.optimizers.MomentumSGD(0.05).setup(net2)
+
 class Net(hnn.Chain):
     def __init__(self):
         super().__init__()
         with self.init_scope():
             self.l1, self.l2, self.bn, self.ln = L.Linear(4, 4), L.Linear(4, 4), L.BatchNormalization(4), L.LayerNormalization(4)
+            self.conv, self.emb = L.Convolution2D(1, 1, 3, pad=1, initialW=weights(1, 1, 3, 3)), L.EmbedID(4, 4, initialW=weights(4, 4))
+            self.lstm, self.gru = L.LSTM(4, 4, lateral_init=0.2, upward_init=0.3), L.StatefulGRU(4, 4, init=0.25, inner_init=-0.2)
             self.p, self.W = hnn.Parameter(np.linspace(0.3, 1.2, 4, dtype='f')), hnn.Parameter(hnn.initializers.Normal(0.4), (4, 4))
         self.count, self.scale, self.flag, self.kept, self.h, self.last = 0, 1.0, True, [], None, None
         self.buf, self.mean, self.var = np.linspace(-1, 1, 4, dtype='f'), np.zeros(4, 'f'), np.ones(4, 'f')
+        self.mask, self.table = np.array([True, False, True, True]), {"w": 1.5, "u": None}
 '''
 
 
@@ -302,7 +411,7 @@ def schedules(draw):
             before = draw(st.sampled_from(EVENTS)) if i > 1 else ""
             calls.append(Call(n, k, flag, before, ""))
         else:
-            calls.append(Call(draw(st.sampled_from([n, n, 4, 5, 1])), draw(st.sampled_from([k, 0, 1, 3])), draw(st.booleans()), draw(st.sampled_from(EVENTS)),
+            calls.append(Call(draw(st.sampled_from([n, n, 4, 5, 1, 0])), draw(st.sampled_from([k, 0, 1, 3])), draw(st.booleans()), draw(st.sampled_from(EVENTS)),
                               draw(st.sampled_from(MODES))))
     assert calls[0] == base
     return calls
