@@ -29,7 +29,8 @@ __all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_va
 
 NO_ATTRS = {}
 OPS = {}
-_sequence = itertools.count(1).__next__
+ROOM = 1 << 24      # the nodes of a traced call get numbers between two of the sequence, and their outputs numbers between theirs
+_sequence = itertools.count(ROOM * ROOM, ROOM * ROOM).__next__
 _getrefcount = sys.getrefcount
 
 
@@ -237,11 +238,11 @@ class TracedNumber:
 
 
 class Leaf(TapeNode):
-    """A value that no recorded operation made."""
+    """A value that no recorded operation made. It comes before all that rests on it, whenever it gets its node: a traced call makes its graph later."""
     is_leaf = True
 
     def __init__(self, shape, dtype):
-        self.seq, self.shape, self.dtype = _sequence(), shape, dtype
+        self.seq, self.shape, self.dtype = -_sequence(), shape, dtype
 
     creator = None
 
@@ -1607,8 +1608,17 @@ def _nodes_behind(sources):
 
 def _between(sources, targets):
     """Nodes on a path from ``sources`` back to ``targets``."""
-    useful = set()
-    for node in sorted(_nodes_behind(sources), key=lambda n: n.seq):
-        if node in targets or any(x in useful for x in (() if node.is_leaf else node.edges) if x is not None):
+    users, useful = {}, set()
+    for node in _nodes_behind(sources):
+        if node in targets:
             useful.add(node)
+        for x in () if node.is_leaf else node.edges:
+            if x is not None:
+                users.setdefault(x, []).append(node)
+    stack = list(useful)
+    while stack:
+        for node in users.get(stack.pop(), ()):
+            if node not in useful:
+                useful.add(node)
+                stack.append(node)
     return useful

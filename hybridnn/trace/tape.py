@@ -8,7 +8,7 @@ the function itself, connected when the call ends.
 import weakref
 from itertools import count
 
-from hybridnn.core.variable import RELEASED, Leaf, OpNode, Output, Variable, _sequence
+from hybridnn.core.variable import RELEASED, ROOM, Leaf, OpNode, Output, Variable, _sequence
 from hybridnn.graph import Graph, run
 from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.floats import under
@@ -227,7 +227,13 @@ class CallTape:
             self.nodes[position] = weakref.ref(owner)
         if app.node.op is FUNCTION:
             return self.outputs[position][k]
-        return Output(owner, k, spec.shape, spec.dtype) if app.node.op.multi else owner
+        if not app.node.op.multi:
+            return owner
+        output = self._known((position, k))
+        if output is None:
+            output = _output(owner, k, spec.shape, spec.dtype)
+            self.nodes[position, k] = weakref.ref(output)
+        return output
 
     def _traced(self, app, position, spec):
         return TracedNode(self, app, position, spec)
@@ -241,8 +247,8 @@ class CallTape:
         function, arrays, outputs = self.functions[position]
         nodes = [self.node(v) or self._plain_leaf(v) for v in app.node.inputs]
         function._connect(nodes, [bool(app.mask >> i & 1) for i in range(len(nodes))], arrays, outputs)
-        function.seq = self.base + (position + 1) * 2.0 ** -32
-        self.outputs[position] = [Output(function, k, y.shape, y.dtype) for k, y in enumerate(outputs)]
+        function.seq = self.base + ROOM * (position + 1)
+        self.outputs[position] = [_output(function, k, y.shape, y.dtype) for k, y in enumerate(outputs)]
         function._take_outputs(self.outputs[position])
         return function
 
@@ -259,6 +265,13 @@ class CallTape:
         return leaf
 
 
+def _output(owner, k, shape, dtype):
+    """An output's node, whose turn comes between its owner and what takes it."""
+    node = Output(owner, k, shape, dtype)
+    node.seq = owner.seq + 1 + k
+    return node
+
+
 class TracedNode(OpNode):
     """An application of a replayed call; its saved values and inputs are looked up in the call's tape when somebody walks the graph."""
 
@@ -267,7 +280,7 @@ class TracedNode(OpNode):
 
     @_Lazy
     def seq(self):
-        return self.tape.base + (self.position + 1) * 2.0 ** -32
+        return self.tape.base + ROOM * (self.position + 1)
 
     @_Lazy
     def program(self):

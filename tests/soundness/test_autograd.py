@@ -1,5 +1,6 @@
 """Gradients: several forwards before a backward, retained and accumulated gradients, higher orders, the user's own functions."""
 import gc
+import itertools
 import weakref
 
 import numpy as np
@@ -9,6 +10,8 @@ from worlds import MODES, arr, check, var
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
+from hybridnn.core import variable as core_variable
+from hybridnn.trace import tape
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 
@@ -1066,4 +1069,54 @@ def test_a_graph_walked_again(mode):
             x.array += 0.01
             return hnn.grad([losses[0]], [x, w]), losses[1].creator.inputs[0].data
         return [x, w], [lambda: f(x, False), twice, shown, kept]
+    check(make, mode)
+
+
+def branching(x, w):
+    h = F.tanh(F.matmul(x, w))
+    a, b = F.split_axis(h, 2, 1)
+    y = a
+    for _ in range(5):
+        y = F.tanh(y * h[:, :2] + b) * y
+    return F.sum(y * y), h, a, b
+
+
+def test_grad_of_arguments_outside(mode):
+    """The graph of a replay is made later than the nodes of Variables that nobody has differentiated yet, and than those made after it."""
+    def make(wrap):
+        w = hnn.Parameter(arr(4, 4))
+        f = wrap(branching)
+
+        def grads(double):
+            x = var(3, 4)
+            y, *inner = f(x, w)
+            gs = hnn.grad([y], [x, *inner], enable_double_backprop=double)
+            return (gs, hnn.grad([sum(F.sum(g * g) for g in gs)], [x, w])) if double else gs
+
+        def backward():
+            x = var(3, 4)
+            y, h, a, b = f(x, w)
+            w.cleargrad()
+            (y + F.sum(h) + F.sum(a * b)).backward()
+            return x.grad, w.grad
+        return w, [lambda: grads(True), lambda: grads(False), backward]
+    check(make, mode)
+
+
+def test_order_of_nodes_after_many(mode, monkeypatch):
+    """A program may have made any number of nodes before."""
+    def make(wrap):
+        w = hnn.Parameter(arr(4, 4))
+        f = wrap(branching)
+
+        def run():
+            x = var(3, 4)
+            y, *_ = f(x, w)
+            w.cleargrad()
+            y.backward()
+            return x.grad, w.grad
+        return w, [run]
+    start = core_variable._sequence()
+    for module in (core_variable, tape):
+        monkeypatch.setattr(module, "_sequence", itertools.count(start * 2 ** 32, core_variable.ROOM ** 2).__next__)
     check(make, mode)
