@@ -1,5 +1,6 @@
 """hybridnn: neural networks that are flexible and efficient. Define-by-run on NumPy, with ``trace`` for hot functions."""
 from hybridnn import (
+    _backprop_utils,
     backends,
     basic_math,
     computational_graph,

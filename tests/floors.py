@@ -9,7 +9,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("function", "function_node", "variable"),
     ("ops",),
-    ("basic_math", "functions"),
+    ("basic_math", "functions", "_backprop_utils"),
     ("utils",),
     ("distribution", "distributions"),
     ("link", "links", "link_hook", "link_hooks", "function_hook", "function_hooks", "sequential", "parameter",

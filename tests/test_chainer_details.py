@@ -1,7 +1,9 @@
 """Details that code written for Chainer v7 depends on: module paths, helpers, kinds of errors."""
 import functools
 import importlib
+import inspect
 import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -810,3 +812,30 @@ def test_an_operation_knows_its_outputs():
 def test_settings_that_are_numpy_scalars_keep_the_dtype():
     with hnn.using_config("train", False):
         assert F.rrelu(np.ones(2, "f"), np.float64(0.1), np.float64(0.2)).dtype == "f"
+
+
+class Halved(hnn.FunctionNode):
+    def backward(self, indexes, grad_outputs):
+        return grad_outputs[0] * 0.5, None
+
+
+def test_a_step_back_through_a_function_by_hand():
+    f, x, w = Halved(), Variable(np.zeros(2)), Variable(np.zeros(2))
+    assert f.inputs is None
+    f.inputs = x.node, w.node
+    assert f.inputs == (x.node, w.node)
+    found = {x.node: [Variable(np.ones(2))], w.node: []}
+    hnn._backprop_utils.backprop_step(f, (0, 1), (Variable(np.full(2, 4.0)),), found, False)
+    assert [[g.array.tolist() for g in gs] for gs in found.values()] == [[[3, 3]], []]
+    assert hnn._backprop_utils._reduce([]) is None
+    with pytest.raises(RuntimeError, match="NaN"):
+        hnn._backprop_utils.backprop_step(f, (0, 1), (Variable(np.full(2, np.nan)),), {x.node: [], w.node: []}, True)
+
+
+def test_no_function_has_a_mutable_default():
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("hybridnn"):
+            scopes = [vars(module), *[vars(c) for c in vars(module).values() if inspect.isclass(c) and c.__module__.startswith("hybridnn")]]
+            functions = [f for scope in scopes for f in scope.values() if inspect.isfunction(f) and f.__module__.startswith("hybridnn")]
+            for f in functions:
+                assert not any(isinstance(p.default, list | dict) for p in inspect.signature(f).parameters.values()), f

@@ -48,7 +48,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     """
     _retained_inputs: tuple | None = ()      # None: all
     _retained_outputs = ()
-    _input_arrays = _output_arrays = None
+    _input_arrays = _output_arrays = inputs_ = None
     n_outputs = 0
     seq = 0
     program = None
@@ -282,9 +282,14 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     @property
     def inputs(self):
         """The inputs' ``VariableNode``s; None after ``unchain``, and before the application."""
-        if self._cut or not self.n_outputs:
+        if self._cut or self.inputs_ is None:
             return None
         return tuple([x.view() for x in self.inputs_])
+
+    @inputs.setter
+    def inputs(self, nodes):
+        """For code that walks a graph itself: what a function that has not been applied is to be taken as a function of."""
+        self.inputs_, self._needs = tuple([node._tape for node in nodes]), (True,) * len(nodes)
 
     def kept_inputs(self):
         """The inputs' arrays, None for those that were not retained."""

@@ -450,8 +450,10 @@ def rank_of(node):
 
 # --------------------------------------------------------------------------------------------------------------------- apply
 
-def apply(op, inputs, attrs=NO_ATTRS):
+def apply(op, inputs, attrs=None):
     """Run ``op`` on Variables, arrays and Python numbers; returns a Variable (a tuple of them if the op has several outputs)."""
+    if attrs is None:
+        attrs = NO_ATTRS
     tracer = state.tracer
     if tracer is not None:
         return tracer.apply(op, inputs, attrs)
@@ -643,11 +645,13 @@ def check_nan(label, direction, arrays):
                                "  hint: this check belongs to config.debug")
 
 
-def apply_inplace(op, inputs, targets, attrs=NO_ATTRS):
+def apply_inplace(op, inputs, targets, attrs=None):
     """Run ``op`` and write output k into the array of ``inputs[targets[k]]`` (a Variable or an array); nothing goes on the tape.
 
     The one way the library changes an array in place: parameters and states in an optimizer's update, running statistics, gradients in hooks.
     """
+    if attrs is None:
+        attrs = NO_ATTRS
     tracer = state.tracer
     if tracer is not None:
         tracer.apply_inplace(op, inputs, targets, attrs)

@@ -1,7 +1,7 @@
 """``backward`` inside a traced function: one event of many applications."""
 import weakref
 
-from hybridnn.core.variable import OPS, Variable, as_variable, backward_eager, initial_grad
+from hybridnn.core.variable import NO_ATTRS, OPS, Variable, as_variable, backward_eager, initial_grad
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import Outcome
 from hybridnn.trace.matching import match
@@ -47,7 +47,7 @@ def record_backward(call, outputs, flags):
                 if operand is not None:
                     priors.append(operand)
         if prior is not None:
-            node.grad = call.apply(OPS["add"], (prior, g))
+            node.grad = call.apply(OPS["add"], (prior, g), NO_ATTRS)
         else:
             node.grad = _writeable(call, g) if double else _own(call, g, [other for _, other, _ in stored])
         stored.append((node, node.grad, prior is not None))

@@ -9,7 +9,6 @@ import weakref
 
 from hybridnn.config import global_config, state
 from hybridnn.core.variable import (
-    NO_ATTRS,
     OpNode,
     TracedNumber,
     Variable,
@@ -86,7 +85,7 @@ class Call(Values):
 
     # ---- what the library and Variables call
 
-    def apply(self, op, inputs, attrs=NO_ATTRS):
+    def apply(self, op, inputs, attrs):
         if self.walking:
             inputs = [x.plain() if isinstance(x, TracedNumber) else x for x in inputs]
         if self.mode == "replay":

@@ -11,7 +11,6 @@ import numpy as np
 from hybridnn.backend import is_array
 from hybridnn.config import state
 from hybridnn.core.variable import (
-    NO_ATTRS,
     READERS,
     Variable,
     apply_eager,
@@ -53,7 +52,7 @@ class Shadow:
     def __init__(self):
         self.log = []
 
-    def apply(self, op, inputs, attrs=NO_ATTRS):
+    def apply(self, op, inputs, attrs):
         result = self._plainly(apply_eager, op, inputs, attrs)
         self.log.append((op, numbers(inputs), [np.array(v._array) for v in (result if op.multi else (result,))], user_line(3)))
         return result

@@ -1,6 +1,6 @@
 """What stands in for a call's tracer for a while: nothing, or one that only gives numbers to values."""
 from hybridnn.config import state
-from hybridnn.core.variable import NO_ATTRS, apply_eager
+from hybridnn.core.variable import apply_eager
 
 __all__ = ["Naming", "Paused"]
 
@@ -27,7 +27,7 @@ class Naming:
     def __exit__(self, *exc):
         state.tracer = self.outer
 
-    def apply(self, op, inputs, attrs=NO_ATTRS):
+    def apply(self, op, inputs, attrs):
         result = apply_eager(op, inputs, attrs)
         app = next(self.apps, None)
         if app is not None and app.node.op is op:

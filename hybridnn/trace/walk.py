@@ -6,7 +6,7 @@ walk meets them. What comes out otherwise than recorded leaves the path as anywh
 import weakref
 
 from hybridnn.config import state
-from hybridnn.core.variable import OPS, Variable, _walk, as_variable, initial_grad
+from hybridnn.core.variable import NO_ATTRS, OPS, Variable, _walk, as_variable, initial_grad
 from hybridnn.core.variable import Leaf as TapeLeaf
 from hybridnn.trace.events import spec_along
 from hybridnn.trace.tape import CallTape, TracedNode, leaf_node, leaf_variables, producers, rebinds_along, specs_along
@@ -87,7 +87,7 @@ def walk_backward(call, outputs, flags):
 def _store(call, node, g, loss_scale):
     """Accumulate into a leaf; the array stored is nobody else's."""
     node.loss_scale = loss_scale
-    node.grad = own(call, g) if node.grad is None else call.apply(OPS["add"], (as_variable(node.grad), g))
+    node.grad = own(call, g) if node.grad is None else call.apply(OPS["add"], (as_variable(node.grad), g), NO_ATTRS)
 
 
 def own(call, g):
