@@ -21,7 +21,8 @@ from hybridnn.jit.watching import on_run
 __all__ = ["Executable", "StepRecord"]
 
 ALIGNMENT, POOL = 64, 4
-PRODUCTS = "gemm", "im2col"   # steps that call BLAS
+PRODUCTS = "gemm", "im2col", "lapack"   # steps that call BLAS
+LARGE_MATRIX = 400            # rows from which LAPACK gains by threads
 # Status codes of a step that found floating-point flags: before the first write; at the end of steps that write nothing; after.
 UNDOABLE, FINISHED, DONE = 3, 4, 5
 KINDS = ((fpstatus.DIVIDE, "divide", "divide by zero"), (fpstatus.OVERFLOW, "over", "overflow"), (fpstatus.INVALID, "invalid", "invalid value"))
@@ -269,6 +270,8 @@ def _is_large(step, low):
     """Whether OpenBLAS's threads pay: not where the product is divided between threads of ours."""
     if step.grain or low.kind == "im2col":
         return False
+    if low.kind == "lapack":
+        return low.reads[0].shape[-1] >= LARGE_MATRIX
     a, b, y = (prod(p.shape) for p in (*low.reads[:2], low.writes[0]))
     return product_flops(a, b, y, prod(low.writes[0].shape[:-2])) >= LARGE
 

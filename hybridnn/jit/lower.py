@@ -13,6 +13,7 @@ from hybridnn.jit import kernels, layout, native, source
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
 from hybridnn.jit.lower_conv import CONVOLUTIONS
+from hybridnn.jit.lower_linalg import LINEAR
 from hybridnn.jit.lower_pool import POOLINGS
 from hybridnn.jit.lower_rows import ROWS
 from hybridnn.jit.memory import Buffer, plan_memory
@@ -24,7 +25,7 @@ __all__ = ["Lowered", "LowStep", "lower"]
 
 VIEWS = ("reshape", "transpose", "broadcast_to", "get_item", "identity", "constant")
 PLACING = ("fused", "matmul", "products")     # kinds of nodes that write their results where these belong
-FALLIBLE = ("python", "gather", "scatter", "check")
+FALLIBLE = ("python", "gather", "scatter", "check", "lapack")
 PARALLEL_BYTES = 400_000      # below, a step runs on one thread
 
 
@@ -352,7 +353,7 @@ def _check(low, node):
 
 
 _INDEX = (np.dtype("i4"), np.dtype("i8"))
-_NATIVE = {"matmul": _matmul, **ROWS, **CONVOLUTIONS, **POOLINGS}
+_NATIVE = {"matmul": _matmul, **ROWS, **CONVOLUTIONS, **POOLINGS, **LINEAR}
 
 
 # ------------------------------------------------------------------------------------------------- owners, memory, addresses

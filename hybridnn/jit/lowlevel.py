@@ -200,6 +200,10 @@ class Func:
         """float64 of a float32."""
         return Val(self, self.builder.fpext(x.ir, F64)) if x.ir.type is F32 else x
 
+    def round(self, x: Val, kind: ir.Type) -> Val:
+        """float64, or float32 of a float64."""
+        return Val(self, self.builder.fptrunc(x.ir, kind)) if kind is F32 else x
+
     def select(self, cond: Val, a: Number, b: Number, kind: ir.Type = I64) -> Val:
         return Val(self, self.builder.select(cond.ir, self.value(a, kind).ir, self.value(b, kind).ir))
 

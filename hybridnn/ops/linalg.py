@@ -3,7 +3,7 @@ from math import prod
 
 import numpy as np
 
-from hybridnn.core.arithmetic import broadcast_to, matmul, reshape, transpose
+from hybridnn.core.arithmetic import broadcast_to, matmul, reshape, transpose, where
 from hybridnn.core.variable import apply, operation
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import axis_of, of_shape
@@ -73,7 +73,12 @@ def _(g, y):
     return (s + _swap(s)) * .5
 
 
-@operation(samples=_matrices)
+def _half_lower_parts(x):
+    below, on = np.tril(np.ones(x.shape[-2:], bool), -1), np.eye(*x.shape[-2:], dtype=bool)
+    return where(below, x, where(on, x - x * .5, 0))
+
+
+@operation(samples=_matrices, decompose=_half_lower_parts)
 def half_lower(xp, x):
     """The lower triangles, with half of the diagonals; it is its own adjoint."""
     return xp.tril(x) - xp.tril(xp.triu(x)) * .5
