@@ -233,6 +233,24 @@ def test_classes_take_the_place_of_the_decorated_one():
     assert [(bool(c.test_chosen), bool(c.test_other)) for c in chosen] == [(False, True), (True, False), (True, False)]
 
 
+@testing.parameterize({"k": None})
+@testing.inject_backend_tests(["test_chosen"], [{}])
+class TestNamed(unittest.TestCase):
+    def test_chosen(self, backend_config):
+        pass
+
+    def test_other(self):
+        pass
+
+
+def test_names_of_classes_are_chainers():
+    config = ("use_chainerx_false__chainerx_device_None__use_cuda_false__cuda_device_None__use_cudnn_never__cudnn_deterministic_false"
+              "__autotune_false__cudnn_fast_batch_normalization_false__use_ideep_never")
+    names = {n for n, c in globals().items() if n.startswith("TestNamed") and isinstance(c, type)}
+    assert names == {"TestNamed_param_0_{k=None}", f"TestNamed_{config}_param_0_{{k=None}}"}
+    assert isinstance(globals()["TestChosen_other"], type)
+
+
 def test_a_failing_parameter_is_named():
     def test_it(self):
         raise KeyError("x")

@@ -60,8 +60,9 @@ class BackendConfig:
         return f"<BackendConfig {' '.join(f'{k}={getattr(self, k)!r}' for k in _DEFAULTS)}>"
 
     def get_func_str(self):
-        """A part of a class name."""
-        return "__".join(f"{k}_{str(getattr(self, k)).lower()}" for k in _DEFAULTS)
+        """A part of a class name, as Chainer has it."""
+        values = {k: getattr(self, k) for k in _DEFAULTS}
+        return "__".join(f"{k}_{str(v).lower() if isinstance(v, bool) else v}" for k, v in values.items())
 
     def get_pytest_marks(self):
         """Decorators that skip a test where this back end is missing."""
@@ -92,7 +93,7 @@ def inject_backend_tests(method_names, params):
 
 def _cases(base, names, params):
     if names is not None:
-        yield f"{base.__name__}_other", {}, lambda method: None if method.__name__ in names else method
+        yield base.__name__, {}, lambda method: None if method.__name__ in names else method
     for param in params:
         config = BackendConfig(param)
         yield f"{base.__name__}_{config.get_func_str()}", {}, functools.partial(_with_config, config, names)

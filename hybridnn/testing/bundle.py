@@ -12,7 +12,7 @@ __all__ = ["Bundle", "classes_of", "make_decorator"]
 
 @dataclass
 class Bundle:
-    """Test classes that stand for one."""
+    """Test classes that stand for one. Each lies in its module under its ``__qualname__``."""
     classes: list
 
 
@@ -24,14 +24,15 @@ def classes_of(decorated):
 def make_decorator(generate):
     """A class decorator from ``generate(cls)``, which yields ``(name, members, change)``.
 
-    ``change(method)`` takes the place of a test method.
+    ``change(method)`` takes the place of a test method. A class that keeps the name of ``cls`` lies in the module as ``name_other``, since
+    the Bundle has the name; its own name stays, as Chainer has it, for what a second decorator makes of it.
     """
     def decorate(decorated):
         result = []
         for cls in classes_of(decorated):
             module = sys.modules[cls.__module__]
             if isinstance(decorated, Bundle):
-                delattr(module, cls.__name__)
+                delattr(module, cls.__qualname__)
             taken = {c.__name__ for c in result}
             for name, members, change in generate(cls):
                 result.append(_make(cls, module, _unique(name, taken), members, change))
@@ -51,6 +52,7 @@ def _unique(name, taken):
 
 def _make(base, module, name, members, change):
     tests = {n: change(f) for n, f in inspect.getmembers(base, inspect.isfunction) if n.startswith("test_")}
-    cls = type(name, (base,), {**members, **tests, "__module__": module.__name__})
-    setattr(module, name, cls)
+    place = f"{name}_other" if name == base.__name__ else name
+    cls = type(name, (base,), {**members, **tests, "__module__": module.__name__, "__qualname__": place})
+    setattr(module, place, cls)
     return cls

@@ -27,7 +27,7 @@ def _as_member(value):
 
 def _class_name(base, i, param):
     text = ", ".join(f"{k}={_shorten(_show(v), 100)}" for k, v in sorted(param.items()))
-    return f"{base}_param_{i}_{{{_shorten(text, 2000)}}}"
+    return f"{base}_param_{i}_{{{_shorten(text, 5000)}}}"
 
 
 def _show(value):
@@ -36,8 +36,8 @@ def _show(value):
 
 
 def _shorten(text, limit):
-    half = (limit - 3) // 2
-    return text if len(text) <= limit else f"{text[:half]}...{text[-half:]}"
+    before, after = (limit - 3) // 2, (limit - 2) // 2
+    return text if len(text) <= limit else f"{text[:before]}...{text[-after:]}"
 
 
 def _with_note(base, param, method):
