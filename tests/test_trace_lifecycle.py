@@ -16,6 +16,9 @@ import pytest
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
+from hybridnn.jit.executable import Executable
+from hybridnn.trace.events import Event
+from hybridnn.trace.segment import Segment
 
 HOT = 8
 
@@ -205,6 +208,23 @@ def test_model_and_function_go_together(owner, no_collector):
     memory, parameter, model = weakref.ref(f._memory), weakref.ref(net.l1.W), weakref.ref(net)
     del f, net, _
     assert memory() is None and parameter() is None and model() is None
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_recordings_go_with_the_function(owner, no_collector):
+    """Paths, and what was compiled of them, arenas among it, go as soon as the function goes; so does what compiling needed."""
+    def left():
+        return [o for o in gc.get_objects() if isinstance(o, (Event, Segment, Executable))]
+    net, x = Net(), arr(3, 4)
+    f, _ = OWNERS[owner](net)
+    before = {id(o) for o in left()}
+    warm(f, x)
+    made = [o for o in left() if id(o) not in before]
+    assert {type(o) for o in made} >= {Event, Segment, Executable}
+    refs = [weakref.ref(o) for o in made if isinstance(o, (Event, Executable))]
+    segments = len(left())
+    del made, f, net, _
+    assert [r() for r in refs] == [None] * len(refs) and len(left()) < segments
 
 
 def test_instance_goes_with_its_recordings(no_collector):

@@ -33,7 +33,8 @@ PARALLEL_BYTES = 400_000      # below, a step runs on one thread
 class LowStep:
     """A step before addresses are known.
 
-    ``build(locate)`` gives the native step, ``locate(place)`` being a View; None for a Python step, which has ``node``. ``reads``
+    ``build(locate)`` gives the native step, ``locate(place)`` being a View; where there is a ``text``, it takes the step before and the kernel's
+    address after that; None for a Python step, which has ``node``. ``reads``
     and ``writes`` are places. ``inplace`` lists pairs (position in writes, position in reads) that may be the same memory.
     """
     kind: str
@@ -256,7 +257,7 @@ class _Lowering:
                        arranged=arranged,
                        text=source.render(arranged.structure), inplace=_inplace(arranged))
         step.scratch = [self.fresh((n,), np.dtype("u1")) for n in arranged.scratch]
-        step.build = lambda at, address=0: _kernel_step(step, at, address)
+        step.build = _kernel_step       # takes the step, which would be a cycle if it held itself
         self.steps.append(step)
         return True
 
@@ -347,7 +348,7 @@ def _check(low, node):
         return False
     ignored, classes = dict(node.attrs)["ignore_label"], shape[axis]
     low.steps.append(LowStep("check", node.op.name, [low.values[v] for v in node.inputs], [],
-                             lambda at, address: label_check(at(t), classes, ignored, address), node, (node.op.op.name,),
+                             lambda _, at, address: label_check(at(t), classes, ignored, address), node, (node.op.op.name,),
                              (node.line,) if node.line else (), text=label_check_text(t.dtype)))
     return True
 
@@ -476,7 +477,7 @@ def bind(lowered, n_outputs):
     loaded = kernels.load(texts)
     address = dict(zip(texts, loaded.addresses))
     at = _locator(lowered, n_outputs)
-    steps = [None if s.build is None else s.build(at, address[s.text]) if s.text else s.build(at) for s in lowered.steps]
+    steps = [None if s.build is None else s.build(s, at, address[s.text]) if s.text else s.build(at) for s in lowered.steps]
     return steps, loaded, texts
 
 

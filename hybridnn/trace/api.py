@@ -135,6 +135,8 @@ class Memory:
     def clear(self):
         """Forget all recordings."""
         with self.lock:
+            for root in self.roots.values():
+                root.forget()
             self.roots.clear()
             self.segments.clear()
             self.plans = []
@@ -142,6 +144,13 @@ class Memory:
             self.why.clear()
             self.stats.paths = self.stats.arena_bytes = self.stats.arena_lower_bound = self.stats.retained_bytes = 0
             self.version += 1
+
+    def __del__(self):
+        """Events hold each other: they are not to wait for the collector. Every call holds its memory, so that none is on its way."""
+        self.plans = []
+        roots, self.roots = self.roots, {}
+        for root in roots.values():
+            root.forget(links=True)
 
     # ---- told by calls
 
@@ -476,6 +485,7 @@ def _prune(memory, root, end):
         memory.roots.pop(root.signature, None)
     else:
         event.parent.children.remove(event)
+    event.forget()
     memory.plans = [p for p in memory.plans if p.end is not end]
     used = {id(s) for r in memory.roots.values() for s in _segments(r)} | {id(s) for p in memory.plans for s in p.segments}
     memory.segments[:] = [s for s in memory.segments if id(s) in used]

@@ -125,6 +125,17 @@ class Event:
         self.children.append(child)
         return child
 
+    def forget(self, links=False):
+        """Let go of what was compiled for this event and those below; with ``links`` also of each other, once no call can be on its way among them."""
+        stack = [self]
+        while stack:
+            e = stack.pop()
+            stack += e.children
+            e.segments.clear()
+            e.tape = None
+            if links:
+                e.children, e.parent = [], None
+
 
 def vid_of(operand):
     """The value that an operand stands for."""
