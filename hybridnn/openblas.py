@@ -48,6 +48,8 @@ def control():
 
 def product(a, b):
     """``numpy.matmul(a, b)`` of arrays with two axes or more, on one thread where a second does not pay."""
+    if a.size * b.shape[-1] < _SMALL / 2:
+        return np.matmul(a, b)
     flops = 2. * a.shape[-2] * a.shape[-1] * b.shape[-1]
     found = control() if _SMALL < flops < LARGE else None
     if found is None or found.get() != found.count:

@@ -297,11 +297,18 @@ def _(g, shapes):
 @operation(name="sum", kind="reduction", samples=_sample((2, 3, 4), axis=(0, 2), keepdims=False))
 def sum_(xp, x, *, axis=None, keepdims=False):
     """Sum over axes (a tuple; None: all)."""
-    return x.sum(axis=axis, keepdims=keepdims)
+    return np.add.reduce(x, axis=axis, keepdims=keepdims) if type(x) is np.ndarray else x.sum(axis=axis, keepdims=keepdims)
+
+
+SMALL = 1 << 14       # elements up to which filling an array is faster than a view that repeats one
 
 
 @sum_.vjp
 def _(g, shapes, axis, keepdims):
+    if type(g) is np.ndarray and prod(shapes[0]) <= SMALL:
+        y = np.empty(shapes[0], g.dtype)
+        y[...] = g if keepdims or axis is None else g.reshape(keepdims_shape(shapes[0], axis))
+        return y
     return broadcast_to(g if keepdims else reshape(g, shape=keepdims_shape(shapes[0], axis)), shape=shapes[0])
 
 

@@ -53,7 +53,9 @@ class Parameter(Variable):
     @property
     def dtype(self):
         """The array's dtype; without an array that of the initializer, if it has one."""
-        if self._array is None and self._pending is None and not self._adopt():
+        if self._array is not None:
+            return self._array.dtype
+        if self._pending is None and not self._adopt():
             own = getattr(self.initializer, "dtype", None)
             if own is not None:
                 return np.dtype(own)

@@ -239,10 +239,9 @@ class TracedNumber:
 
 class Leaf(TapeNode):
     """A value that no recorded operation made. It comes before all that rests on it, whenever it gets its node: a traced call makes its graph later."""
-    is_leaf = True
 
     def __init__(self, shape, dtype):
-        self.seq, self.shape, self.dtype = -_sequence(), shape, dtype
+        self.seq, self.shape, self.dtype, self.is_leaf, self.grad = -_sequence(), shape, dtype, True, None
 
     creator = None
 
@@ -368,10 +367,9 @@ class OpNode(TapeNode):
         for x, gx in zip(self.edges, result):   # a rule may return fewer
             if x is None or gx is None:
                 fitted.append(None)
-            elif gx.shape != x.shape or gx.dtype != x.dtype:
-                fitted.append(_fit(gx, x.shape, x.dtype))
-            else:
-                fitted.append(gx)
+                continue
+            shape, dtype = x.shape, x.dtype
+            fitted.append(gx if gx.shape == shape and gx.dtype is dtype else _fit(gx, shape, dtype))
         return fitted
 
     def _on_variables(self, g):
@@ -493,12 +491,14 @@ def apply_eager(op, inputs, attrs):
     if mask == 0 or not op.rules:
         v._requires_grad = False
         return v
+    v._requires_grad = True      # as on the class; what is an instance's own is read ten times as fast, here and below
     backprop = state.backprop
     if global_config.enable_backprop if backprop is None else backprop:
         n = len(inputs)
         program = op.programs.get((mask, n)) or op.program(mask, n)
         node = _new(OpNode)
         node.seq, node.program, node.edges, node.attrs = _sequence(), program, edges, attrs
+        node.is_leaf, node.owner, node.grad = False, None, None
         keep = program.keep
         node.saved = [arrays[i] for i in keep] if keep else None
         if program.keep_output:
@@ -728,11 +728,9 @@ class Variable:
             require_plain(layout, type(self).__name__)
         if data is not None and not is_array(data):
             raise InvalidType("Variable", "a numpy.ndarray or cupy.ndarray", type(data).__name__, "numpy.asarray(x) makes one of a list or number")
-        self._array = data
+        self._array, self._requires_grad = data, bool(requires_grad)
         if name is not None:
             self._name = name
-        if not requires_grad:
-            self._requires_grad = False
         if grad is not None:
             self.grad = grad
 
@@ -1355,7 +1353,7 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
     if loss_scale is not None:
         scaled[0] = True
     for v in outputs:
-        if v.shape and v.size == 1 and (v._tape is None or v._tape.grad is None):
+        if (v._array is None or v._array.ndim) and v.shape and v.size == 1 and (v._tape is None or v._tape.grad is None):
             warnings.warn(ONE_ELEMENT, DeprecationWarning, stacklevel=3)
     outputs = [v for v in outputs if v._pending is not None or v._tape is not None and not v._tape.is_leaf or not begins_at_leaf(v, loss_scale)]
     if not outputs:
@@ -1405,7 +1403,7 @@ def initial_grad(v, loss_scale):
     if v.size != 1:
         raise InvalidType("backward", "a Variable with one element, or with its grad set", str(spec_of(v)),
                           "sum() it, or set y.grad = an array of its shape")
-    g = _one(v.shape, v.dtype) if cupy is None else v.xp.ones(v.shape, v.dtype)
+    g = _cached_one(v.shape, v.dtype).copy() if cupy is None else v.xp.ones(v.shape, v.dtype)      # faster than ``np.ones``
     return g if loss_scale is None else v.xp.full_like(g, loss_scale)
 
 
@@ -1414,20 +1412,30 @@ def _cached_one(shape, dtype):
     return np.ones(shape, dtype)
 
 
-def _one(shape, dtype):
-    """A fresh array of one element, which is one (copying is faster than ``np.ones``)."""
-    return _cached_one(shape, dtype).copy()
-
-
 def _walk(grads, roots, retain_grad, as_variables, loss_scale, store):
     """Visit nodes from the newest back; ``grads`` maps a node to its gradient (a list of them for a node with several outputs)."""
     heap = [(-n.seq, n) for n in grads]
     heapq.heapify(heap)
     pop, push = heapq.heappop, heapq.heappush
     hooks = state.hooks
+    plain = hooks is None and not as_variables and not retain_grad
     while heap:
         node = pop(heap)[1]
         g = grads.pop(node)
+        if plain and type(node) is OpNode and not node.is_leaf and type(g) is not dict and node.saved is not RELEASED:
+            for x, gx in zip(node.edges, node.program.on_arrays(node, g)):      # what ``gradients`` and the rest below do, where nothing is special
+                if x is None or gx is None:
+                    continue
+                if gx.shape != x.shape or gx.dtype is not x.dtype:
+                    gx = _fit(gx, x.shape, x.dtype)
+                before = grads.get(x)
+                if before is None:
+                    grads[x] = gx
+                    push(heap, (-x.seq, x))
+                else:
+                    grads[x] = _add(before, gx)
+            gx = before = None       # ``grads`` is to be the only owner
+            continue
         if node.is_leaf:
             store(node, g, as_variables, loss_scale)
             continue
@@ -1480,7 +1488,7 @@ def _all_outputs(node, slots):
 
 
 def _add(a, b):
-    return OPS["add"](a, b)
+    return _as_ndarray(np.add(a, b)) if type(a) is type(b) is np.ndarray else OPS["add"](a, b)
 
 
 def _store(node, g, as_variables, loss_scale):

@@ -46,16 +46,16 @@ def linear(x, W, b=None, n_batch_axes=1):
 
     The result has x's dtype.
     """
-    shape = x.shape
+    shape, matrix = x.shape, W.shape
     if len(shape) != 2 or n_batch_axes != 1:
         return _linear_over_axes(x, W, b, n_batch_axes)
-    if len(W.shape) != 2 or shape[1] != W.shape[1]:
+    if len(matrix) != 2 or shape[1] != matrix[1]:
         raise InvalidType("linear", "x (n, in) and W (out, in)", describe(x=x, W=W), f"x has {shape[1]} features per sample")
     if x.dtype.kind != "f" or W.dtype.kind != "f" or (b is not None and b.dtype.kind != "f"):
         expect_float("linear", x=x, W=W, b=b)
     if b is None:
         return in_dtype_of(x, apply(matmul, (x, W), _TRANSB))
-    if b.shape != W.shape[:1]:
+    if b.shape != matrix[:1]:
         raise InvalidType("linear", "b (out,) for W (out, in)", describe(W=W, b=b))
     return in_dtype_of(x, apply(linear_op, (x, W, b)))
 

@@ -17,11 +17,15 @@ def _decompose(x, W, b):
     return add(matmul(x, W, transa=False, transb=True), b)
 
 
-@operation(kind="coarse", samples=_samples, decompose=_decompose)
+def _fast(x, W, b):
+    y = product(x, W.T)
+    return np.add(y, b, y) if y.dtype is b.dtype else y + b
+
+
+@operation(kind="coarse", fast=_fast, samples=_samples, decompose=_decompose)
 def linear(xp, x, W, b):
     """``x @ W.T + b`` for x (n, in), W (out, in), b (out,)."""
-    y = product(x, W.T) if xp is np else xp.matmul(x, W.T)
-    return xp.add(y, b, out=y) if y.dtype == b.dtype else y + b
+    return _fast(x, W, b) if xp is np else xp.matmul(x, W.T) + b
 
 
 # On plain arrays the rules call NumPy directly: an op's dispatch would cost as much as a small product.
