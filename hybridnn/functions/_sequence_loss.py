@@ -3,13 +3,16 @@
 import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
-from hybridnn.core.arithmetic import get_item, reshape, sum_, take, where
+from hybridnn.core.arithmetic import get_item, log, reshape, sum_, take, where
 from hybridnn.errors import InvalidType
 from hybridnn.functions.connection import embed_id
 from hybridnn.ops.array import concat
 from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
 from hybridnn.ops.loss import pick_label
+from hybridnn.ops.math import exp, maximum
+from hybridnn.ops.normalization import constant
 from hybridnn.ops.reduction import amax, argmax, mean
+from hybridnn.ops.sequence import ctc_paths
 from hybridnn.ops.softmax import log_softmax, logsumexp
 
 __all__ = ["argmax_crf1d", "connectionist_temporal_classification", "crf1d"]
@@ -102,7 +105,7 @@ def _path_score(cost, xs, ys):
         if score.shape[0] > n:
             done.append(_tail(score, n))
             score, before = _head(score, n), before[:n]
-        score = score + _pick(x, y) + embed_id(before * k + y, flat).reshape((n,))
+        score = score + _pick(x, y) + embed_id(as_variable(before) * k + y, flat).reshape((n,))
     return _concat([score, *reversed(done)])
 
 
@@ -154,23 +157,24 @@ def connectionist_temporal_classification(x, t, blank_symbol, input_length=None,
     expect(hasattr(x, "__len__"), name, "x as a sequence of arrays, or one array (time, batch, symbols)", x=x)
     x = _stacked(name, x)
     steps, batch, symbols = x.shape
-    t = np.asarray(as_array(t))
-    expect(t.ndim == 2 and t.shape[0] == batch and t.dtype.kind in "iu", name, "t (batch, longest label) of integers", x=x, t=t)
+    t = _integers(t)
+    expect(len(t.shape) == 2 and t.shape[0] == batch and t.dtype.kind in "iu", name, "t (batch, longest label) of integers", x=x, t=t)
     if not isinstance(blank_symbol, (int, np.integer)) or not 0 <= blank_symbol < symbols:
         raise InvalidType(name, f"blank_symbol from 0 to {symbols - 1}", repr(blank_symbol))
-    lengths = [
-        np.full(batch, most) if n is None else np.asarray(as_array(n))
-        for n, most in ((input_length, steps), (label_length, t.shape[1]))
-    ]
+    lengths = [most if n is None else _integers(n) for n, most in ((input_length, steps), (label_length, t.shape[1]))]
     expect(
-        all(n.shape == (batch,) for n in lengths),
+        all(isinstance(n, int) or tuple(n.shape) == (batch,) for n in lengths),
         name,
         "input_length and label_length (batch,)",
         input_length=lengths[0],
         label_length=lengths[1],
     )
-    losses = _ctc(apply(log_softmax, (x,), {"axis": (2,)}), t, blank_symbol, *lengths)
+    losses = _ctc(apply(log_softmax, (x,), {"axis": (2,)}), apply(ctc_paths, (t, *lengths), {"blank": int(blank_symbol), "steps": steps}))
     return losses if reduce == "no" else apply(mean, (losses,), {"axis": None, "keepdims": False})
+
+
+def _integers(x):
+    return x if hasattr(x, "shape") else np.asarray(x)
 
 
 def _stacked(name, x):
@@ -188,46 +192,26 @@ def _stacked(name, x):
     return x
 
 
-def _ctc(log_y, t, blank, input_length, label_length):
+def _ctc(log_y, paths):
     """The forward recursion over paths blank, t_1, blank, t_2, ..., blank; impossible has a large negative logarithm, so that
-    gradients stay finite.
+    gradients stay finite. Two positions in front of a path are always impossible.
     """
-    steps, batch, _ = log_y.shape
+    row, symbols, start, inside, skips, running, one_row, last, before, some = paths
     never = -1e4 if log_y.dtype == np.float16 else -1e10
-    path = np.full((batch, 2 * t.shape[1] + 1), blank, t.dtype)
-    path[:, 1::2] = np.where(np.arange(t.shape[1]) < label_length[:, None], t, blank)
-    width = path.shape[1]
-    emission = apply(
-        take, (log_y, np.arange(batch)[:, None], path), {"pattern": (("slice", None, None, None), ("array", 0), ("array", 1))}
-    )
-    may_skip = np.zeros(path.shape, bool)
-    may_skip[:, 2:] = path[:, 2:] != path[:, :-2]
-    inside = np.arange(width) < (2 * label_length + 1)[:, None]
-    alpha = apply(where, (inside & (np.arange(width) < 2), emission[0], never))
-    for i in range(1, steps):
-        moved = _logsumexp(
-            _concat([a.reshape((1, batch, width)) for a in (alpha, _shifted(alpha, 1, never), _skipped(alpha, may_skip, never))]),
-            0,
-        )
-        moved = apply(where, (inside, moved + emission[i], never))
-        alpha = apply(where, ((i < input_length)[:, None], moved, alpha))
-    return _end_losses(alpha, label_length, never)
+    width = inside.shape[1]
+    emission = apply(take, (log_y, row, symbols), {"pattern": (("slice", None, None, None), ("array", 0), ("array", 1))})
+    alpha = apply(where, (start, emission[0], never))
+    for i in range(1, log_y.shape[0]):
+        stay, step, skip = [get_item.index(alpha, (slice(None), slice(k, k + width))) for k in (2, 1, 0)]
+        moved = _logsumexp_of_three(stay, step, apply(where, (skips, skip, never)))
+        moved = apply(where, (inside, moved + emission[i, :, 2:], never))
+        moved = apply(where, (running[i], moved, stay))
+        alpha = apply(concat, (get_item.index(alpha, (slice(None), slice(0, 2))), moved), {"axis": 1})
+    ends = [apply(take, (alpha, one_row, k), {"pattern": (("array", 0), ("array", 1))}) for k in (last, before)]
+    ends[1] = apply(where, (some, ends[1], never))
+    return -_logsumexp(_concat([e.reshape((1, -1)) for e in ends]), 0)
 
 
-def _shifted(alpha, n, never):
-    batch, width = alpha.shape
-    n = min(n, width)
-    fill = np.full((batch, n), never, alpha.dtype)
-    return apply(concat, (fill, get_item.index(alpha, (slice(None), slice(None, width - n)))), {"axis": 1})
-
-
-def _skipped(alpha, may_skip, never):
-    return apply(where, (may_skip, _shifted(alpha, 2, never), never))
-
-
-def _end_losses(alpha, label_length, never):
-    """A path ends at its last label or at the blank behind it."""
-    rows, last = np.arange(alpha.shape[0]), 2 * label_length
-    pick = lambda column: apply(take, (alpha, rows, column), {"pattern": (("array", 0), ("array", 1))}).reshape((1, -1))
-    before = apply(where, (label_length > 0, pick(np.maximum(last - 1, 0)), never))
-    return -_logsumexp(_concat([pick(last), before]), 0)
+def _logsumexp_of_three(a, b, c):
+    most = apply(constant, (apply(maximum, (a, apply(maximum, (b, c)))),))
+    return apply(log, (sum(apply(exp, (x - most,)) for x in (a, b, c)),)) + most

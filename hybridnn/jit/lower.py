@@ -339,13 +339,14 @@ def _swapped(place):
 
 
 def _check(low, node):
-    """Labels out of range, where they are a contiguous array of ints."""
+    """Labels out of range, where they are an array of int32 or int64."""
     if node.op.op.name not in LABELLED:
         return False
     labels, table, axis = LABELLED[node.op.op.name]
-    t, shape = low.values[node.inputs[labels]], low.specs[node.inputs[table]].shape
-    if t.dtype not in _INDEX or not t.covers:
+    shape = low.specs[node.inputs[table]].shape
+    if low.specs[node.inputs[labels]].dtype not in _INDEX:
         return False
+    t = low.dense(node.inputs[labels])
     ignored, classes = dict(node.attrs)["ignore_label"], shape[axis]
     low.steps.append(LowStep("check", node.op.name, [low.values[v] for v in node.inputs], [],
                              lambda _, at, address: label_check(at(t), classes, ignored, address), node, (node.op.op.name,),

@@ -416,6 +416,32 @@ def test_masks_that_are_broadcast_along_inner_axes(mode):
     skipped(check(make, mode), mode)
 
 
+def test_losses_over_sequences(mode):
+    """What they need to know of labels and lengths is computed by operations."""
+    def make(wrap):
+        link, cost = L.Linear(4, 5), hnn.Parameter(arr(5, 5))
+        labels = lambda *shape: np.random.randint(1, 4, shape).astype("i")
+
+        @wrap
+        def ctc(x, t, inputs, lengths):
+            loss = F.connectionist_temporal_classification(F.reshape(link(F.reshape(x, (-1, 4))), (6, 2, 5)), t, 0, inputs, lengths)
+            loss += F.connectionist_temporal_classification(list(x), t, 0)
+            link.cleargrads()
+            loss.backward()
+            return loss
+
+        @wrap
+        def crf(x, t):
+            link.cleargrads()
+            cost.cleargrad()
+            loss = F.crf1d(cost, F.separate(F.reshape(link(F.reshape(x, (-1, 4))), (6, 2, 5)), axis=0), [t[k] for k in range(6)])
+            loss.backward()
+            return loss
+        numbers = np.array([6, 5]), np.array([3, 0])
+        return [link, cost], [lambda: ctc(arr(6, 2, 4), labels(2, 3), *numbers), lambda: crf(arr(6, 2, 4), labels(6, 2))]
+    skipped(check(make, mode), mode)
+
+
 def test_methods_of_results_by_keywords(mode):
     def make(wrap):
         link = L.Linear(3, 4)
