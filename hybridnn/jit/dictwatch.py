@@ -1,55 +1,106 @@
 """Whether dicts, classes, and the classes of objects, have changed since, in nanoseconds.
 
-CPython 3.11 gives every dict a version tag that is new, in the whole process, after each change (PEP 509), and so it does for classes, whose tags
-change with those of their bases. Comparing the tags of a hundred dicts natively takes less time than looking one key up. Where the tags are not
-to be had, ``watch`` returns None.
+CPython 3.11 and 3.12 give every dict a version tag that is new, in the whole process, after each change (PEP 509), and so they do for classes, whose tags
+change with those of their bases. Comparing the tags of a hundred dicts natively takes less time than looking one key up. In CPython 3.13 attributes of an
+instance may change without the tag of its ``__dict__``: there the values that stand in the instance are compared too, each by its address. Where neither
+can be had, ``watch`` returns None.
 """
 import contextlib
 import ctypes
 import functools
 import sys
+import threading
 import types
 
 import numpy as np
 
 __all__ = ["Watch", "watch", "watchable"]
 
-VERSION_OFFSET = 24       # PyDictObject: refcount, type, used, version tag
+VERSIONS = ((3, 11), (3, 12), (3, 13))      # where this has been tried
+VERSION_OFFSET = 24       # PyDictObject: refcount, type, used, version tag, keys, values
+VALUES_OFFSET = 40
+FIRST_VALUE = 8           # PyDictValues: capacity (one byte), ...; the values
 TYPE_OFFSET = 8           # PyObject: refcount, type
 CLASS_OFFSET = 384        # PyTypeObject: tp_version_tag, after tp_del
-NO_TAG = -1               # differs from every tag: a class that has none is looked at on every call
+NO_TAG = -1               # differs from every word: what has none is looked at on every call
 DICT_OFFSET = -24         # the managed __dict__ of an instance stands before its garbage collector's head
 
 
 class Watch:
     """The dicts and classes watched, and objects whose class and ``__dict__`` must stay the same objects.
 
-    ``unchanged()`` tells; ``renew()`` takes the present state as the one to compare with. Objects are not kept alive: the caller must not ask after one
-    of them has gone.
+    ``unchanged()`` tells whether they are as they were. ``renew()`` takes the present state as the one to compare with, and ``confirm()`` of what it gave says
+    that all that rests on it has been looked at since: before that, nothing counts as unchanged. Objects are not kept alive: the caller must not ask after
+    one of them has gone. The values of dicts may be kept up to the next ``renew()``.
+
+    Args:
+        values: whether to compare the values of instances one by one.
     """
 
-    def __init__(self, dicts, objects=(), classes=()):
-        self.dicts, self.classes = tuple(dicts), tuple(classes)
-        addresses = [*[id(c) + CLASS_OFFSET for c in self.classes], *[id(d) + VERSION_OFFSET for d in self.dicts]]
-        for obj in objects:
-            addresses += [id(obj) + TYPE_OFFSET, id(obj) + DICT_OFFSET] if _has_dict_word(obj) else [id(obj) + TYPE_OFFSET]
-        self._table = np.array([len(addresses), *[w for a in addresses for w in (a, 0)]], np.int64)
-        self._cells = [ctypes.c_int64.from_address(a) for a in addresses]
+    def __init__(self, dicts, objects=(), classes=(), values=False):
+        self.dicts, self.classes, self.values = tuple(dicts), tuple(classes), values
+        rows = [[id(c) + CLASS_OFFSET] for c in self.classes]
+        self._first = len(rows)
+        rows += [_words_of(d) if values else [id(d) + VERSION_OFFSET] for d in self.dicts]
+        self._lengths = [len(r) for r in rows[self._first:]]
+        rows += [[id(obj) + TYPE_OFFSET, id(obj) + DICT_OFFSET] if _has_dict_word(obj) else [id(obj) + TYPE_OFFSET] for obj in objects]
+        addresses = [a for row in rows for a in row]
+        self._table = np.array([len(addresses), *[w for a in addresses for w in (a, 0)], 0, 0], np.int64)
+        self._places = [ctypes.c_int64.from_address(id(d) + VALUES_OFFSET) for d in self.dicts] if values else []
+        self._placed = [p.value for p in self._places]
+        self._held = self._true = self._token = None
+        self._lock = threading.RLock()
         from hybridnn.jit.native import _builtin  # loads at the first plan, for the import time of the package
         self.unchanged = _builtin("unchanged", "hnn_unchanged", (self._table, self.dicts, self.classes))
+        self._copy = _builtin("renew", "hnn_renew", (self._table,))
         self.renew()
 
     def renew(self):
-        """From here on, compare with the state of now."""
-        for cls in self.classes:
-            _give_tag(cls)
-        k = len(self.classes)
-        self._table[2::2] = [*[cell.value or NO_TAG for cell in self._cells[:k]], *[cell.value for cell in self._cells[k:]]]
+        """From here on, compare with the state of now, once this is confirmed."""
+        with self._lock:
+            self._token = token = object()
+            for cls in self.classes:
+                _give_tag(cls)
+            if self.values:
+                self._held = [(*d.values(),) for d in self.dicts]        # what is alive shares its address with nothing new
+                self._place()
+            self._copy()
+            tags = self._table[2:2 + 2 * self._first:2]
+            tags[tags == 0] = NO_TAG
+            self._true, self._table[2] = self._table[2], NO_TAG
+        return token
+
+    def confirm(self, token):
+        """What rests on the state at that ``renew()`` holds."""
+        with self._lock:
+            if token is self._token:
+                self._table[2] = self._true
+
+    def _place(self):
+        """Follow dicts whose values have moved, which happens seldom. They never need more room than at first."""
+        placed = [p.value for p in self._places]
+        if placed == self._placed:
+            return
+        at = 1 + 2 * self._first
+        for d, room in zip(self.dicts, self._lengths, strict=True):
+            words = _words_of(d)
+            words += words[:1] * (room - len(words))
+            self._table[at:at + 2 * room:2] = words[:room]
+            at += 2 * room
+        self._placed = placed
+
+
+def _words_of(d):
+    """Addresses of the words of which one changes when an instance's dict does; in an order in which none is read after what it stands in has gone."""
+    words = [id(d) + VERSION_OFFSET, id(d) + VALUES_OFFSET]
+    start = ctypes.c_int64.from_address(id(d) + VALUES_OFFSET).value
+    n = ctypes.c_uint8.from_address(start).value if start else 0
+    return words + [start + FIRST_VALUE + 8 * k for k in range(n)]
 
 
 def watchable(obj):
     """Whether an object's ``__dict__``, if it has one that can be replaced, stands where ``Watch`` looks."""
-    return _tags_work() and (type(obj) is types.ModuleType or not hasattr(obj, "__dict__") or _has_dict_word(obj))
+    return _how() is not None and (type(obj) is types.ModuleType or not hasattr(obj, "__dict__") or _has_dict_word(obj))
 
 
 def _has_dict_word(obj):
@@ -59,7 +110,8 @@ def _has_dict_word(obj):
 
 def watch(dicts, objects=(), classes=()):
     """A ``Watch``, or None where this interpreter has no version tags."""
-    return Watch(dicts, objects, classes) if _tags_work() else None
+    values = _how()
+    return None if values is None else Watch(dicts, objects, classes, values)
 
 
 def _give_tag(cls):
@@ -85,39 +137,61 @@ def _set(obj, value):
 
 
 @functools.cache
-def _tags_work():
-    """Tried on real dicts, plain and of instances, with every way to change one, specialised bytecode included."""
+def _how():
+    """What ``Watch`` takes for ``values`` here, or None if changes are not to be seen."""
     from hybridnn.jit.native import layout_holds
-    if sys.version_info[:2] != (3, 11) or not layout_holds():
+    if sys.version_info[:2] not in VERSIONS or not layout_holds() or not _class_tags_work():
+        return None
+    return next((values for values in (False, True) if (values is False or _values_hold()) and _tags_work(values)), None)
+
+
+def _values_hold():
+    """Whether the values of an instance's dict stand where ``Watch`` looks for them, and move when the instance goes."""
+    probe = _Probe()
+    probe.a, probe.b = first, second = object(), object()
+    space = probe.__dict__
+    words = _words_of(space)[2:]
+    if not 2 <= len(words) <= 254 or [ctypes.c_int64.from_address(w).value for w in words[:2]] != [id(first), id(second)]:
         return False
+    del probe
+    return _words_of(space)[2] != words[0]
+
+
+def _tags_work(values):
+    """Tried on real dicts, plain and of instances, with every way to change one, specialised bytecode included."""
     probe, plain = _Probe(), {"a": 1}
     probe.a = 0
     space = probe.__dict__
-    seen = Watch([plain, space])
-    if not seen.unchanged():
+    seen = Watch([plain, space], values=values)
+    if seen.unchanged():
         return False
+    seen.confirm(seen.renew())
     changes = [lambda: plain.update(a=2), lambda: plain.__setitem__("a", 3), lambda: plain.pop("a"), lambda: plain.setdefault("a", 5), plain.clear,
+               lambda: plain.__ior__({"b": 1}), plain.popitem, lambda: plain.update({str(k): k for k in range(100)}),
                lambda: object.__setattr__(probe, "a", 1), lambda: space.__setitem__("a", 2), lambda: setattr(probe, "b", 1), lambda: delattr(probe, "b")]
-    changes += [lambda k=k: _set(probe, (k,)) for k in range(64)]
-    for change in changes:
-        change()
-        if seen.unchanged():
-            return False
-        seen.renew()
-    return seen.unchanged() and _class_tags_work()
+    changes += [lambda k=k: _set(probe, (k,)) for k in range(200)]
+    changes += [lambda: space.pop("a"), lambda: _set(probe, 3), lambda: space.update({str(k): k for k in range(100)}), lambda: _set(probe, 4)]
+    changes += [lambda k=k: _set(probe, (k,)) for k in range(200)]
+    changes += [lambda: delattr(probe, "a"), space.clear, lambda: _set(probe, 5)]
+    return all(_is_seen(seen, change) for change in changes)
 
 
 def _class_tags_work():
     """Every way to change a class, or a base of it."""
     seen = Watch([], classes=[_Probe])
+    seen.confirm(seen.renew())
     changes = [lambda: setattr(_Probe, "a", 1), lambda: setattr(_Probe, "a", 2), lambda: delattr(_Probe, "a"), lambda: setattr(_Base, "b", 1),
                lambda: setattr(_Probe, "__bases__", (_Base, _Other)), lambda: setattr(_Other, "__getattribute__", object.__getattribute__),
                lambda: delattr(_Other, "__getattribute__"), lambda: setattr(_Probe, "__bases__", (_Base,)), lambda: delattr(_Base, "b")]
-    for change in changes:
-        if not seen.unchanged():
-            return False
-        change()
-        if seen.unchanged():
-            return False
-        seen.renew()
+    return all(_is_seen(seen, change) for change in changes)
+
+
+def _is_seen(seen, change):
+    """Whether a ``Watch`` notices a change, and nothing but that."""
+    if not seen.unchanged():
+        return False
+    change()
+    if seen.unchanged():
+        return False
+    seen.confirm(seen.renew())
     return seen.unchanged()

@@ -39,6 +39,7 @@ def emit(m: Module, record: int, max_on_stack: int) -> None:
     _run(m, walk, _bind(m), max_on_stack)
     _check(m, _matches(m))
     _unchanged(m)
+    _renew(m)
 
 
 def _walk(m: Module, name: str, parallel: Func, record: int, timed: bool) -> Func:
@@ -260,12 +261,22 @@ def _check(m: Module, matches: Func) -> None:
 
 
 def _unchanged(m: Module) -> None:
-    """The builtin ``unchanged()``: whether every word at an address still has its value; self is (table,): count, then pairs."""
+    """The builtin ``unchanged()``: whether every word at an address still has its value; self is (table,): count, then pairs. Words behind one that has
+    changed are not read."""
     f = m.func("hnn_unchanged", PTR, [PTR, PTR, I64])
-    table = _self_words(f, f.params[0])
-    same = f.var(1)
+    table, to_bool = _self_words(f, f.params[0]), m.extern("PyBool_FromLong", PTR, [I64])
     with f.range(0, f.load(I64, table, 0)) as i:
         pair = f.at(table, 8 + i * 16)
         with f.when(f.load(I64, f.load(PTR, pair, 0), 0) != f.load(I64, pair, 1)):
-            same.set(0)
-    f.ret(f.call(m.extern("PyBool_FromLong", PTR, [I64]), same.get()))
+            f.ret(f.call(to_bool, 0))
+    f.ret(f.call(to_bool, 1))
+
+
+def _renew(m: Module) -> None:
+    """The builtin ``renew()``: takes the present words of the same table as the values to compare with; gives True."""
+    f = m.func("hnn_renew", PTR, [PTR, PTR, I64])
+    table = _self_words(f, f.params[0])
+    with f.range(0, f.load(I64, table, 0)) as i:
+        pair = f.at(table, 8 + i * 16)
+        f.store(f.load(I64, f.load(PTR, pair, 0), 0), pair, 1)
+    f.ret(f.call(m.extern("PyBool_FromLong", PTR, [I64]), 1))

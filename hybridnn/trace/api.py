@@ -19,7 +19,7 @@ from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.events import Event, path_to, terminals
 from hybridnn.trace.floats import errors_may_wait
-from hybridnn.trace.observe import Observer
+from hybridnn.trace.observe_later import observer_type
 from hybridnn.trace.pure import Vouched, taken
 from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.report import Explanation
@@ -370,15 +370,16 @@ def _observer(memory, root, mode, call, fn, args, kwargs):
     """An observer for this call, if it is time to try a proof and nobody else watches the thread."""
     if mode not in ("auto", "pure") or call.mode != "replay" or root.proofs >= MAX_PROOFS or state.tracer is not None:
         return None
-    if sys.gettrace() is not None or sys.getprofile() is not None or sys.version_info[:2] != (3, 11) or sys.is_finalizing():
+    observe = observer_type()
+    if observe is None or sys.gettrace() is not None or sys.getprofile() is not None or sys.is_finalizing():
         return None
     root.proofs += 1
     if isinstance(fn, types.MethodType) and isinstance(fn.__func__, types.FunctionType):
-        return Observer(call, fn.__func__, fn.__self__, args, kwargs)
+        return observe(call, fn.__func__, fn.__self__, args, kwargs)
     if isinstance(fn, types.FunctionType):
-        return Observer(call, fn, None, args, kwargs)
+        return observe(call, fn, None, args, kwargs)
     called = class_lookup(type(fn), "__call__")
-    return Observer(call, called, fn, args, kwargs) if isinstance(called, types.FunctionType) else None
+    return observe(call, called, fn, args, kwargs) if isinstance(called, types.FunctionType) else None
 
 
 def _prove(memory, observer, call, end, pure, result, before):

@@ -37,7 +37,7 @@ from hybridnn.trace.refs import (
     trusted_kind,
 )
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "instructions"]
 
 PASSED = ("hybridnn.trace.api", "hybridnn.trace.floats", "hybridnn.config")    # what runs between a call of a traced function and the function
 _instructions = {}
@@ -53,12 +53,12 @@ def instructions(code):
 
 class Frame:
     """The state of a followed Python frame."""
-    __slots__ = ("cells", "code", "fn", "generator", "kwnames", "locals", "real", "result", "retrying", "stack", "table", "waiting")
+    __slots__ = ("branch", "cells", "code", "fn", "generator", "kwnames", "last", "locals", "real", "result", "retrying", "stack", "table", "waiting")
 
     def __init__(self, code, fn, local, cells, real, generator=None):
         self.code, self.fn, self.locals, self.cells, self.real = code, fn, local, cells, real
         self.stack, self.kwnames, self.waiting, self.result = [], (), None, None
-        self.generator, self.retrying = generator, None
+        self.generator, self.retrying, self.last, self.branch = generator, None, None, None
         self.table = instructions(code)
 
 
@@ -223,10 +223,14 @@ class Observer(Names, Stores, Arrays, Operators, Containers, Calls, Library):
         """Whether a generator ends that nobody asks any more: it does not begin with the instruction that it went on to after it was asked."""
         if not any(g.frame is not None and g.frame.real is frame for g in self.generators) or instructions(frame.f_code)[frame.f_lasti].opname == "RESUME":
             return False
-        if frame.f_code.co_exceptiontable:
+        if self._handles(frame.f_code):
             raise Doubt(f"the generator {frame.f_code.co_name} is closed")
         frame.f_trace = None
         return True
+
+    def _handles(self, code):
+        """Whether code of the user's may run when an exception ends this generator."""
+        return bool(code.co_exceptiontable)
 
     def _resume(self, frame, code, top):
         """A frame that runs while an instruction asks iterators for items: a generator, or an addition that ``sum`` makes."""

@@ -825,7 +825,7 @@ class Builder:
                 again = f"({w.strong(self.again)}, ({given}))"
             lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})")
         lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
-        recheck = ["def recheck():", *["    " + line for line in w.watched_lines], "    renew()", ""] if watched else []
+        recheck = ["def recheck():", "    token = renew()", *["    " + line for line in w.watched_lines], "    confirm(token)", ""] if watched else []
         last = ", recheck=recheck" if watched else ""
         plan.source = "\n".join([*recheck, f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
         plan.source += "\n" + self._touched({r for seg in plan.segments for r, _ in seg.writes})
@@ -841,7 +841,7 @@ class Builder:
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=_unscale,
                      shares=shares, roots=roots, warnings_raise=warnings_raise)
         if watched is not None:
-            names.update(unchanged=watched.unchanged, renew=watched.renew)
+            names.update(unchanged=watched.unchanged, renew=watched.renew, confirm=watched.confirm)
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
         names.pop("recheck", None)
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
