@@ -340,6 +340,8 @@ class Observer(Names, Stores, Arrays, Operators, Containers, Calls, Library):
         after = waiting[4]
         if after == "push":
             f.stack.append(result)
+        elif after == "negate":
+            f.stack.append(constant(not result.value))
         elif after == "variable":
             f.stack.append(waiting[2][0])
 

@@ -17,6 +17,7 @@ __all__ = ["LaterObserver", "observer_type"]
 
 UNBOUND = Ref("unbound", None)      # what a variable without a value gives
 ON_STACK = object()                 # the truth of the condition will lie on the stack
+TRUTH = "truth"                     # what becomes of a result: the instruction also asks for its truth
 ATTRIBUTES = {1: "defaults", 2: "kwdefaults", 4: "annotations", 8: "cells"}
 CONVERSIONS = {1: str, 2: repr, 3: ascii}
 
@@ -42,6 +43,10 @@ def _is_users(code, offset):
     table = instructions(code)
     first = table[offset]
     return first.opname != "CALL_INTRINSIC_1" or first.argrepr != "INTRINSIC_STOPITERATION_ERROR" or table[offset + 2].opname != "RERAISE"
+
+
+def _asks_truth(f):
+    return f.waiting is not None and f.waiting[4:5] == (TRUTH,)
 
 
 def _ask_for_instructions():
@@ -73,8 +78,19 @@ class LaterObserver(Observer):
             frame.f_trace_opcodes = False
         return None
 
+    def _on_call(self, frame):
+        top = self.frames[-1] if self.frames else None
+        if top is not None and top.result is not None and _asks_truth(top) and frame.f_code.co_name == "__bool__":
+            compared, top.result = top.result, None
+            self._condition(top, compared)
+            top.waiting = (*top.waiting[:4], "push")
+        return super()._on_call(frame)
+
     def _finish(self, f):
+        compared = f.result if _asks_truth(f) else None
         super()._finish(f)
+        if compared is not None:
+            f.stack.append(constant(self._truth(f, compared)))
         if f.branch is ON_STACK and f.waiting is None:
             f.branch = self._decided(f, f.stack.pop())
 
@@ -160,8 +176,9 @@ class LaterObserver(Observer):
         super().op_COMPARE_OP(f, i)
         if sys.version_info >= (3, 13) and i.arg & 16:
             if f.waiting is not None:
-                raise Doubt("a comparison of Variables decides what happens")
-            f.stack.append(constant(self._truth(f, f.stack.pop())))
+                f.waiting = (*f.waiting[:4], TRUTH)
+            else:
+                f.stack.append(constant(self._truth(f, f.stack.pop())))
 
     def op_FOR_ITER(self, f, i):
         n = len(f.stack)
@@ -195,9 +212,9 @@ class LaterObserver(Observer):
             raise Doubt(f"the variable {name!r} has no value")
 
     def _store(self, f, name, ref):
-        if isinstance(ref.value, Cell):
+        if ref.kind == "cell":
             f.cells[name] = ref.value
-        elif ref is UNBOUND:
+        if ref.kind in ("cell", "unbound"):
             f.locals.pop(name, None)
         else:
             f.locals[name] = ref
@@ -211,9 +228,9 @@ class LaterObserver(Observer):
         self._store(f, i.argval, f.stack.pop())
 
     def op_LOAD_FAST_AND_CLEAR(self, f, i):
-        if i.argval in f.cells:
-            raise Doubt("a comprehension whose variable belongs to an inner function")
-        f.stack.append(f.locals.pop(i.argval, UNBOUND))
+        """What the variable of a comprehension is outside of it, which comes back at its end."""
+        value, cell = f.locals.pop(i.argval, UNBOUND), f.cells.pop(i.argval, None)
+        f.stack.append(value if cell is None else Ref("cell", cell))
 
     def op_LOAD_FAST_LOAD_FAST(self, f, i):
         for name in i.argval:
@@ -228,7 +245,7 @@ class LaterObserver(Observer):
             self._store(f, name, f.stack.pop())
 
     def op_MAKE_CELL(self, f, i):
-        raise Doubt("a comprehension whose variable belongs to an inner function")
+        f.cells[i.argval] = Cell(f.locals.pop(i.argval, None))
 
     def op_LOAD_ATTR(self, f, i):
         self._load_attr(f, f.stack.pop(), i.argval, method=bool(i.arg & 1))

@@ -102,7 +102,7 @@ class Operators:
         x = f.stack.pop()
         if isinstance(x.value, Variable):
             self._operators_of(x, UNARY_METHODS[symbol])
-            f.waiting = ("call", Ref("static", f"operator {symbol}"), [x], {}, "push")
+            f.waiting = ("call", Ref("static", f"operator {symbol}"), [x], {}, "negate" if symbol == "not" else "push")
             return
         if symbol in ("-", "+") and self._computes_numbers(x):
             f.stack.append(combine(self, UNARY[symbol], x))

@@ -271,7 +271,7 @@ def bind_arguments(observer, code, fn, pos, kw):
 
 def _defaults(observer, fn, names, only, local):
     if fn.kind == "closure":
-        given, kwgiven = fn.value.defaults, {k: constant(v) for k, v in fn.value.kwdefaults.items()}
+        given, kwgiven = fn.value.defaults, fn.value.kwdefaults
     else:
         f = fn.value
         observer.guard("function", f, f.__code__, f.__defaults__, f.__kwdefaults__)
