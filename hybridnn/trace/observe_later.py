@@ -203,7 +203,7 @@ class LaterObserver(Observer):
 
     # ------------------------------------------------------------------------------------------------- variables
 
-    def _load(self, f, name):
+    def _push_local(self, f, name):
         if name in f.cells:
             f.stack.append(Ref("static", f.cells[name]))        # as an operand of what makes a function
         elif name in f.locals:
@@ -211,7 +211,7 @@ class LaterObserver(Observer):
         else:
             raise Doubt(f"the variable {name!r} has no value")
 
-    def _store(self, f, name, ref):
+    def _set_local(self, f, name, ref):
         if ref.kind == "cell":
             f.cells[name] = ref.value
         if ref.kind in ("cell", "unbound"):
@@ -220,12 +220,12 @@ class LaterObserver(Observer):
             f.locals[name] = ref
 
     def op_LOAD_FAST(self, f, i):
-        self._load(f, i.argval)
+        self._push_local(f, i.argval)
 
     op_LOAD_FAST_CHECK = op_LOAD_FAST
 
     def op_STORE_FAST(self, f, i):
-        self._store(f, i.argval, f.stack.pop())
+        self._set_local(f, i.argval, f.stack.pop())
 
     def op_LOAD_FAST_AND_CLEAR(self, f, i):
         """What the variable of a comprehension is outside of it, which comes back at its end."""
@@ -234,15 +234,15 @@ class LaterObserver(Observer):
 
     def op_LOAD_FAST_LOAD_FAST(self, f, i):
         for name in i.argval:
-            self._load(f, name)
+            self._push_local(f, name)
 
     def op_STORE_FAST_LOAD_FAST(self, f, i):
-        self._store(f, i.argval[0], f.stack.pop())
-        self._load(f, i.argval[1])
+        self._set_local(f, i.argval[0], f.stack.pop())
+        self._push_local(f, i.argval[1])
 
     def op_STORE_FAST_STORE_FAST(self, f, i):
         for name in i.argval:
-            self._store(f, name, f.stack.pop())
+            self._set_local(f, name, f.stack.pop())
 
     def op_MAKE_CELL(self, f, i):
         f.cells[i.argval] = Cell(f.locals.pop(i.argval, None))
@@ -311,7 +311,8 @@ class LaterObserver(Observer):
         self.op_BINARY_SUBSCR(f, i)
 
     def op_STORE_SLICE(self, f, i):
-        raise Doubt("stores into a slice")
+        self._slice(f)
+        self.op_STORE_SUBSCR(f, i)
 
     def _slice(self, f):
         parts = [self.use(x) for x in self._take(f, 2)]
