@@ -160,6 +160,11 @@ class Writer:
     def _writeable(self, a):
         self.require(f"{self.strong(a)}.flags.writeable", "an array became read-only")
 
+    def _partial(self, obj, fn, args, keywords):
+        text = self.strong(obj)
+        same = f"{text}.func is {self.strong(fn)} and {text}.args is {self.strong(args)} and {text}.keywords is {self.strong(keywords)}"
+        self.require(f"{same} and not {text}.__dict__", "a functools.partial was changed")
+
     def _length(self, box, n):
         self.require(f"len({self.strong(box)}) == {n}", "the length of a container changed")
 

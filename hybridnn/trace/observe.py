@@ -19,6 +19,7 @@ from hybridnn.trace.observe_calls import Calls
 from hybridnn.trace.observe_containers import Containers
 from hybridnn.trace.observe_library import Library
 from hybridnn.trace.observe_names import Names
+from hybridnn.trace.observe_objects import Objects
 from hybridnn.trace.observe_operators import Operators
 from hybridnn.trace.observe_stores import Stores, where_id
 from hybridnn.trace.refs import (
@@ -32,6 +33,7 @@ from hybridnn.trace.refs import (
     constant,
     goes_through_links,
     is_library,
+    is_named_tuple,
     mirror,
     place,
     trusted_kind,
@@ -62,7 +64,7 @@ class Frame:
         self.table = instructions(code)
 
 
-class Observer(Names, Stores, Arrays, Operators, Containers, Calls, Library):
+class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -421,6 +423,8 @@ class Observer(Names, Stores, Arrays, Operators, Containers, Calls, Library):
             else:
                 self.guard("value", ref.source, v)
             return Ref("static", v)
+        if isinstance(v, tuple) and len(v) <= 64 and is_named_tuple(type(v)):
+            return Ref("mirror", type(v)(*[self._item(ref, k, x) for k, x in enumerate(v)]), ref.source)
         if type(v) in (list, tuple) and len(v) <= 64:
             return mirror(type(v), [self._item(ref, k, x) for k, x in enumerate(v)], ref)
         if type(v) is dict and len(v) <= 64 and all(type(k) in SCALARS for k in v):

@@ -2,14 +2,16 @@
 import itertools
 import math
 import operator
+import types
 from typing import Any
 
 import numpy as np
 
+from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, combine, is_number
-from hybridnn.trace.refs import CONTAINERS, SCALARS, Doubt, Generator, Iterator, Ref, Rows, Rowwise, constant, is_numeric, is_pure, mirror
+from hybridnn.trace.refs import CONTAINERS, SCALARS, Doubt, Generator, Iterator, Ref, Rows, Rowwise, class_lookup, constant, is_numeric, is_pure, mirror
 
 __all__ = ["PURE_BUILTINS"]
 
@@ -160,15 +162,25 @@ def _over(fn):
 
 def _isinstance(observer, args, kw):
     x, classes = observer.use(args[0]), args[1]
-    if type(x.value) is Rows:
-        raise Doubt("the type of a view of a dict")
+    known = _class_of(observer, x)
     options = [c.value for c in classes.value] if classes.kind == "mirror" else classes.value
     options = options if isinstance(options, (tuple, list)) else (options,)
     if any(type(c).__instancecheck__ is not type.__instancecheck__ for c in options):
         raise Doubt("isinstance() with a class that decides itself")
+    return constant(issubclass(known, tuple(options)))
+
+
+def _class_of(observer, x):
+    """The class of a value."""
+    if type(x.value) is Rows or x.kind not in ("static", "arg", "state", "fresh", "made", "array", "view", "mirror", "object", "hole", "number"):
+        raise Doubt("the type of a value that is not known")
+    if x.kind == "object":
+        return x.value.cls
     if x.kind == "static" and not is_pure(x.value):
         observer.guard("class", x.value, type(x.value))
-    return constant(isinstance(x.value, tuple(options)))
+    if x.kind in ("static", "mirror") or isinstance(x.value, (Variable, np.ndarray, np.generic, float, int)):
+        return type(x.value)
+    raise Doubt("the type of a value that is not known")
 
 
 def _container(kind):
@@ -181,16 +193,12 @@ def _type(observer, args, kw):
     if len(args) != 1:
         raise Doubt("makes a class")
     x = observer.use(args[0])
-    if type(x.value) is Rows:
-        raise Doubt("the type of a view of a dict")
-    if x.kind == "static" and not is_pure(x.value):
-        observer.guard("class", x.value, type(x.value))
-    return constant(type(x.value))
+    return constant(_class_of(observer, x))
 
 
 def _getattr(observer, args, kw):
-    if len(args) != 2:
-        raise Doubt("getattr() with a default")
+    if len(args) == 3 and _lacks(observer, args[0], _static(observer, args[1])):
+        return args[2]
     f = observer.frames[-1]
     observer._load_attr(f, args[0], _static(observer, args[1]), method=False)
     if f.waiting is not None:
@@ -199,8 +207,30 @@ def _getattr(observer, args, kw):
 
 
 def _hasattr(observer, args, kw):
+    if _lacks(observer, args[0], _static(observer, args[1])):
+        return constant(False)
     _getattr(observer, args, kw)
     return constant(True)
+
+
+def _lacks(observer, ref, name):
+    """Whether an object of the user's has no such attribute; that it stays so is guarded."""
+    ref = observer.use(ref)
+    if ref.kind == "object":
+        observer.guard("classattr", ref.value.cls, name, class_lookup(ref.value.cls, name))
+        return name not in ref.value.attrs and class_lookup(ref.value.cls, name) is None
+    obj, cls = ref.value, type(ref.value)
+    space = getattr(obj, "__dict__", None)
+    if ref.kind != "static" or isinstance(obj, (type, Variable, types.ModuleType)) or type(space) is not dict or name in space:
+        return False
+    hidden = class_lookup(cls, "__getattr__") is not None or class_lookup(cls, "__getattribute__") is not object.__getattribute__
+    if hidden or any(name in base.__dict__ for base in cls.__mro__) or observer.overlaid("attr", obj, name) is not None:
+        return False
+    observer.guard("class", obj, cls)
+    observer.guard("noattr", obj, name)
+    for each in (name, "__getattr__", "__getattribute__"):
+        observer.guard("classattr", cls, each, class_lookup(cls, each))
+    return True
 
 
 ARITHMETIC = frozenset([abs, float, int, max, min, pow, round, *[fn for fn in vars(math).values() if callable(fn)]])

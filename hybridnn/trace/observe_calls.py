@@ -11,6 +11,7 @@ from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, draw, is_array_function, is_draw
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS
+from hybridnn.trace.observe_objects import MANAGER_CODE, is_partial
 from hybridnn.trace.refs import (
     LINK_CODE,
     SCALARS,
@@ -68,7 +69,7 @@ class Calls:
             self._call_method(f, fn, args, kw)
             return
         if fn.kind == "exit":
-            f.waiting = ("make", None, [], {}, constant(None))
+            self.leave_block(f, fn)
             return
         if fn.value is np.copyto and len(args) == 2 and not kw:
             self.copy_into(*args)
@@ -85,8 +86,16 @@ class Calls:
             return
         if fn.kind == "closure" or isinstance(fn.value, types.FunctionType):
             self._call_function(f, fn, args, kw)
+        elif fn.kind == "object" and isinstance(class_lookup(fn.value.cls, "__call__"), types.FunctionType):
+            target = class_lookup(fn.value.cls, "__call__")
+            self.guard("classattr", fn.value.cls, "__call__", target)
+            f.waiting = ("call", constant(target), [fn, *args], kw, "push")
         elif fn.kind != "static":
             raise Doubt("calls a function that was computed")
+        elif fn.value is super:
+            self.make_super(f, args)
+        elif is_partial(fn.value):
+            self.call_partial(f, fn, args, kw)
         elif isinstance(fn.value, types.MethodType):
             self._call(f, constant(fn.value.__func__), [self.root_object(fn.value.__self__, ("bound", fn.value)), *args], kw)
         elif fn.value is sum and not kw and args and self._sums_variables(args):
@@ -97,6 +106,8 @@ class Calls:
             self._call_builtin(f, fn.value, args, kw)
         elif fn.value is Variable:
             f.waiting = ("call", constant(Variable.__init__), [Ref("made", None, ("variable", args[0], kw)), *args], kw, "variable")
+        elif isinstance(fn.value, type) and not fn.value.__module__.startswith("hybridnn."):
+            self.make_object(f, fn.value, args, kw)
         elif isinstance(fn.value, (type, types.BuiltinFunctionType)):
             self._unknown(fn.value, args)
         else:
@@ -107,6 +118,8 @@ class Calls:
         if code in COPY_CODE:
             self.copy_parameters(args, kw)
             f.waiting = ("make", fn, [], {}, constant(None))
+        elif code is MANAGER_CODE and fn.kind == "static":
+            self.make_manager(f, fn, args, kw)
         elif code in LINK_CODE:
             f.waiting = ("make", fn, args, kw, self._link_members(fn.value, args, kw))
         elif code.co_flags & GENERATOR:
@@ -264,6 +277,8 @@ class Calls:
             plain = [self._items(a) if name == "extend" else a if name == "append" or k else self._key(a) for k, a in enumerate(args)]
             result = getattr(box, name)(*plain)
             return result if isinstance(result, Ref) else constant(None)
+        if isinstance(box, dict) and name in ("update", "setdefault", "pop", "copy") and owner.source is None:
+            return self._dict_method(box, name, args)
         if isinstance(box, dict) and name in ("items", "keys", "values", "get"):
             if name == "get":
                 return box.get(self._key(args[0]), args[1] if len(args) > 1 else constant(None))
@@ -271,6 +286,17 @@ class Calls:
                     "values": list(box.values())}[name]
             return mirror(Rows, rows)
         raise Doubt(f"calls the method {name} of a {type(box).__name__}")
+
+    def _dict_method(self, box, name, args):
+        if name == "update":
+            box.update(PURE_BUILTINS[dict](self, args, {}).value)
+            return constant(None)
+        if name == "copy":
+            return Ref("mirror", dict(box))
+        key, default = self._key(args[0]), args[1] if len(args) > 1 else constant(None)
+        if name == "pop" and len(args) == 1 and key not in box:
+            raise Doubt("an exception")
+        return box.setdefault(key, default) if name == "setdefault" else box.pop(key, default)
 
     def _call_builtin(self, f, fn, args, kw):
         if fn in (float, int, bool) and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
@@ -298,12 +324,6 @@ class Calls:
     def op_RETURN_VALUE(self, f, i):
         f.waiting = ("return", f.stack.pop())
 
-
-    def op_BEFORE_WITH(self, f, i):
-        if f.stack.pop().kind != "block":
-            raise Doubt("a with statement")
-        f.stack.append(Ref("exit", None))
-        f.waiting = ("make", None, [], {}, constant(None))
 
     def op_RAISE_VARARGS(self, f, i):
         raise Doubt("raises an exception")

@@ -68,6 +68,14 @@ class Names:
     def _load_attr(self, f, owner, name, method):
         owner = self.use(owner)
         obj = owner.value
+        if owner.kind == "object":
+            self.object_attr(f, owner, name, method)
+            return
+        if owner.kind == "super":
+            self.super_attr(f, owner, name, method)
+            return
+        if owner.kind == "mirror" and type(obj) not in (list, tuple, dict) and self._named_attr(f, owner, name, method):
+            return
         if owner.kind in ("mirror", "iterator") or type(obj) in (list, dict, set, str, tuple):
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
             return
@@ -81,6 +89,22 @@ class Names:
             self._array_attr(f, owner, name, method)
         else:
             self._object_attr(f, owner, name, method)
+
+    def _named_attr(self, f, owner, name, method):
+        """A field, method or property of a named tuple; False if it is none of these."""
+        cls = type(owner.value)
+        attr = class_lookup(cls, name)
+        self.guard("classattr", cls, name, attr)
+        if name in getattr(cls, "_fields", ()):
+            self._push_attr(f, owner.value[cls._fields.index(name)], method)
+        elif isinstance(attr, types.FunctionType) and not name.startswith("_"):
+            f.stack += [constant(attr), owner] if method else [Ref("method", (owner, name, attr))]
+        elif isinstance(attr, property) and isinstance(attr.fget, types.FunctionType):
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
+        else:
+            return False
+        return True
 
     def _array_attr(self, f, owner, name, method):
         if name in ARRAY_METHODS:
@@ -159,13 +183,15 @@ class Names:
             self.guard("classname", cls, name, getattr(cls, name))
             return constant(getattr(cls, name))
         attr, meta = class_lookup(cls, name), type(cls)
-        plain = isinstance(attr, (types.FunctionType, staticmethod)) or not hasattr(type(attr), "__get__")
+        plain = isinstance(attr, (types.FunctionType, staticmethod, classmethod)) or not hasattr(type(attr), "__get__")
         if attr is None or not plain or class_lookup(meta, name) is not None or class_lookup(meta, "__getattribute__") is not type.__getattribute__:
             raise Doubt(f"reads {cls.__name__}.{name}")
         self.guard("classattr", meta, "__getattribute__", type.__getattribute__)
         self.guard("classattr", meta, name, None)
         self._no_descriptor(attr)
         self.guard("classattr", cls, name, attr)
+        if isinstance(attr, classmethod):
+            return Ref("method", (constant(cls), "", attr.__func__))
         return constant(attr.__func__ if isinstance(attr, staticmethod) else attr)
 
     def _descriptor(self, f, owner, attr, cls, name, method):

@@ -139,6 +139,12 @@ class Operators:
             self.guard("truth", cls)
         return True
 
+    def _object_truth(self, cls):
+        """An object made in the call is true unless its class says otherwise."""
+        if class_lookup(cls, "__bool__") is not None or class_lookup(cls, "__len__") is not None:
+            raise Doubt(f"the truth of a {cls.__name__}")
+        self.guard("truth", cls)
+
     def _condition(self, f, x):
         """A value decides a jump: it must be the same on every call, or a Variable, whose truth the tree of events branches on."""
         if isinstance(x.value, Variable) and x.kind != "mirror":
@@ -148,6 +154,11 @@ class Operators:
         x = self.use(x)
         if is_numeric(x):
             raise Doubt("the truth of an array, or of a number that NumPy computed")
+        if x.kind == "object":
+            self._object_truth(x.value.cls)
+            return
+        if x.kind not in ("static", "mirror"):
+            raise Doubt("the truth of a value that is not known")
         if x.kind == "static" and not (is_pure(x.value) or self._plain_truth(x.value) or type(x.value) in (list, dict, set)):
             raise Doubt(f"the truth of a {type(x.value).__name__}")
         if x.kind == "static" and type(x.value) in (list, dict, set):

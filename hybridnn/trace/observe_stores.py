@@ -84,6 +84,9 @@ class Stores:
     def _store_attr(self, f, owner, name, value, after):
         owner = self.use(owner)
         obj, cls = owner.value, type(owner.value)
+        if owner.kind == "object":
+            self.store_object_attr(f, owner, name, value, after)
+            return
         if isinstance(obj, Variable) and name in ("array", "data"):
             attr = class_lookup(cls, name)
             self.guard("classattr", cls, name, attr)

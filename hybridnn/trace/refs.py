@@ -11,7 +11,7 @@ from hybridnn.link import Link
 
 __all__ = ["CONTAINERS", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rows",
            "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links", "is_library", "is_library_code",
-           "is_numeric", "is_pure", "is_traced", "mirror", "place", "real_array", "trusted_kind"]
+           "is_named_tuple", "is_numeric", "is_pure", "is_traced", "mirror", "place", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 CONTAINERS = (list, dict, set)
@@ -175,6 +175,12 @@ def is_traced(obj):
 def code_of(fn):
     """The code of a function, or of one made during the call."""
     return fn.value.code if fn.kind == "closure" else fn.value.__code__
+
+
+def is_named_tuple(cls):
+    """Whether a class is what ``collections.namedtuple`` or ``typing.NamedTuple`` makes, with nothing of a tuple's changed."""
+    plain = cls.__mro__[1:] == (tuple, object) and isinstance(vars(cls).get("_fields"), tuple) and "__slots__" in vars(cls)
+    return plain and not any(name in vars(cls) for name in ("__getitem__", "__iter__", "__len__", "__getattribute__", "__eq__", "__bool__", "__init__"))
 
 
 def is_library_code(fn):

@@ -19,7 +19,7 @@ from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.guards import Writer
-from hybridnn.trace.refs import Doubt, Ref, Rows
+from hybridnn.trace.refs import Doubt, Ref, Rows, is_named_tuple
 from hybridnn.trace.segment import build, graph_of
 from hybridnn.trace.summaries import wrapped
 from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, producers, rebinds_along, saved_values, specs_along
@@ -210,10 +210,10 @@ class Builder:
             if isinstance(x, Variable) and x._array is None:
                 raise Doubt("an argument has no array yet")
             w.array(source, x, f"argument {source[1]}")
-        elif type(x) in (list, tuple, dict) and len(x) <= 64:
+        elif (type(x) in (list, tuple, dict) or isinstance(x, tuple) and is_named_tuple(type(x))) and len(x) <= 64:
             if depth == DEEPEST:
                 raise Doubt("arguments are nested too deeply")
-            w.require(f"type({w.read(source)}) is {type(x).__name__} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
+            w.require(f"type({w.read(source)}) is {w.strong(type(x))} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
             if type(x) is dict:
                 w.keys(w.read(source), list(x))
             for k, v in x.items() if type(x) is dict else enumerate(x):
@@ -727,6 +727,8 @@ class Builder:
             else:
                 items = ", ".join(self._value(v) for v in ref.value)
                 text = f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"
+                if type(ref.value) not in (list, tuple):
+                    text = f"{self.writer.strong(type(ref.value))}._make({text})"
             name = self.containers[id(ref)] = f"c{len(self.containers)}"
             self.makes.append(f"{name} = {text}")
         return name

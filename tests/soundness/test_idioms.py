@@ -6,7 +6,7 @@ from worlds import MODES, check
 
 IDIOMS = {**LEARNING, **MODELS}
 SENSITIVE = ("simclr", "transformer")      # the first steps of Adam magnify the rounding of gradients near zero
-RUNS = {"a2c", "seq2seq", "deep_sets", "weight_decay", "accumulation", "convnet", "counted", "byol", "user_function", "norms"}
+RUNS = {"a2c", "seq2seq", "deep_sets", "weight_decay", "byol", "user_function"}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,0 +1,192 @@
+"""Objects that the program makes during the call, ``super()``, and ``with`` blocks of its own, as the observer follows them."""
+import contextlib
+import functools
+import types
+from dataclasses import dataclass
+
+from hybridnn.core.variable import Variable
+from hybridnn.link import Link
+from hybridnn.trace.refs import Cell, Doubt, Pending, Ref, class_lookup, constant, is_named_tuple
+
+__all__ = ["MANAGER_CODE", "Objects", "is_partial"]
+
+PLAIN = {"__new__": object.__new__, "__getattribute__": object.__getattribute__, "__setattr__": object.__setattr__, "__getattr__": None, "__del__": None}
+"""What a class must not define, for its objects to be followed."""
+MANAGER_CODE = contextlib.contextmanager(iter).__code__
+
+
+@dataclass(eq=False, slots=True)
+class Instance:
+    """An object made during the call: its class, and Refs by attribute."""
+    cls: type
+    attrs: dict
+
+
+class Objects:
+    """Calls of classes, attributes of what they make, ``super()`` and ``with``."""
+
+    def make_object(self, f, cls, args, kw):
+        """The call of a class of the user's."""
+        if issubclass(cls, tuple) and is_named_tuple(cls):
+            self._make_named(f, cls, args, kw)
+            return
+        plain = type(cls) is type and all(class_lookup(cls, name) is what for name, what in PLAIN.items()) and "__slots__" not in vars(cls)
+        init = class_lookup(cls, "__init__")
+        if not plain or issubclass(cls, (Variable, Link, BaseException)) or not isinstance(init, types.FunctionType) and (init is not object.__init__ or args):
+            self._unknown(cls, args)
+        for name in (*PLAIN, "__init__"):
+            self.guard("classattr", cls, name, class_lookup(cls, name))
+        made = Ref("object", Instance(cls, {}))
+        if isinstance(init, types.FunctionType):
+            f.waiting = ("call", constant(init), [made, *args], kw, "variable")
+        else:
+            f.stack.append(made)
+
+    def _make_named(self, f, cls, args, kw):
+        names, defaults = cls._fields, cls._field_defaults
+        given = dict(zip(names, args), **kw)
+        if len(args) + len(kw) != len(given) or set(given) | set(defaults) != set(names):
+            raise Doubt("an exception")
+        self.guard("classattr", cls, "__new__", class_lookup(cls, "__new__"))
+        f.waiting = ("make", None, [], {}, Ref("mirror", cls(*[given[n] if n in given else constant(defaults[n]) for n in names])))
+
+    def object_attr(self, f, owner, name, method):
+        """An attribute of an object made during the call."""
+        cls, attrs = owner.value.cls, owner.value.attrs
+        attr = class_lookup(cls, name)
+        self.guard("classattr", cls, name, attr)
+        if isinstance(attr, property) and isinstance(attr.fget, types.FunctionType):
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
+        elif attr is not None and hasattr(type(attr), "__set__"):
+            raise Doubt(f"{cls.__name__}.{name} is a descriptor")
+        elif name in attrs:
+            self._push_attr(f, attrs[name], method)
+        elif attr is None:
+            raise Doubt(f"{cls.__name__}.{name} is missing")
+        else:
+            self._bound(f, owner, attr, method, cls, name)
+
+    def store_object_attr(self, f, owner, name, value, after):
+        cls = owner.value.cls
+        attr = class_lookup(cls, name)
+        self.guard("classattr", cls, name, attr)
+        if isinstance(attr, property) and isinstance(attr.fset, types.FunctionType):
+            f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)
+            return
+        if attr is not None and hasattr(type(attr), "__set__"):
+            raise Doubt(f"{cls.__name__}.{name} is a descriptor")
+        owner.value.attrs[name] = value
+        if after == "push":
+            f.stack.append(constant(None))
+
+    def class_of(self, ref):
+        """The class of a value, which stays it."""
+        if ref.kind == "object":
+            return ref.value.cls
+        if ref.kind != "static":
+            raise Doubt("an object whose class is not known")
+        self.guard("class", ref.value, type(ref.value))
+        return type(ref.value)
+
+    # ---- super()
+
+    def make_super(self, f, args):
+        """``super()`` in a method, or ``super(Class, self)``."""
+        if not args:
+            cell = f.cells.get("__class__")
+            first = f.cells.get(f.code.co_varnames[0]) or f.locals.get(f.code.co_varnames[0])
+            owner = first.ref if isinstance(first, Cell) else first
+            if cell is None or isinstance(cell, Cell) or not isinstance(owner, Ref):
+                raise Doubt("super() in an unusual place")
+            args = [constant(cell.cell_contents), owner]
+        cls, owner = args[0].value, self.use(args[1])
+        mro = self.class_of(owner).__mro__
+        if args[0].kind != "static" or cls not in mro:
+            raise Doubt("super() of a class")
+        f.stack.append(Ref("super", (cls, owner, mro[mro.index(cls) + 1:])))
+
+    def super_attr(self, f, ref, name, method):
+        """The method of a class further up."""
+        _, owner, bases = ref.value
+        for base in bases:
+            self.guard("classattr", base, name, class_lookup(base, name))
+        base = next((b for b in bases if name in b.__dict__), None)
+        attr = None if base is None else base.__dict__[name]
+        if isinstance(attr, types.FunctionType):
+            f.stack += [constant(attr), owner] if method else [Ref("method", (owner, name, attr))]
+        else:
+            raise Doubt(f"reads super().{name}")
+
+    # ---- with
+
+    def op_BEFORE_WITH(self, f, i):
+        ref = f.stack[-1]
+        if ref.kind == "block":
+            f.stack[-1] = Ref("exit", None)
+            f.waiting = ("make", None, [], {}, constant(None))
+        elif ref.kind == "manager":
+            entered = self._run_manager(ref.value)
+            if entered is None:
+                raise Doubt("a context manager that does not yield")
+            f.stack[-1:] = [Ref("exit", ref), entered]
+        else:
+            ref = self.use(ref)
+            cls = self.class_of(ref)
+            enter, leave = class_lookup(cls, "__enter__"), class_lookup(cls, "__exit__")
+            for name, fn in (("__enter__", enter), ("__exit__", leave)):
+                if not isinstance(fn, types.FunctionType):
+                    raise Doubt(f"a with statement on a {cls.__name__}")
+                self.guard("classattr", cls, name, fn)
+            f.stack[-1] = Ref("exit", (constant(leave), ref))
+            f.waiting = ("call", constant(enter), [ref], {}, "push")
+
+    def _run_manager(self, generator):
+        """Let the generator of a ``contextlib.contextmanager`` run on."""
+        if generator.live and self.frames[-1].retrying is None:
+            raise Pending(True)
+        return generator.next()
+
+    def leave_block(self, f, fn):
+        """The end of a ``with`` block, without an exception."""
+        if fn.value is None:
+            f.waiting = ("make", None, [], {}, constant(None))
+        elif isinstance(fn.value, Ref):
+            if self._run_manager(fn.value.value) is not None:
+                raise Doubt("a context manager that yields twice")
+            f.stack.append(constant(False))
+        else:
+            leave, owner = fn.value
+            f.waiting = ("call", leave, [owner, constant(None), constant(None), constant(None)], {}, "push")
+
+    def make_manager(self, f, fn, args, kw):
+        """The call of a function that ``contextlib.contextmanager`` made of a generator function."""
+        inner = dict(zip(fn.value.__code__.co_freevars, fn.value.__closure__))["func"].cell_contents
+        if not isinstance(inner, types.FunctionType) or not inner.__code__.co_flags & 0x20:
+            raise Doubt("a context manager of something else than a generator function")
+        self.guard("function", fn.value, fn.value.__code__, fn.value.__defaults__, fn.value.__kwdefaults__)
+        f.waiting = ("make", None, [], {}, Ref("manager", self.make_generator(constant(inner), args, kw).value))
+
+    # ---- functools.partial, match
+
+    def call_partial(self, f, fn, args, kw):
+        """A ``functools.partial``: its function, with its arguments first."""
+        given = fn.value
+        self.guard("partial", given, given.func, given.args, given.keywords)
+        named = self._dict_members(given.keywords).value
+        self._call(f, constant(given.func), [*self._items(constant(given.args)), *args], {**named, **kw})
+
+    def op_MATCH_SEQUENCE(self, f, i):
+        x = self.use(f.stack[-1])
+        if x.kind not in ("mirror", "static", "fresh") or x.kind == "static" and type(x.value) not in (list, tuple, dict, str, int, float, bool, type(None)):
+            raise Doubt("matches an object with a sequence")
+        f.stack.append(constant(isinstance(x.value, (list, tuple))))
+
+    def op_GET_LEN(self, f, i):
+        x = self.use(f.stack[-1])
+        f.stack.append(constant(len(self._items(x))))
+
+
+def is_partial(x):
+    """Whether ``x`` is a plain ``functools.partial``."""
+    return type(x) is functools.partial and not vars(x)
