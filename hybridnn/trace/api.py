@@ -146,7 +146,12 @@ class Memory:
             self.version += 1
 
     def __del__(self):
-        """Events hold each other: they are not to wait for the collector. Every call holds its memory, so that none is on its way."""
+        """Events hold each other: they are not to wait for the collector. Every call holds its memory, so that none is on its way.
+
+        At the end of the interpreter objects may still call what the collector has already ended.
+        """
+        if sys.is_finalizing():
+            return
         self.plans = []
         roots, self.roots = self.roots, {}
         for root in roots.values():
