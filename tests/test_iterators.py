@@ -152,13 +152,15 @@ def test_a_slow_dataset_is_reported():
             assert it.next() == [0]
 
 
-def test_positions_that_older_programs_saved():
-    iterator = iterators.SerialIterator(list(range(6)), 2)
+@pytest.mark.parametrize("kind, name, other_name", [
+    (iterators.SerialIterator, "order", "_order"), (iterators.MultithreadIterator, "_order", "order")])
+def test_positions_that_older_programs_saved(kind, name, other_name):
+    iterator = kind(list(range(6)), 2)
     seen, saved = iterator.next() + iterator.next(), {}
     iterator.serialize(DictionarySerializer(saved))
-    saved["_order"] = saved.pop("order")
+    saved[other_name] = saved.pop(name)
     del saved["previous_epoch_detail"]
-    other = iterators.SerialIterator(list(range(6)), 2)
+    other = kind(list(range(6)), 2)
     other.serialize(NpzDeserializer(saved))
     assert other.previous_epoch_detail == pytest.approx(2 / 6)
     assert sorted(seen + other.next()) == list(range(6))

@@ -138,6 +138,9 @@ def test_early_stopping_speaks_and_is_saved(capsys):
     assert resumed(first, new)(at(3, loss=1.0))
     assert "did not beat 1.0" in capsys.readouterr().out
     assert first.get_training_length() == (100, "epoch")
+    with pytest.warns(UserWarning, match="starts anew"):
+        first.serialize(NpzDeserializer({}))
+    assert first.best == 1
     with pytest.raises(ValueError, match="mode"):
         triggers.EarlyStoppingTrigger(mode="up")
     with pytest.raises(TypeError, match="old name"):

@@ -78,6 +78,7 @@ class MultithreadIterator(_PrefetchIterator):
         dataset, batch_size, repeat, shuffle, order_sampler: as for ``SerialIterator``.
         n_threads: number of threads.
     """
+    _saved_order = "_order"
 
     def __init__(self, dataset, batch_size, repeat=True, shuffle=None, n_threads=1, order_sampler=None):
         self.n_threads = n_threads

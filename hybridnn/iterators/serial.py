@@ -19,6 +19,7 @@ class DatasetIterator(Iterator):
         order_sampler: callable that gives the order of an epoch; excludes ``shuffle``.
     """
     _position = Position()
+    _saved_order = "order"      # the name of the order in a file; Chainer's iterators differ in it
 
     def __init__(self, dataset, batch_size, repeat=True, shuffle=None, order_sampler=None):
         if batch_size < 1:
@@ -77,7 +78,7 @@ class DatasetIterator(Iterator):
         current, epoch = int(serializer("current_position", position.current)), int(serializer("epoch", position.epoch))
         fresh, order = bool(serializer("is_new_epoch", position.is_new_epoch)), position.order
         if order is not None:
-            order = _serialize_order(serializer, np.array(order))
+            order = self._serialize_order(serializer, np.array(order))
         self._position = Position(current, epoch, fresh, order)
         try:
             self._previous_epoch_detail = float(serializer("previous_epoch_detail", self._previous_epoch_detail))
@@ -85,12 +86,11 @@ class DatasetIterator(Iterator):
             before = self.epoch_detail - self.batch_size / len(self.dataset)
             self._previous_epoch_detail = max(before, 0.) if self.epoch_detail > 0 else -1.
 
-
-def _serialize_order(serializer, order):
-    try:
-        return serializer("order", order)
-    except KeyError:          # its older name
-        return serializer("_order", order)
+    def _serialize_order(self, serializer, order):
+        try:
+            return serializer(self._saved_order, order)
+        except KeyError:
+            return serializer("order" if self._saved_order == "_order" else "_order", order)
 
 
 class SerialIterator(DatasetIterator):

@@ -40,7 +40,6 @@ def snapshot_object(target, filename, savefun=None, **kwargs):
 class _Snapshot(Extension):
     """What ``snapshot`` returns."""
     trigger = (1, "epoch")
-    default_name = "snapshot"
     priority = -100
 
     def __init__(self, target=None, condition=None, writer=None, filename="snapshot_iter_{.updater.iteration}",

@@ -6,6 +6,7 @@ import subprocess
 from hybridnn.computational_graph import build_computational_graph
 from hybridnn.config import config
 from hybridnn.core import Variable
+from hybridnn.serializer import Serializer
 from hybridnn.training.extension import Extension
 
 __all__ = ["DumpGraph", "is_graphviz_available"]
@@ -58,4 +59,6 @@ class DumpGraph(Extension):
             config.keep_graph_on_report, self._keep_before = self._keep_before, None
 
     def serialize(self, serializer):
+        if isinstance(serializer, Serializer):
+            serializer("_original_flag", self._keep_before)       # Chainer looks for it
         self._done = bool(serializer("_flag_called", self._done))

@@ -91,7 +91,9 @@ class PlotReport(Extension):
     def serialize(self, serializer):
         if hasattr(self._trigger, "serialize"):
             self._trigger.serialize(serializer["_trigger"])
+        name = f"_plot_{self._filename}"      # Chainer's
         if isinstance(serializer, Serializer):
-            serializer("_points", json.dumps(self._points))
+            serializer(name, json.dumps({k: points for k, points in self._points.items() if points}))
         else:
-            self._points = {k: [tuple(p) for p in v] for k, v in json.loads(str(serializer("_points", ""))).items()}
+            saved = json.loads(str(serializer(name, "")))
+            self._points = {k: [tuple(p) for p in saved.get(k, ())] for k in self._y_keys}

@@ -3,6 +3,7 @@
 Each class is a formula for the value after ``t`` calls. ``init`` is the value to start from (None: what the optimizer has),
 ``target`` the value to stop at, ``optimizer`` the optimizer (None: the updater's "main").
 """
+from hybridnn.serializer import Serializer
 from hybridnn.training.extension import Extension
 
 __all__ = ["ExponentialShift", "InverseShift", "LinearShift", "MultistepShift", "PolynomialShift", "StepShift", "WarmupShift"]
@@ -23,7 +24,7 @@ class _Shift(Extension):
         optimizer = self._optimizer_of(trainer)
         if self._init is None:
             self._init = getattr(optimizer, self._attr)
-        self._set(optimizer, self.value(0) if self._last_value is None else self._last_value)
+        self._set(optimizer, self.value(self._t) if self._last_value is None else self._last_value)
 
     def __call__(self, trainer):
         self._t += 1
@@ -38,10 +39,17 @@ class _Shift(Extension):
 
     def serialize(self, serializer):
         self._t = int(serializer("_t", self._t))
-        last = serializer("_last_value", self._last_value)
-        self._last_value = None if last is None else float(last)
-        init = serializer("_init", self._init)
-        self._init = None if init is None else float(init)
+        self._last_value = _number_or_none(serializer, "_last_value", self._last_value)
+        self._init = _number_or_none(serializer, "_init", self._init)
+
+
+def _number_or_none(serializer, name, value):
+    """Save or load a value that files of Chainer's may lack; then it stays."""
+    try:
+        found = serializer(name, value)
+    except KeyError:
+        return value
+    return None if found is None else float(found)
 
 
 def _stop_at(value, target, rising):
@@ -125,7 +133,15 @@ class MultistepShift(_Shift):
         self._gamma, self._step_value = gamma, step_value
 
     def value(self, t):
-        return self._init * self._gamma ** sum(t >= s for s in self._step_value)
+        return self._init * self._gamma ** self._steps(t)
+
+    def _steps(self, t):
+        return sum(t >= s for s in self._step_value)
+
+    def serialize(self, serializer):
+        super().serialize(serializer)
+        if isinstance(serializer, Serializer):
+            serializer("_current_step", self._steps(self._t))       # Chainer looks for it
 
 
 class PolynomialShift(_Shift):

@@ -115,8 +115,12 @@ class EarlyStoppingTrigger:
         return self._max_trigger.get_training_length()
 
     def serialize(self, serializer):
-        """Save or load the best value and the counts."""
+        """Save or load the best value and the counts; Chainer's snapshots have none of them, so it starts anew."""
+        try:
+            self.best, self.count = float(serializer("best", self.best)), int(serializer("count", self.count))
+        except KeyError:
+            warnings.warn(f"the snapshot has no state of the early stopping by {self.monitor}; it starts anew", stacklevel=2)
+            return
         self._mean.serialize(serializer)
         if hasattr(self._max_trigger, "serialize"):
             self._max_trigger.serialize(serializer["max_trigger"])
-        self.best, self.count = float(serializer("best", self.best)), int(serializer("count", self.count))
