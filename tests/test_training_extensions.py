@@ -341,7 +341,7 @@ def test_snapshots_have_chainers_entries(tmp_path):
              extensions.DumpGraph("y"), extensions.MultistepShift("lr", 0.1, [2, 5], 8))
     run(tmp_path, *added, report=lambda i: {"y": F.sum(hnn.Variable(np.ones(2, "f")))}, optimizer=hnn.optimizers.SGD(8).setup(L.Linear(1, 1)))
     saved = np.load(tmp_path / "snapshot_iter_8", allow_pickle=True)
-    assert {f"extensions/{name}" for name in ("PlotReport/_plot_a.png", "DumpGraph/_original_flag")} < set(saved)
+    assert {f"extensions/{name}" for name in ("PlotReport/_plot_a.png", "dump_graph/_original_flag")} < set(saved)
     assert "extension_triggers/_Snapshot/previous_iteration" in saved and saved["extensions/MultistepShift/_current_step"] == 2
 
 
