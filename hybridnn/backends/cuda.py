@@ -4,6 +4,7 @@ Without CuPy or a device, ``available`` is False, arrays stay NumPy's, ``DummyDe
 what needs a GPU raises ``BackendError``.
 """
 import functools
+import warnings
 
 import numpy
 
@@ -77,7 +78,8 @@ else:
 
 
 def get_device(*args):
-    """The ``Device`` of a number, an array or a device; ``DummyDevice`` for None, NumPy arrays and numbers below 0."""
+    """The ``Device`` of a number, an array or a device; ``DummyDevice`` for None, NumPy arrays and numbers below 0. Deprecated, as in Chainer."""
+    warnings.warn("get_device is deprecated: use get_device_from_id or get_device_from_array", DeprecationWarning, stacklevel=2)
     for arg in args:
         found = _device_of(arg)
         if found is not DummyDevice:
