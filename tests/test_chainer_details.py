@@ -839,3 +839,67 @@ def test_no_function_has_a_mutable_default():
             functions = [f for scope in scopes for f in scope.values() if inspect.isfunction(f) and f.__module__.startswith("hybridnn")]
             for f in functions:
                 assert not any(isinstance(p.default, list | dict) for p in inspect.signature(f).parameters.values()), f
+
+
+@pytest.mark.parametrize(("path", "name", "settings", "shapes", "function"), [
+    ("array.concat", "Concat", (0,), ((2, 3), (1, 3)), lambda x, y: F.concat((x, y), 0)),
+    ("array.stack", "Stack", (1,), ((2, 3), (2, 3)), lambda x, y: F.stack((x, y), 1)),
+    ("array.broadcast", "BroadcastTo", ((2, 3),), ((3,),), lambda x: F.broadcast_to(x, (2, 3))),
+    ("array.split_axis", "SplitAxis", ([1], 0), ((3, 2),), lambda x: F.split_axis(x, [1], 0)),
+    ("array.get_item", "GetItem", (slice(1, None),), ((3, 2),), lambda x: x[1:]),
+    ("array.transpose", "Transpose", (), ((2, 3),), lambda x: x.T),
+    ("array.pad", "Pad", (1, "constant"), ((2, 3),), lambda x: F.pad(x, 1, "constant")),
+    ("math.sum", "Sum", (1,), ((2, 3),), lambda x: F.sum(x, 1)),
+    ("math.minmax", "Max", (1, True), ((2, 3),), lambda x: F.max(x, 1, True)),
+    ("math.matmul", "MatMul", (True,), ((2, 3), (2, 4)), lambda x, y: F.matmul(x, y, True)),
+    ("connection.linear", "LinearFunction", (), ((2, 3), (4, 3), (4,)), F.linear),
+    ("loss.mean_squared_error", "MeanSquaredError", (), ((2, 3), (2, 3)), F.mean_squared_error),
+    ("loss.huber_loss", "HuberLoss", (0.5,), ((2, 3), (2, 3)), lambda x, y: F.huber_loss(x, y, 0.5)),
+    ("normalization.layer_normalization", "LayerNormalization", (), ((2, 3), (3,), (3,)), F.layer_normalization),
+    ("rnn.lstm", "LSTM", (), ((2, 3), (2, 12)), F.lstm)])
+def test_further_functions_as_nodes(path, name, settings, shapes, function):
+    made = getattr(importlib.import_module(f"hybridnn.functions.{path}"), name)(*settings)
+    rng = np.random.default_rng(0)
+    xs = [Variable(rng.normal(size=s)) for s in shapes]
+    ys = made.apply(tuple(xs))
+    expected = function(*xs)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    assert made.label == name and all(y.creator is made for y in ys)
+    for y, e in zip(ys, expected, strict=True):
+        np.testing.assert_allclose(y.array, e.array, rtol=1e-12)
+    weights = [rng.normal(size=y.shape) for y in ys]
+    mine, theirs = [hnn.grad([sum([F.sum(y * w) for y, w in zip(out, weights, strict=True)])], xs) for out in (ys, expected)]
+    for g, e in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(g.array, e.array, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("path", "name", "settings", "shapes", "function"), [
+    ("loss.hinge", "Hinge", ("L2", "no"), ((2, 3),), lambda x, t: F.hinge(x, t, "L2", "no")),
+    ("evaluation.binary_accuracy", "BinaryAccuracy", (), ((2,),), F.binary_accuracy)])
+def test_functions_that_are_called(path, name, settings, shapes, function):
+    x, t = Variable(np.random.default_rng(0).normal(size=shapes[0])), np.array([0, 1], np.int32)
+    made = getattr(importlib.import_module(f"hybridnn.functions.{path}"), name)(*settings)
+    np.testing.assert_array_equal(made(x, t).array, function(x, t).array)
+
+
+@pytest.mark.parametrize(("path", "name", "label"), [("math.cholesky", "Cholesky", "cholesky"), ("math.det", "BatchDet", "det"),
+                                                     ("loss.hinge", "Hinge", "Hinge")])
+def test_labels_of_functions_as_nodes(path, name, label):
+    assert getattr(importlib.import_module(f"hybridnn.functions.{path}"), name)().label == label
+
+
+def test_average_as_a_node_takes_axis_and_keepdims():
+    from hybridnn.functions.math.average import Mean
+    x = Variable(np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(Mean((1,), True).apply((x,))[0].array, [[1], [4]])
+
+
+@pytest.mark.parametrize("function", [lambda x, t: F.cast(t, "float64"), F.sigmoid_cross_entropy, lambda x, t: F.sigmoid_cross_entropy(x, t, reduce="no"),
+                                      lambda x, t: x * F.cast(t, "float64")])
+def test_integers_that_are_cast_have_no_gradient(function):
+    x, t = Variable(np.ones((2, 3))), Variable(np.ones((2, 3), np.int32))
+    y = function(x, t)
+    y.grad = np.ones_like(y.array)
+    y.backward()
+    assert t.grad is None
+    assert hnn.grad([function(x, t)], [t], [Variable(y.array)]) == [None]

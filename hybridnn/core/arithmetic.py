@@ -205,7 +205,7 @@ def cast(xp, x, *, dtype):
 
 @cast.vjp
 def _(g, dtypes):
-    return cast(g, dtype=dtypes[0].str)
+    return None if dtypes[0].kind in "iub" else cast(g, dtype=dtypes[0].str)
 
 
 # ------------------------------------------------------------------------------------------------------ shapes and reductions

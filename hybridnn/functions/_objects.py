@@ -9,6 +9,7 @@ from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable, apply, as_variable, grad
 from hybridnn.errors import InvalidType
+from hybridnn.functions import _roi, array, connection, evaluation, image, loss, normalization, rnn
 from hybridnn.functions import activation as a
 from hybridnn.functions import math as m
 from hybridnn.functions._strided import stride_array
@@ -223,20 +224,24 @@ class DiagEinSum(_Function):
 class _Applied(FunctionNode):
     """Base of functions as nodes: ``compute`` of the inputs and of what the constructor got."""
 
-    def __init__(self, *args):
-        self.args = args
+    def __init__(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+
+    def call(self, inputs):
+        """The function of a sequence of Variables or arrays."""
+        return self.compute(*inputs, *self.args, **self.kwargs)
 
     def forward(self, inputs):
         """Arrays to a tuple of arrays."""
         self.retain_inputs(range(len(inputs)))
         with using_config("enable_backprop", False):
-            return tuple([y.array for y in _several(self.compute(*inputs, *self.args))])
+            return tuple([y.array for y in _several(self.call(inputs))])
 
     def backward(self, target_input_indexes, grad_outputs):
         """Gradients by way of the function's own, on the retained inputs."""
         with using_config("enable_backprop", True):
             inputs = [m.identity(x) for x in self.get_retained_inputs()]      # nodes apart, also of an input that comes twice
-            ys = _several(self.compute(*inputs, *self.args))
+            ys = _several(self.call(inputs))
             known = [(y, g) for y, g in zip(ys, grad_outputs) if g is not None]
             return tuple(grad([y for y, _ in known], [inputs[i] for i in target_input_indexes], [g for _, g in known], enable_double_backprop=True))
 
@@ -245,9 +250,42 @@ def _several(result):
     return result if isinstance(result, tuple) else (result,)
 
 
-def _nodes(label_by_function, **functions):
+class _Gathered(_Applied):
+    """A function of several inputs as one sequence."""
+
+    def call(self, inputs):
+        return self.compute(tuple(inputs), *self.args, **self.kwargs)
+
+
+class _Called(_Applied):
+    """A function that is also called: what ``Function`` is in Chainer."""
+
+    def __call__(self, *inputs):
+        """The output, or a tuple of several."""
+        outputs = self.apply(inputs)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+
+def _gathered(**functions):
+    return _nodes(False, _Gathered, **functions)
+
+
+def _called(**functions):
+    return _nodes(False, _Called, **functions)
+
+
+def _mean(x, axis=None, keepdims=False):
+    return mean(x, axis=axis, keepdims=keepdims)
+
+
+def det(a):
+    """Determinants of matrices (n, k, k)."""
+    return m.batch_det(a)
+
+
+def _nodes(label_by_function, base=_Applied, **functions):
     """Classes of the given names; ``label`` is the function's name, or else the class's."""
-    return {name: type(name, (_Applied,), {"compute": staticmethod(f), "label": f.__name__ if label_by_function else name, "__module__": __name__,
+    return {name: type(name, (base,), {"compute": staticmethod(f), "label": f.__name__ if label_by_function else name, "__module__": __name__,
                                            "__doc__": f"``{f.__name__}``."}) for name, f in functions.items()}
 
 
@@ -300,7 +338,62 @@ NODES = {
     ("math", "sqrt"): _nodes(True, Sqrt=m.sqrt), ("math", "square"): _nodes(True, Square=m.square),
     ("math", "trigonometric"): _nodes(True, Sin=m.sin, Cos=m.cos, Tan=m.tan, Arcsin=m.arcsin, Arccos=m.arccos, Arctan=m.arctan, Arctan2=m.arctan2),
 }
-OBJECTS = {
+_MORE = {
+    "array": {
+        "broadcast": _nodes(False, Broadcast=array.broadcast, BroadcastTo=array.broadcast_to), "cast": _nodes(False, Cast=array.cast),
+        "concat": _gathered(Concat=concat), "depth2space": _nodes(False, Depth2Space=array.depth2space), "diagonal": _nodes(False, Diagonal=array.diagonal),
+        "dstack": _gathered(Dstack=array.dstack), "expand_dims": _nodes(False, ExpandDims=array.expand_dims), "flip": _nodes(False, Flip=array.flip),
+        "fliplr": _nodes(False, FlipLR=array.fliplr), "flipud": _nodes(False, FlipUD=array.flipud), "get_item": _nodes(False, GetItem=array.get_item),
+        "hstack": _gathered(Hstack=array.hstack), "moveaxis": _nodes(False, Moveaxis=array.moveaxis), "pad": _nodes(False, Pad=array.pad),
+        "repeat": _nodes(False, Repeat=array.repeat), "reshape": _nodes(False, Reshape=array.reshape), "rollaxis": _nodes(False, Rollaxis=array.rollaxis),
+        "select_item": _nodes(False, SelectItem=array.select_item), "space2depth": _nodes(False, Space2Depth=array.space2depth),
+        "split_axis": _nodes(False, SplitAxis=array.split_axis), "squeeze": _nodes(False, Squeeze=array.squeeze), "stack": _gathered(Stack=stack),
+        "swapaxes": _nodes(False, Swapaxes=array.swapaxes), "tile": _nodes(False, Tile=array.tile), "transpose": _nodes(False, Transpose=array.transpose),
+        "spatial_transformer_grid": _called(SpatialTransformerGrid=image.spatial_transformer_grid),
+        "spatial_transformer_sampler": _called(SpatialTransformerSampler=image.spatial_transformer_sampler), "vstack": _gathered(Vstack=array.vstack)},
+    "connection": {
+        "bilinear": _nodes(False, BilinearFunction=connection.bilinear), "linear": _nodes(False, LinearFunction=connection.linear),
+        "shift": _nodes(False, Shift=connection.shift)},
+    "evaluation": {
+        "accuracy": _nodes(False, Accuracy=evaluation.accuracy), "binary_accuracy": _called(BinaryAccuracy=evaluation.binary_accuracy),
+        "classification_summary": _called(ClassificationSummary=evaluation.classification_summary), "r2_score": _called(R2_score=evaluation.r2_score)},
+    "loss": {
+        "absolute_error": _nodes(False, AbsoluteError=loss.absolute_error), "contrastive": _nodes(False, Contrastive=loss.contrastive),
+        "cross_covariance": _nodes(False, CrossCovariance=loss.cross_covariance), "decov": _called(DeCov=loss.decov),
+        "hinge": _called(Hinge=loss.hinge), "huber_loss": _nodes(False, HuberLoss=loss.huber_loss),
+        "mean_absolute_error": _nodes(False, MeanAbsoluteError=loss.mean_absolute_error),
+        "mean_squared_error": _nodes(False, MeanSquaredError=loss.mean_squared_error),
+        "sigmoid_cross_entropy": _nodes(False, SigmoidCrossEntropy=loss.sigmoid_cross_entropy),
+        "softmax_cross_entropy": _nodes(False, SoftmaxCrossEntropy=loss.softmax_cross_entropy),
+        "squared_error": _nodes(False, SquaredError=loss.squared_error), "triplet": _nodes(False, Triplet=loss.triplet)},
+    "math": {
+        "average": _nodes(False, Mean=_mean), "batch_l2_norm_squared": _nodes(False, BatchL2NormSquared=m.batch_l2_norm_squared),
+        "cholesky": _nodes(True, Cholesky=m.cholesky), "cumprod": _nodes(False, Cumprod=m.cumprod), "cumsum": _nodes(False, Cumsum=m.cumsum),
+        "det": _nodes(True, BatchDet=det), "inv": _nodes(False, Inv=m.inv, BatchInv=m.batch_inv),
+        "linear_interpolate": _nodes(False, LinearInterpolate=m.linear_interpolate), "logsumexp": _nodes(False, LogSumExp=m.logsumexp),
+        "matmul": _nodes(False, MatMul=m.matmul), "minmax": _nodes(False, Max=m.max, Min=m.min, ArgMax=m.argmax, ArgMin=m.argmin),
+        "prod": _nodes(False, Prod=m.prod), "sum": _nodes(False, Sum=m.sum, SumTo=m.sum_to)},
+    "normalization": {
+        "l2_normalization": _nodes(False, NormalizeL2=normalization.normalize),
+        "layer_normalization": _nodes(False, LayerNormalization=normalization.layer_normalization),
+        "local_response_normalization": _nodes(False, LocalResponseNormalization=normalization.local_response_normalization)},
+    "pooling": {
+        "roi_average_align_2d": _called(ROIAverageAlign2D=_roi.roi_average_align_2d),
+        "roi_average_pooling_2d": _called(ROIAveragePooling2D=_roi.roi_average_pooling_2d),
+        "roi_max_align_2d": _called(ROIMaxAlign2D=_roi.roi_max_align_2d), "roi_max_pooling_2d": _called(ROIMaxPooling2D=_roi.roi_max_pooling_2d)},
+    "rnn": {"lstm": _nodes(False, LSTM=rnn.lstm), "slstm": _nodes(False, SLSTM=rnn.slstm), "tree_lstm": _called(TreeLSTM=rnn.tree_lstm)},
+}
+
+
+def _joined(*tables):
+    joined = {}
+    for table in tables:
+        for path, members in table.items():
+            joined[path] = joined.get(path, {}) | members
+    return joined
+
+
+OBJECTS = _joined({(area, module): members for area, modules in _MORE.items() for module, members in modules.items()}, {
     **NODES, ("array", "as_strided"): {"_stride_array": stride_array}, ("array", "flip"): {"_flip": np.flip},
     ("connection", "convolution_2d"): {"Convolution2DFunction": Convolution2DFunction},
     ("connection", "convolution_nd"): {"ConvolutionND": ConvolutionND},
@@ -313,4 +406,4 @@ OBJECTS = {
     ("noise", "dropout"): {"Dropout": Dropout}, ("math", "sparse_matmul"): {"CooMatMul": CooMatMul},
     ("pooling", "max_pooling_2d"): {"MaxPooling2D": MaxPooling2D}, ("pooling", "average_pooling_2d"): {"AveragePooling2D": AveragePooling2D},
     ("pooling", "max_pooling_nd"): {"MaxPoolingND": MaxPoolingND}, ("pooling", "average_pooling_nd"): {"AveragePoolingND": AveragePoolingND},
-}
+})
