@@ -17,8 +17,15 @@ DEFAULTS = dict(
     warn_nondeterministic=False, _will_recompute=False, trace=None, trace_compile="background")
 
 
+_CHOICES = dict(trace=(None, "auto", "verify", "pure", "eager", "error_on_record"), trace_compile=("background", "sync"))
+
+
 class GlobalConfig:
     """Values for every thread that has not overridden them. Attributes are free to set; see ``DEFAULTS`` for the library's own."""
+
+    def __setattr__(self, name, value):
+        _check_choice(name, value)
+        object.__setattr__(self, name, value)
 
     def show(self, file=None):
         """Print all values, sorted by name."""
@@ -50,6 +57,7 @@ class LocalConfig:
         return values[name] if name in values else getattr(self._global, name)
 
     def __setattr__(self, name, value):
+        _check_choice(name, value)
         self._local.__dict__[name] = value
         if self is config:
             _apply_switch(name, value, value)
@@ -68,6 +76,11 @@ class LocalConfig:
     def show(self, file=None):
         """Print all values that this thread sees, sorted by name."""
         _show({**vars(self._global), **self._local.__dict__}, file)
+
+
+def _check_choice(name, value):
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise ValueError(f"config.{name} is one of {', '.join(map(repr, _CHOICES[name]))}, got {value!r}")
 
 
 def _show(values, file):

@@ -1,6 +1,8 @@
 """The decorator and what hangs on it: forms, options, statistics, reports, log records."""
+import ctypes
 import functools
 import logging
+import operator
 
 import numpy as np
 import pytest
@@ -132,6 +134,34 @@ async def async_generator(x):
 
 def generator(x):
     yield x
+
+
+class CalledInC:
+    __call__ = len
+
+
+@pytest.mark.parametrize("fn, told", [
+    (np.dot, "dot is written in C"), (np.random.rand, "rand is written in C"), (operator.itemgetter(0), "itemgetter is written in C"),
+    (functools.partial(len), "len is written in C"), (CalledInC(), "CalledInC is written in C"), (ctypes.pythonapi.Py_IsInitialized, "written in C"),
+    (functools.partial(hnn.Chain, a=1), "Chain is a class, which partial calls"), (property(len), "len is written in C")])
+def test_what_is_written_in_c_behind_other_callables(fn, told):
+    with pytest.raises(TypeError, match=f"trace: .*{told}"):
+        hnn.trace(fn)
+
+
+def test_python_behind_other_callables():
+    for fn in (functools.lru_cache(lambda x: F.tanh(x)), functools.partial(functools.partial(F.tanh))):
+        np.testing.assert_allclose(hnn.trace(fn)(hnn.Variable(np.ones(3, "f"))).array, np.tanh(np.ones(3)), rtol=1e-5)
+    assert hnn.trace(np.vectorize(np.tanh))(1.0) == np.tanh(1.0)
+
+
+@pytest.mark.parametrize("key, value", [("trace", "fast"), ("trace", 1), ("trace_compile", "later"), ("trace_compile", None)])
+def test_configuration_that_is_no_choice(key, value):
+    f = hnn.trace(lambda x: F.tanh(x))
+    with pytest.raises(ValueError, match=f"config.{key} is one of .*got {value!r}"), hnn.using_config(key, value):
+        f(np.ones(3, "f"))
+    with pytest.raises(ValueError, match=f"config.{key} is one of"):
+        setattr(hnn.global_config, key, value)
 
 
 @pytest.mark.parametrize("fn", [coroutine, async_generator, generator, Holder, np.tanh, len, 3, None.__class__, "text".upper, [].append])

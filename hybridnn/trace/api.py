@@ -41,7 +41,7 @@ COMPARE_AFTER, COMPARED_CALLS, EAGER_CALLS = 64, 8, 20_000      # when a replay 
 FEW, COMPARE_PLAN_AFTER, COMPARE_AGAIN = 3, 4096, 64    # operations of a plan that may take longer than eager does; calls after which it is timed
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
-OVERRIDES = (*MODES, "error_on_record")
+WRITTEN_IN_C = (types.BuiltinFunctionType, types.MethodWrapperType, types.WrapperDescriptorType, types.MethodDescriptorType)
 
 
 @dataclass
@@ -643,11 +643,26 @@ def _decorate(fn, options):
         raise TypeError(f"trace: {fn.__name__} is a class; decorate the method that does the work")
     if not callable(fn):
         raise TypeError(f"trace: expected a function, method or Link, got {type(fn).__name__}")
-    if isinstance(fn, (types.BuiltinFunctionType, types.MethodWrapperType)) or type(fn).__name__ in ("ufunc", "method_descriptor", "wrapper_descriptor"):
-        raise TypeError(f"trace: {_name(fn)} is written in C and cannot be traced; wrap it in a Python function")
+    inner = _innermost(fn)
+    if isinstance(inner, type):
+        raise TypeError(f"trace: {inner.__name__} is a class, which {_name(fn)} calls; wrap it in a Python function")
+    if not isinstance(inner, types.FunctionType) and isinstance(class_lookup(type(inner), "__call__"), WRITTEN_IN_C):
+        raise TypeError(f"trace: {_name(inner)} is written in C and cannot be traced; wrap it in a Python function")
     if inspect.isgeneratorfunction(fn) or inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
         raise TypeError(f"trace: {_name(fn)} is a generator or coroutine; decorate the step that it calls")
     return Traced(fn, options)
+
+
+def _innermost(fn):
+    """What a callable calls at last: behind partial objects, bound methods and wrappers."""
+    for _ in range(100):
+        if isinstance(fn, types.FunctionType):
+            break
+        inner = fn.func if isinstance(fn, functools.partial) else fn.__func__ if isinstance(fn, types.MethodType) else getattr(fn, "__wrapped__", fn)
+        if inner is fn:
+            break
+        fn = inner
+    return fn
 
 
 def paths_of(memory):
