@@ -63,8 +63,7 @@ def pooling_step(name: str, views: Mapping[str, View], dtype: Any, ksize: Any, s
     windows = _three(y.shape[2:], 1)
     axes = list(zip(_three(x.shape[2:], 1), _three(ksize, 1), windows, _three(stride, 1), _three(pad, 0)))
     variant = Variant(name, dtype.str[1:], along_channels, dense, step if step in (1, 2) and not along_channels else 0)
-    if not along_channels:
-        variant = _with_window(variant, axes)
+    variant = _with_window(variant, axes)
     pointers = [w for a in ARRAYS[name] for w in (views[a].buf, views[a].offset)]
     words = [*pointers, x.shape[1], *[w for s in strides for w in s], *[w for axis in axes for w in axis]]
     hi = x.shape[0] * (x.shape[1] if not along_channels else 1 if name in SCATTERS else windows[0])
@@ -234,7 +233,7 @@ def _together(k: _Kernel, x: low.Val, line: Mapping[str, low.Val], place: Sequen
 
 def _visit_all(k: _Kernel, at: Mapping[str, low.Val], *steps: low.Val) -> None:
     """``steps`` along the three axes of x."""
-    known = [*steps[:2], k.f.value(1) if "x" in k.variant.dense else steps[2]]
+    known = [*steps[:2], k.f.value(1) if "x" in k.variant.dense and not k.variant.along_channels else steps[2]]
     offsets = itertools.product(*map(range, k.variant.window))
     TOGETHER[k.variant.name](k, [sum((step * i for i, step in zip(o, known)), at["x"]) for o in offsets], at)
 
@@ -266,25 +265,50 @@ def _line(k: _Kernel, line: Mapping[str, low.Val], windows: Range, k2: low.Val, 
 
 
 def _over_channels(k: _Kernel, begin: Any, visit: Any) -> None:
-    f, (size, ksize, count, *_) = k.f, tuple(zip(*k.axes))
+    f, count = k.f, [axis[2] for axis in k.axes]
     scatters = k.variant.name in SCATTERS
     with f.range(k.lo, k.hi) as unit:
         n, first = (unit, f.value(0)) if scatters else (unit // count[0], unit % count[0])
         bases = k.moved(dict.fromkeys(k.arrays, f.value(0)), 0, n)
         x = bases.pop("x")
-        if scatters:
+        if scatters and not k.variant.covered:
             k.clear(x)
         with f.range(first, count[0] if scatters else first + 1) as w0, f.range(0, count[1]) as w1, f.range(0, count[2]) as w2:
-            window = k.moved(k.moved(k.moved(bases, 2, w0), 3, w1), 4, w2)
-            if begin:
-                k.inner(window, f.value(0), k.channels, begin)
-            with f.range(0, ksize[0]) as k0, f.range(0, ksize[1]) as k1, f.range(0, ksize[2]) as k2:
-                places = [_input(k, axis, w, i) for axis, (w, i) in enumerate(((w0, k0), (w1, k1), (w2, k2)))]
-                inside = [_inside(i, n) for i, n in zip(places, size)]
-                with f.when(inside[0] & inside[1] & inside[2]):
-                    source = sum((i * s for i, s in zip(places, k.strides["x"][2:])), x)
-                    number = (k0 * ksize[1] + k1) * ksize[2] + k2
-                    k.inner({"x": source, **window}, f.value(0), k.channels, visit, number)
+            _window_of_channels(k, x, k.moved(k.moved(k.moved(bases, 2, w0), 3, w1), 4, w2), (w0, w1, w2), begin, visit)
+
+
+def _window_of_channels(k: _Kernel, x: low.Val, window: Mapping[str, low.Val], place: Sequence[low.Val], begin: Any, visit: Any) -> None:
+    """One window of all channels: its elements together where they all lie inside of x."""
+    f = k.f
+    if not k.variant.window:
+        _elements_of_channels(k, x, window, place, begin, visit)
+        return
+    steps = k.strides["x"][2:]
+    source = sum(((w * axis[3] - axis[4]) * step for w, axis, step in zip(place, k.axes, steps)), x)
+    if k.variant.inside:
+        k.inner({"x": source, **window}, f.value(0), k.channels, _visit_all, *steps)
+        return
+    inside = f.value(1) == 1
+    for w, (size, ksize, _, stride, pad) in zip(place, k.axes):
+        inside = inside & (w * stride >= pad) & (w * stride - pad + ksize <= size)
+    with f.either(inside) as (together, apart):
+        with together:
+            k.inner({"x": source, **window}, f.value(0), k.channels, _visit_all, *steps)
+        with apart:
+            _elements_of_channels(k, x, window, place, begin, visit)
+
+
+def _elements_of_channels(k: _Kernel, x: low.Val, window: Mapping[str, low.Val], place: Sequence[low.Val], begin: Any, visit: Any) -> None:
+    f, (size, ksize, *_) = k.f, tuple(zip(*k.axes))
+    if begin:
+        k.inner(window, f.value(0), k.channels, begin)
+    with f.range(0, ksize[0]) as k0, f.range(0, ksize[1]) as k1, f.range(0, ksize[2]) as k2:
+        places = [_input(k, axis, w, i) for axis, (w, i) in enumerate(zip(place, (k0, k1, k2)))]
+        inside = [_inside(i, n) for i, n in zip(places, size)]
+        with f.when(inside[0] & inside[1] & inside[2]):
+            source = sum((i * s for i, s in zip(places, k.strides["x"][2:])), x)
+            number = (k0 * ksize[1] + k1) * ksize[2] + k2
+            k.inner({"x": source, **window}, f.value(0), k.channels, visit, number)
 
 
 def _input(k: _Kernel, axis: int, window: low.Val, element: low.Val) -> low.Val:
