@@ -13,6 +13,7 @@ import hybridnn.optimizer_hooks
 import hybridnn.optimizers  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
+from hybridnn.errors import InvalidType
 
 ELEMENTWISE = sorted(n for n, op in OPS.items() if op.kind == "elementwise" and op.samples is None and not op.multi)
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e-30, -1e-30, 3e38, -3e38, np.inf, -np.inf, np.nan, 88.0, -104.0, 20.0],
@@ -169,6 +170,15 @@ def test_labels_are_checked_before_anything_is_written():
     np.testing.assert_array_equal(p, before)
     executable([x, np.array([0, -1, 3]), p])
     np.testing.assert_array_equal(p, before * 2)
+
+
+@pytest.mark.parametrize("wrong", [4, -1])
+def test_selected_columns_are_checked_natively(wrong):
+    x, t = array(3, 4), np.array([0, 3, 1])
+    executable = check(lambda x, t: OPS["select_item"](x, t) * 2, x, t)
+    assert "python" not in kinds(executable)
+    with pytest.raises(InvalidType, match="0 <= t < 4"):
+        executable([x, np.array([0, wrong, 1])])
 
 
 # ------------------------------------------------------------------------------------------------------------ memory and writing

@@ -8,7 +8,7 @@ __all__ = ["WRONG_LABEL", "label_check", "label_check_text"]
 WRONG_LABEL = 3      # code that the step leaves in the status
 
 # op -> which operand holds the labels, which the classes, and along which of its axes
-LABELLED = {"softmax_cross_entropy": (1, 0, 1), "pick_label": (1, 0, 1), "embed": (0, 1, 0)}
+LABELLED = {"softmax_cross_entropy": (1, 0, 1), "pick_label": (1, 0, 1), "select_item": (1, 0, 1), "embed": (0, 1, 0)}
 
 _TEXT = '''"""Labels that are neither ignored nor class numbers."""
 from numba import int64

@@ -347,7 +347,7 @@ def _check(low, node):
     if low.specs[node.inputs[labels]].dtype not in _INDEX:
         return False
     t = low.dense(node.inputs[labels])
-    ignored, classes = dict(node.attrs)["ignore_label"], shape[axis]
+    ignored, classes = dict(node.attrs).get("ignore_label"), shape[axis]
     low.steps.append(LowStep("check", node.op.name, [low.values[v] for v in node.inputs], [],
                              lambda _, at, address: label_check(at(t), classes, ignored, address), node, (node.op.op.name,),
                              (node.line,) if node.line else (), text=label_check_text(t.dtype)))
