@@ -3,7 +3,7 @@ closed under gradients.
 
 With x (n, c, *size), W (out, c / groups, *ksize) and y (n, out, *out): ``convolution(x, W)``, ``convolution_grad_x(y, W)`` (the
 transposed convolution, which is also Chainer's deconvolution) and ``convolution_grad_w(x, y)``. Windows are gathered into
-columns (im2col), and one matrix product per sample does the rest.
+columns (im2col), and one matrix product per sample does the rest, or one for several samples where each has few positions.
 """
 
 from math import prod
@@ -13,6 +13,7 @@ from hybridnn.ops.windows import Window, conv_outsize
 
 __all__ = ["convolution", "convolution_grad_w", "convolution_grad_x"]
 
+_FEW = 32             # positions of a sample below which samples share a product: the kernel is read once for all of them
 _CHUNK = 1 << 20      # bytes of columns at a time: they stay in the second level cache between gathering and the product
 
 
@@ -24,7 +25,7 @@ def _cases(rng, dtype):
     """(x, W, attrs) that cover strides, padding, dilation, groups, cover_all, one and three axes."""
     cases = [
         ((2, 2, 5, 4), (3, 2, 3, 2), _attrs()),
-        ((1, 4, 5, 6), (2, 2, 3, 2), _attrs((2, 1), (1, 2), (1, 2), groups=2)),
+        ((2, 4, 5, 6), (2, 2, 3, 2), _attrs((2, 1), (1, 2), (1, 2), groups=2)),
         ((2, 1, 6, 5), (1, 1, 2, 2), _attrs((3, 2), cover_all=True)),
         ((2, 2, 5), (2, 2, 3), _attrs((2,), (1,), (1,))),
         ((1, 1, 3, 3, 3), (1, 1, 2, 2, 2), _attrs((1,) * 3, (0,) * 3, (1,) * 3)),
@@ -60,6 +61,16 @@ def _columns(xp, x, window, groups):
         yield part, columns.reshape(len(columns), groups, rows, positions)
 
 
+def _side_by_side(matrices):
+    """(samples, groups, rows, positions) as (groups, rows, samples * positions)."""
+    return matrices.transpose(1, 2, 0, 3).reshape(*matrices.shape[1:3], -1)
+
+
+def _apart(matrices, samples):
+    """(groups, rows, samples * positions) as (samples, groups, rows, positions), a view."""
+    return matrices.reshape(*matrices.shape[:2], samples, -1).transpose(2, 0, 1, 3)
+
+
 def _samples(rng, dtype):
     for x, w, attrs in _cases(rng, dtype):
         yield (x, w), attrs
@@ -73,7 +84,10 @@ def convolution(xp, x, W, *, stride, pad, dilate, groups, cover_all):
     kernel = W.reshape(groups, out // groups, prod(W.shape[1:]))
     y = xp.empty((n, groups, out // groups, prod(window.out)), xp.result_type(x, W))
     for part, columns in _columns(xp, x, window, groups):
-        xp.matmul(kernel, columns, out=y[part])
+        if len(columns) > 1 and y.shape[3] <= _FEW:
+            y[part] = _apart(xp.matmul(kernel, _side_by_side(columns)), len(columns))
+        else:
+            xp.matmul(kernel, columns, out=y[part])
     return y.reshape(n, out, *window.out)
 
 
@@ -106,8 +120,10 @@ def convolution_grad_x(xp, gy, W, *, size, stride, pad, dilate, groups, cover_al
     rows, dtype = gy.reshape(n, groups, out // groups, prod(window.out)), xp.result_type(gy, W)
     y = xp.zeros((n, groups * W.shape[1], *window.padded), dtype)
     for part in _chunks(n, groups * kernel.shape[1] * rows.shape[3] * dtype.itemsize):
-        columns = xp.matmul(kernel, rows[part]).reshape(-1, groups * W.shape[1], window.elements, *window.out)
-        window.add_columns(y[part], columns)
+        some = rows[part]
+        together = len(some) > 1 and some.shape[3] <= _FEW
+        columns = _apart(xp.matmul(kernel, _side_by_side(some)), len(some)) if together else xp.matmul(kernel, some)
+        window.add_columns(y[part], columns.reshape(-1, groups * W.shape[1], window.elements, *window.out))
     return window.cropped(y)
 
 
@@ -138,6 +154,9 @@ def convolution_grad_w(xp, x, gy, *, ksize, stride, pad, dilate, groups, cover_a
     rows = gy.reshape(n, groups, out // groups, prod(window.out))
     total = xp.zeros((groups, out // groups, x.shape[1] // groups * window.elements), xp.result_type(x, gy))
     for part, columns in _columns(xp, x, window, groups):
+        if len(columns) > 1 and columns.shape[3] <= _FEW:
+            total += xp.matmul(_side_by_side(rows[part]), _side_by_side(columns).swapaxes(1, 2))
+            continue
         for row, column in zip(rows[part], columns):
             total += xp.matmul(row, column.swapaxes(1, 2))
     return total.reshape(out, x.shape[1] // groups, *ksize)

@@ -5,7 +5,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import calculate, combine, is_number
-from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_numeric, is_pure, place
+from hybridnn.trace.refs import Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, place
 
 __all__ = ["Operators"]
 
@@ -92,11 +92,22 @@ class Operators:
         box, x = self.use(f.stack.pop()), self.use(f.stack.pop())
         if x.kind != "static" or not is_pure(x.value):
             raise Doubt("the operator in")
-        if box.kind == "mirror" and isinstance(box.value, dict) or box.kind == "static" and is_pure(box.value):
-            found = x.value in box.value
-        else:
+        f.stack.append(constant(self._contains(box, x.value) is not bool(i.arg)))
+
+    def _contains(self, box, x):
+        """Whether a plain constant is in a container; one that came from outside is guarded, with its members."""
+        if box.kind == "static" and is_pure(box.value):
+            return x in box.value
+        if box.kind == "static" and type(box.value) is dict:
+            box = self._dict_members(box.value)
+        if box.kind == "mirror" and isinstance(box.value, dict):
+            return x in box.value
+        if type(box.value) not in (list, tuple, Rows):
             raise Doubt("the operator in")
-        f.stack.append(constant(found is not bool(i.arg)))
+        items = [self.use(r) for r in self._items(box)]
+        if any(r.kind != "static" or not is_pure(r.value) for r in items):
+            raise Doubt("the operator in")
+        return x in [r.value for r in items]
 
     def _unary(self, f, symbol):
         x = f.stack.pop()

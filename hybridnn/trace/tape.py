@@ -174,9 +174,11 @@ class CallTape:
         needed = set() if released else saved_values(made, roots, call.cut)
         if released or not _compute_unchanged(call, needed, made):
             return None
-        for vid in needed:
+        tape = cls._holding(call, made, needed, False, specs_along(call.path), rebinds_along(call.path))
+        for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it
             call.know(call.values[vid], vid)
-        return cls._holding(call, made, needed, False, specs_along(call.path), rebinds_along(call.path))
+            call.recognize(kept, vid)
+        return tape
 
     @classmethod
     def _holding(cls, call, made, needed, released, specs, rebinds):

@@ -42,8 +42,12 @@ class Values:
         return self.next_vid - 1
 
     def know(self, a, vid, graded=False):
-        self.ids.setdefault(id(a), ~vid if graded else vid)
+        self.recognize(a, vid, graded)
         self.values[vid] = a
+
+    def recognize(self, a, vid, graded=False):
+        """From now on an array stands for a value."""
+        self.ids.setdefault(id(a), ~vid if graded else vid)
         self.keep.append(a)
 
     def code_of(self, x):

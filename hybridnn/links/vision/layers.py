@@ -44,10 +44,10 @@ class NamedLayers(Chain):
         if kwargs:
             refuse_kwargs(kwargs, "test", "train")
         functions = self.functions
-        wanted = set(["prob"] if layers is None else layers)
-        if unknown := sorted(wanted - set(functions)):
+        wanted = ["prob"] if layers is None else list(layers)
+        if unknown := [name for name in wanted if name not in functions]:
             raise ValueError(f"{type(self).__name__} has no stage {', '.join(unknown)}; it has {', '.join(functions)}")
-        sources = set(self.branches.values())
+        sources = list(self.branches.values())
         found, kept = {}, {}
         for name, stage in functions.items():
             x = kept[self.branches[name]] if name in self.branches else x
@@ -57,7 +57,7 @@ class NamedLayers(Chain):
                 kept[name] = x
             if name in wanted:
                 found[name] = x
-            if len(found) == len(wanted):
+            if not [name for name in wanted if name not in found]:
                 break
         return found
 

@@ -16,7 +16,10 @@ _MEAN = (103.063, 115.903, 123.152)
 prepare = partial(layers.prepare, mean=_MEAN)
 
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-_halve = partial(F.max_pooling_2d, ksize=3, stride=2)
+
+
+def _halve(x):
+    return F.max_pooling_2d(x, 3, 2)
 
 
 def _average(x):

@@ -1,0 +1,64 @@
+"""The operator ``in``, and models whose own choice of layers rests on it."""
+import numpy as np
+import pytest
+from worlds import MODES, check, var
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def skipped(world, mode, least=10):
+    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
+
+
+def test_in_lists_tuples_and_dicts(mode):
+    """What is made in the call, and what came from outside and changes."""
+    def make(wrap):
+        x, names, table, fixed = var(3, 4), ["a", "b"], {"a": 1.0}, ("b", "c")
+
+        @wrap
+        def f(x):
+            y = x * 2 if "a" in names else x * 3
+            if "b" in table and "c" not in fixed:
+                y = y + 1
+            for k in [name for name in names if name in fixed]:
+                y = F.tanh(y) * len(k)
+            return y if 2 in (1, len(names)) else -y
+
+        def swap():
+            names[0] = "c" if names[0] == "a" else "a"
+            return f(x)
+
+        def grow():
+            table.setdefault("b", 2.0)
+            names.append("z")
+            return f(x)
+
+        def shrink():
+            table.pop("b", None)
+            del names[2:]
+            return f(x)
+        return [x, names, table], [lambda: f(x), swap, grow, shrink]
+    skipped(check(make, mode), mode)
+
+
+def test_a_layer_that_the_optimizer_does_not_know(mode):
+    """Its gradients add up from call to call, so that the second call takes another path, behind normalisations that were replayed."""
+    def make(wrap):
+        net = L.vision.resnet.BuildingBlock(1, 3, 4, 8, 1, initialW=hnn.initializers.Normal(0.1, rng=np.random.RandomState(0)))
+        last = L.Linear(8 * 16, 4, initialW=np.full((4, 128), 0.01, "f"))
+        optimizer = hnn.optimizers.SGD(0.01).setup(net)
+        x, t = var(2, 3, 4, 4).array, np.array([0, 1], "i")
+
+        @wrap
+        def step(x, t):
+            loss = F.softmax_cross_entropy(last(net(x)), t)
+            net.cleargrads()
+            loss.backward()
+            optimizer.update()
+            return loss
+        return [net, last], [lambda: (step(x, t), last.W.grad.copy())]
+    skipped(check(make, mode), mode, 3)
