@@ -728,7 +728,7 @@ class Variable:
             require_plain(layout, type(self).__name__)
         if data is not None and not is_array(data):
             raise InvalidType("Variable", "a numpy.ndarray or cupy.ndarray", type(data).__name__, "numpy.asarray(x) makes one of a list or number")
-        self._array, self._requires_grad = data, bool(requires_grad)
+        self._array, self._requires_grad, self._tape, self._pending = data, bool(requires_grad), None, None
         if name is not None:
             self._name = name
         if grad is not None:

@@ -4,9 +4,9 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.errors import InvalidType, raised_by_signal
 from hybridnn.trace.events import Number, spec_along, vid_of
-from hybridnn.trace.operands import has_creator, is_number, same_number
+from hybridnn.trace.operands import is_number, same_number
 
-__all__ = ["match", "take_any"]
+__all__ = ["bind", "match", "take_any", "unbind"]
 
 
 def take_any(call, event, inputs):
@@ -70,15 +70,21 @@ def match(call, operands, inputs):
             if type(x) is want.type and ((want.type is not int or x in want.within) if want.value is None else same_number(x, want.value)):
                 call.values[want.vid] = x
                 continue
-        elif _bind(call, want, x, bound):
+        elif bind(call, want, x, bound):
             continue
-        for key in bound:
-            del call.ids[key]
+        unbind(call, bound)
         return False
     return True
 
 
-def _bind(call, leaf, x, bound):
+def unbind(call, bound):
+    """Take back what ``bind`` did."""
+    for key in bound:
+        del call.ids[key]
+
+
+def bind(call, leaf, x, bound):
+    """Whether ``x`` comes from outside and is like the leaf; then it is bound to it, and the id of its array is put into ``bound``."""
     variable = isinstance(x, Variable)
     a = x._array if variable else x
     number = None
@@ -89,16 +95,21 @@ def _bind(call, leaf, x, bound):
         a = x
     if id(a) in call.ids or variable and x._pending is not None:
         return False
-    spec, flags = leaf.spec, a.flags
-    fits = a.shape == spec.shape and a.dtype == spec.dtype and flags.aligned and (None if flags.c_contiguous else a.strides) == leaf.strides
-    del flags             # it holds the array, and ``hold`` counts who does
-    if not fits:
+    spec, graded = leaf.spec, variable and x._requires_grad
+    if a.shape != spec.shape or a.dtype is not spec.dtype and a.dtype != spec.dtype or not _lies(a, leaf.strides):
         return False
-    if leaf.requires_grad is not (variable and x._requires_grad) or leaf.has_creator is not has_creator(x):
+    if leaf.requires_grad is not graded or leaf.has_creator is not (graded and x._tape is not None and not x._tape.is_leaf):
         return False
+    vid = leaf.vid
     if number is not None:
-        call.scalars[leaf.vid] = number
-    call.ids[id(a)] = ~leaf.vid if leaf.requires_grad else leaf.vid
+        call.scalars[vid] = number
+    call.ids[id(a)] = ~vid if graded else vid
     bound.append(id(a))
-    call.hold(leaf.vid, x, a)
+    call.hold(vid, x, a, leaf.strides is None)
     return True
+
+
+def _lies(a, strides):
+    """Whether an array lies in memory as recorded: contiguous (``strides`` is None) or with gaps. (Its ``flags`` hold the array; ``hold`` counts who does.)"""
+    flags = a.flags
+    return flags.carray and strides is None or flags.aligned and (None if flags.c_contiguous else a.strides) == strides

@@ -109,11 +109,11 @@ class Values:
                 x = self.leaves.pop(o.vid)
                 del self.ids[id(x._array if isinstance(x, Variable) else x)]
 
-    def hold(self, vid, x, a):
+    def hold(self, vid, x, a, contiguous):
         """Remember a bound leaf; an array that others can write while work is pending is copied."""
         self.leaves[vid] = self.wrappers[vid] = x
         self.keep.append(a)
-        shared = not isinstance(x, Variable) or a.base is not None or _refs(a) > PARAMETER_REFS + 2   # + keep, + this function's name
-        self.values[vid] = a
-        if shared or not a.flags.c_contiguous:
+        if not contiguous or a is x or a.base is not None or _refs(a) > PARAMETER_REFS + 2:   # + keep, + this function's name
             self.snapshot(vid, a)
+        else:
+            self.values[vid] = a
