@@ -225,14 +225,14 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
         """Whether a generator ends that nobody asks any more: it does not begin with the instruction that it went on to after it was asked."""
         if not any(g.frame is not None and g.frame.real is frame for g in self.generators) or instructions(frame.f_code)[frame.f_lasti].opname == "RESUME":
             return False
-        if self._handles(frame.f_code):
+        if self._handles(frame):
             raise Doubt(f"the generator {frame.f_code.co_name} is closed")
         frame.f_trace = None
         return True
 
-    def _handles(self, code):
+    def _handles(self, frame):
         """Whether code of the user's may run when an exception ends this generator."""
-        return bool(code.co_exceptiontable)
+        return bool(frame.f_code.co_exceptiontable)
 
     def _resume(self, frame, code, top):
         """A frame that runs while an instruction asks iterators for items: a generator, or an addition that ``sum`` makes."""

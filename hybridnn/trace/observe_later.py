@@ -129,8 +129,9 @@ class LaterObserver(Observer):
             return self.on_event            # a generator has returned a value; if anything is caught, another instruction follows
         return super().on_event(frame, event, arg)
 
-    def _handles(self, code):
-        return any(_is_users(code, entry.target) for entry in dis.Bytecode(code).exception_entries)
+    def _handles(self, frame):
+        entries = dis.Bytecode(frame.f_code).exception_entries
+        return any(e.start <= frame.f_lasti < e.end and _is_users(frame.f_code, e.target) for e in entries)
 
     # ------------------------------------------------------------------------------------------------- jumps
 

@@ -1,0 +1,137 @@
+"""Changes of dicts, attributes and classes that a plan must notice, and what it need not."""
+import gc
+import weakref
+
+import pytest
+
+from hybridnn.jit.dictwatch import VERSIONS, Watch, _how, watch, watchable
+
+
+class Base:
+    pass
+
+
+class Thing(Base):
+    def __init__(self, **values):
+        self.__dict__.update(values)
+
+
+def made(**values):
+    """A thing with attributes set one by one, so that they stand in the instance where CPython keeps them there."""
+    thing = Thing()
+    for name, value in values.items():
+        setattr(thing, name, value)
+    return thing
+
+
+def confirmed(*args):
+    seen = watch(*args)
+    assert seen is not None and not seen.unchanged()        # nothing is taken for granted before somebody has looked
+    seen.confirm(seen.renew())
+    assert seen.unchanged()
+    return seen
+
+
+def test_this_interpreter_is_understood():
+    import sys
+    assert (_how() is not None) is (sys.version_info[:2] in VERSIONS)
+
+
+CHANGES = {
+    "set": lambda t: setattr(t, "a", 5), "new": lambda t: setattr(t, "c", 5), "delete": lambda t: delattr(t, "a"),
+    "object": lambda t: object.__setattr__(t, "a", 5), "dict": lambda t: t.__dict__.update(a=5), "item": lambda t: t.__dict__.__setitem__("b", 5),
+    "pop": lambda t: t.__dict__.pop("b"), "clear": lambda t: t.__dict__.clear(), "many": lambda t: [setattr(t, f"x{k}", k) for k in range(100)],
+    "odd key": lambda t: t.__dict__.update({3: 4}), "none": lambda t: setattr(t, "a", None), "setdefault": lambda t: t.__dict__.setdefault("c", 1),
+    "ior": lambda t: t.__dict__.__ior__({"a": 2}), "popitem": lambda t: t.__dict__.popitem()}
+
+
+@pytest.mark.parametrize("first", [None, *CHANGES])
+@pytest.mark.parametrize("second", CHANGES)
+def test_attributes_change(first, second):
+    """Each way, also after another one has moved the attributes."""
+    thing = made(a=1, b=2)
+    seen = confirmed([thing.__dict__], [thing])
+    if first is not None:
+        CHANGES[first](thing)
+        assert not seen.unchanged()
+        seen.confirm(seen.renew())
+    for name in [*vars(thing)]:
+        del vars(thing)[name]
+    vars(thing).update(a=object(), b=object())
+    seen.confirm(seen.renew())
+    assert seen.unchanged()
+    CHANGES[second](thing)
+    assert not seen.unchanged()
+
+
+def test_an_attribute_changes_in_a_loop():
+    """Specialised bytecode sets attributes in ways of its own."""
+    thing = made(a=1, b=2)
+    seen = confirmed([thing.__dict__], [thing])
+    for k in range(300):
+        thing.a = (k,)
+        assert not seen.unchanged()
+        seen.confirm(seen.renew())
+
+
+def test_a_value_that_takes_the_place_of_another():
+    """What was freed meanwhile is not taken for what lies at its address now."""
+    thing = made(a=float("1.5"), b=2)
+    seen = confirmed([thing.__dict__], [thing])
+    for k in range(200):
+        thing.a = None
+        thing.a = k + 0.25
+        assert not seen.unchanged()
+
+
+def test_another_dict_or_class():
+    thing, other = made(a=1), type("Other", (), {})
+    seen = confirmed([thing.__dict__], [thing])
+    thing.__dict__ = {"a": 1}
+    assert not seen.unchanged()
+    thing = made(a=1)
+    seen = confirmed([thing.__dict__], [thing])
+    assert watchable(thing)
+    thing.__class__ = type("Third", (Base,), {"f": other})
+    assert not seen.unchanged()
+
+
+def test_a_dict_outlives_its_instance():
+    thing = made(a=1, b=object())
+    space, gone = thing.__dict__, weakref.ref(thing)
+    seen = confirmed([space])
+    del thing
+    assert gone() is None
+    junk = [made(a=k, b=k) for k in range(50)]
+    seen.confirm(seen.renew())
+    assert seen.unchanged() and set(space) == {"a", "b"} and junk
+    space["a"] = 2
+    assert not seen.unchanged()
+
+
+def test_what_else_changes_is_not_noticed():
+    thing, other, plain = made(a=1), made(a=1), {"k": 1}
+    seen = confirmed([thing.__dict__, plain], [thing], [Thing])
+    other.a = 2
+    assert thing.a == 1 and plain["k"] == 1 and "z" not in plain and [*vars(thing)] == ["a"]
+    gc.collect()
+    assert seen.unchanged()
+
+
+def test_a_change_while_somebody_looks():
+    """Only what was looked at after the last renewal counts."""
+    thing = made(a=1)
+    seen = watch([thing.__dict__], [thing])
+    token = seen.renew()
+    thing.a = 2
+    seen.confirm(token)
+    assert not seen.unchanged()
+    older, newer = seen.renew(), seen.renew()
+    seen.confirm(older)
+    assert not seen.unchanged()
+    seen.confirm(newer)
+    assert seen.unchanged()
+
+
+def test_nothing_to_watch():
+    assert Watch([]).unchanged()
