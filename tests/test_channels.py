@@ -7,8 +7,9 @@ import hybridnn.ops  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.graph import run
-from hybridnn.jit import channels, lower_conv, onednn
+from hybridnn.jit import channels, lower_conv, lower_onednn, onednn
 from hybridnn.jit.passes import channels_last, simplify
+from hybridnn.spec import spec_of
 
 pytestmark = pytest.mark.skipif(onednn.find() is None, reason="oneDNN is not installed (extra 'onednn')")
 RNG = np.random.default_rng(0)
@@ -118,6 +119,15 @@ def test_operands_that_are_broadcast_otherwise():
         return [z, y + total(y, axis=(1,), keepdims=True), greatest(z, axis=(2, 3), keepdims=True) * z, OPS["cast"](OPS["greater"](y, row), dtype="float32"),
                 OPS["transpose"](z, axes=(1, 0, 3, 2))]
     check(network, array(2, 4, 5, 6), array(4, 4, 3, 3), array(6), array(4, 5, 6), array(1, 1, 1, 1))
+
+
+def test_images_of_one_channel_where_there_is_fast_code(monkeypatch):
+    monkeypatch.undo()
+    x, w = array(8, 1, 28, 28), array(16, 1, 5, 5)
+    fits = {name: lower_conv.fits_last(name, *map(spec_of, (x, w, array(8, 16, 28, 28))), window(2, 5, 1, 2)) for name in channels.CONVOLUTIONS}
+    fast = "avx512" in lower_onednn.fast_code("forward", lower_conv._geometry(*map(spec_of, (x, w, array(8, 16, 28, 28))), window(2, 5, 1, 2)))
+    assert fits == {"convolution": fast, "convolution_grad_x": False, "convolution_grad_w": fast}
+    check(lambda x, w, g: [conv(x, w, **window(2, 5, 1, 2)), conv_w(x, g, ksize=(5, 5), **window(2, 5, 1, 2))], x, w, array(8, 16, 28, 28))
 
 
 def test_graphs_without_convolutions_that_gain_stay_as_they_are(monkeypatch):

@@ -19,7 +19,7 @@ from hybridnn.jit import onednn
 from hybridnn.jit.moves import sum_parts_step
 from hybridnn.jit.native import View
 
-__all__ = ["convolution", "fits_last", "materialize"]
+__all__ = ["convolution", "fast_code", "materialize"]
 
 logger = logging.getLogger("hybridnn.jit")
 
@@ -101,18 +101,18 @@ def _shapes(g):
     return (g.images, g.channels, *w.size), weights, (g.images, g.outputs, *w.out)
 
 
-def fits_last(way, geometry):
-    """Whether there is fast code for arrays with channels last."""
-    return onednn.find() is not None and _has_fast_code(way, geometry)
+def fast_code(way, geometry):
+    """The name of the library's code for arrays with channels last, if it is fast, else ""."""
+    return _fast_code(way, geometry) if onednn.find() is not None else ""
 
 
 @functools.lru_cache(1024)
-def _has_fast_code(way, geometry):
+def _fast_code(way, geometry):
     try:
         name = _pieces(way, geometry, True).primitive.implementation
     except onednn.Unsupported:
-        return False
-    return name.startswith(("jit", "br"))
+        return ""
+    return name if name.startswith(("jit", "br")) else ""
 
 
 def _channels_last(shape):
