@@ -27,7 +27,8 @@ ARRAY_METHODS = frozenset([
     "var"])
 """Methods of arrays that leave the array as it is."""
 _EXACT = frozenset(["item", "tolist", "reshape", "ravel", "copy", "flatten", "transpose", "squeeze"])
-CANNOT_FAIL = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos, abs, min, max)
+CANNOT_FAIL = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos, abs, min, max,
+               operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)
 SAME_TYPE = (operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.neg, operator.pos, abs,
              operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)    # give a number of a type that those of their operands decide
 _OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul, float])

@@ -80,6 +80,8 @@ class Writer:
             return f"{self.read(source[1])}[{key}]"
         if kind == "load":
             return self._load(*source[1:])
+        if kind == "inside":
+            return f"{self.strong(source[1])}._array"
         if kind == "held":
             return self.strong(source[1])
         if kind == "slot":
@@ -164,6 +166,12 @@ class Writer:
         text = self.strong(obj)
         same = f"{text}.func is {self.strong(fn)} and {text}.args is {self.strong(args)} and {text}.keywords is {self.strong(keywords)}"
         self.require(f"{same} and not {text}.__dict__", "a functools.partial was changed")
+
+    def _inside(self, v, a):
+        """A parameter that gets another array on every call has one of the recorded kind."""
+        if id(v) not in self.settled:
+            self.settled.add(id(v))
+            self.array(("inside", v), a, "the array of a parameter")
 
     def _length(self, box, n):
         self.require(f"len({self.strong(box)}) == {n}", "the length of a container changed")

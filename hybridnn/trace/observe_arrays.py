@@ -5,11 +5,13 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import operand, root_array
+from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import Doubt, Ref, constant, is_pure
 from hybridnn.trace.summaries import guard_links
 
 __all__ = ["Arrays"]
 
+ARITHMETIC = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.neg])
 INPLACE = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv}
 
 
@@ -17,7 +19,15 @@ class Arrays:
     """Statements that change arrays from outside; a plan makes them again, in order, after all else."""
 
     def held_array(self, v):
-        """The array of a parameter, which stays one and the same."""
+        """The array of a parameter, which stays one and the same unless the function assigns others."""
+        if self.is_rebound(v):
+            assigned = self.overlaid("attr", v, "_array")
+            if assigned is None:
+                self.guard("inside", v, v._array)
+                assigned = Ref("state", v._array, ("inside", v))
+                self.keep.append(v._array)
+                self.origins.setdefault(id(v._array), assigned)
+            return assigned
         self.guard("variable", v, v._array)
         return self._held(v._array)
 
@@ -104,9 +114,29 @@ class Arrays:
     def assign_array(self, f, owner, setter, value, after):
         """``v.array = a`` where ``v`` has that array already, as after ``v.array += b``."""
         v = owner.value
-        if owner.kind != "static" or not isinstance(v, Variable) or value.kind != "state" or value.source != ("held", v._array):
+        if owner.kind != "static":
             raise Doubt("assigns the array of a Variable")
+        if value.kind != "state" or value.source[0] != "held" or value.source[1] is not v._array:
+            self._rebind(v, value)
         f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)      # the setter runs meanwhile
+
+    def _rebind(self, v, value):
+        """``v.array = a``, an array that NumPy has made just before."""
+        a, old = value.value, v._array
+        fn = value.source.fn if value.kind == "array" else None
+        own = isinstance(a, np.ndarray) and (isinstance(fn, np.ufunc) or fn in ARITHMETIC or fn is np.copy)
+        if not own or a.base is not None or a.shape != old.shape or a.dtype != old.dtype or not a.flags.c_contiguous:
+            raise Doubt("assigns the array of a Variable")
+        where = ("attr", v, "_array")
+        self.counters.add(where_id(where))
+        self.overlay[where_id(where)] = value
+        self.stored_at = min(self.stored_at, len(self.call.path))
+        self.stored.add(id(a))
+        self.effects.append(("rebind", where, value))
+
+    def is_rebound(self, v):
+        """Whether the function is known to give a parameter other arrays."""
+        return where_id(("attr", v, "_array")) in self.counters
 
     def is_written(self, a):
         """Whether an array has been changed in this call."""

@@ -94,7 +94,7 @@ class Library:
         """What the library tells of a parameter rests on its array."""
         if v._array is None:
             raise Doubt("a parameter has no array yet")
-        self.guard("variable", v, v._array)
+        self.guard("inside" if self.is_rebound(v) else "variable", v, v._array)
 
     def _numbers_are_noted(self, refs):
         """A number that no operation takes as it is, at run time, must be the same on every call: an exponent may belong to the path."""

@@ -4,7 +4,7 @@ import operator
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import calculate, combine, is_number
+from hybridnn.trace.arrays import Computed, calculate, combine, is_number, sources_of
 from hybridnn.trace.refs import Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, place
 
 __all__ = ["Operators"]
@@ -115,6 +115,9 @@ class Operators:
             self._operators_of(x, UNARY_METHODS[symbol])
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x], {}, "negate" if symbol == "not" else "push")
             return
+        if symbol == "not" and self._decides(x):
+            f.stack.append(constant(not x.value))
+            return
         if symbol in ("-", "+") and self._computes_numbers(x):
             f.stack.append(combine(self, UNARY[symbol], x))
             return
@@ -150,6 +153,17 @@ class Operators:
             self.guard("truth", cls)
         return True
 
+    def _decides(self, x):
+        """Whether the truth of a computed number is an outcome of the path: a plan computes it anew, and leaves if it is another one."""
+        if x.kind not in ("array", "number") or not isinstance(x.source, Computed) or np.size(x.value) != 1:
+            return False
+        if x.kind == "number" and not sources_of(x):
+            return False
+        if self.writes_so_far():
+            raise Doubt("a number that is computed after an update decides what happens")
+        self.guard("outcome", x, bool(x.value))
+        return True
+
     def _object_truth(self, cls):
         """An object made in the call is true unless its class says otherwise."""
         if class_lookup(cls, "__bool__") is not None or class_lookup(cls, "__len__") is not None:
@@ -161,6 +175,8 @@ class Operators:
         if isinstance(x.value, Variable) and x.kind != "mirror":
             self._operators_of(x, "__bool__", "__len__")
             f.waiting = ("call", Ref("static", "bool"), [x], {}, "drop")
+            return
+        if self._decides(x):
             return
         x = self.use(x)
         if is_numeric(x):

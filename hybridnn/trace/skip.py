@@ -123,6 +123,7 @@ class Builder:
         self.later = {}         # number of events -> computations that rest on what they made
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
         self.old_lines = []
+        self.outcomes = {}      # name of a computed number -> a line that leaves if its truth is another one
         self.olds, self.containers, self.stored, self.gradients = {}, {}, set(), {}
         self.apart = set()      # leaves with gaps between their rows: segments get copies
 
@@ -145,6 +146,7 @@ class Builder:
         looks = [i for i, e in enumerate(self.path) if e.kind == "read" and e.key[1] is not None]
         if looks and any(k == "inplace" for k in kinds[:looks[-1]]):
             raise Doubt("looks at a value after an update")
+        looks += [f for f in self.observer.guards.values() if f[0] == "outcome"]
         if looks and (self.call.draws or self.observer.draws):
             raise Doubt("looks at a value in a call that draws random numbers")
         for e in self.path:
@@ -185,8 +187,8 @@ class Builder:
         for fact in observer.guards.values():
             if fact[0] == "typed" and fact[1][0] == "load" and (fact[1][1], id(fact[1][2]), *fact[1][3:]) in same:
                 continue
-            if fact[0] == "number":
-                self._same_number(*fact[1:])
+            if fact[0] in ("number", "outcome"):
+                (self._same_number if fact[0] == "number" else self._same_truth)(*fact[1:])
                 continue
             w.check(fact[1:] if fact[0] == "spec" and id(fact[-1]) in self.written else fact)
 
@@ -194,6 +196,14 @@ class Builder:
         """A number that is computed comes out as it did when the path was recorded."""
         name = self._computed(ref)
         self.make_lines.append(f"if type({name}) is not {self.writer.strong(type(value))} or repr({name}) != {repr(value)!r}: raise Unexpected")
+
+    def _same_truth(self, ref, truth):
+        """What is computed is true, or not, as it was when the path was recorded."""
+        name = self._computed(ref)
+        if ref in [r for found in self.later.values() for _, r in found]:
+            self.outcomes[name] = [f"if bool({name}) is not {truth}: return MISS"]
+        else:
+            self.make_lines.append(f"if bool({name}) is not {truth}: raise Unexpected")
 
     def _written(self):
         """ids of the arrays from outside that the path changes in place: they stay the same objects."""
@@ -285,6 +295,8 @@ class Builder:
         if ref.kind == "static":
             name = w.strong(x)
             if isinstance(x, Variable):
+                if self.observer.is_rebound(x):
+                    return self._rebound(x, a)
                 text = f"{name}._array is {w.strong(a)} and {name}._requires_grad is {x._requires_grad} and {name}._pending is None"
                 w.require_in(x, x.__dict__, f"{text} and {name}._tape is {w.strong(x._tape)}", "a parameter's array was replaced")
                 return w.strong(a)
@@ -296,6 +308,16 @@ class Builder:
             if x._requires_grad:
                 variables.append(text)
             return f"{text}._array"
+        return text
+
+    def _rebound(self, x, a):
+        """The array of a parameter that gets another one on every call."""
+        w, text = self.writer, self.writer.read(("inside", x))
+        w.require(f"{w.strong(x)}._requires_grad is {x._requires_grad} and {w.strong(x)}._pending is None and {w.strong(x)}._tape is {w.strong(x._tape)}",
+                  "a parameter's flags or gradient node changed")
+        w.check(("inside", x, a))
+        if any(self.call.leaves.get(old) is x for e in self.path for old, _ in e.rebinds):
+            raise Doubt("an update changes a parameter that gets another array")
         return text
 
     def _computed(self, ref):
@@ -474,7 +496,7 @@ class Builder:
     def _compute_later(self, name, ref):
         before, self.makes = self.makes, []
         lines = self._computing(name, ref)
-        self.body += [*self.makes, *lines]
+        self.body += [*self.makes, *lines, *self.outcomes.get(name, ())]
         self.makes = before
 
     def _wanted(self, stages):
@@ -500,7 +522,7 @@ class Builder:
 
     def _last_operands(self):
         """What NumPy computes with, or writes, after all operations."""
-        return [r for e in self.observer.effects if e[0] in ("compute", "store") for r in ([e[1]] if e[0] == "compute" else e[3])]
+        return [r for e in self.observer.effects if e[0] in ("compute", "store", "rebind") for r in (e[3] if e[0] == "store" else e[-1:])]
 
     def _newest(self, vid):
         """The value of an array after all changes in place."""
@@ -603,6 +625,8 @@ class Builder:
                 self._emit(f"{self.writer.held(rest[0])}.observation[{rest[1]!r}] = {self._value(rest[2])}")
             elif kind == "store":
                 self._emit(self._store(*rest))
+            elif kind == "rebind":
+                self._emit(f"{self.writer.strong(rest[0][1])}.array = {self._operand_text(rest[1])}")
             elif kind == "compute":
                 self._emit(self._last(rest[0]))
             elif kind == "assign":
@@ -891,7 +915,7 @@ class Builder:
         """The text of ``Plan.touched``."""
         w, effects = self.writer, self.observer.effects
         arrays = "".join(f"{text}, " for text in [*[self.text[v] for v in sorted(written)], *map(w.strong, self._stored_arrays())])
-        places = [e[1] for e in effects if e[0] in STORES[:3]] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
+        places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
         attributes = "".join(f"({kind!r}, {w.held(owner) if kind == 'attr' else w.strong(owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
         return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}]\n"

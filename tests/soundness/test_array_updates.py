@@ -306,3 +306,136 @@ def test_stores_are_checked(mode):
             return loss
         return [online, target], [lambda: f(arr(2, 3)), lambda: f(arr(3, 3))]
     check(make, mode, check=1.0)
+
+
+def test_arrays_that_are_replaced(mode):
+    """``target.W.array = ...`` in every call."""
+    def make(wrap):
+        online, target = net(), net()
+        opt = optimizers.Adam().setup(online)
+
+        @wrap
+        def f(x, tau=0.25):
+            with hnn.no_backprop_mode():
+                y = target.b(F.relu(target.a(x)))
+            loss = F.mean_squared_error(online.b(F.relu(online.a(x))), y)
+            online.cleargrads()
+            loss.backward()
+            opt.update()
+            for p, q in zip(online.params(), target.params()):
+                q.array = tau * p.array + (1 - tau) * q.array
+            return loss, float(np.sum(target.a.W.array))
+
+        def doubled():
+            target.a.W.array = target.a.W.array * 2
+            return f(arr(2, 3))
+
+        def shared():
+            target.b.b.array = online.b.b.array
+            return f(arr(2, 3))
+
+        def views():
+            both = np.stack([target.a.b.array, target.a.b.array * 2])
+            target.a.b.array = both[0]
+            return f(arr(2, 3)), both
+
+        def bigger():
+            target.b = L.Linear(4, 3)
+            try:
+                return f(arr(2, 3))
+            finally:
+                target.b = L.Linear(4, 2)
+
+        def double():
+            target.a.b.array = target.a.b.array.astype("d")
+            return f(arr(2, 3))
+
+        def single():
+            target.a.b.array = target.a.b.array.astype("f")
+            return f(arr(2, 3))
+
+        def kept():
+            a = target.a.W.array
+            return f(arr(2, 3)), a, f(target.a.W.array)
+        return [online, target], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3)), lambda: f(arr(2, 3), tau=0.5), doubled, shared, views, double, single, kept,
+                                  lambda: f(online.a.W.array)]
+    skipped(check(make, mode), mode)
+
+
+def test_arrays_that_come_from_elsewhere(mode):
+    def make(wrap):
+        a, b = L.Linear(3, 3), L.Linear(3, 3)
+
+        @wrap
+        def same(x):
+            y = F.sum(a(x))
+            b.W.array = a.W.array
+            return y
+
+        @wrap
+        def given(x):
+            y = F.sum(a(x))
+            b.b.array = x
+            return y
+
+        @wrap
+        def swapped(x):
+            y = F.sum(a(x))
+            a.W.array, b.W.array = b.W.array * 1, a.W.array * 1
+            return y, b(x)
+
+        @wrap
+        def other(x):
+            y = F.sum(a(x))
+            b.b.array = (b.b.array * 2).astype("d")
+            return y
+        return [a, b], [lambda: swapped(arr(2, 3)), lambda: given(arr(2, 3)), lambda: other(arr(2, 3)),
+                        lambda: same(arr(2, 3)), lambda: swapped(arr(2, 3))]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("condition", [
+    lambda loss, model: np.sqrt(sum(np.sum(p.grad ** 2) for p in model.params())) > 1.0,
+    lambda loss, model: float(loss.array) > 0.5,
+    lambda loss, model: not float(loss.array) < 0.5 and np.isfinite(loss.array),
+    lambda loss, model: (loss.array > 0.5).all(),
+])
+def test_numbers_that_decide(mode, condition):
+    def make(wrap):
+        model = net()
+        opt = optimizers.SGD(0.1).setup(model)
+        skips = []
+
+        @wrap
+        def f(x):
+            loss = F.mean(model.b(model.a(x)) ** 2)
+            model.cleargrads()
+            loss.backward()
+            if condition(loss, model):
+                opt.lr = 0.01
+            else:
+                opt.lr = 0.1
+            opt.update()
+            return loss
+
+        @wrap
+        def late(x):
+            loss = F.mean(model.b(model.a(x)) ** 2)
+            model.cleargrads()
+            loss.backward()
+            opt.update()
+            if condition(loss, model):
+                skips.append(1)
+            return loss
+
+        @wrap
+        def drawn(x):
+            loss = F.mean(F.dropout(model.b(model.a(x)), 0.5) ** 2)
+            model.cleargrads()
+            loss.backward()
+            if condition(loss, model):
+                opt.update()
+            return loss
+        return [model, opt.hyperparam, skips], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3) * 5), lambda: f(arr(2, 3) * 0.1), lambda: late(arr(2, 3)),
+                                                lambda: late(arr(2, 3) * 5), lambda: drawn(arr(2, 3)), lambda: drawn(arr(2, 3) * 5)]
+    skipped(check(make, mode), mode)

@@ -6,7 +6,7 @@ from worlds import MODES, check
 
 IDIOMS = {**LEARNING, **MODELS}
 SENSITIVE = ("simclr", "transformer")      # the first steps of Adam magnify the rounding of gradients near zero
-RUNS = {"a2c", "seq2seq", "deep_sets", "weight_decay", "byol", "user_function"}
+RUNS = {"a2c", "seq2seq", "deep_sets", "user_function"}
 
 
 @pytest.mark.parametrize("mode", MODES)
