@@ -107,7 +107,7 @@ class Containers:
         return ref.value
 
     def op_BUILD_SLICE(self, f, i):
-        parts = [self.use(x) for x in self._take(f, i.arg)]
+        parts = [folded(self.use(x)) for x in self._take(f, i.arg)]
         if any(p.kind != "static" for p in parts):
             raise Doubt("a slice that is not the same on every call")
         f.stack.append(constant(slice(*[p.value for p in parts])))

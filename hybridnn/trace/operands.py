@@ -23,10 +23,10 @@ def is_number(x):
 
 
 def in_order(a):
-    """Whether the elements lie in memory in row-major order, with gaps or, along some axes, repeated: NumPy gives results the same layout as for a
-    contiguous array."""
-    steps = [s for n, s in zip(a.shape, a.strides) if n != 1 and s != 0]
-    return a.size > 0 and all(s > 0 for s in steps) and all(s >= t for s, t in itertools.pairwise(steps))
+    """Whether the axes lie in memory in row-major order, with gaps, backwards or repeated: NumPy gives results the same layout as for a contiguous
+    array."""
+    steps = [abs(s) for n, s in zip(a.shape, a.strides) if n != 1 and s != 0]
+    return a.size > 0 and all(s >= t for s, t in itertools.pairwise(steps))
 
 
 def unfit(a, apart=False):
@@ -74,4 +74,5 @@ def same_bytes(a, b):
     """Whether two arrays of one spec hold the same bits."""
     if a.nbytes <= 4096:
         return a.tobytes() == b.tobytes()
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
     return bool((a.reshape(-1).view(np.uint8) == b.reshape(-1).view(np.uint8)).all())

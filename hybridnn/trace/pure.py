@@ -33,7 +33,7 @@ class Vouched:
                 raise Doubt("looks at a value, and Python may use it", e.line)
         self.call, self.args, self.kwargs = call, args, kwargs
         self.guards, self.effects, self.origins, self.numbers, self.views, self.draws = {}, [], {}, {}, [], []
-        self.stored, self.stored_at, self.counters = set(), sys.maxsize, set()
+        self.stored, self.stored_at = set(), sys.maxsize
         self.arrays = {}        # id of an array among the arguments -> where it is read first, and as what
         self.sources = {}       # id of a container or number among the arguments -> where it is read
         for i, x in enumerate(args):
@@ -42,6 +42,10 @@ class Vouched:
             self._argument(("kwarg", name), x)
         self._others(seen or {})
         self.result = self._result(result)
+
+    def is_rebound(self, v):
+        """False: the user vouches that the function assigns nothing."""
+        return False
 
     def _others(self, seen):
         """What does not come from the arguments must be what the call before took too."""

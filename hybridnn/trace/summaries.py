@@ -124,6 +124,8 @@ def _event(observer, kind, start):
 def _cleargrad(observer, refs, value, start):
     if refs[0].kind == "fresh":
         raise Doubt("clears the gradient of a Variable made in this call")
+    if refs[0].kind == "made":       # its gradient is seen in this call only
+        return constant(None)
     observer.effects.append(("clear", (refs[0],)))
     return constant(None)
 

@@ -483,3 +483,33 @@ def test_array_replaced(mode):
         return [link, x], [lambda: put(link.W.array), lambda: put(link.W.array.copy()), lambda: put(np.asfortranarray(arr(2, 3))), lambda: put(arr(2, 3)),
                            lambda: put(arr(4, 6)[::2, ::2]), lambda: put(arr(5, 3))]
     check(make, mode)
+
+
+@pytest.mark.parametrize("key", [np.s_[::-1], np.s_[:, ::-1], np.s_[::-2, ::3], np.s_[3, ::-1], np.s_[:, 2], np.s_[None, ::-1], np.s_[::-1, :0]])
+@pytest.mark.parametrize("n", [6, 3000])
+def test_arrays_that_run_backwards(mode, key, n):
+    def make(wrap):
+        big = arr(6, n)
+
+        @wrap
+        def given(x):
+            y = F.tanh(x) + x
+            return y, F.sum(y, axis=-1), F.concat([x, x], axis=0)
+
+        @wrap
+        def taken(x):
+            return F.exp(x[key]) * 2, F.concat([F.exp(x), x], axis=0)
+
+        @wrap
+        def learned(x):
+            v = hnn.Variable(x)
+            loss = F.sum(F.exp(v) ** 2)
+            v.cleargrad()
+            loss.backward()
+            return v.grad
+
+        def written():
+            big[...] = big * 0.5
+            return given(big[key])
+        return [big], [lambda: given(big[key]), lambda: given(big[key].copy()), lambda: taken(big), lambda: learned(big[key]), written]
+    check(make, mode)
