@@ -1,5 +1,5 @@
 """One step of backpropagation, for code that walks a graph itself, where Chainer has it."""
-from hybridnn.core.variable import check_nan
+from hybridnn.core.debugging import check_nan
 from hybridnn.functions.math import add
 
 __all__ = ["backprop_step"]

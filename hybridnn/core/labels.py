@@ -4,7 +4,7 @@ They are worked out when somebody asks; applying an operation knows nothing of t
 """
 import numbers
 
-__all__ = ["class_name", "label"]
+__all__ = ["FunctionCall", "class_name", "label"]
 
 _CLASSES = {        # other names than the operation's in capitals
     "accuracy": "Accuracy", "amax": "Max", "amin": "Min", "argmax": "ArgMax", "argmin": "ArgMin", "clipped_relu": "ClippedReLU",
@@ -62,3 +62,23 @@ def _constant(op, operands):
             c = meant(x)
             return name, text.format(f"({c})" if c < 0 else c)
     return None
+
+
+class FunctionCall:
+    """What a function hook is shown of an application."""
+
+    def __init__(self, op, inputs, attrs):
+        self.op, self.inputs, self.attrs = op, inputs, attrs
+
+    @property
+    def label(self):
+        return label(self.op, self.inputs, _axes(self.inputs))
+
+    @property
+    def _impl_name(self):
+        return class_name(self.op, self.inputs, _axes(self.inputs))
+
+
+def _axes(operands):
+    """The number of axes of the first array."""
+    return next((len(x.shape) for x in operands if hasattr(x, "shape")), 0)

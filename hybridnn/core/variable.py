@@ -4,13 +4,12 @@ An operation is an ``Op`` record. ``apply(op, inputs, attrs)`` is the only way a
 tape all live there. The tape is a graph of ``TapeNode``: a ``Leaf`` for a Variable that nobody computed, an ``OpNode`` for the output of
 an op, a user's ``FunctionNode`` (core/function_node.py), and an ``Output`` for each output of a node that has several. A node keeps
 what its gradient rules name and nothing else. Gradients live on nodes, so a Variable may die before backward reaches it.
+
+What does not need all of these has modules of its own: ``programs`` (gradient programs), ``walk`` (the walk back), ``operators``, ``debugging``, ``labels``.
 """
 import functools
-import heapq
 import inspect
 import itertools
-import sys
-import traceback
 import warnings
 import weakref
 
@@ -18,8 +17,11 @@ import numpy as np
 
 from hybridnn.backend import CpuDevice, Intel64Device, cupy, get_array_module, get_device, get_device_from_array, is_array, to_chx
 from hybridnn.config import config, global_config, state
-from hybridnn.core.labels import class_name
+from hybridnn.core.debugging import check_nan, explain, remember_stack
+from hybridnn.core.labels import FunctionCall, class_name
 from hybridnn.core.labels import label as label_of
+from hybridnn.core.programs import NO_ATTRS, OPS, RELEASED, Program, as_ndarray, listed
+from hybridnn.core.walk import add_gradients, fit, nodes_behind, walk, walk_to
 from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
 from hybridnn.memory_layouts import require_plain
 from hybridnn.spec import spec_of
@@ -27,11 +29,8 @@ from hybridnn.spec import spec_of
 __all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_variable", "backward", "grad",
            "grouped_updates", "show"]
 
-NO_ATTRS = {}
-OPS = {}
 ROOM = 1 << 24      # the nodes of a traced call get numbers between two of the sequence, and their outputs numbers between theirs
 _sequence = itertools.count(ROOM * ROOM, ROOM * ROOM).__next__
-_getrefcount = sys.getrefcount
 
 
 # ---------------------------------------------------------------------------------------------------------------- operations
@@ -79,7 +78,7 @@ class Op:
         """Forward on arrays; results are arrays of the operands' module, never NumPy scalars."""
         xp = np if cupy is None else get_array_module(*arrays)
         y = self.forward(xp, *arrays, **attrs)
-        return tuple([_as_ndarray(v) for v in y]) if self.multi else _as_ndarray(y)
+        return tuple([as_ndarray(v) for v in y]) if self.multi else as_ndarray(y)
 
     def vjp(self, rule):
         """Register the gradient rule of all operands: returns their gradients (a tuple if there are several operands; None for none).
@@ -111,76 +110,9 @@ def _find_op(name):
     return OPS[name]
 
 
-def _as_ndarray(y):
-    return y if type(y) is np.ndarray or is_array(y) else np.asarray(y)
-
-
 def _operand_names(forward):
     params = list(inspect.signature(forward).parameters.values())[1:]
     return tuple(p.name for p in params if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
-
-
-class Program:
-    """What an op does backward for one pattern of operands that need gradients: what to keep, and which rules to run."""
-
-    def __init__(self, op, mask, n):
-        self.op, self.mask, self.n = op, mask, n
-        self.want = tuple(bool(mask >> i & 1) for i in range(n))
-        chosen = [(r, t) for r, t in op.rules if t is None or any(self.want[i] for i in t)]
-        names = [list(inspect.signature(r).parameters) for r, _ in chosen]
-        needed = {name for ns in names for name in ns} - {"g", "gs"}      # these mean the output's gradient, whatever operands are called
-        self.keep = tuple(range(n)) if "xs" in needed else tuple(i for i, p in enumerate(op.params) if p in needed)
-        self.keep_output = bool({"y", "ys"} & needed - set(op.params))       # an operand may be called y
-        self.needs_specs = bool({"shapes", "dtypes"} & needed)
-        self.calls = tuple((r, t, tuple(self._getter(p) for p in ns)) for (r, t), ns in zip(chosen, names, strict=True))
-        self.on_arrays = self._write(chosen, names)
-
-    def _write(self, chosen, names):
-        """``on_arrays(node, g)``: the list of gradients of plain arrays, as a function that does just that."""
-        rules = {f"rule{k}": r for k, (r, _) in enumerate(chosen)}
-        calls = [f"rule{k}({', '.join(self._expression(p, rules) for p in ns)})" for k, ns in enumerate(names)]
-        if len(chosen) == 1 and chosen[0][1] is None:
-            body = calls[0] if self.n > 1 else f"_listed({calls[0]})"
-        else:
-            parts = ["None"] * self.n
-            for k, (_, targets) in enumerate(chosen):
-                parts[targets[0]] = calls[k]
-            body = f"[{', '.join(parts)}]"
-        names_of = {**rules, "_listed": _listed}
-        exec(f"def on_arrays(node, g):\n    s = node.saved\n    return {body}\n", names_of)
-        return names_of["on_arrays"]
-
-    def _expression(self, name, space):
-        """How a rule's parameter is read from the node."""
-        if name in self.op.params and name not in ("g", "gs"):
-            return f"s[{self.keep.index(self.op.params.index(name))}]"
-        if name in ("g", "gs"):
-            return "g"
-        if name in ("y", "ys"):
-            return "node.out"
-        if name == "xs":
-            return "tuple(s)"
-        if name in ("shapes", "dtypes"):
-            return f"[x.{name[:-1]} for x in node.specs]"
-        space[f"default_{name}"] = self.want if name == "want" else inspect.signature(self.op.forward).parameters[name].default
-        return "default_want" if name == "want" else f"node.attrs.get({name!r}, default_{name})"
-
-    def _getter(self, name):
-        if name in self.op.params and name not in ("g", "gs"):
-            position = self.keep.index(self.op.params.index(name))
-            return lambda node, g, v: node.operand(position, v)
-        special = {
-            "g": lambda node, g, v: g, "gs": lambda node, g, v: g,
-            "y": lambda node, g, v: node.output(v), "ys": lambda node, g, v: node.output(v),
-            "xs": lambda node, g, v: tuple([node.operand(i, v) for i in range(len(node.program.keep))]),
-            "shapes": lambda node, g, v: [s.shape for s in node.specs], "dtypes": lambda node, g, v: [s.dtype for s in node.specs],
-            "want": lambda node, g, v: node.program.want}
-        default = inspect.signature(self.op.forward).parameters[name].default if name not in special else None
-        return special.get(name) or (lambda node, g, v: node.attrs.get(name, default))
-
-
-def _listed(value):
-    return value if type(value) in (tuple, list) else [value]
 
 
 def elementwise(name=None, *, fast=None, domain=(-2.0, 2.0), samples=None, multi=False, decompose=None, **meta):
@@ -216,6 +148,7 @@ class TapeNode:
         """The node that computed this value, or None for a leaf."""
         return self
 
+    plain = False         # an operation's, whose gradients of plain arrays come from its program and what it saved
     first_rank = 0        # of a leaf: what its rank was before its creator was forgotten
 
     def view(self, variable=None):
@@ -297,7 +230,7 @@ class OpNode(TapeNode):
     shown = {}            # names of Chainer's for what was drawn or computed on the way (``creator.mask``): functions of the node
 
     def __init__(self, program, edges, saved, out, attrs, specs):
-        self.seq = _sequence()
+        self.seq, self.plain = _sequence(), True
         self.program, self.edges, self.saved, self.out, self.attrs, self.specs = program, edges, saved, out, attrs, specs
 
     y, mask, flag_x, flag_h = [property(functools.partial(_shown, name)) for name in ("y", "mask", "flag_x", "flag_h")]
@@ -369,7 +302,7 @@ class OpNode(TapeNode):
                 fitted.append(None)
                 continue
             shape, dtype = x.shape, x.dtype
-            fitted.append(gx if gx.shape == shape and gx.dtype is dtype else _fit(gx, shape, dtype))
+            fitted.append(gx if gx.shape == shape and gx.dtype is dtype else fit(gx, shape, dtype))
         return fitted
 
     def _on_variables(self, g):
@@ -377,20 +310,19 @@ class OpNode(TapeNode):
         for rule, targets, getters in self.program.calls:
             value = rule(*[get(self, g, True) for get in getters])
             if targets is None:
-                result = _listed(value)
+                result = listed(value)
             else:
                 result[targets[0]] = value
         return result
 
     def release(self):
         """Forget what the rules need, so that memory is free; backward through here raises from now on."""
-        self.saved = RELEASED
+        self.saved, self.plain = RELEASED, False
         self.out = None
 
 
 replaying = []        # calls of all threads that have work pending; whoever gets an array could write into it before that has run
 scaled = [False]      # whether any gradient of this process has been scaled, so that a node may say so
-RELEASED = ("released",)
 RELEASED_TEXT = ("the graph of this value belonged to a traced call that ran backward through it, updated arrays in place and released it\n"
                  "  hint: walk a graph again before the update, inside the traced function; or update outside of it")
 
@@ -409,13 +341,6 @@ class ReleasedNode(TapeNode):
     def gradients(self, g, as_variables):
         """Raises ``ReleasedGraphError``."""
         raise ReleasedGraphError(RELEASED_TEXT)
-
-
-def _fit(g, shape, dtype):
-    """``g`` summed over what broadcasting added, in the operand's dtype."""
-    if g.shape != shape:
-        g = OPS["sum_to"](g, shape=shape)
-    return g if g.dtype == dtype else OPS["cast"](g, dtype=np.dtype(dtype).str)
 
 
 def _connected(array, node):
@@ -483,9 +408,9 @@ def apply_eager(op, inputs, attrs):
     except InvalidType:
         raise
     except (ValueError, TypeError) as error:
-        raise _explain(op, arrays, attrs, error) from error
+        raise explain(op, arrays, attrs, error) from error
     if type(y) is not np.ndarray:
-        y = _as_ndarray(y)
+        y = as_ndarray(y)
     v = _new(Variable)
     v._array = y
     if mask == 0 or not op.rules:
@@ -498,7 +423,7 @@ def apply_eager(op, inputs, attrs):
         program = op.programs.get((mask, n)) or op.program(mask, n)
         node = _new(OpNode)
         node.seq, node.program, node.edges, node.attrs = _sequence(), program, edges, attrs
-        node.is_leaf, node.owner, node.grad = False, None, None
+        node.is_leaf, node.owner, node.grad, node.plain = False, None, None, True
         keep = program.keep
         node.saved = [arrays[i] for i in keep] if keep else None
         if program.keep_output:
@@ -526,24 +451,12 @@ def run_checked(op, arrays, attrs):
         fast = op.fast
         if fast is not None and cupy is None:
             y = fast(*arrays)
-            return y if type(y) is np.ndarray else _as_ndarray(y)
+            return y if type(y) is np.ndarray else as_ndarray(y)
         return op.run(arrays, attrs)
     except InvalidType:
         raise
     except (ValueError, TypeError) as error:
-        raise _explain(op, arrays, attrs, error) from error
-
-
-def _explain(op, arrays, attrs, error):
-    names = op.params if len(op.params) == len(arrays) else [f"x{i}" for i in range(len(arrays))]
-    seen = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=True))
-    if attrs:
-        seen += "; " + ", ".join(f"{k}={v!r}" for k, v in attrs.items())
-    return InvalidType(op.name, "operands that fit together", seen, str(error).splitlines()[0])
-
-
-def _describe(x):
-    return str(spec_of(x)) if is_array(x) or type(x) in (int, float, bool, complex) or isinstance(x, np.generic) else f"{type(x).__name__} {x!r:.60}"
+        raise explain(op, arrays, attrs, error) from error
 
 
 def wrap_outputs(op, inputs, arrays, attrs, mask, y):
@@ -619,30 +532,8 @@ def _apply_hooked(op, inputs, arrays, attrs, mask):
     result = wrap_outputs(op, inputs, arrays, attrs, mask, y)
     if config.debug:
         check_nan(call.label, "forward", y if op.multi else (y,))
-        _remember_stack(result)
+        remember_stack(result)
     return result
-
-
-def _remember_stack(result):
-    """In debug mode: a node knows where it was applied, so that an error in backward can say it."""
-    node = (result[0] if type(result) is tuple else result).creator_node
-    if node is not None:
-        node.stack = traceback.extract_stack()
-
-
-def _add_stack(error, node):
-    """In debug mode: say in the text of an error of a node's gradient where the node was applied."""
-    if config.debug and node.stack is not None:
-        text = f"{error}\nStacktrace of {node.label}, which this is the gradient of:\n{''.join(traceback.format_list(node.stack))}"
-        error.args = (text, *error.args[1:])
-
-
-def check_nan(label, direction, arrays):
-    """In debug mode: raise ``RuntimeError`` if an array has a NaN."""
-    for i, a in enumerate(arrays):
-        if a is not None and a.dtype.kind in "fc" and bool(get_array_module(a).isnan(a).any()):
-            raise RuntimeError(f"NaN is detected on {direction} computation of {label}\n  in number {i}, {spec_of(a)}\n"
-                               "  hint: this check belongs to config.debug")
 
 
 def apply_inplace(op, inputs, targets, attrs=None):
@@ -679,26 +570,6 @@ def grouped_updates(update):
         state.updating = outer
         if state.tracer is not None and not outer:
             state.tracer.settle()
-
-
-class FunctionCall:
-    """What a function hook is shown of an application."""
-
-    def __init__(self, op, inputs, attrs):
-        self.op, self.inputs, self.attrs = op, inputs, attrs
-
-    @property
-    def label(self):
-        return label_of(self.op, self.inputs, _axes(self.inputs))
-
-    @property
-    def _impl_name(self):
-        return class_name(self.op, self.inputs, _axes(self.inputs))
-
-
-def _axes(operands):
-    """The number of axes of the first array."""
-    return next((len(x.shape) for x in operands if hasattr(x, "shape")), 0)
 
 
 # ------------------------------------------------------------------------------------------------------------------ Variable
@@ -1394,7 +1265,7 @@ def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_
         grads[node] = seed
     before, state.backprop = state.backprop, enable_double_backprop
     try:
-        _walk(grads, {v._tape for v in outputs} if retain_grad else (), retain_grad, as_variables, loss_scale, store or _store)
+        walk(grads, {v._tape for v in outputs} if retain_grad else (), retain_grad, as_variables, loss_scale, store)
     finally:
         state.backprop = before
 
@@ -1410,107 +1281,6 @@ def initial_grad(v, loss_scale):
 @functools.lru_cache(64)
 def _cached_one(shape, dtype):
     return np.ones(shape, dtype)
-
-
-def _walk(grads, roots, retain_grad, as_variables, loss_scale, store):
-    """Visit nodes from the newest back; ``grads`` maps a node to its gradient (a list of them for a node with several outputs)."""
-    heap = [(-n.seq, n) for n in grads]
-    heapq.heapify(heap)
-    pop, push = heapq.heappop, heapq.heappush
-    hooks = state.hooks
-    plain = hooks is None and not as_variables and not retain_grad
-    while heap:
-        node = pop(heap)[1]
-        g = grads.pop(node)
-        if plain and type(node) is OpNode and not node.is_leaf and type(g) is not dict and node.saved is not RELEASED:
-            for x, gx in zip(node.edges, node.program.on_arrays(node, g)):      # what ``gradients`` and the rest below do, where nothing is special
-                if x is None or gx is None:
-                    continue
-                if gx.shape != x.shape or gx.dtype is not x.dtype:
-                    gx = _fit(gx, x.shape, x.dtype)
-                before = grads.get(x)
-                if before is None:
-                    grads[x] = gx
-                    push(heap, (-x.seq, x))
-                else:
-                    grads[x] = _add(before, gx)
-            gx = before = None       # ``grads`` is to be the only owner
-            continue
-        if node.is_leaf:
-            store(node, g, as_variables, loss_scale)
-            continue
-        if retain_grad and node not in roots and node.shape is not None:
-            node.grad = g if as_variables else _as_ndarray(g).copy()      # nobody else's, as a leaf's is
-        if node.owner is not None:
-            owner = node.owner
-            slots = grads.get(owner)
-            if slots is None:
-                slots = grads[owner] = {}
-                push(heap, (-owner.seq, owner))
-            slots[node.index] = g if node.index not in slots else _add(slots[node.index], g)
-            continue
-        if type(g) is dict:
-            g = _all_outputs(node, g)
-        gxs = node.gradients(g, as_variables) if hooks is None else _hooked_gradients(node, g, as_variables)
-        for x, gx in zip(node.edges, gxs, strict=False):
-            if gx is None:
-                continue
-            before = grads.get(x)
-            if before is None:
-                grads[x] = gx
-                push(heap, (-x.seq, x))
-            else:
-                grads[x] = _add(before, gx)
-
-
-def _hooked_gradients(node, g, as_variables):
-    """The gradients of a node's inputs, with function hooks, which see the outputs' gradients and the inputs that were kept."""
-    hooks = list(state.hooks.values())
-    given = tuple([as_array(x) for x in (g if type(g) is tuple else (g,))])
-    data = node.kept_inputs()
-    for hook in hooks:
-        hook.backward_preprocess(node, data, given)
-    try:
-        result = node.gradients(g, as_variables)
-    except Exception as error:
-        _add_stack(error, node)
-        raise
-    for hook in hooks:
-        hook.backward_postprocess(node, data, given)
-    if config.debug:
-        check_nan(node.label, "backward", [as_array(x) for x in result])
-    return result
-
-
-def _all_outputs(node, slots):
-    count = node.n_outputs
-    return tuple([slots.get(i) for i in range(count)])
-
-
-def _add(a, b):
-    return _as_ndarray(np.add(a, b)) if type(a) is type(b) is np.ndarray else OPS["add"](a, b)
-
-
-def _store(node, g, as_variables, loss_scale):
-    """Accumulate into a leaf. The array stored is nobody else's, so that writing into one gradient never changes another."""
-    node.loss_scale = loss_scale
-    if node.grad is not None:
-        node.grad = _add(node.grad, g) if as_variables else np.add(getattr(node.grad, "array", node.grad), g)
-        return
-    if not as_variables:
-        g = g if type(g) is np.ndarray else _as_ndarray(g)
-        if g.base is not None or _getrefcount(g) > SOLE_OWNER:
-            g = g.copy()
-    elif not _writeable(g._array):
-        g._array = g._array.copy()
-    node.grad = g
-
-
-def _writeable(a):
-    return type(a) is not np.ndarray or a.flags.writeable
-
-
-SOLE_OWNER = 3       # the walk's local, this function's parameter, and getrefcount's argument
 
 
 def grad(outputs, inputs, grad_outputs=None, grad_inputs=None, set_grad=False, retain_grad=False, enable_double_backprop=False,
@@ -1532,7 +1302,7 @@ def grad(outputs, inputs, grad_outputs=None, grad_inputs=None, set_grad=False, r
             raise InvalidType("grad", f"as many {kind} as {kind[5:]}: {n}", str(len(group)))
     for v in (*outputs, *inputs):
         if not isinstance(v, Variable):
-            _nodes_behind([y._tape for y in outputs if isinstance(y, Variable) and y._tape is not None])
+            nodes_behind([y._tape for y in outputs if isinstance(y, Variable) and y._tape is not None])
             raise InvalidType("grad", "outputs and inputs that are Variables", type(v).__name__)
     tracer = state.tracer
     if tracer is not None:
@@ -1550,14 +1320,14 @@ def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad
             ones = v.xp.ones(v.shape, v.dtype) if loss_scale is None else v.xp.full(v.shape, loss_scale, v.dtype)
             seed = Variable(ones, requires_grad=False)
         node = v._tape or _make_leaf(v)
-        grads[node] = as_variable(seed) if node not in grads else _add(grads[node], as_variable(seed))
+        grads[node] = as_variable(seed) if node not in grads else add_gradients(grads[node], as_variable(seed))
     targets = {(x._tape or _make_leaf(x)): None for x in inputs}
     old, state.backprop = state.backprop, enable_double_backprop      # the tape is on exactly if double backprop was asked for
     try:
         for x, extra in zip(inputs, grad_inputs or ()):
             if extra is not None:
-                grads[x._tape] = as_variable(extra) if x._tape not in grads else _add(grads[x._tape], as_variable(extra))
-        _walk_to(grads, targets, retain_grad)
+                grads[x._tape] = as_variable(extra) if x._tape not in grads else add_gradients(grads[x._tape], as_variable(extra))
+        walk_to(grads, targets, retain_grad)
     finally:
         state.backprop = old
     results = [targets[x._tape] for x in inputs]
@@ -1567,70 +1337,3 @@ def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad
     return results
 
 
-def _walk_to(grads, targets, retain_grad):
-    useful = _between(list(grads), targets)
-    heap = [(-n.seq, n) for n in grads if n in useful]
-    heapq.heapify(heap)
-    while heap:
-        node = heapq.heappop(heap)[1]
-        g = grads.pop(node)
-        if type(g) is dict:
-            g = _all_outputs(node, g)
-        if node in targets:
-            targets[node] = g
-        if retain_grad and node.shape is not None:
-            node.grad = g
-        for x, gx in _pull(node, g, useful):
-            if x not in grads:
-                heapq.heappush(heap, (-x.seq, x))
-                grads[x] = gx
-            elif type(gx) is dict:
-                for i, gi in gx.items():
-                    grads[x][i] = gi if i not in grads[x] else _add(grads[x][i], gi)
-            else:
-                grads[x] = _add(grads[x], gx)
-
-
-def _pull(node, g, useful):
-    """The contributions of one node to its inputs."""
-    if node.is_leaf:
-        return []
-    if node.owner is not None:
-        return [(node.owner, {node.index: g})]
-    if not any(x in useful for x in node.edges if x is not None):
-        return []
-    gxs = node.gradients(g, True) if state.hooks is None else _hooked_gradients(node, g, True)
-    return [(x, gx) for x, gx in zip(node.edges, gxs, strict=True) if gx is not None and x in useful]
-
-
-def _nodes_behind(sources):
-    """All nodes that ``sources`` depend on, and these. Raises RuntimeError for a gradient that an old-style ``Function`` gave."""
-    order, seen, stack = [], set(sources), list(sources)
-    while stack:
-        node = stack.pop()
-        if node.closed is not None:
-            raise RuntimeError(node.closed)
-        order.append(node)
-        for x in () if node.is_leaf else node.edges:
-            if x is not None and x not in seen:
-                seen.add(x)
-                stack.append(x)
-    return order
-
-
-def _between(sources, targets):
-    """Nodes on a path from ``sources`` back to ``targets``."""
-    users, useful = {}, set()
-    for node in _nodes_behind(sources):
-        if node in targets:
-            useful.add(node)
-        for x in () if node.is_leaf else node.edges:
-            if x is not None:
-                users.setdefault(x, []).append(node)
-    stack = list(useful)
-    while stack:
-        for node in users.get(stack.pop(), ()):
-            if node not in useful:
-                useful.add(node)
-                stack.append(node)
-    return useful

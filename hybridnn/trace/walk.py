@@ -6,8 +6,9 @@ walk meets them. What comes out otherwise than recorded leaves the path as anywh
 import weakref
 
 from hybridnn.config import state
-from hybridnn.core.variable import NO_ATTRS, OPS, Variable, _walk, as_variable, initial_grad
+from hybridnn.core.variable import NO_ATTRS, OPS, Variable, as_variable, initial_grad
 from hybridnn.core.variable import Leaf as TapeLeaf
+from hybridnn.core.walk import walk
 from hybridnn.trace.events import spec_along
 from hybridnn.trace.tape import CallTape, TracedNode, leaf_node, leaf_variables, producers, rebinds_along, specs_along
 
@@ -76,7 +77,7 @@ def walk_backward(call, outputs, flags):
         grads[node] = seed if isinstance(seed, Variable) else Variable(seed, requires_grad=False)
     before, state.backprop, walking, call.walking = state.backprop, False, call.walking, tape or True
     try:
-        _walk(grads, (), False, True, flags[2], lambda node, g, *_: stored.append((node, g)))
+        walk(grads, (), False, True, flags[2], lambda node, g, *_: stored.append((node, g)))
         known = call.nodes if tape is None else {id(x._tape): vid for vid, x in call.leaves.items() if isinstance(x, Variable) and x._tape is not None}
         for node, g in sorted(stored, key=lambda pair: known.get(id(pair[0]), -1)):
             _store(call, node, g, flags[2])

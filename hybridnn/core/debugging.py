@@ -1,0 +1,46 @@
+"""Errors of operations that say what they saw, and what debug mode looks for."""
+import traceback
+
+import numpy as np
+
+from hybridnn.backend import get_array_module, is_array
+from hybridnn.config import config
+from hybridnn.errors import InvalidType
+from hybridnn.spec import spec_of
+
+__all__ = ["add_stack", "check_nan", "explain", "remember_stack"]
+
+
+def explain(op, arrays, attrs, error):
+    """``error``, that NumPy raised, as an ``InvalidType`` that names the operation and its operands."""
+    names = op.params if len(op.params) == len(arrays) else [f"x{i}" for i in range(len(arrays))]
+    seen = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=True))
+    if attrs:
+        seen += "; " + ", ".join(f"{k}={v!r}" for k, v in attrs.items())
+    return InvalidType(op.name, "operands that fit together", seen, str(error).splitlines()[0])
+
+
+def _describe(x):
+    return str(spec_of(x)) if is_array(x) or type(x) in (int, float, bool, complex) or isinstance(x, np.generic) else f"{type(x).__name__} {x!r:.60}"
+
+
+def remember_stack(result):
+    """In debug mode: a node knows where it was applied, so that an error in backward can say it."""
+    node = (result[0] if type(result) is tuple else result).creator_node
+    if node is not None:
+        node.stack = traceback.extract_stack()
+
+
+def add_stack(error, node):
+    """In debug mode: say in the text of an error of a node's gradient where the node was applied."""
+    if config.debug and node.stack is not None:
+        text = f"{error}\nStacktrace of {node.label}, which this is the gradient of:\n{''.join(traceback.format_list(node.stack))}"
+        error.args = (text, *error.args[1:])
+
+
+def check_nan(label, direction, arrays):
+    """In debug mode: raise ``RuntimeError`` if an array has a NaN."""
+    for i, a in enumerate(arrays):
+        if a is not None and a.dtype.kind in "fc" and bool(get_array_module(a).isnan(a).any()):
+            raise RuntimeError(f"NaN is detected on {direction} computation of {label}\n  in number {i}, {spec_of(a)}\n"
+                               "  hint: this check belongs to config.debug")

@@ -1,0 +1,193 @@
+"""The walk back through a graph: nodes from the newest to the oldest, each handing gradients to its inputs.
+
+It knows nodes of the tape by what they have (``edges``, ``seq``, ``owner``, ``gradients``), and gradients as arrays or Variables.
+"""
+import heapq
+import sys
+
+import numpy as np
+
+from hybridnn.config import config, state
+from hybridnn.core.debugging import add_stack, check_nan
+from hybridnn.core.programs import OPS, as_ndarray
+
+__all__ = ["add_gradients", "fit", "nodes_behind", "walk", "walk_to"]
+
+
+def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
+    """Visit nodes from the newest back; ``grads`` maps a node to its gradient (a list of them for a node with several outputs)."""
+    heap = [(-n.seq, n) for n in grads]
+    heapq.heapify(heap)
+    pop, push = heapq.heappop, heapq.heappush
+    hooks, store = state.hooks, store or _store
+    plain = hooks is None and not as_variables and not retain_grad
+    while heap:
+        node = pop(heap)[1]
+        g = grads.pop(node)
+        if plain and not node.is_leaf and node.plain and type(g) is not dict:
+            for x, gx in zip(node.edges, node.program.on_arrays(node, g)):      # what ``gradients`` and the rest below do, where nothing is special
+                if x is None or gx is None:
+                    continue
+                if gx.shape != x.shape or gx.dtype is not x.dtype:
+                    gx = fit(gx, x.shape, x.dtype)
+                before = grads.get(x)
+                if before is None:
+                    grads[x] = gx
+                    push(heap, (-x.seq, x))
+                else:
+                    grads[x] = add_gradients(before, gx)
+            gx = before = None       # ``grads`` is to be the only owner
+            continue
+        if node.is_leaf:
+            store(node, g, as_variables, loss_scale)
+            continue
+        if retain_grad and node not in roots and node.shape is not None:
+            node.grad = g if as_variables else as_ndarray(g).copy()      # nobody else's, as a leaf's is
+        if node.owner is not None:
+            owner = node.owner
+            slots = grads.get(owner)
+            if slots is None:
+                slots = grads[owner] = {}
+                push(heap, (-owner.seq, owner))
+            slots[node.index] = g if node.index not in slots else add_gradients(slots[node.index], g)
+            continue
+        if type(g) is dict:
+            g = _all_outputs(node, g)
+        gxs = node.gradients(g, as_variables) if hooks is None else _hooked_gradients(node, g, as_variables)
+        for x, gx in zip(node.edges, gxs, strict=False):
+            if gx is None:
+                continue
+            before = grads.get(x)
+            if before is None:
+                grads[x] = gx
+                push(heap, (-x.seq, x))
+            else:
+                grads[x] = add_gradients(before, gx)
+
+
+def walk_to(grads, targets, retain_grad):
+    """Find the gradients of ``targets`` (a dict from nodes, to be filled), visiting what lies between."""
+    useful = _between(list(grads), targets)
+    heap = [(-n.seq, n) for n in grads if n in useful]
+    heapq.heapify(heap)
+    while heap:
+        node = heapq.heappop(heap)[1]
+        g = grads.pop(node)
+        if type(g) is dict:
+            g = _all_outputs(node, g)
+        if node in targets:
+            targets[node] = g
+        if retain_grad and node.shape is not None:
+            node.grad = g
+        for x, gx in _pull(node, g, useful):
+            if x not in grads:
+                heapq.heappush(heap, (-x.seq, x))
+                grads[x] = gx
+            elif type(gx) is dict:
+                for i, gi in gx.items():
+                    grads[x][i] = gi if i not in grads[x] else add_gradients(grads[x][i], gi)
+            else:
+                grads[x] = add_gradients(grads[x], gx)
+
+
+def _pull(node, g, useful):
+    """The contributions of one node to its inputs."""
+    if node.is_leaf:
+        return []
+    if node.owner is not None:
+        return [(node.owner, {node.index: g})]
+    if not any(x in useful for x in node.edges if x is not None):
+        return []
+    gxs = node.gradients(g, True) if state.hooks is None else _hooked_gradients(node, g, True)
+    return [(x, gx) for x, gx in zip(node.edges, gxs, strict=True) if gx is not None and x in useful]
+
+
+def nodes_behind(sources):
+    """All nodes that ``sources`` depend on, and these. Raises RuntimeError for a gradient that an old-style ``Function`` gave."""
+    order, seen, stack = [], set(sources), list(sources)
+    while stack:
+        node = stack.pop()
+        if node.closed is not None:
+            raise RuntimeError(node.closed)
+        order.append(node)
+        for x in () if node.is_leaf else node.edges:
+            if x is not None and x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return order
+
+
+def _between(sources, targets):
+    """Nodes on a path from ``sources`` back to ``targets``."""
+    users, useful = {}, set()
+    for node in nodes_behind(sources):
+        if node in targets:
+            useful.add(node)
+        for x in () if node.is_leaf else node.edges:
+            if x is not None:
+                users.setdefault(x, []).append(node)
+    stack = list(useful)
+    while stack:
+        for node in users.get(stack.pop(), ()):
+            if node not in useful:
+                useful.add(node)
+                stack.append(node)
+    return useful
+
+
+def _hooked_gradients(node, g, as_variables):
+    """The gradients of a node's inputs, with function hooks, which see the outputs' gradients and the inputs that were kept."""
+    hooks = list(state.hooks.values())
+    given = tuple([getattr(x, "array", x) for x in (g if type(g) is tuple else (g,))])
+    data = node.kept_inputs()
+    for hook in hooks:
+        hook.backward_preprocess(node, data, given)
+    try:
+        result = node.gradients(g, as_variables)
+    except Exception as error:
+        add_stack(error, node)
+        raise
+    for hook in hooks:
+        hook.backward_postprocess(node, data, given)
+    if config.debug:
+        check_nan(node.label, "backward", [getattr(x, "array", x) for x in result])
+    return result
+
+
+def _all_outputs(node, slots):
+    count = node.n_outputs
+    return tuple([slots.get(i) for i in range(count)])
+
+
+def add_gradients(a, b):
+    """The sum of two contributions."""
+    return as_ndarray(np.add(a, b)) if type(a) is type(b) is np.ndarray else OPS["add"](a, b)
+
+
+def _store(node, g, as_variables, loss_scale):
+    """Accumulate into a leaf. The array stored is nobody else's, so that writing into one gradient never changes another."""
+    node.loss_scale = loss_scale
+    if node.grad is not None:
+        node.grad = add_gradients(node.grad, g) if as_variables else np.add(getattr(node.grad, "array", node.grad), g)
+        return
+    if not as_variables:
+        g = g if type(g) is np.ndarray else as_ndarray(g)
+        if g.base is not None or sys.getrefcount(g) > SOLE_OWNER:
+            g = g.copy()
+    elif not _writeable(g._array):
+        g._array = g._array.copy()
+    node.grad = g
+
+
+def _writeable(a):
+    return type(a) is not np.ndarray or a.flags.writeable
+
+
+SOLE_OWNER = 3       # the walk's local, this function's parameter, and getrefcount's argument
+
+
+def fit(g, shape, dtype):
+    """``g`` summed over what broadcasting added, in the operand's dtype."""
+    if g.shape != shape:
+        g = OPS["sum_to"](g, shape=shape)
+    return g if g.dtype == dtype else OPS["cast"](g, dtype=np.dtype(dtype).str)
