@@ -16,6 +16,7 @@ from hybridnn.jit.lower_conv import CONVOLUTIONS
 from hybridnn.jit.lower_linalg import LINEAR
 from hybridnn.jit.lower_pool import POOLINGS
 from hybridnn.jit.lower_rows import ROWS
+from hybridnn.jit.lower_scan import SCANS
 from hybridnn.jit.memory import Buffer, plan_memory
 from hybridnn.jit.moves import copy_step, fill_step
 from hybridnn.jit.native import View
@@ -355,7 +356,7 @@ def _check(low, node):
 
 
 _INDEX = (np.dtype("i4"), np.dtype("i8"))
-_NATIVE = {"matmul": _matmul, **ROWS, **CONVOLUTIONS, **POOLINGS, **LINEAR}
+_NATIVE = {"matmul": _matmul, **ROWS, **CONVOLUTIONS, **POOLINGS, **LINEAR, **SCANS}
 
 
 # ------------------------------------------------------------------------------------------------- owners, memory, addresses

@@ -1,0 +1,55 @@
+"""Steps along one axis, and arrays that are filled, in compiled graphs: equal to the reference interpreter bit by bit."""
+import numpy as np
+import pytest
+from jit_graphs import graph_of
+
+import hybridnn.ops  # noqa: F401
+from hybridnn import jit
+from hybridnn.core.op import OPS
+from hybridnn.graph import run
+
+RNG = np.random.default_rng(0)
+
+
+def check(fn, *operands):
+    graph = graph_of(fn, *operands)
+    executable = jit.compile(graph)
+    assert [s.name for s in executable.steps if s.kind == "python"] == []
+    for got, want in zip(executable([x.copy() for x in operands]), run(graph, operands), strict=True):
+        np.testing.assert_array_equal(got, want)
+        assert got.dtype == want.dtype
+
+
+def values(shape, dtype):
+    x = RNG.integers(-4, 5, shape).astype(dtype)
+    if x.dtype.kind == "f":
+        x[RNG.random(shape) < .05] = np.nan
+        x[RNG.random(shape) < .05] = np.inf
+    return x
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8"])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_places_of_extremes(name, dtype):
+    for shape, axis in (((7,), (0,)), ((5, 6), (0,)), ((5, 6), (1,)), ((3, 4, 5), (1,)), ((3, 4, 5), None), ((300, 400), (1,))):
+        check(lambda x, a=axis: OPS[name](x, axis=a), values(shape, dtype))
+    check(lambda x: OPS[name](OPS["transpose"](x, axes=(2, 0, 1)), axis=(2,)), values((3, 4, 5), dtype))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_running_sums_products_and_recurrences(axis, reverse, dtype):
+    x, b = (RNG.normal(size=(4, 5, 6)).astype(dtype) for _ in range(2))
+    attrs = dict(axis=axis, reverse=reverse)
+    check(lambda x, b: [OPS["cumsum"](x, **attrs), OPS["cumprod"](x, **attrs), OPS["cumsum"](x[:, 1:, ::2] * 2, **attrs)], x, b)
+    graph = graph_of(lambda x, b: OPS["linear_scan"](x, b, **attrs), x, b)
+    np.testing.assert_allclose(jit.compile(graph)([x, b])[0], run(graph, [x, b])[0], {"f4": 2e-6, "f8": 1e-14}[dtype], {"f4": 2e-6, "f8": 1e-14}[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2", "i4", "?"])
+@pytest.mark.parametrize("steps", [1, -2, 4, -5, 9])
+def test_shifted_padded_and_cleared(steps, dtype):
+    x = values((4, 5), dtype)
+    check(lambda x: [OPS["shift"](x, 1, axis=1, steps=steps), OPS["pad"](x, width=((1, 2), (0, 3)), mode="constant", options=(("constant_values", 1),)),
+                     OPS["pad"](x, width=((0, 0), (2, 1)), mode="constant", options=()), OPS["zeros_for"](x, shape=(3, 2))], x)
