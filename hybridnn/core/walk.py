@@ -3,10 +3,10 @@
 It knows nodes of the tape by what they have (``edges``, ``seq``, ``owner``, ``gradients``), and gradients as arrays or Variables.
 """
 import heapq
-import sys
 
 import numpy as np
 
+from hybridnn._references import count_references
 from hybridnn.config import config, state
 from hybridnn.core.debugging import add_stack, check_nan
 from hybridnn.core.programs import OPS, as_ndarray
@@ -172,7 +172,7 @@ def _store(node, g, as_variables, loss_scale):
         return
     if not as_variables:
         g = g if type(g) is np.ndarray else as_ndarray(g)
-        if g.base is not None or sys.getrefcount(g) > SOLE_OWNER:
+        if g.base is not None or count_references(g) > SOLE_OWNER:
             g = g.copy()
     elif not _writeable(g._array):
         g._array = g._array.copy()

@@ -1,7 +1,6 @@
 """``Executable``: what ``jit.compile`` returns. Native segments and Python steps over one arena, safe to call from several
 threads.
 """
-import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from hybridnn._references import count_references
 from hybridnn.core.op import OPS
 from hybridnn.graph import run
 from hybridnn.jit import fpstatus
@@ -28,6 +28,7 @@ UNDOABLE, FINISHED, DONE = 3, 4, 5
 KINDS = ((fpstatus.DIVIDE, "divide", "divide by zero"), (fpstatus.OVERFLOW, "over", "overflow"), (fpstatus.INVALID, "invalid", "invalid value"))
 LARGE_OUTPUT = 1 << 16
 GENERATIONS = 3               # the last call's outputs are still in use when the next call begins
+_refs = count_references
 OURS_ALONE = 2                # the name in ``take`` and getrefcount's argument
 RELEASE_BYTES = 1 << 19       # plans that move more let other Python threads run meanwhile
 
@@ -68,7 +69,7 @@ class Spare:
                 a = self.given.pop(0)
             except IndexError:
                 break
-            if sys.getrefcount(a) == OURS_ALONE:
+            if _refs(a) == OURS_ALONE:
                 self.given.append(a)
                 return a
             self.given.append(a)

@@ -4,9 +4,9 @@ Modes. *record*: everything runs eagerly and is noted as new events. *replay*: t
 known event and returns a pending Variable; a whole segment is computed when a value is needed. *eager*: given up, nothing is noted. A call
 begins in replay if its signature has a path, and leaves it for record at the first operation that no known event matches.
 """
-import sys
 import weakref
 
+from hybridnn._references import count_references
 from hybridnn.config import global_config, state
 from hybridnn.core.variable import (
     OpNode,
@@ -39,7 +39,7 @@ from hybridnn.trace.walk import is_function_behind, plain_gradients, walk_backwa
 __all__ = ["Call"]
 
 _new = object.__new__
-_refs = sys.getrefcount
+_refs = count_references
 PENDING_REFS = 3       # the list ``pending``, the loop's name and getrefcount's argument
 
 

@@ -1,7 +1,7 @@
 """Operations that change arrays in place (``apply_inplace``): updates, running statistics, gradients in hooks."""
-import sys
 import weakref
 
+from hybridnn._references import count_references
 from hybridnn.core.variable import Variable, apply_inplace_eager, run_checked
 from hybridnn.errors import user_line
 from hybridnn.graph import Node
@@ -14,7 +14,7 @@ from hybridnn.trace.values import PARAMETER_REFS
 
 __all__ = ["match_inplace", "record_inplace"]
 
-_refs = sys.getrefcount
+_refs = count_references
 
 
 def match_inplace(call, op, inputs, targets, attrs):

@@ -1,15 +1,15 @@
 """The numbered values of one call: which array or Variable has which number, what it held when it was used, and whose memory it shares."""
-import sys
 
 import numpy as np
 
+from hybridnn._references import count_references
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Leaf
 from hybridnn.trace.operands import same_bytes
 
 __all__ = ["FOREIGN", "PARAMETER_REFS", "Values"]
 
-_refs = sys.getrefcount
+_refs = count_references
 PARAMETER_REFS = 3     # the Variable's attribute, the local name and getrefcount's argument: nobody else holds the array
 FOREIGN = "foreign"
 
