@@ -23,6 +23,7 @@ FIRST_VALUE = 8           # PyDictValues: capacity (one byte), ...; the values
 TYPE_OFFSET = 8           # PyObject: refcount, type
 CLASS_OFFSET = 384        # PyTypeObject: tp_version_tag, after tp_del
 NO_TAG = -1               # differs from every word: what has none is looked at on every call
+PLAIN = frozenset([int, float, bool, str, bytes, complex, type(None)])
 DICT_OFFSET = -24         # the managed __dict__ of an instance stands before its garbage collector's head
 
 
@@ -31,7 +32,8 @@ class Watch:
 
     ``unchanged()`` tells whether they are as they were. ``renew()`` takes the present state as the one to compare with, and ``confirm()`` of what it gave says
     that all that rests on it has been looked at since: before that, nothing counts as unchanged. Objects are not kept alive: the caller must not ask after
-    one of them has gone. The values of dicts may be kept up to the next ``renew()``.
+    one of them has gone. What rests on more than the identity of values may look at numbers and texts only: these are kept up to the next ``renew()``, so that
+    nothing else comes to lie at their addresses. Objects whose identity matters must be kept elsewhere.
 
     Args:
         values: whether to compare the values of instances one by one.
@@ -49,6 +51,7 @@ class Watch:
         self._places = [ctypes.c_int64.from_address(id(d) + VALUES_OFFSET) for d in self.dicts] if values else []
         self._placed = [p.value for p in self._places]
         self._held = self._true = self._token = None
+        self._fits = True
         self._lock = threading.RLock()
         from hybridnn.jit.native import _builtin  # loads at the first plan, for the import time of the package
         self.unchanged = _builtin("unchanged", "hnn_unchanged", (self._table, self.dicts, self.classes))
@@ -62,7 +65,7 @@ class Watch:
             for cls in self.classes:
                 _give_tag(cls)
             if self.values:
-                self._held = [(*d.values(),) for d in self.dicts]        # what is alive shares its address with nothing new
+                self._held = [v for d in self.dicts for v in d.values() if type(v) in PLAIN]
                 self._place()
             self._copy()
             tags = self._table[2:2 + 2 * self._first:2]
@@ -73,17 +76,18 @@ class Watch:
     def confirm(self, token):
         """What rests on the state at that ``renew()`` holds."""
         with self._lock:
-            if token is self._token:
+            if token is self._token and self._fits:
                 self._table[2] = self._true
 
     def _place(self):
-        """Follow dicts whose values have moved, which happens seldom. They never need more room than at first."""
+        """Follow dicts whose values have moved, which happens seldom. They need no more room than at first; if one did, nothing would count as unchanged."""
         placed = [p.value for p in self._places]
         if placed == self._placed:
             return
         at = 1 + 2 * self._first
         for d, room in zip(self.dicts, self._lengths, strict=True):
             words = _words_of(d)
+            self._fits = self._fits and len(words) <= room
             words += words[:1] * (room - len(words))
             self._table[at:at + 2 * room:2] = words[:room]
             at += 2 * room

@@ -345,7 +345,8 @@ class Writer:
 
     def _rule(self, rule):
         text = self.space(rule)
-        self.require_in(rule, rule.__dict__, f"{text}['enabled'] and {text}['_hooks'] is None and not {text}['_use_fp32_update']", "an update rule changed")
+        plain = f"{text}['enabled'] is True and {text}['_hooks'] is None and {text}['_use_fp32_update'] is False"
+        self.require_in(rule, rule.__dict__, plain, "an update rule changed")
 
     def _of(self, value):
         return self.held(value)

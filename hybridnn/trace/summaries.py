@@ -212,7 +212,7 @@ def check_plain(optimizer):
         rule = p.update_rule
         if rule is None or not isinstance(rule, OpRule) or type(rule).update_core_cpu is not OpRule.update_core_cpu:
             raise Doubt("a parameter has an update rule of its own")
-        if not type(rule).__module__.startswith("hybridnn.") or rule._use_fp32_update or rule._hooks is not None or not rule.enabled:
+        if not type(rule).__module__.startswith("hybridnn.") or rule._use_fp32_update is not False or rule._hooks is not None or rule.enabled is not True:
             raise Doubt("a parameter's update rule is not plain")
         if rule.state is None:
             raise Doubt("the optimizer's state is not made yet")
