@@ -113,6 +113,14 @@ def test_spatial_pyramid():
     np.testing.assert_array_equal(y[:, 3:15].reshape(2, 3, 2, 2).max(3), np.stack([h.max((2, 3)) for h in halves], 2))
 
 
+def test_unpooling_to_nothing():
+    x = Variable(np.ones((2, 3, 3, 2)))
+    y = F.unpooling_2d(x, 1, 3, 1)
+    assert y.shape == (2, 3, 3, 0)                        # an axis of two elements, each a stride apart, less the padding
+    F.sum(y).backward()
+    np.testing.assert_array_equal(x.grad, np.zeros((2, 3, 3, 2)))
+
+
 @pytest.mark.parametrize("call, part", [
     (lambda: F.max_pooling_2d(np.zeros((1, 2, 3)), 2), "4 axes"),
     (lambda: F.max_pooling_2d(np.zeros((1, 2, 2, 2)), 5, cover_all=False), "fit"),

@@ -155,7 +155,7 @@ def _unpooled(name, x, ksize, stride, pad, outsize, cover_all):
         if outsize is None
         else tuple_of(outsize, ndim, name, "outsize")
     )
-    fits = min(stride) > 0 and all(o > 0 and conv_outsize(o, k, s, p, cover_all) == n for o, (n, k, s, p) in zip(size, geometry))
+    fits = min(stride) > 0 and all(o >= 0 and conv_outsize(o, k, s, p, cover_all) == n for o, (n, k, s, p) in zip(size, geometry))
     expect(
         fits,
         name,
