@@ -75,7 +75,7 @@ class GoogLeNet(NamedLayers):
             stages["inception_" + name] = [self["inc" + name]]
             if name in ("3b", "4e"):
                 stages[f"pool{name[0]}"] = [_halve]
-        stages.update(pool5=[_average7], loss3_fc=[_dropout, self.loss3_fc], prob=[F.softmax])
+        stages["pool5"], stages["loss3_fc"], stages["prob"] = [_average7], [_dropout, self.loss3_fc], [F.softmax]
         for k in (1, 2):
             layers = self[f"loss{k}_conv"], F.relu, self[f"loss{k}_fc1"], F.relu, self[f"loss{k}_fc2"]
             stages[f"loss{k}_fc2"] = [_average5, *layers]
