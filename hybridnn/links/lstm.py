@@ -157,12 +157,11 @@ class StatefulPeepholeLSTM(Stateful, Chain):
         lstm_in = self.upward(x)
         if self.h is not None:
             lstm_in = lstm_in + self.lateral(self.h)
-        if self.c is None:
-            self.c = Variable(self.xp.zeros((x.shape[0], self.state_size), x.dtype))
+        c = Variable(self.xp.zeros((x.shape[0], self.state_size), x.dtype)) if self.c is None else self.c
         a, i, f, o = _split_gates(lstm_in)
-        i = F.sigmoid(i + self.peep_i(self.c))
-        f = F.sigmoid(f + self.peep_f(self.c))
-        self.c = F.tanh(a) * i + f * self.c
+        i = F.sigmoid(i + self.peep_i(c))
+        f = F.sigmoid(f + self.peep_f(c))
+        self.c = F.tanh(a) * i + f * c
         self.h = F.sigmoid(o + self.peep_o(self.c)) * F.tanh(self.c)
         return self.h
 
@@ -190,14 +189,11 @@ class StatefulZoneoutLSTM(Stateful, Chain):
         lstm_in = self.upward(x)
         if self.h is not None:
             lstm_in = lstm_in + self.lateral(self.h)
-        else:
-            self.h = Variable(self.xp.zeros((x.shape[0], self.state_size), x.dtype))
-        if self.c is None:
-            self.c = Variable(self.xp.zeros((x.shape[0], self.state_size), x.dtype))
+        old_h, old_c = (Variable(self.xp.zeros((x.shape[0], self.state_size), x.dtype)) if v is None else v for v in (self.h, self.c))
         a, i, f, o = _split_gates(lstm_in)
-        c = F.tanh(a) * F.sigmoid(i) + F.sigmoid(f) * self.c
-        self.c = F.zoneout(self.c, c, self.c_ratio)
-        self.h = F.zoneout(self.h, F.sigmoid(o) * F.tanh(c), self.h_ratio)
+        c = F.tanh(a) * F.sigmoid(i) + F.sigmoid(f) * old_c
+        self.c = F.zoneout(old_c, c, self.c_ratio)
+        self.h = F.zoneout(old_h, F.sigmoid(o) * F.tanh(c), self.h_ratio)
         return self.h
 
 

@@ -98,6 +98,9 @@ class Operators:
         """Whether a plain constant is in a container; one that came from outside is guarded, with its members."""
         if box.kind == "static" and is_pure(box.value):
             return x in box.value
+        if box.kind == "static" and type(box.value) is set and all(map(is_pure, box.value)):
+            self.guard("members", box.value, tuple(box.value))
+            return x in box.value
         if box.kind == "static" and type(box.value) is dict:
             box = self._dict_members(box.value)
         if box.kind == "mirror" and isinstance(box.value, dict):

@@ -843,7 +843,7 @@ class Builder:
             kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
             priors = self._priors()
             leaves = {v: x for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad and v not in priors}
-            dynamic = ", ".join(f"{v}: {self._leaf_variable(x)}" for v, x in leaves.items())
+            dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves.items())
             made, specs = w.strong(self.made), w.strong(specs_along(self.path))
             again = None
             if self.again is not None:
@@ -934,10 +934,10 @@ class Builder:
         x = self.call.leaves[vid]
         return x._array if isinstance(x, Variable) else x
 
-    def _leaf_variable(self, x):
+    def _leaf_variable(self, vid, x):
         ref = self.observer.origins[id(x)]
-        if ref.kind == "made":
-            raise Doubt("keeps the graph of a Variable made in the call")
+        if ref.kind == "made":      # nobody else has it: each call makes another over the same array
+            return f"gradient({self.leaf_text[vid]}, True)"
         return self.writer.strong(x) if ref.kind == "static" else self.writer.read(ref.source)
 
 

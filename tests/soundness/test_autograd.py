@@ -1120,3 +1120,39 @@ def test_order_of_nodes_after_many(mode, monkeypatch):
     for module in (core_variable, tape):
         monkeypatch.setattr(module, "_sequence", itertools.count(start * 2 ** 32, core_variable.ROOM ** 2).__next__)
     check(make, mode)
+
+
+def test_graphs_of_variables_made_in_the_call(mode):
+    """Their leaves are made anew; one that is returned is the very leaf."""
+    def make(wrap):
+        x, w, rnn = var(3, 4, seed=1), var(4, 4, seed=2), L.NStepLSTM(1, 4, 3, 0.0)
+
+        @wrap
+        def f(x, shown):
+            h = hnn.Variable(np.zeros((3, 4), "f"))
+            y = F.tanh(F.matmul(x, w) + h * 2)
+            return (y, h) if shown else y
+
+        @wrap
+        def sequences(xs):
+            return rnn(None, None, xs)[2]
+
+        def outside():
+            cleared(x, w)
+            y = f(x, False)
+            F.sum(y).backward()
+            return y, x.grad, w.grad
+
+        def returned():
+            cleared(x, w)
+            y, h = f(x, True)
+            F.sum(y * y).backward()
+            return y, h, h.grad, w.grad
+
+        def recurrent():
+            rnn.cleargrads()
+            ys = sequences([x, x[:2]])
+            F.sum(ys[0] * ys[0]).backward()
+            return ys, [p.grad for p in rnn.params()]
+        return [x, w, rnn], [outside, returned, recurrent]
+    check(make, mode)
