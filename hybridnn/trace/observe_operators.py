@@ -84,7 +84,8 @@ class Operators:
                 return
         x, y = self.use(x), self.use(y)
         same = x is y if "mirror" in (x.kind, y.kind) else x.value is y.value
-        if any(r.kind in ("arg", "state") for r in (x, y)) and all(isinstance(r.value, (Variable, np.ndarray)) and r.source for r in (x, y)):
+        outside = all(r.kind in ("arg", "state", "static") and isinstance(r.value, (Variable, np.ndarray)) and r.source for r in (x, y))
+        if outside and (x.kind, y.kind) != ("static", "static"):
             self.guard("same", place(x), x.value, place(y), y.value)
         f.stack.append(constant(same is not bool(i.arg)))
 
