@@ -216,7 +216,7 @@ def combine(observer, fn, *args):
     try:
         value = fn(*[r.value for r in args])
     except ArithmeticError as error:
-        raise Doubt("an exception") from error
+        raise Doubt("an exception is raised") from error
     if type(value) not in (int, float, bool):
         raise Doubt(f"computes a {type(value).__name__} of numbers")
     ref = Ref("number", value, Computed(fn, list(args), {}, len(observer.call.path), safe=bool(late) or fn in SAME_TYPE))

@@ -24,6 +24,7 @@ from hybridnn.trace.observe_operators import Operators
 from hybridnn.trace.observe_stores import Stores, where_id
 from hybridnn.trace.refs import (
     SCALARS,
+    Closure,
     Doubt,
     Generator,
     Pending,
@@ -112,20 +113,26 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
     def stop(self, reason, frame=None):
         """Doubt: note why, and stop looking."""
         if self.doubt is None:
-            where = frame or (self.frames[-1].real if self.frames else None)
-            line = f"{where.f_code.co_filename}:{where.f_lineno} in {where.f_code.co_name}" if where is not None else "<unknown>"
-            self.doubt = Doubt(reason, line)
+            self.doubt = Doubt(reason, self._place(frame or (self.frames[-1].real if self.frames else None)))
         self._let_go()
         for f in self.frames:
             f.real.f_trace_opcodes = False      # never drop a trace function while CPython 3.11 is calling it: it holds no reference of its own
         self.frames.clear()
+
+    def _place(self, where):
+        """The user's line that runs; and the library's, if that is where the observer stopped."""
+        if where is None:
+            return "<unknown>"
+        own = next((f.real for f in reversed(self.frames) if not is_library(f.real)), where)
+        inside = "" if own is where else f", inside {where.f_globals.get('__name__')}.{where.f_code.co_name}"
+        return f"{own.f_code.co_filename}:{own.f_lineno} in {own.f_code.co_name}{inside}"
 
     def fail(self, error):
         """An exception here must never reach the user's program, unless it is the user's own. Following an instruction that raises in CPython too is
         one way to get here."""
         if raised_by_signal(error):
             raise error
-        self.stop(error.reason if isinstance(error, Doubt) else f"the proof met {type(error).__name__}: {error}")
+        self.stop(error.reason if isinstance(error, Doubt) else f"an instruction could not be followed ({type(error).__name__}: {error})")
 
     def on_call(self, frame, event, arg):
         if not self.frames and self.call not in replaying:        # an alarm went off just before the end of the block that lets go
@@ -157,7 +164,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
         if top.waiting is not None and top.waiting[0] == "retry":
             return self._resume(frame, code, top)
         if top.waiting is None:
-            raise Doubt(f"{code.co_name} was called implicitly")
+            raise Doubt(f"{code.co_qualname} is called by an operator, a builtin function or the interpreter, and is not followed there")
         if top.waiting[0] in ("make", "sum") or len(top.waiting) == 6 and frame.f_globals.get("__name__") in PASSED:
             return None
         self._identify(frame, code, top.waiting[2])
@@ -244,16 +251,16 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
                 return self.on_event
         if top.waiting[2] and is_library(frame):
             return None
-        raise Doubt(f"{code.co_name} was called implicitly")
+        raise Doubt(f"{code.co_qualname} is called by an operator, a builtin function or the interpreter, and is not followed there")
 
     def _enter(self, frame, code, top):
         fn, pos, kw = top.waiting[1:4]
         target = fn
         if fn.kind == "closure":
             if fn.value.code is not code:
-                raise Doubt(f"{code.co_name} was called implicitly")
+                raise Doubt(f"{code.co_qualname} is called by an operator, a builtin function or the interpreter, and is not followed there")
         elif getattr(fn.value, "__code__", None) is not code:
-            raise Doubt(f"{code.co_name} was called implicitly")
+            raise Doubt(f"{code.co_qualname} is called by an operator, a builtin function or the interpreter, and is not followed there")
         self._push_frame(frame, code, target, pos, kw)
 
     def on_trusted(self, frame, event, arg):
@@ -261,7 +268,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
         frame.f_trace_lines = False
         if event == "exception":
             self.trusted = None
-            self.stop("an exception")
+            self.stop("an exception is raised")
         elif event == "return" and self.trusted is not None and self.trusted[0] is frame:
             _, kind, start = self.trusted
             self.trusted = None
@@ -289,7 +296,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
             elif event == "return":
                 self._return(self.frames[-1])
             elif event == "exception":
-                raise Doubt("an exception")
+                raise Doubt("an exception is raised")
         except Exception as error:
             self.fail(error)
             return None
@@ -297,7 +304,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
 
     def _return(self, f):
         if f.waiting is None or f.waiting[0] not in ("return", "yield"):
-            raise Doubt("an exception")
+            raise Doubt("an exception is raised")
         kind, ref = f.waiting
         self.frames.pop()
         if f.generator is not None:
@@ -336,7 +343,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
             f.stack.append(self._summed(waiting[1], waiting[2][0].value, *waiting[2][1:]))
             return
         if f.result is None:
-            name = getattr(waiting[1].value, "__name__", waiting[1].value) if isinstance(waiting[1], Ref) else waiting[1]
+            called = waiting[1].value if isinstance(waiting[1], Ref) else waiting[1]
+            name = called.code.co_qualname if isinstance(called, Closure) else getattr(called, "__qualname__", called)
             raise Doubt(f"calls {name}, whose effects are not known")
         result, f.result = f.result, None
         after = waiting[4]

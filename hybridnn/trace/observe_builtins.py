@@ -77,7 +77,7 @@ def _next(observer, args, kw):
     observer.ask(args[0].value)
     item = args[0].value.next()
     if item is None and len(args) == 1:
-        raise Doubt("an exception")
+        raise Doubt("an exception is raised")
     return args[1] if item is None else item
 
 

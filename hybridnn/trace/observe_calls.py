@@ -295,7 +295,7 @@ class Calls:
             return Ref("mirror", dict(box))
         key, default = self._key(args[0]), args[1] if len(args) > 1 else constant(None)
         if name == "pop" and len(args) == 1 and key not in box:
-            raise Doubt("an exception")
+            raise Doubt("an exception is raised")
         return box.setdefault(key, default) if name == "setdefault" else box.pop(key, default)
 
     def _call_builtin(self, f, fn, args, kw):

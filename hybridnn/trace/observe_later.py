@@ -252,7 +252,11 @@ class LaterObserver(Observer):
         self._load_attr(f, f.stack.pop(), i.argval, method=bool(i.arg & 1))
 
     def op_LOAD_SUPER_ATTR(self, f, i):
-        raise Doubt("calls super, whose effects are not known")
+        called, cls, owner = self._take(f, 3)
+        if called.value is not super:
+            raise Doubt("calls something else that is called super")
+        self.make_super(f, [cls, owner])
+        self.super_attr(f, f.stack.pop(), i.argval, method=bool(i.arg & 1))
 
     # ------------------------------------------------------------------------------------------------- calls
 

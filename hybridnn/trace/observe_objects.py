@@ -46,7 +46,7 @@ class Objects:
         names, defaults = cls._fields, cls._field_defaults
         given = dict(zip(names, args), **kw)
         if len(args) + len(kw) != len(given) or set(given) | set(defaults) != set(names):
-            raise Doubt("an exception")
+            raise Doubt("an exception is raised")
         self.guard("classattr", cls, "__new__", class_lookup(cls, "__new__"))
         f.waiting = ("make", None, [], {}, Ref("mirror", cls(*[given[n] if n in given else constant(defaults[n]) for n in names])))
 

@@ -53,7 +53,7 @@ class Stores:
             raise Doubt("stores into a container under a key that is not a plain constant")
         if type(box) is list:
             if not -len(box) <= key.value < len(box):
-                raise Doubt("an exception")
+                raise Doubt("an exception is raised")
             self.guard("long", box, key.value)
             if key.value < 0:
                 self.guard("length", box, len(box))

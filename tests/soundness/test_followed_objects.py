@@ -432,3 +432,32 @@ def test_dicts_and_defaults(mode):
             return f(arr(2, 3))
         return [net, options], [lambda: f(arr(2, 3)), lambda: extra(1.0), without, scaled, lambda: extra(None), lambda: extra(2), without]
     skipped(check(make, mode), mode)
+
+
+def test_reasons_name_the_line(mode):
+    """Why Python runs: what is done, in words, and the user's line, also if it is the library that does it."""
+    net = L.Linear(3, 2)
+
+    def own(x):
+        y = F.sum(net(x))
+        return y if {1, 2} & {len(x)} else y * 2
+
+    def inside(x):
+        y = F.sum(net(x))
+        net.enable_update()
+        return y
+
+    def deeper(x):
+        y = F.sum(net(x))
+        net.repeat(2)
+        return y
+
+    def given(x):
+        return F.sum(x) if Point(x) == 3 else F.sum(net(x))
+    for fn, line, what in ((own, 2, "BUILD_SET"), (inside, 2, "inside hybridnn.link"), (deeper, 2, "inside "), (given, 1, "operator ==")):
+        f = hnn.trace(fn, mode=mode)
+        for _ in range(6):
+            f(arr(2, 3))
+        reasons = [p.reason for p in f.explain().paths]
+        if mode == "auto":
+            assert all(f"{__file__}:{fn.__code__.co_firstlineno + line} in {fn.__name__}" in r and what in r for r in reasons), reasons
