@@ -112,6 +112,18 @@ def test_parts_of_channels_and_groups(groups):
     check(network, array(2, 8, 5, 5), array(8, 8 // groups, 3, 3), array(5, 20, 3, 3), array(2, 4, 5, 5))
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_images_that_are_resized(mode):
+    attrs = dict(mode=mode, align_corners=False)
+
+    def network(x, w, v):
+        y = OPS["resize"](conv(x, w, **window(2)), shape=(10, 9), **attrs)
+        g = OPS["resize_adjoint"](conv(y, v, **window(2)), shape=(5, 6), **attrs)
+        return [y, conv(g, v, **window(2)), OPS["take"](conv(x, w, **window(2)), np.array([2, 0]), pattern=(FREE, ("array", 0)))]
+    graph, executable = check(network, array(2, 4, 5, 6), array(6, 4, 3, 3), array(6, 6, 3, 3))
+    assert {len(graph.specs[n.outputs[0]].shape) and graph.specs[n.outputs[0]].shape[-1] for n in named(graph, "put")} == {6}
+
+
 def test_operands_that_are_broadcast_otherwise():
     def network(x, w, row, image, number):
         y = conv(x, w, **window(2))

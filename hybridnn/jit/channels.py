@@ -247,11 +247,23 @@ def _slices(work, node, attrs):
     return work.put(node, node.op, [work.twins[x]], {**attrs, **more, "index": _turned(index)}, (0,))
 
 
+def _picked(work, node, attrs):
+    """``take`` and ``put`` of lines by their numbers."""
+    x, *index = node.inputs
+    n, pattern = len(work.specs[x].shape), attrs["pattern"]
+    pattern = (*pattern, *[WHOLE] * (n - len(pattern)))
+    if x not in work.twins or len(index) != 1 or len(work.specs[index[0]].shape) != 1 or pattern[1] != WHOLE or \
+            any(p not in (WHOLE, ("array", 0)) for p in pattern):
+        return False
+    more = {"shape": _turned(attrs["shape"])} if "shape" in attrs else {}
+    return work.put(node, node.op, [work.twins[x], *index], {**attrs, **more, "pattern": _turned(pattern)}, (0,))
+
+
 def _same(work, node, attrs):
     return node.inputs[0] in work.twins and work.put(node, node.op, [work.twins[node.inputs[0]]], attrs, (0,))
 
 
 RULES = {
     **dict.fromkeys(CONVOLUTIONS, _convolution), **dict.fromkeys(ROLES, _pooling), **dict.fromkeys(REDUCTIONS, _reduction),
-    "sum_to": _sum_to, "concat": _concat, "get_item": _slices, "put_item": _slices, **dict.fromkeys(SAME, _same),
+    "sum_to": _sum_to, "concat": _concat, "get_item": _slices, "put_item": _slices, "take": _picked, "put": _picked, **dict.fromkeys(SAME, _same),
 }

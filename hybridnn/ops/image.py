@@ -3,6 +3,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from hybridnn.core.arithmetic import put, take
 from hybridnn.core.variable import operation
 from hybridnn.errors import InvalidType
 from hybridnn.ops.windows import Window, conv_outsize
@@ -84,7 +85,29 @@ def _resizings(*size):
     return samples
 
 
-@operation(samples=_resizings(3, 4))
+def _weights(n, out, size, axis, dtype, mode, align_corners):
+    """The index arrays of ``_lines`` with the pattern that applies them to an axis, and both weights spread over ``n`` axes."""
+    first, second, weight = _lines(out, size, mode, align_corners)
+    w = weight.astype(dtype).reshape((-1,) + (1,) * (n - 1 - axis))
+    return first, second, (("slice", None, None, None),) * axis + (("array", 0),), 1 - w, w
+
+
+def _resize_parts(x, *, shape, mode, align_corners):
+    for axis, out in ((2, shape[0]), (3, shape[1])):
+        first, second, pattern, a, b = _weights(x.ndim, out, x.shape[axis], axis, x.dtype, mode, align_corners)
+        x = take(x, first, pattern=pattern) if mode == "nearest" else take(x, first, pattern=pattern) * a + take(x, second, pattern=pattern) * b
+    return x
+
+
+def _resize_adjoint_parts(g, *, shape, mode, align_corners):
+    for axis, size in ((3, shape[1]), (2, shape[0])):
+        first, second, pattern, a, b = _weights(g.ndim, g.shape[axis], size, axis, g.dtype, mode, align_corners)
+        target = (*g.shape[:axis], size, *g.shape[axis + 1:])
+        g = put(g * a, first, shape=target, pattern=pattern) + put(g * b, second, shape=target, pattern=pattern)
+    return g
+
+
+@operation(samples=_resizings(3, 4), decompose=_resize_parts)
 def resize(xp, x, *, shape, mode, align_corners):
     """Images (n, c, h, w) resized to ``shape``, bilinearly or to the nearest pixel."""
     return _interpolate(xp, _interpolate(xp, x, 2, shape[0], mode, align_corners), 3, shape[1], mode, align_corners)
@@ -95,7 +118,7 @@ def _(g, shapes, mode, align_corners):
     return resize_adjoint(g, shape=shapes[0][2:], mode=mode, align_corners=align_corners)
 
 
-@operation(samples=_resizings(5, 2))
+@operation(samples=_resizings(5, 2), decompose=_resize_adjoint_parts)
 def resize_adjoint(xp, g, *, shape, mode, align_corners):
     """Each pixel's part given back to the pixels of ``shape`` that it was interpolated from."""
     columns = _interpolate_adjoint(xp, g, 3, shape[1], mode, align_corners)
