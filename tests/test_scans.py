@@ -53,3 +53,22 @@ def test_shifted_padded_and_cleared(steps, dtype):
     x = values((4, 5), dtype)
     check(lambda x: [OPS["shift"](x, 1, axis=1, steps=steps), OPS["pad"](x, width=((1, 2), (0, 3)), mode="constant", options=(("constant_values", 1),)),
                      OPS["pad"](x, width=((0, 0), (2, 1)), mode="constant", options=()), OPS["zeros_for"](x, shape=(3, 2))], x)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_products_copies_and_rearrangements(dtype):
+    x, i = RNG.uniform(.5, 1.5, (3, 4, 5)).astype(dtype), RNG.integers(0, 4, (3, 2, 5))
+
+    def fn(x, i):
+        op = OPS.__getitem__
+        y = op("take_along")(x, i, axis=1)
+        return [op("copy")(x), op("tile")(x, reps=(2, 1, 3, 2)), op("tile")(x, reps=(2,)), op("repeat")(x, repeats=(3,), axis=1),
+                op("repeat")(x, repeats=(1, 0, 2, 1), axis=1), op("roll")(x, shift=(2, -7), axis=(1, 2)), op("roll")(x, shift=(5,), axis=(2,)), y,
+                op("put_along")(y, i, shape=(3, 4, 5), axis=1), op("sum_repeated")(x, shape=(3, 2, 5), repeats=(2,), axis=1),
+                op("pad_sequence")(2., x[0], x[1, :2], x[2, :1], length=5)]
+    check(fn, x, i)
+    graph = graph_of(lambda x: [OPS["prod"](x, axis=a, keepdims=k) for a in (None, (0,), (1,), (2,), (1, 2)) for k in (False, True)], x)
+    executable = jit.compile(graph)
+    assert [s.name for s in executable.steps if s.kind == "python"] == []
+    for got, want in zip(executable([x]), run(graph, [x]), strict=True):
+        np.testing.assert_allclose(got, want, {"f4": 2e-6, "f8": 1e-14}[dtype])

@@ -74,8 +74,29 @@ def _pad(low, node):
     return True
 
 
+def _copy(low, node):
+    """Values do not change: a copy is the value itself."""
+    low.values[node.outputs[0]] = low.values[node.inputs[0]]
+    return True
+
+
+def _prod(low, node):
+    """Over one axis, or neighbours."""
+    x, attrs = node.inputs[0], dict(node.attrs)
+    spec, axis = low.specs[x], attrs["axis"]
+    n = len(spec.shape)
+    gone = list(range(n)) if axis is None else sorted(a % n for a in (axis if isinstance(axis, tuple) else (axis,)))
+    if spec.dtype not in KINDS or low.specs[node.outputs[0]].dtype != spec.dtype or not spec.size or not gone or gone[-1] - gone[0] >= len(gone):
+        return False
+    place, y = low.dense(x), low.new_value(node.outputs[0])
+    shape = *spec.shape[:gone[0]], -1, *spec.shape[gone[-1] + 1:]
+    place = viewed(place, OPS["reshape"], {"shape": shape})
+    low.step("scan", "prod", [place], [y], lambda at: scan_step("prod", [at(place)], at(y), spec.dtype, gone[0]), node)
+    return True
+
+
 def _zeros(low, node):
     return _filled(low, node, 0) is not None
 
 
-SCANS = {**dict.fromkeys(OPERANDS, _scan), "shift": _shift, "pad": _pad, "zeros_for": _zeros}
+SCANS = {**dict.fromkeys(OPERANDS, _scan), "prod": _prod, "copy": _copy, "shift": _shift, "pad": _pad, "zeros_for": _zeros}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "scan_step"]
 
 KINDS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int32): "i32", np.dtype(np.int64): "i64"}
-OPERANDS = {"argmax": 1, "argmin": 1, "cumsum": 1, "cumprod": 1, "linear_scan": 2}
+OPERANDS = {"prod": 1, "argmax": 1, "argmin": 1, "cumsum": 1, "cumprod": 1, "linear_scan": 2}
 PIECE_BYTES = 200_000  # that a thread reads at least
 
 
@@ -86,6 +86,13 @@ def _running(start: int, step: Any) -> Any:
     return line
 
 
+def _product(f: Func, kind: Any, operands: list[Val], out: Val, unit: Val, n: Val, place: Any) -> None:
+    total = f.var(f.value(_type_of(kind)(1), kind), kind)
+    with f.range(0, n) as k:
+        total.set(total.get() * f.load(kind, operands[0], place(k)))
+    f.store(total.get(), out, unit, kind)
+
+
 def _type_of(kind: Any) -> type:
     """Python's type of constants of this kind."""
     from hybridnn.jit import lowlevel as low
@@ -94,6 +101,7 @@ def _type_of(kind: Any) -> type:
 
 
 _LINES = {
+    "prod": _product,
     "argmax": _extreme(">"), "argmin": _extreme("<"), "cumsum": _running(0, lambda y, x: y + x), "cumprod": _running(1, lambda y, x: y * x),
     "linear_scan": _running(0, lambda y, a, b: a * y + b),
 }  # fmt: skip

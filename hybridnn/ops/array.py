@@ -3,7 +3,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from hybridnn.core.arithmetic import get_item, put_item, reshape, sum_, where
+from hybridnn.core.arithmetic import broadcast_to, get_item, identity, put, put_item, reshape, sum_, take, where
 from hybridnn.core.variable import operation
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import slice_along
@@ -101,7 +101,14 @@ def _(gs, shapes, axis):
 
 # --------------------------------------------------------------------------------------------------------------------- repeat
 
-@operation(samples=_draw((2, 3), reps=(2, 1, 3)))
+def _tile_parts(x, *, reps):
+    n = max(len(reps), x.ndim)
+    sizes, reps = (1,) * (n - x.ndim) + tuple(x.shape), (1,) * (n - len(reps)) + tuple(reps)
+    one, many = (tuple([k for pair in zip(counts, sizes) for k in pair]) for counts in ((1,) * n, reps))
+    return reshape(broadcast_to(reshape(x, shape=one), shape=many), shape=tuple([r * k for r, k in zip(reps, sizes)]))
+
+
+@operation(samples=_draw((2, 3), reps=(2, 1, 3)), decompose=_tile_parts)
 def tile(xp, x, *, reps):
     """x repeated as a whole ``reps`` times along each axis (NumPy's rule where the lengths differ)."""
     return xp.tile(x, reps)
@@ -120,7 +127,25 @@ def _repeat_samples(rng, dtype):
         yield (rng.normal(size=(2, 3)).astype(dtype),), {"repeats": repeats, "axis": 1}
 
 
-@operation(samples=_repeat_samples)
+def _along(axis):
+    """The pattern of ``take`` and ``put`` that picks slices along an axis."""
+    return (("slice", None, None, None),) * axis + (("array", 0),)
+
+
+def _copies(repeats, n):
+    """For each slice that ``repeat`` makes, the one of ``n`` that it is a copy of."""
+    return np.repeat(np.arange(n), repeats if len(repeats) > 1 else repeats[0])
+
+
+def _repeat_parts(x, *, repeats, axis):
+    return take(x, _copies(repeats, x.shape[axis]), pattern=_along(axis % x.ndim))
+
+
+def _sum_repeated_parts(g, *, shape, repeats, axis):
+    return put(g, _copies(repeats, shape[axis]), shape=tuple(shape), pattern=_along(axis % len(shape)))
+
+
+@operation(samples=_repeat_samples, decompose=_repeat_parts)
 def repeat(xp, x, *, repeats, axis):
     """Each slice along an axis ``repeats`` times (one number for all, or one each)."""
     return xp.repeat(x, repeats if len(repeats) > 1 else repeats[0], axis)
@@ -131,7 +156,7 @@ def _(g, shapes, repeats, axis):
     return sum_repeated(g, shape=shapes[0], repeats=repeats, axis=axis)
 
 
-@operation(samples=_draw((2, 4), shape=(2, 3), repeats=(1, 0, 3), axis=1))
+@operation(samples=_draw((2, 4), shape=(2, 3), repeats=(1, 0, 3), axis=1), decompose=_sum_repeated_parts)
 def sum_repeated(xp, g, *, shape, repeats, axis):
     """Sums over the copies that ``repeat`` made: its adjoint."""
     y = xp.zeros(shape, g.dtype)
@@ -147,7 +172,16 @@ def _(g, repeats, axis):
     return repeat(g, repeats=repeats, axis=axis)
 
 
-@operation(samples=_draw((2, 5), shift=(2,), axis=(1,)))
+def _roll_parts(x, *, shift, axis):
+    for by, a in zip(shift, axis, strict=True):
+        a, n = a % x.ndim, x.shape[a]
+        if n and by % n:
+            cut = n - by % n
+            x = concat(get_item(x, index=slice_along(a, cut, n)), get_item(x, index=slice_along(a, 0, cut)), axis=a)
+    return identity(x)
+
+
+@operation(samples=_draw((2, 5), shift=(2,), axis=(1,)), decompose=_roll_parts)
 def roll(xp, x, *, shift, axis):
     """Elements moved along axes, those that leave at one end coming in at the other."""
     return xp.roll(x, shift, axis)
@@ -199,7 +233,13 @@ def _sequences(rng, dtype):
     yield (.5, *[rng.normal(size=(n, 2)).astype(dtype) for n in (3, 1, 4)]), {"length": 4}
 
 
-@operation(samples=_sequences)
+def _padded(padding, *xs, length):
+    """Where the padding is a known number: sequences joined with arrays full of it."""
+    fill = lambda x: np.full((length - x.shape[0], *x.shape[1:]), float(padding), x.dtype)
+    return stack(*[concat(x, fill(x), axis=0) if x.shape[0] < length else x for x in xs], axis=0)
+
+
+@operation(samples=_sequences, decompose=_padded)
 def pad_sequence(xp, padding, *xs, length):
     """Arrays of several lengths as one (N, length, ...), filled up with the number ``padding``."""
     y = xp.full((len(xs), length, *xs[0].shape[1:]), padding, xs[0].dtype)
@@ -348,7 +388,25 @@ def top_indices(xp, x, *, k, axis, largest):
 _SOME = np.array([[2, 0, 0, 1], [1, 1, 0, 2]])
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype), _SOME), {"axis": 1})])
+def _grid(sizes, indices, axis):
+    """The index arrays that go with ``indices`` along an axis."""
+    n = len(sizes)
+    return [indices if a == axis % n else np.arange(k).reshape((-1,) + (1,) * (n - 1 - a)) for a, k in enumerate(sizes)]
+
+
+def _every(n):
+    return tuple([("array", k) for k in range(n)])
+
+
+def _take_along_parts(x, indices, *, axis):
+    return take(x, *_grid(x.shape, indices, axis), pattern=_every(x.ndim))
+
+
+def _put_along_parts(g, indices, *, shape, axis):
+    return put(g, *_grid(g.shape, indices, axis), shape=tuple(shape), pattern=_every(len(shape)))
+
+
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype), _SOME), {"axis": 1})], decompose=_take_along_parts)
 def take_along(xp, x, indices, *, axis):
     """Elements at ``indices`` along an axis; the other axes broadcast."""
     return xp.take_along_axis(x, indices, axis)
@@ -359,7 +417,8 @@ def _(g, indices, shapes, axis):
     return put_along(g, indices, shape=shapes[0], axis=axis)
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 4)).astype(dtype), _SOME), {"shape": (2, 3), "axis": 1})])
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 4)).astype(dtype), _SOME), {"shape": (2, 3), "axis": 1})],
+           decompose=_put_along_parts)
 def put_along(xp, g, indices, *, shape, axis):
     """Zeros of ``shape`` to which g is added at ``indices`` along an axis: the adjoint of ``take_along``."""
     y = xp.zeros(shape, g.dtype)

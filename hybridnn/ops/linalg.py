@@ -3,9 +3,10 @@ from math import prod
 
 import numpy as np
 
-from hybridnn.core.arithmetic import broadcast_to, matmul, reshape, transpose, where
+from hybridnn.core.arithmetic import broadcast_to, matmul, reshape, sum_, transpose, where
 from hybridnn.core.variable import apply, operation
 from hybridnn.errors import InvalidType
+from hybridnn.ops.array import diagonal, put_diagonal
 from hybridnn.ops.axes import axis_of, of_shape
 from hybridnn.ops.util import zeros_for
 
@@ -152,7 +153,85 @@ def _einsum_samples(rng, dtype):
         yield tuple(rng.normal(size=s).astype(dtype) for s in shapes), {"inputs": tuple(inputs.split(",")), "output": output}
 
 
-@operation(samples=_einsum_samples)
+def _label(word, ndim):
+    """Subscripts with a digit for each axis under an ellipsis."""
+    return word.replace("...", "0123456789"[:ndim - len(word.replace("...", ""))])
+
+
+def _diagonals(word):
+    """Triples (word, axis1, axis2) of the diagonals that leave every subscript once, and the word that is left."""
+    found = []
+    while len(set(word)) < len(word):
+        letter = next(c for c in word if word.count(c) > 1)
+        i, j = word.index(letter), word.index(letter, word.index(letter) + 1)
+        found.append((word, i, j))
+        word = word[:i] + word[i + 1:j] + word[j + 1:] + letter
+    return found, word
+
+
+def _distinct(x, word):
+    found, word = _diagonals(word)
+    for _, i, j in found:
+        x = diagonal(x, offset=0, axis1=i, axis2=j)
+    return x, word
+
+
+def _without(x, word, kept):
+    """Sums over the subscripts that are not ``kept``."""
+    gone = tuple([i for i, c in enumerate(word) if c not in kept])
+    return (sum_(x, axis=gone, keepdims=False) if gone else x), "".join([c for c in word if c in kept])
+
+
+def _ordered(x, word, target):
+    """The axes in another order."""
+    return x if word == target else transpose(x, axes=tuple(map(word.index, target)))
+
+
+def _einsum_parts(*xs, inputs, output):
+    """One operand after the other is multiplied: matrices, or elements where no subscript is summed over."""
+    if any(x.dtype.kind != "f" for x in xs):
+        raise ValueError("einsum is only decomposed for floats")
+    dots = max([x.ndim - len(w.replace("...", "")) for x, w in zip(xs, inputs)])
+    out = _label(output, len(output.replace("...", "")) + dots)
+    parts = [_distinct(x, _label(w, x.ndim)) for x, w in zip(xs, inputs)]
+    y, word = parts.pop(0)
+    while parts:
+        other, right = parts.pop(next((k for k, (_, w) in enumerate(parts) if set(w) & set(word)), 0))
+        y, word = _times(y, word, other, right, set(out).union(*[w for _, w in parts]))
+    return _ordered(*_without(y, word, out), out)
+
+
+def _times(a, left, b, right, kept):
+    """The product of two operands, and its subscripts, which are ``kept``."""
+    (a, left), (b, right) = (_without(x, w, kept | set(other)) for x, w, other in ((a, left, right), (b, right, left)))
+    batch, summed = ("".join([c for c in left if c in right and (c in kept) is stays]) for stays in (True, False))
+    rows, columns = ("".join([c for c in w if c not in other]) for w, other in ((left, right), (right, left)))
+    sizes = dict([*zip(left, a.shape), *zip(right, b.shape)])
+    y = (_matrix_product if summed else _element_product)(a, left, b, right, (batch, summed, rows, columns), sizes)
+    return y, batch + rows + columns
+
+
+def _shape_of(word, sizes):
+    return tuple([sizes[c] for c in word])
+
+
+def _matrix_product(a, left, b, right, groups, sizes):
+    batch, summed, rows, columns = groups
+    lead = _shape_of(batch, sizes)
+    m, k, n = (prod(_shape_of(word, sizes)) for word in (rows, summed, columns))
+    a = reshape(_ordered(a, left, batch + rows + summed), shape=(*lead, m, k))
+    b = reshape(_ordered(b, right, batch + summed + columns), shape=(*lead, k, n))
+    return reshape(matmul(a, b, transa=False, transb=False), shape=_shape_of(batch + rows + columns, sizes))
+
+
+def _element_product(a, left, b, right, groups, sizes):
+    batch, _, rows, columns = groups
+    ones = lambda word: (1,) * len(word)
+    a = reshape(_ordered(a, left, batch + rows), shape=(*_shape_of(batch + rows, sizes), *ones(columns)))
+    return a * reshape(_ordered(b, right, batch + columns), shape=(*_shape_of(batch, sizes), *ones(rows), *_shape_of(columns, sizes)))
+
+
+@operation(samples=_einsum_samples, decompose=_einsum_parts)
 def einsum(xp, *operands, inputs, output):
     """Einstein summation; ``inputs`` holds a string of subscripts for each operand, ``...`` at most once in each."""
     return xp.einsum(",".join(inputs) + "->" + output, *operands, optimize=len(operands) > 2)
@@ -179,7 +258,25 @@ def _spread_samples(rng, dtype):
     yield (rng.normal(size=(2, 3)).astype(dtype),), {"source": "...j", "target": "...jk", "shape": (2, 3, 2)}
 
 
-@operation(samples=_spread_samples)
+def _spread_parts(x, *, source, target, shape):
+    """A transposition and a broadcast, onto diagonals where subscripts are repeated."""
+    if x.dtype.kind != "f":
+        raise ValueError("einsum_spread is only decomposed for floats")
+    whole, own = _label(target, len(shape)), source.replace("...", "")
+    found, word = _diagonals(whole)
+    sizes, lead = dict(zip(whole, shape)), "".join([c for c in whole if c.isdigit()])
+    extra = x.ndim - len(own) - len(lead)
+    if extra:
+        x = sum_(x, axis=tuple(range(extra)), keepdims=False)
+    known = lead + own
+    x = _ordered(x, known, "".join([c for c in word if c in known]))
+    x = broadcast_to(reshape(x, shape=tuple([sizes[c] if c in known else 1 for c in word])), shape=_shape_of(word, sizes))
+    for outer, i, j in reversed(found):
+        x = put_diagonal(x, shape=_shape_of(outer, sizes), offset=0, axis1=i, axis2=j)
+    return x
+
+
+@operation(samples=_spread_samples, decompose=_spread_parts)
 def einsum_spread(xp, x, *, source, target, shape):
     """The adjoint of ``einsum(target -> source)``: repeats along missing subscripts, zeros off the diagonal of repeated ones."""
     y = xp.zeros(shape, x.dtype)
