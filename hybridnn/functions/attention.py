@@ -4,6 +4,7 @@ import numpy as np
 
 from hybridnn.core import apply, as_variable
 from hybridnn.core.arithmetic import get_item, matmul, where
+from hybridnn.core.fixed import fixed_array
 from hybridnn.functions.array import concat
 from hybridnn.functions.noise import dropout
 from hybridnn.ops.expect import expect, expect_float
@@ -82,9 +83,15 @@ def rotary_embedding(x, positions=None, base=10000.0):
     )
     x, half = as_variable(x), x.shape[-1] // 2
     if positions is None:
-        positions = np.arange(x.shape[-2])
-    expect(positions.shape[-1:] == x.shape[-2:-1], "rotary_embedding", "one position per place", x=x, positions=positions)
-    angles = positions[..., None] * base ** (-np.arange(half) / max(half, 1))
-    cos, sin = np.cos(angles).astype(x.dtype), np.sin(angles).astype(x.dtype)
+        cos, sin = (fixed_array(_turns, fn, x.shape[-2], half, base, x.dtype) for fn in (np.cos, np.sin))
+    else:
+        expect(positions.shape[-1:] == x.shape[-2:-1], "rotary_embedding", "one position per place", x=x, positions=positions)
+        cos, sin = (_turns(fn, positions, half, base, x.dtype) for fn in (np.cos, np.sin))
     first, second = get_item.index(x, (Ellipsis, slice(None, half))), get_item.index(x, (Ellipsis, slice(half, None)))
     return concat((first * cos - second * sin, second * cos + first * sin), axis=len(x.shape) - 1)
+
+
+def _turns(fn, positions, half, base, dtype):
+    """``fn`` (cos or sin) of the angles at these positions, or at the first so many."""
+    positions = np.arange(positions) if isinstance(positions, int) else positions
+    return fn(positions[..., None] * base ** (-np.arange(half) / max(half, 1))).astype(dtype)

@@ -7,6 +7,7 @@ import numpy as np
 
 from hybridnn.core import Variable, apply, as_variable
 from hybridnn.core.arithmetic import broadcast_to, cast, log, matmul, not_equal, sum_, where
+from hybridnn.core.fixed import fixed_array
 from hybridnn.core.variable import show
 from hybridnn.errors import InvalidType
 from hybridnn.functions._metric_loss import (
@@ -271,7 +272,7 @@ def hinge(x, t, norm="L1", reduce="mean"):
         x=x,
         t=t,
     )
-    ones = x.xp.ones(t.shape, x.dtype)
+    ones = fixed_array(x.xp.ones, t.shape, x.dtype)
     label = apply(ops.put_label, (ones, t), {"classes": x.shape[1], "ignore_label": None})
     y = apply(relu, (1 + x * (1 - 2 * label),))
     y = y if norm == "L1" else y * y
@@ -334,5 +335,9 @@ def decov(h, reduce="half_squared_sum"):
     expect_choice("decov", "reduce", reduce, ("half_squared_sum", "no"))
     h = as_variable(h)
     expect(len(h.shape) == 2 and h.dtype.kind == "f", "decov", "h (n, k) of floats", h=h)
-    covariance = cross_covariance(h, h, "no") * (1 - h.xp.eye(h.shape[1], dtype=h.dtype))
+    covariance = cross_covariance(h, h, "no") * fixed_array(_off_diagonal, h.xp, h.shape[1], h.dtype)
     return covariance if reduce == "no" else _sum(covariance * covariance) * 0.5
+
+
+def _off_diagonal(xp, n, dtype):
+    return 1 - xp.eye(n, dtype=dtype)

@@ -9,6 +9,7 @@ import weakref
 import numpy as np
 
 from hybridnn.config import config, global_config, state
+from hybridnn.core.fixed import is_fixed
 from hybridnn.core.variable import Leaf as TapeLeaf
 from hybridnn.core.variable import ReleasedNode, Variable, scaled
 from hybridnn.errors import raised_by_signal
@@ -250,6 +251,8 @@ class Builder:
                 self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)
             elif drawn is not None:
                 self.leaf_text[vid] = f"draw{drawn}"
+            elif ref is None and is_fixed(a):
+                self.leaf_text[vid] = self.writer.strong(a)
             elif ref is None:
                 raise Doubt(f"an array of shape {a.shape} whose origin is not known")
             else:

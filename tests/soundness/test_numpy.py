@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check
+from worlds import MODES, arr, check, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -499,3 +499,22 @@ def test_items_selected_by_row(mode, dtype):
             return y, v.grad, np.signbit(y[0].array) if dtype in "fd" else None
         return [], [lambda: run(0, 1, 1, 0), lambda: run(2, 0, 2, 2), lambda: run(0, 1, 3, 0), lambda: run(0, -1, 1, 0)]
     skipped(check(make, mode), mode, 5)
+
+
+def test_tables_that_functions_keep(mode):
+    """Arrays that the library computes from sizes alone: another size, another dtype, and nobody writes into them."""
+    def make(wrap):
+        x, w = var(2, 6, 8, seed=1), var(8, seed=2)
+        f = wrap(lambda x: F.sum(F.rotary_embedding(x * w) ** 2 * F.rotary_embedding(x)))
+        g = wrap(lambda x: F.decov(x[0]) + F.hinge(x[:, 0], np.array([1, 3], "i")))
+        other = var(2, 5, 8, seed=3)
+        double = hnn.Variable(x.array.astype("d"))
+
+        def call(fn, x):
+            w.cleargrad()
+            x.cleargrad()
+            y = fn(x)
+            y.backward()
+            return y, x.grad, w.grad
+        return [w], [lambda: call(f, x), lambda: call(g, x), lambda: call(f, other), lambda: call(g, double)]
+    skipped(check(make, mode), mode)

@@ -1,0 +1,25 @@
+"""Arrays that functions of the library compute from plain arguments, such as tables of angles: made once, and never written to.
+
+A trace that meets one need not ask where it comes from.
+"""
+import functools
+import weakref
+
+__all__ = ["fixed_array", "is_fixed"]
+
+_known = weakref.WeakValueDictionary()      # id -> the array
+
+
+@functools.lru_cache(256)
+def fixed_array(make, *args):
+    """The array ``make(*args)``, read-only, the same object for the same arguments (which must be hashable)."""
+    a = make(*args)
+    if hasattr(a.flags, "writeable"):       # CuPy's arrays have no such flag
+        a.flags.writeable = False
+    _known[id(a)] = a
+    return a
+
+
+def is_fixed(a):
+    """Whether ``fixed_array`` made this very array."""
+    return _known.get(id(a)) is a
