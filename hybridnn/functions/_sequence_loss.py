@@ -104,7 +104,7 @@ def _path_score(cost, xs, ys):
         n = x.shape[0]
         if score.shape[0] > n:
             done.append(_tail(score, n))
-            score, before = _head(score, n), before[:n]
+            score, before = _head(score, n), _head(as_variable(before), n)
         score = score + _pick(x, y) + embed_id(as_variable(before) * k + y, flat).reshape((n,))
     return _concat([score, *reversed(done)])
 

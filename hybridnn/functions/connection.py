@@ -4,6 +4,7 @@ import numpy as np
 
 from hybridnn.core import apply, as_variable
 from hybridnn.core.arithmetic import get_item, matmul, reshape, transpose
+from hybridnn.core.fixed import fixed_array
 from hybridnn.errors import InvalidType
 from hybridnn.functions._convolution import (
     add_bias,
@@ -247,10 +248,19 @@ def _places(offset, ksize, stride, size):
     out_w).
     """
     n, channels, oh, ow = offset.shape
-    ky, kx = [k.reshape(-1, 1, 1) for k in np.meshgrid(*map(np.arange, ksize), indexing="ij")]
-    x = kx + np.arange(ow) * stride[1] + np.zeros((oh, 1))
-    y = ky + (np.arange(oh) * stride[0])[:, None] + np.zeros(ow)
-    base = np.concatenate([x, y]).astype(offset.dtype)
-    span = np.repeat([max(size[1] - 1, 1), max(size[0] - 1, 1)], channels // 2).reshape(-1, 1, 1).astype(offset.dtype)
+    base, span = fixed_array(_regular, ksize, stride, (oh, ow), offset.dtype), fixed_array(_span, size, channels // 2, offset.dtype)
     places = ((as_variable(offset) + base) / span - 0.5) * 2
     return places.reshape((n, 2, channels // 2, oh * ow))
+
+
+def _regular(ksize, stride, out, dtype):
+    """The places without offsets, in pixels."""
+    ky, kx = [k.reshape(-1, 1, 1) for k in np.meshgrid(*map(np.arange, ksize), indexing="ij")]
+    x = kx + np.arange(out[1]) * stride[1] + np.zeros((out[0], 1))
+    y = ky + (np.arange(out[0]) * stride[0])[:, None] + np.zeros(out[1])
+    return np.concatenate([x, y]).astype(dtype)
+
+
+def _span(size, elements, dtype):
+    """From the first pixel to the last, along x and along y."""
+    return np.repeat([max(size[1] - 1, 1), max(size[0] - 1, 1)], elements).reshape(-1, 1, 1).astype(dtype)

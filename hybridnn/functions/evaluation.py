@@ -4,6 +4,7 @@ import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
 from hybridnn.core.arithmetic import cast, equal, greater_equal, not_equal, sum_
+from hybridnn.core.fixed import fixed_array
 from hybridnn.errors import InvalidType
 from hybridnn.ops import evaluation as ops
 from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
@@ -115,6 +116,6 @@ def r2_score(pred, true, sample_weight=None, multioutput="uniform_average"):
     expect(
         pred.shape == true.shape and len(pred.shape) >= 1, "r2_score", "pred and true (n, ...) of one shape", pred=pred, true=true
     )
-    weight = np.ones(pred.shape[:1], true.dtype) if sample_weight is None else sample_weight
+    weight = fixed_array(np.ones, pred.shape[:1], true.dtype) if sample_weight is None else sample_weight
     expect(weight.shape == pred.shape[:1], "r2_score", "sample_weight (n,)", pred=pred, sample_weight=weight)
     return apply(ops.r2_score, (pred, true, weight), {"several": multioutput == "raw_values"})
