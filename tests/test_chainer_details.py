@@ -856,6 +856,15 @@ def test_no_function_has_a_mutable_default():
     ("loss.mean_squared_error", "MeanSquaredError", (), ((2, 3), (2, 3)), F.mean_squared_error),
     ("loss.huber_loss", "HuberLoss", (0.5,), ((2, 3), (2, 3)), lambda x, y: F.huber_loss(x, y, 0.5)),
     ("normalization.layer_normalization", "LayerNormalization", (), ((2, 3), (3,), (3,)), F.layer_normalization),
+    ("array.im2col", "Im2Col", (2, 1, 1, False, 1), ((1, 2, 4, 4),), lambda x: F.im2col(x, 2, 1, 1)),
+    ("array.permutate", "Permutate", (np.array([1, 0]), 0, False), ((2, 3),), lambda x: F.permutate(x, np.array([1, 0]))),
+    ("array.resize_images", "ResizeImages", ((3, 5), "nearest", True), ((1, 2, 4, 4),), lambda x: F.resize_images(x, (3, 5), mode="nearest")),
+    ("array.scatter_add", "ScatterAdd", ((np.array([0, 0]),),), ((2, 3), (2, 3)), lambda x, y: F.scatter_add(x, (np.array([0, 0]),), y)),
+    ("array.where", "Where", (np.array([True, False]),), ((2,), (2,)), lambda x, y: F.where(np.array([True, False]), x, y)),
+    ("math.einsum", "EinSum", ("@ij,@jk", "@ik"), ((2, 2, 3), (2, 3, 2)), lambda x, y: F.einsum("...ij,...jk->...ik", x, y)),
+    ("math.fft", "FFT", ("ifft",), ((4,), (4,)), lambda x, y: F.ifft((x, y))),
+    ("normalization.group_normalization", "GroupNormalization", (2,), ((2, 4, 3), (4,), (4,)), lambda x, g, b: F.group_normalization(x, 2, g, b)),
+    ("pooling.unpooling_nd", "UnpoolingND", (3, 2), ((1, 1, 2, 2, 2),), lambda x: F.unpooling_nd(x, 2)),
     ("rnn.lstm", "LSTM", (), ((2, 3), (2, 12)), F.lstm)])
 def test_further_functions_as_nodes(path, name, settings, shapes, function):
     made = getattr(importlib.import_module(f"hybridnn.functions.{path}"), name)(*settings)
@@ -883,9 +892,15 @@ def test_functions_that_are_called(path, name, settings, shapes, function):
 
 
 @pytest.mark.parametrize(("path", "name", "label"), [("math.cholesky", "Cholesky", "cholesky"), ("math.det", "BatchDet", "det"),
-                                                     ("loss.hinge", "Hinge", "Hinge")])
+                                                     ("loss.hinge", "Hinge", "Hinge"), ("math.polygamma", "PolyGamma", "polygamma")])
 def test_labels_of_functions_as_nodes(path, name, label):
     assert getattr(importlib.import_module(f"hybridnn.functions.{path}"), name)().label == label
+
+
+def test_unpooling_as_a_node_counts_axes():
+    from hybridnn.functions.pooling.unpooling_nd import UnpoolingND
+    with pytest.raises(InvalidType, match="2 spatial axes"):
+        UnpoolingND(2, 2).apply((np.ones((1, 1, 3)),))
 
 
 def test_average_as_a_node_takes_axis_and_keepdims():

@@ -18,7 +18,7 @@ from hybridnn.functions.array import concat, stack
 from hybridnn.functions.connection import convolution_2d, convolution_nd, deconvolution_2d, deconvolution_nd, local_convolution_2d
 from hybridnn.functions.math import einsum, mean, rsqrt
 from hybridnn.functions.noise import dropout
-from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, max_pooling_2d, max_pooling_nd
+from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, max_pooling_2d, max_pooling_nd, unpooling_2d, unpooling_nd, upsampling_2d
 from hybridnn.functions.sparse import sparse_matmul
 from hybridnn.ops.linalg import einsum_spread
 
@@ -257,6 +257,13 @@ class _Gathered(_Applied):
         return self.compute(tuple(inputs), *self.args, **self.kwargs)
 
 
+class _Settled(_Applied):
+    """A function that takes what the constructor got before its inputs."""
+
+    def call(self, inputs):
+        return self.compute(*self.args, *inputs, **self.kwargs)
+
+
 class _Called(_Applied):
     """A function that is also called: what ``Function`` is in Chainer."""
 
@@ -274,8 +281,38 @@ def _called(**functions):
     return _nodes(False, _Called, **functions)
 
 
+def _settled(**functions):
+    return _nodes(False, _Settled, **functions)
+
+
 def _mean(x, axis=None, keepdims=False):
     return mean(x, axis=axis, keepdims=keepdims)
+
+
+def _scatter_add(a, b, slices):
+    return array.scatter_add(a, slices, b)
+
+
+def _resize_images(x, output_shape, mode="bilinear", align_corners=True):
+    return image.resize_images(x, output_shape, mode=mode, align_corners=align_corners)
+
+
+def _fourier(x, method):
+    return {"fft": m.fft, "ifft": m.ifft}[method](x)
+
+
+def _einsum(operands, in_subs, out_sub):
+    return einsum(f"{in_subs}->{out_sub}".replace("@", "..."), *operands)
+
+
+def _group_normalization(x, gamma, beta, groups, eps=1e-5):
+    return normalization.group_normalization(x, groups, gamma, beta, eps)
+
+
+def _unpooling_nd(x, ndim, *args, **kwargs):
+    if len(x.shape) != ndim + 2:
+        raise InvalidType("UnpoolingND", f"x (n, channels, ...) with {ndim} spatial axes", f"x.shape={x.shape}")
+    return unpooling_nd(x, *args, **kwargs)
 
 
 def det(a):
@@ -344,7 +381,11 @@ _MORE = {
         "concat": _gathered(Concat=concat), "depth2space": _nodes(False, Depth2Space=array.depth2space), "diagonal": _nodes(False, Diagonal=array.diagonal),
         "dstack": _gathered(Dstack=array.dstack), "expand_dims": _nodes(False, ExpandDims=array.expand_dims), "flip": _nodes(False, Flip=array.flip),
         "fliplr": _nodes(False, FlipLR=array.fliplr), "flipud": _nodes(False, FlipUD=array.flipud), "get_item": _nodes(False, GetItem=array.get_item),
-        "hstack": _gathered(Hstack=array.hstack), "moveaxis": _nodes(False, Moveaxis=array.moveaxis), "pad": _nodes(False, Pad=array.pad),
+        "hstack": _gathered(Hstack=array.hstack), "im2col": _nodes(False, Im2Col=image.im2col),
+        "moveaxis": _nodes(False, Moveaxis=array.moveaxis), "pad": _nodes(False, Pad=array.pad),
+        "permutate": _nodes(False, Permutate=array.permutate), "resize_images": _nodes(False, ResizeImages=_resize_images),
+        "scatter_add": _nodes(False, ScatterAdd=_scatter_add), "separate": _nodes(False, Separate=array.separate),
+        "where": _settled(Where=array.where),
         "repeat": _nodes(False, Repeat=array.repeat), "reshape": _nodes(False, Reshape=array.reshape), "rollaxis": _nodes(False, Rollaxis=array.rollaxis),
         "select_item": _nodes(False, SelectItem=array.select_item), "space2depth": _nodes(False, Space2Depth=array.space2depth),
         "split_axis": _nodes(False, SplitAxis=array.split_axis), "squeeze": _nodes(False, Squeeze=array.squeeze), "stack": _gathered(Stack=stack),
@@ -352,6 +393,7 @@ _MORE = {
         "spatial_transformer_grid": _called(SpatialTransformerGrid=image.spatial_transformer_grid),
         "spatial_transformer_sampler": _called(SpatialTransformerSampler=image.spatial_transformer_sampler), "vstack": _gathered(Vstack=array.vstack)},
     "connection": {
+        "embed_id": _nodes(False, EmbedIDFunction=connection.embed_id),
         "bilinear": _nodes(False, BilinearFunction=connection.bilinear), "linear": _nodes(False, LinearFunction=connection.linear),
         "shift": _nodes(False, Shift=connection.shift)},
     "evaluation": {
@@ -368,16 +410,22 @@ _MORE = {
         "squared_error": _nodes(False, SquaredError=loss.squared_error), "triplet": _nodes(False, Triplet=loss.triplet)},
     "math": {
         "average": _nodes(False, Mean=_mean), "batch_l2_norm_squared": _nodes(False, BatchL2NormSquared=m.batch_l2_norm_squared),
+        "clip": _nodes(False, Clip=m.clip), "einsum": _gathered(EinSum=_einsum), "fft": _gathered(FFT=_fourier),
+        "polygamma": _nodes(True, PolyGamma=m.polygamma), "tensordot": _nodes(False, TensorDot=m.tensordot), "zeta": _nodes(True, _Settled, Zeta=m.zeta),
         "cholesky": _nodes(True, Cholesky=m.cholesky), "cumprod": _nodes(False, Cumprod=m.cumprod), "cumsum": _nodes(False, Cumsum=m.cumsum),
         "det": _nodes(True, BatchDet=det), "inv": _nodes(False, Inv=m.inv, BatchInv=m.batch_inv),
         "linear_interpolate": _nodes(False, LinearInterpolate=m.linear_interpolate), "logsumexp": _nodes(False, LogSumExp=m.logsumexp),
         "matmul": _nodes(False, MatMul=m.matmul), "minmax": _nodes(False, Max=m.max, Min=m.min, ArgMax=m.argmax, ArgMin=m.argmin),
         "prod": _nodes(False, Prod=m.prod), "sum": _nodes(False, Sum=m.sum, SumTo=m.sum_to)},
     "normalization": {
+        "batch_normalization": _nodes(False, FixedBatchNormalization=normalization.fixed_batch_normalization),
+        "group_normalization": _nodes(False, GroupNormalization=_group_normalization),
         "l2_normalization": _nodes(False, NormalizeL2=normalization.normalize),
         "layer_normalization": _nodes(False, LayerNormalization=normalization.layer_normalization),
         "local_response_normalization": _nodes(False, LocalResponseNormalization=normalization.local_response_normalization)},
     "pooling": {
+        "unpooling_2d": _nodes(False, Unpooling2D=unpooling_2d), "unpooling_nd": _nodes(False, UnpoolingND=_unpooling_nd),
+        "upsampling_2d": _nodes(False, Upsampling2D=upsampling_2d), "roi_pooling_2d": _nodes(False, ROIPooling2D=_roi.roi_pooling_2d),
         "roi_average_align_2d": _called(ROIAverageAlign2D=_roi.roi_average_align_2d),
         "roi_average_pooling_2d": _called(ROIAveragePooling2D=_roi.roi_average_pooling_2d),
         "roi_max_align_2d": _called(ROIMaxAlign2D=_roi.roi_max_align_2d), "roi_max_pooling_2d": _called(ROIMaxPooling2D=_roi.roi_max_pooling_2d)},
