@@ -56,6 +56,13 @@ class LocalConfig:
         values = self._local.__dict__
         return values[name] if name in values else getattr(self._global, name)
 
+    def _several(self, names):
+        """The values of several keys, each as if it were read by itself."""
+        if state.config_reads is not None and self is config:
+            state.config_reads.update(names)
+        values, shared = self._local.__dict__, self._global
+        return tuple([values[name] if name in values else getattr(shared, name) for name in names])
+
     def __setattr__(self, name, value):
         _check_choice(name, value)
         self._local.__dict__[name] = value

@@ -322,7 +322,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     root.replays += call.mode == "replay"
     observer = _observer(memory, root, mode, call, fn, args, kwargs) if root.replays >= 2 else None
     call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
-    call.interpreting = observer is not None or config.trace_compile != "sync" and root.replays < 2
+    call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
     outer, state.tracer = state.tracer, call
     outer_reads, state.config_reads = state.config_reads, call.config_reads
     try:

@@ -9,6 +9,7 @@ from hybridnn.core.variable import Variable
 
 __all__ = ["signature"]
 
+STEERING = ("enable_backprop", "train", "dtype")
 MAX_ITEMS = 256
 MAX_DEPTH = 4
 
@@ -18,12 +19,13 @@ def signature(args, kwargs):
     key = tuple([_describe(x, 0) for x in args])
     if kwargs:
         key += tuple([(name, _describe(x, 0)) for name, x in kwargs.items()])
-    return key, config.enable_backprop, config.train, config.dtype
+    return key, config._several(STEERING)
 
 
 def _describe(x, depth):
     if isinstance(x, Variable):
-        return Variable, x.shape if x.is_initialized else None, x.dtype if x.is_initialized else None, x._requires_grad
+        a = x._array if x._array is not None or not x.is_initialized else x
+        return (Variable, None, None, x._requires_grad) if a is None else (Variable, a.shape, a.dtype, x._requires_grad)
     kind = type(x)
     if kind is np.ndarray:
         return kind, x.shape, x.dtype
