@@ -11,7 +11,7 @@ from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
 __all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "draw", "folded", "identify", "is_array_function", "is_draw",
-           "is_number", "memory_of", "missed", "numbers_of", "operand", "recompute", "root_array", "rests_on_constants", "sources_of"]
+           "is_number", "leaves_of", "memory_of", "missed", "operand", "recompute", "root_array", "rests_on_constants", "sources_of"]
 
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
@@ -196,11 +196,13 @@ def is_number(ref):
     return ref.kind in ("arg", "hole", "number") and type(ref.value) in (int, float)
 
 
-def numbers_of(ref):
-    """The numbers from outside that a computed number rests on."""
-    if isinstance(ref.source, Computed):
-        return [r for part in [*ref.source.args, *ref.source.kw.values()] for r in numbers_of(part)]
-    return [ref] if ref.kind == "arg" else []
+def leaves_of(ref):
+    """What a computed number rests on that is not the same on every call: numbers and arrays from outside, draws."""
+    if ref.kind == "mirror":
+        return [r for part in ref.value for r in leaves_of(part)]
+    if isinstance(ref.source, Computed) and not ref.source.drawn:
+        return [r for part in [*ref.source.args, *ref.source.kw.values()] for r in leaves_of(part)]
+    return [] if ref.kind == "static" and not isinstance(ref.value, np.ndarray) else [ref]
 
 
 def combine(observer, fn, *args):

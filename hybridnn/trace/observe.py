@@ -13,7 +13,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
-from hybridnn.trace.arrays import Computed, identify, numbers_of, sources_of
+from hybridnn.trace.arrays import Computed, identify, is_number, leaves_of, sources_of
 from hybridnn.trace.observe_arrays import Arrays
 from hybridnn.trace.observe_calls import Calls
 from hybridnn.trace.observe_containers import Containers
@@ -410,11 +410,12 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
         """A number that is computed on every call, where it must be the same on every call: what it rests on is, or at least the number itself."""
         if sources_of(ref) or not isinstance(ref.source, Computed):
             raise Doubt("a Python number read from a Variable decides what happens")
-        if any(self._counts(r) for r in numbers_of(ref)):
-            self.guard("number", ref, ref.value)
-        else:
-            for r in numbers_of(ref):
+        leaves = leaves_of(ref)
+        if all(is_number(r) and not self._counts(r) for r in leaves):
+            for r in leaves:
                 self.use(r)
+        else:
+            self.guard("number", ref, ref.value)
         return Ref("static", ref.value)
 
     def _counts(self, ref):

@@ -518,3 +518,25 @@ def test_tables_that_functions_keep(mode):
             return y, x.grad, w.grad
         return [w], [lambda: call(f, x), lambda: call(g, x), lambda: call(f, other), lambda: call(g, double)]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("body", [
+    lambda x, y: y * 2 if float(x.sum()) > 0 else y,
+    lambda x, y: y * int(x.argmax()),
+    lambda x, y: sum([y] * int(abs(x[0, 0]) * 3 + 1)),
+    lambda x, y: y * float(x.max()) if x.max() > 1 else y + 1,
+    lambda x, y: F.reshape(F.concat([y[None]] * (int(x.argmin()) + 1), axis=0), (-1,)),
+    lambda x, y: y * {0: 1.0, 1: 2.0}.get(int(x[0, 0] > 0), 3.0),
+    lambda x, y: y if not float(np.sum(x)) else y * min(float(x.max()), 1.0),
+    lambda x, y: [y, y * 2, y * 3][int(x.argmax()) % 3],
+    lambda x, y: y * 2 if np.random.rand() < 0.5 else y,
+    lambda x, y: y * 2 if float(np.random.rand(1)[0]) < 0.5 else y,
+    lambda x, y: y ** int(np.random.rand(2)[0] * 3),
+    lambda x, y: f"{float(x[0, 0]):.3f}" and y,
+])
+def test_numbers_of_arguments_that_decide(mode, body):
+    def make(wrap):
+        link = L.Linear(3, 2)
+        f = wrap(lambda x: body(x, F.sum(link(x))))
+        return [link], [lambda: f(arr(2, 3)), lambda: f(-arr(2, 3)), lambda: f(arr(2, 3, seed=5)), lambda: f(arr(2, 3) * 0), lambda: f(arr(2, 3, seed=3))]
+    check(make, mode, steps=[0] * 10 + [1] * 6 + [0, 1, 2, 3, 4] * 6)
