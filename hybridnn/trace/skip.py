@@ -840,6 +840,9 @@ class Builder:
         refused = [f"    return refuse(error, written, counted, ({draws}))"]
         if self._restores():
             refused = ["    refused = refuse(error, written, counted, ())", "    numpy_random.set_state(drawing)", "    return refused"]
+        hypers = [e[1] for e in self.observer.effects if e[0] == "hyper"]
+        lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(hypers)]
+        refused = [*[f"    if not written: {self._assignment(where).format(f'hyper{k}')}" for k, where in enumerate(hypers)], *refused]
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
         if self.uses_tape:
             lines += self._numbers_kept()

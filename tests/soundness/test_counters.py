@@ -332,3 +332,37 @@ def test_numbers_that_nobody_uses(mode, value):
             return f(arr(3))
         return [box, row], [lambda: f(arr(3)), gone, lambda: changed(None), lambda: changed(value)]
     skipped(check(make, mode), mode)
+
+
+def test_learning_rates_of_calls_that_fail(mode):
+    """A rate that was set before an operation raises is set once."""
+    def make(wrap):
+        emb = L.EmbedID(4, 3)
+        opt = optimizers.SGD(0.1).setup(emb)
+        box = Box(t=0)
+
+        @wrap
+        def f(ids):
+            opt.lr *= 0.5
+            box.t += 1
+            loss = F.sum(emb(ids) ** 2)
+            emb.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        @wrap
+        def after(ids):
+            loss = F.sum(emb(ids) ** 2)
+            opt.lr = opt.lr * 0.5
+            emb.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def reset():
+            opt.lr = 0.1
+            return f(np.array([1, 2], "i"))
+        return [emb, opt.hyperparam, box], [lambda: f(np.array([1, 2], "i")), lambda: f(np.array([1, 9], "i")), reset,
+                                            lambda: after(np.array([1, 2], "i")), lambda: after(np.array([1, 9], "i"))]
+    skipped(check(make, mode), mode)
