@@ -215,7 +215,7 @@ def test_model_and_function_go_together(owner, no_collector):
 def test_recordings_go_with_the_function(owner, no_collector):
     """Paths, and what was compiled of them, arenas among it, go as soon as the function goes; so does what compiling needed."""
     def left():
-        return collections.Counter(type(o) for o in gc.get_objects() if isinstance(o, (Event, Segment, Executable)))
+        return collections.Counter(type(o) for o in gc.get_objects() if issubclass(type(o), (Event, Segment, Executable)))
     net, x = Net(), arr(3, 4)
     f, _ = OWNERS[owner](net)
     before = left()
