@@ -124,8 +124,9 @@ def verify(graph):
             defined.add(v)
     for v in [*graph.outputs, *[v for _, v in graph.writes]]:
         assert v in defined, f"%{v} is returned or written but never defined"
+    inputs = frozenset(graph.inputs)
     for t, v in graph.writes:
-        assert t in graph.inputs, f"write to %{t}, which is no input"
+        assert t in inputs, f"write to %{t}, which is no input"
         assert graph.specs[t].shape == graph.specs[v].shape, f"write of %{v} to %{t}: shapes differ"
     assert all(v in graph.specs for v in defined), "a value has no spec"
     return graph

@@ -3,7 +3,7 @@
 Lowering goes in three turns: places and steps in graph order, with memory as roots; then who owns each root (output arrays,
 targets of in-place writes, the arena) and the memory plan; then native steps with addresses.
 """
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -395,10 +395,10 @@ def _assign_outputs(low):
 
 
 def _assign_writes(low):
-    late = []
+    late, uses = [], _Uses(low.steps)
     for target, v in low.graph.writes:
         place, root = low.values[v], low.inputs[target]
-        if not _write_directly(low, place, root):
+        if not _write_directly(low, place, root, uses):
             late.append((place, whole(root, low.specs[target].shape, low.specs[target].dtype)))
     targets = {id(low.inputs[t]) for t, _ in low.graph.writes}
     for k, (place, target) in enumerate(late):
@@ -413,19 +413,29 @@ def _assign_writes(low):
         low.must_copy(place, target)
 
 
-def _write_directly(low, place, target):
+class _Uses:
+    """Which steps read and write a root, as numbers in order; for reads with the number of the operand."""
+
+    def __init__(self, steps):
+        self.reads, self.writes = defaultdict(list), defaultdict(list)
+        for i, step in enumerate(steps):
+            for r, place in enumerate(step.reads):
+                self.reads[place.root].append((i, r))
+            for place in step.writes:
+                self.writes[place.root].append(i)
+        self.last_that_can_fail = max([i for i, step in enumerate(steps) if step.kind in FALLIBLE], default=-1)
+
+
+def _write_directly(low, place, target, uses):
     """Make the value in the target itself, if nobody reads the old value later and no step that can fail comes after."""
     root = place.root
     if root.kind != ARENA or not place.covers or root.nbytes != target.nbytes:
         return False
-    made = next(i for i, s in enumerate(low.steps) if any(w.root is root for w in s.writes))
-    for i, s in enumerate(low.steps[made:], made):
-        for r, read in enumerate(s.reads):
-            if read.root is target and not (i == made and read.covers and _may_replace(s, root, r)):
-                return False
-        if i > made and (s.kind in FALLIBLE or any(w.root is target for w in s.writes)):
-            return False
-    if any(w.root is target for w in low.steps[made].writes):
+    made = uses.writes[root][0]
+    step = low.steps[made]
+    if uses.last_that_can_fail > made or any(i >= made for i in uses.writes[target]):
+        return False
+    if not all(i < made or i == made and step.reads[r].covers and _may_replace(step, root, r) for i, r in uses.reads[target]):
         return False
     root.kind, root.index = INPUT, target.index
     return True
