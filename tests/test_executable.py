@@ -244,16 +244,16 @@ def test_a_new_shape_compiles_nothing():
 # ---------------------------------------------------------------------------------------------------------- Python steps, threads
 
 def test_python_steps_split_the_plan_and_say_why():
-    executable = check(lambda x: [OPS["tanh"](OPS["cumsum"](OPS["exp"](x), axis=1)) * 2], array(3, 4))
+    executable = check(lambda x: [OPS["tanh"](OPS["lgamma"](OPS["exp"](x))) * 2], array(3, 4))
     assert kinds(executable) == ["kernel", "python", "kernel"]
     step = executable.steps[1]
-    assert (step.ops, step.lines, step.reason) == (("cumsum",), ("user.py:2",), "kind opaque")
+    assert (step.ops, step.lines, step.reason) == (("lgamma",), ("user.py:2",), "kind opaque")
     assert executable.steps[2].ops == ("tanh", "mul")
 
 
 def test_several_threads_may_call_at_once():
     x = array(64, 64)
-    graph, executable = compiled(lambda x: [OPS["softmax"](OPS["cumsum"](OPS["exp"](x) + 1, axis=1), axis=(1,))], x)
+    graph, executable = compiled(lambda x: [OPS["softmax"](OPS["lgamma"](OPS["exp"](x) + 1), axis=(1,))], x)
     inputs = [array(64, 64) for _ in range(8)]
     wanted = [executable([x])[0] for x in inputs]
     barrier = threading.Barrier(4)

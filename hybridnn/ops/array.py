@@ -234,9 +234,12 @@ def _sequences(rng, dtype):
 
 
 def _padded(padding, *xs, length):
-    """Where the padding is a known number: sequences joined with arrays full of it."""
-    fill = lambda x: np.full((length - x.shape[0], *x.shape[1:]), float(padding), x.dtype)
-    return stack(*[concat(x, fill(x), axis=0) if x.shape[0] < length else x for x in xs], axis=0)
+    """Sequences joined with zeros, in whose place the padding then comes."""
+    lengths, rest = np.array([x.shape[0] for x in xs]), xs[0].shape[1:]
+    zeros = [np.zeros((length - n, *rest), xs[0].dtype) for n in lengths]
+    y = stack(*[concat(x, z, axis=0) if len(z) else x for x, z in zip(xs, zeros, strict=True)], axis=0)
+    inside = np.arange(length) < lengths[:, None]
+    return where(inside.reshape(*inside.shape, *[1] * len(rest)), y, padding)
 
 
 @operation(samples=_sequences, decompose=_padded)
