@@ -149,7 +149,21 @@ def calculate(observer, fn, args, kw):
             raise Doubt("computes with NumPy after an update")
         found.last = True
         observer.effects.append(("compute", ref))
+    elif not found.safe:
+        _note_failures(observer, ref, found)
     return ref
+
+
+def _note_failures(observer, ref, found):
+    """What may warn or raise is computed on every call, also if nobody uses it; of constants it comes out as it does now."""
+    parts = [*found.args, *found.kw.values()]
+    if found.drawn or not all(map(rests_on_constants, parts)):
+        observer.computed.append(ref)
+        return
+    try:
+        recompute(found.fn, *map(_value, found.args), **{k: _value(v) for k, v in found.kw.items()})
+    except ArithmeticError as error:
+        raise Doubt("NumPy warns") from error
 
 
 def _has_to_wait(observer, found):
@@ -225,6 +239,8 @@ def combine(observer, fn, *args):
     if any(r.kind not in ("fresh", "hole") for part in args for r in sources_of(part)):
         ref.source.last = True
         observer.effects.append(("compute", ref))
+    elif not late and (fn not in CANNOT_FAIL or fn is operator.truediv or len({type(r.value) for r in args}) > 1):
+        observer.computed.append(ref)
     return ref
 
 

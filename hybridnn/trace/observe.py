@@ -82,7 +82,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
         self.self_object = self_object
         self.frames, self.trusted = [], None
         self.guards, self.effects, self.origins, self.numbers = {}, [], {}, {}
-        self.overlay, self.keep, self.views, self.draws = {}, [], [], []
+        self.overlay, self.keep, self.views, self.draws, self.computed = {}, [], [], [], []
         self.memory = {}
         self.doubt = self.result = None
         self.started = False

@@ -133,7 +133,7 @@ class Builder:
         self._facts()
         self._leaves()
         kept = [e[-1] for e in self.observer.effects if e[0] in STORES]
-        self._find_computed([self.observer.result, *kept, *self.observer.numbers.values(), *self._last_operands()])
+        self._find_computed([self.observer.result, *kept, *self.observer.numbers.values(), *self._last_operands(), *self.observer.computed])
         self._updates()
         self._compile(self._stages())
         self._same_counts()

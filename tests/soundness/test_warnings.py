@@ -1,4 +1,5 @@
 """NumPy's floating-point warnings, errstate and callbacks are as eager; natively compiled."""
+import math
 import warnings
 
 import numpy as np
@@ -118,3 +119,31 @@ def test_warnings_turned_into_errors(mode):
             continue
         with pytest.raises(RuntimeWarning, match="invalid value encountered in sqrt"):
             as_error(f, x)
+
+
+@pytest.mark.parametrize("body", [
+    lambda x, n, y: [np.log(x), y][1],
+    lambda x, n, y: [np.sqrt(y.array - 100.0), y][1],
+    lambda x, n, y: [1 / n, y][1],
+    lambda x, n, y: [n % 1.0 ** n, n // n, y][2],
+    lambda x, n, y: [x[0] / n, y][1],
+    lambda x, n, y: [10.0 ** (n * 100), y][1],
+    lambda x, n, y: [n * 1.5, y][1],
+    lambda x, n, y: [math.sqrt(n - 1), y][1],
+    lambda x, n, y: [np.log(np.zeros(2)), y][1],
+])
+def test_what_nobody_uses_may_fail(mode, body):
+    """Results that are dropped, but not their warnings and exceptions."""
+    def make(wrap):
+        box = type("Box", (), {})()
+        box.n = 1
+
+        @wrap
+        def f(x):
+            return body(x, box.n, F.sum(F.exp(x * 0.1)))
+
+        def put(n):
+            box.n = n
+            return f(np.abs(arr(3)))
+        return [box], [lambda: f(np.abs(arr(3))), lambda: f(-arr(3)), lambda: put(0), lambda: put(2.0), lambda: put(10 ** 400), lambda: put(1)]
+    check(make, mode)
