@@ -918,3 +918,15 @@ def test_integers_that_are_cast_have_no_gradient(function):
     y.backward()
     assert t.grad is None
     assert hnn.grad([function(x, t)], [t], [Variable(y.array)]) == [None]
+
+
+@pytest.mark.parametrize(("function", "shapes"), [
+    (lambda x: F.im2col(x, 3, 1, 1), [(0, 3, 4, 5)]), (lambda x: F.spatial_transformer_grid(x, (4, 5)), [(0, 2, 3)]),
+    (F.local_convolution_2d, [(0, 2, 5, 4), (3, 3, 2, 2, 3, 3)]), (F.simplified_dropconnect, [(0, 4), (2, 4)]),
+    (lambda W: F.embed_id(np.array([1, 2]), W), [(5, 0)]), (lambda x: F.unpooling_2d(x, 2), [(2, 3, 3, 0)])])
+def test_gradients_of_nothing(function, shapes):
+    xs = [Variable(np.zeros(s, np.float32)) for s in shapes]
+    y = function(*xs)
+    assert y.size == 0
+    for x, g in zip(xs, hnn.grad([y], xs, [Variable(np.zeros(y.shape, y.dtype))]), strict=True):
+        assert g.shape == x.shape and not g.array.any()

@@ -136,6 +136,6 @@ def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_ba
 def _dropconnect(x, W, b):
     if W.ndim == 2:
         W = apply(broadcast_to, (W,), {"shape": (x.shape[0], *W.shape)})
-    y = reshape.to(matmul.of(W, reshape.to(x, (x.shape[0], -1, 1))), W.shape[:2])
+    y = reshape.to(matmul.of(W, reshape.to(x, (x.shape[0], W.shape[2], 1))), W.shape[:2])
     y = y if y.dtype == x.dtype else apply(cast, (y,), {"dtype": x.dtype.str})
     return y if b is None else y + b

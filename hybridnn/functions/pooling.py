@@ -151,7 +151,7 @@ def _unpooled(name, x, ksize, stride, pad, outsize, cover_all):
     pad = tuple_of(pad, ndim, name, "pad")
     geometry = list(zip(x.shape[2:], ksize, stride, pad))
     size = (
-        tuple([deconv_outsize(n, k, s, p, cover_all) for n, k, s, p in geometry])
+        tuple([max(deconv_outsize(n, k, s, p, cover_all), 0) for n, k, s, p in geometry])
         if outsize is None
         else tuple_of(outsize, ndim, name, "outsize")
     )

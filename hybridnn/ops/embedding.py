@@ -69,7 +69,7 @@ def _grad_samples(rng, dtype):
 def embed_grad(xp, t, gy, *, rows, ignore_label):
     """The adjoint of ``embed`` in the table: rows of ``gy`` added where they came from."""
     columns = gy.shape[-1]
-    t, gy = t.reshape(-1), gy.reshape(-1, columns)
+    t, gy = t.reshape(-1), gy.reshape(t.size, columns)
     if ignore_label is not None:
         keep = t != ignore_label
         t, gy = t[keep], gy[keep]

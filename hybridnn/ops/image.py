@@ -34,7 +34,7 @@ def _(g, shapes, ksize, stride, pad, dilate, cover_all):
 def col2im(xp, x, *, size, ksize, stride, pad, dilate, cover_all):
     """Windows summed where they lie: the adjoint of ``im2col``."""
     window = _window(size, ksize, stride, pad, dilate, cover_all)
-    return window.scatter(xp, x.reshape(x.shape[0], -1, window.elements, *window.out))
+    return window.scatter(xp, x.reshape(x.shape[0], x.shape[1] // window.elements if window.elements else -1, window.elements, *window.out))
 
 
 @col2im.vjp
@@ -153,7 +153,7 @@ def _(g):
 @operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 2, 3, 4)).astype(dtype),), {})])
 def affine_grid_adjoint(xp, g):
     """The adjoint of ``affine_grid``: (n, 2, h, w) to (n, 2, 3)."""
-    return g.reshape(len(g), 2, -1) @ _coordinates(xp, g.shape[2:], g.dtype).T
+    return g.reshape(len(g), 2, g.shape[2] * g.shape[3]) @ _coordinates(xp, g.shape[2:], g.dtype).T
 
 
 @affine_grid_adjoint.vjp
