@@ -104,6 +104,9 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
     def __exit__(self, *exc):
         self._let_go()
         self.hook = None
+        for g in self.generators:       # a frame knows its trace function, which is a method of this object: only the collector would end them
+            g.frame = None
+        self.generators.clear()
 
     def _let_go(self):
         """Stop tracing, unless the program has set a trace function of its own meanwhile."""
@@ -321,7 +324,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
             g.yielded.append(ref)
             f.waiting = ("make", None, [], {}, constant(None))      # what it will be sent
         else:
-            g.done, g.returned = True, ref
+            g.done, g.returned, g.frame = True, ref, None
             self.generators.remove(g)
 
     def _finish(self, f):
