@@ -82,6 +82,14 @@ class Rebuild:
         vid = vid_of(o)
         return a if call.unchanged(vid) else call.past(vid)
 
+    def bound(self, o, x):
+        """The array that an operand had when it was used; the program may have given its Variable another one since."""
+        if not isinstance(x, Variable):
+            return x
+        if vid_of(o) in self.call.leaves:
+            return self.call.actual(vid_of(o))
+        return x.array if x._array is None else x._array
+
     def run(self, event, final):
         getattr(self, "_" + event.kind)(event, final)
 
@@ -150,7 +158,7 @@ class Rebuild:
     def _apply(self, op, event, attrs):
         """The values come from the operands as they were; the tape keeps the arrays themselves, as eager does."""
         inputs = [self.operand(o) for o in event.operands]
-        arrays = [(x.array if x._array is None else x._array) if isinstance(x, Variable) else x for x in inputs]
+        arrays = [self.bound(o, x) for o, x in zip(event.operands, inputs, strict=True)]
         past = arrays if event.views else [self.past(o, x, a) for o, x, a in zip(event.operands, inputs, arrays, strict=True)]
         mask = sum(1 << i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad)
         return wrap_outputs(op, inputs, arrays, attrs, mask, run_checked(op, past, attrs))

@@ -513,3 +513,47 @@ def test_arrays_that_run_backwards(mode, key, n):
             return given(big[key])
         return [big], [lambda: given(big[key]), lambda: given(big[key].copy()), lambda: taken(big), lambda: learned(big[key]), written]
     check(make, mode)
+
+
+class Switch:
+    on = False
+
+
+def test_array_replaced_while_work_is_pending(mode):
+    """Only now and then does the function give a Variable another array after it has been used: what is pending takes the one it had."""
+    def make(wrap):
+        w, other, switch = hnn.Parameter(arr(4, 4)), hnn.Parameter(arr(4, 4, seed=8)), Switch()
+
+        @wrap
+        def halved(x):
+            y = F.matmul(x, w)
+            if switch.on:
+                w.array = w.array * 0.5
+            return y, F.matmul(y, w)
+
+        @wrap
+        def swapped(x):
+            y = F.matmul(x, w)
+            if switch.on:
+                w.array, other.array = other.array, w.array
+            return y, F.matmul(y, other)
+
+        @wrap
+        def arguments(x):
+            y = F.tanh(x)
+            if switch.on:
+                x.array = np.ones((3, 4), "f")
+            return y * x, y + x
+
+        def call(f, on):
+            def run():
+                w.array, other.array, switch.on = arr(4, 4), arr(4, 4, seed=8), on
+                w.cleargrad()
+                other.cleargrad()
+                x = var(3, 4)
+                ys = f(x)
+                sum(F.sum(y * y) for y in ys).backward()
+                return ys, x.grad
+            return run
+        return [w, other], [call(f, on) for f in (halved, swapped, arguments) for on in (False, True)]
+    check(make, mode, steps=[k for f in (0, 2, 4) for k in [f] * 6 + [f + 1, f, f, f + 1, f + 1, f]])
