@@ -10,8 +10,9 @@ from hybridnn.errors import raised_by_signal
 from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
-__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "draw", "folded", "identify", "is_array_function", "is_draw",
-           "is_number", "leaves_of", "memory_of", "missed", "operand", "recompute", "root_array", "rests_on_constants", "sources_of"]
+__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw",
+           "is_number", "is_stream", "leaves_of", "memory_of", "missed", "operand", "put_stream_back", "recompute", "root_array",
+           "rests_on_constants", "sources_of", "stream_state"]
 
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
@@ -37,6 +38,10 @@ _KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
 _KEEPING[id(np.linalg.norm)] = np.linalg.norm
 _DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (
     "binomial", "exponential", "normal", "permutation", "rand", "randint", "randn", "random_sample", "random", "standard_normal", "uniform"))}
+_METHODS = frozenset([
+    "beta", "binomial", "choice", "exponential", "gamma", "gumbel", "integers", "laplace", "logistic", "lognormal", "normal", "permutation", "poisson", "rand",
+    "randint", "randn", "random", "random_sample", "standard_exponential", "standard_normal", "triangular", "uniform"])
+STREAMS = np.random.Generator, np.random.RandomState      # types written in C: nobody replaces their methods
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial")
 LARGEST = 1 << 22      # elements of an array that the observer computes itself
 
@@ -69,20 +74,43 @@ def is_draw(fn):
     return id(fn) in _DRAWS
 
 
-def draw(observer, fn, args, kw):
+def is_stream(x):
+    """Whether ``x`` is a random generator of NumPy's, of which no class of the user's is made."""
+    return type(x) in STREAMS
+
+
+def draws(stream, name):
+    """Whether the method ``name`` of a generator only draws."""
+    return name in _METHODS and hasattr(stream, name)
+
+
+def stream_state(stream):
+    """Where a stream is: ``np.random`` itself, or a generator."""
+    return stream.bit_generator.state if type(stream) is np.random.Generator else stream.get_state(legacy=False)
+
+
+def put_stream_back(stream, found):
+    """The stream goes on where ``stream_state`` found it."""
+    if type(stream) is np.random.Generator:
+        stream.bit_generator.state = found
+    else:
+        stream.set_state(found)
+
+
+def draw(observer, fn, args, kw, stream=np.random):
     """The Ref of what a draw is going to give: the observer draws the same numbers first, and puts the stream back."""
     args, kw = [operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
     if not all(map(rests_on_constants, [*args, *kw.values()])) or any(map(_has_array, [*args, *kw.values()])):
         raise Doubt("draws random numbers with arguments that are computed")
-    before = np.random.get_state(legacy=False)
+    before = stream_state(stream)
     try:
         value = fn(*map(_value, args), **{k: _value(v) for k, v in kw.items()})
     finally:
-        np.random.set_state(before)
+        put_stream_back(stream, before)
     if type(value) is not np.ndarray or value.dtype.kind not in "fiub":
         raise Doubt("draws a Python number")
     ref = Ref("array", value, Computed(fn, args, kw, len(observer.call.path), drawn=True))
-    observer.draws.append((ref, len(observer.call.draws)))
+    observer.draws.append((ref, len(observer.call.draws), stream))
     return ref
 
 

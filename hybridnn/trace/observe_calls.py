@@ -8,7 +8,7 @@ from hybridnn.config import force_backprop_mode, no_backprop_mode, using_config
 from hybridnn.core.variable import OPS, Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import calculate, draw, is_array_function, is_draw
+from hybridnn.trace.arrays import calculate, draw, is_array_function, is_draw, is_stream
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS
 from hybridnn.trace.observe_objects import MANAGER_CODE, is_partial
@@ -243,6 +243,8 @@ class Calls:
             if set(plain[1]) & {"out", "where"} or any(isinstance(a, np.ndarray) for a in plain[0]):
                 raise Doubt("a method of an array with unusual arguments")
             f.waiting = ("make", None, [], {}, calculate(self, operator.methodcaller(name, *plain[0], **plain[1]), [owner], {}))
+        elif owner.kind == "static" and is_stream(owner.value):
+            f.waiting = ("make", fn, [], {}, draw(self, getattr(owner.value, name), args, kw, owner.value))
         elif owner.kind == "static" and type(owner.value) is str:
             f.stack.append(constant(getattr(owner.value, name)(*[self.plain(a) for a in args], **{k: self.plain(v) for k, v in kw.items()})))
         elif owner.kind == "static" and type(owner.value) is dict and name in ("items", "keys", "values", "get") and not kw:

@@ -8,7 +8,7 @@ import numpy as np
 from hybridnn.config import config
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import HyperparameterProxy
-from hybridnn.trace.arrays import ARRAY_METHODS, calculate
+from hybridnn.trace.arrays import ARRAY_METHODS, calculate, draws, is_stream
 from hybridnn.trace.refs import TRACED, Cell, Doubt, Ref, class_lookup, constant, is_traced
 
 __all__ = ["Names"]
@@ -149,6 +149,9 @@ class Names:
         if obj is config:
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("call", constant("config"), [], {}, "push")     # the call notes which keys were read; the plan checks them
+            return
+        if is_stream(obj) and draws(obj, name):
+            self._push_attr(f, Ref("method", (owner, name)), method)
             return
         if isinstance(obj, threading.local) and cls.__module__.startswith("hybridnn."):
             self.guard("threadlocal", obj, name, getattr(obj, name))

@@ -19,6 +19,7 @@ from hybridnn.core.variable import (
     grad_eager,
 )
 from hybridnn.errors import user_line
+from hybridnn.trace.arrays import put_stream_back, stream_state
 from hybridnn.trace.compare import compute, difference, interpret, magnitude, mismatch, same
 from hybridnn.trace.events import path_to
 from hybridnn.trace.skip import Miss, Refused
@@ -226,12 +227,12 @@ class Kept:
     """What a plan changes, as it is now."""
 
     def __init__(self, touched):
-        self.nodes, self.arrays, self.attributes, self.counters = touched
+        self.nodes, self.arrays, self.attributes, self.counters, self.streams = touched
         self.grads = [n.grad for n in self.nodes]
         self.copies = [a.copy() for a in self.arrays]
         self.values = [found(*place, self) for place in self.attributes]
         self.counts = [list(c) for c in self.counters]
-        self.random = np.random.get_state()
+        self.drawing = [stream_state(s) for s in self.streams]
 
     def facts(self):
         """(what, value) pairs to compare."""
@@ -249,4 +250,5 @@ class Kept:
             put_back(*place, v, self)
         for c, old in zip(self.counters, self.counts, strict=True):
             c[:] = old
-        np.random.set_state(self.random)
+        for stream, drawing in zip(self.streams, self.drawing, strict=True):
+            put_stream_back(stream, drawing)

@@ -15,7 +15,18 @@ from hybridnn.core.variable import ReleasedNode, Variable, scaled
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule
-from hybridnn.trace.arrays import Computed, Unexpected, is_number, memory_of, missed, recompute, root_array, sources_of
+from hybridnn.trace.arrays import (
+    Computed,
+    Unexpected,
+    is_number,
+    memory_of,
+    missed,
+    put_stream_back,
+    recompute,
+    root_array,
+    sources_of,
+    stream_state,
+)
 from hybridnn.trace.events import Leaf as LeafOperand
 from hybridnn.trace.events import Number
 from hybridnn.trace.floats import warnings_raise
@@ -73,7 +84,7 @@ def _gone(self, args, kwargs):
 class Plan:
     """A proved path. ``run(self, args, kwargs)`` returns the result or a ``Miss``; ``source`` is the generated text.
 
-    ``touched(self, args, kwargs)`` gives what a run changes: nodes of gradients, arrays, (object, attribute) pairs, counters.
+    ``touched(self, args, kwargs)`` gives what a run changes: nodes of gradients, arrays, (object, attribute) pairs, counters, random streams.
     """
 
     def __init__(self, end, reads):
@@ -839,7 +850,7 @@ class Builder:
         draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
         refused = [f"    return refuse(error, written, counted, ({draws}))"]
         if self._restores():
-            refused = ["    refused = refuse(error, written, counted, ())", "    numpy_random.set_state(drawing)", "    return refused"]
+            refused = ["    refused = refuse(error, written, counted, ())", *self._put_back(), "    return refused"]
         hypers = [e[1] for e in self.observer.effects if e[0] == "hyper"]
         lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(hypers)]
         refused = [*[f"    if not written: {self._assignment(where).format(f'hyper{k}')}" for k, where in enumerate(hypers)], *refused]
@@ -868,7 +879,7 @@ class Builder:
             return id(root_array(a)) in roots
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=_new, Variable=Variable, TapeLeaf=TapeLeaf,
                      ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode,
-                     numpy_random=np.random, state=state, G=global_config.__dict__, setting=setting,
+                     numpy_random=np.random, stream_state=stream_state, put_stream_back=put_stream_back, state=state, G=global_config.__dict__, setting=setting,
                      leaf=_leaf, gradient=_gradient, grad_of=_grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=_unscale,
                      shares=shares, roots=roots, warnings_raise=warnings_raise)
@@ -899,6 +910,14 @@ class Builder:
         """Whether numbers drawn are put back if Python has to run: what raises, or fails, may stand before the draws."""
         return bool(self.observer.draws) or self.call.draws and any(e.check is not None for e in self.path[:self.call.drawn_at])
 
+    def _streams(self):
+        """The random streams that the program and the library draw from."""
+        own = [stream for *_, stream in self.observer.draws]
+        return list({id(s): s for s in [*own, *([np.random] if self.call.draws else [])]}.values())
+
+    def _put_back(self):
+        return [f"    put_stream_back({self.writer.strong(stream)}, drawing{k})" for k, stream in enumerate(self._streams())]
+
     def _drawing(self):
         """Lines that draw, in the program's order, and that make arrays before all else."""
         w, lines, own = self.writer, [], list(self.observer.draws)
@@ -912,8 +931,8 @@ class Builder:
                 lines.append(f"draw{k} = numpy_random.{name}(*{w.strong(args)})")
         before, made = [], self.make_lines
         if self._restores():
-            before = ["drawing = numpy_random.get_state(legacy=False)"]
-        failed = ["    numpy_random.set_state(drawing)"] if self.observer.draws else []
+            before = [f"drawing{k} = stream_state({w.strong(stream)})" for k, stream in enumerate(self._streams())]
+        failed = self._put_back() if self.observer.draws else []
         made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
         return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
 
@@ -924,7 +943,8 @@ class Builder:
         places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
         attributes = "".join(f"({kind!r}, {w.held(owner) if kind == 'attr' else w.strong(owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
-        return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}]\n"
+        streams = ", ".join(map(w.strong, self._streams()))
+        return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}], [{streams}]\n"
 
     def _stored_arrays(self):
         """The arrays that NumPy writes."""

@@ -140,3 +140,54 @@ def test_draws_are_checked(mode):
     np.random.seed(5)
     for y in traced:
         np.testing.assert_allclose(y, f.__wrapped__(arr(3)).array, rtol=1e-5)
+
+
+def test_generators_of_the_program(mode):
+    """NumPy's generators, new and old, between draws of the library: every stream is where eager would have it."""
+    def make(wrap):
+        net, box = L.Linear(3, 3), type("Box", (), {})()
+        box.rng, old = np.random.default_rng(5), np.random.RandomState(6)
+        other = np.random.Generator(np.random.MT19937(7))
+
+        @wrap
+        def f(x, low=-1.0):
+            y = F.dropout(net(x + box.rng.normal(size=x.shape).astype("f")), 0.5)
+            mask = box.rng.random(x.shape) < 0.7
+            y = y * mask + old.uniform(low, 1, x.shape).astype("f") + other.standard_normal(3, dtype=np.float32)
+            picked = old.randint(0, 3, 4)
+            return F.sum(F.get_item(y, (slice(None), picked)) * np.random.rand(len(x), 4).astype("f"))
+
+        def state():
+            return box.rng.random(), old.rand(), other.random(), np.random.rand()
+
+        def replaced():
+            box.rng = np.random.default_rng(9)
+            return f(arr(4, 3))
+
+        def refused():
+            try:
+                return f(arr(4, 3), low=np.array(["a"]))
+            except Exception as error:
+                return type(error)
+        return [net], [lambda: f(arr(4, 3)), state, replaced, lambda: f(arr(5, 3)), refused, state]
+    skipped(check(make, mode), mode)
+
+
+def test_a_generator_is_put_back(mode):
+    """What raises behind a draw is run again by Python, which draws the same."""
+    def make(wrap):
+        rng, table = np.random.default_rng(1), [np.arange(6.0)]
+
+        @wrap
+        def f(x, k):
+            noise = rng.normal(size=3).astype("f")
+            return F.tanh(x + noise) * table[0][k].astype("f")
+
+        def call(k):
+            try:
+                return f(hnn.Variable(arr(2, 3)), k), rng.random()
+            except IndexError as error:
+                return str(error), rng.random()
+        ks = np.array([1, 2, 3]), np.array([1, 2, 9])
+        return [table], [lambda: call(ks[0]), lambda: call(ks[1])]
+    check(make, mode)
