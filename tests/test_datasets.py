@@ -42,6 +42,9 @@ def test_tuples_and_dicts():
     assert len(t) == len(d) == 6
     assert t[1] == (10, "b") and t[2:4] == [(20, "c"), (30, "d")]
     assert d[1] == {"x": 10, "y": "b"} and d[4:] == [{"x": 40, "y": "e"}, {"x": 50, "y": "f"}]
+    for indices in ([0, 2], np.array([0, 2])):          # as they are for arrays: batches
+        for batches in (datasets.TupleDataset(x, -x)[indices], tuple(datasets.DictDataset(x=x, y=-x)[indices].values())):
+            np.testing.assert_array_equal(batches, ([0, 20], [0, -20]))
     for make in (lambda: datasets.TupleDataset(x, y[:3]), lambda: datasets.DictDataset(x=x, y=y[:3]), datasets.TupleDataset):
         with pytest.raises(ValueError):
             make()

@@ -1,11 +1,14 @@
 """Datasets whose examples are dicts."""
-from hybridnn.datasets.tuple_dataset import is_many, same_length
+from hybridnn.datasets.tuple_dataset import same_length
 
 __all__ = ["DictDataset"]
 
 
 class DictDataset:
-    """Examples are dicts of one example of each named dataset, all of the same length."""
+    """Examples are dicts of one example of each named dataset, all of the same length.
+
+    A slice gives a list of examples; any other index goes to the datasets as it is.
+    """
 
     def __init__(self, **datasets):
         self._length = same_length(datasets.items())
@@ -16,6 +19,6 @@ class DictDataset:
 
     def __getitem__(self, index):
         parts = {key: d[index] for key, d in self._datasets.items()}
-        if not is_many(index):
+        if not isinstance(index, slice):
             return parts
         return [dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True)]

@@ -1,7 +1,5 @@
 """Datasets whose examples are tuples."""
-import numpy as np
-
-__all__ = ["TupleDataset", "is_many", "same_length"]
+__all__ = ["TupleDataset", "same_length"]
 
 
 def same_length(named):
@@ -14,13 +12,12 @@ def same_length(named):
     return next(iter(lengths.values()))
 
 
-def is_many(index):
-    """Whether an index means several examples."""
-    return isinstance(index, (slice, list)) or (isinstance(index, np.ndarray) and index.ndim > 0)
-
-
 class TupleDataset:
-    """Examples are tuples of one example of each dataset, all of the same length."""
+    """Examples are tuples of one example of each dataset, all of the same length.
+
+    A slice gives a list of examples; any other index goes to the datasets as it is, so that of arrays a list or an array of
+    indices gives a tuple of batches (``x, t = data[indices]``).
+    """
 
     def __init__(self, *datasets):
         self._length = same_length(enumerate(datasets))
@@ -31,4 +28,4 @@ class TupleDataset:
 
     def __getitem__(self, index):
         parts = [d[index] for d in self._datasets]
-        return list(zip(*parts, strict=True)) if is_many(index) else tuple(parts)
+        return list(zip(*parts, strict=True)) if isinstance(index, slice) else tuple(parts)
