@@ -37,6 +37,9 @@ def test_examples_come_in_the_mode():
         assert table[3] == table[-7] == expected(table.data) == list(table)[3]
         assert table.asked[0] == ([3], None)
     assert table[2:4] == [table.data[0, 2], table.data[0, 3]]
+    for index in (-11, 10):
+        with pytest.raises(IndexError):
+            table[index]
 
 
 def test_fetch_and_convert():

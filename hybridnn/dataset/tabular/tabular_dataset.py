@@ -98,6 +98,8 @@ class TabularDataset(DatasetMixin):
 
     def get_example(self, i):
         """Example number ``i``."""
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"example {i} of {len(self)}")
         columns = self.get_examples([i + len(self) if i < 0 else i], None)
         return self._in_mode(tuple([column[0] for column in columns]))
 
