@@ -175,6 +175,23 @@ if sys.version_info >= (3, 12):         # before, CPython shows every instructio
         for n in [1, 2, 3, 6, 7, 8, 9, 14, 16, 18]:
             assert not any(skipped(range(k, k + n)) for k in range(1, seen + 1))
 
+    def test_tools_that_watch(mode):
+        """While somebody else may be told what runs, no proof is made."""
+        f, x, told = hnn.trace(steps, mode=mode), arr(3), []
+        sys.monitoring.use_tool_id(3, "test")
+        try:
+            sys.monitoring.register_callback(3, sys.monitoring.events.PY_START, lambda code, offset: told.append(code))
+            sys.monitoring.set_local_events(3, steps.__code__, sys.monitoring.events.PY_START)
+            for _ in range(6):
+                np.testing.assert_allclose(f(x).array, np.exp(x) * 6, rtol=1e-6)
+        finally:
+            sys.monitoring.set_local_events(3, steps.__code__, 0)
+            sys.monitoring.free_tool_id(3)
+        assert len(told) == 6 and f.stats.python_skipped == 0
+        for _ in range(6):
+            f(x)
+        assert (f.stats.python_skipped > 0) is (mode == "auto")
+
 
 def test_another_thread_runs_the_same_code(mode):
     """Where instructions are shown for code and not for threads, a proof may fail, and nothing else."""
