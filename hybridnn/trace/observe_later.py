@@ -7,7 +7,9 @@ missed, and that is a ``Doubt``.
 import dis
 import functools
 import itertools
+import os
 import sys
+import threading
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.observe import Observer, instructions
@@ -19,14 +21,18 @@ UNBOUND = Ref("unbound", None)      # what a variable without a value gives
 ON_STACK = object()                 # the truth of the condition will lie on the stack
 TRUTH = "truth"                     # what becomes of a result: the instruction also asks for its truth
 ATTRIBUTES = {1: "defaults", 2: "kwdefaults", 4: "annotations", 8: "cells"}
+_turn = [threading.Lock()]
+if hasattr(os, "register_at_fork"):     # the thread that had it may not be there to give it back
+    os.register_at_fork(after_in_child=lambda: _turn.__setitem__(0, threading.Lock()))
 CONVERSIONS = {1: str, 2: repr, 3: ascii}
 
 
 def observer_type():
-    """The class of observers for this interpreter, or None if there is none, or somebody else watches what runs."""
+    """The class of observers for this interpreter, or None if there is none, or somebody else watches what runs. From CPython 3.12 on, what one thread asks
+    to be shown is shown to all, so that one at a time is followed."""
     if sys.version_info[:2] == (3, 11):
         return Observer
-    if sys.version_info[:2] not in ((3, 12), (3, 13)) or any(map(sys.monitoring.get_tool, range(6))):
+    if sys.version_info[:2] not in ((3, 12), (3, 13)) or any(map(sys.monitoring.get_tool, range(6))) or _turn[0].locked():
         return None
     return LaterObserver
 
@@ -50,8 +56,9 @@ def _asks_truth(f):
 
 
 def _ask_for_instructions():
-    """CPython 3.12 shows instructions only to trace functions that are set after some frame has asked for them."""
-    sys._getframe().f_trace_opcodes = True
+    """CPython 3.12 shows instructions only to trace functions that are set after some frame has asked for them. This one never runs: a frame that does so
+    without a trace function, while another thread has one, is more than CPython 3.12 can bear."""
+    (x for x in ()).gi_frame.f_trace_opcodes = True
 
 
 class LaterObserver(Observer):
@@ -60,8 +67,30 @@ class LaterObserver(Observer):
     # ------------------------------------------------------------------------------------------------- the order of instructions
 
     def __enter__(self):
+        self.turn = _turn[0]
+        if not self.turn.acquire(blocking=False):
+            self.turn, self.doubt = None, Doubt("another thread is being followed")
+            return self
         _ask_for_instructions()
         return super().__enter__()
+
+    def __exit__(self, *exc):
+        if self.turn is not None:
+            super().__exit__(*exc)
+            self._hide()
+            self.turn.release()
+
+    def _hide(self):
+        """This thread has no trace function any more: its frames ask for nothing."""
+        for f in self.frames:
+            f.real.f_trace_opcodes = False
+
+    def fail(self, error):
+        try:
+            super().fail(error)
+        except BaseException:
+            self._hide()
+            raise
 
     def _follow(self, frame, followed):
         begins, last = followed.table[frame.f_lasti], followed.last
@@ -74,7 +103,7 @@ class LaterObserver(Observer):
     def _next(self, frame, event, local):
         if event != "return":
             return local
-        if not any(f.code is frame.f_code for f in self.frames):     # in CPython 3.13 this belongs to the code, not to the frame
+        if sys.version_info < (3, 13) or not any(f.code is frame.f_code for f in self.frames):   # in CPython 3.13 this belongs to the code, not the frame
             frame.f_trace_opcodes = False
         return None
 
@@ -122,6 +151,13 @@ class LaterObserver(Observer):
         return offset
 
     def on_event(self, frame, event, arg):
+        try:
+            return self._on_event(frame, event, arg)
+        except BaseException:       # of a signal's handler
+            self._hide()
+            raise
+
+    def _on_event(self, frame, event, arg):
         if self.doubt is None and (not self.frames or self.frames[-1].real is not frame):
             self.stop(f"{frame.f_code.co_name} ends, or runs on, where it should not")
             return None

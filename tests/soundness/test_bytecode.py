@@ -208,3 +208,32 @@ def test_another_thread_runs_the_same_code(mode):
     finally:
         done.set()
         other.join()
+
+
+def test_another_thread_is_traced(mode):
+    """A debugger in another thread, which asks for every instruction, neither sees this thread's nor disturbs it."""
+    x, traced, done, seen = arr(3), threading.Event(), threading.Event(), set()
+
+    def tracer(frame, event, arg):
+        frame.f_trace_opcodes = True
+        seen.add(threading.get_ident())
+        return tracer
+
+    def run():
+        sys.settrace(tracer)
+        traced.set()
+        while not done.is_set():
+            steps(x)
+        sys.settrace(None)
+    other = threading.Thread(target=run)
+    other.start()
+    try:
+        traced.wait()
+        for _ in range(4):
+            f = hnn.trace(steps, mode=mode)
+            for _ in range(5):
+                np.testing.assert_allclose(f(x).array, np.exp(x) * 6, rtol=1e-6)
+    finally:
+        done.set()
+        other.join()
+    assert seen == {other.ident}
