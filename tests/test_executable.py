@@ -301,6 +301,14 @@ def test_joined_parts_with_gaps_repeats_and_inputs():
     assert "python" not in kinds(check(body, array(3)))
 
 
+def test_joined_parts_may_be_single_numbers():
+    def body(x, y):
+        total = OPS["sum"](OPS["exp"](x), axis=None, keepdims=False)
+        other = OPS["sum"](y * 2, axis=None, keepdims=False)
+        return [OPS["stack"](total, OPS["sum"](y, axis=None, keepdims=False), total, axis=0), OPS["stack"](other, axis=0)]
+    assert "python" not in kinds(check(body, array(2, 3), array(4)))
+
+
 def test_joined_parts_may_be_empty():
     def body(x, y):
         return [OPS["concat"](OPS["exp"](x), y[:0] * 2, y[3:], axis=0), OPS["concat"](OPS["exp"](y[:0]), x, axis=0)]

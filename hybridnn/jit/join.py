@@ -8,7 +8,7 @@ import numpy as np
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
 
-__all__ = ["JoinOp", "join_parts"]
+__all__ = ["JoinOp", "join_parts", "view_index"]
 
 WHOLE = ("slice", None, None, None)
 
@@ -35,7 +35,12 @@ class JoinOp:
     @staticmethod
     def part(y, index):
         """The view of ``y`` at ``index``."""
-        return OPS["get_item"].run([y], {"index": index})
+        return OPS["get_item"].run([y], {"index": view_index(index)})
+
+
+def view_index(index):
+    """The index with which a part that is one element is a view too, not a number of NumPy's."""
+    return (*index, Ellipsis) if all(isinstance(i, int) for i in index) else index
 
 
 def join_parts(graph):

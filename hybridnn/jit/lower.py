@@ -12,6 +12,7 @@ from hybridnn.core.op import OPS
 from hybridnn.jit import kernels, layout, native, source
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
+from hybridnn.jit.join import view_index
 from hybridnn.jit.lower_conv import CONVOLUTIONS
 from hybridnn.jit.lower_linalg import LINEAR
 from hybridnn.jit.lower_pool import POOLINGS
@@ -131,7 +132,7 @@ class _Lowering:
         """Where a kernel writes value v: memory of its own, or its part of what it is joined to."""
         if v in self.parts and self.specs[v].size:
             node, k = self.parts[v]
-            return viewed(self.joined(node), OPS["get_item"], {"index": node.op.indices[k]})
+            return viewed(self.joined(node), OPS["get_item"], {"index": view_index(node.op.indices[k])})
         if v in self.turned:
             axes, shape = self.turned[v], self.specs[v].shape
             dense = self.fresh([shape[a] for a in axes], self.specs[v].dtype)
@@ -164,7 +165,7 @@ class _Lowering:
         for v, index in zip(node.inputs, node.op.indices, strict=True):
             if not self.specs[v].size:
                 continue
-            part = viewed(whole_place, OPS["get_item"], {"index": index})
+            part = viewed(whole_place, OPS["get_item"], {"index": view_index(index)})
             if self.values[v] != part:
                 self.must_copy(self.values[v], part)
         return True
