@@ -140,6 +140,7 @@ class TapeNode:
     loss_scale = None
     retained = None       # weak reference to the array, if a user's function retains it
     closed = None         # why nobody can go back through the node, if so
+    refusal = RuntimeError      # what says it
     wanted = True         # whether the value's gradient is asked for, where somebody changes his mind after the application
     _view = None          # weak reference to the VariableNode that users hold
 
@@ -329,7 +330,7 @@ RELEASED_TEXT = ("the graph of this value belonged to a traced call that ran bac
 
 class ReleasedNode(TapeNode):
     """The creator of a Variable whose graph a traced call has used and given up."""
-    label = "released"
+    label, closed, refusal = "released", RELEASED_TEXT, ReleasedGraphError
 
     def __init__(self, shape, dtype):
         self.seq, self.shape, self.dtype = _sequence(), shape, dtype

@@ -39,6 +39,11 @@ def rebuild(call):
     call.pending = []
 
 
+def is_taped(event, vid):
+    """Whether a value that the event made has a graph."""
+    return any(app.taped and vid in app.node.outputs for app in (event.apps if event.function is None else (event.function,)))
+
+
 class Rebuild:
     """Runs events of a path eagerly, filling the Variables that the replay handed out."""
 
@@ -99,7 +104,7 @@ class Rebuild:
             v = self.made.get(outcome.vid)
             if v is not None:
                 self.real[outcome.vid] = v
-                if event.kind == "op" and event.apps[0].taped or event.kind == "function" and event.function.taped:
+                if is_taped(event, outcome.vid):
                     self.connect(v, outcome)
         for _, new in event.rebinds:
             if new in self.call.wrappers:      # else a value of the call itself, which is among the outcomes if it lives

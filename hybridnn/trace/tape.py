@@ -168,11 +168,11 @@ class CallTape:
 
     @classmethod
     def so_far(cls, call, roots):
-        """The tape of the values ``roots`` of a replay that is about to leave its path; None if what it needs is gone."""
+        """The tape of the values ``roots`` of a replay that is about to leave its path; None if what it needs is gone. What an update has changed is
+        kept as it is now, as eager keeps it."""
         made = producers(call.path[:call.executed])
-        released = call.released and call.released_at < call.executed      # an update that is pending has changed nothing yet
-        needed = set() if released else saved_values(made, roots, call.cut)
-        if released or not _compute_unchanged(call, needed, made):
+        needed = saved_values(made, roots, call.cut)
+        if not _compute_unchanged(call, needed, made):
             return None
         tape = cls._holding(call, made, needed, False, specs_along(call.path), rebinds_along(call.path))
         for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it
@@ -337,6 +337,8 @@ def _compute_missing(call, needed):
 def _compute_unchanged(call, needed, made):
     """As ``_compute_missing``, with no more than it takes; False where that takes an array which has been changed in place since."""
     changed = {old for e in call.path[:call.executed] for old, _ in e.rebinds}
+    if any(v in changed and v not in call.leaves for v in map(call.origin, needed)):      # eager keeps the array, and so sees the change
+        return False
     missing = {v for v in needed if v not in call.values}
     stack, apps = list(missing), {}
     while stack:

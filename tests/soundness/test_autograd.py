@@ -846,6 +846,40 @@ def test_accumulated_and_walked_again(mode):
     check(make, mode)
 
 
+def test_a_path_is_left_with_a_graph_from_before_an_update_of_something_else(mode):
+    """Backward has walked the graph, and an update has changed other parameters: what it needs is still there for ``hnn.grad`` and backward."""
+    def make(wrap):
+        link, scale = L.Linear(3, 2), hnn.Link()
+        with scale.init_scope():
+            scale.s = hnn.Parameter(np.ones(2, "float32"))
+        opt, opt2 = hnn.optimizers.SGD(0.01).setup(link), hnn.optimizers.SGD(0.01).setup(scale)
+
+        @wrap
+        def step(x, y):
+            h = link(x)
+            loss = F.sum(h * scale.s)
+            scale.cleargrads()
+            loss.backward()
+            opt2.update()
+            g, = hnn.grad([F.sum(F.tanh(h) * y)], [link.W], enable_double_backprop=True)
+            link.cleargrads()
+            F.sum(F.tanh(g) * g).backward()
+            opt.update()
+            return g
+
+        def call():
+            y = var(4, 2)
+            return step(arr(4, 3), y), y.grad
+
+        def without(p):
+            p.update_rule.enabled = False
+            result = call()
+            p.update_rule.enabled = True
+            return result
+        return [link, scale, opt, opt2], [call, lambda: without(link.b), lambda: without(link.W)]
+    check(make, mode)
+
+
 def test_walked_again_after_an_update_is_refused(mode):
     link = L.Linear(3, 2)
     opt = hnn.optimizers.SGD(0.1).setup(link)
