@@ -139,8 +139,8 @@ class TapeNode:
     is_leaf = False
     loss_scale = None
     retained = None       # weak reference to the array, if a user's function retains it
-    closed = None         # why nobody can go back through the node, if so
-    refusal = RuntimeError      # what says it
+    closed: str | None = None         # why nobody can go back through the node, if so
+    refusal: type[Exception] = RuntimeError      # what says it
     wanted = True         # whether the value's gradient is asked for, where somebody changes his mind after the application
     _view = None          # weak reference to the VariableNode that users hold
 
