@@ -71,14 +71,22 @@ class LaterObserver(Observer):
         if not self.turn.acquire(blocking=False):
             self.turn, self.doubt = None, Doubt("another thread is being followed")
             return self
-        _ask_for_instructions()
-        return super().__enter__()
+        try:
+            _ask_for_instructions()
+            return super().__enter__()
+        except BaseException:
+            self._let_go()
+            raise
 
     def __exit__(self, *exc):
-        if self.turn is not None:
-            super().__exit__(*exc)
-            self._hide()
-            self.turn.release()
+        super().__exit__(*exc)
+        self._hide()
+
+    def _let_go(self):
+        super()._let_go()
+        turn, self.turn = self.turn, None
+        if turn is not None:
+            turn.release()
 
     def _hide(self):
         """This thread has no trace function any more: its frames ask for nothing."""
