@@ -42,7 +42,8 @@ from hybridnn.trace.refs import (
 
 __all__ = ["Observer", "instructions"]
 
-PASSED = ("hybridnn.trace.api", "hybridnn.trace.floats", "hybridnn.config")    # what runs between a call of a traced function and the function
+# What runs between a call of a traced function and the function.
+PASSED = ("hybridnn.trace.api", "hybridnn.trace.running", "hybridnn.trace.memory", "hybridnn.trace.floats", "hybridnn.config")
 _instructions = {}
 
 

@@ -1,0 +1,244 @@
+"""What one traced callable has learned: its statistics, the trees of its paths and the plans that skip Python, and how much of them is kept."""
+import logging
+import os
+import sys
+import threading
+import warnings
+from dataclasses import dataclass, field, fields
+
+from hybridnn.config import state
+from hybridnn.errors import TraceWarning, user_line
+from hybridnn.trace.events import Event, terminals
+
+__all__ = ["IDLE_EARNS", "Memory", "Root", "Stats", "account", "new_root"]
+
+log = logging.getLogger("hybridnn.trace")
+COMPARE_AFTER = 64
+# Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
+# that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
+HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
+
+
+@dataclass
+class Stats:
+    """Counters of a traced callable; see the documentation of tracing for each."""
+    calls: int = 0
+    hits: int = 0
+    recordings: int = 0
+    fallbacks: int = 0
+    paths: int = 0
+    evictions: int = 0
+    python_skipped: int = 0
+    kernels: int = 0
+    compile_seconds: float = 0.0
+    arena_bytes: int = 0
+    arena_lower_bound: int = 0
+    retained_bytes: int = 0
+
+    def __str__(self):
+        return ", ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))
+
+
+@dataclass(eq=False)
+class Root(Event):
+    """The root of one signature's tree."""
+    signature: tuple = ()
+    reason: str = ""
+    misses: int = 0
+    asleep: int = 0
+    proofs: int = 0
+    replays: int = 0
+    compare_at: int = COMPARE_AFTER
+    times: dict = field(default_factory=lambda: {True: [], False: []})     # seconds of verified replays (True) and of eager calls, while compared
+
+
+class _Forks:
+    """How many forks lie behind this process, and the lock under which others are made anew after one."""
+
+    def __init__(self):
+        self.generation, self.renewing = 0, threading.Lock()
+
+    def renew(self):
+        self.generation, self.renewing = self.generation + 1, threading.Lock()
+
+
+forks = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forks.renew)
+
+
+@dataclass(eq=False)
+class Memory:
+    """Everything that one traced callable (of one instance, for methods) has learned."""
+    name: str
+    mode: str = "auto"
+    check: float = 0.0
+    max_paths: int = 64
+    max_events: int = 200_000
+    stats: Stats = field(default_factory=Stats)
+    roots: dict = field(default_factory=dict)
+    segments: list = field(default_factory=list)
+    plans: list = field(default_factory=list)
+    why: list = field(default_factory=list)
+    version: int = 0
+    clock: int = 0
+    warned: set = field(default_factory=set)
+    counters: set = field(default_factory=set)      # places that the function assigns
+    locks: tuple = (0, None)
+    credit: float | None = None
+    resting: int = 0       # calls that are to run eagerly: skipping Python takes longer
+
+    def __post_init__(self):
+        self.credit = 2.0 * self.max_paths
+
+    @property
+    def lock(self):
+        """Guards what was learned. A forked child has its own: the thread that held this one is not there to release it."""
+        generation, lock = self.locks
+        if lock is None or generation != forks.generation:
+            with forks.renewing:
+                if self.locks[1] is None or self.locks[0] != forks.generation:
+                    self.locks = forks.generation, threading.RLock()
+            lock = self.locks[1]
+        return lock
+
+    @property
+    def holding(self):
+        """Whether an optimizer is in the middle of its update: in-place changes are settled together at its end."""
+        return state.updating
+
+    def clear(self):
+        """Forget all recordings."""
+        with self.lock:
+            for root in self.roots.values():
+                root.forget()
+            self.roots.clear()
+            self.segments.clear()
+            self.plans = []
+            self.resting = 0
+            self.why.clear()
+            self.stats.paths = self.stats.arena_bytes = self.stats.arena_lower_bound = self.stats.retained_bytes = 0
+            self.version += 1
+
+    def __del__(self):
+        """Events hold each other: they are not to wait for the collector. Every call holds its memory, so that none is on its way.
+
+        At the end of the interpreter objects may still call what the collector has already ended.
+        """
+        if sys.is_finalizing():
+            return
+        self.plans = []
+        roots, self.roots = self.roots, {}
+        for root in roots.values():
+            root.forget(links=True)
+
+    # ---- told by calls
+
+    def compiled(self, segment):
+        exe = segment.executable
+        self.segments.append(segment)
+        self.stats.kernels += exe.kernels_compiled
+        self.stats.compile_seconds += exe.compile_seconds
+        self.stats.arena_bytes = max(self.stats.arena_bytes, exe.arena_bytes)
+        self.stats.arena_lower_bound = max(self.stats.arena_lower_bound, exe.arena_lower_bound)
+        self.stats.retained_bytes = sum(s.executable.arena_bytes for s in self.segments if s.executable is not None)
+
+    def gave_up(self, root, reason, line):
+        root.reason = f"{reason} ({line})"
+        self.note("runs eagerly", root.reason)
+
+    def note(self, what, text):
+        self.why.append((what, text))
+        del self.why[:-100]
+        log.info("%s: %s: %s", self.name, what, text)
+
+    def warn_once(self, cause, text):
+        if cause not in self.warned:
+            self.warned.add(cause)
+            log.warning("%s: %s", self.name, text)
+            warnings.warn(f"{self.name}: {text}", TraceWarning, stacklevel=5)
+
+
+def new_root(memory, key):
+    with memory.lock:
+        root = memory.roots[key] = Root("root", signature=key)
+        return root
+
+
+def account(memory, root, call, end):
+    stats = memory.stats
+    memory.clock += 1
+    if end is not None:
+        end.last_used = memory.clock
+        end.hits += not call.recorded
+    if call.left:
+        stats.fallbacks += 1
+        memory.note("left a known path", user_line(3))
+    if call.recorded:
+        with memory.lock:
+            memory.version += 1
+            stats.recordings += 1
+            root.misses += 1
+            memory.credit -= 1
+            memory.note("recorded", f"{len(call.path)} events, signature {root.signature[0]}")
+            _bound_paths(memory, root, call)
+    else:
+        stats.hits += call.mode == "replay"
+        root.misses = 0
+        memory.credit = min(2.0 * memory.max_paths, memory.credit + HIT_EARNS)
+
+
+def _bound_paths(memory, root, call):
+    """Evict the least recently used paths over ``max_paths``; when the credit is spent, say once what causes it."""
+    ends = [(r, e) for r in memory.roots.values() for e in terminals(r)]
+    for r, e in sorted(ends, key=lambda pair: pair[1].last_used)[:max(0, len(ends) - memory.max_paths)]:
+        _prune(memory, r, e)
+        memory.stats.evictions += 1
+        memory.note("evicted", f"a path of signature {r.signature[0]}")
+    memory.stats.paths = min(len(ends), memory.max_paths)
+    if memory.credit >= 1:
+        return
+    if root.misses > 16:
+        root.asleep = 256
+    memory.warn_once("paths", f"its calls keep taking new paths ({memory.stats.recordings} recorded, max_paths={memory.max_paths}); new ones run eagerly\n"
+                              f"  cause: {_cause(memory, root, call)}")
+
+
+def _cause(memory, root, call):
+    """What differs between this call and others: an argument, or the line where Python took another way."""
+    for other in memory.roots.values():
+        if other is not root:
+            mine, theirs = root.signature[0], other.signature[0]
+            for k, (a, b) in enumerate(zip(mine, theirs)):
+                if a != b:
+                    return f"argument {k} changes: {_short(b)}, then {_short(a)}"
+            return "other arguments, or another configuration"
+    split = next((e for e in call.path if len(e.parent.children) > 1), call.path[-1])
+    return f"the path changes at {split.line}"
+
+
+def _short(description):
+    kind, *rest = description if isinstance(description, tuple) else (description,)
+    return f"{kind.__name__} {rest[0]}" if rest and isinstance(kind, type) else getattr(kind, "__name__", str(kind))
+
+
+def _prune(memory, root, end):
+    event = end
+    while event.parent is not None and len(event.parent.children) == 1:
+        event = event.parent
+    if event.parent is None:
+        memory.roots.pop(root.signature, None)
+    else:
+        event.parent.children.remove(event)
+    event.forget()
+    memory.plans = [p for p in memory.plans if p.end is not end]
+    used = {id(s) for r in memory.roots.values() for s in _segments(r)} | {id(s) for p in memory.plans for s in p.segments}
+    memory.segments[:] = [s for s in memory.segments if id(s) in used]
+
+
+def _segments(event):
+    stack = [event]
+    while stack:
+        e = stack.pop()
+        stack += e.children
+        yield from e.segments.values()

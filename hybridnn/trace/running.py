@@ -1,0 +1,285 @@
+"""One call of a traced function: by a plan that skips Python, by a replay that Python runs beside, by recording, or eagerly."""
+import os
+import random
+import sys
+import time
+import types
+from dataclasses import dataclass
+
+from hybridnn.config import config, global_config, state
+from hybridnn.errors import RecordingForbidden, raised_by_signal, user_line
+from hybridnn.trace.call import Call
+from hybridnn.trace.compare import mismatch
+from hybridnn.trace.floats import errors_may_wait
+from hybridnn.trace.memory import COMPARE_AFTER, IDLE_EARNS, account, new_root
+from hybridnn.trace.observe_later import observer_type
+from hybridnn.trace.pure import Vouched, taken
+from hybridnn.trace.refs import Doubt, class_lookup
+from hybridnn.trace.shadow import checked_replay
+from hybridnn.trace.signature import signature
+from hybridnn.trace.skip import Miss, Refused, make_plan
+from hybridnn.trace.watch import on_call
+
+__all__ = ["run"]
+
+MAX_PROOFS = 16
+PLANS_PER_PATH = 8
+MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
+COMPARED_CALLS, EAGER_CALLS = 8, 20_000      # when a replay that runs Python is timed against eager (COMPARE_AFTER), how often, and what follows
+FEW, COMPARE_PLAN_AFTER, COMPARE_AGAIN = 3, 4096, 64    # operations of a plan that may take longer than eager does; calls after which it is timed
+_dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The function has run in this turn, and gave ``value``."""
+    value: object
+
+
+def run(memory, fn, self_object, args, kwargs):
+    """One call of a traced function."""
+    asked = state.trace or global_config.trace
+    if memory.resting and not on_call and not asked:
+        memory.resting -= 1
+        memory.stats.calls += 1
+        return fn(*args, **kwargs)
+    if on_call:
+        for watcher in on_call:
+            watcher(memory, lambda *a, **k: run(memory, fn, self_object, a, k), fn, args, kwargs)
+    memory.stats.calls += 1
+    mode = (asked or memory.mode) if errors_may_wait() else "eager"
+    if memory.plans and state.tracer is None and state.hooks is None and mode in ("auto", "pure") and sys.gettrace() is None and sys.getprofile() is None:
+        for plan in memory.plans if len(memory.plans) <= 2 else _of_signature(memory.plans, args, kwargs):
+            usual = plan.times is None and not memory.check
+            result = plan.run(self_object, args, kwargs) if usual else _unusual_turn(memory, plan, self_object, fn, args, kwargs)
+            kind = type(result)
+            if kind is Ran:
+                return result.value
+            if kind is Refused:
+                return _refused(fn, args, kwargs, result)
+            if kind is not Miss:
+                return _skipped(memory, plan, result)
+            _missed(memory, plan, result)
+    return _run_python(memory, mode, fn, args, kwargs)
+
+
+def _of_signature(plans, args, kwargs):
+    key = signature(args, kwargs)
+    return [p for p in plans if p.signature == key]
+
+
+def _unusual_turn(memory, plan, self_object, fn, args, kwargs):
+    """A call that is timed, or checked against the function itself: what the plan gives, or ``Ran``."""
+    if plan.times is not None and len(plan.times[True]) > len(plan.times[False]):
+        return Ran(_eager_turn(memory, plan, fn, args, kwargs))
+    if memory.check and _dice.random() < memory.check:
+        result = checked_replay(memory, plan, self_object, fn, args, kwargs)
+        if type(result) in (Miss, Refused):
+            return result
+        memory.stats.hits += 1
+        return Ran(result)
+    if plan.times is None:
+        return plan.run(self_object, args, kwargs)
+    start = time.perf_counter()
+    result = plan.run(self_object, args, kwargs)
+    plan.times[True].append(time.perf_counter() - start)
+    return result
+
+
+def _run_python(memory, mode, fn, args, kwargs):
+    """The function's own Python, traced where that may pay."""
+    outer = state.tracer
+    if mode == "eager" or state.hooks is not None or (outer is not None and outer.mode != "eager"):
+        return fn(*args, **kwargs)
+    key = signature(args, kwargs)
+    root = memory.roots.get(key)
+    if root is None:
+        if memory.credit < 1 and mode != "error_on_record":
+            memory.credit += IDLE_EARNS
+            return fn(*args, **kwargs)
+        root = new_root(memory, key)
+    if root.reason or root.asleep:
+        root.asleep = max(0, root.asleep - 1)
+        return fn(*args, **kwargs)
+    if root.replays >= root.compare_at:
+        return _compared_run(memory, root, mode, fn, args, kwargs)
+    return _traced_run(memory, root, mode, fn, args, kwargs)
+
+
+def _compared_run(memory, root, mode, fn, args, kwargs):
+    """Law L3: where Python always runs, matching tiny operations may cost more than doing them; then the signature runs eagerly for a while."""
+    verified = len(root.times[True]) <= len(root.times[False])
+    start = time.perf_counter()
+    result = _traced_run(memory, root, mode, fn, args, kwargs) if verified else fn(*args, **kwargs)
+    root.times[verified].append(time.perf_counter() - start)
+    if len(root.times[False]) == COMPARED_CALLS:
+        replay, eager = min(root.times[True]), min(root.times[False])
+        root.times = {True: [], False: []}
+        root.compare_at = root.replays + (COMPARE_AFTER if eager < replay else EAGER_CALLS)
+        if eager < replay:
+            root.asleep = EAGER_CALLS
+            memory.note("runs eagerly", f"for {EAGER_CALLS} calls: a verified replay took {replay * 1e6:.0f} us, an eager call {eager * 1e6:.0f} us")
+    return result
+
+
+def _eager_turn(memory, plan, fn, args, kwargs):
+    """Law L3: the guards of a function of few operations may take longer than the operations; then it runs eagerly for a while."""
+    start = time.perf_counter()
+    result = fn(*args, **kwargs)
+    plan.times[False].append(time.perf_counter() - start)
+    if len(plan.times[False]) == COMPARED_CALLS:
+        skipping, eager = min(plan.times[True]), min(plan.times[False])
+        plan.times, plan.few, plan.hits = None, eager < skipping, COMPARE_PLAN_AFTER - COMPARE_AGAIN
+        if plan.few:
+            memory.resting = EAGER_CALLS
+            memory.note("runs eagerly", f"for {EAGER_CALLS} calls: skipping Python took {skipping * 1e6:.1f} us, an eager call {eager * 1e6:.1f} us")
+    return result
+
+
+def _skipped(memory, plan, result):
+    """Count a call that ran no Python."""
+    stats = memory.stats
+    stats.hits += 1
+    stats.python_skipped += 1
+    memory.clock += 1
+    plan.misses = 0
+    plan.hits += 1
+    if plan.few and plan.hits == COMPARE_PLAN_AFTER:
+        plan.times = {True: [], False: []}
+    plan.end.hits += 1
+    plan.end.last_used = memory.clock
+    if memory.plans[0] is not plan:
+        with memory.lock:
+            memory.plans = [plan, *[p for p in memory.plans if p is not plan and not p.dead]]
+    return result
+
+
+def _refused(fn, args, kwargs, refused):
+    """An operation raised in native code: the program raises it again, in Python, where the user's line is."""
+    state.given_draws = list(refused.draws)
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        state.given_draws = None
+
+
+def _missed(memory, plan, miss):
+    """Note a guard that failed; a plan that never fits any more goes."""
+    plan.misses += 1
+    plan.last_miss = miss
+    if plan.misses == MANY_MISSES or plan.dead:
+        with memory.lock:
+            memory.plans = [p for p in memory.plans if p is not plan]
+        memory.note("guard failed", f"{miss.reason}, {plan.misses} times in a row")
+
+
+def _traced_run(memory, root, mode, fn, args, kwargs):
+    if mode == "error_on_record" and not root.children:
+        raise _forbidden(memory, root)
+    call = Call(root, memory)
+    call.forbid = mode == "error_on_record"
+    root.replays += call.mode == "replay"
+    observer = _observer(memory, root, mode, call, fn, args, kwargs) if root.replays >= 2 else None
+    call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
+    call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
+    outer, state.tracer = state.tracer, call
+    outer_reads, state.config_reads = state.config_reads, call.config_reads
+    try:
+        call.begin()
+        if observer is None:
+            result = fn(*args, **kwargs)
+        else:
+            with observer:
+                result = fn(*args, **kwargs)
+    except BaseException:
+        state.tracer = None
+        _abandoned(call)
+        raise
+    finally:
+        state.tracer, state.config_reads = outer, outer_reads
+    state.tracer = None
+    try:
+        end = _finished(call)
+        before = None
+        if mode == "pure" and end is not None:
+            before, end.seen = end.seen, taken(call)
+        if observer is not None:
+            _prove(memory, observer, call, end, mode == "pure", result, before)
+    finally:
+        state.tracer = outer
+    account(memory, root, call, end)
+    if call.difference is not None:
+        raise mismatch(memory.name, *call.difference)
+    return result
+
+
+def _finished(call):
+    try:
+        return call.finish()
+    except BaseException:
+        call.abandon()
+        raise
+    finally:
+        call.end()
+
+
+def _abandoned(call):
+    try:
+        call.abandon()
+    finally:
+        call.end()
+
+
+def _observer(memory, root, mode, call, fn, args, kwargs):
+    """An observer for this call, if it is time to try a proof and nobody else watches the thread."""
+    if mode not in ("auto", "pure") or call.mode != "replay" or root.proofs >= MAX_PROOFS or state.tracer is not None:
+        return None
+    observe = observer_type()
+    if observe is None or sys.gettrace() is not None or sys.getprofile() is not None or sys.is_finalizing():
+        return None
+    root.proofs += 1
+    if isinstance(fn, types.MethodType) and isinstance(fn.__func__, types.FunctionType):
+        return observe(call, fn.__func__, fn.__self__, args, kwargs)
+    if isinstance(fn, types.FunctionType):
+        return observe(call, fn, None, args, kwargs)
+    called = class_lookup(type(fn), "__call__")
+    return observe(call, called, fn, args, kwargs) if isinstance(called, types.FunctionType) else None
+
+
+def _prove(memory, observer, call, end, pure, result, before):
+    """Turn an observed replay into a plan that skips Python, or note why not. ``before``: what the call before took from outside."""
+    if call.mode != "replay" or end is None or call.left:
+        return
+    try:
+        seen = observer
+        if observer.doubt is not None or observer.result is None:
+            if not pure:
+                doubt = observer.doubt or Doubt("the run was not seen to its end")
+                raise Doubt(doubt.reason, doubt.line)        # not the observer's own, which would get a traceback and so keep it
+            seen = Vouched(call, observer.args, observer.kwargs, result, before)
+        plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))
+    except Doubt as d:
+        end.doubt = str(d)
+        call.root.proofs += MAX_PROOFS // 4 - 1
+        memory.note("python runs", end.doubt)
+        return
+    except Exception as error:        # a defect of ours: tests see it, users get one warning and verified replay
+        if os.environ.get("HYBRIDNN_STRICT") or raised_by_signal(error):
+            raise
+        call.root.proofs, end.doubt = MAX_PROOFS, f"the proof met {type(error).__name__}: {error}"
+        memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
+        return
+    end.doubt = ""
+    plan.few = sum(len(e.apps) for e in call.path) <= FEW
+    plan.signature = call.root.signature
+    with memory.lock:
+        twins = [p for p in memory.plans if p.end is end][PLANS_PER_PATH - 1:]
+        memory.plans = [plan, *[p for p in memory.plans if p not in twins and not p.dead]][:memory.max_paths]
+    for p in [p for p in memory.plans[1:] if p.last_miss is not None][:1]:
+        memory.note("guard failed", p.last_miss.reason)
+    memory.note("python is skipped", f"{len(plan.source.splitlines())} lines of guards and replay")
+
+
+def _forbidden(memory, root):
+    return RecordingForbidden(f"{memory.name}: a call with a new signature would have been recorded, and trace is 'error_on_record'\n  at {user_line(3)}\n"
+                              "  hint: call it once with such arguments before serving, or use trace='auto'")
