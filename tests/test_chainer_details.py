@@ -930,3 +930,10 @@ def test_gradients_of_nothing(function, shapes):
     assert y.size == 0
     for x, g in zip(xs, hnn.grad([y], xs, [Variable(np.zeros(y.shape, y.dtype))]), strict=True):
         assert g.shape == x.shape and not g.array.any()
+
+
+def test_scatter_add_keeps_the_dtype_of_floats():
+    a, b = Variable(np.ones(3, np.float16)), Variable(np.ones(2, np.float32))
+    y = F.scatter_add(a, [0, 0], b)
+    np.testing.assert_array_equal(y.array, [3, 1, 1])
+    assert y.dtype == np.float16 and [g.dtype for g in hnn.grad([y], [a, b], [Variable(np.ones(3, np.float16))])] == [np.float16, np.float32]

@@ -389,7 +389,7 @@ def _axes_used(index):
 
 
 def scatter_add(a, slices, b):
-    """``a`` with ``b`` added at ``a[slices]``; places that the index names several times get several additions."""
+    """``a`` with ``b`` added at ``a[slices]``; places that the index names several times get several additions. Floats keep ``a``'s dtype."""
     a, b = as_variable(a), as_variable(b)
     slices = _as_index("scatter_add", slices)
     used = sum(map(_axes_used, slices))
@@ -398,7 +398,8 @@ def scatter_add(a, slices, b):
     selected = _get_item.index(a, slices)
     if selected.shape != b.shape:
         raise InvalidType("scatter_add", f"b of a[slices]'s shape {selected.shape}", f"b.shape={b.shape}")
-    return a + _placed(a, slices, b)
+    y = a + _placed(a, slices, b)
+    return y if y.dtype == a.dtype or a.dtype.kind != "f" else apply(_cast, (y,), {"dtype": a.dtype.str})
 
 
 def _is_basic(s):
