@@ -937,3 +937,30 @@ def test_scatter_add_keeps_the_dtype_of_floats():
     y = F.scatter_add(a, [0, 0], b)
     np.testing.assert_array_equal(y.array, [3, 1, 1])
     assert y.dtype == np.float16 and [g.dtype for g in hnn.grad([y], [a, b], [Variable(np.ones(3, np.float16))])] == [np.float16, np.float32]
+
+
+@pytest.mark.parametrize(("function", "shapes"), [
+    (lambda x, y: F.stack((x, y)), [(), ()]), (lambda x: F.pad(x, 1, mode="constant"), [()]), (lambda x, y: F.scatter_add(x, (0, 1), y), [(2, 3), ()]),
+    (lambda x: F.get_item(x, (0, 1)) * 2, [(2, 3)])])
+def test_traced_functions_put_single_elements_in_place(function, shapes):
+    def f(*xs):
+        y = function(*xs)
+        F.sum(y * y).backward()
+        return y
+    traced = hnn.trace(f)
+    for k in range(4):
+        mine, theirs = [[Variable(np.random.default_rng(k).normal(size=s)) for s in shapes] for _ in range(2)]
+        np.testing.assert_allclose(traced(*mine).array, f(*theirs).array)
+        for a, b in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(a.grad, b.grad)
+
+
+def test_traced_separation_into_nothing():
+    traced = hnn.trace(lambda x: F.separate(x, axis=1))
+    for _ in range(3):
+        assert traced(Variable(np.zeros((2, 0)))) == ()
+
+
+def test_unpooling_needs_padding_of_zero_or_more():
+    with pytest.raises(InvalidType, match="pad of 0 or more"):
+        F.unpooling_2d(np.zeros((1, 1, 2, 2)), 3, 2, -1)

@@ -243,7 +243,7 @@ def separate(x, axis=0):
     """The arrays that lie side by side along an axis, which they lose: a tuple."""
     x = of_shape(x)
     axis = axis_of("separate", axis, len(x.shape))
-    return apply(_o.separate, (x,), {"axis": axis})
+    return apply(_o.separate, (x,), {"axis": axis}) if x.shape[axis] else ()
 
 
 def pad_sequence(xs, length=None, padding=0):

@@ -149,6 +149,7 @@ def _unpooled(name, x, ksize, stride, pad, outsize, cover_all):
     ksize = tuple_of(ksize, ndim, name, "ksize")
     stride = ksize if stride is None else tuple_of(stride, ndim, name, "stride")
     pad = tuple_of(pad, ndim, name, "pad")
+    expect(min(pad) >= 0, name, "pad of 0 or more", pad=pad)
     geometry = list(zip(x.shape[2:], ksize, stride, pad))
     size = (
         tuple([max(deconv_outsize(n, k, s, p, cover_all), 0) for n, k, s, p in geometry])
