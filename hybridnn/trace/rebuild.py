@@ -147,12 +147,11 @@ class Rebuild:
             self.fill(v, outcome)
 
     def connect(self, v, outcome):
-        """The graph before a change in place is not made by running it again; it is gone if backward and an update are behind it, or
-        if what it computed with is."""
+        """The graph before a change in place is not made by running it again; it is gone if what it computed with is."""
         if self.tape is NOT_MADE:
-            self.tape = CallTape.so_far(self.call, self.roots)
+            self.tape, self.roots = CallTape.so_far(self.call, self.roots)
         early = v._tape
-        node = self.tape.node(outcome.vid) if self.tape is not None and outcome.vid in self.roots else None
+        node = self.tape.node(outcome.vid) if outcome.vid in self.roots else None
         gone = TapeLeaf if outcome.vid in self.call.cut else ReleasedNode
         v._tape = node = gone(outcome.spec.shape, outcome.spec.dtype) if node is None else node
         if early is not None:

@@ -168,17 +168,18 @@ class CallTape:
 
     @classmethod
     def so_far(cls, call, roots):
-        """The tape of the values ``roots`` of a replay that is about to leave its path; None if what it needs is gone. What an update has changed is
-        kept as it is now, as eager keeps it."""
+        """The tape of the values ``roots`` of a replay that is about to leave its path, and those of them for which all that it needs is there. What an
+        update has changed is kept as it is now, as eager keeps it."""
         made = producers(call.path[:call.executed])
         needed = saved_values(made, roots, call.cut)
         if not _compute_unchanged(call, needed, made):
-            return None
+            roots = {v for v in roots if _compute_unchanged(call, saved_values(made, [v], call.cut), made)}
+            needed = saved_values(made, roots, call.cut)
         tape = cls._holding(call, made, needed, False, specs_along(call.path), rebinds_along(call.path))
         for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it
             call.know(call.values[vid], vid)
             call.recognize(kept, vid)
-        return tape
+        return tape, roots
 
     @classmethod
     def _holding(cls, call, made, needed, released, specs, rebinds):

@@ -1,4 +1,5 @@
 """Gradients: several forwards before a backward, retained and accumulated gradients, higher orders, the user's own functions."""
+import functools
 import gc
 import itertools
 import weakref
@@ -11,6 +12,7 @@ import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn.core import variable as core_variable
+from hybridnn.errors import ReleasedGraphError
 from hybridnn.trace import tape
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
@@ -1190,3 +1192,52 @@ def test_graphs_of_variables_made_in_the_call(mode):
             return ys, [p.grad for p in rnn.params()]
         return [x, w, rnn], [outside, returned, recurrent]
     check(make, mode)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_gradient_with_a_graph_from_before_an_update(mode, backward):
+    """A path that is left behind an update still has the graph of gradients from before it, if all that it needs is there."""
+    def make(wrap):
+        net = hnn.Chain()
+        with net.init_scope():
+            net.p = hnn.Parameter(arr(4))
+        optimizer, leaving = hnn.optimizers.SGD(0.1).setup(net), [False]
+
+        @wrap
+        def f(x):
+            v, = hnn.grad([F.sum(F.tanh(net.p))], [net.p], enable_double_backprop=True)
+            s = F.sum(net.p * net.p * x)
+            net.cleargrads()
+            if backward:
+                s.backward()
+            optimizer.update()
+            y = (x * 2 if leaving[0] else x) + v
+            return hnn.grad([F.sum(y * y)], [net.p])[0], y
+
+        def call(leave):
+            def run():
+                net.p.array, leaving[0] = arr(4), leave
+                return f(var(3, 4))
+            return run
+        return net, [call(False), call(True)]
+    check(make, mode, steps=[0] * 5 + [1, 0, 1, 1, 0])
+
+
+def test_grad_behind_what_was_released(mode):
+    """Whether a value is behind a graph that has been given up nobody knows: asking raises, as walking it does."""
+    link = L.Linear(4, 3)
+    optimizer = hnn.optimizers.SGD(0.1).setup(link)
+
+    @functools.partial(hnn.trace, mode=mode)
+    def step(x):
+        y = link(x)
+        link.cleargrads()
+        F.sum(y * y).backward()
+        optimizer.update()
+        return y
+    for k in range(6):
+        x = var(2, 4)
+        y = step(x)
+        if k > 1:
+            with pytest.raises(ReleasedGraphError):
+                hnn.grad([y], [x])
