@@ -37,7 +37,8 @@ _KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
     "all", "any", "argmax", "argmin", "clip", "dot", "mean", "max", "min", "prod", "std", "sum", "var", "median", "average", "float32", "float64")}
 _KEEPING[id(np.linalg.norm)] = np.linalg.norm
 _DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (
-    "binomial", "exponential", "normal", "permutation", "rand", "randint", "randn", "random_sample", "random", "standard_normal", "uniform"))}
+    "beta", "binomial", "choice", "exponential", "gamma", "normal", "permutation", "poisson", "rand", "randint", "randn", "random_sample", "random",
+    "standard_normal", "uniform"))}
 _METHODS = frozenset([
     "beta", "binomial", "choice", "exponential", "gamma", "gumbel", "integers", "laplace", "logistic", "lognormal", "normal", "permutation", "poisson", "rand",
     "randint", "randn", "random", "random_sample", "standard_exponential", "standard_normal", "triangular", "uniform"])
@@ -107,9 +108,10 @@ def draw(observer, fn, args, kw, stream=np.random):
         value = fn(*map(_value, args), **{k: _value(v) for k, v in kw.items()})
     finally:
         put_stream_back(stream, before)
-    if type(value) is not np.ndarray or value.dtype.kind not in "fiub":
-        raise Doubt("draws a Python number")
-    ref = Ref("array", value, Computed(fn, args, kw, len(observer.call.path), drawn=True))
+    number = type(value) in (float, int)
+    if not number and (type(value) is not np.ndarray or value.dtype.kind not in "fiub"):
+        raise Doubt(f"draws a {type(value).__name__}")
+    ref = Ref("number" if number else "array", value, Computed(fn, args, kw, len(observer.call.path), drawn=True))
     observer.draws.append((ref, len(observer.call.draws), stream))
     return ref
 

@@ -415,7 +415,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
         if sources_of(ref) or not isinstance(ref.source, Computed):
             raise Doubt("a Python number read from a Variable decides what happens")
         leaves = leaves_of(ref)
-        if all(is_number(r) and not self._counts(r) for r in leaves):
+        if all(r.kind == "arg" and is_number(r) and not self._counts(r) for r in leaves):
             for r in leaves:
                 self.use(r)
         else:

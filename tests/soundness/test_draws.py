@@ -191,3 +191,53 @@ def test_a_generator_is_put_back(mode):
         ks = np.array([1, 2, 3]), np.array([1, 2, 9])
         return [table], [lambda: call(ks[0]), lambda: call(ks[1])]
     check(make, mode)
+
+
+@pytest.mark.parametrize("body", [
+    lambda x, y: np.random.beta(0.5, 0.5) * y,
+    lambda x, y: (lambda lam: lam * y + (1 - lam) * y ** 2)(np.random.beta(1.0, 2.0)),
+    lambda x, y: y + np.random.normal() * np.random.uniform(-1.0, 1.0),
+    lambda x, y: y * (np.random.randint(5) + 1),
+    lambda x, y: F.sum(y * (np.random.rand() * x)) + F.sum(F.dropout(y, 0.5)) * np.random.rand(),
+    lambda x, y: y * 2 if np.random.rand() < 0.5 else y,
+    lambda x, y: y[np.random.randint(2)],
+    lambda x, y: y * max(np.random.rand(), 0.5) ** 2,
+    lambda x, y: (y, np.random.rand(), float(np.random.randn()) * 2),
+    lambda x, y: y * np.random.choice(3, 2)[0],
+    lambda x, y: sum([y] * np.random.randint(1, 3)),
+])
+def test_numbers_that_are_drawn(mode, body):
+    def make(wrap):
+        net = L.Linear(3, 3)
+        opt = optimizers.SGD(0.1).setup(net)
+        f = wrap(lambda x: body(x, net(x)))
+
+        @wrap
+        def step(x):
+            y = body(x, net(x))
+            loss = F.sum((y[0] if isinstance(y, tuple) else y) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+        return [net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3) * 2), lambda: step(arr(2, 3) * 0.1), drawn, lambda: step(arr(2, 3) * 0.1)]
+    check(make, mode)
+
+
+def test_mixtures_of_samples(mode):
+    def make(wrap):
+        net = L.Linear(3, 2)
+        opt = optimizers.Adam().setup(net)
+
+        @wrap
+        def step(x, t):
+            lam, index = np.random.beta(0.4, 0.4), np.random.permutation(len(x))
+            y = net(lam * x + (1 - lam) * x[index])
+            loss = lam * F.softmax_cross_entropy(y, t) + (1 - lam) * F.softmax_cross_entropy(y, t[index])
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+        t = np.array([0, 1, 1, 0], "i")
+        return [net], [lambda: step(arr(4, 3), t), drawn, lambda: step(arr(3, 3), t[:3])]
+    skipped(check(make, mode), mode)
