@@ -12,6 +12,7 @@ import sys
 import threading
 
 from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import folded
 from hybridnn.trace.observe import Observer, instructions
 from hybridnn.trace.refs import SCALARS, Cell, Closure, Doubt, Ref, constant
 
@@ -184,7 +185,7 @@ class LaterObserver(Observer):
         self._condition(f, x)
         if f.waiting is not None:
             raise Doubt("the truth of a Variable")
-        return bool(self.use(x).value)
+        return bool((x if x.kind in ("array", "number") else self.use(x)).value)
 
     def _decided(self, f, ref):
         """Whether the jump is taken that the last instruction may make."""
@@ -203,8 +204,9 @@ class LaterObserver(Observer):
     op_POP_JUMP_IF_TRUE = op_POP_JUMP_IF_FALSE
 
     def op_POP_JUMP_IF_NONE(self, f, i):
-        x = self.use(f.stack.pop())
-        none = x.kind == "static" and x.value is None
+        x = f.stack[-1]
+        self.op_POP_JUMP_FORWARD_IF_NONE(f, i)
+        none = x.kind in ("static", "arg") and x.value is None
         f.branch = none is (i.opname == "POP_JUMP_IF_NONE")
 
     op_POP_JUMP_IF_NOT_NONE = op_POP_JUMP_IF_NONE
@@ -364,7 +366,7 @@ class LaterObserver(Observer):
         self.op_STORE_SUBSCR(f, i)
 
     def _slice(self, f):
-        parts = [self.use(x) for x in self._take(f, 2)]
+        parts = [folded(self.use(x)) for x in self._take(f, 2)]
         if any(p.kind != "static" for p in parts):
             raise Doubt("a slice that is not the same on every call")
         f.stack.append(constant(slice(*[p.value for p in parts])))
