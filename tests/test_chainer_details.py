@@ -964,3 +964,11 @@ def test_traced_separation_into_nothing():
 def test_unpooling_needs_padding_of_zero_or_more():
     with pytest.raises(InvalidType, match="pad of 0 or more"):
         F.unpooling_2d(np.zeros((1, 1, 2, 2)), 3, 2, -1)
+
+
+def test_traced_einsum_sums_in_the_dtype_of_the_result():
+    traced = hnn.trace(lambda a, b: F.einsum("ij,k->i", a, b))
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        a, b = rng.normal(size=(2, 30)).astype(np.float16), rng.normal(size=4).astype(np.float32)
+        np.testing.assert_allclose(traced(Variable(a), Variable(b)).array, np.einsum("ij,k->i", a, b), rtol=1e-5)

@@ -3,7 +3,7 @@ from math import prod
 
 import numpy as np
 
-from hybridnn.core.arithmetic import broadcast_to, matmul, reshape, sum_, transpose, where
+from hybridnn.core.arithmetic import broadcast_to, cast, matmul, reshape, sum_, transpose, where
 from hybridnn.core.variable import apply, operation
 from hybridnn.errors import InvalidType
 from hybridnn.ops.array import diagonal, put_diagonal
@@ -191,6 +191,8 @@ def _einsum_parts(*xs, inputs, output):
     """One operand after the other is multiplied: matrices, or elements where no subscript is summed over."""
     if any(x.dtype.kind != "f" for x in xs):
         raise ValueError("einsum is only decomposed for floats")
+    dtype = np.result_type(*[x.dtype for x in xs])
+    xs = [x if x.dtype == dtype else cast(x, dtype=dtype.str) for x in xs]       # as NumPy does, before anything is summed
     dots = max([x.ndim - len(w.replace("...", "")) for x, w in zip(xs, inputs)])
     out = _label(output, len(output.replace("...", "")) + dots)
     parts = [_distinct(x, _label(w, x.ndim)) for x, w in zip(xs, inputs)]
