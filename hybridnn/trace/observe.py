@@ -171,7 +171,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
             raise Doubt(f"{code.co_qualname} is called by an operator, a builtin function or the interpreter, and is not followed there")
         if top.waiting[0] in ("make", "sum") or len(top.waiting) == 6 and frame.f_globals.get("__name__") in PASSED:
             return None
-        self._identify(frame, code, top.waiting[2])
+        self._identify(frame, code, *top.waiting[2:4])
         kind = trusted_kind(frame)
         if kind:
             self.trusted = (frame, kind, len(self.call.path))
@@ -182,16 +182,20 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
         self._enter(frame, code, top)
         return self.on_event
 
-    def _identify(self, frame, code, refs):
+    def _identify(self, frame, code, refs, kw):
         """Arrays and Variables made by the function are met as arguments of the next call."""
-        if not any(r.kind in ("array", "mirror") or r.kind == "made" and r.value is None for r in refs):
+        if not any(r.kind in ("array", "mirror") or r.kind == "made" and r.value is None for r in (*refs, *kw.values())):
             return
         values = frame.f_locals
+        self._identify_each([(r, values[name]) for name, r in kw.items() if name in values])
         names = code.co_varnames[:code.co_argcount]
         given = list(values["inputs"]) if code.co_name == "__array_ufunc__" else [values[n] for n in names]
         if code.co_flags & 4 and code.co_name != "__array_ufunc__":
             given += values[code.co_varnames[code.co_argcount + code.co_kwonlyargcount]]
-        for ref, x in zip(refs, given):
+        self._identify_each(zip(refs, given))
+
+    def _identify_each(self, pairs):
+        for ref, x in pairs:
             if ref.kind == "made" and ref.value is None:
                 ref.value = x
                 self.keep.append(x)

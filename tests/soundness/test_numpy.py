@@ -540,3 +540,25 @@ def test_numbers_of_arguments_that_decide(mode, body):
         f = wrap(lambda x: body(x, F.sum(link(x))))
         return [link], [lambda: f(arr(2, 3)), lambda: f(-arr(2, 3)), lambda: f(arr(2, 3, seed=5)), lambda: f(arr(2, 3) * 0), lambda: f(arr(2, 3, seed=3))]
     check(make, mode, steps=[0] * 10 + [1] * 6 + [0, 1, 2, 3, 4] * 6)
+
+
+def test_arrays_made_for_keyword_arguments(mode):
+    def make(wrap):
+        net = hnn.Sequential(L.Linear(2, 4), F.tanh, L.Linear(4, 1))
+        opt = hnn.optimizers.SGD(0.05).setup(net)
+
+        def scaled(y, *, by, shift=None):
+            return y * by if shift is None else y * by + shift
+
+        @wrap
+        def step(x):
+            x = hnn.Variable(x)
+            u = net(x)
+            g, = hnn.grad([u], [x], grad_outputs=[np.full(u.shape, 0.5, "f")], enable_double_backprop=True)
+            loss = F.mean(scaled(g, by=np.arange(1, 3, dtype="f"), shift=np.ones(2, "f")) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+        return [net], [lambda: step(arr(3, 2)), lambda: step(arr(5, 2))]
+    skipped(check(make, mode), mode)
