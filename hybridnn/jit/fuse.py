@@ -490,19 +490,33 @@ def fuse_with_reasons(graph):
     copies = _copies_on_the_way(state, nodes, needed)
     new = [n if isinstance(n, Node) else _fused_node(state, n, needed, copies) for n in nodes]
     kept = [n for n in new if _has_effect(n) or any(v in needed for v in n.outputs)]
-    made = {v: copy for v, copy, _ in copies}
-    specs = {**graph.specs, **{copy: graph.specs[v] for v, copy, _ in copies}}
+    made = {c.input: c.result for c in copies}
+    kept += [Node(OPS["reshape"], (c.copy,), (c.result,), (("shape", graph.specs[c.input].shape),)) for c in copies if c.copy != c.result]
+    specs = {**graph.specs, **{c.copy: graph.specs[c.read] for c in copies}, **{c.result: graph.specs[c.input] for c in copies}}
     return graph.replace(nodes=tuple(kept), outputs=tuple([made.get(v, v) for v in graph.outputs]), specs=specs), state.reasons
 
 
+@dataclass(frozen=True)
+class _Copy:
+    """``input`` is to be returned; ``group`` reads ``read``, which is the input or the input with other axes, and writes its ``copy``."""
+    input: int
+    read: int
+    copy: int
+    result: int
+    group: Group
+
+
 def _copies_on_the_way(state, nodes, needed):
-    """Triples (input, its copy, group): where an input is to be returned, a kernel that reads all of it anyway writes the copy."""
+    """Where an input is to be returned, a kernel that reads all of it anyway writes the copy."""
     graph, found = state.graph, []
     once = [v for v in graph.inputs if graph.outputs.count(v) == 1 and all(t != v for t, _ in graph.writes)]
+    shaped = {v: [v, *[n.outputs[0] for n in graph.nodes if n.op is OPS["reshape"] and n.inputs == (v,)]] for v in once}
+    groups = [g for g in nodes if not isinstance(g, Node) and any(u in needed for u in g.home)]
     for k, v in enumerate(once):
-        group = next((g for g in nodes if not isinstance(g, Node) and _reads_all(g, v) and any(u in needed for u in g.home)), None)
-        if group is not None:
-            found.append((v, max(graph.specs) + 1 + k, group))
+        pair = next(((u, g) for u in shaped[v] for g in groups if _reads_all(g, u)), None)
+        if pair is not None:
+            copy = max(graph.specs) + 1 + 2 * k
+            found.append(_Copy(v, pair[0], copy, copy if pair[0] == v else copy + 1, pair[1]))
     return found
 
 
@@ -558,7 +572,7 @@ def _fused_node(state, group, needed, copies):
         operands = [_operand_item(state, group, items, inputs, where, *o) for o in p.operands]
         for v, item in zip(p.node.outputs, _part_items(state, items, p, operands), strict=True):
             where[v] = item
-    copied = [(v, copy) for v, copy, of in copies if of is group]
+    copied = [(c.read, c.copy) for c in copies if c.group is group]
     full = tuple(range(len(group.sizes)))
     stored = [(where[v], group.home[v]) for v in outputs] + [(_operand_item(state, group, items, inputs, where, v, v, full), full) for v, _ in copied]
     live, renumber = _live(items.list, [item for item, _ in stored])

@@ -11,6 +11,7 @@ from hybridnn.jit.accumulate import accumulate, batch_products, gather_together,
 from hybridnn.jit.channels import twins
 from hybridnn.jit.decompose import decompose
 from hybridnn.jit.join import join_parts
+from hybridnn.jit.partial_sums import partial_sums
 from hybridnn.jit.recompute import recompute
 
 __all__ = ["PASSES", "algebra", "complete_attrs", "drop_dead", "fold_constants", "merge_equal", "simplify"]
@@ -188,5 +189,5 @@ def channels_last(graph):
 
 
 PASSES = (decompose, complete_attrs, drop_dead, algebra, fold_constants, merge_equal, channels_last, join_parts, drop_dead,
-          gather_together, sum_products, batch_products, accumulate, recompute)
+          gather_together, sum_products, batch_products, accumulate, partial_sums, drop_dead, recompute)
 

@@ -1,0 +1,67 @@
+"""Sums over all of large arrays go by rows; results are as before."""
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jit_graphs import assert_same, copies, graph_of, random_graph
+
+import hybridnn.ops
+import hybridnn.optimizers  # noqa: F401
+from hybridnn import jit
+from hybridnn.core.op import OPS
+from hybridnn.graph import run, verify
+from hybridnn.jit import partial_sums
+from hybridnn.jit.passes import simplify
+
+
+def array(*shape):
+    return np.random.normal(size=shape).astype("f4")
+
+
+def total(x):
+    return OPS["sum"](x, axis=None, keepdims=False)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(partial_sums, "LEAST", 8)
+
+
+@given(st.integers(0, 10**6))
+def test_random_graphs_keep_their_results(seed):
+    graph, operands = random_graph(seed, 16)
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        patch.setattr(partial_sums, "LEAST", 1)
+        patch.setattr(partial_sums, "ROWS", range(4, 0, -1))
+        want, got = run(graph, copies(operands)), run(verify(simplify(graph)), copies(operands))
+    for x, y in zip(want, got, strict=True):
+        assert (x.shape, x.dtype) == (y.shape, y.dtype)
+        np.testing.assert_allclose(y, x, 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("fn, operands", [
+    (lambda x: [total(OPS["tanh"](x) * x)], (array(48),)),
+    (lambda x: [total(OPS["tanh"](x) * x), OPS["exp"](x), x], (array(48),)),
+    (lambda x, y: [total(x * y) * 2.0, OPS["broadcast_to"](total(x), shape=(48,)) + y], (array(48), array(48))),
+    (lambda x: [total(x > 0)], (array(48),)),
+    (lambda x: [total(x * x), x[3:7]], (array(48),)),
+    (lambda x: [total(x)], (array(47),)),
+    (lambda x: [total(OPS["exp"](x)), OPS["sum"](x, axis=(0,), keepdims=False)], (array(16, 5),)),
+    (lambda x: [OPS["sum"](x, axis=(0, 1, 2), keepdims=False)], (array(9, 3, 4),)),
+    (lambda x: [OPS["sum"](x, axis=None, keepdims=True)], (array(9, 3, 4),)),
+], ids=["chain", "outputs", "broadcast", "bools", "slices", "prime", "matrix", "cube", "kept axes"])
+def test_sums(fn, operands, small):
+    graph = graph_of(fn, *operands)
+    assert_same(graph, jit.compile(graph), operands, 2e-6, 2e-6)
+
+
+def test_written_arrays_stay_whole(small):
+    operands = array(48), array(48)
+    graph = graph_of(lambda p, g: [total(p * g), p - g * 0.5], *operands, writes=[(0, 1)])
+    assert_same(graph, jit.compile(graph), operands, 2e-6, 2e-6)
+
+
+def test_one_kernel_of_many_rows():
+    x = array(1 << 16)
+    executable = jit.compile(graph_of(lambda x: [total(OPS["exp"](x) * x), OPS["tanh"](x), x], x))
+    assert [s.kind for s in executable.steps] == ["kernel", "kernel"]       # rows, and their sum
