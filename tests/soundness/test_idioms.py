@@ -17,8 +17,9 @@ RUNS = {"a2c": "gradients are scaled in place before the update", "user_function
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", IDIOMS)
-def test_idiom(name, mode):
-    w = check(IDIOMS[name], mode, tolerance=1000.0 if name in SENSITIVE else 1.0)
+def test_idiom(name, mode, executor):
+    rounding = 100.0 if executor == "native" else 1.0       # a training magnifies it
+    w = check(IDIOMS[name], mode, tolerance=1000.0 if name in SENSITIVE else rounding)
     if mode == "auto" and name not in RUNS:
         assert w.total("python_skipped") >= 0.4 * w.total("calls"), [t.explain() for t in w]
 

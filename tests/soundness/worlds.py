@@ -23,7 +23,7 @@ __all__ = ["MODES", "Traces", "arr", "check", "var"]
 
 MODES = ("auto", "verify")
 HOT = 8
-TOLERANCE = [1.0]
+TOLERANCE, DOUBLE = [1.0], 1e-9      # a factor, and what float64 numbers may differ
 PACKAGE = os.path.dirname(hnn.__file__)
 
 
@@ -161,7 +161,7 @@ class Describer:
 def same(x, y):
     if isinstance(x, np.ndarray):
         if x.dtype.kind in "fc":
-            tol = {2: 1e-2, 4: 1e-5, 8: 1e-5 if x.dtype.kind == "c" else 1e-9}.get(x.dtype.itemsize, 1e-9) * TOLERANCE[-1]
+            tol = {2: 1e-2, 4: 1e-5, 8: 1e-5 if x.dtype.kind == "c" else DOUBLE}.get(x.dtype.itemsize, 1e-9) * TOLERANCE[-1]
             with np.errstate(all="ignore"):
                 return np.allclose(x, y, rtol=tol, atol=tol * 0.1 * max(1.0, np.max(np.abs(x), initial=0, where=np.isfinite(x))), equal_nan=True)
         return np.array_equal(x, y)
