@@ -11,7 +11,8 @@ from itertools import pairwise
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Graph, Node
-from hybridnn.jit.nest import FusedOp, Item, Nest, Store
+from hybridnn.jit.nest import FusedOp, Item, Nest, Store, is_column
+from hybridnn.jit.purity import is_pure
 from hybridnn.jit.scalar import Unfusable, kind_of, trace_body
 from hybridnn.jit.support import check_supported
 
@@ -307,7 +308,7 @@ def _merged(state, g, h):
     levels = {tuple(sorted([names[a] for a in level])) for x, names in ((g, of_g), (h, of_h)) for level in x.levels}
     over = reduced.pop() if reduced else None
     fits, over = _levels_fit(levels, len(sizes), over)
-    if not fits or over and len(sizes) - 1 not in over and not _column_fits(_parts_of(g, h, of_g, of_h),
+    if not fits or is_column(sizes, over) and not _column_fits(_parts_of(g, h, of_g, of_h),
                                                                             tuple(range(len(sizes)))):
         return None
     return sizes, of_g, of_h, levels, over
@@ -489,7 +490,7 @@ def fuse_with_reasons(graph):
     needed = _needed(state, nodes)
     copies = _copies_on_the_way(state, nodes, needed)
     new = [n if isinstance(n, Node) else _fused_node(state, n, needed, copies) for n in nodes]
-    kept = [n for n in new if _has_effect(n) or any(v in needed for v in n.outputs)]
+    kept = [n for n in new if not is_pure(n.op) or any(v in needed for v in n.outputs)]
     made = {c.input: c.result for c in copies}
     kept += [Node(OPS["reshape"], (c.copy,), (c.result,), (("shape", graph.specs[c.input].shape),)) for c in copies if c.copy != c.result]
     specs = {**graph.specs, **{c.copy: graph.specs[c.read] for c in copies}, **{c.result: graph.specs[c.input] for c in copies}}
@@ -522,11 +523,8 @@ def _copies_on_the_way(state, nodes, needed):
 
 def _reads_all(group, v):
     """Whether the group's loops over all its axes load the whole of ``v``, an element each."""
-    return group.reads.get(v) == {tuple(range(len(group.sizes)))} and tuple(range(len(group.sizes))) in group.levels and not _is_column(group)
-
-
-def _is_column(group):
-    return bool(group.reduced) and len(group.sizes) - 1 not in group.reduced
+    full = tuple(range(len(group.sizes)))
+    return group.reads.get(v) == {full} and full in group.levels and not is_column(group.sizes, group.reduced)
 
 
 def _order(state):
@@ -547,16 +545,12 @@ def _order(state):
     return result
 
 
-def _has_effect(node):
-    return OPS.get(node.op.name) is not node.op and node.op.kind not in ("number", "fused", "join", "products", "scatters", "channels last")
-
-
 def _needed(state, nodes):
     """Values that must exist outside the groups that make them."""
     needed = set(state.graph.outputs) | {v for _, v in state.graph.writes}
     for item in reversed(nodes):
         if isinstance(item, Node):
-            if _has_effect(item) or any(v in needed for v in item.outputs):
+            if not is_pure(item.op) or any(v in needed for v in item.outputs):
                 needed.update(item.inputs)
         elif any(v in needed for v in item.home):
             needed.update(v for v in item.reads if v not in item.home)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hybridnn.graph import Graph, run
 
-__all__ = ["FusedOp", "Item", "Nest", "Store"]
+__all__ = ["FusedOp", "Item", "Nest", "Store", "is_column"]
 
 REDUCTIONS = ("sum", "max", "min")
 
@@ -36,6 +36,11 @@ class Store:
     dims: tuple
 
 
+def is_column(sizes, reduced):
+    """Whether something is reduced, but not along the innermost axis."""
+    return bool(reduced) and len(sizes) - 1 not in reduced
+
+
 @dataclass(frozen=True)
 class Nest:
     """``sizes`` of the axes, the ``reduced`` ones, the code, and what is stored."""
@@ -47,7 +52,7 @@ class Nest:
     @property
     def column(self):
         """Whether reduced axes lie outside of the innermost one: sums are kept per column."""
-        return bool(self.reduced) and len(self.sizes) - 1 not in self.reduced and self.has_reductions
+        return is_column(self.sizes, self.reduced) and self.has_reductions
 
     @property
     def has_reductions(self):

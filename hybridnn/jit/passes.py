@@ -12,6 +12,7 @@ from hybridnn.jit.channels import twins
 from hybridnn.jit.decompose import decompose
 from hybridnn.jit.join import join_parts
 from hybridnn.jit.partial_sums import partial_sums
+from hybridnn.jit.purity import is_pure
 from hybridnn.jit.recompute import recompute
 
 __all__ = ["PASSES", "algebra", "complete_attrs", "drop_dead", "fold_constants", "merge_equal", "simplify"]
@@ -24,11 +25,6 @@ def simplify(graph):
     for transform in PASSES:
         graph = verify(transform(graph))
     return graph
-
-
-def is_pure(op):
-    """Whether the op does nothing but compute its outputs: those that are declared in the registry do."""
-    return OPS.get(op.name) is op or op.kind in ("number", "fused", "join", "products", "scatters", "channels last")
 
 
 def complete_attrs(graph):

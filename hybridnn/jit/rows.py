@@ -5,6 +5,7 @@ from math import prod
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
 from hybridnn.jit.join import JoinOp
+from hybridnn.jit.purity import is_pure
 from hybridnn.spec import Spec
 
 __all__ = ["Rows"]
@@ -259,7 +260,7 @@ def _effects(graph):
     """id of each node that may have effects -> the one before it, or None."""
     found, last = {}, None
     for n in graph.nodes:
-        if OPS.get(n.op.name) is not n.op and n.op.kind not in ("number", "fused", "join", "products", "scatters", "channels last"):
+        if not is_pure(n.op):
             found[id(n)] = last
             last = n
     return found

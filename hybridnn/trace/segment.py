@@ -12,7 +12,7 @@ from hybridnn.trace.compare import check_segment
 from hybridnn.trace.events import path_to, vid_of
 from hybridnn.trace.floats import under
 
-__all__ = ["Segment", "build", "graph_of", "run_segment"]
+__all__ = ["Segment", "build", "run_segment"]
 
 COMPUTING = ("elementwise", "reduction", "matmul", "convolution", "coarse", "opaque")     # kinds of operations that do arithmetic
 
@@ -147,20 +147,6 @@ def build(events, wanted, version, rename=None, copies=()):
                   tuple(constants.items()), writes)
     return Segment(graph, inputs, outputs, _needed_host(host, inputs), writes, version,
                    tuple((v, known[v]) for v in sorted(wanted & known.keys()) if isinstance(known[v], np.ndarray)))
-
-
-def graph_of(path, wanted):
-    """The part of a path that computes the values ``wanted``."""
-    needed, nodes = set(wanted), []
-    for node in reversed([app.node for e in path for app in e.apps]):
-        if not needed.isdisjoint(node.outputs):
-            nodes.append(node)
-            needed.update(node.inputs)
-    produced = {v for n in nodes for v in n.outputs}
-    constants = {v: c for e in path for v, c in e.constants if v in needed}
-    specs = {v: s for e in path for v, s in e.specs.items()}
-    inputs = tuple(sorted(needed - produced - constants.keys()))
-    return Graph(inputs, tuple(nodes[::-1]), tuple(sorted(wanted)), {v: specs[v] for v in [*inputs, *constants, *produced]}, tuple(constants.items()))
 
 
 def _may_warn(events, used):

@@ -32,9 +32,9 @@ from hybridnn.trace.events import Number
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.refs import Doubt, Ref, Rows, is_named_tuple
-from hybridnn.trace.segment import build, graph_of
+from hybridnn.trace.segment import build
 from hybridnn.trace.summaries import wrapped
-from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, producers, rebinds_along, saved_values, specs_along
+from hybridnn.trace.tape import CallTape, TracedNode, graph_of, leaf_variables, producers, rebinds_along, saved_values, specs_along
 
 __all__ = ["Miss", "Plan", "Refused", "make_plan"]
 
@@ -568,7 +568,7 @@ class Builder:
         if not self.call.used or sum(any(e.apps for e in events) for events, *_ in stages) != 1 or any(e.rebinds for e in self.path) or self.observer.stored \
                 or lost & self.call.view_of.keys():
             return None
-        graph = graph_of(self.path, lost)
+        graph = graph_of([app.node for e in self.path for app in e.apps], self.path, lost)
         return graph if _nbytes(graph, lost) >= max(LEAST_AGAIN, MUCH_LESS * _nbytes(graph, graph.inputs)) else None
 
     def _taped(self, vid):

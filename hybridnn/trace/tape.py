@@ -13,7 +13,7 @@ from hybridnn.graph import Graph, run
 from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.floats import under
 
-__all__ = ["CallTape", "TracedNode", "early_node", "leaf_node", "leaf_variables", "producers", "rebinds_along", "saved_values", "specs_along"]
+__all__ = ["CallTape", "TracedNode", "early_node", "graph_of", "leaf_node", "leaf_variables", "producers", "rebinds_along", "saved_values", "specs_along"]
 
 
 def producers(path):
@@ -358,9 +358,19 @@ def _compute_unchanged(call, needed, made):
 
 
 def _compute(call, missing, nodes):
-    specs = specs_along(call.path)
-    produced = {v for n in nodes for v in n.outputs}
-    constants = {v: c for e in call.path for v, c in e.constants}
-    inputs = tuple(dict.fromkeys(v for n in nodes for v in n.inputs if v not in produced and v not in constants))
-    graph = Graph(inputs, nodes, tuple(missing), specs, tuple(constants.items()))
-    call.values.update(zip(missing, run(graph, [call.values[v] for v in inputs]), strict=True))
+    graph = graph_of(nodes, call.path, missing)
+    call.values.update(zip(graph.outputs, run(graph, [call.values[v] for v in graph.inputs]), strict=True))
+
+
+def graph_of(nodes, path, wanted):
+    """Those of a path's ``nodes`` that compute the values ``wanted``, as a graph."""
+    needed, kept = set(wanted), []
+    for node in reversed(nodes):
+        if not needed.isdisjoint(node.outputs):
+            kept.append(node)
+            needed.update(node.inputs)
+    produced = {v for n in kept for v in n.outputs}
+    constants = {v: c for e in path for v, c in e.constants if v in needed}
+    specs = specs_along(path)
+    inputs = tuple(sorted(needed - produced - constants.keys()))
+    return Graph(inputs, tuple(kept[::-1]), tuple(sorted(wanted)), {v: specs[v] for v in [*inputs, *constants, *produced]}, tuple(constants.items()))

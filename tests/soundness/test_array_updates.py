@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check
+from worlds import MODES, arr, check, skipped
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -11,10 +11,6 @@ import hybridnn.links as L
 from hybridnn import optimizers
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
-
-
-def skipped(world, mode, least=10):
-    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
 
 
 def net():

@@ -1,7 +1,10 @@
 """Random numbers that the program draws itself, between those of the library: the stream is always where eager would have it."""
+import functools
+
 import numpy as np
 import pytest
 from worlds import MODES, arr, check
+from worlds import skipped as skipped_often
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -9,10 +12,7 @@ import hybridnn.links as L
 from hybridnn import optimizers
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
-
-
-def skipped(world, mode, least=8):
-    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
+skipped = functools.partial(skipped_often, least=8)
 
 
 def drawn():
@@ -130,7 +130,7 @@ def test_draws_are_replaced(mode, monkeypatch):
                 m.setattr(np.random, "rand", lambda n: np.zeros(n))
                 return f(arr(3))
         return [], [lambda: f(arr(3)), other, drawn]
-    skipped(check(make, mode), mode, 3)
+    skipped(check(make, mode), mode, least=3)
 
 
 def test_draws_are_checked(mode):

@@ -7,17 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check
+from worlds import MODES, arr, check, skipped
 
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
-
-
-def skipped(world, mode, least=10):
-    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
 
 
 class Point:

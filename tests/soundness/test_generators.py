@@ -1,16 +1,12 @@
 """Generators, sums over them, and loops over the parameters and links of a model, in traced functions."""
 import pytest
-from worlds import MODES, arr, check
+from worlds import MODES, arr, check, skipped
 
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
-
-
-def skipped(world, mode, least=10):
-    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
 
 
 class Net(hnn.Chain):

@@ -1,17 +1,13 @@
 """The operator ``in``, and models whose own choice of layers rests on it."""
 import numpy as np
 import pytest
-from worlds import MODES, check, var
+from worlds import MODES, check, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
-
-
-def skipped(world, mode, least=10):
-    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
 
 
 def test_in_lists_tuples_and_dicts(mode):

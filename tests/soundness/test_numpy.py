@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, var
+from worlds import MODES, arr, check, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -12,10 +12,6 @@ import hybridnn.links as L
 from hybridnn import optimizers
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
-
-
-def skipped(world, mode, least=10):
-    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
 
 
 NUMBERS = {"float64": np.float64, "float32": np.float32, "float16": np.float16, "int64": np.int64, "int8": np.int8, "uint8": np.uint8}

@@ -19,7 +19,7 @@ import hybridnn as hnn
 from hybridnn import graph
 from hybridnn.errors import TraceWarning
 
-__all__ = ["MODES", "Traces", "arr", "check", "var"]
+__all__ = ["MODES", "Traces", "arr", "check", "skipped", "var"]
 
 MODES = ("auto", "verify")
 HOT = 8
@@ -273,3 +273,8 @@ def arr(*shape, seed=0, dtype="float32"):
 def var(*shape, seed=0, **options):
     """A Variable over ``arr``."""
     return hnn.Variable(arr(*shape, seed=seed), **options)
+
+
+def skipped(world, mode, least=10):
+    """In mode ``auto``, at least so many calls ran no Python."""
+    assert world.total("python_skipped") >= (least if mode == "auto" else 0), world[0].explain()
