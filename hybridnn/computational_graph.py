@@ -2,7 +2,8 @@
 from dataclasses import dataclass
 
 from hybridnn.core import Variable, VariableNode
-from hybridnn.core.variable import TapeNode
+from hybridnn.core.tape import TapeNode
+from hybridnn.core.variable_node import view_of
 from hybridnn.errors import InvalidType
 
 __all__ = ["ComputationalGraph", "build_computational_graph"]
@@ -98,7 +99,7 @@ def _before(node):
     """A Variable's operation, or an operation's inputs."""
     if isinstance(node, VariableNode):
         return [] if node.creator_node is None else [node.creator_node]
-    return [x.view() for x in node.edges if x is not None]
+    return [view_of(x) for x in node.edges if x is not None]
 
 
 def _without_variables(nodes, edges):

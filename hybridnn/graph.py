@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hybridnn.core.variable import Op
+from hybridnn.core.op import Op
 from hybridnn.spec import Spec, spec_of
 
 __all__ = ["Graph", "Node", "infer", "run", "verify"]

@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 WALLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("hybridnn.trace", "numba", ()),
     ("hybridnn.trace", "llvmlite", ()),
-    ("hybridnn.jit", "hybridnn.core", ("hybridnn.core.op",)),
+    ("hybridnn.jit", "hybridnn.core", ("hybridnn.core.op", "hybridnn.core.compose")),
     ("hybridnn.jit", "hybridnn.functions", ()),
     ("hybridnn.jit", "hybridnn.links", ()),
     ("hybridnn.jit", "hybridnn.link", ()),

@@ -1,7 +1,7 @@
 """Graphs for the tests of the JIT: written as functions of ops, compared with the reference interpreter."""
 import numpy as np
 
-from hybridnn.core.op import compose
+from hybridnn.core.compose import compose
 from hybridnn.graph import Graph, Node, infer, run, verify
 from hybridnn.jit.decompose import NumberOp
 from hybridnn.spec import spec_of

@@ -4,7 +4,8 @@ from math import prod
 
 import numpy as np
 
-from hybridnn.core.variable import Op, apply, elementwise, operation
+from hybridnn.core.application import apply
+from hybridnn.core.op import Op, elementwise, operation
 from hybridnn.errors import InvalidType
 from hybridnn.openblas import product
 

@@ -9,20 +9,11 @@ import numpy as np
 from hybridnn.backend import cupy, is_array
 from hybridnn.config import config, global_config, state
 from hybridnn.core import type_check
-from hybridnn.core.variable import (
-    OpNode,
-    Output,
-    OutputRef,
-    TapeNode,
-    Variable,
-    _connected,
-    _make_leaf,
-    _sequence,
-    as_variable,
-    check_nan,
-    connect_outputs,
-    rank_of,
-)
+from hybridnn.core.debugging import check_nan
+from hybridnn.core.op_node import OpNode
+from hybridnn.core.tape import Output, TapeNode, connect_outputs, make_leaf, next_seq, rank_of
+from hybridnn.core.variable import Variable, as_variable, connected
+from hybridnn.core.variable_node import OutputRef, view_of
 from hybridnn.errors import InvalidType
 
 __all__ = ["FunctionNode"]
@@ -51,7 +42,6 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     _input_arrays = _output_arrays = inputs_ = None
     n_outputs = 0
     seq = 0
-    program = None
     _outputs = None              # weak references to the outputs' nodes
     _local_hooks = None
     lazy_grad_sum = False
@@ -121,13 +111,13 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         return tuple([self._retained_input(i) for i in self._kept_inputs()])
 
     def _retained_input(self, i):
-        x = _connected(self._input_arrays[i], self.inputs_[i])
+        x = connected(self._input_arrays[i], self.inputs_[i])
         x._requires_grad = self._needs[i]
         return x
 
     def get_retained_outputs(self):
         """The retained outputs, as Variables in the graph."""
-        return tuple([_connected(self._output_arrays[i], self._output_node(i)) for i in self._retained_outputs])
+        return tuple([connected(self._output_arrays[i], self._output_node(i)) for i in self._retained_outputs])
 
     def _kept_inputs(self):
         return range(len(self.inputs_)) if self._retained_inputs is None else self._retained_inputs
@@ -203,7 +193,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         result = tuple([Variable(y, requires_grad=requires) for y in outputs])
         backprop = global_config.enable_backprop if state.backprop is None else state.backprop
         if requires and backprop:
-            self._connect([x._tape or _make_leaf(x) for x in variables], [x.requires_grad for x in variables], arrays, outputs)
+            self._connect([x._tape or make_leaf(x) for x in variables], [x.requires_grad for x in variables], arrays, outputs)
             connect_outputs(self, result)
             self._take_outputs([y._tape for y in result])
         else:
@@ -213,7 +203,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     def _connect(self, nodes, needs, arrays, outputs):
         """Become the node of ``outputs`` in the graph, behind the inputs' ``nodes``."""
         self.inputs_, self._needs = tuple(nodes), tuple(needs)
-        self.seq = _sequence()       # after its inputs, which may get their nodes just now
+        self.seq = next_seq()       # after its inputs, which may get their nodes just now
         self.n_outputs = len(outputs)
         kept = set(self._kept_inputs())
         self._input_arrays = tuple([a if i in kept else None for i, a in enumerate(arrays)])
@@ -284,7 +274,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         """The inputs' ``VariableNode``s; None after ``unchain``, and before the application."""
         if self._cut or self.inputs_ is None:
             return None
-        return tuple([x.view() for x in self.inputs_])
+        return tuple([view_of(x) for x in self.inputs_])
 
     @inputs.setter
     def inputs(self, nodes):

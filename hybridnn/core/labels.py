@@ -4,7 +4,7 @@ They are worked out when somebody asks; applying an operation knows nothing of t
 """
 import numbers
 
-__all__ = ["FunctionCall", "class_name", "label"]
+__all__ = ["FunctionCall", "array_label", "class_name", "label"]
 
 _CLASSES = {        # other names than the operation's in capitals
     "accuracy": "Accuracy", "amax": "Max", "amin": "Min", "argmax": "ArgMax", "argmin": "ArgMin", "clipped_relu": "ClippedReLU",
@@ -28,6 +28,11 @@ _WITH_CONSTANT = {        # (operation, place of the number): class, text, and w
     ("div", 0): ("DivFromConstant", "{} / _", lambda c: c), ("div", 1): ("MulConstant", "_ * {}", lambda c: 1 / c if c else float("inf")),
     ("pow", 0): ("PowConstVar", "{} ** _", lambda c: c), ("pow", 1): ("PowVarConst", "_ ** {}", lambda c: c),
 }
+
+
+def array_label(x):
+    """Shape and dtype of an array or Variable as text."""
+    return f"({', '.join(map(str, x.shape))}), {x.dtype}" if x.shape else str(x.dtype)
 
 
 def class_name(op, operands=(), ndim=None):

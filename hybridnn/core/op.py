@@ -1,103 +1,102 @@
-"""What the floors above the tape may know of ``core``: the ``Op`` record, the registry ``OPS``, and compositions of ops run on
-symbols.
-"""
-import operator
+"""``Op``: the record of an operation, from which everything else about it is derived, and how operations are declared."""
+import inspect
 
-from hybridnn.config import state
-from hybridnn.core.variable import OPS, Op, Variable
+import numpy as np
 
-__all__ = ["OPS", "Op", "compose"]
+from hybridnn.backend import cupy, get_array_module
+from hybridnn.core.application import apply
+from hybridnn.core.programs import OPS, Program, as_ndarray
+from hybridnn.core.variable import Variable
+
+__all__ = ["OPS", "Op", "elementwise", "operation"]
 
 
-def compose(fn, operands, attrs, emit):
-    """Run ``fn(*operands, **attrs)``, a function written with ops, on symbols instead of arrays.
+class Op:
+    """One operation: forward body, gradient rules, samples. Everything else is derived from this record.
 
-    ``operands`` holds per operand a pair (handle, Spec), or a plain number or array. Every application of an op calls ``emit(op,
-    operands, attrs)``, whose operands are handles or plain values, each as a pair ("handle", h) or ("value", x), and which
-    returns pairs (handle, Spec), one per output; arithmetic on run-time numbers (weak specs) calls it with a function of
-    ``operator`` in place of the op. Returns what ``fn`` returned, in the same pairs.
+    ``forward(xp, *operands, **attrs)`` computes on arrays (or Python numbers) and returns an array, or a tuple of arrays when
+    ``multi``. Numbers that may change from call to call are operands; ``attrs`` hold structure (axes, shapes, flags, dtypes) and compare by ``==``.
+
+    Called as ``op(x, y, axis=0)`` it is polymorphic: Variables in, Variable out; only arrays in, array out. Gradient rules rely on that.
+
+    Attributes:
+        kind: ``"elementwise"``, ``"reduction"``, ``"view"``, ``"matmul"``, ``"row"`` ... : what the JIT may do with it; ``"opaque"`` runs as a Python step.
+        fast: a NumPy callable equal to ``forward`` on NumPy operands without attrs, or None.
+        decompose: an equivalent function written with finer ops, which a trace records instead of this coarse op, or None.
+        samples: ``samples(rng, dtype)`` yields ``(operands, attrs)`` for the derived tests.
+        differentiable: per operand, whether a gradient exists (None: all).
     """
-    recorder = _Recorder(emit)
-    before, state.tracer = state.tracer, recorder
-    try:
-        result = fn(*[recorder.symbol(*x) if isinstance(x, tuple) else x for x in operands], **attrs)
-    finally:
-        state.tracer = before
-    return [recorder.operand(y) for y in (result if isinstance(result, (tuple, list)) else (result,))]
+
+    def __init__(self, name, forward, kind="opaque", fast=None, multi=False, samples=None, domain=None, decompose=None, meta=None):
+        self.name, self.forward, self.kind, self.fast, self.multi = name, forward, kind, fast, multi
+        self.samples, self.domain, self.decompose, self.meta = samples, domain, decompose, meta or {}
+        self.params = _operand_names(forward)
+        self.rules = []
+        self.programs = {}
+        self.__name__, self.__doc__ = name, forward.__doc__
+        if name in OPS:
+            raise ValueError(f"two operations are called {name!r}")
+        OPS[name] = self
+
+    def __repr__(self):
+        return f"<op {self.name}>"
+
+    def __reduce__(self):
+        return _find_op, (self.name,)
+
+    def __call__(self, *inputs, **attrs):
+        for x in inputs:
+            if isinstance(x, Variable):
+                return apply(self, inputs, attrs)
+        return self.run(inputs, attrs)
+
+    def run(self, arrays, attrs):
+        """Forward on arrays; results are arrays of the operands' module, never NumPy scalars."""
+        xp = np if cupy is None else get_array_module(*arrays)
+        y = self.forward(xp, *arrays, **attrs)
+        return tuple([as_ndarray(v) for v in y]) if self.multi else as_ndarray(y)
+
+    def vjp(self, rule):
+        """Register the gradient rule of all operands: returns their gradients (a tuple if there are several operands; None for none).
+
+        A rule names what it needs, and only that is kept alive: operands by name, ``y`` (``ys`` if multi) the output, ``g`` (``gs``) its
+        gradient, attrs by name, ``shapes`` and ``dtypes`` of the operands, ``want`` (which operands need one), ``xs`` all operands.
+        Rules use operators and ops only, so that they work on Variables (recorded, differentiable) and on plain arrays.
+        """
+        self.rules.append((rule, None))
+        return rule
+
+    def vjp_of(self, *names):
+        """Like ``vjp`` for one operand: the decorated rule returns that operand's gradient and runs only when it is needed."""
+        def register(rule):
+            self.rules.append((rule, tuple(self.params.index(n) for n in names)))
+            return rule
+        return register
+
+    def program(self, mask, n):
+        """The gradient program for operands whose bits are set in ``mask``, of ``n`` operands."""
+        key = (mask, n)
+        found = self.programs.get(key)
+        if found is None:
+            found = self.programs[key] = Program(self, mask, n)
+        return found
 
 
-class _Recorder:
-    """The tracer that is installed meanwhile."""
-
-    def __init__(self, emit):
-        self.emit = emit
-
-    def symbol(self, handle, spec):
-        if spec.weak:
-            return _SymbolicNumber(self, handle, spec)
-        v = object.__new__(Variable)
-        v._pending, v._spec, v._requires_grad = _Symbol(handle, spec), spec, False
-        return v
-
-    def operand(self, x):
-        if isinstance(x, _SymbolicNumber):
-            return "handle", x.handle
-        if isinstance(x, Variable):
-            return ("value", x._array) if x._pending is None else ("handle", x._pending.handle)
-        return "value", x
-
-    def apply(self, op, inputs, attrs):
-        outputs = tuple([self.symbol(*o) for o in self.emit(op, [self.operand(x) for x in inputs], attrs)])
-        return outputs if op.multi else outputs[0]
-
-    def number(self, fn, inputs):
-        (result,) = self.emit(fn, [self.operand(x) for x in inputs], {})
-        return self.symbol(*result)
-
-    def _no(self, *args):
-        raise TypeError("a composition of ops looks at values")
-
-    expose = read = assign = backward = grad = apply_inplace = unchain_backward = _no
+def _find_op(name):
+    return OPS[name]
 
 
-class _Symbol:
-    """In place of a Variable's array: what it is called and what it looks like."""
-
-    def __init__(self, handle, spec):
-        self.handle, self.spec = handle, spec
-
-    def materialize(self, variable):
-        raise TypeError("a composition of ops looks at values")
+def _operand_names(forward):
+    params = list(inspect.signature(forward).parameters.values())[1:]
+    return tuple(p.name for p in params if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
 
 
-class _SymbolicNumber:
-    """A Python number that is known at run time only."""
-    shape, ndim, size = (), 0, 1
-    __array_ufunc__ = None
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, recorder, handle, spec):
-        self.recorder, self.handle, self.spec, self.dtype = recorder, handle, spec, spec.dtype
-
-    def __bool__(self):
-        raise TypeError("a composition of ops branches on a number")
-
-    __float__ = __int__ = __index__ = __bool__
-
-    def __neg__(self):
-        return self.recorder.number(operator.neg, (self,))
+def elementwise(name=None, *, fast=None, domain=(-2.0, 2.0), samples=None, multi=False, decompose=None, **meta):
+    """Declare an elementwise operation from its body ``f(xp, x, ...)``; see ``Op``. ``domain`` bounds the derived samples."""
+    return lambda body: Op(name or body.__name__, body, "elementwise", fast=fast, multi=multi, samples=samples, domain=domain,
+                           decompose=decompose, meta=meta)
 
 
-def _arithmetic(name, fn, reflected):
-    def method(self, other):
-        pair = (other, self) if reflected else (self, other)
-        if isinstance(other, Variable):
-            return self.recorder.apply(OPS[name], pair, {})
-        return self.recorder.number(fn, pair)
-    return method
-
-
-for _name, _python in dict(add="add", sub="sub", mul="mul", div="truediv", pow="pow").items():
-    _fn = getattr(operator, _python)
-    setattr(_SymbolicNumber, f"__{_python}__", _arithmetic(_name, _fn, False))
-    setattr(_SymbolicNumber, f"__r{_python}__", _arithmetic(_name, _fn, True))
+def operation(name=None, kind="opaque", *, fast=None, samples=None, multi=False, decompose=None, **meta):
+    """Declare any other operation from its body ``f(xp, x, ..., *, attr)``; see ``Op``."""
+    return lambda body: Op(name or body.__name__, body, kind, fast=fast, multi=multi, samples=samples, decompose=decompose, meta=meta)

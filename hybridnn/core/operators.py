@@ -1,13 +1,18 @@
-"""Python's operators on Variables, each bound to its operation."""
+"""Python's operators and NumPy's functions on Variables, each bound to its operation."""
 import numpy as np
 
 from hybridnn.backend import is_array
 from hybridnn.core import arithmetic
-from hybridnn.core.variable import OPS, Op, Variable, apply
+from hybridnn.core.application import apply
+from hybridnn.core.op import OPS, Op
+from hybridnn.core.variable import Variable
 
 __all__ = ["OPERANDS"]
 
 OPERANDS = (Variable, float, np.ndarray, int, np.generic, complex)
+_UFUNC_OPS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "power": "pow", "matmul": "matmul",
+              "floor_divide": "floor_divide", "remainder": "remainder", "greater": "greater", "greater_equal": "greater_equal", "less": "less",
+              "less_equal": "less_equal", "equal": "equal", "not_equal": "not_equal"}
 
 
 def _binary(op: Op, refuse=None):
@@ -45,6 +50,15 @@ def _unary(op: Op):
     return unary
 
 
+def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
+    op = _UFUNC_OPS.get(ufunc.__name__)
+    if method == "__call__" and out is None and not kwargs and op is not None:
+        return OPS[op].of(*inputs) if op == "matmul" else apply(OPS[op], inputs)
+    if out is not None:
+        kwargs["out"] = tuple([x.array if isinstance(x, Variable) else x for x in out])
+    return getattr(ufunc, method)(*[x.array if isinstance(x, Variable) else x for x in inputs], **kwargs)
+
+
 def _bind():
     for python, name in dict(add="add", sub="sub", mul="mul", truediv="div", pow="pow", floordiv="floor_divide", mod="remainder").items():
         binary, reflected = _binary(OPS[name], _refuse_repeating if name == "mul" else None)
@@ -55,6 +69,7 @@ def _bind():
     for python, name in dict(neg="neg", abs="absolute").items():
         setattr(Variable, f"__{python}__", _unary(OPS[name]))
     Variable.__matmul__, Variable.__rmatmul__ = _matmul, _rmatmul
+    Variable.__array_ufunc__ = __array_ufunc__
 
 
 _bind()

@@ -2,7 +2,8 @@
 import numpy as np
 
 from hybridnn.backend import get_array_module, get_dtype, is_array
-from hybridnn.core.variable import Leaf, Variable
+from hybridnn.core.tape import Leaf
+from hybridnn.core.variable import Variable
 from hybridnn.errors import InvalidType, UninitializedParameterError
 
 __all__ = ["Parameter"]

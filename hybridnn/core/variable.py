@@ -1,579 +1,37 @@
-"""The one deliberate knot: ``Op``, ``apply``, the tape, ``Variable``, ``backward`` and ``grad``.
+"""``Variable``: an array with its place in the graph of the computation.
 
-An operation is an ``Op`` record. ``apply(op, inputs, attrs)`` is the only way an operation runs on Variables; tracers, hooks and the
-tape all live there. The tape is a graph of ``TapeNode``: a ``Leaf`` for a Variable that nobody computed, an ``OpNode`` for the output of
-an op, a user's ``FunctionNode`` (core/function_node.py), and an ``Output`` for each output of a node that has several. A node keeps
-what its gradient rules name and nothing else. Gradients live on nodes, so a Variable may die before backward reaches it.
-
-What does not need all of these has modules of its own: ``programs`` (gradient programs), ``walk`` (the walk back), ``operators``, ``debugging``, ``labels``.
+What an operation does with Variables stands above, in ``application``; Python's operators are bound in ``operators``. Two modules need
+this one as it needs them: ``variable_node`` (how a place in the graph is shown) and ``backprop``.
 """
-import functools
-import inspect
-import itertools
+import copy
 import warnings
-import weakref
 
 import numpy as np
 
 from hybridnn.backend import CpuDevice, Intel64Device, cupy, get_array_module, get_device, get_device_from_array, is_array, to_chx
-from hybridnn.config import config, global_config, state
-from hybridnn.core.debugging import check_nan, explain, remember_stack
-from hybridnn.core.labels import FunctionCall, class_name
-from hybridnn.core.labels import label as label_of
-from hybridnn.core.programs import NO_ATTRS, OPS, RELEASED, Program, as_ndarray, listed
-from hybridnn.core.walk import add_gradients, fit, nodes_behind, walk, walk_to
-from hybridnn.errors import InvalidType, ReleasedGraphError, UninitializedParameterError
+from hybridnn.config import state
+from hybridnn.core import backprop, variable_node
+from hybridnn.core.labels import array_label
+from hybridnn.core.programs import OPS
+from hybridnn.core.tape import Output, TapeNode, make_leaf, rank_of, scaled
+from hybridnn.errors import InvalidType, UninitializedParameterError
 from hybridnn.memory_layouts import require_plain
 from hybridnn.spec import spec_of
 
-__all__ = ["OPS", "Op", "Variable", "apply", "apply_inplace", "as_array", "as_variable", "backward", "grad",
-           "grouped_updates", "show"]
-
-ROOM = 1 << 24      # the nodes of a traced call get numbers between two of the sequence, and their outputs numbers between theirs
-_sequence = itertools.count(ROOM * ROOM, ROOM * ROOM).__next__
-
-
-# ---------------------------------------------------------------------------------------------------------------- operations
-
-class Op:
-    """One operation: forward body, gradient rules, samples. Everything else is derived from this record.
-
-    ``forward(xp, *operands, **attrs)`` computes on arrays (or Python numbers) and returns an array, or a tuple of arrays when
-    ``multi``. Numbers that may change from call to call are operands; ``attrs`` hold structure (axes, shapes, flags, dtypes) and compare by ``==``.
-
-    Called as ``op(x, y, axis=0)`` it is polymorphic: Variables in, Variable out; only arrays in, array out. Gradient rules rely on that.
-
-    Attributes:
-        kind: ``"elementwise"``, ``"reduction"``, ``"view"``, ``"matmul"``, ``"row"`` ... : what the JIT may do with it; ``"opaque"`` runs as a Python step.
-        fast: a NumPy callable equal to ``forward`` on NumPy operands without attrs, or None.
-        decompose: an equivalent function written with finer ops, which a trace records instead of this coarse op, or None.
-        samples: ``samples(rng, dtype)`` yields ``(operands, attrs)`` for the derived tests.
-        differentiable: per operand, whether a gradient exists (None: all).
-    """
-
-    def __init__(self, name, forward, kind="opaque", fast=None, multi=False, samples=None, domain=None, decompose=None, meta=None):
-        self.name, self.forward, self.kind, self.fast, self.multi = name, forward, kind, fast, multi
-        self.samples, self.domain, self.decompose, self.meta = samples, domain, decompose, meta or {}
-        self.params = _operand_names(forward)
-        self.rules = []
-        self.programs = {}
-        self.__name__, self.__doc__ = name, forward.__doc__
-        if name in OPS:
-            raise ValueError(f"two operations are called {name!r}")
-        OPS[name] = self
-
-    def __repr__(self):
-        return f"<op {self.name}>"
-
-    def __reduce__(self):
-        return _find_op, (self.name,)
-
-    def __call__(self, *inputs, **attrs):
-        for x in inputs:
-            if isinstance(x, Variable):
-                return apply(self, inputs, attrs)
-        return self.run(inputs, attrs)
-
-    def run(self, arrays, attrs):
-        """Forward on arrays; results are arrays of the operands' module, never NumPy scalars."""
-        xp = np if cupy is None else get_array_module(*arrays)
-        y = self.forward(xp, *arrays, **attrs)
-        return tuple([as_ndarray(v) for v in y]) if self.multi else as_ndarray(y)
-
-    def vjp(self, rule):
-        """Register the gradient rule of all operands: returns their gradients (a tuple if there are several operands; None for none).
-
-        A rule names what it needs, and only that is kept alive: operands by name, ``y`` (``ys`` if multi) the output, ``g`` (``gs``) its
-        gradient, attrs by name, ``shapes`` and ``dtypes`` of the operands, ``want`` (which operands need one), ``xs`` all operands.
-        Rules use operators and ops only, so that they work on Variables (recorded, differentiable) and on plain arrays.
-        """
-        self.rules.append((rule, None))
-        return rule
-
-    def vjp_of(self, *names):
-        """Like ``vjp`` for one operand: the decorated rule returns that operand's gradient and runs only when it is needed."""
-        def register(rule):
-            self.rules.append((rule, tuple(self.params.index(n) for n in names)))
-            return rule
-        return register
-
-    def program(self, mask, n):
-        """The gradient program for operands whose bits are set in ``mask``, of ``n`` operands."""
-        key = (mask, n)
-        found = self.programs.get(key)
-        if found is None:
-            found = self.programs[key] = Program(self, mask, n)
-        return found
-
-
-def _find_op(name):
-    return OPS[name]
-
-
-def _operand_names(forward):
-    params = list(inspect.signature(forward).parameters.values())[1:]
-    return tuple(p.name for p in params if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
-
-
-def elementwise(name=None, *, fast=None, domain=(-2.0, 2.0), samples=None, multi=False, decompose=None, **meta):
-    """Declare an elementwise operation from its body ``f(xp, x, ...)``; see ``Op``. ``domain`` bounds the derived samples."""
-    return lambda body: Op(name or body.__name__, body, "elementwise", fast=fast, multi=multi, samples=samples, domain=domain,
-                           decompose=decompose, meta=meta)
-
-
-def operation(name=None, kind="opaque", *, fast=None, samples=None, multi=False, decompose=None, **meta):
-    """Declare any other operation from its body ``f(xp, x, ..., *, attr)``; see ``Op``."""
-    return lambda body: Op(name or body.__name__, body, kind, fast=fast, multi=multi, samples=samples, decompose=decompose, meta=meta)
-
-
-# ---------------------------------------------------------------------------------------------------------------------- tape
-
-class TapeNode:
-    """A value in the graph of the computation: who made it (``edges``), and its gradient once known (array, Variable or None)."""
-    edges = ()
-    grad = None
-    shape = dtype = None
-    owner = None          # an ``Output``'s node; None otherwise
-    name = None           # of the Variable
-    function = None       # the old-style ``Function`` that a node stands for
-    is_leaf = False
-    loss_scale = None
-    retained = None       # weak reference to the array, if a user's function retains it
-    closed: str | None = None         # why nobody can go back through the node, if so
-    refusal: type[Exception] = RuntimeError      # what says it
-    wanted = True         # whether the value's gradient is asked for, where somebody changes his mind after the application
-    _view = None          # weak reference to the VariableNode that users hold
-
-    @property
-    def creator(self):
-        """The node that computed this value, or None for a leaf."""
-        return self
-
-    plain = False         # an operation's, whose gradients of plain arrays come from its program and what it saved
-    first_rank = 0        # of a leaf: what its rank was before its creator was forgotten
-
-    def view(self, variable=None):
-        """The ``VariableNode`` of this value: the same object as long as somebody holds it."""
-        found = None if self._view is None else self._view()
-        if found is None:
-            found = VariableNode(self, variable)
-            self._view = weakref.ref(found)
-        elif variable is not None and found.get_variable_or_none() is None:
-            found._variable = weakref.ref(variable)
-        return found
-
-
-class TracedNumber:
-    """Base of the numbers that a tracer puts on the tape in place of scalar operands, to follow them through gradient rules."""
-
-    def plain(self):
-        """The Python number."""
-        raise NotImplementedError
-
-
-class Leaf(TapeNode):
-    """A value that no recorded operation made. It comes before all that rests on it, whenever it gets its node: a traced call makes its graph later."""
-
-    def __init__(self, shape, dtype):
-        self.seq, self.shape, self.dtype, self.is_leaf, self.grad = -_sequence(), shape, dtype, True, None
-
-    creator = None
-
-
-class Output(TapeNode):
-    """Output number ``index`` of a node with several outputs; a leaf too once the node's creators are forgotten."""
-    _cut = False
-
-    def __init__(self, owner, index, shape, dtype):
-        self.seq, self.owner, self.index, self.shape, self.dtype = _sequence(), owner, index, shape, dtype
-        self.edges = (owner,)
-
-    @property
-    def is_leaf(self):
-        return self._cut or self.owner.is_leaf
-
-    @is_leaf.setter
-    def is_leaf(self, value):
-        self._cut = value
-
-    @property
-    def creator(self):
-        return None if self.is_leaf else self.owner
-
-
-class OutputRef:
-    """A weak reference to an output's ``VariableNode``: calling it gives the node, or None if nothing needs that output any more."""
-
-    def __init__(self, ref):
-        self.ref = ref
-
-    def __call__(self):
-        node = self.ref()
-        return None if node is None else node.view()
-
-
-def _shown(name, node):
-    if name not in node.shown:
-        raise AttributeError(f"{node!r} has no {name!r}")
-    return node.shown[name](node)
-
-
-def show(result, **functions):
-    """``result``, whose ``creator`` gets attributes: functions of the node, which read them from what it keeps."""
-    result._shown = functions
-    return result
-
-
-class OpNode(TapeNode):
-    """An application of an ``Op``: its gradient program and what the rules named."""
-
-    out = specs = stack = None
-    shown = {}            # names of Chainer's for what was drawn or computed on the way (``creator.mask``): functions of the node
-
-    def __init__(self, program, edges, saved, out, attrs, specs):
-        self.seq, self.plain = _sequence(), True
-        self.program, self.edges, self.saved, self.out, self.attrs, self.specs = program, edges, saved, out, attrs, specs
-
-    y, mask, flag_x, flag_h = [property(functools.partial(_shown, name)) for name in ("y", "mask", "flag_x", "flag_h")]
-
-    @property
-    def creator(self):
-        return None if self.is_leaf else self
-
-    @property
-    def rank(self):
-        """The highest rank among the inputs."""
-        return rank_of(self) - 1
-
-    @property
-    def label(self):
-        return label_of(self.program.op, self._numbers(), len(self.shape or ()))
-
-    def __repr__(self):
-        return f"<{self.program.op.name} node>"
-
-    @property
-    def _impl_name(self):
-        return class_name(self.program.op, self._numbers(), len(self.shape or ()))
-
-    def _numbers(self):
-        """The operands, of which only numbers that the gradient needs are sure to be known."""
-        return [x.plain() if isinstance(x, TracedNumber) else x for x in self.kept_inputs()]
-
-    @property
-    def inputs(self):
-        """The ``VariableNode``s of the operands that need gradients."""
-        return tuple([_view_of_input(x, a) for x, a in zip(self.edges, self.kept_inputs(), strict=False) if x is not None])
-
-    _outputs = None        # weak references to the nodes of several outputs
-
-    @property
-    def outputs(self):
-        """Weak references to the ``VariableNode``s of the outputs."""
-        refs = (self._outputs or ()) if self.program.op.multi else (weakref.ref(self),)
-        return tuple([OutputRef(ref) for ref in refs])
-
-    def kept_inputs(self):
-        """The operands' arrays or numbers, None for those that were not kept."""
-        kept = dict(zip(self.program.keep, self.saved)) if self.saved and self.saved is not RELEASED else {}
-        return tuple([kept.get(i) for i in range(self.program.n)])
-
-    def operand(self, position, as_variable):
-        """Saved operand number ``position``: the array, or a Variable connected to the graph."""
-        x = self.saved[position]
-        if type(x) is np.ndarray or is_array(x):
-            return _connected(x, self.edges[self.program.keep[position]]) if as_variable else x
-        return x.plain() if isinstance(x, TracedNumber) and state.tracer is None else x
-
-    def output(self, as_variable):
-        if not as_variable:
-            return self.out
-        if self.program.op.multi:
-            return tuple([_connected(y, Output(self, i, y.shape, y.dtype)) for i, y in enumerate(self.out)])
-        return _connected(self.out, self)
-
-    def gradients(self, g, as_variables):
-        """Gradients of the inputs, in order; None where none is needed or none exists."""
-        if self.saved is RELEASED:
-            raise ReleasedGraphError(RELEASED_TEXT)
-        result = self._on_variables(g) if as_variables else self.program.on_arrays(self, g)
-        fitted = []
-        for x, gx in zip(self.edges, result):   # a rule may return fewer
-            if x is None or gx is None:
-                fitted.append(None)
-                continue
-            shape, dtype = x.shape, x.dtype
-            fitted.append(gx if gx.shape == shape and gx.dtype is dtype else fit(gx, shape, dtype))
-        return fitted
-
-    def _on_variables(self, g):
-        result = [None] * self.program.n
-        for rule, targets, getters in self.program.calls:
-            value = rule(*[get(self, g, True) for get in getters])
-            if targets is None:
-                result = listed(value)
-            else:
-                result[targets[0]] = value
-        return result
-
-    def release(self):
-        """Forget what the rules need, so that memory is free; backward through here raises from now on."""
-        self.saved, self.plain = RELEASED, False
-        self.out = None
-
+__all__ = ["READERS", "Variable", "as_array", "as_variable", "connected", "replaying"]
 
 replaying = []        # calls of all threads that have work pending; whoever gets an array could write into it before that has run
-scaled = [False]      # whether any gradient of this process has been scaled, so that a node may say so
-RELEASED_TEXT = ("the graph of this value belonged to a traced call that ran backward through it, updated arrays in place and released it\n"
-                 "  hint: walk a graph again before the update, inside the traced function; or update outside of it")
+_new = object.__new__
 
 
-class ReleasedNode(TapeNode):
-    """The creator of a Variable whose graph a traced call has used and given up."""
-    label, closed, refusal = "released", RELEASED_TEXT, ReleasedGraphError
-
-    def __init__(self, shape, dtype):
-        self.seq, self.shape, self.dtype = _sequence(), shape, dtype
-
-    @property
-    def creator(self):
-        return None if self.is_leaf else self
-
-    def gradients(self, g, as_variables):
-        """Raises ``ReleasedGraphError``."""
-        raise ReleasedGraphError(RELEASED_TEXT)
+def _truth(a):
+    if a.size != 1:
+        raise InvalidType("bool", "a Variable with one element", str(spec_of(a)), "any() or all() of its array")
+    return bool(a)
 
 
-def _connected(array, node):
-    v = _new(Variable)
-    v._array = array
-    v._tape = node
-    v._requires_grad = node is not None
-    return v
+READERS = {"bool": _truth, "int": int, "float": float, "index": lambda a: a.item().__index__()}
 
-
-def rank_of(node):
-    """A value's rank: the number of applications on the longest path from a leaf to it."""
-    ranks, stack = {}, [node]
-    while stack:
-        n = stack[-1]
-        if n in ranks:
-            stack.pop()
-            continue
-        parents = [] if n.is_leaf else [p for p in n.edges if p is not None]
-        todo = [p for p in parents if p not in ranks]
-        if todo:
-            stack += todo
-            continue
-        stack.pop()
-        through = 0 if n.is_leaf or isinstance(n, Output) else 1
-        fixed = getattr(n, "_fixed_rank", None)
-        ranks[n] = (max((ranks[p] for p in parents), default=n.first_rank) if fixed is None else fixed) + through
-    return ranks[node]
-
-
-# --------------------------------------------------------------------------------------------------------------------- apply
-
-def apply(op, inputs, attrs=None):
-    """Run ``op`` on Variables, arrays and Python numbers; returns a Variable (a tuple of them if the op has several outputs)."""
-    if attrs is None:
-        attrs = NO_ATTRS
-    tracer = state.tracer
-    if tracer is not None:
-        return tracer.apply(op, inputs, attrs)
-    return apply_eager(op, inputs, attrs)
-
-
-def apply_eager(op, inputs, attrs):
-    """Run now and put the application on the tape. (One long function: every call in it costs as much as adding two numbers.)"""
-    arrays, edges = [], []
-    mask, bit = 0, 1
-    for x in inputs:
-        if isinstance(x, Variable):
-            a = x._array
-            arrays.append(_value_of(x) if a is None else a)
-            if x._requires_grad:
-                mask |= bit
-                edges.append(x._tape or _make_leaf(x))
-            else:
-                edges.append(None)
-        else:
-            arrays.append(x)
-            edges.append(None)
-        bit += bit
-    if op.multi or state.hooks is not None:
-        return _apply_general(op, inputs, arrays, attrs, mask)
-    fast = op.fast
-    try:
-        y = fast(*arrays) if fast is not None and cupy is None else op.run(arrays, attrs)
-    except InvalidType:
-        raise
-    except (ValueError, TypeError) as error:
-        raise explain(op, arrays, attrs, error) from error
-    if type(y) is not np.ndarray:
-        y = as_ndarray(y)
-    v = _new(Variable)
-    v._array = y
-    if mask == 0 or not op.rules:
-        v._requires_grad = False
-        return v
-    v._requires_grad = True      # as on the class; what is an instance's own is read ten times as fast, here and below
-    backprop = state.backprop
-    if global_config.enable_backprop if backprop is None else backprop:
-        n = len(inputs)
-        program = op.programs.get((mask, n)) or op.program(mask, n)
-        node = _new(OpNode)
-        node.seq, node.program, node.edges, node.attrs = _sequence(), program, edges, attrs
-        node.is_leaf, node.owner, node.grad, node.plain = False, None, None, True
-        keep = program.keep
-        node.saved = [arrays[i] for i in keep] if keep else None
-        if program.keep_output:
-            node.out = y
-        if program.needs_specs:
-            node.specs = [spec_of(a) for a in arrays]
-        node.shape, node.dtype = y.shape, y.dtype
-        v._tape = node
-    return v
-
-
-def _apply_general(op, inputs, arrays, attrs, mask):
-    if state.hooks is not None:
-        return _apply_hooked(op, inputs, arrays, attrs, mask)
-    return wrap_outputs(op, inputs, arrays, attrs, mask, run_checked(op, arrays, attrs))
-
-
-def _value_of(x):
-    a = x.array
-    return a if a is not None else x._missing()
-
-
-def run_checked(op, arrays, attrs):
-    try:
-        fast = op.fast
-        if fast is not None and cupy is None:
-            y = fast(*arrays)
-            return y if type(y) is np.ndarray else as_ndarray(y)
-        return op.run(arrays, attrs)
-    except InvalidType:
-        raise
-    except (ValueError, TypeError) as error:
-        raise explain(op, arrays, attrs, error) from error
-
-
-def wrap_outputs(op, inputs, arrays, attrs, mask, y):
-    """Variables for the results, connected to the tape when a gradient may be asked for."""
-    backprop = state.backprop
-    if backprop is None:
-        backprop = global_config.enable_backprop
-    if op.multi:
-        return _wrap_several(op, inputs, arrays, attrs, mask, y, backprop)
-    v = _new(Variable)
-    v._array = y
-    if mask == 0:
-        v._requires_grad = False
-    elif backprop and op.rules:
-        node = _tape_node(op, inputs, arrays, attrs, mask, y)
-        node.shape, node.dtype = y.shape, y.dtype
-        v._tape = node
-    elif not op.rules:
-        v._requires_grad = False
-    return v
-
-
-def _tape_node(op, inputs, arrays, attrs, mask, y):
-    n = len(inputs)
-    program = op.programs.get((mask, n)) or op.program(mask, n)
-    edges = []
-    for x in inputs:
-        edges.append((x._tape or _make_leaf(x)) if isinstance(x, Variable) and x._requires_grad else None)
-    keep = program.keep
-    saved = [arrays[i] for i in keep] if keep else None
-    specs = [spec_of(a) for a in arrays] if program.needs_specs else None
-    return OpNode(program, edges, saved, y if program.keep_output else None, attrs, specs)
-
-
-def _wrap_several(op, inputs, arrays, attrs, mask, ys, backprop):
-    out = []
-    for y in ys:
-        v = _new(Variable)
-        v._array = y
-        v._requires_grad = mask != 0 and bool(op.rules)
-        out.append(v)
-    if mask and backprop and op.rules:
-        node = _tape_node(op, inputs, arrays, attrs, mask, ys)
-        connect_outputs(node, out)
-        node._outputs = [weakref.ref(v._tape) for v in out]
-    return tuple(out)
-
-
-def connect_outputs(node, variables):
-    """Give each Variable an ``Output`` of ``node``. (No list of them on the node: that would be a cycle that only the collector frees.)"""
-    node.n_outputs = len(variables)
-    for i, v in enumerate(variables):
-        a = v._array
-        v._tape = Output(node, i, v.shape, v.dtype) if a is not None or v._pending is not None else Output(node, i, None, None)
-
-
-def _make_leaf(x):
-    leaf = Leaf(x.shape, x.dtype)
-    if x._name is not None:
-        leaf.name = x._name
-    x._tape = leaf
-    return leaf
-
-
-def _apply_hooked(op, inputs, arrays, attrs, mask):
-    call = FunctionCall(op, inputs, attrs)
-    hooks = list(state.hooks.values())
-    for hook in hooks:
-        hook.forward_preprocess(call, tuple(arrays))
-    y = run_checked(op, arrays, attrs)
-    for hook in hooks:
-        hook.forward_postprocess(call, tuple(arrays))
-    result = wrap_outputs(op, inputs, arrays, attrs, mask, y)
-    if config.debug:
-        check_nan(call.label, "forward", y if op.multi else (y,))
-        remember_stack(result)
-    return result
-
-
-def apply_inplace(op, inputs, targets, attrs=None):
-    """Run ``op`` and write output k into the array of ``inputs[targets[k]]`` (a Variable or an array); nothing goes on the tape.
-
-    The one way the library changes an array in place: parameters and states in an optimizer's update, running statistics, gradients in hooks.
-    """
-    if attrs is None:
-        attrs = NO_ATTRS
-    tracer = state.tracer
-    if tracer is not None:
-        tracer.apply_inplace(op, inputs, targets, attrs)
-        return
-    apply_inplace_eager(op, inputs, targets, attrs)
-
-
-def apply_inplace_eager(op, inputs, targets, attrs):
-    arrays = [as_array(x) for x in inputs]
-    results = run_checked(op, arrays, attrs)
-    for k, y in zip(targets, results if op.multi else (results,), strict=True):
-        arrays[k][...] = y
-
-
-def grouped_updates(update):
-    """Run ``update``, whose ``apply_inplace`` calls change arrays that nobody looks at before its end (an optimizer's): a tracer may settle them together.
-
-    No block of a with statement: an alarm could go off just before its end, which would then never come.
-    """
-    outer = state.updating
-    state.updating = True
-    try:
-        update()
-    finally:
-        state.updating = outer
-        if state.tracer is not None and not outer:
-            state.tracer.settle()
-
-
-# ------------------------------------------------------------------------------------------------------------------ Variable
 
 class Variable:
     """An array with its place in the graph of the computation.
@@ -725,12 +183,13 @@ class Variable:
         """``functions.average`` of this Variable over axes, without weights."""
         if weights is not None:
             raise InvalidType("Variable.mean", "no weights", type(weights).__name__, "functions.average(x, axis, weights)")
-        axes = range(self.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        for a in axes:
-            if not -self.ndim <= a < self.ndim:
-                raise InvalidType("Variable.mean", f"an axis of {spec_of(self)}", str(a))
-        axes = None if axis is None else tuple([a % self.ndim for a in axes])
-        return apply(OPS["mean"], (self,), {"axis": axes, "keepdims": keepdims})
+        if axis is not None:
+            ndim, axis = self.ndim, axis if isinstance(axis, tuple) else (axis,)
+            for a in axis:
+                if not -ndim <= a < ndim:
+                    raise InvalidType("Variable.mean", f"an axis of {spec_of(self)}", str(a))
+            axis = tuple([a % ndim for a in axis])
+        return OPS["mean"](self, axis=axis, keepdims=keepdims)
 
     def debug_print(self):
         """A text that says what this Variable holds: type, shape, dtype, mean and deviation of values and gradient."""
@@ -758,14 +217,6 @@ class Variable:
     def __array__(self, dtype=None, copy=None):
         return np.array(self.array, dtype=dtype, copy=copy)
 
-    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
-        op = _UFUNC_OPS.get(ufunc.__name__)
-        if method == "__call__" and out is None and not kwargs and op is not None:
-            return OPS[op].of(*inputs) if op == "matmul" else apply(OPS[op], inputs)
-        if out is not None:
-            kwargs["out"] = tuple([x.array if isinstance(x, Variable) else x for x in out])
-        return getattr(ufunc, method)(*[x.array if isinstance(x, Variable) else x for x in inputs], **kwargs)
-
     def __copy__(self):
         if self._pending is not None:
             self._pending.resolve(self)
@@ -781,7 +232,6 @@ class Variable:
         return copied
 
     def __deepcopy__(self, memo):
-        import copy
         copied = self._without_graph()
         memo[id(self)] = copied
         for key, value in list(copied.__dict__.items()):
@@ -839,7 +289,7 @@ class Variable:
         node = getattr(node, "node", node)
         if node is None:
             self.unchain()
-        elif not isinstance(node, TapeNode) or isinstance(node, OpNode):
+        elif not isinstance(node, TapeNode) or node._is_op:
             raise TypeError(f"a Variable's creator is a FunctionNode or None; got {type(node).__name__}")
         elif isinstance(self._tape, Output):
             self._tape.owner, self._tape.edges, self._tape.is_leaf = node, (node,), False
@@ -857,7 +307,7 @@ class Variable:
     def creator(self):
         """The creator node; for an old-style ``Function`` that function."""
         node = self.creator_node
-        if self._shown is not None and isinstance(node, OpNode):
+        if self._shown is not None and node is not None and node._is_op:
             node.shown = self._shown
         return node if node is None or node.function is None else node.function
 
@@ -875,14 +325,14 @@ class Variable:
     @property
     def label(self):
         """Shape and dtype as text."""
-        return _label(self) if self._pending is not None or self.array is not None else "(None)"
+        return array_label(self) if self._pending is not None or self.array is not None else "(None)"
 
     @property
     def node(self):
         """The value's node in the graph, as a ``VariableNode``."""
         if self._pending is not None:
             self._pending.resolve(self)
-        return (self._tape or _make_leaf(self)).view(self)
+        return variable_node.view_of(self._tape or make_leaf(self), self)
 
     _node = node
 
@@ -896,7 +346,7 @@ class Variable:
     @_loss_scale.setter
     def _loss_scale(self, scale):
         scaled[0] = True
-        (self._tape or _make_leaf(self)).loss_scale = scale
+        (self._tape or make_leaf(self)).loss_scale = scale
 
     def unchain(self):
         """Forget the creator: backward stops here."""
@@ -905,9 +355,7 @@ class Variable:
         node = self._tape
         if node is not None and not node.is_leaf:
             node.first_rank = rank_of(node)
-            node.is_leaf, node.edges = True, ()
-            if isinstance(node, OpNode):
-                node.saved, node.out = None, None
+            node._forget_creator()
 
     def unchain_backward(self):
         """Forget all creators from here back: truncated backpropagation."""
@@ -919,9 +367,7 @@ class Variable:
             if node.is_leaf:
                 continue
             stack += [p for p in node.edges if p is not None]
-            node.is_leaf, node.edges = True, ()
-            if isinstance(node, OpNode):
-                node.saved, node.out = None, None
+            node._forget_creator()
 
     # ---- gradients
 
@@ -940,7 +386,7 @@ class Variable:
         if not is_array(g):
             raise InvalidType("grad", "an array or None", type(g).__name__)
         self._check_grad(g)
-        (self._tape or _make_leaf(self)).grad = g
+        (self._tape or make_leaf(self)).grad = g
 
     _grad = grad      # Chainer's name for it inside
 
@@ -957,7 +403,7 @@ class Variable:
     def grad_var(self, g):
         if g is not None:
             self._check_grad(g)
-        (self._tape or _make_leaf(self)).grad = g
+        (self._tape or make_leaf(self)).grad = g
 
     def _check_grad(self, g):
         if self._array is None and self._pending is None:
@@ -1013,9 +459,9 @@ class Variable:
             enable_double_backprop: record this computation, so that gradients can be differentiated.
             loss_scale: initial gradient instead of 1 (mixed precision); divided out by the optimizer.
         """
-        backward([self], retain_grad, enable_double_backprop, loss_scale)
+        backprop.backward([self], retain_grad, enable_double_backprop, loss_scale)
 
-    # ---- operators (arithmetic and comparison: core/operators.py)
+    # ---- operators (arithmetic, comparison and NumPy's functions: operators.py)
 
     def __getitem__(self, index):
         return OPS["get_item"].index(self, index)
@@ -1091,113 +537,13 @@ def _same_initialized(dst, src):
     return src.is_initialized
 
 
-_new = object.__new__
-
-
-def _truth(a):
-    if a.size != 1:
-        raise InvalidType("bool", "a Variable with one element", str(spec_of(a)), "any() or all() of its array")
-    return bool(a)
-
-
-READERS = {"bool": _truth, "int": int, "float": float, "index": lambda a: a.item().__index__()}
-_UFUNC_OPS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "power": "pow", "matmul": "matmul",
-              "floor_divide": "floor_divide", "remainder": "remainder", "greater": "greater", "greater_equal": "greater_equal", "less": "less",
-              "less_equal": "less_equal", "equal": "equal", "not_equal": "not_equal"}
-
-
-def _view_of_input(tape, kept):
-    """The ``VariableNode`` of an operand that its operation may have kept."""
-    view = tape.view()
-    if is_array(kept):
-        view._kept = kept
-    return view
-
-
-class VariableNode:
-    """A value's node as Chainer shows it; two of them are equal if they stand for the same node of the tape."""
-
-    def __init__(self, tape, variable=None, **kwargs):
-        if kwargs:
-            raise ValueError(f"a VariableNode takes no {', '.join(kwargs)}; what a Variable has is set there")
-        self._tape = tape
-        self._variable = None if variable is None else weakref.ref(variable)
-
-    _kept = None         # the array, if an operation that takes it kept it
-
-    def __eq__(self, other):
-        return isinstance(other, VariableNode) and self._tape is other._tape
-
-    def __hash__(self):
-        return hash(self._tape)
-
-    creator_node = property(lambda self: self._tape.creator)
-    shape = property(lambda self: self._tape.shape)
-    dtype = property(lambda self: self._tape.dtype)
-    rank = property(lambda self: rank_of(self._tape))
-    _rank = property(lambda self: rank_of(self._tape), lambda self, rank: setattr(self._tape, "first_rank", rank))      # a leaf's
-    name = property(lambda self: self._tape.name)
-    grad_var = property(lambda self: _as_grad_var(self._tape))
-    grad = property(lambda self: getattr(self._tape.grad, "array", self._tape.grad))
-
-    @property
-    def creator(self):
-        node = self._tape.creator
-        return node if node is None or node.function is None else node.function
-
-    @property
-    def data(self):
-        """The array, if the Variable is alive or its operation kept it."""
-        v = self.get_variable_or_none()
-        if v is not None:
-            return v.array
-        kept = getattr(self._tape, "out", None) if self._tape.retained is None else self._tape.retained()
-        return self._kept if kept is None else kept
-
-    @property
-    def requires_grad(self):
-        v = self.get_variable_or_none()
-        return self._tape.wanted if v is None else v.requires_grad
-
-    @property
-    def _requires_grad(self):
-        return self.requires_grad
-
-    @_requires_grad.setter
-    def _requires_grad(self, wanted):
-        """Chainer's way to change a mind: users' functions that were applied already do not compute this gradient."""
-        self._tape.wanted = wanted
-        v = self.get_variable_or_none()
-        if v is not None:
-            v._requires_grad = wanted
-
-    def get_variable_or_none(self):
-        """The Variable, if it is alive and known."""
-        return None if self._variable is None else self._variable()
-
-    def get_variable(self):
-        """The Variable; if it is gone, another one at the same place in the graph."""
-        v = self.get_variable_or_none()
-        return _connected(self.data, self._tape) if v is None else v
-
-    def unchain(self):
-        """Forget the creator."""
-        self.get_variable().unchain()
-
-    @property
-    def label(self):
-        """Shape and dtype as text."""
-        return _label(self)
-
-
-def _label(x):
-    return f"({', '.join(map(str, x.shape))}), {x.dtype}" if x.shape else str(x.dtype)
-
-
-def _as_grad_var(tape):
-    if tape.grad is not None and not isinstance(tape.grad, Variable):
-        tape.grad = Variable(tape.grad)
-    return tape.grad
+def connected(array, node):
+    """A Variable over ``array`` at ``node``'s place in the graph."""
+    v = _new(Variable)
+    v._array = array
+    v._tape = node
+    v._requires_grad = node is not None
+    return v
 
 
 def as_variable(x):
@@ -1213,128 +559,3 @@ def as_variable(x):
 def as_array(x):
     """The array under a Variable, or ``x`` itself."""
     return x.array if isinstance(x, Variable) else x
-
-
-# ------------------------------------------------------------------------------------------------------------------ backward
-
-def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scale=None):
-    """Backpropagate from several Variables at once, accumulating into the leaves' ``grad`` (equations 2 and 4 of the seed).
-
-    As in Chainer, the outputs' own gradients are used up: they are None afterwards, unless ``retain_grad`` asks for all.
-    """
-    if loss_scale is not None:
-        scaled[0] = True
-    for v in outputs:
-        if (v._array is None or v._array.ndim) and v.shape and v.size == 1 and (v._tape is None or v._tape.grad is None):
-            warnings.warn(ONE_ELEMENT, DeprecationWarning, stacklevel=3)
-    outputs = [v for v in outputs if v._pending is not None or v._tape is not None and not v._tape.is_leaf or not begins_at_leaf(v, loss_scale)]
-    if not outputs:
-        return None
-    tracer = state.tracer
-    if tracer is not None:
-        return tracer.backward(outputs, retain_grad, enable_double_backprop, loss_scale)
-    backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, enable_double_backprop or state.hooks is not None)
-
-
-ONE_ELEMENT = ("backward takes the gradient one for a Variable with one element only if it has no axes; with axes that is deprecated\n"
-               "  hint: functions.squeeze(y) or functions.sum(y) is a scalar; or set y.grad")
-
-
-def begins_at_leaf(v, loss_scale):
-    """Whether nobody computed ``v``: then backward has nothing to do but to begin, with the gradient one of a single element."""
-    if v._tape is not None and not v._tape.is_leaf:
-        return False
-    if v._requires_grad and v.grad is None and v.size == 1:
-        v.grad = initial_grad(v, loss_scale)
-    return True
-
-
-def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_variables, store=None):
-    grads = {}
-    for v in outputs:
-        node = v._tape
-        if node is None or node.is_leaf:
-            continue
-        seed = node.grad
-        if seed is None:
-            seed = initial_grad(v, loss_scale)
-        if as_variables and not isinstance(seed, Variable):
-            seed = Variable(seed, requires_grad=False)
-        node.grad = seed if retain_grad else None
-        if not as_variables and isinstance(seed, Variable):
-            seed = seed.array
-        grads[node] = seed
-    before, state.backprop = state.backprop, enable_double_backprop
-    try:
-        walk(grads, {v._tape for v in outputs} if retain_grad else (), retain_grad, as_variables, loss_scale, store)
-    finally:
-        state.backprop = before
-
-
-def initial_grad(v, loss_scale):
-    if v.size != 1:
-        raise InvalidType("backward", "a Variable with one element, or with its grad set", str(spec_of(v)),
-                          "sum() it, or set y.grad = an array of its shape")
-    g = _cached_one(v.shape, v.dtype).copy() if cupy is None else v.xp.ones(v.shape, v.dtype)      # faster than ``np.ones``
-    return g if loss_scale is None else v.xp.full_like(g, loss_scale)
-
-
-@functools.lru_cache(64)
-def _cached_one(shape, dtype):
-    return np.ones(shape, dtype)
-
-
-def grad(outputs, inputs, grad_outputs=None, grad_inputs=None, set_grad=False, retain_grad=False, enable_double_backprop=False,
-         loss_scale=None):
-    """Gradients of ``outputs`` with respect to ``inputs``, as Variables (None where there is no path), without touching other gradients.
-
-    Args:
-        outputs, inputs: sequences of Variables.
-        grad_outputs: initial gradients (default: ones).
-        grad_inputs: gradients to add to the results, and to those of other inputs that these depend on.
-        set_grad, retain_grad: also store results, or all intermediate gradients, in the Variables' ``grad``.
-        enable_double_backprop: record the computation, so that the results can be differentiated.
-    """
-    for kind, group, n in (("outputs", outputs, None), ("inputs", inputs, None), ("grad_outputs", grad_outputs, len(outputs)),
-                           ("grad_inputs", grad_inputs, len(inputs))):
-        if not isinstance(group, (tuple, list)) and (n is None or group is not None):
-            raise InvalidType("grad", f"{kind} as a tuple or list of Variables", type(group).__name__)
-        if n is not None and group is not None and len(group) != n:
-            raise InvalidType("grad", f"as many {kind} as {kind[5:]}: {n}", str(len(group)))
-    for v in (*outputs, *inputs):
-        if not isinstance(v, Variable):
-            nodes_behind([y._tape for y in outputs if isinstance(y, Variable) and y._tape is not None])
-            raise InvalidType("grad", "outputs and inputs that are Variables", type(v).__name__)
-    tracer = state.tracer
-    if tracer is not None:
-        return tracer.grad(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale)
-    return grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale)
-
-
-def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale):
-    grads = {}
-    for i, v in enumerate(outputs):
-        if v._tape is None and not any(v is x for x in inputs):
-            continue
-        seed = None if grad_outputs is None else grad_outputs[i]
-        if seed is None:
-            ones = v.xp.ones(v.shape, v.dtype) if loss_scale is None else v.xp.full(v.shape, loss_scale, v.dtype)
-            seed = Variable(ones, requires_grad=False)
-        node = v._tape or _make_leaf(v)
-        grads[node] = as_variable(seed) if node not in grads else add_gradients(grads[node], as_variable(seed))
-    targets = {(x._tape or _make_leaf(x)): None for x in inputs}
-    old, state.backprop = state.backprop, enable_double_backprop      # the tape is on exactly if double backprop was asked for
-    try:
-        for x, extra in zip(inputs, grad_inputs or ()):
-            if extra is not None:
-                grads[x._tape] = as_variable(extra) if x._tape not in grads else add_gradients(grads[x._tape], as_variable(extra))
-        walk_to(grads, targets, retain_grad)
-    finally:
-        state.backprop = old
-    results = [targets[x._tape] for x in inputs]
-    if set_grad:
-        for x, g in zip(inputs, results, strict=True):
-            x.grad_var = g
-    return results
-
-

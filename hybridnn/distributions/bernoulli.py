@@ -1,7 +1,7 @@
 """The Bernoulli distribution."""
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.random import draw
-from hybridnn.core.variable import apply
 from hybridnn.distribution import register_kl
 from hybridnn.distributions.univariate import Univariate
 from hybridnn.distributions.utils import _modified_xlogx, _parameter, _point

@@ -1,9 +1,10 @@
 """The categorical distribution."""
 import numpy as np
 
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.random import draw
-from hybridnn.core.variable import apply, as_variable
+from hybridnn.core.variable import as_variable
 from hybridnn.distribution import Distribution, register_kl
 from hybridnn.distributions.utils import _modified_xlogx, _parameter
 from hybridnn.functions.activation import log_softmax

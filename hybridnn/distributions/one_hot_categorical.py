@@ -1,9 +1,9 @@
 """The categorical distribution over one-hot vectors."""
 import numpy as np
 
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.random import draw
-from hybridnn.core.variable import apply
 from hybridnn.distribution import Distribution, register_kl
 from hybridnn.distributions.utils import _parameter, _point
 from hybridnn.functions.array import expand_dims

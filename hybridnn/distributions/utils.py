@@ -2,9 +2,10 @@
 import numpy as np
 
 from hybridnn.backend import get_dtype
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.random import draw
-from hybridnn.core.variable import apply, as_array, as_variable
+from hybridnn.core.variable import as_array, as_variable
 from hybridnn.functions.array import where
 from hybridnn.functions.math import log
 from hybridnn.ops.probability import xlogx

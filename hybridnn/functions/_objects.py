@@ -5,9 +5,11 @@
 import numpy as np
 
 from hybridnn.config import using_config
+from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
+from hybridnn.core.backprop import grad
 from hybridnn.core.function_node import FunctionNode
-from hybridnn.core.variable import Variable, apply, as_variable, grad
+from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions import _roi, array, connection, evaluation, image, loss, normalization, rnn
 from hybridnn.functions import activation as a

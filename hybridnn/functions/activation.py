@@ -1,9 +1,10 @@
 """Activation functions."""
 from hybridnn.config import config
+from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast, mul, reshape
 from hybridnn.core.random import draw
-from hybridnn.core.variable import apply, as_variable
+from hybridnn.core.variable import as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions.array import concat
 from hybridnn.functions.math import max as _max

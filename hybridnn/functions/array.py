@@ -5,6 +5,7 @@ from math import prod as _prod
 import numpy as np
 
 from hybridnn.config import config
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import broadcast_to as _broadcast_to
 from hybridnn.core.arithmetic import cast as _cast
 from hybridnn.core.arithmetic import encode_index as _encode_index
@@ -14,7 +15,7 @@ from hybridnn.core.arithmetic import put, put_item
 from hybridnn.core.arithmetic import reshape as _reshape
 from hybridnn.core.arithmetic import transpose as _transpose
 from hybridnn.core.arithmetic import where as _where
-from hybridnn.core.variable import Variable, apply, as_variable
+from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import BackendError, InvalidType
 from hybridnn.ops import array as _o
 from hybridnn.ops.axes import axes_of, axis_of, of_shape

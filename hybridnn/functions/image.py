@@ -4,9 +4,10 @@ from math import prod
 
 import numpy as np
 
+from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast, put_item, reshape
-from hybridnn.core.variable import apply, as_variable
+from hybridnn.core.variable import as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions._convolution import steps_of
 from hybridnn.functions._strided import array_at_hand, of_memory

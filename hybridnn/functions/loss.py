@@ -8,7 +8,7 @@ import numpy as np
 from hybridnn.core import Variable, apply, as_variable
 from hybridnn.core.arithmetic import broadcast_to, cast, log, matmul, not_equal, sum_, where
 from hybridnn.core.fixed import fixed_array
-from hybridnn.core.variable import show
+from hybridnn.core.op_node import show
 from hybridnn.errors import InvalidType
 from hybridnn.functions._metric_loss import (
     black_out,

@@ -2,6 +2,7 @@
 import warnings
 from math import inf
 
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import absolute as _absolute
 from hybridnn.core.arithmetic import add as _add
 from hybridnn.core.arithmetic import identity as _identity
@@ -10,7 +11,7 @@ from hybridnn.core.arithmetic import matmul as _matmul
 from hybridnn.core.arithmetic import reshape, sum_
 from hybridnn.core.arithmetic import sign as _sign
 from hybridnn.core.arithmetic import sum_to as _sum_to
-from hybridnn.core.variable import Variable, apply, as_variable
+from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.ops import linalg as _linalg
 from hybridnn.ops import math as _m

@@ -1,9 +1,11 @@
 """Functions that draw random numbers, from ``numpy.random``'s stream, at the moment of the call."""
 from hybridnn.config import config
+from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import broadcast_to, cast, greater_equal, matmul, mul, reshape, where
+from hybridnn.core.op_node import show
 from hybridnn.core.random import draw
-from hybridnn.core.variable import apply, as_array, as_variable, show
+from hybridnn.core.variable import as_array, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions.activation import softmax
 from hybridnn.functions.math import exp

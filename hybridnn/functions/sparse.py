@@ -1,8 +1,9 @@
 """Sparse matrices in coordinate form, and their products with dense ones."""
 import numpy as np
 
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import transpose
-from hybridnn.core.variable import Variable, apply, as_array
+from hybridnn.core.variable import Variable, as_array
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import of_shape
 from hybridnn.ops.sparse import coo_matmul

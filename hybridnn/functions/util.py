@@ -1,7 +1,8 @@
 """Memory for time: ``forget``."""
 from hybridnn.config import force_backprop_mode, no_backprop_mode, state, using_config
+from hybridnn.core.backprop import grad
 from hybridnn.core.function_node import FunctionNode
-from hybridnn.core.variable import Variable, grad
+from hybridnn.core.variable import Variable
 from hybridnn.errors import InvalidType
 
 __all__ = ["ResultError", "forget"]

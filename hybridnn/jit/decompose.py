@@ -3,7 +3,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridnn.core.op import Op, compose
+from hybridnn.core.compose import compose
+from hybridnn.core.op import Op
 from hybridnn.errors import raised_by_signal
 from hybridnn.graph import Graph, Node, infer
 from hybridnn.spec import Spec, spec_of

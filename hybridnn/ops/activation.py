@@ -4,7 +4,7 @@ from math import pi, sqrt
 import numpy as np
 
 from hybridnn.core.arithmetic import where
-from hybridnn.core.variable import elementwise
+from hybridnn.core.op import elementwise
 from hybridnn.ops.math import exp, minimum, tanh
 from hybridnn.ops.special import erf
 

@@ -4,7 +4,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from hybridnn.core.arithmetic import broadcast_to, get_item, identity, put, put_item, reshape, sum_, take, where
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import slice_along
 from hybridnn.ops.embedding import iota_equal

@@ -3,8 +3,9 @@ import operator
 
 import numpy as np
 
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
-from hybridnn.core.variable import Variable, apply, as_array, as_variable
+from hybridnn.core.variable import Variable, as_array, as_variable
 from hybridnn.errors import InvalidType
 
 __all__ = ["axes_of", "axis_of", "check_float", "of_shape", "scalar_for", "slice_along"]

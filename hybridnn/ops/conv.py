@@ -8,7 +8,7 @@ columns (im2col), and one matrix product per sample does the rest, or one for se
 
 from math import prod
 
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 from hybridnn.ops.windows import Window, conv_outsize
 
 __all__ = ["convolution", "convolution_grad_w", "convolution_grad_x"]

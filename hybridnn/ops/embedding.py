@@ -3,7 +3,7 @@
 import numpy as np
 
 from hybridnn.core.arithmetic import mul, not_equal, put, reshape, take, where
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 from hybridnn.ops.expect import class_labels
 
 __all__ = ["embed", "embed_grad", "iota_equal"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 
 __all__ = ["classification_summary", "r2_score"]
 

@@ -4,7 +4,7 @@ from functools import lru_cache
 import numpy as np
 
 from hybridnn.core.arithmetic import put, take
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 from hybridnn.errors import InvalidType
 from hybridnn.ops.windows import Window, conv_outsize
 

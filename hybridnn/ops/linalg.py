@@ -3,8 +3,9 @@ from math import prod
 
 import numpy as np
 
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import broadcast_to, cast, matmul, reshape, sum_, transpose, where
-from hybridnn.core.variable import apply, operation
+from hybridnn.core.op import operation
 from hybridnn.errors import InvalidType
 from hybridnn.ops.array import diagonal, put_diagonal
 from hybridnn.ops.axes import axis_of, of_shape

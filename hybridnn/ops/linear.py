@@ -3,7 +3,7 @@
 import numpy as np
 
 from hybridnn.core.arithmetic import add, matmul, sum_
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 from hybridnn.openblas import product
 
 __all__ = ["linear"]

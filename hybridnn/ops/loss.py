@@ -5,7 +5,7 @@ on.
 import numpy as np
 
 from hybridnn.core.arithmetic import cast, equal, log, neg, not_equal, reshape, sub, sum_, transpose, where
-from hybridnn.core.variable import elementwise, operation
+from hybridnn.core.op import elementwise, operation
 from hybridnn.ops.activation import sigmoid
 from hybridnn.ops.embedding import iota_equal
 from hybridnn.ops.expect import class_labels

@@ -3,7 +3,7 @@ from math import log as _ln
 
 import numpy as np
 
-from hybridnn.core.variable import elementwise
+from hybridnn.core.op import elementwise
 
 LN2, LN10 = _ln(2.0), _ln(10.0)
 

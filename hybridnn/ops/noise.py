@@ -1,7 +1,7 @@
 """What the noise functions do with numbers that are already drawn."""
 import numpy as np
 
-from hybridnn.core.variable import elementwise, operation
+from hybridnn.core.op import elementwise, operation
 
 
 @elementwise(samples=lambda rng, dtype: [((rng.random((2, 3)), .4), {"dtype": np.dtype(dtype).str})])

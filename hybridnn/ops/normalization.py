@@ -3,7 +3,7 @@
 import numpy as np
 
 from hybridnn.core.arithmetic import cast, matmul, mul, reshape, sub, sum_, transpose, where
-from hybridnn.core.variable import elementwise, operation
+from hybridnn.core.op import elementwise, operation
 from hybridnn.ops.math import rsqrt
 
 __all__ = ["constant", "inverse_sqrt", "lyapunov", "running_average", "safe_sqrt", "standardize"]

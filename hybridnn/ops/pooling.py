@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 from hybridnn.ops.windows import Window, conv_outsize
 
 __all__ = ["max_pooling", "max_pooling_grad", "max_pooling_pick", "sum_pooling", "sum_pooling_grad"]

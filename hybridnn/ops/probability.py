@@ -2,7 +2,7 @@
 import numpy as np
 
 from hybridnn.core.arithmetic import log, where
-from hybridnn.core.variable import elementwise, operation
+from hybridnn.core.op import elementwise, operation
 from hybridnn.ops.activation import sigmoid
 
 

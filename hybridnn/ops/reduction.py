@@ -4,7 +4,7 @@ from math import prod as _size
 import numpy as np
 
 from hybridnn.core.arithmetic import broadcast_to, cast, keepdims_shape, reshape, sum_
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 
 
 def _reduction_samples(*cases):

@@ -4,7 +4,7 @@ trace fuses a cell into one kernel.
 
 from hybridnn.backend import get_array_module, is_array
 from hybridnn.core.arithmetic import add, get_item, put_item, reshape
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 from hybridnn.ops.activation import sigmoid
 from hybridnn.ops.math import tanh
 

@@ -1,7 +1,7 @@
 """What losses over sequences need to know of labels."""
 import numpy as np
 
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 
 __all__ = ["ctc_paths"]
 

@@ -2,7 +2,7 @@
 import numpy as np
 
 from hybridnn.core.arithmetic import absolute, broadcast_to, keepdims_shape, log, reshape, sum_, where
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 from hybridnn.ops.math import exp
 from hybridnn.ops.reduction import amax
 

@@ -1,7 +1,7 @@
 """Products of a sparse matrix in coordinate form with a dense one; entries with row or column -1 stand for none."""
 import numpy as np
 
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 
 
 def _samples(sparse):

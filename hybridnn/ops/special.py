@@ -4,7 +4,7 @@ from math import pi, sqrt
 import numpy as np
 
 from hybridnn.backend import special_functions
-from hybridnn.core.variable import elementwise, operation
+from hybridnn.core.op import elementwise, operation
 from hybridnn.errors import BackendError
 from hybridnn.ops import _cody
 from hybridnn.ops.math import exp

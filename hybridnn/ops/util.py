@@ -1,5 +1,5 @@
 """Small ops that gradient rules of others need."""
-from hybridnn.core.variable import operation
+from hybridnn.core.op import operation
 
 
 @operation(samples=lambda rng, dtype: [((rng.normal(size=(2,)).astype(dtype),), {"shape": (3, 2)})])

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hybridnn.backend import is_array
-from hybridnn.core.variable import OpNode, TapeNode, Variable
+from hybridnn.core.op_node import OpNode
+from hybridnn.core.tape import TapeNode
+from hybridnn.core.variable import Variable
 from hybridnn.trace.api import BoundTraced, Traced
 
 __all__ = ["Heap"]

@@ -1,7 +1,9 @@
 """``backward`` inside a traced function: one event of many applications."""
 import weakref
 
-from hybridnn.core.variable import NO_ATTRS, OPS, Variable, as_variable, backward_eager, initial_grad
+from hybridnn.core.backprop import backward_eager, initial_grad
+from hybridnn.core.programs import NO_ATTRS, OPS
+from hybridnn.core.variable import Variable, as_variable
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import Outcome
 from hybridnn.trace.matching import match

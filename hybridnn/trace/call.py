@@ -8,17 +8,11 @@ import weakref
 
 from hybridnn._references import count_references
 from hybridnn.config import global_config, state
-from hybridnn.core.variable import (
-    OpNode,
-    TracedNumber,
-    Variable,
-    apply_eager,
-    apply_inplace_eager,
-    backward_eager,
-    begins_at_leaf,
-    grad_eager,
-    replaying,
-)
+from hybridnn.core.application import apply_eager, apply_inplace_eager
+from hybridnn.core.backprop import backward_eager, begins_at_leaf, grad_eager
+from hybridnn.core.op_node import OpNode
+from hybridnn.core.tape import TracedNumber
+from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal, user_line
 from hybridnn.trace.backward import leave_if_written, match_backward, record_backward
 from hybridnn.trace.events import Event

@@ -1,7 +1,7 @@
 """Agreement between a replay and eager: tolerances, the error that names the first operation, and segments run both ways (``check=p``)."""
 import numpy as np
 
-from hybridnn.core.variable import run_checked
+from hybridnn.core.application import run_checked
 from hybridnn.errors import TraceMismatch
 from hybridnn.jit import compile as jit_compile
 

@@ -1,7 +1,8 @@
 """``hnn.grad`` inside a traced function: one event of many applications."""
 import numpy as np
 
-from hybridnn.core.variable import Variable, as_variable, grad_eager
+from hybridnn.core.backprop import grad_eager
+from hybridnn.core.variable import Variable, as_variable
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import Outcome
 from hybridnn.trace.matching import match

@@ -2,7 +2,8 @@
 import weakref
 
 from hybridnn._references import count_references
-from hybridnn.core.variable import Variable, apply_inplace_eager, run_checked
+from hybridnn.core.application import apply_inplace_eager, run_checked
+from hybridnn.core.variable import Variable
 from hybridnn.errors import user_line
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of

@@ -2,7 +2,7 @@
 import operator
 import weakref
 
-from hybridnn.core.variable import TracedNumber
+from hybridnn.core.tape import TracedNumber
 
 __all__ = ["TracedFloat", "TracedInt", "traced"]
 

@@ -5,7 +5,8 @@ import types
 import numpy as np
 
 from hybridnn.config import force_backprop_mode, no_backprop_mode, using_config
-from hybridnn.core.variable import OPS, Variable
+from hybridnn.core.op import OPS, Op
+from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, draw, is_array_function, is_draw, is_stream
@@ -198,7 +199,7 @@ class Calls:
         if is_traced(obj):
             self._call_traced(f, obj, constant(obj.__wrapped__), args, kw)
             return
-        if cls.__module__ == "hybridnn.core.variable" and cls.__name__ == "Op":
+        if cls is Op:
             f.waiting = ("call", constant(cls.__call__), [fn, *args], kw, "push")
             return
         target = class_lookup(cls, "__call__")

@@ -2,8 +2,11 @@
 import weakref
 
 from hybridnn.config import state
-from hybridnn.core.variable import Leaf as TapeLeaf
-from hybridnn.core.variable import ReleasedNode, Variable, apply_inplace_eager, as_variable, backward_eager, grad_eager, run_checked, wrap_outputs
+from hybridnn.core.application import apply_inplace_eager, run_checked, wrap_outputs
+from hybridnn.core.backprop import backward_eager, grad_eager
+from hybridnn.core.tape import Leaf as TapeLeaf
+from hybridnn.core.tape import ReleasedNode
+from hybridnn.core.variable import Variable, as_variable
 from hybridnn.trace.events import Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.standins import Naming

@@ -4,7 +4,9 @@ import weakref
 import numpy as np
 
 from hybridnn.config import global_config, state
-from hybridnn.core.variable import TracedNumber, Variable, apply_eager, as_variable, run_checked, wrap_outputs
+from hybridnn.core.application import apply_eager, run_checked, wrap_outputs
+from hybridnn.core.tape import TracedNumber
+from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import user_line
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of

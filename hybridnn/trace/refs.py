@@ -194,7 +194,7 @@ LINK_CODE = frozenset([fn.__code__ for fn in (Link.params, Link.namedparams, Lin
 LINK_MODULES = ("hybridnn.link", "hybridnn.core.parameter")
 FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident")
 TRUSTED = ("hybridnn.functions", "hybridnn.ops", "hybridnn.core.arithmetic", "hybridnn.core.random")
-VARIABLE_MODULES = ("hybridnn.core.variable", "hybridnn.core.operators")
+VARIABLE_MODULES = tuple(f"hybridnn.core.{name}" for name in ("application", "backprop", "op", "op_node", "operators", "tape", "variable", "variable_node"))
 VARIABLE_CODE = {
     "shape": "function", "dtype": "function", "ndim": "function", "size": "function", "T": "function", "__len__": "function", "__getitem__": "function",
     "reshape": "function", "transpose": "function", "requires_grad": "function", "xp": "function", "is_initialized": "function",

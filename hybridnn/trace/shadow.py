@@ -10,14 +10,9 @@ import numpy as np
 
 from hybridnn.backend import is_array
 from hybridnn.config import state
-from hybridnn.core.variable import (
-    READERS,
-    Variable,
-    apply_eager,
-    apply_inplace_eager,
-    backward_eager,
-    grad_eager,
-)
+from hybridnn.core.application import apply_eager, apply_inplace_eager
+from hybridnn.core.backprop import backward_eager, grad_eager
+from hybridnn.core.variable import READERS, Variable
 from hybridnn.errors import user_line
 from hybridnn.trace.arrays import put_stream_back, stream_state
 from hybridnn.trace.compare import compute, difference, interpret, magnitude, mismatch, same

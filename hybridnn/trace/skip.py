@@ -10,8 +10,9 @@ import numpy as np
 
 from hybridnn.config import config, global_config, state
 from hybridnn.core.fixed import is_fixed
-from hybridnn.core.variable import Leaf as TapeLeaf
-from hybridnn.core.variable import ReleasedNode, Variable, scaled
+from hybridnn.core.tape import Leaf as TapeLeaf
+from hybridnn.core.tape import ReleasedNode, scaled
+from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.dictwatch import watch
 from hybridnn.optimizer import UpdateRule

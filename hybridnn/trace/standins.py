@@ -1,6 +1,6 @@
 """What stands in for a call's tracer for a while: nothing, or one that only gives numbers to values."""
 from hybridnn.config import state
-from hybridnn.core.variable import apply_eager
+from hybridnn.core.application import apply_eager
 
 __all__ = ["Naming", "Paused"]
 

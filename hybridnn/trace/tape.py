@@ -8,7 +8,10 @@ the function itself, connected when the call ends.
 import weakref
 from itertools import count
 
-from hybridnn.core.variable import RELEASED, ROOM, Leaf, OpNode, Output, Variable, _sequence
+from hybridnn.core.op_node import OpNode
+from hybridnn.core.programs import RELEASED
+from hybridnn.core.tape import ROOM, Leaf, Output, next_seq
+from hybridnn.core.variable import Variable
 from hybridnn.graph import Graph, run
 from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.floats import under
@@ -135,7 +138,7 @@ class CallTape:
     def __init__(self, made, specs, values, leaves, cut, released, again=None):
         self.made, self.specs, self.leaves, self.cut, self.released = made, specs, leaves, cut, released
         self.values, self.again = values, again     # ``again``: (graph, arrays) that compute the values which are not there
-        self.base = _sequence()
+        self.base = next_seq()
 
     @_Lazy
     def nodes(self):

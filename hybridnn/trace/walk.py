@@ -6,8 +6,10 @@ walk meets them. What comes out otherwise than recorded leaves the path as anywh
 import weakref
 
 from hybridnn.config import state
-from hybridnn.core.variable import NO_ATTRS, OPS, Variable, as_variable, initial_grad
-from hybridnn.core.variable import Leaf as TapeLeaf
+from hybridnn.core.backprop import initial_grad
+from hybridnn.core.programs import NO_ATTRS, OPS
+from hybridnn.core.tape import Leaf as TapeLeaf
+from hybridnn.core.variable import Variable, as_variable
 from hybridnn.core.walk import walk
 from hybridnn.trace.events import spec_along
 from hybridnn.trace.tape import CallTape, TracedNode, leaf_node, leaf_variables, producers, rebinds_along, specs_along

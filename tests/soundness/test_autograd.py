@@ -11,7 +11,8 @@ from worlds import MODES, arr, check, var
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn.core import variable as core_variable
+from hybridnn.core import application, op_node
+from hybridnn.core import tape as core_tape
 from hybridnn.errors import ReleasedGraphError
 from hybridnn.trace import tape
 
@@ -915,7 +916,7 @@ def test_gradients_of_the_roots(mode):
         @wrap
         def two(x):
             a, b = F.sum(F.exp(x)), F.sum(x * x)
-            hnn.core.variable.backward([a, b])
+            hnn.core.backward([a, b])
             return a, b
 
         @wrap
@@ -1152,9 +1153,9 @@ def test_order_of_nodes_after_many(mode, monkeypatch):
             y.backward()
             return x.grad, w.grad
         return w, [run]
-    start = core_variable._sequence()
-    for module in (core_variable, tape):
-        monkeypatch.setattr(module, "_sequence", itertools.count(start * 2 ** 32, core_variable.ROOM ** 2).__next__)
+    later = itertools.count(core_tape.next_seq() * 2 ** 32, core_tape.ROOM ** 2).__next__
+    for module in (core_tape, op_node, application, tape):
+        monkeypatch.setattr(module, "next_seq", later)
     check(make, mode)
 
 

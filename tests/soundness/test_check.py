@@ -9,7 +9,7 @@ import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn import optimizers
-from hybridnn.core.variable import OPS
+from hybridnn.core.op import OPS
 from hybridnn.errors import TraceMismatch
 
 NATIVE = True

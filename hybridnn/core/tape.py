@@ -1,0 +1,137 @@
+"""The tape: nodes of values, numbered in the order in which they were made.
+
+A ``Leaf`` stands for a value that nobody computed, an ``Output`` for one of several that a node has. What computed a value is an ``OpNode``
+(op_node.py) or a user's ``FunctionNode`` (function_node.py). Gradients live on nodes, so a Variable may die before backward reaches it.
+"""
+import itertools
+
+from hybridnn.errors import ReleasedGraphError
+
+__all__ = ["RELEASED_TEXT", "ROOM", "Leaf", "Output", "ReleasedNode", "TapeNode", "TracedNumber", "connect_outputs", "make_leaf", "next_seq", "rank_of",
+           "scaled"]
+
+ROOM = 1 << 24      # the nodes of a traced call get numbers between two of the sequence, and their outputs numbers between theirs
+next_seq = itertools.count(ROOM * ROOM, ROOM * ROOM).__next__
+scaled = [False]      # whether any gradient of this process has been scaled, so that a node may say so
+RELEASED_TEXT = ("the graph of this value belonged to a traced call that ran backward through it, updated arrays in place and released it\n"
+                 "  hint: walk a graph again before the update, inside the traced function; or update outside of it")
+
+
+class TapeNode:
+    """A value in the graph of the computation: who made it (``edges``), and its gradient once known (array, Variable or None)."""
+    edges = ()
+    grad = None
+    shape = dtype = None
+    owner = None          # an ``Output``'s node; None otherwise
+    name = None           # of the Variable
+    function = None       # the old-style ``Function`` that a node stands for
+    is_leaf = False
+    loss_scale = None
+    retained = None       # weak reference to the array, if a user's function retains it
+    closed: str | None = None         # why nobody can go back through the node, if so
+    refusal: type[Exception] = RuntimeError      # what says it
+    wanted = True         # whether the value's gradient is asked for, where somebody changes his mind after the application
+    plain = False         # an operation's, whose gradients of plain arrays come from its program and what it saved
+    first_rank = 0        # of a leaf: what its rank was before its creator was forgotten
+    _view = None          # weak reference to the VariableNode that users hold
+    _is_op = False        # whether an operation computed the value, not a user's function
+
+    @property
+    def creator(self):
+        """The node that computed this value, or None for a leaf."""
+        return self
+
+    def _forget_creator(self):
+        """Be a leaf from now on."""
+        self.is_leaf, self.edges = True, ()
+
+
+class Leaf(TapeNode):
+    """A value that no recorded operation made. It comes before all that rests on it, whenever it gets its node: a traced call makes its graph later."""
+
+    def __init__(self, shape, dtype):
+        self.seq, self.shape, self.dtype, self.is_leaf, self.grad = -next_seq(), shape, dtype, True, None
+
+    creator = None
+
+
+class Output(TapeNode):
+    """Output number ``index`` of a node with several outputs; a leaf too once the node's creators are forgotten."""
+    _cut = False
+
+    def __init__(self, owner, index, shape, dtype):
+        self.seq, self.owner, self.index, self.shape, self.dtype = next_seq(), owner, index, shape, dtype
+        self.edges = (owner,)
+
+    @property
+    def is_leaf(self):
+        return self._cut or self.owner.is_leaf
+
+    @is_leaf.setter
+    def is_leaf(self, value):
+        self._cut = value
+
+    @property
+    def creator(self):
+        return None if self.is_leaf else self.owner
+
+
+class ReleasedNode(TapeNode):
+    """The creator of a Variable whose graph a traced call has used and given up."""
+    label, closed, refusal = "released", RELEASED_TEXT, ReleasedGraphError
+
+    def __init__(self, shape, dtype):
+        self.seq, self.shape, self.dtype = next_seq(), shape, dtype
+
+    @property
+    def creator(self):
+        return None if self.is_leaf else self
+
+    def gradients(self, g, as_variables):
+        """Raises ``ReleasedGraphError``."""
+        raise ReleasedGraphError(RELEASED_TEXT)
+
+
+class TracedNumber:
+    """Base of the numbers that a tracer puts on the tape in place of scalar operands, to follow them through gradient rules."""
+
+    def plain(self):
+        """The Python number."""
+        raise NotImplementedError
+
+
+def make_leaf(x):
+    """Give a Variable that has no node yet a leaf's."""
+    leaf = Leaf(x.shape, x.dtype)
+    if x._name is not None:
+        leaf.name = x._name
+    x._tape = leaf
+    return leaf
+
+
+def connect_outputs(node, variables):
+    """Give each Variable an ``Output`` of ``node``. (No list of them on the node: that would be a cycle that only the collector frees.)"""
+    node.n_outputs = len(variables)
+    for i, v in enumerate(variables):
+        a = v._array
+        v._tape = Output(node, i, v.shape, v.dtype) if a is not None or v._pending is not None else Output(node, i, None, None)
+
+
+def rank_of(node):
+    """A value's rank: the number of applications on the longest path from a leaf to it."""
+    ranks, stack = {}, [node]
+    while stack:
+        n = stack[-1]
+        if n in ranks:
+            stack.pop()
+            continue
+        parents = [] if n.is_leaf else [p for p in n.edges if p is not None]
+        todo = [p for p in parents if p not in ranks]
+        if todo:
+            stack += todo
+            continue
+        stack.pop()
+        through = 0 if n.is_leaf or isinstance(n, Output) else 1
+        fixed = getattr(n, "_fixed_rank", None)
+        ranks[n] = (max((ranks[p] for p in parents), default=n.first_rank) if fixed is None else fixed) + through
+    return ranks[node]
