@@ -50,8 +50,8 @@ def check(sgemm, rng, m, n, k, ta, tb, alpha=1.0, beta=0.0):
 @pytest.mark.parametrize("tb", [False, True])
 def test_sizes_around_tiles(sgemm, ta, tb):
     rng = np.random.default_rng(0)
-    for m in (1, 2, 3, 7, 11, 12, 13, 24, 25, 36, 47):
-        for n in (1, 15, 16, 17, 31, 32, 33, 64, 191, 192, 200):
+    for m in (1, 2, 3, 7, 8, 9, 15, 16, 17, 25, 47):
+        for n in (1, 15, 16, 17, 33, 48, 49, 64, 80, 191, 192, 200, 240):
             for k in (1, 4, 5, 16, 17):
                 check(sgemm, rng, m, n, k, ta, tb)
 

@@ -1,8 +1,9 @@
 """Products of float32 matrices in vector registers, with the calling convention of ``cblas_sgemm``.
 
-A product goes by tiles of ``rows`` x two vectors of columns that stay in registers over a block of the inner dimension (Goto, van de Geijn
-2008, "Anatomy of high-performance matrix multiplication"). The columns of B that a column of tiles needs are packed, and so transposed where B is,
-into a panel that fits the first-level cache. A is read an element at a time, so it may stay where it lies; for wide products its tiles are packed too.
+A product goes by tiles of eight rows and three vectors of columns, which stay in registers over a block of the inner dimension (Goto, van de Geijn
+2008, "Anatomy of high-performance matrix multiplication"). The columns of B that a column of tiles needs are packed into a panel for the first-level
+cache: by the first tile on its way, or before it where B is transposed; the tiles ask the second-level cache for the next panel's columns meanwhile.
+A is read an element at a time, so it may stay where it lies; for wide products its tiles are packed too.
 """
 from __future__ import annotations
 
@@ -18,24 +19,23 @@ from hybridnn.openblas import LARGE
 
 __all__ = ["Tile", "address", "host_tile", "pays"]
 
-INNER = 256         # rows of a panel: 32 KB of 32 columns
+INNER = 256         # rows of a panel: 48 KB of 48 columns
+AHEAD = 16          # rows ahead that packing asks the caches for: the hardware expects no jump to the next row
 TALL = 264          # rows of A that are visited with one panel, a little above a power of two: with the inner block, well within the second-level cache
 WIDE = 192          # columns of B from which on packing A pays
 SPARE_PACKING = 2   # so many row blocks at most read B where it lies, if its rows are contiguous: packing would not pay
 NARROW, FLAT, SMALL = 24, 8, 1.5e6      # columns, rows and operations below which OpenBLAS is faster
 PLAIN = 111         # CBLAS_TRANSPOSE
 STEPS = 4           # steps of the inner loop that stand in a row
+LINE = 64           # bytes
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Lanes of a vector, and rows of a tile: as many as registers hold beside two vectors of B and one element of A."""
+    """Lanes of a vector, and rows of a tile: as many as registers hold beside three vectors of B and one element of A. Eight rows of three vectors take 11
+    loads for 24 multiplications, twelve rows of two 14."""
     lanes: int
     rows: int
-
-    @property
-    def cols(self) -> int:
-        return 2 * self.lanes
 
     def heights(self) -> list[int]:
         """Row counts that have code of their own; every count is a sum of a few of them."""
@@ -46,12 +46,12 @@ class Tile:
 def host_tile() -> Tile | None:
     """The tile of this CPU; None if it lacks fused multiply-adds on wide vectors."""
     has = binding.get_host_cpu_features().get
-    return Tile(16, 12) if has("avx512f") else None
+    return Tile(16, 8) if has("avx512f") else None
 
 
 @functools.cache
 def _code(tile: Tile) -> Module:
-    return low.load("gemm", _emit, tile.lanes, tile.rows)
+    return low.load("gemm", _emit, tile.lanes, tile.rows, as_written=True)
 
 
 def address() -> int | None:
@@ -107,28 +107,46 @@ class Vectors:
     def _intrinsic(self, name: str, kind: ir.FunctionType) -> ir.Function:
         return self.b.module.globals.get(name) or ir.Function(self.b.module, kind, name)
 
+    def prefetch(self, at: Val) -> None:
+        """Ask the second-level cache for the line at an address, which need not exist."""
+        fn = self._intrinsic("llvm.prefetch.p0", ir.FunctionType(VOID, [PTR, I32, I32, I32]))
+        self.b.call(fn, [at.ir, *(ir.Constant(I32, x) for x in (0, 2, 1))])     # to be read, locality, data
+
     def fma(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
         return self.b.call(self._intrinsic(f"llvm.fma.v{self.lanes}f32", ir.FunctionType(self.type, [self.type] * 3)), [x, y, z])
 
     def transposed(self, rows: list[ir.Value]) -> list[ir.Value]:
-        """The columns of a square of vectors: after each round of merging row i with row i + half, one more bit of the lane number is a bit of the
-        row number."""
-        n = self.lanes
+        """The columns of a block of vectors, one behind the other in as many vectors: after each round of merging row i with row i + half, one more bit
+        of the lane number is a bit of the row number."""
+        n, half = self.lanes, len(rows) // 2
         low_half = [k // 2 + (k % 2) * n for k in range(n)]
         high_half = [lane + n // 2 for lane in low_half]
-        for _ in range(n.bit_length() - 1):
-            pairs = list(zip(rows[:n // 2], rows[n // 2:], strict=True))
+        for _ in range(half.bit_length()):
+            pairs = list(zip(rows[:half], rows[half:], strict=True))
             rows = [self.shuffle(x, y, lanes) for x, y in pairs for lanes in (low_half, high_half)]
         return rows
 
 
 def _emit(m: Module, lanes: int, rows: int) -> None:
     tile = Tile(lanes, rows)
-    micro = {h: _emit_tile(m, tile, h) for h in tile.heights()}
-    packed = _emit_tile(m, tile, rows, packed=True)
     packs = [_emit_pack(m, tile, transposed) for transposed in (False, True)]
-    pack_tiles = [_emit_pack_tile(m, tile, transposed) for transposed in (False, True)]
-    _emit_product(m, tile, micro, packed, packs, pack_tiles)
+    pack_tiles = {h: [_emit_pack_tile(m, tile, h, transposed) for transposed in (False, True)] for h in tile.heights()}
+    _emit_product(m, tile, [_emit_width(m, tile, vectors) for vectors in (3, 2)], packs, pack_tiles)
+
+
+@dataclass(frozen=True)
+class _Width:
+    """Code for tiles of so many columns: ``anywhere`` for any rows of A, by their number; ``packed`` for packed ones, ``packing`` if it packs B on the way."""
+    cols: int
+    anywhere: dict[int, Func]
+    packed: Func
+    packing: Func
+
+
+def _emit_width(m: Module, tile: Tile, vectors: int) -> _Width:
+    anywhere = {h: _emit_tile(m, tile, h, vectors) for h in tile.heights()}
+    packed, packing = (_emit_tile(m, tile, tile.rows, vectors, kind) for kind in ("packed", "packing"))
+    return _Width(vectors * tile.lanes, anywhere, packed, packing)
 
 
 def _internal(m: Module, name: str, params: list[ir.Type]) -> Func:
@@ -138,59 +156,95 @@ def _internal(m: Module, name: str, params: list[ir.Type]) -> Func:
     return f
 
 
-def _emit_tile(m: Module, tile: Tile, height: int, packed: bool = False) -> Func:
-    """``tile(a, row, col, b, b_row, k, c, c_row, cols, alpha, beta)``: C = alpha A B + beta C for ``height`` rows and up to two vectors of columns.
+def _emit_tile(m: Module, tile: Tile, height: int, vectors: int, kind: str = "anywhere") -> Func:
+    """``tile(a, row, col, b, b_row, k, c, c_row, cols, alpha, beta, panel, next, next_row)``: C = alpha A B + beta C for ``height`` rows and up to so many
+    vectors of columns.
 
-    ``row`` and ``col`` are A's strides in bytes, ``b_row`` and ``c_row`` those of rows of B and C. With fewer columns than two vectors, B must be packed.
+    ``row`` and ``col`` are A's strides in bytes, ``b_row`` and ``c_row`` those of rows of B and C. With fewer columns than the vectors have, B must be packed.
+    If A is "packed", the caches are asked on the way for rows that begin at ``next``; if the tile is "packing", B's rows are copied to ``panel`` too.
     """
-    f = _internal(m, f"{'packed' if packed else 'tile'}{height}", [PTR, I64, I64, PTR, I64, I64, PTR, I64, I64, F32, F32])
-    a, row, col, b, b_row, k, c, c_row, cols, alpha, beta = f.params
-    if packed:
-        row, col, b_row = f.value(4), f.value(4 * height), f.value(4 * tile.cols)
+    f = _internal(m, f"{kind}{height}x{vectors}", [PTR, I64, I64, PTR, I64, I64, PTR, I64, I64, F32, F32, PTR, PTR, I64])
+    a, row, col, b, b_row, k, c, c_row, cols, alpha, beta, panel, ahead, ahead_row = f.params
+    if kind != "anywhere":
+        row, col = f.value(4), f.value(4 * height)
+    if kind == "packed":
+        b_row = f.value(4 * vectors * tile.lanes)
     v = Vectors(f, tile.lanes)
-    sums = _inner_loop(f, v, height, a, row, col, b, b_row, k, packed)
-    scaled = [[f.builder.fmul(v.splat(alpha.ir), s) for s in pair] for pair in sums]
-    with f.either(cols == tile.cols) as (whole, part):
-        with whole:
-            _write(f, v, scaled, c, c_row, beta, v.load, v.store)
-        with part:
-            masks = [v.below(cols), v.below(cols - tile.lanes)]
-            _write(f, v, scaled, c, c_row, beta, v.load_some, v.store_some, masks)
+    left, right = _Rows(f, a, row, col, height, kind == "anywhere"), _Pointer(f, b, b_row)
+    to = _Pointer(f, panel, f.value(4 * vectors * tile.lanes)) if kind == "packing" else None
+    sums = _inner_loop(f, v, left, right, vectors, k, None if kind == "anywhere" else _Pointer(f, ahead, ahead_row), to)
+    scaled = [[f.builder.fmul(v.splat(alpha.ir), s) for s in row_of_sums] for row_of_sums in sums]
+    _write(f, v, scaled, c, c_row, beta, [v.below(cols - j * tile.lanes) for j in range(vectors)])
     f.ret()
     return f
 
 
-def _inner_loop(f: Func, v: Vectors, height: int, a: Val, row: Val, col: Val, b: Val, b_row: Val, k: Val, packed: bool) -> list[list[ir.Value]]:
+class _Pointer:
+    """A place that moves from row to row."""
+
+    def __init__(self, f: Func, start: Val, row: Val):
+        self.f, self.row, self.slot = f, row, _slot(f, PTR, start.ir)
+
+    def get(self) -> Val:
+        return Val(self.f, self.f.builder.load(self.slot, typ=PTR))
+
+    def move(self, rows: int) -> None:
+        self.f.builder.store(self.f.at(self.get(), self.row * rows).ir, self.slot)
+
+
+class _Rows:
+    """Rows of A, from column to column. ``anywhere``: at a stride that is not known when the code is written.
+
+    Row i is then one of a few pointers plus one of five offsets, all in registers. LLVM must not see that they are multiples of one stride: it would make
+    each address from the one before, a chain as long as the arithmetic.
+    """
+
+    def __init__(self, f: Func, a: Val, row: Val, col: Val, height: int, anywhere: bool):
+        self.f, self.col, self.height, self.most = f, col, height, 5 if anywhere else height
+        self.groups = [_Pointer(f, f.at(a, row * start), col) for start in range(0, height, self.most)]
+        self.offsets = [f.value(0), *(_opaque(f, row * j) if anywhere else row * j for j in range(1, min(self.most, height)))]
+
+    def element(self, i: int, column: int) -> Val:
+        return self.f.load(F32, self.f.at(self.f.at(self.groups[i // self.most].get(), self.col * column), self.offsets[i % self.most]))
+
+    def move(self, columns: int) -> None:
+        for group in self.groups:
+            group.move(columns)
+
+
+def _inner_loop(f: Func, v: Vectors, left: _Rows, right: _Pointer, vectors: int, k: Val,
+                ahead: _Pointer | None, panel: _Pointer | None) -> list[list[ir.Value]]:
     """The sums over k of products of A's elements and B's vectors."""
     build = f.builder
-    # Row i is one of a few pointers plus one of five offsets, all in registers. LLVM must not see that they are multiples of one stride: it would
-    # make each address from the one before, a chain as long as the arithmetic.
-    most = height if packed else 5
-    groups = [f.at(a, row * start) for start in range(0, height, most)]
-    offsets = [f.value(0), *(row * j if packed else _opaque(f, row * j) for j in range(1, min(most, height)))]
-    slots = [[_slot(f, v.type, v.zero) for _ in range(2)] for _ in range(height)]
-    at_a, at_b = [_slot(f, PTR, g.ir) for g in groups], _slot(f, PTR, b.ir)
+    slots = [[_slot(f, v.type, v.zero) for _ in range(vectors)] for _ in range(left.height)]
 
     def step(count: int) -> None:
-        total = [[build.load(s, typ=v.type) for s in pair] for pair in slots]
-        bases, pointer = [Val(f, build.load(s, typ=PTR)) for s in at_a], Val(f, build.load(at_b, typ=PTR))
+        total = [[build.load(s, typ=v.type) for s in row] for row in slots]
         for s in range(count):
-            right = [v.load(f.at(pointer, b_row * s + 4 * v.lanes * j)) for j in range(2)]
-            for i in range(height):
-                x = v.splat(f.load(F32, f.at(f.at(bases[i // most], col * s), offsets[i % most])).ir)
-                total[i] = [v.fma(x, y, z) for y, z in zip(right, total[i], strict=True)]
-        for pair, values in zip(slots, total, strict=True):
-            for slot, value in zip(pair, values, strict=True):
+            b = [v.load(f.at(right.get(), right.row * s + 4 * v.lanes * j)) for j in range(vectors)]
+            if panel:
+                for j, x in enumerate(b):
+                    v.store(x, f.at(panel.get(), panel.row * s + 4 * v.lanes * j))
+            for i in range(left.height):
+                x = v.splat(left.element(i, s).ir)
+                total[i] = [v.fma(x, y, z) for y, z in zip(b, total[i], strict=True)]
+        for row, values in zip(slots, total, strict=True):
+            for slot, value in zip(row, values, strict=True):
                 build.store(value, slot)
-        for slot, base in zip(at_a, bases, strict=True):
-            build.store(f.at(base, col * count).ir, slot)
-        build.store(f.at(pointer, b_row * count).ir, at_b)
-    whole = k // STEPS * STEPS
-    with f.range(0, whole, STEPS):
-        step(STEPS)
-    with f.range(whole, k):
-        step(1)
-    return [[build.load(s, typ=v.type) for s in pair] for pair in slots]
+        for moving in filter(None, (left, right, panel)):
+            moving.move(count)
+    steps = STEPS if left.height >= 4 else 1
+    whole = k // steps * steps
+    with f.range(0, whole, steps):
+        if ahead:
+            for j in range(vectors):      # the last element of a vector: the first one may lie in the line of the column before, which is there
+                v.prefetch(f.at(ahead.get(), 4 * (v.lanes * (j + 1) - 1)))
+            ahead.move(1)
+        step(steps)
+    if steps > 1:
+        with f.range(whole, k):
+            step(1)
+    return [[build.load(s, typ=v.type) for s in row] for row in slots]
 
 
 def _opaque(f: Func, x: Val) -> Val:
@@ -205,109 +259,127 @@ def _slot(f: Func, kind: ir.Type, value: ir.Value) -> ir.Value:
     return slot
 
 
-def _write(f, v, sums, c, c_row, beta, load, store, masks=((), ())) -> None:
+def _write(f: Func, v: Vectors, sums: list[list[ir.Value]], c: Val, c_row: Val, beta: Val, masks: list[ir.Value]) -> None:
     """The tile into C; with beta 0 the old values, which may be NaN, are not read."""
-    def to(i, j):
-        return f.at(c, c_row * i + 4 * v.lanes * j)
-    extra = [() if m == () else (m,) for m in masks]
+    places = [(s, f.at(c, c_row * i + 4 * v.lanes * j), masks[j]) for i, row in enumerate(sums) for j, s in enumerate(row)]
     with f.either(beta == 0.0) as (fresh, added):
         with fresh:
-            for i, pair in enumerate(sums):
-                for j, s in enumerate(pair):
-                    store(s, to(i, j), *extra[j])
+            for s, to, mask in places:
+                v.store_some(s, to, mask)
         with added:
             factor = v.splat(beta.ir)
-            for i, pair in enumerate(sums):
-                for j, s in enumerate(pair):
-                    store(v.fma(factor, load(to(i, j), *extra[j]), s), to(i, j), *extra[j])
+            for s, to, mask in places:
+                v.store_some(v.fma(factor, v.load_some(to, mask), s), to, mask)
 
 
 def _emit_pack(m: Module, tile: Tile, transposed: bool) -> Func:
-    """``pack(b, b_row, k, cols, panel)``: ``k`` rows of ``cols`` columns of B, which begin at ``b``, as rows of two vectors, zeros behind.
+    """``pack(b, b_row, k, cols, panel, vectors)``: ``k`` rows of ``cols`` columns of B, which begin at ``b``, as rows of so many vectors, zeros behind.
 
     If B is transposed, ``b_row`` is the stride of its columns; then rows of the panel up to a multiple of the lanes are written.
     """
-    f = _internal(m, "pack_transposed" if transposed else "pack", [PTR, I64, I64, I64, PTR])
-    b, b_row, k, cols, panel = f.params
+    f = _internal(m, "pack_transposed" if transposed else "pack", [PTR, I64, I64, I64, PTR, I64])
+    b, b_row, k, cols, panel, vectors = f.params
     v, n = Vectors(f, tile.lanes), tile.lanes
-    if not transposed:
-        masks = [v.below(cols), v.below(cols - n)]
-        with f.range(0, k) as i:
-            for j, mask in enumerate(masks):
-                v.store(v.load_some(f.at(b, b_row * i + 4 * n * j), mask), f.at(panel, i * (8 * n) + 4 * n * j))
-        f.ret()
-        return f
-    with f.range(0, k, n) as i:
-        inside = v.below(k - i)
-        for j in range(2):
-            rows = []
-            for r in range(n):
-                here = f.builder.and_(inside, v.splat((f.value(j * n + r) < cols).ir))
-                rows.append(v.load_some(f.at(b, b_row * (j * n + r) + i * 4), here))
+    row = vectors * (4 * n)
+    if transposed:
+        with f.range(0, vectors) as j, f.range(0, k, n) as i:
+            inside, here, to = v.below(k - i), f.at(b, b_row * (j * n) + i * 4), f.at(panel, row * i + j * (4 * n))
+            rows = [v.load_some(f.at(here, b_row * r), f.builder.and_(inside, v.splat((j * n + r < cols).ir))) for r in range(n)]
             for r, x in enumerate(v.transposed(rows)):
-                v.store(x, f.at(panel, (i + r) * (8 * n) + 4 * n * j))
+                v.store(x, f.at(to, row * r))
+    else:
+        with f.range(0, k) as i, f.range(0, vectors) as j:
+            v.prefetch(f.at(b, b_row * (i + AHEAD) + j * (4 * n)))
+            v.store(v.load_some(f.at(b, b_row * i + j * (4 * n)), v.below(cols - j * n)), f.at(panel, row * i + j * (4 * n)))
     f.ret()
     return f
 
 
-def _emit_pack_tile(m: Module, tile: Tile, transposed: bool) -> Func:
-    """``pack_tile(a, stride, k, height, to)``: ``height`` rows of A as ``k`` columns, one behind the other. ``stride`` in bytes is that of A's rows, or of its
-    columns if A is transposed."""
-    f = _internal(m, "pack_tile_transposed" if transposed else "pack_tile", [PTR, I64, I64, I64, PTR])
-    a, stride, k, height, to = f.params
+def _emit_pack_tile(m: Module, tile: Tile, height: int, transposed: bool) -> Func:
+    """``pack_tile(a, stride, k, to)``: ``height`` rows of A as columns, one behind the other, up to a multiple of the lanes. ``stride`` in bytes is that of
+    A's rows, or of its columns if A is transposed."""
+    f = _internal(m, f"pack_tile{height}{'_transposed' if transposed else ''}", [PTR, I64, I64, PTR])
+    a, stride, k, to = f.params
     v, n = Vectors(f, tile.lanes), tile.lanes
-    inside = v.below(height)
     if transposed:
         with f.range(0, k) as i:
-            v.store_some(v.load_some(f.at(a, stride * i), inside), f.at(to, height * 4 * i), inside)
-        f.ret()
-        return f
-    with f.range(0, k, n) as i:
-        columns = v.below(k - i)
-        rows = [v.load_some(f.at(a, stride * r + i * 4), f.builder.and_(columns, v.splat((height > r).ir))) for r in range(n)]
-        for r, x in enumerate(v.transposed(rows)):
-            here = f.builder.and_(inside, v.splat((k - i > r).ir))
-            v.store_some(x, f.at(to, height * 4 * (i + r)), here)
+            v.prefetch(f.at(a, stride * (i + AHEAD)))
+            f.store_vector(f.load_vector(F32, height, f.at(a, stride * i)), f.at(to, i * (4 * height)), 4)
+    else:
+        with f.range(0, k, n) as i:
+            inside = v.below(k - i)
+            rows = [v.load_some(f.at(a, stride * r + i * 4), inside) for r in range(height)]
+            for r, x in enumerate(v.transposed(rows)):
+                v.store(x, f.at(to, i * (4 * height) + 4 * n * r))
     f.ret()
     return f
 
 
-def _emit_product(m: Module, tile: Tile, micro: dict[int, Func], packed: Func, packs: list[Func], pack_tiles: list[Func]) -> None:
+def _emit_product(m: Module, tile: Tile, widths: list[_Width], packs: list[Func], pack_tiles: dict[int, list[Func]]) -> None:
     f = m.func("hnn_sgemm", VOID, [I32, I32, I32, I64, I64, I64, F32, PTR, I64, PTR, I64, F32, PTR, I64])
     _, ta, tb, rows, cols, inner, alpha, a, lda, b, ldb, beta, c, ldc = f.params
     lda, ldb, ldc = (x * 4 for x in (lda, ldb, ldc))
     plain_a, plain_b = ta == f.value(PLAIN, I32), tb == f.value(PLAIN, I32)
     row, col = f.select(plain_a, lda, 4), f.select(plain_a, 4, lda)
     b_inner, b_outer = f.select(plain_b, ldb, 4), f.select(plain_b, 4, ldb)
-    panel, tiles = _scratch(f, INNER * tile.cols * 4), _scratch(f, INNER * TALL * 4)
-    direct = Val(f, f.builder.and_(plain_b.ir, (rows <= SPARE_PACKING * tile.rows).ir))
-    pack_a = Val(f, f.builder.and_((cols >= WIDE).ir, (rows > SPARE_PACKING * tile.rows).ir))
+    panel, tiles = _scratch(f, INNER * widths[0].cols * 4), _scratch(f, (INNER * TALL + tile.rows * tile.lanes) * 4)
+    direct = _all(f, plain_b, rows <= SPARE_PACKING * tile.rows)
+    pack_a = _all(f, cols >= WIDE, rows > SPARE_PACKING * tile.rows)
     with f.range(0, rows, TALL) as i0, f.range(0, inner, INNER) as k0:
         height, depth = f.least(rows - i0, TALL), f.least(inner - k0, INNER)
         left = f.at(a, row * i0 + col * k0)
         with f.when(pack_a):
             _pack_tiles(f, tile, pack_tiles, plain_a, left, lda, depth, height, tiles)
-        with f.range(0, cols, tile.cols) as j0:
-            width = f.least(cols - j0, tile.cols)
-            source = f.at(b, b_inner * k0 + b_outer * j0)
-            in_place = Val(f, f.builder.and_(direct.ir, (width == tile.cols).ir))
-            with f.when(Val(f, f.builder.not_(in_place.ir))):
-                _call_either(f, plain_b, packs, source, ldb, depth, width, panel)
-            right, right_row = f.select(in_place, source, panel, PTR), f.select(in_place, ldb, 4 * tile.cols)
+        for code, j0, width in _columns(f, tile, widths, cols):
+            source, whole = f.at(b, b_inner * k0 + b_outer * j0), width == code.cols
+            in_place, on_the_way = _all(f, direct, whole), _all(f, plain_b, pack_a, whole, height >= tile.rows)
+            with f.when(_none(f, in_place, on_the_way)):
+                _call_either(f, plain_b, packs, source, ldb, depth, width, panel, f.value(code.cols // tile.lanes))
+            right = f.select(in_place, source, panel, PTR), f.select(in_place, ldb, 4 * code.cols)
             for h, i in _tiles(f, tile, height):
                 here = f.select(pack_a, f.at(tiles, i * depth * 4), f.at(left, row * i), PTR)
                 strides = f.select(pack_a, 4, row), f.select(pack_a, 4 * h, col)
-                args = here, *strides, right, right_row, depth, f.at(c, ldc * (i0 + i) + j0 * 4), ldc, width, alpha, f.select(k0 == 0, beta, 1.0, F32)
+                # Each of the first tiles of a panel asks for a quarter of the next one: as many rows of B as it has steps, or of its columns, as many lines.
+                quarter = i // tile.rows % 4 * f.select(plain_b, ldb * (INNER // STEPS), code.cols * 4)
+                ahead = f.at(source, b_outer * code.cols + quarter)
+                rest = depth, f.at(c, ldc * (i0 + i) + j0 * 4), ldc, width, alpha, f.select(k0 == 0, beta, 1.0, F32), panel, ahead, ldb
                 if h == tile.rows:
-                    _call_either(f, pack_a, [packed, micro[h]], *args)
+                    with f.either(_all(f, on_the_way, i == 0)) as (first, other):
+                        with first:
+                            _call(f, code.packing, here, *strides, source, ldb, *rest)
+                        with other:
+                            _call_either(f, pack_a, [code.packed, code.anywhere[h]], here, *strides, *right, *rest)
                 else:
-                    f.builder.call(micro[h].ir, [x.ir for x in args])
+                    _call(f, code.anywhere[h], here, *strides, *right, *rest)
     f.ret()
 
 
-def _pack_tiles(f: Func, tile: Tile, packs: list[Func], plain: Val, a: Val, lda: Val, depth: Val, height: Val, to: Val) -> None:
+def _columns(f: Func, tile: Tile, widths: list[_Width], cols: Val) -> Iterator[tuple[_Width, Val, Val]]:
+    """Loops over all columns: (code, first column, number of columns). Three vectors at a time, then pairs, so that the last tile has no vector too many."""
+    three, two = widths
+    vectors = (cols + (tile.lanes - 1)) // tile.lanes
+    pairs_from = f.select(vectors % 3 == 1, vectors - 4, vectors - vectors % 3) * tile.lanes
+    pairs_from = f.select(pairs_from < 0, 0, pairs_from)      # a single vector
+    for code, first, last in (three, f.value(0), pairs_from), (two, pairs_from, cols):
+        with f.range(first, last, code.cols) as j0:
+            yield code, j0, f.least(cols - j0, code.cols)
+
+
+def _pack_tiles(f: Func, tile: Tile, packs: dict[int, list[Func]], plain: Val, a: Val, lda: Val, depth: Val, height: Val, to: Val) -> None:
     for h, i in _tiles(f, tile, height):
-        _call_either(f, plain, packs, f.at(a, i * f.select(plain, lda, 4)), lda, depth, f.value(h), f.at(to, i * depth * 4))
+        _call_either(f, plain, packs[h], f.at(a, i * f.select(plain, lda, 4)), lda, depth, f.at(to, i * depth * 4))
+
+
+def _all(f: Func, *conditions: Val) -> Val:
+    return Val(f, functools.reduce(f.builder.and_, (x.ir for x in conditions)))
+
+
+def _none(f: Func, *conditions: Val) -> Val:
+    return Val(f, f.builder.not_(functools.reduce(f.builder.or_, (x.ir for x in conditions))))
+
+
+def _call(f: Func, function: Func, *args: Val) -> None:
+    f.builder.call(function.ir, [x.ir for x in args])
 
 
 def _call_either(f: Func, plain: Val, functions: list[Func], *args: Val) -> None:
@@ -315,7 +387,7 @@ def _call_either(f: Func, plain: Val, functions: list[Func], *args: Val) -> None
     with f.either(plain) as branches:
         for branch, function in zip(branches, functions, strict=True):
             with branch:
-                f.builder.call(function.ir, [x.ir for x in args])
+                _call(f, function, *args)
 
 
 def _scratch(f: Func, nbytes: int) -> Val:
