@@ -12,6 +12,7 @@ from hybridnn.core.op import OPS, Op
 from hybridnn.graph import Node
 from hybridnn.jit.lower_conv import fits_last, is_product
 from hybridnn.jit.lower_pool import ROLES
+from hybridnn.jit.specs import Specs
 from hybridnn.spec import Spec
 
 __all__ = ["LastOp", "twins"]
@@ -87,13 +88,11 @@ def _parts(node):
 
 class _Work:
     def __init__(self, graph):
-        self.specs, self.nodes = dict(graph.specs), []
-        self.next = max(self.specs, default=-1) + 1
+        self.specs, self.nodes = Specs(graph.specs), []
         self.twins, self.views = {}, {}     # value -> the same with channels last: made so, or a view of it
 
     def emit(self, op, inputs, shape, dtype, line, attrs):
-        v, self.next = self.next, self.next + 1
-        self.specs[v] = Spec(tuple(shape), dtype)
+        v = self.specs.new(Spec(tuple(shape), dtype))
         self.nodes.append(Node(op, tuple(inputs), (v,), tuple(attrs.items()), line))
         return v
 
@@ -121,8 +120,8 @@ class _Work:
         """``op`` in place of the node, whose outputs at ``results`` get twins."""
         made = {}
         for k in results:
-            spec, v = self.specs[node.outputs[k]], self.next
-            self.next, made[k], self.specs[v] = v + 1, v, Spec(_turned(spec.shape), spec.dtype)
+            spec = self.specs[node.outputs[k]]
+            made[k] = self.specs.new(Spec(_turned(spec.shape), spec.dtype))
         outputs = tuple([made.get(k, v) for k, v in enumerate(node.outputs)])
         self.nodes.append(Node(op, tuple(inputs), outputs, tuple(attrs.items()), node.line))
         for k, v in made.items():

@@ -7,6 +7,7 @@ from hybridnn.core.compose import compose
 from hybridnn.core.op import Op
 from hybridnn.errors import raised_by_signal
 from hybridnn.graph import Graph, Node, infer
+from hybridnn.jit.specs import Specs
 from hybridnn.spec import Spec, spec_of
 
 __all__ = ["CheckOp", "NumberOp", "decompose"]
@@ -71,16 +72,10 @@ def _renamed(node, rename):
 
 class _Output:
     def __init__(self, graph):
-        self.nodes, self.specs, self.constants = [], dict(graph.specs), list(graph.constants)
+        self.nodes, self.specs, self.constants = [], Specs(graph.specs), list(graph.constants)
         self.numbers = {v: c for v, c in graph.constants if graph.specs[v].weak}
-        self.next = max(graph.specs, default=-1) + 1
         self.rename = {}
         self.templates = {}
-
-    def new(self, spec):
-        v, self.next = self.next, self.next + 1
-        self.specs[v] = spec
-        return v
 
 
 def _template(out, node):
@@ -113,17 +108,12 @@ class _Builder:
     """Collects the nodes of one decomposition; operands are values 0 to n - 1."""
 
     def __init__(self, specs):
-        self.specs, self.nodes, self.constants = dict(enumerate(specs)), [], []
-
-    def new(self, spec):
-        v = len(self.specs)
-        self.specs[v] = spec
-        return v
+        self.specs, self.nodes, self.constants = Specs(enumerate(specs)), [], []
 
     def value(self, kind, x):
         if kind == "handle":
             return x
-        v = self.new(spec_of(x))
+        v = self.specs.new(spec_of(x))
         self.constants.append((v, x))
         return v
 
@@ -135,7 +125,7 @@ class _Builder:
             specs = (_number_spec(op.fn, [self.specs[v] for v in inputs]),)
         else:
             specs = infer_fast(op, [self.specs[v] for v in inputs], attrs)
-        outputs = tuple([self.new(s) for s in specs])
+        outputs = tuple([self.specs.new(s) for s in specs])
         self.nodes.append(Node(op, inputs, outputs, attrs))
         return [(v, self.specs[v]) for v in outputs]
 
@@ -166,7 +156,7 @@ def _inline(out, node, template):
         out.nodes.append(Node(CheckOp(node.op), node.inputs, (), node.attrs, node.line))
     names = dict(zip(template.inputs, node.inputs, strict=True))
     for v, c in template.constants:
-        names[v] = out.new(template.specs[v])
+        names[v] = out.specs.new(template.specs[v])
         out.constants.append((names[v], c))
     made = {v for n in template.nodes for v in n.outputs}
     for v, outer in zip(template.outputs, node.outputs, strict=True):
@@ -177,6 +167,6 @@ def _inline(out, node, template):
     for n in template.nodes:
         for v in n.outputs:
             if v not in names:
-                names[v] = out.new(template.specs[v])
+                names[v] = out.specs.new(template.specs[v])
         out.nodes.append(Node(n.op, tuple([names[v] for v in n.inputs]), tuple([names[v] for v in n.outputs]), n.attrs,
                               node.line))

@@ -14,6 +14,7 @@ from hybridnn.graph import Graph, Node
 from hybridnn.jit.nest import FusedOp, Item, Nest, Store, is_column
 from hybridnn.jit.purity import is_pure
 from hybridnn.jit.scalar import Unfusable, kind_of, trace_body
+from hybridnn.jit.specs import Specs
 from hybridnn.jit.support import check_supported
 
 __all__ = ["fuse", "why_not"]
@@ -488,12 +489,12 @@ def fuse_with_reasons(graph):
     _join_siblings(state)
     nodes = _order(state)
     needed = _needed(state, nodes)
-    copies = _copies_on_the_way(state, nodes, needed)
+    specs = Specs(graph.specs)
+    copies = _copies_on_the_way(state, nodes, needed, specs)
     new = [n if isinstance(n, Node) else _fused_node(state, n, needed, copies) for n in nodes]
     kept = [n for n in new if not is_pure(n.op) or any(v in needed for v in n.outputs)]
     made = {c.input: c.result for c in copies}
     kept += [Node(OPS["reshape"], (c.copy,), (c.result,), (("shape", graph.specs[c.input].shape),)) for c in copies if c.copy != c.result]
-    specs = {**graph.specs, **{c.copy: graph.specs[c.read] for c in copies}, **{c.result: graph.specs[c.input] for c in copies}}
     return graph.replace(nodes=tuple(kept), outputs=tuple([made.get(v, v) for v in graph.outputs]), specs=specs), state.reasons
 
 
@@ -507,17 +508,18 @@ class _Copy:
     group: Group
 
 
-def _copies_on_the_way(state, nodes, needed):
+def _copies_on_the_way(state, nodes, needed, specs):
     """Where an input is to be returned, a kernel that reads all of it anyway writes the copy."""
     graph, found = state.graph, []
     once = [v for v in graph.inputs if graph.outputs.count(v) == 1 and all(t != v for t, _ in graph.writes)]
     shaped = {v: [v, *[n.outputs[0] for n in graph.nodes if n.op is OPS["reshape"] and n.inputs == (v,)]] for v in once}
     groups = [g for g in nodes if not isinstance(g, Node) and any(u in needed for u in g.home)]
-    for k, v in enumerate(once):
+    for v in once:
         pair = next(((u, g) for u in shaped[v] for g in groups if _reads_all(g, u)), None)
         if pair is not None:
-            copy = max(graph.specs) + 1 + 2 * k
-            found.append(_Copy(v, pair[0], copy, copy if pair[0] == v else copy + 1, pair[1]))
+            read, group = pair
+            copy = specs.new(specs[read])
+            found.append(_Copy(v, read, copy, copy if read == v else specs.new(specs[v]), group))
     return found
 
 

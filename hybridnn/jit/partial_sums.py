@@ -7,6 +7,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
+from hybridnn.jit.specs import Specs
 from hybridnn.spec import Spec
 
 __all__ = ["partial_sums"]
@@ -50,14 +51,11 @@ class _Work:
     """``turned``: shape -> the shape with rows; ``twins``: value -> the same in that shape."""
 
     def __init__(self, graph, turned):
-        self.specs, self.nodes, self.turned, self.twins = dict(graph.specs), [], turned, {}
-        self.next = max(self.specs, default=-1) + 1
+        self.specs, self.nodes, self.turned, self.twins = Specs(graph.specs), [], turned, {}
         self.written = {v for _, v in graph.writes}
 
     def new(self, shape, like):
-        v, self.next = self.next, self.next + 1
-        self.specs[v] = Spec(tuple(shape), self.specs[like].dtype)
-        return v
+        return self.specs.new(Spec(tuple(shape), self.specs[like].dtype))
 
     def twin(self, v, line):
         """The value with rows (itself if its shape gets none)."""

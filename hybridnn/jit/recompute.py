@@ -8,6 +8,7 @@ from collections import defaultdict
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
+from hybridnn.jit.specs import Specs
 
 __all__ = ["recompute"]
 
@@ -107,8 +108,7 @@ class _Copies:
     def __init__(self, graph, cost):
         self.graph, self.cost = graph, cost
         self.made = {v: n for n in graph.nodes for v in n.outputs if v in cost}
-        self.specs, self.nodes = dict(graph.specs), []
-        self.next = max(self.specs) + 1
+        self.specs, self.nodes = Specs(graph.specs), []
 
     def run(self):
         for node in self.graph.nodes:
@@ -124,7 +124,6 @@ class _Copies:
     def copy(self, v, copies):
         if v not in copies:
             node = self.fed(self.made[v], copies)
-            copies[v], self.next = self.next, self.next + 1
-            self.specs[copies[v]] = self.specs[v]
+            copies[v] = self.specs.new(self.specs[v])
             self.nodes.append(Node(node.op, node.inputs, (copies[v],), node.attrs, node.line))
         return copies[v]

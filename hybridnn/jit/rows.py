@@ -6,6 +6,7 @@ from hybridnn.core.op import OPS
 from hybridnn.graph import Node
 from hybridnn.jit.join import JoinOp
 from hybridnn.jit.purity import is_pure
+from hybridnn.jit.specs import Specs
 from hybridnn.spec import Spec
 
 __all__ = ["Rows"]
@@ -20,8 +21,7 @@ class Rows:
     """
 
     def __init__(self, graph):
-        self.graph, self.specs = graph, dict(graph.specs)
-        self.next = max(self.specs, default=-1) + 1
+        self.graph, self.specs = graph, Specs(graph.specs)
         self.producer = {v: n for n in graph.nodes for v in n.outputs}
         self.number = {v: k for k, n in enumerate(graph.nodes) for v in n.outputs}
         self.removed, self.views = set(), {}
@@ -34,9 +34,7 @@ class Rows:
 
     def new(self, like, shape):
         """A new value of another shape."""
-        v, self.next = self.next, self.next + 1
-        self.specs[v] = Spec(tuple(shape), like.dtype, like.weak) if like.shape != tuple(shape) else like
-        return v
+        return self.specs.new(Spec(tuple(shape), like.dtype, like.weak) if like.shape != tuple(shape) else like)
 
     def add(self, node):
         self.producer.update((v, node) for v in node.outputs)
