@@ -10,13 +10,7 @@ def get_kuzushiji_mnist(withlabel=True, ndim=1, scale=1., dtype=None, label_dtyp
     """Kuzushiji-MNIST: 60000 and 10000 images of 28 x 28 of handwritten cursive Japanese characters (Clanuwat et al. 2018), as training and test set.
 
     They are read from ``pfnet/chainer/kuzushiji_mnist`` in the folder of data sets, and downloaded at the first call.
-
-    Args:
-        withlabel: pairs of image and label (a ``TupleDataset``), or an array of images.
-        ndim: 1 for (784,), 2 for (28, 28), 3 for (1, 28, 28).
-        scale: largest pixel value.
-        dtype, label_dtype: of images (None: ``config.dtype``) and labels.
-        rgb_format: with ``ndim=3``, three equal channels.
+    Arguments as ``get_mnist``.
     """
     return retrieve_mnist("kuzushiji_mnist", "http://codh.rois.ac.jp/kmnist/dataset/kmnist/", withlabel, ndim, scale, dtype, label_dtype,
                           rgb_format)

@@ -26,14 +26,18 @@ __all__ = [
     "unpooling_3d", "unpooling_nd", "upsampling_2d"]
 
 
-def _geometry(name, x, ksize, stride, pad, cover_all):
-    """The attributes of a pooling op, checked."""
+def _windows(name, x, ksize, stride, pad):
+    """Size, steps and padding of the windows, a number per spatial axis each."""
     expect_float(name, x=x)
     ndim = len(x.shape) - 2
     expect(ndim >= 1, name, "x (n, channels, ...) with at least one spatial axis", x=x)
     ksize = tuple_of(ksize, ndim, name, "ksize")
-    stride = ksize if stride is None else tuple_of(stride, ndim, name, "stride")
-    pad = tuple_of(pad, ndim, name, "pad")
+    return ksize, ksize if stride is None else tuple_of(stride, ndim, name, "stride"), tuple_of(pad, ndim, name, "pad")
+
+
+def _geometry(name, x, ksize, stride, pad, cover_all):
+    """The attributes of a pooling op, checked."""
+    ksize, stride, pad = _windows(name, x, ksize, stride, pad)
     out = [conv_outsize(n, k, s, p, cover_all) for n, k, s, p in zip(x.shape[2:], ksize, stride, pad) if s > 0]
     expect(
         min(*ksize, *stride) > 0 and min(pad) >= 0 and min(out) > 0,
@@ -143,18 +147,13 @@ def average_pooling_3d(x, ksize, stride=None, pad=0, pad_value=0):
 
 def _unpooled(name, x, ksize, stride, pad, outsize, cover_all):
     """The attributes of an unpooling op: a pooling's, and the size of what it pools."""
-    expect_float(name, x=x)
-    ndim = len(x.shape) - 2
-    expect(ndim >= 1, name, "x (n, channels, ...) with at least one spatial axis", x=x)
-    ksize = tuple_of(ksize, ndim, name, "ksize")
-    stride = ksize if stride is None else tuple_of(stride, ndim, name, "stride")
-    pad = tuple_of(pad, ndim, name, "pad")
+    ksize, stride, pad = _windows(name, x, ksize, stride, pad)
     expect(min(pad) >= 0, name, "pad of 0 or more", pad=pad)
     geometry = list(zip(x.shape[2:], ksize, stride, pad))
     size = (
         tuple([max(deconv_outsize(n, k, s, p, cover_all), 0) for n, k, s, p in geometry])
         if outsize is None
-        else tuple_of(outsize, ndim, name, "outsize")
+        else tuple_of(outsize, len(ksize), name, "outsize")
     )
     fits = min(stride) > 0 and all(o >= 0 and conv_outsize(o, k, s, p, cover_all) == n for o, (n, k, s, p) in zip(size, geometry))
     expect(

@@ -8,7 +8,7 @@ from hybridnn.initializer import Initializer
 from hybridnn.initializers import HeNormal, get_initializer
 from hybridnn.link import Chain, Link
 from hybridnn.links.linear import Linear, initialize_weight
-from hybridnn.links.weights import new_bias, new_weight
+from hybridnn.links.weights import add_weights
 
 __all__ = ["Maxout", "PReLU", "SimplifiedDropconnect", "Swish"]
 
@@ -105,11 +105,7 @@ class SimplifiedDropconnect(Link):
     def __init__(self, in_size, out_size, ratio=0.5, nobias=False, initialW=None, initial_bias=None):
         super().__init__()
         self.out_size, self.ratio = out_size, ratio
-        with self.init_scope():
-            self.W = new_weight(HeNormal(2 ** -.5) if initialW is None else initialW)
-            if in_size is not None:
-                self._initialize_params(in_size)
-            self.b = None if nobias else new_bias(initial_bias, out_size)
+        add_weights(self, in_size, out_size, HeNormal(2 ** -.5) if initialW is None else initialW, initial_bias, nobias)
 
     def _initialize_params(self, in_size):
         self.W.initialize((self.out_size, in_size))

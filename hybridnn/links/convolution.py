@@ -5,7 +5,7 @@ from hybridnn.core.argument import refuse_kwargs
 from hybridnn.initializers import HeNormal, Zero
 from hybridnn.link import Chain, Link
 from hybridnn.links.linear import check_bias
-from hybridnn.links.weights import as_pair, as_tuple, channels_of, grouped, new_bias, new_weight
+from hybridnn.links.weights import add_weights, as_pair, as_tuple, channels_of, grouped, new_bias, new_weight
 
 __all__ = ["Convolution1D", "Convolution2D", "Convolution3D", "ConvolutionND", "DeformableConvolution2D",
            "DeformableConvolution2DSampler", "DepthwiseConvolution2D", "DilatedConvolution2D", "LocalConvolution2D"]
@@ -35,11 +35,7 @@ class Convolution2D(Link):
             out_channels, ksize, in_channels = in_channels, out_channels, None
         self.in_channels, self.out_channels, self.ksize = in_channels, out_channels, ksize
         self.stride, self.pad, self.dilate, self.groups = as_pair(stride), as_pair(pad), as_pair(dilate), int(groups)
-        with self.init_scope():
-            self.W = new_weight(initialW)
-            if in_channels is not None:
-                self._initialize_params(in_channels)
-            self.b = None if nobias else new_bias(initial_bias, out_channels)
+        add_weights(self, in_channels, out_channels, initialW, initial_bias, nobias)
 
     def _initialize_params(self, in_channels):
         grouped(self, in_channels, self.out_channels, self.groups)
@@ -84,11 +80,7 @@ class ConvolutionND(Link):
         self.ndim, self.in_channels, self.out_channels, self.ksize = ndim, in_channels, out_channels, as_tuple(ksize, ndim)
         self.stride, self.pad, self.cover_all = stride, pad, cover_all
         self.dilate, self.groups = as_tuple(dilate, ndim), int(groups)
-        with self.init_scope():
-            self.W = new_weight(initialW)
-            if in_channels is not None:
-                self._initialize_params(in_channels)
-            self.b = None if nobias else new_bias(initial_bias, out_channels)
+        add_weights(self, in_channels, out_channels, initialW, initial_bias, nobias)
 
     def _initialize_params(self, in_channels):
         grouped(self, in_channels, self.out_channels, self.groups)
@@ -146,11 +138,7 @@ class DilatedConvolution2D(Link):
             out_channels, ksize, in_channels = in_channels, out_channels, None
         self.in_channels, self.out_channels, self.ksize = in_channels, out_channels, ksize
         self.stride, self.pad, self.dilate = as_pair(stride), as_pair(pad), as_pair(dilate)
-        with self.init_scope():
-            self.W = new_weight(initialW)
-            if in_channels is not None:
-                self._initialize_params(in_channels)
-            self.b = None if nobias else new_bias(initial_bias, out_channels)
+        add_weights(self, in_channels, out_channels, initialW, initial_bias, nobias)
 
     def _initialize_params(self, in_channels):
         self.W.initialize((self.out_channels, in_channels, *as_pair(self.ksize)))

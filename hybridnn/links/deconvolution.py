@@ -2,7 +2,7 @@
 from hybridnn import functions as F
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.link import Link
-from hybridnn.links.weights import as_pair, as_tuple, channels_of, grouped, new_bias, new_weight
+from hybridnn.links.weights import add_weights, as_pair, as_tuple, channels_of, grouped
 
 __all__ = ["Deconvolution1D", "Deconvolution2D", "Deconvolution3D", "DeconvolutionND"]
 
@@ -27,11 +27,7 @@ class Deconvolution2D(Link):
         self.in_channels, self.out_channels, self.ksize = in_channels, out_channels, ksize
         self.stride, self.pad, self.dilate, self.groups = as_pair(stride), as_pair(pad), as_pair(dilate), int(groups)
         self.outsize = outsize
-        with self.init_scope():
-            self.W = new_weight(initialW)
-            if in_channels is not None:
-                self._initialize_params(in_channels)
-            self.b = None if nobias else new_bias(initial_bias, out_channels)
+        add_weights(self, in_channels, out_channels, initialW, initial_bias, nobias)
 
     def _initialize_params(self, in_channels):
         grouped(self, in_channels, self.out_channels, self.groups)
@@ -54,11 +50,7 @@ class DeconvolutionND(Link):
             out_channels, ksize, in_channels = in_channels, out_channels, None
         self.ndim, self.in_channels, self.out_channels, self.ksize = ndim, in_channels, out_channels, as_tuple(ksize, ndim)
         self.stride, self.pad, self.outsize, self.dilate, self.groups = stride, pad, outsize, as_tuple(dilate, ndim), int(groups)
-        with self.init_scope():
-            self.W = new_weight(initialW)
-            if in_channels is not None:
-                self._initialize_params(in_channels)
-            self.b = None if nobias else new_bias(initial_bias, out_channels)
+        add_weights(self, in_channels, out_channels, initialW, initial_bias, nobias)
 
     def _initialize_params(self, in_channels):
         grouped(self, in_channels, self.out_channels, self.groups)

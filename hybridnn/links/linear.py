@@ -7,7 +7,7 @@ from hybridnn.core import as_array
 from hybridnn.errors import InvalidArguments, InvalidType
 from hybridnn.initializers import Normal
 from hybridnn.link import Chain, Link
-from hybridnn.links.weights import new_bias, new_weight
+from hybridnn.links.weights import add_weights, new_bias, new_weight
 
 __all__ = ["Bilinear", "EmbedID", "Highway", "Linear", "check_bias", "initialize_weight"]
 
@@ -28,11 +28,7 @@ class Linear(Link):
         if out_size is None:
             in_size, out_size = None, in_size
         self.in_size, self.out_size = in_size, out_size
-        with self.init_scope():
-            self.W = new_weight(initialW)
-            if in_size is not None:
-                self._initialize_params(in_size)
-            self.b = None if nobias else new_bias(initial_bias, out_size)
+        add_weights(self, in_size, out_size, initialW, initial_bias, nobias)
 
     def _initialize_params(self, in_size):
         self.W.initialize((self.out_size, in_size))

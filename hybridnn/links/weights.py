@@ -3,7 +3,7 @@ from hybridnn.core import Parameter
 from hybridnn.errors import InvalidType
 from hybridnn.initializers import get_initializer
 
-__all__ = ["as_pair", "as_tuple", "channels_of", "grouped", "new_bias", "new_weight"]
+__all__ = ["add_weights", "as_pair", "as_tuple", "channels_of", "grouped", "new_bias", "new_weight"]
 
 
 def new_weight(initial, shape=None):
@@ -14,6 +14,15 @@ def new_weight(initial, shape=None):
 def new_bias(initial, shape=None):
     """A Parameter; None starts it at 0."""
     return Parameter(get_initializer(0 if initial is None else initial), shape)
+
+
+def add_weights(link, n_in, n_out, initialW, initial_bias, nobias):
+    """Give a link ``W``, with its shape if the size of the input is known, and ``b`` unless there is to be none."""
+    with link.init_scope():
+        link.W = new_weight(initialW)
+        if n_in is not None:
+            link._initialize_params(n_in)
+        link.b = None if nobias else new_bias(initial_bias, n_out)
 
 
 def as_pair(x):

@@ -2,7 +2,7 @@
 import sys
 import time
 
-__all__ = ["CallTimer"]
+__all__ = ["CallTimer", "TimesCalls"]
 
 _FACTORS = {"sec": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
@@ -65,6 +65,34 @@ class CallTimer:
             file.write("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + "\n")
         if hasattr(file, "flush"):
             file.flush()
+
+
+class TimesCalls:
+    """What the timer hooks of functions and links have in common: a ``CallTimer``, and what it found.
+
+    Attributes:
+        call_history: pairs of a name and seconds.
+    """
+    _title: str        # heading of the names in the report
+
+    def __init__(self):
+        self._timer = CallTimer()
+
+    @property
+    def call_history(self):
+        return self._timer.call_history
+
+    def total_time(self):
+        """Seconds in calls that were not inside others."""
+        return self._timer.total_time()
+
+    def summary(self):
+        """For each name a dict of ``elapsed_time`` and ``occurrence``."""
+        return self._timer.summary()
+
+    def print_report(self, unit="auto", file=None):
+        """Print names, times and numbers of calls; see ``CallTimer.report`` for ``unit``."""
+        self._timer.report(self._title, unit, file)
 
 
 def _suitable(seconds):
