@@ -1,9 +1,12 @@
 """Graphs for the tests of the JIT: written as functions of ops, compared with the reference interpreter."""
 import numpy as np
 
+from hybridnn import jit
 from hybridnn.core.compose import compose
+from hybridnn.core.op import OPS
 from hybridnn.graph import Graph, Node, infer, run, verify
 from hybridnn.jit.decompose import NumberOp
+from hybridnn.jit.specs import Specs
 from hybridnn.spec import spec_of
 
 
@@ -11,17 +14,12 @@ class Recording:
     """Collects the nodes of one function."""
 
     def __init__(self):
-        self.specs, self.nodes, self.constants = {}, [], []
-
-    def new(self, spec):
-        v = len(self.specs)
-        self.specs[v] = spec
-        return v
+        self.specs, self.nodes, self.constants = Specs({}), [], []
 
     def value(self, kind, x):
         if kind == "handle":
             return x
-        v = self.new(spec_of(x))
+        v = self.specs.new(spec_of(x))
         self.constants.append((v, x))
         return v
 
@@ -29,7 +27,7 @@ class Recording:
         inputs = tuple(self.value(*o) for o in operands)
         op = op if hasattr(op, "run") else NumberOp(op)
         specs = infer(op, [self.specs[v] for v in inputs], tuple(attrs.items()))
-        outputs = tuple(self.new(s) for s in specs)
+        outputs = tuple(self.specs.new(s) for s in specs)
         self.nodes.append(Node(op, inputs, outputs, tuple(attrs.items()), f"user.py:{len(self.nodes) + 1}"))
         return [(v, self.specs[v]) for v in outputs]
 
@@ -40,12 +38,16 @@ def graph_of(fn, *operands, writes=()):
     Results that ``writes`` names are not returned.
     """
     r = Recording()
-    inputs = [(r.new(spec_of(x)), spec_of(x)) for x in operands]
+    inputs = [(r.specs.new(spec_of(x)), spec_of(x)) for x in operands]
     with np.errstate(all="ignore"):
         results = [r.value(*y) for y in compose(fn, inputs, {}, r.emit)]
     written = tuple((inputs[t][0], results[k]) for t, k in writes)
     kept = tuple(v for k, v in enumerate(results) if k not in {k for _, k in writes})
     return verify(Graph(tuple(v for v, _ in inputs), tuple(r.nodes), kept, r.specs, tuple(r.constants), written))
+
+
+def array(*shape, dtype="f4"):
+    return np.random.normal(size=shape).astype(dtype)
 
 
 def copies(operands):
@@ -73,6 +75,17 @@ def assert_same(graph, executable, operands, rtol=2e-6, atol=2e-6):
             np.testing.assert_array_equal(got, want)
 
 
+def kinds(executable):
+    return [s.kind for s in executable.steps]
+
+
+def compiled_natively(graph):
+    """The executable, which has no Python step."""
+    executable = jit.compile(graph)
+    assert [s.name for s in executable.steps if s.kind == "python"] == []
+    return executable
+
+
 def random_graph(seed, size=12):
     """A graph of elementwise ops, reductions, views and products over a few float32 arrays, and operands for it."""
     rng = np.random.default_rng(seed)
@@ -89,7 +102,6 @@ def random_graph(seed, size=12):
 
 
 def _random_application(rng, values):
-    from hybridnn.core.op import OPS
     arrays = [v for k, v in enumerate(values) if k != 3]
     x = arrays[rng.integers(len(arrays))]
     choice = rng.integers(7)
@@ -104,10 +116,10 @@ def _random_application(rng, values):
         return OPS["reshape"](x, shape=(1, *x.shape) if rng.integers(2) else (int(np.prod(x.shape)),))
     if choice == 4:
         return OPS["where"](x > 0, x, values[3])
-    return _random_pair(rng, OPS, arrays, x, values[3])
+    return _random_pair(rng, arrays, x, values[3])
 
 
-def _random_pair(rng, ops, arrays, x, number):
+def _random_pair(rng, arrays, x, number):
     """``x`` with another value that broadcasts with it, or with the number."""
     for k in rng.permutation(len(arrays)):
         y = arrays[k]
@@ -116,5 +128,5 @@ def _random_pair(rng, ops, arrays, x, number):
         except ValueError:
             continue
         if len(shape) <= 4 and np.prod(shape) <= 4096:
-            return ops[("add", "mul", "sub", "maximum")[rng.integers(4)]](x, y)
+            return OPS[("add", "mul", "sub", "maximum")[rng.integers(4)]](x, y)
     return x * number

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jit_graphs import assert_same, both, graph_of, random_graph
+from jit_graphs import array, assert_same, both, graph_of, kinds, random_graph
 
 import hybridnn.ops
 import hybridnn.optimizer_hooks
@@ -20,10 +20,6 @@ SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e-30, -1e-30, 3e38, -3e38,
                    "f4")
 
 
-def array(*shape, dtype="f4"):
-    return np.random.normal(size=shape).astype(dtype)
-
-
 def compiled(fn, *operands, **options):
     graph = graph_of(fn, *operands, **options)
     return graph, jit.compile(graph)
@@ -33,10 +29,6 @@ def check(fn, *operands, rtol=2e-6, atol=2e-6, **options):
     graph, executable = compiled(fn, *operands, **options)
     assert_same(graph, executable, operands, rtol, atol)
     return executable
-
-
-def kinds(executable):
-    return [s.kind for s in executable.steps]
 
 
 # ---------------------------------------------------------------------------------------------------------------- every operation

@@ -5,16 +5,14 @@ from itertools import product
 import numpy as np
 import pytest
 from directional import check_gradients
+from formulas import normals
 
 import hybridnn.functions as F
 from hybridnn import Variable
 from hybridnn.errors import InvalidType
 
 rng = np.random.default_rng(0)
-
-
-def normal(*shape, dtype="float64"):
-    return rng.normal(size=shape).astype(dtype)
+normal = normals(rng)
 
 
 def close(y, expected, rtol=1e-10, atol=1e-12):

@@ -7,21 +7,14 @@ import pytest
 import scipy.special
 import scipy.stats
 from directional import check_gradients
+from formulas import close, normals
 
 import hybridnn as hnn
 import hybridnn.functions as F
 from hybridnn.errors import InvalidType
 
 rng = np.random.default_rng(0)
-
-
-def normal(*shape, dtype="float64"):
-    return rng.normal(size=shape).astype(dtype)
-
-
-def close(y, expected, rtol=1e-9):
-    assert y.shape == np.shape(expected)
-    np.testing.assert_allclose(y.array, expected, rtol=rtol, atol=1e-10)
+normal = normals(rng)
 
 
 # ------------------------------------------------------------------------------------------------------------- cross entropies

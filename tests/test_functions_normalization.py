@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 import scipy.linalg
 from directional import check_gradients
+from formulas import normals
 
 import hybridnn as hnn
 import hybridnn.functions as F
 from hybridnn.errors import InvalidType
 
 rng = np.random.default_rng(0)
-
-
-def normal(*shape, dtype="float64"):
-    return rng.normal(size=shape).astype(dtype)
+normal = normals(rng)
 
 
 def standard(x, axis, eps):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from directional import check_gradients
+from formulas import close, normals
 from scipy.special import expit, softmax
 
 import hybridnn as hnn
@@ -10,15 +11,7 @@ import hybridnn.functions as F
 from hybridnn.errors import InvalidType
 
 rng = np.random.default_rng(0)
-
-
-def normal(*shape, dtype="float64"):
-    return rng.normal(size=shape).astype(dtype)
-
-
-def close(y, expected, rtol=1e-9):
-    assert y.shape == np.shape(expected)
-    np.testing.assert_allclose(y.array, expected, rtol=rtol, atol=1e-10)
+normal = normals(rng)
 
 
 # ----------------------------------------------------------------------------------------------------------------------- cells

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jit_graphs import copies, graph_of, random_graph
+from jit_graphs import array, copies, graph_of, random_graph
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
@@ -11,10 +11,6 @@ from hybridnn.core.op import OPS
 from hybridnn.graph import run, verify
 from hybridnn.jit.fuse import fuse, why_not
 from hybridnn.jit.passes import simplify
-
-
-def array(*shape):
-    return np.random.normal(size=shape).astype("f4")
 
 
 def fused(fn, *operands, **options):

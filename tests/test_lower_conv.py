@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from jit_graphs import assert_same, copies, graph_of
+from jit_graphs import assert_same, copies, graph_of, kinds
 
 import hybridnn.ops  # noqa: F401
 from hybridnn import jit
@@ -116,10 +116,6 @@ def test_operands_that_are_views_and_values_of_other_kernels(path):
 
 LARGE = (8, 16, 16, 16), (24, 16, 3, 3)
 installed = pytest.mark.skipif(onednn.find() is None, reason="oneDNN is not installed (extra 'onednn')")
-
-
-def kinds(executable):
-    return [s.kind for s in executable.steps]
 
 
 @installed

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jit_graphs import assert_same, copies, graph_of, random_graph
+from jit_graphs import array, assert_same, copies, graph_of, random_graph
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
@@ -12,10 +12,6 @@ from hybridnn.core.op import OPS
 from hybridnn.graph import run, verify
 from hybridnn.jit import partial_sums
 from hybridnn.jit.passes import simplify
-
-
-def array(*shape):
-    return np.random.normal(size=shape).astype("f4")
 
 
 def total(x):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jit_graphs import copies, graph_of, random_graph
+from jit_graphs import array, copies, graph_of, random_graph
 
 import hybridnn.ops  # noqa: F401
 from hybridnn.core.op import OPS
@@ -12,10 +12,6 @@ from hybridnn.jit import passes
 from hybridnn.jit.decompose import CheckOp, decompose
 
 seeds = st.integers(0, 10**6)
-
-
-def array(*shape):
-    return np.random.normal(size=shape).astype("f4")
 
 
 def names(graph):

@@ -1,9 +1,8 @@
 """Advanced indexing and permutations in compiled graphs: native steps, equal to the reference interpreter bit by bit."""
 import numpy as np
 import pytest
-from jit_graphs import graph_of
+from jit_graphs import compiled_natively, graph_of
 
-from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.errors import InvalidType
 from hybridnn.graph import Graph, Node, run
@@ -34,12 +33,6 @@ PATTERNS = [
 ]
 
 
-def compiled(graph):
-    executable = jit.compile(graph)
-    assert [s.name for s in executable.steps if s.kind == "python"] == []
-    return executable
-
-
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("pattern, index", PATTERNS, ids=[str(p) for p, _ in PATTERNS])
 def test_take_and_put(pattern, index, dtype):
@@ -49,7 +42,7 @@ def test_take_and_put(pattern, index, dtype):
         y = OPS["take"](x, *index, pattern=pattern)
         return [y, OPS["put"](OPS["mul"](y, y), *index, shape=SHAPE, pattern=pattern)]
     graph = graph_of(both, x, *index)
-    for got, wanted in zip(compiled(graph)([x, *index]), run(graph, [x, *index]), strict=True):
+    for got, wanted in zip(compiled_natively(graph)([x, *index]), run(graph, [x, *index]), strict=True):
         np.testing.assert_array_equal(got, wanted)
 
 
@@ -61,7 +54,7 @@ def test_take_from_a_view_with_strided_numbers(dtype):
         numbers = OPS["get_item"](index, index=(("slice", None, None, 2), ("slice", None, None, -1)))
         return OPS["take"](OPS["transpose"](x, axes=(2, 0, 1)), numbers, pattern=(A, ALL, ("slice", 1, None, 2)))
     graph = graph_of(fn, x, index)
-    np.testing.assert_array_equal(compiled(graph)([x, index])[0], run(graph, [x, index])[0])
+    np.testing.assert_array_equal(compiled_natively(graph)([x, index])[0], run(graph, [x, index])[0])
 
 
 def test_put_of_rows_with_gaps():
@@ -71,13 +64,13 @@ def test_put_of_rows_with_gaps():
         rows = OPS["get_item"](x, index=slice_along(1, 2, 6))
         return OPS["put"](rows, index, shape=(2, 4), pattern=(A,))
     graph = graph_of(fn, x, index)
-    np.testing.assert_array_equal(compiled(graph)([x, index])[0], run(graph, [x, index])[0])
+    np.testing.assert_array_equal(compiled_natively(graph)([x, index])[0], run(graph, [x, index])[0])
 
 
 @pytest.mark.parametrize("wrong", [4, -5])
 def test_an_index_out_of_bounds_is_numpys_error(wrong):
     x, rows, columns = RNG.normal(size=(5, 4)).astype("f4"), np.array([0, 1]), np.array([1, 2])
-    executable = compiled(graph_of(lambda x, i, j: OPS["take"](x, i, j, pattern=(A, B)), x, rows, columns))
+    executable = compiled_natively(graph_of(lambda x, i, j: OPS["take"](x, i, j, pattern=(A, B)), x, rows, columns))
     columns[1] = wrong
     with pytest.raises(IndexError, match="out of bounds for axis 1 with size 4"):
         executable([x, rows, columns])
@@ -95,13 +88,13 @@ def test_permutate(axis, inv):
     x = RNG.normal(size=(3, 4, 2)).astype("f4")
     order = RNG.permutation(x.shape[axis]).astype("i4")
     graph = permutation(x, order, axis=axis, inv=inv)
-    np.testing.assert_array_equal(compiled(graph)([x, order])[0], run(graph, [x, order])[0])
+    np.testing.assert_array_equal(compiled_natively(graph)([x, order])[0], run(graph, [x, order])[0])
 
 
 @pytest.mark.parametrize("order", [[0, 0, 1], [-1, 0, 1], [0, 1, 3]])
 def test_what_is_no_permutation_is_refused(order):
     x, good = RNG.normal(size=(3, 2)).astype("f4"), np.array([2, 0, 1])
-    executable = compiled(permutation(x, good, axis=0, inv=False))
+    executable = compiled_natively(permutation(x, good, axis=0, inv=False))
     with pytest.raises(InvalidType, match="a permutation"):
         executable([x, np.array(order)])
 
@@ -110,5 +103,5 @@ def test_what_is_no_permutation_is_refused(order):
 def test_sequences_are_transposed_by_copies(lengths):
     xs = [RNG.normal(size=(n, 3)).astype("f4") for n in lengths]
     graph = graph_of(lambda *xs: OPS["transpose_sequence"](*xs, lengths=lengths), *xs)
-    for got, wanted in zip(compiled(graph)(xs), run(graph, xs), strict=True):
+    for got, wanted in zip(compiled_natively(graph)(xs), run(graph, xs), strict=True):
         np.testing.assert_array_equal(got, wanted)

@@ -474,20 +474,27 @@ def test_reporter(mode):
     check(make, mode)
 
 
+class NamesHook(hnn.FunctionHook):
+    """Notes which operations ran, forward and backward."""
+    name = "names"
+
+    def __init__(self, names):
+        self.names = names
+
+    def forward_postprocess(self, function, in_data):
+        self.names.append(function.label)
+
+    def backward_preprocess(self, function, in_data, out_grad):
+        self.names.append(("backward", function.label))
+
+
 def test_function_hook(mode):
     def make(wrap):
-        names = []
-
-        class Hook(hnn.FunctionHook):
-            name = "names"
-
-            def forward_postprocess(self, function, in_data):
-                names.append(function.label)
-        x = var(4)
+        names, x = [], var(4)
         f = wrap(lambda x: F.tanh(x * 2))
 
         def hooked():
-            with Hook():
+            with NamesHook(names):
                 return f(x)
         return [x, names], [lambda: f(x), hooked]
     check(make, mode)
@@ -495,23 +502,13 @@ def test_function_hook(mode):
 
 def test_function_hook_inside(mode):
     def make(wrap):
-        names = []
-
-        class Hook(hnn.FunctionHook):
-            name = "names"
-
-            def forward_postprocess(self, function, in_data):
-                names.append(function.label)
-
-            def backward_preprocess(self, function, in_data, out_grad):
-                names.append(("backward", function.label))
-        x, hooked = var(4), [False]
+        names, x, hooked = [], var(4), [False]
 
         @wrap
         def f(x):
             y = F.exp(x)
             if hooked[0]:
-                with Hook():
+                with NamesHook(names):
                     y = F.tanh(y) * 2
                     F.sum(y).backward()
             return F.sum(y * y)
