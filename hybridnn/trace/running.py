@@ -17,7 +17,8 @@ from hybridnn.trace.pure import Vouched, taken
 from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.shadow import checked_replay
 from hybridnn.trace.signature import signature
-from hybridnn.trace.skip import Miss, Refused, make_plan
+from hybridnn.trace.skip import make_plan
+from hybridnn.trace.skip_plan import Miss, Refused
 from hybridnn.trace.watch import on_call
 
 __all__ = ["run"]

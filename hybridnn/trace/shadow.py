@@ -17,7 +17,7 @@ from hybridnn.errors import user_line
 from hybridnn.trace.arrays import put_stream_back, stream_state
 from hybridnn.trace.compare import compute, difference, interpret, magnitude, mismatch, same
 from hybridnn.trace.events import path_to
-from hybridnn.trace.skip import Miss, Refused
+from hybridnn.trace.skip_plan import Miss, Refused
 
 __all__ = ["checked_replay"]
 

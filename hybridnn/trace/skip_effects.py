@@ -1,0 +1,121 @@
+"""What a plan does beside computing: gradients, counters, assignments."""
+from hybridnn.trace.refs import Doubt
+
+__all__ = ["Effects"]
+
+
+class Effects:
+    """Writes the lines that change what the user can see."""
+
+    def _effects(self):
+        grads = {}
+        for kind, *rest in self.observer.effects:
+            if kind == "clear":
+                for ref in rest[0]:
+                    grads[self._node_of(ref)] = "None"
+            elif kind == "backward":
+                self._backward(rest[0], grads)
+            elif kind == "fill":
+                self._fill(*rest, grads)
+            elif kind == "count":
+                self._emit(f"{self.writer.held(rest[0])}.{rest[1]} += 1")
+            elif kind == "report":
+                self._emit(f"{self.writer.held(rest[0])}.observation[{rest[1]!r}] = {self._value(rest[2])}")
+            elif kind == "store":
+                self._emit(self._store(*rest))
+            elif kind == "rebind":
+                self._emit(f"{self.writer.strong(rest[0][1])}.array = {self._operand_text(rest[1])}")
+            elif kind == "compute":
+                self._emit(self._last(rest[0]))
+            elif kind == "assign":
+                self._emit(self._assignment(rest[0]).format(self._value(rest[1])))
+            elif kind == "append":
+                self._emit(f"{self.writer.strong(rest[0][1])}.append({self._value(rest[1])})")
+        self.nodes = list(grads)
+        self.body += [f"n = {node}; n.grad = {g}" for node, g in grads.items()]
+        if self.stored:
+            self.body.append(f"if scaled[0]: unscale([{', '.join(sorted(self.stored))}])")
+
+    def _emit(self, line):
+        """A line after all operations, after what it names has been made."""
+        self.after += [*self.makes, line]
+        self.makes = []
+
+    def _store(self, target, fn, args):
+        """The line that writes into an array."""
+        texts = ", ".join([self._operand_text(r) for r in args])
+        return f"{self.writer.strong(fn)}({self.writer.strong(target.value)}, {texts})"
+
+    def _last(self, ref):
+        """The line of a computation that NumPy makes after all operations, with its own warnings."""
+        found = ref.source
+        parts = [self._operand_text(a) for a in found.args] + [f"{k}={self._operand_text(v)}" for k, v in found.kw.items()]
+        name = self.making[id(ref)] = f"m{len(self.making)}"
+        return f"{name} = {self.writer.strong(found.fn)}({', '.join(parts)})"
+
+    def _assignment(self, where):
+        """The text that assigns to a place, with ``{}`` for the value."""
+        kind, owner, *key = where
+        w = self.writer
+        if kind == "attr":
+            return f"setattr({w.held(owner)}, {key[0]!r}, {{}})"
+        if kind == "cell":
+            return f"{w.strong(owner)}.cell_contents = {{}}"
+        return f"{w.strong(owner)}[{w.strong(key[0])}] = {{}}"
+
+    def _node_of(self, ref):
+        if ref.kind == "static" and id(ref.value) in self.fixed:
+            return self.writer.strong(ref.value._tape)
+        text = self.writer.strong(ref.value) if ref.kind == "static" else self.writer.read(ref.source)
+        return f"({text}._tape or leaf({text}))"
+
+    def _backward(self, event, grads):
+        for vid, outcome, accumulated in event.grads[0]:
+            x = self.call.leaves.get(vid)
+            if x is not None and self.observer.origins[id(x)].kind == "made":
+                continue
+            if x is None and vid not in self.survivors:
+                continue
+            if x is None:
+                raise Doubt("a gradient of a Variable made in this call is kept")
+            node = self._node_of(self.observer.origins[id(x)])
+            if node not in grads and not accumulated:
+                self.writer.require(f"{node}.grad is None", "a gradient from before the call")
+            self.stored.add(node)
+            newest = self._newest(outcome.vid)
+            self.gradients.setdefault(newest, []).append((x, node))
+            text = self.text[newest]
+            grads[node] = f"{text}.copy()" if text in grads.values() else text     # one value for two leaves: each has its own array
+        if event.key[0][0]:
+            raise Doubt("backward(retain_grad=True)")
+        if event.key[0][1] or event.key[0][2] is not None:
+            raise Doubt("backward with enable_double_backprop or loss_scale")
+
+    def _fill(self, ref, vid, grads):
+        node = self._node_of(ref)
+        if node not in grads:
+            self.writer.require(f"{node}.grad is None", "a gradient from before the call")
+        grads[node] = self.text[self._newest(vid)]
+
+    def _updates(self):
+        """Counters go up, and numbers are computed, just before the stage that updates."""
+        w, self.update_lines = self.writer, []
+        seen = set()
+        for kind, *rest in self.observer.effects:
+            if kind == "update":
+                steps = {id(s) for s in rest[0]}
+                if seen & steps:
+                    raise Doubt("updates a parameter twice in one call")
+                seen |= steps
+                self.update_lines += [f"{self._assignment(e[1]).format(self._hyperparameter(e[2]))}" for e in self.observer.effects if e[0] == "hyper"]
+                self.update_lines += [f"for s in {w.strong(rest[0])}: s[0] += 1", f"counted += {w.strong(rest[0])}"]
+
+        if not self.update_lines:
+            self.after += [self._assignment(e[1]).format(self._hyperparameter(e[2])) for e in self.observer.effects if e[0] == "hyper"]
+
+    def _hyperparameter(self, ref):
+        """The text of the float that a hyperparameter is set to."""
+        text = self._operand_text(ref)
+        if ref.kind == "arg" and ref.source[0] != "load":
+            self.writer.check(("typed", ref.source, float))
+        return text

@@ -1,0 +1,80 @@
+"""The guards of a plan: that arguments, settings and numbers are what they were when its path was recorded."""
+import numpy as np
+
+from hybridnn.config import config
+from hybridnn.core.variable import Variable
+from hybridnn.trace.refs import Doubt, is_named_tuple
+from hybridnn.trace.skip_runtime import setting
+
+__all__ = ["Facts"]
+
+PLACES = ("attr", "cell", "global", "item", "classattr")      # facts about one value somewhere
+DEEPEST = 20      # levels of containers in arguments
+
+
+class Facts:
+    """Writes the guards."""
+
+    def _facts(self):
+        w, observer = self.writer, self.observer
+        w.require(f"len(args) == {len(observer.args)} and len(kwargs) == {len(observer.kwargs)}", "other arguments")
+        if len(observer.kwargs) > 1:
+            w.require(f"[*kwargs] == {w.strong(list(observer.kwargs))}", "other arguments, or in another order")
+        elif observer.kwargs:
+            w.require(f"{next(iter(observer.kwargs))!r} in kwargs", "other arguments")
+        backprop = f"(G['enable_backprop'] if state.backprop is None else state.backprop) is {w.strong(config.enable_backprop)}"
+        w.require(backprop, "config.enable_backprop changed")
+        for key in sorted({*self.result.config_reads} - {"enable_backprop"}):
+            w.require(f"setting({key!r}) is {w.strong(setting(key))}", f"config.{key} changed")
+        for i, x in enumerate(observer.args):
+            self._argument(("arg", i), x, 0)
+        for k, x in observer.kwargs.items():
+            self._argument(("kwarg", k), x, 0)
+        self.written = self._written()
+        same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}
+        for fact in observer.guards.values():
+            if fact[0] == "typed" and fact[1][0] == "load" and (fact[1][1], id(fact[1][2]), *fact[1][3:]) in same:
+                continue
+            if fact[0] in ("number", "outcome"):
+                (self._same_number if fact[0] == "number" else self._same_truth)(*fact[1:])
+                continue
+            w.check(fact[1:] if fact[0] == "spec" and id(fact[-1]) in self.written else fact)
+
+    def _same_number(self, ref, value):
+        """A number that is computed comes out as it did when the path was recorded."""
+        name = self._computed(ref)
+        self.make_lines.append(f"if type({name}) is not {self.writer.strong(type(value))} or repr({name}) != {repr(value)!r}: raise Unexpected")
+
+    def _same_truth(self, ref, truth):
+        """What is computed is true, or not, as it was when the path was recorded."""
+        name = self._computed(ref)
+        if ref in [r for found in self.later.values() for _, r in found]:
+            self.outcomes[name] = [f"if bool({name}) is not {truth}: return MISS"]
+        else:
+            self.make_lines.append(f"if bool({name}) is not {truth}: raise Unexpected")
+
+    def _written(self):
+        """ids of the arrays from outside that the path changes in place: they stay the same objects."""
+        roots, produced = set(), {}
+        for e in self.path:
+            for old, new in e.rebinds:
+                produced[new] = produced.get(old, old)
+                roots.add(produced[new])
+        return {*self.observer.stored, *[id(self.call.leaves[v]) for v in roots if isinstance(self.call.leaves.get(v), np.ndarray)]}
+
+    def _argument(self, source, x, depth):
+        w = self.writer
+        if isinstance(x, (Variable, np.ndarray)):
+            if isinstance(x, Variable) and x._array is None:
+                raise Doubt("an argument has no array yet")
+            w.array(source, x, f"argument {source[1]}")
+        elif (type(x) in (list, tuple, dict) or isinstance(x, tuple) and is_named_tuple(type(x))) and len(x) <= 64:
+            if depth == DEEPEST:
+                raise Doubt("arguments are nested too deeply")
+            w.require(f"type({w.read(source)}) is {w.strong(type(x))} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
+            if type(x) is dict:
+                w.keys(w.read(source), list(x))
+            for k, v in x.items() if type(x) is dict else enumerate(x):
+                self._argument(("item", source, k), v, depth + 1)
+        elif type(x) in (int, float) or isinstance(x, np.generic):
+            w.require(f"type({w.read(source)}) is {w.strong(type(x))}", f"argument {source[1]}: its type")

@@ -1,0 +1,61 @@
+"""What a proved path is: a ``Plan``, and what running one can give instead of a result."""
+import weakref
+
+__all__ = ["CHANGED", "GONE", "MISS", "STORES", "Miss", "Plan", "Refused", "killer"]
+
+
+class Miss:
+    """What a plan returns, instead of a result, for a guard that failed."""
+
+    def __init__(self, reason):
+        self.reason = reason
+
+
+class Refused:
+    """What a plan returns when an operation has raised before anything was written: Python is to run, and gets the numbers already drawn."""
+
+    def __init__(self, draws):
+        self.draws = draws
+
+
+MISS = Miss("a condition came out otherwise")
+CHANGED = Miss("what is computed before all else came out otherwise, or with a warning or an error")
+GONE = Miss("an object, or a member of one, that the plan was made for has gone")
+STORES = ("assign", "append", "hyper", "report")      # effects that keep a value, their last member
+
+
+def _gone(self, args, kwargs):
+    """What a plan does whose objects have gone."""
+    return GONE
+
+
+class Plan:
+    """A proved path. ``run(self, args, kwargs)`` returns the result or a ``Miss``; ``source`` is the generated text.
+
+    ``touched(self, args, kwargs)`` gives what a run changes: nodes of gradients, arrays, (object, attribute) pairs, counters, random streams.
+    """
+
+    def __init__(self, end, reads):
+        self.end, self.config_reads = end, reads
+        self.dead = False
+        self.misses = self.hits = 0
+        self.few, self.times = False, None     # whether eager may be faster; seconds of (skipped, eager) calls while that is being found out
+        self.last_miss = None
+        self.source = ""
+        self.run = self.touched = None
+        self.segments = []
+
+    def kill(self):
+        """Forget everything (a root object has gone)."""
+        self.dead, self.run, self.touched, self.watched = True, _gone, None, None
+        self.segments.clear()
+
+
+def killer(plan):
+    """A callback for weak references, which does not keep the plan."""
+    ref = weakref.ref(plan)
+
+    def kill(_):
+        if (plan := ref()) is not None:
+            plan.kill()
+    return kill

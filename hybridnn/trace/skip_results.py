@@ -1,0 +1,111 @@
+"""The values that a plan gives to the user: results, and what is assigned."""
+from hybridnn.core.variable import Variable
+from hybridnn.trace.refs import Doubt, Rows
+
+__all__ = ["Results"]
+
+
+class Results:
+    """Writes expressions for values."""
+
+    def _value(self, ref):
+        """An expression for a value that Python sees."""
+        if ref.kind == "fresh":
+            return self._array_text(ref.source[1]) if ref.source else self._variable(ref.value)
+        if ref.kind == "mirror":
+            if type(ref.value) is Rows:
+                raise Doubt("returns a view of a dict")
+            if ref.source is not None:
+                return self._before(ref.source)
+            return self._container(ref)
+        if ref.kind == "hole":
+            return f"hole{self.path.index(ref.source[1])}"
+        if ref.kind in ("array", "number"):
+            return self._computed(ref)
+        if ref.kind == "static":
+            return self.writer.held(ref.value) if isinstance(ref.value, Variable) else self.writer.strong(ref.value)
+        if ref.kind in ("arg", "state") and ref.source is not None:
+            return self._before(ref.source)
+        raise Doubt("returns a value that cannot be built again")
+
+    def _container(self, ref):
+        """A container made by the call: one object, however often it is met."""
+        name = self.containers.get(id(ref))
+        if name is None:
+            if isinstance(ref.value, dict):
+                text = "{" + ", ".join(f"{self.writer.strong(k)}: {self._value(v)}" for k, v in ref.value.items()) + "}"
+            else:
+                items = ", ".join(self._value(v) for v in ref.value)
+                text = f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"
+                if type(ref.value) not in (list, tuple):
+                    text = f"{self.writer.strong(type(ref.value))}._make({text})"
+            name = self.containers[id(ref)] = f"c{len(self.containers)}"
+            self.makes.append(f"{name} = {text}")
+        return name
+
+    def _before(self, source):
+        """A value from outside as it was before the call's own assignments."""
+        text = self.writer.read(source)
+        if source[0] in ("arg", "kwarg"):
+            return text
+        if text not in self.olds:
+            self.olds[text] = f"old{len(self.olds)}"
+            self.old_lines.append(f"{self.olds[text]} = {text}")
+        return self.olds[text]
+
+    def _array_text(self, vid):
+        """The array that the user sees: for a view, a view of the array that it shares."""
+        if vid in self.apart:
+            raise Doubt("returns a view of an array that is not contiguous")
+        if vid not in self.call.view_of:
+            return self.text[vid]
+        name = f"a{vid}"
+        if name not in self.named:
+            self.named.add(name)
+            base, app, k = self.call.view_of[vid]
+            text = f"{self.writer.strong(app.node.op)}.run([{self._array_text(base)}], {self.writer.strong(dict(app.node.attrs))})"
+            self.makes.append(f"{name} = {text}[{k}]" if app.node.op.multi else f"{name} = {text}")
+        return name
+
+    def _variable(self, v):
+        """One Variable per value, however often it is returned."""
+        vid = v._vid
+        name = f"r{vid}"
+        if name in self.named:
+            return name
+        self.named.add(name)
+        if vid in self.gradients:
+            self.makes.append(f"n = {self._holder(v)}; {name} = n.grad = gradient(n.grad, {v._requires_grad})")
+            return name
+        requires = v._requires_grad
+        lines = [f"{name} = new(Variable); {name}._array = {self._array_text(vid)}"]
+        if not requires:
+            lines.append(f"{name}._requires_grad = False")
+        elif vid in self.made and (self.made[vid][0].taped or vid in self.graded):
+            spec = self.made[vid][3]
+            if self.call.released and (vid in self.call.cut or not self.made[vid][0].taped):
+                lines.append(f"{name}._tape = TapeLeaf({spec.shape!r}, {self.writer.strong(spec.dtype)})")
+            elif self.call.released:
+                lines.append(f"{name}._tape = ReleasedNode({spec.shape!r}, {self.writer.strong(spec.dtype)})")
+            else:
+                self.uses_tape = True
+                lines.append(f"{name}._tape = {self._traced_node(vid)}")
+        self.makes += lines
+        return name
+
+    def _traced_node(self, vid):
+        """The node of a result; if it is the only one, nothing of the graph leads back to it, so that the tape need not know it."""
+        app, position, _, spec = self.made[vid]
+        if len(self.survivors) > 1 or vid in self.call.cut or not app.taped or app.node.op.multi:
+            return f"tape.node({vid})"
+        return f"TracedNode(tape, {self.writer.strong(app)}, {position}, {self.writer.strong(spec)})"
+
+    def _holder(self, v):
+        """The node whose gradient is this very Variable."""
+        for x, node in self.gradients[v._vid]:
+            if (x._tape or x.node._tape).grad is v:
+                return node
+        raise Doubt("returns the Variable of a gradient that is not kept")
+
+    def _return(self):
+        self.result_text = self._value(self.observer.result)

@@ -1,0 +1,52 @@
+"""What the text of a plan calls beside NumPy and the compiled stages."""
+from hybridnn.config import config, global_config
+from hybridnn.core.tape import Leaf as TapeLeaf
+from hybridnn.core.variable import Variable
+from hybridnn.errors import raised_by_signal
+from hybridnn.trace.skip_plan import Refused
+
+__all__ = ["grad_of", "gradient", "leaf", "new", "refuse", "setting", "unscale"]
+
+new = object.__new__
+
+
+def refuse(error, written, counted, draws):
+    """Take counters back; the program itself will raise the error where it belongs."""
+    if written or getattr(error, "after_update", False) or raised_by_signal(error):
+        raise error
+    for steps in counted:
+        steps[0] -= 1
+    return Refused(draws)
+
+
+def setting(key):
+    """The effective value of a configuration key, without noting that it was read; NotImplemented if there is none (a block set it where it was read)."""
+    values = config.overrides()
+    return values[key] if key in values else global_config.__dict__.get(key, NotImplemented)
+
+
+def unscale(nodes):
+    """The gradients just stored are not scaled, whatever those before them were."""
+    for n in nodes:
+        n.loss_scale = None
+
+
+def gradient(a, requires_grad):
+    """The Variable of a gradient."""
+    v = new(Variable)
+    v._array = a
+    if not requires_grad:
+        v._requires_grad = False
+    return v
+
+
+def leaf(x):
+    """The graph node of a Variable that has none yet."""
+    x._tape = TapeLeaf(x.shape, x.dtype)
+    return x._tape
+
+
+def grad_of(node):
+    """A node's gradient as an array, or None."""
+    g = node.grad
+    return g._array if isinstance(g, Variable) else g

@@ -1,0 +1,114 @@
+"""Where a plan reads its arrays: arguments, namespaces, parameters, gradients from before the call."""
+import itertools
+
+from hybridnn.core.fixed import is_fixed
+from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import memory_of
+from hybridnn.trace.events import Leaf
+from hybridnn.trace.refs import Doubt
+from hybridnn.trace.summaries import wrapped
+
+__all__ = ["Sources"]
+
+
+class Sources:
+    """Writes the text of what the path takes from outside."""
+
+    def _leaves(self):
+        self.fixed = {id(x) for x in self.call.leaves.values() if isinstance(x, Variable) and x._tape is not None}
+        memory = {}
+        variables = []
+        priors = self._priors()
+        for ref in self._views():
+            memory[memory_of(ref.value)] = ref
+        for vid, x in self.call.leaves.items():
+            a = x._array if isinstance(x, Variable) else x
+            ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
+            if ref is None:
+                ref = wrapped(self.observer, x) if isinstance(x, Variable) else memory.get(memory_of(x))
+            drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
+            if vid in priors:
+                self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)
+            elif drawn is not None:
+                self.leaf_text[vid] = f"draw{drawn}"
+            elif ref is None and is_fixed(a):
+                self.leaf_text[vid] = self.writer.strong(a)
+            elif ref is None:
+                raise Doubt(f"an array of shape {a.shape} whose origin is not known")
+            else:
+                self.leaf_text[vid] = self._leaf(ref, x, a, variables)
+                if vid in self.call.scalars and ref.kind != "static":
+                    self.leaf_text[vid] = f"asarray({self.leaf_text[vid]})"
+                if not a.flags.c_contiguous:
+                    self.apart.add(vid)
+                    self.leaf_text[vid] = f"contiguous({self.leaf_text[vid]})"
+        self._distinct(variables)
+
+    def _priors(self):
+        """vid of a gradient from before the call -> the Variable whose gradient it was."""
+        found = {}
+        for event in self.path:
+            if event.kind == "backward":
+                added = [vid for vid, _, accumulated in event.grads[0] if accumulated]
+                for vid, operand in zip(added, event.operands[len(event.operands) - len(added):], strict=True):
+                    if isinstance(operand, Leaf):
+                        found[operand.vid] = self.call.leaves[vid]
+        return found
+
+    def _prior(self, ref, a):
+        if ref is None or ref.kind == "made":
+            raise Doubt("a gradient is added to one whose origin is not known")
+        text = f"grad_of({self._node_of(ref)})"
+        w = self.writer
+        w.lines.append(f"x = {text}")
+        w.require(f"type(x) is ndarray and x.shape == {a.shape!r} and x.dtype == {w.strong(a.dtype)} and x.flags.c_contiguous",
+                  "a gradient from before the call")
+        return text
+
+    def _views(self):
+        return self.observer.views
+
+    def _leaf(self, ref, x, a, variables):
+        w = self.writer
+        if ref.kind == "array":
+            return self._computed(ref)
+        if ref.kind == "made":
+            inner = ref.source[1]
+            return self._computed(inner) if inner.kind == "array" else w.read(inner.source)
+        if ref.kind == "static":
+            name = w.strong(x)
+            if isinstance(x, Variable):
+                if self.observer.is_rebound(x):
+                    return self._rebound(x, a)
+                text = f"{name}._array is {w.strong(a)} and {name}._requires_grad is {x._requires_grad} and {name}._pending is None"
+                w.require_in(x, x.__dict__, f"{text} and {name}._tape is {w.strong(x._tape)}", "a parameter's array was replaced")
+                return w.strong(a)
+            return name
+        if ref.source[0] == "slot" or id(x) in self.written and ref.kind == "state":
+            return w.strong(a)
+        text = w.read(ref.source)
+        if isinstance(x, Variable):
+            if x._requires_grad:
+                variables.append(text)
+            return f"{text}._array"
+        return text
+
+    def _rebound(self, x, a):
+        """The array of a parameter that gets another one on every call."""
+        w, text = self.writer, self.writer.read(("inside", x))
+        w.require(f"{w.strong(x)}._requires_grad is {x._requires_grad} and {w.strong(x)}._pending is None and {w.strong(x)}._tape is {w.strong(x._tape)}",
+                  "a parameter's flags or gradient node changed")
+        w.check(("inside", x, a))
+        if any(self.call.leaves.get(old) is x for e in self.path for old, _ in e.rebinds):
+            raise Doubt("an update changes a parameter that gets another array")
+        return text
+
+    def _distinct(self, variables):
+        w = self.writer
+        fixed = frozenset(id(x) for x in self.call.leaves.values() if isinstance(x, Variable))
+        for a, b in itertools.combinations(variables, 2):
+            w.require(f"{a} is not {b}", "one Variable was passed twice")
+        own = {id(x) for v, x in self.call.leaves.items() if isinstance(x, Variable) and getattr(self.observer.origins.get(id(x)), "kind", "") == "static"}
+        if variables and own:
+            ids = w.strong(frozenset(own & fixed))
+            w.require(" and ".join(f"id({v}) not in {ids}" for v in variables), "a parameter was passed as an argument")

@@ -1,0 +1,167 @@
+"""The compiled stages of a plan: the path's operations, split where a value is looked at, and which of their values are kept."""
+import numpy as np
+
+from hybridnn.trace.arrays import sources_of
+from hybridnn.trace.events import Number
+from hybridnn.trace.refs import Doubt
+from hybridnn.trace.segment import build
+from hybridnn.trace.skip_plan import STORES
+from hybridnn.trace.tape import graph_of, saved_values
+
+__all__ = ["Stages"]
+
+LEAST_AGAIN, MUCH_LESS = 1 << 16, 2       # bytes from which on values are rather computed again, and how many times what is copied for that
+
+
+class Stages:
+    """Compiles the operations and writes the lines that run them."""
+
+    def _stages(self):
+        """The path's events, split where a value is looked at."""
+        stages, current = [], []
+        for k, e in enumerate(self.path):
+            if k in self.later:
+                stages.append((current, None, k))
+                current = []
+            if e.kind == "read":
+                stages.append((current, e, None))
+                current = []
+            elif e.kind != "end":
+                current.append(e)
+        stages.append((current, None, len(self.path)))
+        return stages
+
+    def _compile(self, stages):
+        self.rules = {}
+        self.wanted = self._wanted(stages)
+        numbers = [o for e in self.path for o in e.operands if type(o) is Number]
+        self.numeric = {o.vid: o.type for o in numbers}
+        text = {o.vid: self._number(o) if o.value is None else self.writer.strong(o.value) for o in numbers}
+        text.update(self.leaf_text)
+        text.update({v: f"{self.writer.strong(c)}.copy()" for e in self.path for v, c in e.constants if v in self.wanted and isinstance(c, np.ndarray)})
+        self.text = text
+        for events, look, at in stages:
+            if any(app for e in events for app in e.apps):
+                self._stage(events)
+            if look is not None:
+                self._look(look)
+            for name, ref in self.later.get(at, ()):
+                self._compute_later(name, ref)
+
+    def _compute_later(self, name, ref):
+        before, self.makes = self.makes, []
+        lines = self._computing(name, ref)
+        self.body += [*self.makes, *lines, *self.outcomes.get(name, ())]
+        self.makes = before
+
+    def _wanted(self, stages):
+        """Values that Python sees after the call."""
+        wanted = set()
+        for kind, *rest in self.observer.effects:
+            if kind == "backward":
+                wanted |= {self._newest(o.vid) for _, o, _ in rest[0].grads[0]} | {o.vid for _, o in rest[0].grads[1]}
+            elif kind == "fill":
+                wanted.add(self._newest(rest[1]))
+            elif kind in STORES:
+                wanted |= self._vids(rest[-1])
+        wanted |= self._vids(self.observer.result)
+        self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[-1])}]
+        self.tape = self._tape_values()
+        wanted |= {r.source[1] for ref in self._last_operands() for r in sources_of(ref) if r.kind == "fresh"}
+        wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref) if r.kind == "fresh"}
+        seen = {self.call.origin(v) for v in wanted}
+        self.again = self._computed_again(seen, stages)
+        if self.again is not None:
+            self.tape = {v for v in self.tape if v not in self.again.outputs}
+        return seen | self.tape
+
+    def _last_operands(self):
+        """What NumPy computes with, or writes, after all operations."""
+        return [r for e in self.observer.effects if e[0] in ("compute", "store", "rebind") for r in (e[3] if e[0] == "store" else e[-1:])]
+
+    def _newest(self, vid):
+        """The value of an array after all changes in place."""
+        rebinds = [pair for e in self.path for pair in e.rebinds]
+        for old, new in rebinds:
+            if old == vid:
+                if sum(o == old for o, _ in rebinds) > 1:
+                    raise Doubt("changes two gradients of one value in place")
+                vid = new
+        return vid
+
+    def _vids(self, ref):
+        if ref.kind == "fresh":
+            return {ref.source[1]} if ref.source else {ref.value._vid}
+        if ref.kind == "mirror":
+            return set().union(*[self._vids(r) for r in (ref.value.values() if isinstance(ref.value, dict) else ref.value)])
+        return set()
+
+    def _tape_values(self):
+        if self.call.released:
+            return set()
+        graded = [v for v in self.survivors if v in self.made and self._taped(v)]
+        return saved_values(self.made, graded, self.call.cut)
+
+    def _computed_again(self, seen, stages):
+        """The graph of values that only the tape needs, where copies of what it computes them from take less memory than they do. Backward has walked
+        this graph already; whoever does so again waits for the values."""
+        lost = {v for v in self.tape if v in self.made and v not in seen}
+        if not self.call.used or sum(any(e.apps for e in events) for events, *_ in stages) != 1 or any(e.rebinds for e in self.path) or self.observer.stored \
+                or lost & self.call.view_of.keys():
+            return None
+        graph = graph_of([app.node for e in self.path for app in e.apps], self.path, lost)
+        return graph if _nbytes(graph, lost) >= max(LEAST_AGAIN, MUCH_LESS * _nbytes(graph, graph.inputs)) else None
+
+    def _taped(self, vid):
+        return vid not in self.call.cut and vid in self.made and self.made[vid][0].taped
+
+    def _stage(self, events):
+        produced = {v for e in events for app in e.apps for v in app.node.outputs}
+        later = {v for e in self.path[self.path.index(events[-1]) + 1:] for app in e.apps for v in app.node.inputs}
+        reads = {e.operands[0] for e in self.path if e.kind == "read"}
+        copies = [] if self.again is None else [v for v in self.again.inputs if v in self.leaf_text]
+        segment = build(events, (self.wanted | later | reads) & produced, self.version, self._same_numbers(), copies)
+        self.result.segments.append(segment)
+        if self.update_lines and any(e.kind == "inplace" for e in events):
+            self.body += self.update_lines
+            self.body += [f"{n} = {self.writer.strong(rule)}.numbers({self.writer.strong(p)})" for n, rule, p, _ in self.rules.values()]
+            self.update_lines = []
+        name = self.writer.strong(segment.compiled(self.call.owner))
+        for vid, fn, args in segment.host:
+            constants = dict(segment.graph.constants)
+            parts = [self.writer.strong(constants[a]) if a in constants else self.text[a] for a in args]
+            self.body.append(f"h{vid} = {self.writer.strong(fn)}({', '.join(parts)})")
+            self.text[vid] = f"h{vid}"
+        given = ", ".join(self.text[v] for v in segment.inputs)
+        given = f"({given},)" if segment.inputs else "()"
+        outs = [f"v{v}" if v in produced else f"copy{v}" for v in segment.outputs]
+        self.body.append(f"{''.join(o + ', ' for o in outs)}= {name}({given})" if outs else f"{name}({given})")
+        if segment.writes:
+            self.body.append("written = True")
+        self.text.update({v: f"v{v}" for v in segment.outputs if v in produced})
+        for root, newest in segment.writes:
+            self.text[newest] = self.text[root]
+
+    def _same_numbers(self):
+        """vid -> the first vid of a number that is read from the same place."""
+        first, rename = {}, {}
+        for vid, text in self.text.items():
+            if vid in self.numeric:
+                rename[vid] = first.setdefault((text, self.numeric[vid]), vid)
+        return rename
+
+    def _look(self, event):
+        kind, outcome, args = event.key
+        text = self.text[event.operands[0]]
+        index = self.path.index(event)
+        item = f"{{}}.item({', '.join(map(repr, args))})"
+        reader = {"bool": "bool({})", "int": "int({})", "float": "float({})", "index": "{}.item().__index__()", "item": item}.get(kind)
+        if reader is None:
+            return
+        self.body.append(f"hole{index} = {reader.format(text)}")
+        if outcome is not None:
+            self.body.append(f"if repr(hole{index}) != {outcome[1]!r}: return MISS")
+
+
+def _nbytes(graph, values):
+    return sum(graph.specs[v].nbytes for v in values)

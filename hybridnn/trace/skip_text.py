@@ -1,0 +1,147 @@
+"""The text of a plan, put together: guards, draws, counters, stages, gradients, attributes, result."""
+import numpy as np
+
+from hybridnn.config import global_config, state
+from hybridnn.core.tape import Leaf as TapeLeaf
+from hybridnn.core.tape import ReleasedNode, scaled
+from hybridnn.core.variable import Variable
+from hybridnn.jit.dictwatch import watch
+from hybridnn.trace.arrays import Unexpected, missed, put_stream_back, recompute, root_array, stream_state
+from hybridnn.trace.floats import warnings_raise
+from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, STORES, Miss
+from hybridnn.trace.skip_runtime import grad_of, gradient, leaf, new, refuse, setting, unscale
+from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, rebinds_along, specs_along
+
+__all__ = ["Text"]
+
+
+class Text:
+    """Puts the lines in order and compiles them."""
+
+    def _assemble(self):
+        """Put the parts in order: guards, draws, counters, stages, gradients, attributes, result."""
+        plan, w = self.result, self.writer
+        objects = [o for ref in w.watched_objects.values() if (o := ref()) is not None]
+        watched = watch(w.watched.values(), objects, w.watched_classes.values())
+        lines = [*w.lines, *self._watched_lines(watched)]
+        if lines:
+            lines = ["try:", *["    " + line for line in lines], "except Exception as error:", "    return missed(error, GONE)"]
+        lines += self._drawing()
+        draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
+        refused = [f"    return refuse(error, written, counted, ({draws}))"]
+        if self._restores():
+            refused = ["    refused = refuse(error, written, counted, ())", *self._put_back(), "    return refused"]
+        hypers = [e[1] for e in self.observer.effects if e[0] == "hyper"]
+        lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(hypers)]
+        refused = [*[f"    if not written: {self._assignment(where).format(f'hyper{k}')}" for k, where in enumerate(hypers)], *refused]
+        lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
+        if self.uses_tape:
+            lines += self._numbers_kept()
+            kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
+            priors = self._priors()
+            leaves = {v: x for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad and v not in priors}
+            dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves.items())
+            made, specs = w.strong(self.made), w.strong(specs_along(self.path))
+            again = None
+            if self.again is not None:
+                given = "".join(f"copy{v}, " if v in self.leaf_text else f"{self.text[v]}, " for v in self.again.inputs)
+                again = f"({w.strong(self.again)}, ({given}))"
+            lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})")
+        lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
+        recheck = ["def recheck():", "    token = renew()", *["    " + line for line in w.watched_lines], "    confirm(token)", ""] if watched else []
+        last = ", recheck=recheck" if watched else ""
+        plan.source = "\n".join([*recheck, f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
+        plan.source += "\n" + self._touched({r for seg in plan.segments for r, _ in seg.writes})
+        written = {r for seg in plan.segments for r, _ in seg.writes}
+        roots = frozenset([*[id(root_array(self._array(v))) for v in written], *[id(a) for a in self._stored_arrays()]])
+
+        def shares(a):
+            return id(root_array(a)) in roots
+        names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
+                     ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode,
+                     numpy_random=np.random, stream_state=stream_state, put_stream_back=put_stream_back, state=state, G=global_config.__dict__, setting=setting,
+                     leaf=leaf, gradient=gradient, grad_of=grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
+                     CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
+                     shares=shares, roots=roots, warnings_raise=warnings_raise)
+        if watched is not None:
+            names.update(unchanged=watched.unchanged, renew=watched.renew, confirm=watched.confirm)
+        exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
+        names.pop("recheck", None)
+        plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
+        plan.watched = watched
+        return plan
+
+    def _numbers_kept(self):
+        """Lines that compute the numbers which the tape keeps and no stage has needed."""
+        constants = {v: c for e in self.path for v, c in e.constants if not isinstance(c, np.ndarray)}
+        self.text.update({v: self.writer.strong(c) for v, c in constants.items() if v not in self.text})
+        host = [h for e in self.path for h in e.host]
+        needed, lines = set(self.tape), []
+        for vid, _, args in reversed(host):
+            if vid in needed and vid not in self.text:
+                needed.update(args)
+        for vid, fn, args in host:
+            if vid in needed and vid not in self.text:
+                self.text[vid] = f"h{vid}"
+                lines.append(f"h{vid} = {self.writer.strong(fn)}({', '.join(self.text[a] for a in args)})")
+        return lines
+
+    def _restores(self):
+        """Whether numbers drawn are put back if Python has to run: what raises, or fails, may stand before the draws."""
+        return bool(self.observer.draws) or self.call.draws and any(e.check is not None for e in self.path[:self.call.drawn_at])
+
+    def _streams(self):
+        """The random streams that the program and the library draw from."""
+        own = [stream for *_, stream in self.observer.draws]
+        return list({id(s): s for s in [*own, *([np.random] if self.call.draws else [])]}.values())
+
+    def _put_back(self):
+        return [f"    put_stream_back({self.writer.strong(stream)}, drawing{k})" for k, stream in enumerate(self._streams())]
+
+    def _drawing(self):
+        """Lines that draw, in the program's order, and that make arrays before all else."""
+        w, lines, own = self.writer, [], list(self.observer.draws)
+        for k in range(len(self.call.draws) + 1):
+            while own and own[0][1] == k:
+                found = own[0][0].source
+                parts = [self._operand_text(a) for a in found.args] + [f"{n}={self._operand_text(v)}" for n, v in found.kw.items()]
+                lines.append(f"{self._computed(own.pop(0)[0])} = {w.strong(found.fn)}({', '.join(parts)})")
+            if k < len(self.call.draws):
+                name, args, _ = self.call.draws[k]
+                lines.append(f"draw{k} = numpy_random.{name}(*{w.strong(args)})")
+        before, made = [], self.make_lines
+        if self._restores():
+            before = [f"drawing{k} = stream_state({w.strong(stream)})" for k, stream in enumerate(self._streams())]
+        failed = self._put_back() if self.observer.draws else []
+        made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
+        return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
+
+    def _touched(self, written):
+        """The text of ``Plan.touched``."""
+        w, effects = self.writer, self.observer.effects
+        arrays = "".join(f"{text}, " for text in [*[self.text[v] for v in sorted(written)], *map(w.strong, self._stored_arrays())])
+        places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
+        attributes = "".join(f"({kind!r}, {w.held(owner) if kind == 'attr' else w.strong(owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
+        counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
+        streams = ", ".join(map(w.strong, self._streams()))
+        return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}], [{streams}]\n"
+
+    def _stored_arrays(self):
+        """The arrays that NumPy writes."""
+        return {id(e[1].value): e[1].value for e in self.observer.effects if e[0] == "store"}.values()
+
+    def _watched_lines(self, watched):
+        """Facts about dicts that seldom change are looked at only when one of the dicts has changed."""
+        if watched is None:
+            return self.writer.watched_lines
+        return ["if not unchanged():", "    failed = recheck()", "    if failed is not None: return failed"]
+
+    def _array(self, vid):
+        x = self.call.leaves[vid]
+        return x._array if isinstance(x, Variable) else x
+
+    def _leaf_variable(self, vid, x):
+        ref = self.observer.origins[id(x)]
+        if ref.kind == "made":      # nobody else has it: each call makes another over the same array
+            return f"gradient({self.leaf_text[vid]}, True)"
+        return self.writer.strong(x) if ref.kind == "static" else self.writer.read(ref.source)
