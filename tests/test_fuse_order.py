@@ -5,7 +5,8 @@ from jit_graphs import graph_of, random_graph
 from test_accumulate import network_operands, recurrent_network
 
 from hybridnn.graph import run, verify
-from hybridnn.jit import fuse as module
+from hybridnn.jit import groups
+from hybridnn.jit.fuse import fuse
 from hybridnn.jit.passes import simplify
 
 
@@ -26,7 +27,7 @@ def search(state, start, goal):
 
 def answers(graph, window, monkeypatch):
     """Fuse, comparing; how many questions had which answer."""
-    known, counts = module._depends, {True: 0, False: 0}
+    known, counts = groups._depends, {True: 0, False: 0}
 
     def compared(state, start, goal):
         answer = known(state, start, goal)
@@ -34,9 +35,9 @@ def answers(graph, window, monkeypatch):
         counts[answer] += 1
         return answer
     with monkeypatch.context() as m:
-        m.setattr(module, "_depends", compared)
-        m.setattr(module, "WINDOW", window)
-        fused = verify(module.fuse(graph))
+        m.setattr(groups, "_depends", compared)
+        m.setattr(groups, "WINDOW", window)
+        fused = verify(fuse(graph))
     return fused, counts
 
 

@@ -1,0 +1,283 @@
+"""Groups of nodes that become one kernel: which may join, and how their axes become those of one space.
+
+Nodes join the groups of their producers, in graph order, as long as one iteration space serves all: every instruction runs over
+the full space, over the axes that are not reduced, or once; all reductions of a group go over the same axes. Each join saves
+writing and reading the values that pass between (decided by bytes: the largest first).
+"""
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from hybridnn.jit.nest import is_column
+from hybridnn.jit.parts import Part, part_of
+from hybridnn.jit.scalar import Unfusable
+
+__all__ = ["Group", "absorb", "distinct", "grow", "join_siblings", "merged"]
+
+MAX_POINTERS, MAX_NODES = 48, 64
+WINDOW = 4096         # nodes of one stretch of the graph; groups do not reach over its ends
+
+
+@dataclass(eq=False)
+class Group:
+    """Parts that share one space. ``home``: dims of values made here; ``reads``: base -> set of dims it is read with."""
+    number: int
+    parts: list
+    sizes: list
+    reduced: tuple | None
+    home: dict
+    reads: dict
+    first: int
+    last: int
+    levels: set                                 # axes that parts run over
+    deps: set = field(default_factory=set)      # indices of nodes whose results are read
+    above: int = 0                              # bits of all groups that this one depends on
+
+    @property
+    def bit(self):
+        return 1 << self.number % WINDOW
+
+    @property
+    def indices(self):
+        return [p.index for p in self.parts] or [self.number]
+
+
+def _new_group(state, part, sizes):
+    node = part.node
+    reads = {}
+    for v, base, dims in part.operands:
+        if not state.specs[v].weak:
+            reads.setdefault(base, set()).add(dims)
+    home = dict(zip(node.outputs, part.outs))
+    deps = {state.producer[b] for b in reads if b in state.producer}
+    return Group(part.index, [part], list(sizes), part.reduced or None, home, reads, part.index, part.index, {part.axes}, deps)
+
+
+def _match(g, h):
+    """Axes of ``h`` as axes of ``g``, from the values that pass between them and then from what both read; None if they
+    contradict.
+    """
+    sigma = {}
+    for a, b, flip in ((g, h, False), (h, g, True)):
+        for v in a.home.keys() & b.reads.keys():
+            for dims in b.reads[v]:
+                if not _unify(sigma, *((dims, a.home[v]) if not flip else (a.home[v], dims)), strict=True):
+                    return None
+    for v in g.reads.keys() & h.reads.keys():
+        if len(g.reads[v]) == len(h.reads[v]) == 1:
+            (dims_g,), (dims_h,) = g.reads[v], h.reads[v]
+            _unify(sigma, dims_h, dims_g, strict=False)
+    if any(h.sizes[a] != g.sizes[b] for a, b in sigma.items()):
+        return None
+    return sigma
+
+
+def _unify(sigma, dims_h, dims_g, strict):
+    for a, b in zip(dims_h, dims_g, strict=True):
+        if a == -1 and b == -1:
+            continue
+        if a == -1 or b == -1:
+            if strict:
+                return False
+            continue
+        if a in sigma or b in sigma.values():
+            if sigma.get(a) != b and strict:
+                return False
+            continue
+        sigma[a] = b
+    return True
+
+
+def _joined(g, h):
+    """(sizes, g's axes renamed, h's axes renamed) of the common space, or None."""
+    sigma = _match(g, h)
+    if sigma is None:
+        return None
+    new_h = [a for a in range(len(h.sizes)) if a not in sigma]
+    new_g = [b for b in range(len(g.sizes)) if b not in sigma.values()]
+    if new_h and new_g:
+        return None
+    if not new_h:
+        return list(g.sizes), list(range(len(g.sizes))), [sigma[a] for a in range(len(h.sizes))]
+    back = {b: a for a, b in sigma.items()}
+    return list(h.sizes), [back[b] for b in range(len(g.sizes))], list(range(len(h.sizes)))
+
+
+def _rename(dims, names):
+    return tuple([d if d == -1 else names[d] for d in dims])
+
+
+def merged(state, g, h):
+    """What it takes to put ``h`` into ``g``'s kernel: (sizes, renamings of both, levels, reduced axes), or None if one kernel
+    cannot do it.
+    """
+    if len(g.parts) + len(h.parts) > MAX_NODES or len(g.reads) + len(h.reads) + len(g.home) + len(h.home) > 2 * MAX_POINTERS:
+        return None
+    joined = _joined(g, h)
+    if joined is None:
+        return None
+    sizes, of_g, of_h = joined
+    reduced = {tuple(sorted([names[a] for a in x.reduced])) for x, names in ((g, of_g), (h, of_h)) if x.reduced}
+    if len(reduced) > 1:
+        return None
+    levels = {tuple(sorted([names[a] for a in level])) for x, names in ((g, of_g), (h, of_h)) for level in x.levels}
+    over = reduced.pop() if reduced else None
+    fits, over = _levels_fit(levels, len(sizes), over)
+    if not fits or is_column(sizes, over) and not _column_fits(_parts_of(g, h, of_g, of_h),
+                                                                            tuple(range(len(sizes)))):
+        return None
+    return sizes, of_g, of_h, levels, over
+
+
+def _parts_of(g, h, of_g, of_h):
+    return sorted([_renamed_part(p, names) for x, names in ((g, of_g), (h, of_h)) for p in x.parts], key=lambda p: p.index)
+
+
+def absorb(state, g, h, sizes, of_g, of_h, levels, over):
+    """Put ``h`` into ``g``."""
+    if of_g != list(range(len(of_g))) or len(sizes) != len(g.sizes):
+        _rename_group(g, of_g)
+    if of_h != list(range(len(of_h))):
+        _rename_group(h, of_h)
+    g.parts += h.parts
+    g.home.update(h.home)
+    for v, dims in h.reads.items():
+        g.reads[v] = g.reads[v] | dims if v in g.reads else dims
+    g.sizes, g.reduced, g.levels = list(sizes), over, levels
+    g.first, g.last = min(g.first, h.first), max(g.last, h.last)
+    g.deps = {i for i in g.deps | h.deps if state.groups[i] is not g and state.groups[i] is not h}
+    for p in h.parts:
+        state.groups[p.index] = g
+
+
+def _rename_group(g, names):
+    g.parts = [_renamed_part(p, names) for p in g.parts]
+    g.home = {v: _rename(d, names) for v, d in g.home.items()}
+    g.reads = {v: {_rename(d, names) for d in all_dims} for v, all_dims in g.reads.items()}
+
+
+def _renamed_part(p, names):
+    if names == list(range(len(names))):
+        return p
+    return Part(p.index, p.node, [(v, b, _rename(d, names)) for v, b, d in p.operands], [_rename(d, names) for d in p.outs],
+                tuple(sorted(names[a] for a in p.axes)), tuple(sorted(names[a] for a in p.reduced)), p.program)
+
+
+def _levels_fit(levels, n, reduced):
+    """Whether every part runs over all axes, over those not reduced, or once; and the reduced axes."""
+    full = tuple(range(n))
+    partial = levels - {full, ()}
+    if reduced is None:
+        if not partial:
+            return True, None
+        level = partial.pop()
+        reduced = tuple([a for a in full if a not in level])
+        return not partial and n - 1 in reduced and level == tuple(range(len(level))), reduced
+    return not partial - {tuple([a for a in full if a not in reduced])}, reduced
+
+
+def _column_fits(parts, full):
+    """Column sums come last: nothing over the full space, and no other reduction, may need them; what is left runs after them."""
+    after = set()
+    for p in parts:
+        late = any(b in after for _, b, _ in p.operands)
+        if late and p.axes == full and len(full) or not late and p.axes != full and p.axes:
+            return False
+        if p.reduced or late:
+            after.update(p.node.outputs)
+    return any(p.reduced for p in parts)
+
+
+def _same_window(g, h):
+    return g.number // WINDOW == h.number // WINDOW
+
+
+def _place(state, group):
+    """Note what a new group depends on."""
+    state.groups[group.number] = group
+    for i in group.deps:
+        state.below[i].append(group.number)
+        other = state.groups[i]
+        if _same_window(group, other):
+            group.above |= other.above | other.bit
+
+
+def _settle(state, g, h, below):
+    """All that depended on ``g`` or ``h``, through the nodes ``below`` them, depends on what is above either now."""
+    g.above = (g.above | h.above) & ~(g.bit | h.bit)
+    more, stack = g.above | g.bit, below
+    while stack:
+        group = state.groups[stack.pop()]
+        if group is not g and _same_window(group, g) and group.above | more != group.above:
+            group.above |= more
+            stack += [k for i in group.indices for k in state.below[i]]
+
+
+def _depends(state, start, goal):
+    """Whether group ``start`` depends on group ``goal`` through other groups."""
+    others = [state.groups[i] for i in start.deps]
+    return any(x is not start and x is not goal and x.above & goal.bit for x in others if _same_window(x, goal))
+
+
+def _try_join(state, g, h):
+    if g is h or not g.parts or not h.parts or not _same_window(g, h) or _depends(state, h, g) or _depends(state, g, h):
+        return None
+    plan = merged(state, g, h)
+    if plan is None:
+        return None
+    below = [k for i in (*g.indices, *h.indices) for k in state.below[i]]
+    absorb(state, g, h, *plan)
+    _settle(state, g, h, below)
+    return g
+
+
+def _opaque(index, node, state):
+    deps = {state.producer[v] for v in node.inputs if v in state.producer}
+    return Group(index, [], [], None, {}, {}, index, index, set(), deps)
+
+
+def grow(state):
+    for index, node in enumerate(state.graph.nodes):
+        try:
+            part, sizes = part_of(state, index, node)
+        except Unfusable as error:
+            state.reasons[index] = str(error)
+            _place(state, _opaque(index, node, state))
+            continue
+        if node.outputs[0] in state.base:
+            _place(state, _opaque(index, node, state))
+            continue
+        group = _new_group(state, part, sizes)
+        _place(state, group)
+        _join_producers(state, group, part)
+
+
+def _join_producers(state, group, part):
+    bases = {b for v, b, _ in part.operands if b in state.producer}
+    for b in sorted(bases, key=lambda b: -state.specs[b].nbytes):
+        other = state.groups[state.producer[b]]
+        group = _try_join(state, other, group) or group
+
+
+def join_siblings(state):
+    """Groups that read the same value, in graph order."""
+    readers = {}
+    for group in distinct(state):
+        for v in group.reads:
+            readers.setdefault(v, []).append(group.parts[0].index)
+    for v, indices in sorted(readers.items()):
+        if state.specs[v].size < 2:
+            continue
+        for a, b in pairwise(indices):
+            g, h = state.groups[a], state.groups[b]
+            if g is not h and len(g.sizes) == len(h.sizes):
+                _try_join(state, g, h)
+
+
+def distinct(state):
+    seen, result = set(), []
+    for i in range(len(state.graph.nodes)):
+        g = state.groups[i]
+        if g.parts and id(g) not in seen:
+            seen.add(id(g))
+            result.append(g)
+    return result

@@ -1,0 +1,190 @@
+"""What a node is to fusion, alone: the loops it runs over, what it reads there and in which axes, its scalar code.
+
+Views (broadcasting, new axes of size 1, transposition) are looked through: a kernel reads their base with other strides.
+"""
+import functools
+from dataclasses import dataclass
+
+from hybridnn.graph import Node
+from hybridnn.jit.scalar import Unfusable, kind_of, trace_body
+from hybridnn.jit.support import check_supported
+
+__all__ = ["REDUCERS", "Part", "State", "part_of", "resolve_views"]
+
+REDUCERS = {"sum": "sum", "sum_to": "sum", "amax": "max", "amin": "min"}
+
+
+@dataclass(eq=False)
+class Part:
+    """A fusable node with its accesses in axes of its group: ``operands`` are triples (value, base, dims of the base)."""
+    index: int
+    node: Node
+    operands: list
+    outs: list            # per output: axis per dimension
+    axes: tuple           # all axes of its loops
+    reduced: tuple        # those it reduces
+    program: object
+
+
+class State:
+    """What the pass knows of the graph."""
+
+    def __init__(self, graph):
+        self.graph, self.specs = graph, graph.specs
+        self.producer = {v: i for i, n in enumerate(graph.nodes) for v in n.outputs}
+        self.constants = dict(graph.constants)
+        self.base = {}
+        self.groups = {}      # node index -> Group
+        self.below = [[] for _ in graph.nodes]      # node index -> indices of the nodes that read it
+        self.reasons = {}
+
+
+def resolve_views(state):
+    """``state.base[v]`` = (base value, dimension of the base per dimension of v, or -1) for views a kernel can look through."""
+    for node in state.graph.nodes:
+        mapper = _VIEWS.get(node.op.name)
+        if mapper is None:
+            continue
+        source = node.inputs[0]
+        dims = mapper(state.specs[source].shape, state.specs[node.outputs[0]].shape, dict(node.attrs))
+        if dims is not None:
+            base, below = state.base.get(source) or (source, tuple(range(len(state.specs[source].shape))))
+            state.base[node.outputs[0]] = base, tuple([-1 if d < 0 else below[d] for d in dims])
+
+
+def _broadcast_dims(old, new, attrs):
+    lead = len(new) - len(old)
+    return tuple([-1] * lead + [i if n == m else -1 for i, (n, m) in enumerate(zip(old, new[lead:]))])
+
+
+def _reshape_dims(old, new, attrs):
+    """A reshape that only adds or drops dimensions of size 1."""
+    kept = [i for i, n in enumerate(old) if n != 1]
+    if [old[i] for i in kept] != [n for n in new if n != 1]:
+        return None
+    it = iter(kept)
+    return tuple([-1 if n == 1 else next(it) for n in new])
+
+
+_VIEWS = {"broadcast_to": _broadcast_dims, "reshape": _reshape_dims, "transpose": lambda old, new, attrs: attrs["axes"],
+          "identity": lambda old, new, attrs: tuple(range(len(old))), "constant": lambda old, new, attrs: tuple(range(len(old)))}
+
+
+def _access(state, value, dims):
+    """(base, dims of the base) where dimension i of ``value`` runs over axis ``dims[i]``."""
+    base, through = state.base.get(value) or (value, range(len(dims)))
+    result = [-1] * len(state.specs[base].shape)
+    for d, b in zip(dims, through):
+        if b >= 0 and result[b] == -1:
+            result[b] = d
+        elif b >= 0 and d != -1 and result[b] != d:
+            raise Unfusable("a diagonal")
+    return base, tuple([-1 if n == 1 else d for n, d in zip(state.specs[base].shape, result)])
+
+
+def part_of(state, index, node):
+    """The Part of a node and its sizes; raises Unfusable with the reason."""
+    specs = [state.specs[v] for v in (*node.inputs, *node.outputs)]
+    if any(s.size == 0 for s in specs):
+        raise Unfusable("an empty array")
+    if node.op.name in REDUCERS:
+        return _reduction_part(state, index, node)
+    if node.op.kind == "elementwise_iota":
+        return _iota_part(state, index, node)
+    if node.op.kind != "elementwise":
+        raise Unfusable(f"kind {node.op.kind}")
+    program = _program(node.op, tuple([_operand_key(state, v) for v in node.inputs]), node.attrs)
+    _check_results(program, [state.specs[v] for v in node.outputs])
+    shape = state.specs[node.outputs[0]].shape
+    if any(state.specs[v].shape != shape for v in node.outputs):
+        raise Unfusable("outputs of several shapes")
+    dims, sizes = _axes_of(shape)
+    operands = [_elementwise_operand(state, v, dims) for v in node.inputs]
+    return Part(index, node, operands, [dims] * len(node.outputs), tuple(range(len(sizes))), (), program), sizes
+
+
+def _check_results(program, specs):
+    for r, spec in zip(program.results, specs):
+        if spec.weak or program.instrs[r].kind != kind_of(spec.dtype):
+            raise Unfusable("a result of another dtype than eager's")
+
+
+def _axes_of(shape):
+    sizes = [n for n in shape if n != 1]
+    it = iter(range(len(sizes)))
+    return tuple([-1 if n == 1 else next(it) for n in shape]), sizes
+
+
+def _elementwise_operand(state, v, dims):
+    spec = state.specs[v]
+    if spec.weak:
+        return v, v, ()
+    own = dims[len(dims) - len(spec.shape):]
+    return v, *_access(state, v, tuple([-1 if n == 1 else d for n, d in zip(spec.shape, own)]))
+
+
+def _operand_key(state, v):
+    spec = state.specs[v]
+    if spec.weak:
+        return ("const", spec.weak, repr(state.constants[v])) if v in state.constants else spec.weak
+    return spec.dtype
+
+
+@functools.lru_cache(8192)
+def _program_cached(op, keys, attrs):
+    operands = [_parse(k) if isinstance(k, tuple) else k for k in keys]
+    try:
+        program = trace_body(op.forward, operands, dict(attrs), op.multi)
+        check_supported(program)
+        return program
+    except Unfusable as error:
+        return str(error)
+
+
+def _parse(key):
+    number = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}.get(key[2])
+    return number if number is not None else bool(key[2] == "True") if key[1] is bool else key[1](key[2])
+
+
+def _program(op, keys, attrs):
+    found = _program_cached(op, keys, attrs)
+    if isinstance(found, str):
+        raise Unfusable(found)
+    return found
+
+
+def _iota_part(state, index, node):
+    shape = state.specs[node.outputs[0]].shape
+    dims, sizes = _axes_of(shape)
+    if dims[-1] == -1:
+        raise Unfusable("one class")
+    operand = _elementwise_operand(state, node.inputs[0], (*dims[:-1],))
+    kind_of(state.specs[node.inputs[0]].dtype)
+    return Part(index, node, [operand], [dims], tuple(range(len(sizes))), (), "iota"), sizes
+
+
+def _reduction_part(state, index, node):
+    x, y = node.inputs[0], node.outputs[0]
+    shape, out = state.specs[x].shape, state.specs[y].shape
+    kind = kind_of(state.specs[y].dtype)
+    kind_of(state.specs[x].dtype)
+    if REDUCERS[node.op.name] != "sum" and kind == "b1":
+        raise Unfusable("an extreme of bools")
+    dims, sizes = _axes_of(shape)
+    over, out_dims = _reduced_dims(node, shape, out, dims)
+    reduced = tuple(sorted(d for d in over if d >= 0))
+    return Part(index, node, [(x, *_access(state, x, dims))], [out_dims], tuple(range(len(sizes))), reduced, "reduce"), sizes
+
+
+def _reduced_dims(node, shape, out, dims):
+    """Axes that are reduced, and the axes of the output's dimensions."""
+    attrs = dict(node.attrs)
+    if node.op.name == "sum_to":
+        lead = len(shape) - len(out)
+        gone = [i for i in range(len(shape)) if i < lead or out[i - lead] != shape[i]]
+        return [dims[i] for i in gone], tuple([-1 if n == 1 else d for n, d in zip(out, dims[lead:])])
+    axis = attrs.get("axis")
+    gone = list(range(len(shape))) if axis is None else [a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    kept = [-1 if i in gone else d for i, d in enumerate(dims)] if attrs.get("keepdims") else [d for i, d in enumerate(dims)
+                                                                                               if i not in gone]
+    return [dims[i] for i in gone], tuple(kept)

@@ -1,0 +1,98 @@
+"""Sinking: operations move from the kernel that could make their results first into the only one that needs them.
+
+A kernel of the forward pass has at hand what the backward pass needs of its operands (the density behind a Gaussian error, the slope of an activation), but
+to make it there means to write it and to read it again much later. Where the other kernel reads most of the operands anyway, it makes the values itself.
+"""
+from collections import defaultdict
+
+from hybridnn.graph import Node
+from hybridnn.jit.groups import Group, absorb, distinct, merged
+from hybridnn.jit.nest import is_column
+
+__all__ = ["sink"]
+
+LEAST_BYTES = 1 << 15      # of traffic saved; below, caches have it all
+
+
+def sink(state, order, needed):
+    """Afterwards no elementwise operations of a kernel are needed by one other kernel alone that could make them with less traffic. ``order`` are the kernels
+    and nodes in order, ``needed`` the values that must exist outside of the kernels that make them. Returns whether any moved."""
+    readers = _readers(order, needed)
+    kept = {*state.graph.outputs, *(v for _, v in state.graph.writes)}
+    moved = False
+    for group in reversed(distinct(state)):
+        for target, parts in _movable(group, readers, kept):
+            if _saved(state, group, target, parts, readers, kept) >= LEAST_BYTES and _move(state, group, target, parts, readers):
+                moved = True
+    return moved
+
+
+def _readers(order, needed):
+    """Value -> the kernels and nodes that read it and are needed themselves."""
+    readers = defaultdict(set)
+    for item in order:
+        made, reads = (item.outputs, item.inputs) if isinstance(item, Node) else (item.home, item.reads)
+        if any(v in needed for v in made):
+            for v in reads:
+                readers[v].add(item)
+    return readers
+
+
+def _movable(group, readers, kept):
+    """Pairs (the other kernel, parts that nothing else needs)."""
+    full, goal, found = tuple(range(len(group.sizes))), {}, defaultdict(list)
+    inside = defaultdict(list)
+    for p in group.parts:
+        for _, base, _ in p.operands:
+            inside[base].append(p.index)
+    for p in sorted(group.parts, key=lambda p: -p.index):
+        users = {r for v in p.node.outputs for r in readers[v] if r is not group} | {goal.get(i) for v in p.node.outputs for i in inside[v]}
+        target = users.pop() if len(users) == 1 else None
+        if isinstance(target, Group) and p.axes == full and not p.reduced and not kept.intersection(p.node.outputs):
+            goal[p.index] = target
+            found[target].append(p)
+    return [(target, parts) for target, parts in found.items() if len(parts) < len(group.parts)]
+
+
+def _saved(state, group, target, parts, readers, kept):
+    """Bytes that are not written and read, less those that are read in addition. None are saved in kernels that go over rows more than once: they would
+    compute more."""
+    if target.reduced and not is_column(target.sizes, target.reduced):
+        return 0
+    made = {v for p in parts for v in p.node.outputs}
+    reads = {b for p in parts for v, b, _ in p.operands if not state.specs[v].weak} - made
+    fresh = reads - target.reads.keys()
+    if any(v in group.home and v not in kept and readers[v] <= {group} for v in fresh):
+        return 0            # nobody else has them written
+    return sum(2 * state.specs[v].nbytes for v in made if target in readers[v]) - sum(state.specs[v].nbytes for v in fresh)
+
+
+def _move(state, group, target, parts, readers):
+    """Whether the parts could be moved from ``group`` into ``target``."""
+    left = _regrouped(state, group, [p for p in group.parts if p not in parts])
+    moving = _regrouped(state, group, parts)
+    plan = merged(state, target, moving) if left.levels == group.levels and bool(left.reduced) == bool(group.reduced) else None
+    if plan is None:
+        return False
+    for v in moving.reads:
+        readers[v].add(target)
+        if v not in left.reads:
+            readers[v].discard(group)
+    group.parts, group.home, group.reads, group.deps = left.parts, left.home, left.reads, left.deps
+    absorb(state, target, moving, *plan)
+    return True
+
+
+def _regrouped(state, group, parts):
+    """Some parts of a group as a group of their own, over the same axes."""
+    home = {v: group.home[v] for p in parts for v in p.node.outputs}
+    reads = defaultdict(set)
+    for p in parts:
+        for v, base, dims in p.operands:
+            if not state.specs[v].weak:
+                reads[base].add(dims)
+    indices = [p.index for p in parts]
+    own = set(indices)
+    deps = {state.producer[b] for b in reads if b in state.producer} - own
+    reduced = group.reduced if any(p.reduced for p in parts) else None
+    return Group(min(indices), parts, list(group.sizes), reduced, home, dict(reads), min(indices), max(indices), {p.axes for p in parts}, deps)
