@@ -261,6 +261,10 @@ class Writer:
         there = attr is not None or any(name in base.__dict__ for base in cls.__mro__)
         self.require_of_class(cls, text + (self._inner(attr) if there else self.strong(NOTHING)), f"{cls.__name__}.{name} was replaced")
 
+    def _bases(self, cls, mro):
+        ids = self.strong([id(c) for c in self.kept(mro)])
+        self.require_of_class(cls, f"[*map(id, {self.strong(cls)}.__mro__)] == {ids}", f"{cls.__name__} got other bases")
+
     def _classname(self, cls, name, value):
         self.require_of_class(cls, f"{self.strong(cls)}.{name} == {value!r}", f"{value}.{name} was replaced")
 

@@ -167,6 +167,12 @@ def _isinstance(observer, args, kw):
     options = options if isinstance(options, (tuple, list)) else (options,)
     if any(type(c).__instancecheck__ is not type.__instancecheck__ for c in options):
         raise Doubt("isinstance() with a class that decides itself")
+    for meta in {type(c) for c in options}:
+        observer.guard("classattr", meta, "__instancecheck__", type.__instancecheck__)
+    if class_lookup(known, "__class__") is not object.__dict__["__class__"]:
+        raise Doubt(f"isinstance() of a {known.__name__}, which says itself what it is")
+    observer.guard("classattr", known, "__class__", object.__dict__["__class__"])
+    observer.guard("bases", known, known.__mro__)
     return constant(issubclass(known, tuple(options)))
 
 

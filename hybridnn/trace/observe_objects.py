@@ -101,9 +101,11 @@ class Objects:
                 raise Doubt("super() in an unusual place")
             args = [constant(cell.cell_contents), owner]
         cls, owner = args[0].value, self.use(args[1])
-        mro = self.class_of(owner).__mro__
+        kind = self.class_of(owner)
+        mro = kind.__mro__
         if args[0].kind != "static" or cls not in mro:
             raise Doubt("super() of a class")
+        self.guard("bases", kind, mro)
         f.stack.append(Ref("super", (cls, owner, mro[mro.index(cls) + 1:])))
 
     def super_attr(self, f, ref, name, method):

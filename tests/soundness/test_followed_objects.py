@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, skipped
+from worlds import MODES, arr, check, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -239,7 +239,50 @@ def test_super(mode):
                 return f(arr(2, 3))
             finally:
                 Mixin.forward = old
-        return [net], [lambda: f(arr(2, 3)), base, between, nearer, lambda: f(arr(4, 3))]
+        class Further(Base):
+            def forward(self, x):
+                return super().forward(x) - 1
+
+        def others():
+            Net.__bases__ = (Mixin, Further, Left)
+            try:
+                return f(arr(2, 3))
+            finally:
+                Net.__bases__ = (Mixin, Left)
+        return [net], [lambda: f(arr(2, 3)), base, between, nearer, others, lambda: f(arr(4, 3))]
+    skipped(check(make, mode), mode)
+
+
+def test_what_an_object_is(mode):
+    def make(wrap):
+        class Meta(type):
+            pass
+
+        class Base(metaclass=Meta):
+            pass
+
+        class Other:
+            pass
+
+        class Thing(Base):
+            pass
+        thing = Thing()
+
+        @wrap
+        def f(x):
+            return F.tanh(x) * (2 if isinstance(thing, Base) else 3), isinstance(thing, Other), isinstance(x, (hnn.Variable, Base))
+
+        def during(owner, name, value):
+            def call():
+                old = owner.__dict__.get(name, owner.__bases__)
+                setattr(owner, name, value)
+                try:
+                    return f(var(2, 3))
+                finally:
+                    setattr(owner, name, old) if name == "__bases__" else delattr(owner, name)
+            return call
+        others = during(Thing, "__bases__", (Other,))
+        return thing, [lambda: f(var(2, 3)), others, during(Meta, "__instancecheck__", lambda c, o: True), during(Thing, "__class__", Other)]
     skipped(check(make, mode), mode)
 
 
