@@ -10,13 +10,12 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watchable
-from hybridnn.trace.refs import class_lookup
+from hybridnn.trace.refs import IMMUTABLE_TYPE, class_lookup
 
 __all__ = ["Writer"]
 
 ROOTS = ("global", "cell", "root", "builtin")
 NOTHING = object()       # stands for what a dict does not have; None would be a value
-IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class that cannot be changed
 
 
 class Writer:

@@ -455,7 +455,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
 
     def loaded(self, value, fact):
         """A value read from a namespace: numbers and objects are guarded; arrays and Variables are read anew on every call."""
-        if isinstance(value, (Variable, np.ndarray)) and type(value).__name__ != "Parameter":
+        if issubclass(type(value), (Variable, np.ndarray)) and type(value).__name__ != "Parameter":
             self.guard("spec", *fact)
             ref = Ref("state", value, ("load", *fact[:-1]))
         elif type(value) in (float, int):
@@ -484,4 +484,4 @@ def _has_locals(frame, g):
 
 def identity(x):
     """A hashable key: equal for tuples of the same objects."""
-    return tuple(map(identity, x)) if type(x) is tuple else x if isinstance(x, (str, int)) else (id(x),)
+    return tuple(map(identity, x)) if type(x) is tuple else x if issubclass(type(x), (str, int)) else (id(x),)

@@ -9,13 +9,15 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
-__all__ = ["CONTAINERS", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rows",
+__all__ = ["CONTAINERS", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rows",
            "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links", "is_library", "is_library_code",
-           "is_named_tuple", "is_numeric", "is_pure", "is_traced", "mirror", "place", "real_array", "trusted_kind"]
+           "is_named_tuple", "is_numeric", "is_pure", "is_traced", "mirror", "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 CONTAINERS = (list, dict, set)
 TRACED = "a traced method"
+IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class that cannot be changed
+OBJECT = vars(object)
 PURE_TYPES = SCALARS | {slice, range, type(...), np.dtype, type(NotImplemented), tuple, frozenset, type}
 
 
@@ -47,6 +49,10 @@ class Ref:
     kind: str
     value: object
     source: object = None
+
+    def __post_init__(self):
+        if not plain_to_see(type(self.value)):
+            raise Doubt(f"a {type(self.value).__name__}, whose class runs code when somebody asks what it is")
 
 
 @dataclass(eq=False, slots=True)
@@ -150,6 +156,13 @@ def class_lookup(cls, name, missing=None):
         if name in base.__dict__:
             return base.__dict__[name]
     return missing
+
+
+def plain_to_see(cls):
+    """Whether ``isinstance()`` of an object runs none of the program's code."""
+    if cls.__flags__ & IMMUTABLE_TYPE:
+        return True
+    return class_lookup(cls, "__class__") is OBJECT["__class__"] and not isinstance(class_lookup(cls, "__getattribute__"), types.FunctionType)
 
 
 def is_numeric(ref):

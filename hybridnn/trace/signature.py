@@ -23,10 +23,10 @@ def signature(args, kwargs):
 
 
 def _describe(x, depth):
-    if isinstance(x, Variable):
+    kind = type(x)
+    if issubclass(kind, Variable):       # isinstance() may run the program's code
         a = x._array if x._array is not None or not x.is_initialized else x
         return (Variable, None, None, x._requires_grad) if a is None else (Variable, a.shape, a.dtype, x._requires_grad)
-    kind = type(x)
     if kind is np.ndarray:
         return kind, x.shape, x.dtype
     if depth < MAX_DEPTH:

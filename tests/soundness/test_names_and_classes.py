@@ -208,3 +208,34 @@ def test_complex_numbers_that_are_equal(mode):
         x = var(3, 4)
         return None, [lambda c=c: step(x, c) for c in (0j, complex(0.0, -0.0), complex(-0.0, 0.0), 0, False)]
     checked(make, mode)
+
+
+def test_objects_that_notice_being_looked_at(mode):
+    """The tracer asks no object of the program what it is in a way that runs the program's code."""
+    def make(wrap):
+        asked = []
+
+        class Proxy:
+            k = 2
+
+            @property
+            def __class__(self):
+                asked.append("class")
+                return dict
+
+        class Lazy:
+            k = 3
+
+            def __getattribute__(self, name):
+                if name == "__class__":      # the scenario itself looks for a __dict__
+                    asked.append(name)
+                return object.__getattribute__(self, name)
+        proxies = {"proxy": Proxy(), "lazy": Lazy()}
+
+        @wrap
+        def f(x, p):
+            kept = [p, proxies["proxy"]]
+            return F.tanh(x) * p.k * kept[1].k, p is None
+        x = var(2, 3)
+        return asked, [lambda: f(x, proxies["proxy"]), lambda: f(x, proxies["lazy"])]
+    check(make, mode)
