@@ -16,6 +16,7 @@ from hybridnn.jit import cuda, layout, source
 from hybridnn.jit.fuse import fuse
 from hybridnn.jit.passes import simplify
 from hybridnn.jit.places import ARENA, Root, whole
+from hybridnn.jit.source_writer import parameters
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -146,7 +147,7 @@ def test_ptx_or_what_is_missing(name):
     """Where the CUDA compiler is installed the text compiles, in single precision; elsewhere the error says what to install."""
     structure = prepared(name)[2].structure
     types = cuda.signature(structure)
-    assert len(types.args) == sum(p.role != "scratch" for p in structure.pointers) + len(source.parameters(structure))
+    assert len(types.args) == sum(p.role != "scratch" for p in structure.pointers) + len(parameters(structure))
     text = source.render(structure, "cuda")
     missing = cuda._compiler_probe()
     if not missing.ok:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hybridnn.backend import cupy
 from hybridnn.errors import BackendError
-from hybridnn.jit.source import parameters
+from hybridnn.jit.source_writer import parameters
 from hybridnn.jit.support import NUMBA
 
 __all__ = ["Probe", "emit_ptx", "probe", "signature"]

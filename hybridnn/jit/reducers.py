@@ -1,6 +1,6 @@
 """Accumulators that LLVM may vectorise: a sum whose terms may be regrouped, and extremes that keep NaN.
 
-A kernel uses ``sum_*`` within blocks of ``source.BLOCK`` elements only, and adds blocks with compensation, so that accuracy is at
+A kernel uses ``sum_*`` within blocks of ``source_row.BLOCK`` elements only, and adds blocks with compensation, so that accuracy is at
 least that of pairwise summation.
 """
 from llvmlite import ir

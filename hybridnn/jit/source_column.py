@@ -1,0 +1,185 @@
+"""Kernels of style "column": the innermost axis is kept. The range is columns; sums are kept per column in scratch rows."""
+from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.source_reductions import accumulate, compensate, initial, stages_of
+from hybridnn.jit.support import NUMBA, SUFFIX, literal
+
+__all__ = ["ROWS", "write_column"]
+
+ROWS = 32       # rows of a column that are summed before a compensated addition
+
+
+def write_column(w):
+    s = w.s
+    inner = len(s.axes) - 1
+    rows = [k for k, r in enumerate(s.axes) if r]
+    blocks = [k for k, r in enumerate(s.axes) if not r and k != inner]
+    stage = stages_of(s)
+    parts = _ColumnParts(w, stage, rows, inner)
+    for i in [i for i in range(len(s.items)) if not s.items[i][3] and stage[i] == 0]:
+        w.emit(i)
+    if w.cuda:
+        _write_cuda(w, parts, rows, blocks, inner)
+    elif blocks:
+        with w.loop(f"for o in range({' * '.join(f'n{k}' for k in blocks)}):"):
+            w.unravel("o", blocks)
+            w.move("o", set(blocks))
+            parts.write(rows)
+    else:
+        parts.write(rows)
+
+
+class _ColumnParts:
+    """Items by where they are computed."""
+
+    def __init__(self, w, stage, rows, inner):
+        items = w.s.items
+        self.w, self.items = w, items
+        self.reductions = [i for i in range(len(items)) if items[i][0] in REDUCTIONS]
+        late = [i for i in range(len(items)) if stage[i] > 0 and i not in self.reductions]
+        early = [i for i in range(len(items)) if stage[i] == 0 and items[i][3]]
+        used_late = _operands(items, [*late, *[s[0] for s in w.s.stores if stage[s[0]] > 0]])
+        full = [i for i in early if inner in items[i][3]]
+        self.of_rows = [i for i in early if inner not in items[i][3] and set(items[i][3]) & set(rows)]
+        self.of_blocks = [i for i in early if inner not in items[i][3] and i not in self.of_rows]
+        self.again = [i for i in full if i in used_late]
+        self.late = late
+        self.stores = [s for s in w.s.stores if stage[s[0]] == 0]
+        self.late_stores = [s for s in w.s.stores if stage[s[0]] > 0]
+        summed = _operands(items, [*(items[i][1][0] for i in self.reductions), *(s[0] for s in self.stores)])
+        self.full = [i for i in full if i in summed]
+        first = sum(p.role != "scratch" for p in w.s.pointers)
+        self.scratch = {}
+        for i in self.reductions:
+            n = 3 if items[i][0] == "sum" else 1
+            self.scratch[i] = list(range(first, first + n))
+            first += n
+
+    def write(self, rows):
+        w = self.w
+        for i in self.of_blocks:
+            w.emit(i)
+        self._columns(self._start)
+        n = " * ".join(f"n{k}" for k in rows)
+        sums = any(len(ps) == 3 for ps in self.scratch.values())
+        with w.loop(f"for b in range(0, {n}, {ROWS}):"):
+            if sums:
+                self._columns(lambda i, ps: [f"p{ps[0]}[j] = {literal(0, self.items[i][2])}"] if len(ps) == 3 else [])
+            w.block(ROWS, n)
+            with w.loop("for r in range(b, e):"):
+                w.unravel("r", rows)
+                w.move("q", set(rows))
+                for i in self.of_rows:
+                    w.emit(i)
+                self._row_of_columns()
+            if sums:
+                self._columns(self._fold)
+        self._finish()
+
+    def _columns(self, lines_of):
+        """A loop over columns with the lines that each reduction asks for."""
+        with self.w.loop("for j in range(lo, hi):"):
+            for i, ps in self.scratch.items():
+                for text in lines_of(i, ps):
+                    self.w.line(text)
+
+    def _start(self, i, ps):
+        _, *lost = ps[1:] if len(ps) == 3 else ps
+        return [f"p{ps[1] if len(ps) == 3 else ps[0]}[j] = {initial(self.items[i])}", *[f"p{p}[j] = {literal(0, self.items[i][2])}" for p in lost]]
+
+    def _row_of_columns(self):
+        w = self.w
+        with w.loop("for j in range(lo, hi):"):
+            for i in self.full:
+                w.emit(i, "j")
+            for i, ps in self.scratch.items():
+                self._accumulate(i, ps[0])
+            for s in self.stores:
+                w.store(s, "j")
+
+    def _accumulate(self, i, p):
+        """Combine what is in pointer ``p`` with reduction ``i``'s value of the row."""
+        w, item = self.w, self.items[i]
+        value = w.value(item[1][0])
+        if item[0] == "sum":
+            text = f"p{p}[j] + {value}"
+            w.line(f"p{p}[j] = {text if item[2] in ('f4', 'f8') else f'{NUMBA[item[2]]}({text})'}")
+        else:
+            w.line(f"m{i} = p{p}[j]")
+            accumulate(w, item, f"m{i}", value)
+            w.line(f"p{p}[j] = m{i}")
+
+    def _fold(self, i, ps):
+        if len(ps) != 3:
+            return []
+        part, total, lost = (f"p{p}[j]" for p in ps)
+        kind = self.items[i][2]
+        if kind not in ("f4", "f8"):
+            return [f"{total} = {NUMBA[kind]}({total} + {part})"]
+        return [f"y{i} = {part} - {lost}", f"t{i} = {total}", f"u{i} = t{i} + y{i}", f"l{i} = (u{i} - t{i}) - y{i}",
+                f"{lost} = where_{SUFFIX[kind]}(l{i} == l{i}, l{i}, {literal(0.0, kind)})", f"{total} = u{i}"]
+
+    def _finish(self):
+        w = self.w
+        with w.loop("for j in range(lo, hi):"):
+            for i in self.again:
+                w.emit(i, "j")
+            for i, ps in self.scratch.items():
+                w.line(f"v{i} = p{ps[1] if len(ps) == 3 else ps[0]}[j]")
+            for i in self.late:
+                w.emit(i, "j")
+            for s in self.late_stores:
+                w.store(s, "j")
+
+
+def _operands(items, roots):
+    """The roots and all that they are computed from, down to reductions."""
+    stack, seen = list(roots), set()
+    while stack:
+        i = stack.pop()
+        if i not in seen:
+            seen.add(i)
+            stack += () if items[i][0] in REDUCTIONS else items[i][1]
+    return seen
+
+
+def _write_cuda(w, parts, rows, blocks, inner):
+    """A thread per column, with its sums in registers."""
+    kept, j = [*blocks, inner], f"c{inner}"
+    with w.loop(f"for o in range(cuda.grid(1), {' * '.join(f'n{k}' for k in kept)}, cuda.gridsize(1)):"):
+        w.unravel("o", kept)
+        w.move("o", set(blocks))
+        _reduce_cuda(w, parts, rows, j)
+        for i in [*parts.again, *parts.late]:
+            w.emit(i, j)
+        for s in parts.late_stores:
+            w.store(s, j)
+
+
+def _reduce_cuda(w, parts, rows, j):
+    items = w.s.items
+    sums = [i for i in parts.reductions if items[i][0] == "sum"]
+    for i in parts.reductions:
+        w.line(f"v{i} = {initial(items[i])}")
+    for i in sums:
+        w.line(f"k{i} = {literal(0, items[i][2])}")
+    for i in parts.of_blocks:
+        w.emit(i)
+    n = " * ".join(f"n{k}" for k in rows)
+    with w.loop(f"for b in range(0, {n}, {ROWS}):"):
+        for i in sums:
+            w.line(f"t{i} = {literal(0, items[i][2])}")
+        w.block(ROWS, n)
+        with w.loop("for r in range(b, e):"):
+            w.unravel("r", rows)
+            w.move("q", set(rows))
+            for i in [*parts.of_rows, *parts.full]:
+                w.emit(i, j)
+            for i in parts.reductions:
+                accumulate(w, items[i], f"t{i}" if i in sums else f"v{i}", w.value(items[i][1][0]))
+            for s in parts.stores:
+                w.store(s, j)
+        for i in sums:
+            if items[i][2] in ("f4", "f8"):
+                compensate(w, f"t{i}", f"v{i}", f"k{i}", items[i][2])
+            else:
+                w.line(f"v{i} = {NUMBA[items[i][2]]}(v{i} + t{i})")

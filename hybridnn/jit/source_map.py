@@ -1,0 +1,94 @@
+"""Kernels of style "map": no reduction. The range is the flat space, or all axes but the innermost."""
+import numpy as np
+
+__all__ = ["write_map"]
+
+BLOCK = 256      # elements that are looked at together for very small numbers
+TINY = int(np.float32(1e-17).view(np.int32)) - 1 - 2**31      # smallness of numbers whose squares, times a rate, are subnormal
+
+
+def write_map(w):
+    axes, items = range(len(w.s.axes)), range(len(w.s.items))
+    inner = len(axes) - 1
+    top = [i for i in items if not w.s.items[i][3]]
+    rest = [i for i in items if w.s.items[i][3]]
+    for i in top:
+        w.emit(i)
+    if inner <= 0:
+        _flat_loop(w, rest, inner)
+    elif w.cuda:
+        with w.loop(f"for i in range(cuda.grid(1), {' * '.join(f'n{k}' for k in axes)}, cuda.gridsize(1)):"):
+            w.unravel("i", list(axes))
+            w.move("o", set(axes) - {inner})
+            _body(w, rest, f"c{inner}")
+    else:
+        _nested_loops(w, rest, inner)
+
+
+def _flat_loop(w, rest, inner):
+    """Rank 0 or 1."""
+    looks = [] if inner < 0 or w.cuda else _decaying(w.s)
+    if looks:
+        _guarded_loop(w, rest, looks)
+        return
+    n = "1" if inner < 0 else "n0"
+    with w.loop(f"for i in range(cuda.grid(1), {n}, cuda.gridsize(1)):" if w.cuda else "for i in range(lo, hi):"):
+        _body(w, rest, "i")
+
+
+def _decaying(s):
+    """Loads that tell where a float32 kernel would compute with subnormal numbers: update rules with second moments, which take the root of something
+    that a gradient's square is in.
+
+    The moments of a parameter that gets no gradients any more, such as those of a dead unit, decay until they are subnormal, and stay so. One look
+    per element has to do: at the first moment, which decays fastest, or at the gradient where there is none.
+    """
+    squared, bases = set(), set()
+    for i, (fn, args, kind, _, _) in enumerate(s.items):
+        square = fn in ("multiply", "square") and len(set(args)) == 1
+        if square:
+            bases.add(args[0])
+        if square or not squared.isdisjoint(args):
+            squared.add(i)
+        if fn == "sqrt" and kind == "f4" and i in squared and all(item[2] != "f8" for item in s.items if item[3]):
+            first = {a for fn, args, *_ in s.items if fn == "subtract" and not bases.isdisjoint(args) for a in args} - bases - squared
+            return [a for a in sorted(first or bases) if s.items[a][0] == "load" and s.items[a][3]]
+    return []
+
+
+def _guarded_loop(w, rest, looks):
+    """In blocks. One that holds very small numbers is computed in float64, where none is subnormal: a float32 product that is takes a hundred times as long."""
+    items = w.s.items
+    for i, item in enumerate(items):
+        if i not in rest and item[0] != "const" and item[2] == "f4":
+            w.line(f"d{i} = float64(v{i})")
+    with w.loop(f"for b in range(lo, hi, {BLOCK}):"):
+        w.block(BLOCK, "hi")
+        w.line("k = int32(2147483647)")
+        with w.loop("for j in range(b, e):"):
+            for i in looks:
+                w.line(f"k = least_i32(k, smallness_f32(p{items[i][4]}[{w.index(items[i][4], 'j')}]))")
+        w.line(f"m = e if k < int32({TINY}) else b")
+        for first, last, wide in (("b", "m", True), ("m", "e", False)):
+            w.wide = wide
+            with w.loop(f"for i in range({first}, {last}):"):
+                _body(w, rest, "i")
+
+
+def _nested_loops(w, rest, inner):
+    items = w.s.items
+    with w.loop("for o in range(lo, hi):"):
+        w.unravel("o", list(range(inner)))
+        w.move("o", set(range(inner)))
+        for i in rest:
+            if inner not in items[i][3]:
+                w.emit(i)
+        with w.loop(f"for i in range(n{inner}):"):
+            _body(w, [i for i in rest if inner in items[i][3]], "i")
+
+
+def _body(w, items, inner):
+    for i in items:
+        w.emit(i, inner)
+    for store in w.s.stores:
+        w.store(store, inner)

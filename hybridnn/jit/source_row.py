@@ -1,0 +1,137 @@
+"""Kernels of style "row": the innermost axis is reduced.
+
+The range is the axes that are not. There is one loop over the row per stage, a stage being what must be known before the next can start.
+"""
+from contextlib import ExitStack
+
+from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.source_reductions import accumulate, compensate, initial, stages_of
+from hybridnn.jit.support import is_expensive, literal
+
+__all__ = ["BLOCK", "write_row"]
+
+BLOCK = 256      # elements that are summed before a compensated addition
+
+
+def write_row(w):
+    s = w.s
+    stage = stages_of(s)
+    reduced = [k for k, r in enumerate(s.axes) if r]
+    outer = [k for k, r in enumerate(s.axes) if not r]
+    full = {i for i, item in enumerate(s.items) if set(item[3]) & set(reduced)}
+    top = [i for i in range(len(s.items)) if not s.items[i][3] and stage[i] == 0 and i not in full]
+    for i in top:
+        w.emit(i)
+    head = f"cuda.grid(1), {' * '.join(f'n{k}' for k in outer) or '1'}, cuda.gridsize(1)" if w.cuda else "lo, hi"
+    with w.loop(f"for o in range({head}):"):
+        w.unravel("o", outer)
+        w.move("o", set(outer))
+        _RowPlan(w, stage, reduced, full, [i for i in range(len(s.items)) if i not in full and i not in top]).write()
+
+
+class _RowPlan:
+    """The loops of one row, stage by stage."""
+
+    def __init__(self, w, stage, reduced, full, outer):
+        self.w, self.stage, self.reduced, self.full, self.outer = w, stage, reduced, full, outer
+        self.items, self.stores = w.s.items, w.s.stores
+        self.count = 1 + max([stage[i] for i in range(len(self.items))], default=0)
+        self.needed = [self._reached(k) for k in range(self.count)]
+        self.parked = self._park()
+
+    def _reductions(self, k):
+        return [i for i in range(len(self.items)) if self.items[i][0] in REDUCTIONS and self.stage[i] == k + 1]
+
+    def _stores(self, k):
+        return [s for s in self.stores if self._is_full(s) and self.stage[s[0]] == k]
+
+    def _is_full(self, store):
+        """Whether the store is made for every element of the row."""
+        return bool(set(store[2]) & set(self.reduced))
+
+    def _park(self):
+        """Expensive items that several loops need wait in the memory of an output: item -> store."""
+        parked, taken = {}, set()
+        for i in sorted(self.full):
+            fn, _, kind, axes, _ = self.items[i]
+            loops = [k for k in range(self.count) if i in self.needed[k]]
+            if len(loops) < 2 or not is_expensive(fn, kind) or len(axes) != len(self.w.s.axes):
+                continue
+            for s in self.stores:
+                own = s[0] == i
+                if s[1] not in taken and (own or self._is_full(s) and self.stage[s[0]] >= loops[-1]
+                                          and self.items[s[0]][2] == kind):
+                    parked[i] = s
+                    taken.add(s[1])
+                    break
+        return parked
+
+    def write(self):
+        for k in range(self.count):
+            for i in [i for i in self.outer if self.stage[i] == k and self.items[i][0] not in REDUCTIONS]:
+                self.w.emit(i)
+            if self._reductions(k) or self._stores(k):
+                self._loop(k)
+        for s in self.stores:
+            if not self._is_full(s):
+                self.w.store(s)
+
+    def _loop(self, k):
+        w, reductions = self.w, self._reductions(k)
+        sums = [i for i in reductions if self.items[i][0] == "sum" and self.items[i][2] in ("f4", "f8")]
+        for i in reductions:
+            w.line(f"v{i} = {initial(self.items[i])}")
+        for i in sums:
+            w.line(f"k{i} = {literal(0.0, self.items[i][2])}")
+        *above, inner = self.reduced
+        with ExitStack() as loops:
+            for axis in above:
+                loops.enter_context(w.loop(f"for c{axis} in range(n{axis}):"))
+            w.move("q", set(above))
+            if sums:
+                self._blocks(k, reductions, sums, f"n{inner}")
+            else:
+                with w.loop(f"for j in range(n{inner}):"):
+                    self._element(k, reductions, sums)
+
+    def _blocks(self, k, reductions, sums, n):
+        """The loop over the innermost axis, where something is summed."""
+        w = self.w
+        with w.loop(f"for b in range(0, {n}, {BLOCK}):"):
+            for i in sums:
+                w.line(f"t{i} = {literal(0.0, self.items[i][2])}")
+            w.block(BLOCK, n)
+            with w.loop("for j in range(b, e):"):
+                self._element(k, reductions, sums)
+            for i in sums:
+                compensate(w, f"t{i}", f"v{i}", f"k{i}", self.items[i][2])
+
+    def _element(self, k, reductions, sums):
+        w = self.w
+        skip = self._reloaded(k)
+        for i in sorted(self._reached(k, skip)):
+            if i in skip:
+                w.line(f"v{i} = p{self.parked[i][1]}[{w.index(self.parked[i][1], 'j')}]")
+            else:
+                w.emit(i, "j")
+        for i in reductions:
+            accumulate(w, self.items[i], f"t{i}" if i in sums else f"v{i}", w.value(self.items[i][1][0]))
+        for i, s in self.parked.items():
+            if i in self.needed[k] and i not in skip and s[0] != i:
+                w.line(f"p{s[1]}[{w.index(s[1], 'j')}] = v{i}")
+        for s in self._stores(k):
+            w.store(s, "j")
+
+    def _reloaded(self, k):
+        return {i for i in self.parked if any(i in self.needed[e] for e in range(k))}
+
+    def _reached(self, k, skip=()):
+        """Full items that the loop of stage ``k`` computes, where those in ``skip`` are loaded."""
+        stack = [self.items[i][1][0] for i in self._reductions(k)] + [s[0] for s in self._stores(k)]
+        seen = set()
+        while stack:
+            i = stack.pop()
+            if i in self.full and i not in seen:
+                seen.add(i)
+                stack += () if i in skip else self.items[i][1]
+        return seen

@@ -1,0 +1,172 @@
+"""``Writer``: the lines of a kernel, and the file around them."""
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from hybridnn.jit.support import NUMBA, SUFFIX, expression, literal
+
+__all__ = ["Writer", "parameters"]
+
+
+def parameters(structure):
+    """Names of the words behind the pointers: sizes, then strides given at run time."""
+    sizes = [f"n{k}" for k in range(len(structure.axes))]
+    return sizes + [f"s{p}_{k}" for p, pointer in enumerate(structure.pointers) for k, c in enumerate(pointer.classes)
+                    if c == "s"]
+
+
+@dataclass
+class Writer:
+    """Collects the lines of a kernel."""
+    s: object
+    target: str
+    lines: list = field(default_factory=list)
+    depth: int = 1
+    names: set = field(default_factory=set)      # functions to import
+    offsets: dict = field(default_factory=dict)  # pointer -> name of its current offset
+    wide: bool = False                           # float32 items are computed in float64, under other names
+
+    @property
+    def cuda(self):
+        return self.target == "cuda"
+
+    def line(self, text):
+        self.lines.append("    " * self.depth + text)
+
+    @contextmanager
+    def loop(self, head):
+        """What is written inside is the body of this loop; pointers that are moved there are where they were after it."""
+        self.line(head)
+        before = dict(self.offsets)
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self.offsets = before
+
+    def call(self, name, *args):
+        self.names.add(name)
+        return f"{name}({', '.join(args)})"
+
+    def value(self, i):
+        """An operand's text: a variable, or a literal."""
+        item = self.s.items[i]
+        if item[0] == "const":
+            return literal(item[4], self.kind(i))
+        return f"d{i}" if self.wide and item[2] == "f4" else f"v{i}"
+
+    def kind(self, i):
+        kind = self.s.items[i][2]
+        return "f8" if self.wide and kind == "f4" else kind
+
+    def index(self, p, inner=None):
+        """Element index of pointer ``p``; ``inner`` is the variable of the innermost axis, if the pointer steps along it here."""
+        terms = [self.offsets[p]] if p in self.offsets else []
+        last = self.s.pointers[p].classes[-1] if self.s.pointers[p].classes else "0"
+        if inner is not None and last != "0":
+            step = f"s{p}_{len(self.s.axes) - 1}" if last == "s" else last
+            terms.append(inner if step == "1" else f"{inner} * {step}")
+        return " + ".join(terms) or "0"
+
+    def emit(self, i, inner=None):
+        """The line that computes item ``i``."""
+        fn, args, kind, axes, value = self.s.items[i]
+        if fn == "const":
+            return
+        if fn == "load":
+            text = f"p{value}[{self.index(value, inner)}]"
+            text = f"float64({text})" if self.kind(i) != kind else text
+        elif fn == "weak":
+            text = f"p{value}[0]" + (" != 0" if kind == "b1" else "")
+        elif fn == "iota":
+            text = f"{NUMBA[kind]}({self.coordinate(value, inner)})"
+        else:
+            text = self.expression(fn, self.kind(i), args)
+        self.line(f"{self.value(i)} = {text}")
+
+    def expression(self, fn, kind, args):
+        items = [self.s.items[a] for a in args]
+        constants = [i[4] if i[0] == "const" else None for i in items]
+        return expression(fn, kind, [self.kind(a) for a in args], [self.value(a) for a in args], constants, self.cuda)
+
+    def coordinate(self, axis, inner):
+        return inner if axis == len(self.s.axes) - 1 and inner is not None else f"c{axis}"
+
+    def block(self, length, n):
+        """The line that sets ``e``, the end of the block that begins at ``b``."""
+        self.line(f"e = b + {length} if b + {length} < {n} else {n}")
+
+    def unravel(self, flat, axes):
+        """Lines that split the flat index over ``axes`` into coordinates ``c``."""
+        rest = flat
+        for n, k in enumerate(reversed(axes)):
+            if n == len(axes) - 1:
+                if rest != f"c{k}":
+                    self.line(f"c{k} = {rest}")
+            else:
+                self.line(f"c{k} = {rest} % n{k}")
+                self.line(f"r{k} = {rest} // n{k}")
+                rest = f"r{k}"
+
+    def move(self, prefix, axes):
+        """Lines that set every pointer's offset for the coordinates of ``axes``, on top of what it is."""
+        for p, pointer in enumerate(self.s.pointers):
+            steps = [self.step(p, k, c) for k, c in enumerate(pointer.classes) if k in axes and c != "0"]
+            if steps:
+                before = [self.offsets[p]] if p in self.offsets else []
+                self.line(f"{prefix}{p} = {' + '.join(before + steps)}")
+                self.offsets[p] = f"{prefix}{p}"
+
+    def step(self, p, axis, c):
+        """How far pointer ``p`` is moved by the coordinate of an axis."""
+        return f"c{axis}" if c == "1" else f"c{axis} * s{p}_{axis}" if c == "s" else f"c{axis} * {c}"
+
+    def store(self, store, inner=None):
+        i, p, _ = store
+        value = f"float32({self.value(i)})" if self.kind(i) != self.s.items[i][2] else self.value(i)
+        self.line(f"p{p}[{self.index(p, inner)}] = {value}")
+
+    # ---- the file around the code
+
+    def text(self):
+        ops = sorted({i[0] for i in self.s.items} - {"load", "weak", "const", "iota"})
+        head = [f'"""{self.s.style.capitalize()}: {", ".join(ops) or "copy"}."""', *self.imports(), "", "", *self.header()]
+        return "\n".join(head + self.lines) + "\n"
+
+    def imports(self):
+        body = "\n".join(self.lines)
+        casts = sorted({n for n in NUMBA.values() if f"{n}(" in body})
+        special = [n for n in ("inf", "nan") if f"({n})" in body or f"(-{n})" in body]
+        result = [f"from math import {', '.join(special)}"] if special else []
+        if self.cuda:
+            result = ["import math"] * ("math." in body) + result + ["", f"from numba import {', '.join(['cuda', *casts])}"]
+            return [r for k, r in enumerate(result) if r or k]
+        result += [""] * bool(result) + ([f"from numba import {', '.join(casts)}", ""] if casts else [])
+        reducers = sorted(n for n in self.names if n[:4] in ("sum_", "max_", "min_"))
+        pointers = {self.pointer_type(p) for p in self.s.pointers}
+        functions = sorted(pointers | {"parallel_loops"} | {w for w in _calls(body) if _is_vecmath(w)})
+        result += [f"from hybridnn.jit.reducers import {', '.join(reducers)}"] if reducers else []
+        return [*result, f"from hybridnn.jit.vecmath import {', '.join(functions)}"]
+
+    def pointer_type(self, pointer):
+        return "ptr_i64" if pointer.role == "weak" and pointer.kind == "b1" else f"ptr_{SUFFIX[pointer.kind]}"
+
+    def header(self):
+        pointers = [f"p{p}" for p in range(len(self.s.pointers)) if not (self.cuda and self.s.pointers[p].role == "scratch")]
+        words = parameters(self.s)
+        if self.cuda:
+            return [f"def kernel({', '.join([*pointers, *words])}):"]
+        lines = [f"    p{p} = {self.pointer_type(pointer)}(bufs, args, {2 * p})" for p, pointer in enumerate(self.s.pointers)]
+        body = set(re.findall(r"\w+", "\n".join(self.lines)))
+        first = 2 * len(self.s.pointers)
+        lines += [f"    {name} = args[{first + k}]" for k, name in enumerate(words) if name in body]
+        self.line("parallel_loops()")
+        return ["def kernel(bufs, args, lo, hi):", *lines]
+
+
+def _calls(text):
+    return set(re.findall(r"([A-Za-z_][A-Za-z_0-9]*)\(", text))
+
+
+def _is_vecmath(name):
+    return name.rpartition("_")[2] in ("f32", "f64", "bool", "i32",
+                                       "i64") and not name.startswith(("sum_", "max_", "min_", "ptr_"))
