@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hybridnn.jit import onednn as dnn
-from hybridnn.jit import threads
+from hybridnn.jit import onednn_library, threads
 from hybridnn.jit.native import LIBRARY_ERROR, NativePlan
 
 RNG = np.random.default_rng(0)
@@ -297,7 +297,7 @@ def test_a_dropped_primitive_is_freed():
 
 @pytest.mark.parametrize("candidates", [[], ["libm.so.6"], ["/nowhere/libdnnl.so"], [__file__]])
 def test_without_oneDNN(monkeypatch, caplog, candidates):
-    monkeypatch.setattr(dnn, "_candidates", lambda: candidates)
+    monkeypatch.setattr(onednn_library, "_candidates", lambda: candidates)
     dnn.find.cache_clear()
     try:
         with caplog.at_level(logging.INFO, "hybridnn.jit"):

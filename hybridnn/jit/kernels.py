@@ -22,7 +22,7 @@ from hybridnn.errors import CacheWarning
 __all__ = ["Loaded", "cache_directory", "load", "symbol"]
 
 MAX_BYTES, MAX_FILES = 256 << 20, 8192
-_SOURCES = ("vecmath*.py", "pointers*.py", "reducers.py", "kernels.py", "*compiler.py", "translate.py", "machine.py")
+_SOURCES = ("vecmath*.py", "pointers*.py", "reducers.py", "kernels.py", "*compiler.py", "translate*.py", "machine.py")
 _lock = threading.RLock()
 _addresses = {}          # key -> address, for the life of the process
 _engines = []            # they own the code

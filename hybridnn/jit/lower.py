@@ -3,13 +3,12 @@
 Lowering goes in three turns: places and steps in graph order, with memory as roots; then who owns each root (output arrays,
 targets of in-place writes, the arena) and the memory plan; then native steps with addresses.
 """
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections import Counter
 
 import numpy as np
 
 from hybridnn.core.op import OPS
-from hybridnn.jit import kernels, layout, native, source
+from hybridnn.jit import kernels, layout, lower_memory, native, source
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
 from hybridnn.jit.join import view_index
@@ -18,64 +17,16 @@ from hybridnn.jit.lower_linalg import LINEAR
 from hybridnn.jit.lower_pool import POOLINGS
 from hybridnn.jit.lower_rows import ROWS
 from hybridnn.jit.lower_scan import SCANS
-from hybridnn.jit.memory import Buffer, plan_memory
+from hybridnn.jit.lower_steps import Lowered, LowStep, bytes_of
 from hybridnn.jit.moves import copy_step, fill_step
 from hybridnn.jit.native import View
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
 
-__all__ = ["Lowered", "LowStep", "lower"]
+__all__ = ["bind", "lower"]
 
 VIEWS = ("reshape", "transpose", "broadcast_to", "get_item", "identity", "constant")
 PLACING = ("fused", "matmul", "products")     # kinds of nodes that write their results where these belong
-FALLIBLE = ("python", "gather", "scatter", "check", "lapack")
 PARALLEL_BYTES = 400_000      # below, a step runs on one thread
-
-
-@dataclass(eq=False)
-class LowStep:
-    """A step before addresses are known.
-
-    ``build(locate)`` gives the native step, ``locate(place)`` being a View; where there is a ``text``, it takes the step before and the kernel's
-    address after that; None for a Python step, which has ``node``. ``reads``
-    and ``writes`` are places. ``inplace`` lists pairs (position in writes, position in reads) that may be the same memory.
-    """
-    kind: str
-    name: str
-    reads: list
-    writes: list
-    build: object = None
-    node: object = None
-    ops: tuple = ()
-    lines: tuple = ()
-    reason: str = ""
-    inplace: tuple = ()
-    arranged: object = None
-    text: str = ""
-    scratch: list = field(default_factory=list)
-
-    @property
-    def bytes(self):
-        return sum(_bytes(p) for p in (*self.reads, *self.writes))
-
-
-def _bytes(place):
-    n = place.dtype.itemsize
-    for size, stride in zip(place.shape, place.strides):
-        n *= size if stride else 1
-    return n
-
-
-@dataclass(eq=False)
-class Lowered:
-    """All that an Executable needs: steps, memory, where outputs come from."""
-    steps: list
-    roots: list
-    values: dict
-    constants: list
-    n_slots: int
-    plan: object
-    outputs: list
-    n_inputs: int = 0
 
 
 class _Lowering:
@@ -155,8 +106,7 @@ class _Lowering:
         if v not in self.values:
             place = self.values[v] = self.target(v)
             if not node.op.full:
-                self.steps.append(LowStep("fill", "zeros", [], [place], lambda at: fill_step(at(place), 0, place.dtype), node,
-                                          ("join",)))
+                self.steps.append(LowStep("fill", "zeros", [], [place], lambda at: fill_step(at(place), 0, place.dtype), node, ("join",)))
         return self.values[v]
 
     def join(self, node):
@@ -228,13 +178,11 @@ class _Lowering:
             self.steps.append(LowStep("python", "copy", [x], [y], reason="no native copy"))
 
     def step(self, kind, name, reads, writes, build, node, **more):
-        """A native step that does one node."""
-        self.steps.append(LowStep(kind, name, reads, writes, build, node, (node.op.name,), (node.line,) if node.line else (),
-                                  **more))
+        """A step that does one node."""
+        self.steps.append(LowStep(kind, name, reads, writes, build, node, (node.op.name,), (node.line,) if node.line else (), **more))
 
     def python(self, node):
-        """The op's own forward on views; its results are new arrays, or None for a view of an operand's memory, which is copied.
-        """
+        """The op's own forward on views; its results are new arrays, or None for a view of an operand's memory, which is copied."""
         reads = [self.values[v] for v in node.inputs]
         writes = []
         for v in node.outputs:
@@ -242,9 +190,7 @@ class _Lowering:
             place.root.index = self.n_slots
             self.n_slots += 1
             writes.append(place)
-        self.steps.append(LowStep("python", node.op.name, reads, writes, None, node, (node.op.name,), (node.line,)
-                                  if node.line else (),
-                                  self.reasons.get(node.outputs[:1], f"no native step for {node.op.name}")))
+        self.step("python", node.op.name, reads, writes, None, node, reason=self.reasons.get(node.outputs[:1], f"no native step for {node.op.name}"))
 
     def fused(self, node):
         op = node.op
@@ -256,8 +202,7 @@ class _Lowering:
             return False
         self.values.update(zip(node.outputs, outs, strict=True))
         step = LowStep("kernel", op.name, [self.values[v] for v in node.inputs], outs, node=node, ops=op.ops, lines=op.lines,
-                       arranged=arranged,
-                       text=source.render(arranged.structure), inplace=_inplace(arranged))
+                       arranged=arranged, text=source.render(arranged.structure), inplace=_inplace(arranged))
         step.scratch = [self.fresh((n,), np.dtype("u1")) for n in arranged.scratch]
         step.build = _kernel_step       # takes the step, which would be a cycle if it held itself
         self.steps.append(step)
@@ -273,7 +218,7 @@ def _probe(place):
 
 
 def _grain_bytes(place):
-    return PARALLEL_BYTES // 2 if _bytes(place) >= PARALLEL_BYTES else 0
+    return PARALLEL_BYTES // 2 if bytes_of(place) >= PARALLEL_BYTES else 0
 
 
 def _inplace(arranged):
@@ -329,9 +274,7 @@ def _matmul(low, node):
     if matmul_step(_probe(a), _probe(b), _probe(y), spec.dtype) is None:
         return False
     y = low.product_target(node.outputs[0], lambda y: matmul_step(_probe(a), _probe(b), _probe(y), spec.dtype) is not None)
-    low.steps.append(LowStep("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node,
-                             ("matmul",),
-                             (node.line,) if node.line else ()))
+    low.step("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node)
     return True
 
 
@@ -360,7 +303,7 @@ _INDEX = (np.dtype("i4"), np.dtype("i8"))
 _NATIVE = {"matmul": _matmul, **ROWS, **CONVOLUTIONS, **POOLINGS, **LINEAR, **SCANS}
 
 
-# ------------------------------------------------------------------------------------------------- owners, memory, addresses
+# ------------------------------------------------------------------------------------------------------------------ the turns
 
 def lower(graph, reasons):
     """Lower a fused graph; ``reasons`` maps (first output,) to why a node is not fused."""
@@ -368,120 +311,9 @@ def lower(graph, reasons):
     low.start()
     for node in graph.nodes:
         low.node(node)
-    outputs = _assign_outputs(low)
-    _assign_writes(low)
-    _lifetimes(low)
-    plan = _plan(low)
-    return Lowered(low.steps, low.roots, low.values, low.constants, low.n_slots, plan, outputs, len(graph.inputs))
-
-
-def _assign_outputs(low):
-    """Values are made in the output arrays where that is possible, else copied there at the end. Returns per output a SLOT root
-    or None.
-    """
-    results = []
-    for k, v in enumerate(low.graph.outputs):
-        place, spec = low.values[v], low.specs[v]
-        root = place.root
-        if root.kind == ARENA and place.covers:
-            root.kind, root.index = OUTPUT, k
-            results.append(None)
-        elif root.kind == SLOT and place.covers and not any(r is root for r in results):
-            results.append(root)
-        else:
-            target = whole(Root(OUTPUT, k, spec.nbytes), spec.shape, spec.dtype)
-            low.must_copy(place, target)
-            results.append(None)
-    return results
-
-
-def _assign_writes(low):
-    late, uses = [], _Uses(low.steps)
-    for target, v in low.graph.writes:
-        place, root = low.values[v], low.inputs[target]
-        if not _write_directly(low, place, root, uses):
-            late.append((place, whole(root, low.specs[target].shape, low.specs[target].dtype)))
-    targets = {id(low.inputs[t]) for t, _ in low.graph.writes}
-    for k, (place, target) in enumerate(late):
-        if id(place.root) in targets or place.dtype != target.dtype:
-            copy = low.fresh(place.shape, target.dtype)
-            if place.dtype == target.dtype:
-                low.must_copy(place, copy)
-            else:
-                low.steps.append(LowStep("python", "cast", [place], [copy], reason="a cast at an in-place write"))
-            late[k] = copy, target
-    for place, target in late:
-        low.must_copy(place, target)
-
-
-class _Uses:
-    """Which steps read and write a root, as numbers in order; for reads with the number of the operand."""
-
-    def __init__(self, steps):
-        self.reads, self.writes = defaultdict(list), defaultdict(list)
-        for i, step in enumerate(steps):
-            for r, place in enumerate(step.reads):
-                self.reads[place.root].append((i, r))
-            for place in step.writes:
-                self.writes[place.root].append(i)
-        self.last_that_can_fail = max([i for i, step in enumerate(steps) if step.kind in FALLIBLE], default=-1)
-
-
-def _write_directly(low, place, target, uses):
-    """Make the value in the target itself, if nobody reads the old value later and no step that can fail comes after."""
-    root = place.root
-    if root.kind != ARENA or not place.covers or root.nbytes != target.nbytes:
-        return False
-    made = uses.writes[root][0]
-    step = low.steps[made]
-    if uses.last_that_can_fail > made or any(i >= made for i in uses.writes[target]):
-        return False
-    if not all(i < made or i == made and step.reads[r].covers and _may_replace(step, root, r) for i, r in uses.reads[target]):
-        return False
-    root.kind, root.index = INPUT, target.index
-    return True
-
-
-def _may_replace(step, root, read):
-    """Whether the step may write ``root`` over its operand number ``read``: no other access of that operand but in step with it.
-    """
-    write = next(k for k, w in enumerate(step.writes) if w.root is root)
-    same = [k for k, r in enumerate(step.reads) if r.root is step.reads[read].root]
-    return len(same) == 1 and (write, read) in step.inplace
-
-
-def _lifetimes(low):
-    for i, s in enumerate(low.steps):
-        for p in (*s.writes, *s.scratch):
-            if p.root.first < 0:
-                p.root.first = i
-            p.root.last = max(p.root.last, i)
-        for p in s.reads:
-            p.root.last = max(p.root.last, i)
-    for i, s in enumerate(low.steps):
-        for write, read in s.inplace:
-            _take_over(write, s.reads[read], i, s, read)
-
-
-def _take_over(write, read, i, step, position):
-    """Let the root written at step i use the memory of an operand that dies there."""
-    root, old = step.writes[write].root, read.root
-    free = root.kind == old.kind == ARENA and root.inside is None and old.last == root.first == i and old.first < i
-    if free and read.covers and step.writes[write].covers and old.nbytes == root.nbytes and _may_replace(step, root, position):
-        if not any(w.root.inside is old for w in step.writes):
-            root.inside = old
-
-
-def _plan(low):
-    """Offsets of the arena's roots."""
-    roots = [r for r in low.roots if r.kind == ARENA and r.first >= 0]
-    roots.sort(key=lambda r: r.first)
-    number = {id(r): k for k, r in enumerate(roots)}
-    plan = plan_memory([Buffer(r.nbytes, r.first, max(r.last, r.first), number[id(r.inside)] if r.inside else None)
-                        for r in roots])
-    for root, offset in zip(roots, plan.offsets):
-        root.offset = offset
-    return plan
+    outputs = lower_memory.assign_outputs(low)
+    lower_memory.assign_writes(low)
+    return Lowered(low.steps, low.roots, low.values, low.constants, low.n_slots, lower_memory.plan(low), outputs, len(graph.inputs))
 
 
 def bind(lowered, n_outputs):
