@@ -10,7 +10,7 @@ import hybridnn.ops  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.graph import run
-from hybridnn.jit import channels, lower_conv, lower_onednn, onednn, threads
+from hybridnn.jit import channels, lower_conv, lower_onednn, onednn, onednn_library, threads
 
 CONVOLUTIONS = ["convolution", "convolution_grad_x", "convolution_grad_w"]
 RNG = np.random.default_rng(0)
@@ -170,7 +170,8 @@ def test_what_pays_depends_on_the_shape_alone():
 
 
 def test_without_the_library_columns_do_it(monkeypatch):
-    monkeypatch.setattr(onednn, "find", lambda: None)
+    for module in (onednn, onednn_library):
+        monkeypatch.setattr(module, "find", lambda: None)
     x, w, g = operands_of(*LARGE, PLAIN)
     assert set(kinds(check(lambda *xs: convolve_all(*xs, **PLAIN), x, w, g))) == {"im2col"}
 
