@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("distribution", "distributions"),
     ("link", "links", "link_hook", "link_hooks", "function_hook", "function_hooks", "sequential", "parameter",
      "initializer", "initializers", "serializer", "serializers", "reporter", "summary"),
-    ("optimizer", "optimizers", "optimizer_hooks", "gradient_check"),
+    ("optimizer", "_hooks", "_hyperparameter", "_update_rule", "optimizers", "optimizer_hooks", "gradient_check"),
     ("graph", "computational_graph"),
     ("jit",),
     ("trace",),
