@@ -14,7 +14,7 @@ import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn import Variable, basic_math, testing, utils
 from hybridnn.errors import InvalidType
-from hybridnn.functions._objects import NODES
+from hybridnn.functions._function_nodes import ACTIVATION_AND_MATH
 from hybridnn.functions._paths import PATHS
 from hybridnn.utils import meta, precision, type_check
 
@@ -78,9 +78,9 @@ def test_a_sparse_product_as_an_object(transposed):
     np.testing.assert_allclose(y.array, (a @ b).T if transc else a @ b)
 
 
-@pytest.mark.parametrize("name", sorted({name for module in NODES.values() for name in module}))
+@pytest.mark.parametrize("name", sorted({name for module in ACTIVATION_AND_MATH.values() for name in module}))
 def test_functions_as_nodes(name):
-    cls = next(module[name] for module in NODES.values() if name in module)
+    cls = next(module[name] for module in ACTIVATION_AND_MATH.values() if name in module)
     arrays = [np.random.RandomState(0).uniform(.3, .8, (3, 4))]
     arrays += [arrays[0][0]] if name in ("PReLUFunction", "Swish") else [arrays[0] + .1] if name in ("Arctan2", "Fmod", "Maximum", "Minimum") else []
     f, xs = cls(*[.5] if name == "ClippedReLU" else []), [Variable(x) for x in arrays]
@@ -726,7 +726,7 @@ def test_grad_of_what_an_old_style_function_gave_raises():
 
 
 def test_a_node_says_that_its_gradient_is_not_wanted_any_more():
-    identity = NODES["math", "identity"]["Identity"]
+    identity = ACTIVATION_AND_MATH["math", "identity"]["Identity"]
     x = Variable(np.array(2.0))
     y, z = identity().apply((x, x))
     assert y.creator is z.creator
