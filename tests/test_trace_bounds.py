@@ -1,6 +1,7 @@
 """Bounds: what a traced function keeps stays flat for any sequence of calls, and what it costs settles near eager speed."""
 import gc
 import itertools
+import sys
 import time
 import tracemalloc
 import warnings
@@ -307,3 +308,35 @@ def test_a_graph_that_was_walked_keeps_what_it_is_made_of():
     assert step.stats.python_skipped
     plan, = step._memory.plans
     assert [s.nbytes for seg in plan.segments for s in seg.executable.output_specs].count(x.array.nbytes) == 2      # the gradient, and a copy of x
+
+
+def calls_of_a_first_replay(n):
+    """Python calls (and turns of generators) of a step's first replay, which computes every one of ``n`` updates by itself."""
+    ps = [hnn.Parameter(arr(3, seed=k)) for k in range(n)]
+    held = [p.array for p in ps]       # others can see each update at once
+
+    @hnn.trace
+    def step(x):
+        loss = sum(F.sum(p * x) for p in ps)
+        for p in ps:
+            p.cleargrad()
+        loss.backward()
+        for p in ps:
+            p.update()
+        return loss
+    for p in ps:
+        p.update_rule = hnn.optimizers.SGD(0.1).create_update_rule()
+    x, count = arr(3), itertools.count()
+    step(x)
+    sys.setprofile(lambda *event: next(count))
+    try:
+        step(x)
+    finally:
+        sys.setprofile(None)
+    assert len(held) == n and step.stats.hits == 1
+    return next(count)
+
+
+def test_the_first_replay_takes_time_in_proportion_to_the_path():
+    few, many = calls_of_a_first_replay(20), calls_of_a_first_replay(80)
+    assert many < 5 * few

@@ -45,14 +45,15 @@ class Call(Values):
         owner: gets ``gave_up(reason, line)``; has ``limit`` on new events and the compile settings.
     """
     __slots__ = ("__weakref__", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
-                 "fresh", "functions", "inner", "interpreting", "left", "mode", "nodes", "noted", "owned", "owner", "path", "pending", "reason", "recorded",
-                 "released_at", "renamed", "root", "stale", "survivors", "used")      # quick to read: an operation reads a dozen of them
+                 "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "nodes", "noted", "owned", "owner", "path", "pending", "reason",
+                 "recorded", "released_at", "renamed", "root", "stale", "survivors", "used")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
         super().__init__(root.next_vid)
         self.owner, self.root, self.cursor = owner, root, root
         self.mode = "replay" if root.children else "record"
         self.path = []            # events matched or recorded, in order
+        self.known = None         # what its events have introduced, when a segment is built
         self.executed = 0         # how many of them have been computed
         self.pending = []         # Variables not computed yet
         self.survivors = []       # weak references to Variables of this call that have been computed

@@ -117,6 +117,7 @@ class Event:
     hits: int = 0
     doubt: str = "not tried yet"
     last_used: int = 0
+    turns: tuple | None = None       # in its tree: its own and the last below it
     seen: object = None      # at an end: what the last replay in mode "pure" took from outside
     tape: object = None      # at an end: what tapes of its path have in common
 

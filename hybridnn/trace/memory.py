@@ -49,6 +49,7 @@ class Root(Event):
     proofs: int = 0
     replays: int = 0
     compare_at: int = COMPARE_AFTER
+    uses: tuple | None = None      # (version, which events use a value) of the tree
     times: dict = field(default_factory=lambda: {True: [], False: []})     # seconds of verified replays (True) and of eager calls, while compared
 
 

@@ -1,7 +1,8 @@
 """Segments: the stretch of a path between two points where values are needed, as one graph, compiled and run as a whole."""
 import os
 import sys
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,10 +10,10 @@ from hybridnn.errors import raised_by_signal
 from hybridnn.graph import Graph, run, verify
 from hybridnn.jit import compile as jit_compile
 from hybridnn.trace.compare import check_segment
-from hybridnn.trace.events import path_to, vid_of
+from hybridnn.trace.events import vid_of
 from hybridnn.trace.floats import under
 
-__all__ = ["Segment", "build", "run_segment"]
+__all__ = ["Known", "Segment", "build", "run_segment"]
 
 COMPUTING = ("elementwise", "reduction", "matmul", "convolution", "coarse", "opaque")     # kinds of operations that do arithmetic
 
@@ -97,13 +98,15 @@ def run_segment(call, events, wanted):
 
 def _current(call, events, key, segment):
     """The segment for today's tree: an older one stays good if nothing new is needed."""
-    last = events[-1]
-    needed = later_needs(last)
-    if segment is not None and needed & _produced(events) <= set(segment.outputs) | {n for _, n in segment.writes}:
-        segment.version = call.owner.version
-        return segment
-    with call.owner.lock:
-        segment = build(events, key[1] | (needed & _produced(events)), call.owner.version)
+    last, owner = events[-1], call.owner
+    with owner.lock:
+        needed = _used_below(call.root, owner.version, last, _produced(events))
+        if segment is not None and needed <= set(segment.outputs) | {n for _, n in segment.writes}:
+            segment.version = owner.version
+            return segment
+        if call.known is None:
+            call.known = Known()
+        segment = build(events, key[1] | needed, owner.version, call.known.along(call.path))
         last.segments[key] = segment
     return segment
 
@@ -112,41 +115,89 @@ def _produced(events):
     return {v for e in events for app in e.apps for v in app.node.outputs}
 
 
-def later_needs(event):
-    """Values that events below ``event`` use."""
-    needed, stack = set(), list(event.children)
+def _used_below(root, version, event, values):
+    """Those of the ``values`` that events below ``event`` use."""
+    if root.uses is None or root.uses[0] != version or event.turns is None:
+        root.uses = version, _number(root)
+    first, last = event.turns
+    uses, nothing = root.uses[1], ()
+    found = set()
+    for v in values:
+        turns = uses.get(v, nothing)
+        k = bisect_right(turns, first)
+        if k < len(turns) and turns[k] <= last:
+            found.add(v)
+    return found
+
+
+def _number(root):
+    """Gives every event of a tree its turn, depth first, and the last turn below it; returns value -> turns of the events that use it."""
+    uses, order, stack = {}, [], [root]
     while stack:
         e = stack.pop()
+        for v in _uses(e):
+            uses.setdefault(v, []).append(len(order))
+        e.turns = len(order), len(order)
+        order.append(e)
         stack += e.children
-        needed.update(vid_of(o) for o in e.operands if type(o) is int)
-        for app in e.apps:
-            needed.update(app.node.inputs)
-        if e.kind == "end":
-            needed |= e.key[0]
-    return needed
+    for e in reversed(order):
+        if e.children:
+            e.turns = e.turns[0], max([c.turns[1] for c in e.children])
+    return uses
 
 
-def build(events, wanted, version, rename=None, copies=()):
+def _uses(event):
+    used = {vid_of(o) for o in event.operands if type(o) is int}
+    for app in event.apps:
+        used.update(app.node.inputs)
+    return used | event.key[0] if event.kind == "end" else used
+
+
+@dataclass(eq=False)
+class Known:
+    """What the events of a path have introduced: specs, constants, and numbers to compute (vid -> (turn, function, vids))."""
+    specs: dict = field(default_factory=dict)
+    constants: dict = field(default_factory=dict)
+    host: dict = field(default_factory=dict)
+    events: int = 0
+
+    def along(self, path):
+        """Takes in what the path has got since the last time; returns itself."""
+        for e in path[self.events:]:
+            self.specs.update(e.specs)
+            self.constants.update(e.constants)
+            for vid, fn, args in e.host:
+                self.host[vid] = len(self.host), fn, args
+        self.events = len(path)
+        return self
+
+    def computed(self, values):
+        """The computations that the values rest on, in order: (vid, function, vids)."""
+        needed, stack = set(), [v for v in values if v in self.host]
+        while stack:
+            v = stack.pop()
+            if v not in needed:
+                needed.add(v)
+                stack += [a for a in self.host[v][2] if a in self.host]
+        return tuple([(v, *self.host[v][1:]) for v in sorted(needed, key=lambda v: self.host[v][0])])
+
+
+def build(events, wanted, version, known, rename=None, copies=()):
     """The events as a segment whose outputs are ``wanted``, and copies of the inputs ``copies``; ``rename`` maps numbers to others that are always equal."""
-    path = path_to(events[-1])
-    specs = {v: s for e in path for v, s in e.specs.items()}
-    nodes = tuple(_renamed(app.node, rename) for e in events for app in e.apps)
-    host = tuple(h for e in path for h in e.host)
+    nodes = tuple([_renamed(app.node, rename) for e in events for app in e.apps])
     produced = {v for n in nodes for v in n.outputs}
-    used = list(dict.fromkeys(v for n in nodes for v in n.inputs))
-    mentioned = {*used, *(a for _, _, args in host for a in args)}
-    known = {v: c for e in path for v, c in e.constants}
-    constants = {v: c for v, c in known.items() if v in mentioned}
+    used = list(dict.fromkeys([v for n in nodes for v in n.inputs]))
     writes = _writes(events, produced)
-    roots = [r for r, _ in writes]
-    inputs = tuple(dict.fromkeys([v for v in [*used, *roots] if v not in produced and v not in constants]))
+    inputs = tuple(dict.fromkeys([v for v in [*used, *[r for r, _ in writes]] if v not in produced and v not in known.constants]))
+    host = known.computed(inputs)
+    mentioned = {*used, *[a for _, _, args in host for a in args]}
+    constants = {v: known.constants[v] for v in sorted(mentioned) if v in known.constants}
     newest = {n for _, n in writes}
     wanted = wanted | _may_warn(events, wanted.union(used, newest))
-    outputs = tuple(sorted(v for v in wanted if v in produced and v not in newest)) + tuple(copies)
-    graph = Graph(inputs, nodes, outputs, {v: specs[v] for v in [*inputs, *constants, *produced]},
-                  tuple(constants.items()), writes)
-    return Segment(graph, inputs, outputs, _needed_host(host, inputs), writes, version,
-                   tuple((v, known[v]) for v in sorted(wanted & known.keys()) if isinstance(known[v], np.ndarray)))
+    outputs = tuple(sorted([v for v in wanted if v in produced and v not in newest])) + tuple(copies)
+    graph = Graph(inputs, nodes, outputs, {v: known.specs[v] for v in [*inputs, *constants, *produced]}, tuple(constants.items()), writes)
+    given = [(v, known.constants[v]) for v in sorted(wanted) if v in known.constants]
+    return Segment(graph, inputs, outputs, host, writes, version, tuple([(v, c) for v, c in given if isinstance(c, np.ndarray)]))
 
 
 def _may_warn(events, used):
@@ -157,16 +208,6 @@ def _may_warn(events, used):
 
 def _renamed(node, rename):
     return replace(node, inputs=tuple(rename.get(v, v) for v in node.inputs)) if rename else node
-
-
-def _needed_host(host, inputs):
-    """The computations that the inputs rest on, in order."""
-    needed, kept = set(inputs), []
-    for vid, fn, args in reversed(host):
-        if vid in needed:
-            kept.append((vid, fn, args))
-            needed.update(args)
-    return tuple(reversed(kept))
 
 
 def _writes(events, produced):

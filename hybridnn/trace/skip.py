@@ -13,7 +13,7 @@ from hybridnn.trace.skip_results import Results
 from hybridnn.trace.skip_sources import Sources
 from hybridnn.trace.skip_stages import Stages
 from hybridnn.trace.skip_text import Text
-from hybridnn.trace.tape import producers
+from hybridnn.trace.tape import producers, rebinds_along
 
 __all__ = ["make_plan"]
 
@@ -34,6 +34,9 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.writer = Writer(killer(plan), busy, bool(observer.stored) or any(e.kind == "inplace" for e in call.path))
         self.body = []
         self.made = producers(self.path)
+        self.rebound = {}       # value -> its values after changes in place
+        for old, new in rebinds_along(self.path):
+            self.rebound.setdefault(old, []).append(new)
         self.graded = {v for e in self.path for app in e.apps if app.taped for i, v in enumerate(app.node.inputs) if app.mask >> i & 1}
         self.leaf_text = {}
         self.making, self.make_lines = {}, []

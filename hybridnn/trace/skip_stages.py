@@ -4,7 +4,7 @@ import numpy as np
 from hybridnn.trace.arrays import sources_of
 from hybridnn.trace.events import Number
 from hybridnn.trace.refs import Doubt
-from hybridnn.trace.segment import build
+from hybridnn.trace.segment import Known, build
 from hybridnn.trace.skip_plan import STORES
 from hybridnn.trace.tape import graph_of, saved_values
 
@@ -40,6 +40,9 @@ class Stages:
         text.update(self.leaf_text)
         text.update({v: f"{self.writer.strong(c)}.copy()" for e in self.path for v, c in e.constants if v in self.wanted and isinstance(c, np.ndarray)})
         self.text = text
+        self.known = Known().along(self.path)
+        self.reads = {e.operands[0] for e in self.path if e.kind == "read"}
+        self.last_use = {v: k for k, e in enumerate(self.path) for app in e.apps for v in app.node.inputs}
         for events, look, at in stages:
             if any(app for e in events for app in e.apps):
                 self._stage(events)
@@ -81,12 +84,11 @@ class Stages:
 
     def _newest(self, vid):
         """The value of an array after all changes in place."""
-        rebinds = [pair for e in self.path for pair in e.rebinds]
-        for old, new in rebinds:
-            if old == vid:
-                if sum(o == old for o, _ in rebinds) > 1:
-                    raise Doubt("changes two gradients of one value in place")
-                vid = new
+        while vid in self.rebound:
+            first, *more = self.rebound[vid]
+            if more:
+                raise Doubt("changes two gradients of one value in place")
+            vid = first
         return vid
 
     def _vids(self, ref):
@@ -117,10 +119,10 @@ class Stages:
 
     def _stage(self, events):
         produced = {v for e in events for app in e.apps for v in app.node.outputs}
-        later = {v for e in self.path[self.path.index(events[-1]) + 1:] for app in e.apps for v in app.node.inputs}
-        reads = {e.operands[0] for e in self.path if e.kind == "read"}
+        end = events[-1].depth - 1
+        later = {v for v in produced if self.last_use.get(v, end) > end}
         copies = [] if self.again is None else [v for v in self.again.inputs if v in self.leaf_text]
-        segment = build(events, (self.wanted | later | reads) & produced, self.version, self._same_numbers(), copies)
+        segment = build(events, (self.wanted | self.reads) & produced | later, self.version, self.known, self._same_numbers(), copies)
         self.result.segments.append(segment)
         if self.update_lines and any(e.kind == "inplace" for e in events):
             self.body += self.update_lines
