@@ -2,9 +2,10 @@
 import numpy as np
 
 from hybridnn.backend import is_array
-from hybridnn.core import arithmetic
+from hybridnn.core import arithmetic as ops
 from hybridnn.core.application import apply
 from hybridnn.core.op import OPS, Op
+from hybridnn.core.product import matmul
 from hybridnn.core.variable import Variable
 
 __all__ = ["OPERANDS"]
@@ -37,11 +38,11 @@ def _refuse_repeating(other):
 
 
 def _matmul(self, other):
-    return arithmetic.matmul.of(self, other) if isinstance(other, OPERANDS) or is_array(other) else NotImplemented
+    return matmul.of(self, other) if isinstance(other, OPERANDS) or is_array(other) else NotImplemented
 
 
 def _rmatmul(self, other):
-    return arithmetic.matmul.of(other, self) if isinstance(other, OPERANDS) or is_array(other) else NotImplemented
+    return matmul.of(other, self) if isinstance(other, OPERANDS) or is_array(other) else NotImplemented
 
 
 def _unary(op: Op):
@@ -60,14 +61,14 @@ def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
 
 
 def _bind():
-    for python, name in dict(add="add", sub="sub", mul="mul", truediv="div", pow="pow", floordiv="floor_divide", mod="remainder").items():
-        binary, reflected = _binary(OPS[name], _refuse_repeating if name == "mul" else None)
+    for python, op in dict(add=ops.add, sub=ops.sub, mul=ops.mul, truediv=ops.div, pow=ops.pow_, floordiv=ops.floor_divide, mod=ops.remainder).items():
+        binary, reflected = _binary(op, _refuse_repeating if op is ops.mul else None)
         setattr(Variable, f"__{python}__", binary)
         setattr(Variable, f"__r{python}__", reflected)
-    for python, name in dict(lt="less", le="less_equal", gt="greater", ge="greater_equal", eq="equal", ne="not_equal").items():
-        setattr(Variable, f"__{python}__", _binary(OPS[name])[0])
-    for python, name in dict(neg="neg", abs="absolute").items():
-        setattr(Variable, f"__{python}__", _unary(OPS[name]))
+    for python, op in dict(lt=ops.less, le=ops.less_equal, gt=ops.greater, ge=ops.greater_equal, eq=ops.equal, ne=ops.not_equal).items():
+        setattr(Variable, f"__{python}__", _binary(op)[0])
+    for python, op in dict(neg=ops.neg, abs=ops.absolute).items():
+        setattr(Variable, f"__{python}__", _unary(op))
     Variable.__matmul__, Variable.__rmatmul__ = _matmul, _rmatmul
     Variable.__array_ufunc__ = __array_ufunc__
 

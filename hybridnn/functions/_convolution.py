@@ -4,7 +4,8 @@ import numpy as np
 
 from hybridnn.core import apply
 from hybridnn.core.argument import refuse_kwargs
-from hybridnn.core.arithmetic import cast, reshape, transpose
+from hybridnn.core.arithmetic import cast
+from hybridnn.core.shapes import reshape, transpose
 from hybridnn.ops.conv import convolution, convolution_grad_x
 from hybridnn.ops.expect import expect, expect_float, tuple_of
 from hybridnn.ops.windows import conv_outsize, deconv_outsize

@@ -3,7 +3,10 @@
 import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
-from hybridnn.core.arithmetic import matmul, not_equal, reshape, sum_, take, where
+from hybridnn.core.arithmetic import not_equal, where
+from hybridnn.core.indexing import take
+from hybridnn.core.product import matmul
+from hybridnn.core.shapes import reshape, sum_
 from hybridnn.errors import InvalidType
 from hybridnn.functions.connection import embed_id
 from hybridnn.ops.activation import relu, softplus

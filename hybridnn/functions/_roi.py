@@ -8,7 +8,10 @@ candidates and pick the first largest.
 import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
-from hybridnn.core.arithmetic import matmul, reshape, take, transpose, where
+from hybridnn.core.arithmetic import where
+from hybridnn.core.indexing import take
+from hybridnn.core.product import matmul
+from hybridnn.core.shapes import reshape, transpose
 from hybridnn.errors import InvalidType
 from hybridnn.ops.expect import expect, expect_float
 from hybridnn.ops.loss import pick_label

@@ -3,7 +3,9 @@
 import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
-from hybridnn.core.arithmetic import get_item, log, reshape, sum_, take, where
+from hybridnn.core.arithmetic import log, where
+from hybridnn.core.indexing import get_item, take
+from hybridnn.core.shapes import reshape, sum_
 from hybridnn.errors import InvalidType
 from hybridnn.functions.connection import embed_id
 from hybridnn.ops.array import concat

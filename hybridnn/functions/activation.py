@@ -2,8 +2,9 @@
 from hybridnn.config import config
 from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
-from hybridnn.core.arithmetic import cast, mul, reshape
+from hybridnn.core.arithmetic import cast, mul
 from hybridnn.core.random import draw
+from hybridnn.core.shapes import reshape
 from hybridnn.core.variable import as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions.array import concat

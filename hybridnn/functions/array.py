@@ -6,15 +6,15 @@ import numpy as np
 
 from hybridnn.config import config
 from hybridnn.core.application import apply
-from hybridnn.core.arithmetic import broadcast_to as _broadcast_to
 from hybridnn.core.arithmetic import cast as _cast
-from hybridnn.core.arithmetic import encode_index as _encode_index
-from hybridnn.core.arithmetic import get_item as _get_item
 from hybridnn.core.arithmetic import identity as _identity
-from hybridnn.core.arithmetic import put, put_item
-from hybridnn.core.arithmetic import reshape as _reshape
-from hybridnn.core.arithmetic import transpose as _transpose
 from hybridnn.core.arithmetic import where as _where
+from hybridnn.core.indexing import encode_index as _encode_index
+from hybridnn.core.indexing import get_item as _get_item
+from hybridnn.core.indexing import put, put_item
+from hybridnn.core.shapes import broadcast_to as _broadcast_to
+from hybridnn.core.shapes import reshape as _reshape
+from hybridnn.core.shapes import transpose as _transpose
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import BackendError, InvalidType
 from hybridnn.ops import array as _o

@@ -3,8 +3,10 @@
 import numpy as np
 
 from hybridnn.core import apply, as_variable
-from hybridnn.core.arithmetic import get_item, matmul, where
+from hybridnn.core.arithmetic import where
 from hybridnn.core.fixed import fixed_array
+from hybridnn.core.indexing import get_item
+from hybridnn.core.product import matmul
 from hybridnn.functions.array import concat
 from hybridnn.functions.noise import dropout
 from hybridnn.ops.expect import expect, expect_float

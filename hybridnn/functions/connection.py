@@ -3,8 +3,10 @@
 import numpy as np
 
 from hybridnn.core import apply, as_variable
-from hybridnn.core.arithmetic import get_item, matmul, reshape, transpose
 from hybridnn.core.fixed import fixed_array
+from hybridnn.core.indexing import get_item
+from hybridnn.core.product import matmul
+from hybridnn.core.shapes import reshape, transpose
 from hybridnn.errors import InvalidType
 from hybridnn.functions._convolution import (
     add_bias,

@@ -3,8 +3,9 @@
 import numpy as np
 
 from hybridnn.core import apply, as_array, as_variable
-from hybridnn.core.arithmetic import cast, equal, greater_equal, not_equal, sum_
+from hybridnn.core.arithmetic import cast, equal, greater_equal, not_equal
 from hybridnn.core.fixed import fixed_array
+from hybridnn.core.shapes import sum_
 from hybridnn.errors import InvalidType
 from hybridnn.ops import evaluation as ops
 from hybridnn.ops.expect import describe, expect, expect_choice, expect_float

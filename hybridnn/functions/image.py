@@ -6,7 +6,9 @@ import numpy as np
 
 from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
-from hybridnn.core.arithmetic import cast, put_item, reshape
+from hybridnn.core.arithmetic import cast
+from hybridnn.core.indexing import put_item
+from hybridnn.core.shapes import reshape
 from hybridnn.core.variable import as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions._convolution import steps_of

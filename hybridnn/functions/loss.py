@@ -6,9 +6,11 @@ from math import pi
 import numpy as np
 
 from hybridnn.core import Variable, apply, as_variable
-from hybridnn.core.arithmetic import broadcast_to, cast, log, matmul, not_equal, sum_, where
+from hybridnn.core.arithmetic import cast, log, not_equal, where
 from hybridnn.core.fixed import fixed_array
 from hybridnn.core.op_node import show
+from hybridnn.core.product import matmul
+from hybridnn.core.shapes import broadcast_to, sum_
 from hybridnn.errors import InvalidType
 from hybridnn.functions._metric_loss import (
     black_out,

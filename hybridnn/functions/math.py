@@ -7,10 +7,10 @@ from hybridnn.core.arithmetic import absolute as _absolute
 from hybridnn.core.arithmetic import add as _add
 from hybridnn.core.arithmetic import identity as _identity
 from hybridnn.core.arithmetic import log as _log
-from hybridnn.core.arithmetic import matmul as _matmul
-from hybridnn.core.arithmetic import reshape, sum_
 from hybridnn.core.arithmetic import sign as _sign
-from hybridnn.core.arithmetic import sum_to as _sum_to
+from hybridnn.core.product import matmul as _matmul
+from hybridnn.core.shapes import reshape, sum_
+from hybridnn.core.shapes import sum_to as _sum_to
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.ops import linalg as _linalg

@@ -2,9 +2,11 @@
 from hybridnn.config import config
 from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
-from hybridnn.core.arithmetic import broadcast_to, cast, greater_equal, matmul, mul, reshape, where
+from hybridnn.core.arithmetic import cast, greater_equal, mul, where
 from hybridnn.core.op_node import show
+from hybridnn.core.product import matmul
 from hybridnn.core.random import draw
+from hybridnn.core.shapes import broadcast_to, reshape
 from hybridnn.core.variable import as_array, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions.activation import softmax

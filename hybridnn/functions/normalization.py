@@ -6,7 +6,9 @@ import numpy as np
 
 from hybridnn.core import apply, apply_inplace, as_variable
 from hybridnn.core.argument import refuse_kwargs
-from hybridnn.core.arithmetic import cast, matmul, reshape, sum_, transpose
+from hybridnn.core.arithmetic import cast
+from hybridnn.core.product import matmul
+from hybridnn.core.shapes import reshape, sum_, transpose
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import scalar_for
 from hybridnn.ops.expect import axis_tuple, describe, expect, expect_float

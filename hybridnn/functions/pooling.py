@@ -5,7 +5,8 @@ from math import ceil
 import numpy as np
 
 from hybridnn.core import apply, as_variable
-from hybridnn.core.arithmetic import cast, reshape
+from hybridnn.core.arithmetic import cast
+from hybridnn.core.shapes import reshape
 from hybridnn.errors import InvalidType
 from hybridnn.functions._roi import (
     roi_average_align_2d,

@@ -2,7 +2,8 @@
 
 from hybridnn.core import apply, as_variable
 from hybridnn.core.argument import refuse_kwargs
-from hybridnn.core.arithmetic import get_item, reshape
+from hybridnn.core.indexing import get_item
+from hybridnn.core.shapes import reshape
 from hybridnn.errors import InvalidType
 from hybridnn.functions.activation import relu, sigmoid, tanh
 from hybridnn.functions.array import concat, separate, split_axis, stack

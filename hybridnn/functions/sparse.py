@@ -2,7 +2,7 @@
 import numpy as np
 
 from hybridnn.core.application import apply
-from hybridnn.core.arithmetic import transpose
+from hybridnn.core.shapes import transpose
 from hybridnn.core.variable import Variable, as_array
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import of_shape

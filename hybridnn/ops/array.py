@@ -1,10 +1,12 @@
-"""Joining, splitting, repeating, rearranging. Views (reshape, transpose, get_item, broadcast_to) are in core.arithmetic."""
+"""Joining, splitting, repeating, rearranging. Views (reshape, transpose, get_item, broadcast_to) are in core.shapes and core.indexing."""
 from itertools import accumulate, pairwise
 
 import numpy as np
 
-from hybridnn.core.arithmetic import broadcast_to, get_item, identity, put, put_item, reshape, sum_, take, where
+from hybridnn.core.arithmetic import identity, where
+from hybridnn.core.indexing import get_item, put, put_item, take
 from hybridnn.core.op import operation
+from hybridnn.core.shapes import broadcast_to, reshape, sum_
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import slice_along
 from hybridnn.ops.embedding import iota_equal

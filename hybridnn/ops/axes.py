@@ -45,7 +45,7 @@ def scalar_for(x, value):
 
 
 def slice_along(axis, start, stop, step=None):
-    """The encoded index (core.arithmetic.encode_index) that takes ``start:stop:step`` along one axis."""
+    """The encoded index (core.indexing.encode_index) that takes ``start:stop:step`` along one axis."""
     return (("slice", None, None, None),) * axis + (("slice", start, stop, step),)
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from hybridnn.core.arithmetic import mul, not_equal, put, reshape, take, where
+from hybridnn.core.arithmetic import mul, not_equal, where
+from hybridnn.core.indexing import put, take
 from hybridnn.core.op import operation
+from hybridnn.core.shapes import reshape
 from hybridnn.ops.expect import class_labels
 
 __all__ = ["embed", "embed_grad", "iota_equal"]

@@ -3,7 +3,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from hybridnn.core.arithmetic import put, take
+from hybridnn.core.indexing import put, take
 from hybridnn.core.op import operation
 from hybridnn.errors import InvalidType
 from hybridnn.ops.windows import Window, conv_outsize

@@ -4,8 +4,10 @@ from math import prod
 import numpy as np
 
 from hybridnn.core.application import apply
-from hybridnn.core.arithmetic import broadcast_to, cast, matmul, reshape, sum_, transpose, where
+from hybridnn.core.arithmetic import cast, where
 from hybridnn.core.op import operation
+from hybridnn.core.product import matmul
+from hybridnn.core.shapes import broadcast_to, reshape, sum_, transpose
 from hybridnn.errors import InvalidType
 from hybridnn.ops.array import diagonal, put_diagonal
 from hybridnn.ops.axes import axis_of, of_shape

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from hybridnn.core.arithmetic import add, matmul, sum_
+from hybridnn.core.arithmetic import add
 from hybridnn.core.op import operation
+from hybridnn.core.product import matmul
+from hybridnn.core.shapes import sum_
 from hybridnn.openblas import product
 
 __all__ = ["linear"]

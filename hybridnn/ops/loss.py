@@ -4,8 +4,9 @@ on.
 
 import numpy as np
 
-from hybridnn.core.arithmetic import cast, equal, log, neg, not_equal, reshape, sub, sum_, transpose, where
+from hybridnn.core.arithmetic import cast, equal, log, neg, not_equal, sub, where
 from hybridnn.core.op import elementwise, operation
+from hybridnn.core.shapes import reshape, sum_, transpose
 from hybridnn.ops.activation import sigmoid
 from hybridnn.ops.embedding import iota_equal
 from hybridnn.ops.expect import class_labels

@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from hybridnn.core.arithmetic import cast, matmul, mul, reshape, sub, sum_, transpose, where
+from hybridnn.core.arithmetic import cast, mul, sub, where
 from hybridnn.core.op import elementwise, operation
+from hybridnn.core.product import matmul
+from hybridnn.core.shapes import reshape, sum_, transpose
 from hybridnn.ops.math import rsqrt
 
 __all__ = ["constant", "inverse_sqrt", "lyapunov", "running_average", "safe_sqrt", "standardize"]

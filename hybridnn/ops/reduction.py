@@ -3,8 +3,9 @@ from math import prod as _size
 
 import numpy as np
 
-from hybridnn.core.arithmetic import broadcast_to, cast, keepdims_shape, reshape, sum_
+from hybridnn.core.arithmetic import cast
 from hybridnn.core.op import operation
+from hybridnn.core.shapes import broadcast_to, keepdims_shape, reshape, sum_
 
 
 def _reduction_samples(*cases):

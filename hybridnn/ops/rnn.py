@@ -3,8 +3,10 @@ trace fuses a cell into one kernel.
 """
 
 from hybridnn.backend import get_array_module, is_array
-from hybridnn.core.arithmetic import add, get_item, put_item, reshape
+from hybridnn.core.arithmetic import add
+from hybridnn.core.indexing import get_item, put_item
 from hybridnn.core.op import operation
+from hybridnn.core.shapes import reshape
 from hybridnn.ops.activation import sigmoid
 from hybridnn.ops.math import tanh
 

@@ -1,8 +1,9 @@
 """Softmax, its logarithm and log-sum-exp: coarse for eager speed, with decompositions that a trace can fuse row by row."""
 import numpy as np
 
-from hybridnn.core.arithmetic import absolute, broadcast_to, keepdims_shape, log, reshape, sum_, where
+from hybridnn.core.arithmetic import absolute, log, where
 from hybridnn.core.op import operation
+from hybridnn.core.shapes import broadcast_to, keepdims_shape, reshape, sum_
 from hybridnn.ops.math import exp
 from hybridnn.ops.reduction import amax
 

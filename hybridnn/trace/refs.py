@@ -206,7 +206,7 @@ def is_library_code(fn):
 LINK_CODE = frozenset([fn.__code__ for fn in (Link.params, Link.namedparams, Link.links, Link.namedlinks, Link.children)])
 LINK_MODULES = ("hybridnn.link", "hybridnn.core.parameter")
 FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident")
-TRUSTED = ("hybridnn.functions", "hybridnn.ops", "hybridnn.core.arithmetic", "hybridnn.core.random")
+TRUSTED = ("hybridnn.functions", "hybridnn.ops", *[f"hybridnn.core.{name}" for name in ("arithmetic", "indexing", "product", "random", "shapes")])
 VARIABLE_MODULES = tuple(f"hybridnn.core.{name}" for name in ("application", "backprop", "op", "op_node", "operators", "tape", "variable", "variable_node"))
 VARIABLE_CODE = {
     "shape": "function", "dtype": "function", "ndim": "function", "size": "function", "T": "function", "__len__": "function", "__getitem__": "function",
