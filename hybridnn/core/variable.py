@@ -12,7 +12,7 @@ from hybridnn.backend import CpuDevice, Intel64Device, cupy, get_array_module, g
 from hybridnn.config import state
 from hybridnn.core import backprop, variable_node
 from hybridnn.core.labels import array_label
-from hybridnn.core.programs import OPS
+from hybridnn.core.programs import OPS, as_ndarray
 from hybridnn.core.tape import Output, TapeNode, make_leaf, rank_of, scaled
 from hybridnn.errors import InvalidType, UninitializedParameterError
 from hybridnn.memory_layouts import require_plain
@@ -440,7 +440,7 @@ class Variable:
         g = var.grad
         if g is not None:
             mine = self.grad
-            self.grad = g.copy() if mine is None else mine + g
+            self.grad = g.copy() if mine is None else as_ndarray(mine + g)
 
     def copydata(self, var):
         """Copy ``var``'s values into this Variable's array; an uninitialised parameter takes the other's shape."""

@@ -170,7 +170,7 @@ def _store(node, g, as_variables, loss_scale):
     """Accumulate into a leaf. The array stored is nobody else's, so that writing into one gradient never changes another."""
     node.loss_scale = loss_scale
     if node.grad is not None:
-        node.grad = add_gradients(node.grad, g) if as_variables else np.add(getattr(node.grad, "array", node.grad), g)
+        node.grad = add_gradients(node.grad, g) if as_variables else as_ndarray(np.add(getattr(node.grad, "array", node.grad), g))
         return
     if not as_variables:
         g = g if type(g) is np.ndarray else as_ndarray(g)
