@@ -1,6 +1,7 @@
 """``Hookable``: named hooks before and after something, as optimizers and update rules have them."""
-import warnings
 from collections import OrderedDict
+
+from hybridnn.config import warn
 
 __all__ = ["Hookable", "check_callable"]
 
@@ -35,7 +36,7 @@ class Hookable:
         if timing in self.queues:
             return timing
         if self.warn_timing:
-            warnings.warn(f"the hook's timing {timing!r} is neither 'pre' nor 'post'; it runs as 'pre'", stacklevel=4)
+            warn(f"the hook's timing {timing!r} is neither 'pre' nor 'post'; it runs as 'pre'", stacklevel=4)
         return "pre"
 
     def remove(self, name):

@@ -8,7 +8,7 @@ import threading
 import warnings
 
 __all__ = ["GlobalConfig", "LocalConfig", "DEFAULTS", "config", "force_backprop_mode", "get_compute_mode", "global_config", "no_backprop_mode",
-           "state", "using_config"]
+           "state", "using_config", "warn"]
 
 DEFAULTS = dict(
     autotune=False, compute_mode=None, cudnn_deterministic=False, cudnn_fast_batch_normalization=False, debug=False, dtype="float32",
@@ -18,6 +18,13 @@ DEFAULTS = dict(
 
 
 _CHOICES = dict(trace=(None, "auto", "verify", "pure", "eager", "error_on_record"), trace_compile=("background", "sync"))
+
+
+def warn(message, category=UserWarning, stacklevel=1):
+    """As ``warnings.warn``: how the library warns where a traced function may call it, which has to warn on every call."""
+    if state.tracer is not None:
+        state.tracer.note_warning()
+    warnings.warn(message, category, stacklevel + 1)
 
 
 class GlobalConfig:

@@ -1,7 +1,7 @@
 """``DeviceResident``: what lives on a device and moves with all that it holds, such as a link."""
-import warnings
 
 from hybridnn.backend import CpuDevice, GpuDevice, Intel64Device, get_device, to_chx
+from hybridnn.config import warn
 
 __all__ = ["DeviceResident", "DeviceResidentsVisitor"]
 
@@ -20,7 +20,7 @@ class DeviceResident:
             raise TypeError(f"{cls.__name__}.to_device: to_device is not for overriding\n  hint: override device_resident_accept")
         for name in "to_cpu", "to_gpu":
             if name in vars(cls):
-                warnings.warn(f"{cls.__name__}.{name}: overriding {name} is deprecated; override device_resident_accept",
+                warn(f"{cls.__name__}.{name}: overriding {name} is deprecated; override device_resident_accept",
                               DeprecationWarning, stacklevel=2)
 
     @property
@@ -59,7 +59,7 @@ class DeviceResident:
         return self
 
     def _move(self, method, spec, device):
-        warnings.warn(f"{method} is deprecated; use to_device({spec!r})", DeprecationWarning, stacklevel=3)
+        warn(f"{method} is deprecated; use to_device({spec!r})", DeprecationWarning, stacklevel=3)
         self.device_resident_accept(_Mover(device, self))
         return self
 

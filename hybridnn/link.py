@@ -6,12 +6,12 @@ gradients, copies, saving, transfer) is written once, in ``Link``, over those re
 """
 import contextlib
 import copy
-import warnings
 from collections.abc import MutableSequence
 
 import numpy as np
 
 from hybridnn.backend import copyto, is_array
+from hybridnn.config import warn
 from hybridnn.core import Parameter
 from hybridnn.device_resident import DeviceResident
 from hybridnn.errors import InvalidType
@@ -199,7 +199,7 @@ class Link(DeviceResident):
             if param.is_initialized:
                 size += param.size
             else:
-                warnings.warn(f"parameter {path} of {type(self).__name__} has no shape yet and is not counted; "
+                warn(f"parameter {path} of {type(self).__name__} has no shape yet and is not counted; "
                               "call the link once first", stacklevel=2)
         return size
 
@@ -212,7 +212,7 @@ class Link(DeviceResident):
 
     def zerograds(self):
         """Set the gradients of all parameters to zeros; deprecated, since ``cleargrads`` is faster and does as well."""
-        warnings.warn("Link.zerograds is deprecated; use cleargrads", DeprecationWarning, stacklevel=2)
+        warn("Link.zerograds is deprecated; use cleargrads", DeprecationWarning, stacklevel=2)
         for param in self.params():
             param.zerograd()
 
@@ -306,7 +306,7 @@ class Link(DeviceResident):
     @property
     def _device_id(self):
         """The number of the GPU; None for the CPU. Use ``device``."""
-        warnings.warn("Link._device_id is Chainer's old name of what device tells", DeprecationWarning, stacklevel=2)
+        warn("Link._device_id is Chainer's old name of what device tells", DeprecationWarning, stacklevel=2)
         return None if self.xp is np else self.device.device.id
 
     def device_resident_accept(self, visitor):

@@ -3,13 +3,12 @@
 ``optimizer.setup(link)`` gives every parameter an ``UpdateRule``; ``optimizer.update()`` calls hooks, then each rule.
 """
 import math
-import warnings
 
 from hybridnn import optimizer_hooks
 from hybridnn._hooks import Hookable, check_callable
 from hybridnn._hyperparameter import Hyperparameter, HyperparameterProxy
 from hybridnn._update_rule import Counted, OpRule, UpdateRule, cast_into, update_blocks
-from hybridnn.config import no_backprop_mode
+from hybridnn.config import no_backprop_mode, warn
 from hybridnn.core import OPS, apply, grouped_updates
 
 __all__ = ["Counted", "GradientClipping", "GradientHardClipping", "GradientMethod", "GradientNoise", "Hookable", "Hyperparameter",
@@ -136,7 +135,7 @@ class Optimizer(Counted):
             g = param.grad
             if g is not None and not param.xp.isfinite(g).all():
                 self._loss_scaling_isnan = self._loss_scaling_isnan_ever = True
-                warnings.warn(f"the gradient of {name} is not finite (iteration {self.t}, loss scale {self._loss_scale}); "
+                warn(f"the gradient of {name} is not finite (iteration {self.t}, loss scale {self._loss_scale}); "
                               "this update is left out", stacklevel=3)
 
     def is_safe_to_update(self):
@@ -222,7 +221,7 @@ class GradientMethod(Optimizer):
 
     def use_cleargrads(self, use=True):
         """Whether ``update(lossfun)`` clears gradients (the default) or fills them with zeros. Deprecated, as in Chainer."""
-        warnings.warn("use_cleargrads is deprecated: gradients are cleared anyway", DeprecationWarning, stacklevel=2)
+        warn("use_cleargrads is deprecated: gradients are cleared anyway", DeprecationWarning, stacklevel=2)
         self._use_cleargrads = use
 
     def use_fp32_update(self, flag=True):
@@ -237,7 +236,7 @@ class GradientMethod(Optimizer):
 
 def _deprecated(hook):
     def __init__(self, *args, **kwargs):
-        warnings.warn(f"optimizer.{name} is deprecated: use optimizer_hooks.{name}", DeprecationWarning, stacklevel=2)
+        warn(f"optimizer.{name} is deprecated: use optimizer_hooks.{name}", DeprecationWarning, stacklevel=2)
         hook.__init__(self, *args, **kwargs)
     name = hook.__name__
     return type(name, (hook,), {"__init__": __init__, "__doc__": f"Deprecated name of ``optimizer_hooks.{name}``."})

@@ -1,11 +1,10 @@
 """Backpropagation from Variables: ``backward``, which accumulates in leaves, and ``grad``, which returns gradients."""
 import functools
-import warnings
 
 import numpy as np
 
 from hybridnn.backend import cupy
-from hybridnn.config import state
+from hybridnn.config import state, warn
 from hybridnn.core import variable as core_variable
 from hybridnn.core.tape import make_leaf, scaled
 from hybridnn.core.walk import add_gradients, nodes_behind, walk, walk_to
@@ -27,7 +26,7 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
         scaled[0] = True
     for v in outputs:
         if (v._array is None or v._array.ndim) and v.shape and v.size == 1 and (v._tape is None or v._tape.grad is None):
-            warnings.warn(ONE_ELEMENT, DeprecationWarning, stacklevel=3)
+            warn(ONE_ELEMENT, DeprecationWarning, stacklevel=3)
     outputs = [v for v in outputs if v._pending is not None or v._tape is not None and not v._tape.is_leaf or not begins_at_leaf(v, loss_scale)]
     if not outputs:
         return None

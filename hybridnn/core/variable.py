@@ -4,12 +4,11 @@ What an operation does with Variables stands above, in ``application``; Python's
 this one as it needs them: ``variable_node`` (how a place in the graph is shown) and ``backprop``.
 """
 import copy
-import warnings
 
 import numpy as np
 
 from hybridnn.backend import CpuDevice, Intel64Device, cupy, get_array_module, get_device, get_device_from_array, is_array, to_chx
-from hybridnn.config import state
+from hybridnn.config import state, warn
 from hybridnn.core import backprop, variable_node
 from hybridnn.core.labels import array_label
 from hybridnn.core.programs import OPS, as_ndarray
@@ -418,7 +417,7 @@ class Variable:
 
     def zerograd(self):
         """Set the gradient to zeros (deprecated in Chainer: ``cleargrad`` is quicker)."""
-        warnings.warn("Variable.zerograd is deprecated; use cleargrad (a link's cleargrads)", DeprecationWarning, stacklevel=2)
+        warn("Variable.zerograd is deprecated; use cleargrad (a link's cleargrads)", DeprecationWarning, stacklevel=2)
         self._fill_grad()
 
     def _fill_grad(self):

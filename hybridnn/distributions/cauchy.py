@@ -1,9 +1,9 @@
 """The Cauchy distribution."""
-import warnings
 from math import log, pi
 
 import numpy as np
 
+from hybridnn.config import warn
 from hybridnn.core.variable import as_variable
 from hybridnn.distributions.univariate import LocationScale
 from hybridnn.functions import math as F
@@ -22,7 +22,7 @@ class Cauchy(LocationScale):
     _standard_draw = ("standard_cauchy",)
 
     def _undefined(self, what):
-        warnings.warn(f"{what} of a Cauchy distribution is undefined", RuntimeWarning, stacklevel=5)
+        warn(f"{what} of a Cauchy distribution is undefined", RuntimeWarning, stacklevel=5)
         return as_variable(self.xp.full(self.batch_shape, np.nan, self.loc.dtype))
 
     @cached_property

@@ -1,7 +1,7 @@
 """Mathematics on Variables: elementwise, reductions, products, linear algebra, special functions."""
-import warnings
 from math import inf
 
+from hybridnn.config import warn
 from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import absolute as _absolute
 from hybridnn.core.arithmetic import add as _add
@@ -300,7 +300,7 @@ def matmul(a, b, transa=False, transb=False):
 
 def batch_matmul(a, b, transa=False, transb=False):
     """Matrix products of two batches (B, m, k) and (B, k, n); a (B, m) stands for (B, m, 1). Deprecated: ``matmul`` does it."""
-    warnings.warn("batch_matmul is deprecated; matmul multiplies batches too", DeprecationWarning, stacklevel=2)
+    warn("batch_matmul is deprecated; matmul multiplies batches too", DeprecationWarning, stacklevel=2)
     a, b = (reshape.to(x, (*x.shape, 1)) if x.ndim == 2 else x for x in (of_shape(a), of_shape(b)))
     return _matmul.of(a, b, bool(transa), bool(transb))
 

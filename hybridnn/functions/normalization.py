@@ -1,9 +1,9 @@
 """Normalisation: layer, batch, group, instance, root mean square, renormalised and decorrelated batch, L2, local response."""
 
-import warnings
 
 import numpy as np
 
+from hybridnn.config import warn
 from hybridnn.core import apply, apply_inplace, as_variable
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast
@@ -133,7 +133,7 @@ def batch_normalization(x, gamma, beta, eps=2e-5, running_mean=None, running_var
     _check_parameters("batch_normalization", x, gamma, beta=beta)
     axis, spread = _batch_axes("batch_normalization", x, gamma, axis)
     if x.size == gamma.size != 0:
-        warnings.warn(f"batch_normalization: one element alone along the axes {axis} of x {x.shape} has no variance, so that the result is beta; "
+        warn(f"batch_normalization: one element alone along the axes {axis} of x {x.shape} has no variance, so that the result is beta; "
                       "an evaluation needs using_config('train', False)", UserWarning, stacklevel=2)
     work = x if x.dtype == gamma.dtype else _in_dtype(as_variable(x), np.promote_types(x.dtype, gamma.dtype))
     y, mean, var = apply(standardize, (work, eps), {"axis": axis})
@@ -172,7 +172,7 @@ def batch_renormalization(
 
 def fixed_batch_renormalization(x, gamma, beta, mean, var, eps=2e-5):
     """Deprecated name of ``fixed_batch_normalization``."""
-    warnings.warn("fixed_batch_renormalization is deprecated: use fixed_batch_normalization", DeprecationWarning, stacklevel=2)
+    warn("fixed_batch_renormalization is deprecated: use fixed_batch_normalization", DeprecationWarning, stacklevel=2)
     return fixed_batch_normalization(x, gamma, beta, mean, var, eps)
 
 

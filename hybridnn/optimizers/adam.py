@@ -1,7 +1,7 @@
 """Adam and its variants: decoupled weight decay, AMSGrad, AdaBound, AMSBound."""
 import math
-import warnings
 
+from hybridnn.config import warn
 from hybridnn.optimizer import GradientMethod, HyperparameterProxy, OpRule
 from hybridnn.optimizers import _ops
 from hybridnn.optimizers._defaults import check_eps, defaults, set_given
@@ -25,7 +25,7 @@ def _rate(alpha, beta1, beta2, t):
 
 
 def _renamed(owner):
-    warnings.warn(f"{owner}.lr is deprecated: it is called alpha_t", DeprecationWarning, stacklevel=3)
+    warn(f"{owner}.lr is deprecated: it is called alpha_t", DeprecationWarning, stacklevel=3)
 
 
 class AdamRule(OpRule):

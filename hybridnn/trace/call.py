@@ -46,7 +46,7 @@ class Call(Values):
     """
     __slots__ = ("__weakref__", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
                  "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "nodes", "noted", "owned", "owner", "path", "pending", "reason",
-                 "recorded", "released_at", "renamed", "root", "stale", "survivors", "used")      # quick to read: an operation reads a dozen of them
+                 "recorded", "released_at", "renamed", "root", "stale", "survivors", "used", "warned")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
         super().__init__(root.next_vid)
@@ -76,6 +76,7 @@ class Call(Values):
         self.draws = []           # (name, arguments, array) of random draws, in order
         self.drawn_at = 0         # how many events came before the last of them
         self.functions = {}       # event of a user's function -> (function, arrays of its inputs, of its outputs), while replaying
+        self.warned = False       # the library has warned
         self.owned = set()        # ids of pending Variables whose arrays are to be nobody else's
 
     # ---- what the library and Variables call
@@ -234,6 +235,10 @@ class Call(Values):
         """The library drew random numbers."""
         self.draws.append((name, args, value))
         self.drawn_at = len(self.path)
+
+    def note_warning(self):
+        """The library warns."""
+        self.warned = True
 
     def note_function(self, function, gs):
         """Backward has reached a user's function, whose Python must run; gives the gradients that it gets."""

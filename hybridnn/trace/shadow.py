@@ -82,6 +82,9 @@ class Shadow:
     def note_hooks(self):
         """They run as ever."""
 
+    def note_warning(self):
+        """It is the program that warns, not a plan."""
+
     def read(self, v, kind, args):
         return READS[kind](self._plainly(lambda: v.array), *args)
 

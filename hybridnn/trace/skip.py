@@ -61,6 +61,8 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         return self._assemble()
 
     def _refuse(self):
+        if self.call.warned:
+            raise Doubt("the library warns, as it must on every call")
         kinds = [e.kind for e in self.path]
         self._refuse_after_stores()
         looks = [i for i, e in enumerate(self.path) if e.kind == "read" and e.key[1] is not None]

@@ -45,6 +45,9 @@ class Naming:
     def note_hooks(self):
         """Nothing is recorded here."""
 
+    def note_warning(self):
+        """Nothing is recorded here."""
+
     def expose(self, v):
         """Nothing is pending."""
 

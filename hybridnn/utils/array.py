@@ -1,16 +1,16 @@
 """Helpers for arrays."""
-import warnings
 from math import prod
 
 import numpy as np
 
 from hybridnn.backend import get_array_module
+from hybridnn.config import warn
 
 __all__ = ["as_mat", "as_vec", "empty_like", "force_array", "force_type", "size_of_shape", "sum_to"]
 
 
 def _deprecated(name, instead):
-    warnings.warn(f"utils.array.{name} is deprecated: use {instead}", DeprecationWarning, stacklevel=3)
+    warn(f"utils.array.{name} is deprecated: use {instead}", DeprecationWarning, stacklevel=3)
 
 
 def as_vec(x):
