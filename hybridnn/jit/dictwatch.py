@@ -21,6 +21,7 @@ VERSION_OFFSET = 24       # PyDictObject: refcount, type, used, version tag, key
 VALUES_OFFSET = 40
 FIRST_VALUE = 8           # PyDictValues: capacity (one byte), ...; the values
 TYPE_OFFSET = 8           # PyObject: refcount, type
+FUNCTION_OFFSETS = (48, 56, 64)   # PyFunctionObject: __code__, __defaults__, __kwdefaults__, after globals, builtins, name, qualname
 CLASS_OFFSET = 384        # PyTypeObject: tp_version_tag, after tp_del
 NO_TAG = -1               # differs from every word: what has none is looked at on every call
 PLAIN = frozenset([int, float, bool, str, bytes, complex, type(None)])
@@ -28,7 +29,7 @@ DICT_OFFSET = -24         # the managed __dict__ of an instance stands before it
 
 
 class Watch:
-    """The dicts and classes watched, and objects whose class and ``__dict__`` must stay the same objects.
+    """The dicts and classes watched, objects whose class and ``__dict__`` must stay the same objects, and functions whose code and defaults must.
 
     ``unchanged()`` tells whether they are as they were. ``renew()`` takes the present state as the one to compare with, and ``confirm()`` of what it gave says
     that all that rests on it has been looked at since: before that, nothing counts as unchanged. Objects are not kept alive: the caller must not ask after
@@ -45,7 +46,7 @@ class Watch:
         self._first = len(rows)
         rows += [_words_of(d) if values else [id(d) + VERSION_OFFSET] for d in self.dicts]
         self._lengths = [len(r) for r in rows[self._first:]]
-        rows += [[id(obj) + TYPE_OFFSET, id(obj) + DICT_OFFSET] if _has_dict_word(obj) else [id(obj) + TYPE_OFFSET] for obj in objects]
+        rows += map(_words_of_object, objects)
         addresses = [a for row in rows for a in row]
         self._table = np.array([len(addresses), *[w for a in addresses for w in (a, 0)], 0, 0], np.int64)
         self._places = [ctypes.c_int64.from_address(id(d) + VALUES_OFFSET) for d in self.dicts] if values else []
@@ -102,8 +103,17 @@ def _words_of(d):
     return words + [start + FIRST_VALUE + 8 * k for k in range(n)]
 
 
+def _words_of_object(obj):
+    """Addresses of what makes an object or a function what it is."""
+    if type(obj) is types.FunctionType:
+        return [id(obj) + offset for offset in FUNCTION_OFFSETS]
+    return [id(obj) + TYPE_OFFSET, id(obj) + DICT_OFFSET] if _has_dict_word(obj) else [id(obj) + TYPE_OFFSET]
+
+
 def watchable(obj):
-    """Whether an object's ``__dict__``, if it has one that can be replaced, stands where ``Watch`` looks."""
+    """Whether what makes an object what it is, its ``__dict__`` too if that can be replaced, stands where ``Watch`` looks."""
+    if type(obj) is types.FunctionType:
+        return _how() is not None and _functions_hold()
     return _how() is not None and (type(obj) is types.ModuleType or not hasattr(obj, "__dict__") or _has_dict_word(obj))
 
 
@@ -188,6 +198,15 @@ def _class_tags_work():
                lambda: setattr(_Probe, "__bases__", (_Base, _Other)), lambda: setattr(_Other, "__getattribute__", object.__getattribute__),
                lambda: delattr(_Other, "__getattribute__"), lambda: setattr(_Probe, "__bases__", (_Base,)), lambda: delattr(_Base, "b")]
     return all(_is_seen(seen, change) for change in changes)
+
+
+@functools.cache
+def _functions_hold():
+    """Whether the parts of a function stand where ``Watch`` looks for them."""
+    def probe(a, b=_Probe, *, c=_Other):
+        return a
+    parts = [probe.__code__, probe.__defaults__, probe.__kwdefaults__]
+    return [ctypes.c_int64.from_address(id(probe) + offset).value for offset in FUNCTION_OFFSETS] == [id(p) for p in parts]
 
 
 def _is_seen(seen, change):

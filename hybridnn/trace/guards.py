@@ -12,7 +12,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watchable
 from hybridnn.trace.refs import IMMUTABLE_TYPE, class_lookup
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "methods"]
 
 ROOTS = ("global", "cell", "root", "builtin")
 NOTHING = object()       # stands for what a dict does not have; None would be a value
@@ -235,17 +235,31 @@ class Writer:
         self.require_in(obj, obj.__dict__, f"{name!r} not in {self.space(obj)}", f"{type(obj).__name__}.{name} hides the class's")
 
     def _class(self, obj, cls):
-        if isinstance(obj, Variable):
-            return
         text, reason = f"type({self.held(obj)}) is {self.strong(cls)}", f"the class of a {cls.__name__} changed"
         if hasattr(obj, "__dict__") and type(obj) is not types.ModuleType:
             text += f" and {self.held(obj)}.__dict__ is {self.space(obj)}"
+        self._require_of_object(obj, text, reason)
+
+    def _require_of_object(self, obj, condition, reason):
+        """Like ``require`` for a condition on what makes an object what it is."""
         if not watchable(obj):
-            self.require(text, reason)
+            self.require(condition, reason)
             return
         self.watched_objects[id(obj)] = weakly(obj)
-        self.watched_lines.append(f"if not ({text}): return miss{len(self.reasons)}")
+        self.watched_lines.append(f"if not ({condition}): return miss{len(self.reasons)}")
         self.reasons.append(reason)
+
+    def _methods(self, obj):
+        """An object has no attributes of its own that hide its class's: methods, and what the object of a rule or an optimizer does not have now."""
+        names = methods(type(obj)) if isinstance(obj, Variable) else attributes(type(obj)).keys() - obj.__dict__.keys()
+        self.require_in(obj, obj.__dict__, f"{self.space(obj)}.keys().isdisjoint({self.strong(names)})", f"a method of a {type(obj).__name__} is hidden")
+
+    def surface(self, cls):
+        """All attributes of a class and its bases are the same objects."""
+        same = f"{self.strong(has_attributes)}({self.strong(cls)}, {self.strong(attributes(cls))})"
+        self.require_of_class(cls, same, f"an attribute of {cls.__name__} was replaced")
+
+    _surface = surface
 
     def _truth(self, cls):
         name, lookup = self.strong(cls), self.strong(class_lookup)
@@ -253,6 +267,7 @@ class Writer:
         self.require_of_class(cls, undecided, f"{cls.__name__} decides its truth itself now")
 
     def _variable(self, v, array):
+        self._class(v, type(v))
         self.require_in(v, v.__dict__, f"{self.space(v)}.get('_array') is {self.strong(array)}", "a parameter's array was replaced")
 
     def _classattr(self, cls, name, attr):
@@ -299,8 +314,9 @@ class Writer:
         self.require(f"{self.space(link)}['_params'] == {self.strong(names)}", "the parameters of a link changed")
 
     def _function(self, f, code, defaults, kwdefaults):
-        self.require(f"{self.strong(f)}.__code__ is {self.strong(code)} and {self.strong(f)}.__defaults__ is {self.strong(defaults)} "
-                     f"and {self.strong(f)}.__kwdefaults__ is {self.strong(kwdefaults)}", f"the function {f.__name__} was changed")
+        text = f"{self.strong(f)}.__code__ is {self.strong(code)} and {self.strong(f)}.__defaults__ is {self.strong(defaults)} " \
+               f"and {self.strong(f)}.__kwdefaults__ is {self.strong(kwdefaults)}"
+        self._require_of_object(f, text, f"the function {f.__name__} was changed")
 
     def _wrapped(self, traced, fn):
         self.require(f"{self.held(traced)}.__wrapped__ is {self.strong(fn)}", "the function that a traced one wraps was replaced")
@@ -356,6 +372,22 @@ class Writer:
 
     def _inner(self, value):
         return repr(value) if value is None or value is True or value is False else self.strong(value)
+
+
+def attributes(cls):
+    """What stands in a class and its bases, by name."""
+    return {name: attr for base in reversed(cls.__mro__) for name, attr in vars(base).items()}
+
+
+def has_attributes(cls, known):
+    """Whether a class has these attributes, and no others."""
+    now = attributes(cls)
+    return now.keys() == known.keys() and all(now[name] is attr for name, attr in known.items())
+
+
+def methods(cls):
+    """The names of a class's functions, which attributes of an object can hide."""
+    return frozenset([name for name, attr in attributes(cls).items() if isinstance(attr, types.FunctionType)])
 
 
 def weakly(obj):

@@ -8,9 +8,11 @@ is a ``Doubt`` with its line, and the function stays in verified replay. The obs
 import dis
 import gc
 import sys
+import types
 
 import numpy as np
 
+from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.arrays import Computed, identify, is_number, leaves_of, sources_of
@@ -174,6 +176,9 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
         self._identify(frame, code, *top.waiting[2:4])
         kind = trusted_kind(frame)
         if kind:
+            fn = top.waiting[1]
+            if isinstance(fn, Ref) and isinstance(fn.value, types.FunctionType) and fn.value.__code__ is code:
+                self.guard("function", fn.value, code, fn.value.__defaults__, fn.value.__kwdefaults__)
             self.trusted = (frame, kind, len(self.call.path))
             self._before_trusted(kind, top)
             return self.on_trusted
@@ -455,7 +460,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
 
     def loaded(self, value, fact):
         """A value read from a namespace: numbers and objects are guarded; arrays and Variables are read anew on every call."""
-        if issubclass(type(value), (Variable, np.ndarray)) and type(value).__name__ != "Parameter":
+        if issubclass(type(value), (Variable, np.ndarray)) and not issubclass(type(value), Parameter):
             self.guard("spec", *fact)
             ref = Ref("state", value, ("load", *fact[:-1]))
         elif type(value) in (float, int):

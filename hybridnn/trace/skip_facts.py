@@ -2,6 +2,7 @@
 import numpy as np
 
 from hybridnn.config import config
+from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.refs import Doubt, is_named_tuple
 from hybridnn.trace.skip_runtime import setting
@@ -26,6 +27,8 @@ class Facts:
         w.require(backprop, "config.enable_backprop changed")
         for key in sorted({*self.result.config_reads} - {"enable_backprop"}):
             w.require(f"setting({key!r}) is {w.strong(setting(key))}", f"config.{key} changed")
+        for cls in (Variable, Parameter):
+            w.surface(cls)
         for i, x in enumerate(observer.args):
             self._argument(("arg", i), x, 0)
         for k, x in observer.kwargs.items():

@@ -9,6 +9,7 @@ from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lass
 from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
 from hybridnn.trace.events import vid_of
+from hybridnn.trace.guards import methods
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_library_code, is_pure, mirror
 
 __all__ = ["guard_links", "summarize", "wrapped"]
@@ -135,9 +136,19 @@ def _cleargrads(observer, refs, value, start):
     guard_links(observer, link)
     params = [Ref("static", p, ("fixed",)) for p in link.params()]
     for p in params:
+        guard_methods(observer, p.value)
         observer.note_origin(p)
     observer.effects.append(("clear", tuple(params)))
     return constant(None)
+
+
+def guard_methods(observer, obj):
+    """What an object's methods do is what its class, as it is, says."""
+    if not methods(type(obj)).isdisjoint(obj.__dict__):
+        raise Doubt(f"a {type(obj).__name__} with methods of its own")
+    observer.guard("class", obj, type(obj))
+    observer.guard("surface", type(obj))
+    observer.guard("methods", obj)
 
 
 WALKS = ("params", "namedparams", "links", "namedlinks", "children", "_named_children")
@@ -151,7 +162,10 @@ def guard_links(observer, link):
             walk = class_lookup(type(each), name)
             if not is_library_code(walk):
                 raise Doubt(f"{type(each).__name__} defines its own {name}")
+            if name in each.__dict__:
+                raise Doubt(f"a {type(each).__name__} has its own {name}")
             observer.guard("classattr", type(each), name, walk)
+            observer.guard("noattr", each, name)
         names = frozenset(each._params)
         observer.guard("names", each, names)
         for name in names:
@@ -168,7 +182,7 @@ def _update(observer, refs, value, start):
     optimizer = refs[0].value
     check_plain(optimizer)
     guard_links(observer, optimizer.target)
-    observer.guard("class", optimizer, type(optimizer))
+    guard_methods(observer, optimizer)
     observer.guard("attr", optimizer, "target", optimizer.target)
     observer.guard("attr", optimizer, "_steps", optimizer._steps)
     observer.guard("plain", optimizer)
@@ -178,6 +192,8 @@ def _update(observer, refs, value, start):
     guard_hyperparameters(observer, optimizer.hyperparam)
     observer.guard("attr", optimizer, "hyperparam", optimizer.hyperparam)
     for p, rule in zip(optimizer.target.params(), rules, strict=True):
+        guard_methods(observer, p)
+        guard_methods(observer, rule)
         observer.guard("attr", p, "update_rule", rule)
         observer.guard("rule", rule)
         observer.guard("attr", rule, "hyperparam", rule.hyperparam)
