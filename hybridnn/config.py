@@ -125,7 +125,7 @@ config = LocalConfig(global_config)
 def _check_known(name):
     if not (hasattr(global_config, name) or name in config.overrides() or name.startswith("user_")):
         close = ", ".join(sorted(vars(global_config)))
-        warnings.warn(f"using_config({name!r}): the library has no such key; your own keys begin with 'user_' (known: {close})", stacklevel=4)
+        warn(f"using_config({name!r}): the library has no such key; your own keys begin with 'user_' (known: {close})", stacklevel=4)
 
 
 @contextlib.contextmanager

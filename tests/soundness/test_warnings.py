@@ -147,3 +147,22 @@ def test_what_nobody_uses_may_fail(mode, body):
             return f(np.abs(arr(3)))
         return [box], [lambda: f(np.abs(arr(3))), lambda: f(-arr(3)), lambda: put(0), lambda: put(2.0), lambda: put(10 ** 400), lambda: put(1)]
     check(make, mode)
+
+
+WARNING = {"batch_normalization": lambda x: F.batch_normalization(x, np.ones(3, "f"), np.zeros(3, "f")),
+           "batch_matmul": lambda x: F.batch_matmul(F.reshape(x, (1, 1, 3)), F.reshape(x, (1, 3, 1)))}
+
+
+@pytest.mark.parametrize("action", ["always", "error"])
+@pytest.mark.parametrize("name", WARNING)
+def test_warnings_of_the_library(mode, name, action):
+    """They come on every call, also after many that were ignored."""
+    def make(wrap):
+        f = wrap(lambda x: F.tanh(WARNING[name](x)))
+
+        def filtered(action):
+            with warnings.catch_warnings():
+                warnings.simplefilter(action)
+                return f(arr(1, 3))
+        return None, [lambda: filtered("ignore"), lambda: f(arr(1, 3)), lambda: filtered(action)]
+    check(make, mode)
