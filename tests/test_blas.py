@@ -200,3 +200,20 @@ def test_symbols_are_found_and_missing_ones_said_once(monkeypatch, caplog):
         assert len(caplog.records) == 1
     finally:
         blas.find.cache_clear()
+
+
+@pytest.mark.parametrize("count, size, shared", [(8, 128, True), (8, 8, False)])
+def test_matrices_of_a_batch_are_shared_between_threads_where_there_is_work_for_them(count, size, shared):
+    a, b = _normal(count, size, size), _normal(count, size, size)
+    out = np.full(a.shape, np.nan, np.float32)
+    step = _run(a, b, out)
+    assert (step.grain > 0) is shared and step.hi == count
+    np.testing.assert_allclose(out, a @ b, rtol=1e-4, atol=1e-4)
+
+
+def test_matrices_of_a_batch_that_are_added_up_in_one_place_are_not_shared():
+    a, b, out = _normal(8, 128, 128), _normal(8, 128, 128), np.zeros((128, 128), np.float32)
+    target = np.lib.stride_tricks.as_strided(out, a.shape, (0, *out.strides))
+    step = matmul_step(_view(0, a), _view(1, b), View(2, 0, a.shape, target.strides), np.float32, beta=1.0)
+    assert step.grain == 0 and NativePlan.build([step], 3).run(a, b, out) is None
+    np.testing.assert_allclose(out, (a @ b).sum(0), rtol=1e-4, atol=1e-4)

@@ -89,3 +89,11 @@ def test_code_for_narrower_vectors():
         for ta in (False, True):
             for tb in (False, True):
                 check(SGEMM(code.address("hnn_sgemm")), rng, m, n, k, ta, tb)
+
+
+@pytest.mark.parametrize("alpha, beta", [(1.0, 0.0), (0.5, 1.5)])
+def test_few_rows_times_a_transposed_matrix(sgemm, alpha, beta):
+    """Sums along the rows of both, where they are long for the number of rows: every remainder of rows, columns and lanes; more than one block."""
+    rng = np.random.default_rng(5)
+    for m, n, k in ((2, 9, 16), (3, 24, 17), (5, 7, 31), (7, 33, 48), (16, 21, 100), (17, 40, 130), (30, 26, 515), (48, 5, 700), (9, 100, 1040)):
+        check(sgemm, rng, m, n, k, False, True, alpha, beta)

@@ -21,6 +21,7 @@ import numpy as np
 
 from hybridnn.jit import gemm, threads
 from hybridnn.jit.native import Step, View
+from hybridnn.openblas import LARGE
 
 if TYPE_CHECKING:
     from hybridnn.jit.lowlevel import Func, Module, Val
@@ -108,14 +109,15 @@ def matmul_step(
     """``c = alpha * np.matmul(a, b) + beta * c`` (``beta`` 0: ``c`` is only written), with vectors and broadcast batches.
 
     ``c`` has the shape of the result and must not overlap ``a`` or ``b``. All three have ``dtype``. With ``grain``, matrices of a
-    batch are shared between threads. None if there is no step for it: no BLAS, another dtype, more than three batch axes that do
+    batch are shared between threads, so many at least to each; 0 leaves that to how much work there is. None if there is no step for it: no BLAS, another
+    dtype, more than three batch axes that do
     not collapse, or two-dimensional operands that BLAS cannot read in place (see :func:`readable`: copy them first).
 
     Raises ``ValueError`` for shapes that np.matmul refuses or a wrong shape of ``c``.
     """
     dtype, blas = np.dtype(dtype), find()
     if grain == 0:
-        a, b, c, grain = _split(a, b, c)
+        a, b, c, grain = _split(a, b, c) if len(c.shape) <= 2 else (a, b, c, _shared(a, b, c))
     ma, mb, mc = _as_matrices(a, b, c)
     batch = _batch(a, b, c)
     if blas is None or dtype not in LETTERS or batch is None:
@@ -156,6 +158,14 @@ def _split(a: View, b: View, c: View) -> tuple[View, View, View, int]:
             if size % parts == 0 and size // parts >= LEAST_BLOCK:
                 return divide(parts)
     return a, b, c, 0
+
+
+def _shared(a: View, b: View, c: View) -> int:
+    """How many matrices of a batch a thread should multiply at least; 0 where one thread should do all, or each product has work for all threads."""
+    count, flops = math.prod(c.shape[:-2]), 2.0 * math.prod(c.shape[-2:]) * a.shape[-1]
+    apart = all(s for n, s in zip(c.shape[:-2], c.strides) if n > 1)
+    enough = count >= int(threads.TABLE[threads.LIMIT]) or flops < LARGE
+    return max(1, int(BLOCK_FLOPS / flops)) if count > 1 and flops and apart and enough and count * flops >= 2 * BLOCK_FLOPS else 0
 
 
 def _blocks(view: View, parts: int, axis: int) -> View:

@@ -8,7 +8,8 @@ A is read an element at a time, so it may stay where it lies; for wide products 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llvmlite import binding, ir
@@ -23,11 +24,13 @@ INNER = 256         # rows of a panel: 48 KB of 48 columns
 AHEAD = 16          # rows ahead that packing asks the caches for: the hardware expects no jump to the next row
 TALL = 264          # rows of A that are visited with one panel, a little above a power of two: with the inner block, well within the second-level cache
 WIDE = 192          # columns of B from which on packing A pays
-SPARE_PACKING = 2   # so many row blocks at most read B where it lies, if its rows are contiguous: packing would not pay
+SPARE_PACKING = 24  # so many rows at most read B where it lies, if its rows are contiguous: packing would not pay
 NARROW, FLAT, SMALL = 24, 8, 1.5e6      # columns, rows and operations below which OpenBLAS is faster
+TINY, TINY_TRANSPOSED = 2e6, 1024       # with fewer rows: operations, and elements of C if B is transposed, up to which it has code for tiny products
 PLAIN = 111         # CBLAS_TRANSPOSE
 STEPS = 4           # steps of the inner loop that stand in a row
-LINE = 64           # bytes
+FEW_ROWS, SUMS = 48, 6      # rows of A up to which a transposed B is read where it lies, in vectors along its columns, if each has so many elements a row
+SOME_ROWS, DEEP = 16, 512       # rows of A and their length that are visited with rows of B: 32 KB
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,10 @@ class Tile:
     lanes: int
     rows: int
 
-    def heights(self) -> list[int]:
-        """Row counts that have code of their own; every count is a sum of a few of them."""
-        return [self.rows, *(h for h in (8, 4, 2, 1) if h < self.rows)]
+    def heights(self, vectors: int = 3) -> list[int]:
+        """Row counts that have code of their own for so many vectors; every count is a sum of a few of them."""
+        most = self.rows * 3 // vectors
+        return [most, *(h for h in (8, 4, 2, 1) if h < most)]
 
 
 @functools.cache
@@ -63,11 +67,13 @@ def address() -> int | None:
 def pays(tb: int, m: int, n: int, k: int, divided: bool) -> bool:
     """Whether this code is as fast as OpenBLAS on an (m, k) by (k, n) product, or faster.
 
-    Measured: up to 1.1 times as fast on large products, 1.5 to 2 times with few rows or where B is transposed, as in a linear layer. OpenBLAS has better
-    code for narrow and for very small products; and threads, for large ones that we do not divide.
+    Measured: up to 1.1 times as fast on large products, 1.5 to 2 times with few rows or where B is transposed, as in a linear layer, and 3 to 8 times with
+    2 to 7 rows where the product is just too large for OpenBLAS's code for tiny ones. OpenBLAS has better code for narrow and for very small products; and
+    threads, for large ones that we do not divide.
     """
     operations = 2.0 * m * n * k
-    return n >= NARROW and m >= FLAT and (tb != PLAIN or operations >= SMALL) and (divided or operations < LARGE)
+    tiny = operations < (SMALL if m >= FLAT else TINY) if tb == PLAIN else m < FLAT and m * n <= TINY_TRANSPOSED
+    return n >= NARROW and m > 1 and not tiny and (divided or operations < LARGE)
 
 
 class Vectors:
@@ -127,26 +133,45 @@ class Vectors:
         return rows
 
 
+    def sums(self, vectors: list[ir.Value]) -> ir.Value:
+        """A vector that begins with the sums of the lanes of each vector (a power of two of them): merged as for :meth:`transposed`, after which the low bits
+        of a lane's number are that of its vector, then folded."""
+        n, count = self.lanes, len(vectors)
+        low = [k // 2 + (k % 2) * n for k in range(n)]
+        while len(vectors) > 1:
+            half = len(vectors) // 2
+            pairs = zip(vectors[:half], vectors[half:], strict=True)
+            vectors = [self.b.fadd(self.shuffle(x, y, low), self.shuffle(x, y, [k + n // 2 for k in low])) for x, y in pairs]
+        x, = vectors
+        while n > count:
+            n //= 2
+            x = self.b.fadd(x, self.shuffle(x, x, [(k + n) % self.lanes for k in range(self.lanes)]))
+        return x
+
+
 def _emit(m: Module, lanes: int, rows: int) -> None:
     tile = Tile(lanes, rows)
-    packs = [_emit_pack(m, tile, transposed) for transposed in (False, True)]
+    pack_transposed = _emit_pack_transposed(m, tile)
     pack_tiles = {h: [_emit_pack_tile(m, tile, h, transposed) for transposed in (False, True)] for h in tile.heights()}
-    _emit_product(m, tile, [_emit_width(m, tile, vectors) for vectors in (3, 2)], packs, pack_tiles)
+    dots = {(h, w): _emit_dots(m, tile, h, w) for h in (4, 1) for w in (tile.lanes // 4, 1)}
+    _emit_product(m, tile, _emit_product_of_rows(m, tile, dots), [_emit_width(m, tile, vectors) for vectors in (3, 2)], pack_transposed, pack_tiles)
 
 
 @dataclass(frozen=True)
 class _Width:
-    """Code for tiles of so many columns: ``anywhere`` for any rows of A, by their number; ``packed`` for packed ones, ``packing`` if it packs B on the way."""
+    """Code for tiles of so many columns: ``anywhere`` for any rows of A, by their number; ``packed`` for packed ones, ``packing`` if it packs B on the way;
+    ``pack`` does nothing else."""
     cols: int
     anywhere: dict[int, Func]
     packed: Func
     packing: Func
+    pack: Func
 
 
 def _emit_width(m: Module, tile: Tile, vectors: int) -> _Width:
-    anywhere = {h: _emit_tile(m, tile, h, vectors) for h in tile.heights()}
+    anywhere = {h: _emit_tile(m, tile, h, vectors) for h in tile.heights(vectors)}
     packed, packing = (_emit_tile(m, tile, tile.rows, vectors, kind) for kind in ("packed", "packing"))
-    return _Width(vectors * tile.lanes, anywhere, packed, packing)
+    return _Width(vectors * tile.lanes, anywhere, packed, packing, _emit_pack(m, tile, vectors))
 
 
 def _internal(m: Module, name: str, params: list[ir.Type]) -> Func:
@@ -272,25 +297,32 @@ def _write(f: Func, v: Vectors, sums: list[list[ir.Value]], c: Val, c_row: Val, 
                 v.store_some(v.fma(factor, v.load_some(to, mask), s), to, mask)
 
 
-def _emit_pack(m: Module, tile: Tile, transposed: bool) -> Func:
-    """``pack(b, b_row, k, cols, panel, vectors)``: ``k`` rows of ``cols`` columns of B, which begin at ``b``, as rows of so many vectors, zeros behind.
+def _emit_pack(m: Module, tile: Tile, vectors: int) -> Func:
+    """``pack(b, b_row, k, cols, panel)``: ``k`` rows of ``cols`` columns of B, which begin at ``b``, as rows of so many vectors, zeros behind."""
+    f = _internal(m, f"pack{vectors}", [PTR, I64, I64, I64, PTR])
+    b, b_row, k, cols, panel = f.params
+    v, n = Vectors(f, tile.lanes), tile.lanes
+    masks = [v.below(cols - n * j) for j in range(vectors)]
+    with f.range(0, k) as i:
+        for j, mask in enumerate(masks):
+            v.prefetch(f.at(b, b_row * (i + AHEAD) + 4 * n * j))
+            v.store(v.load_some(f.at(b, b_row * i + 4 * n * j), mask), f.at(panel, i * (4 * n * vectors) + 4 * n * j))
+    f.ret()
+    return f
 
-    If B is transposed, ``b_row`` is the stride of its columns; then rows of the panel up to a multiple of the lanes are written.
-    """
-    f = _internal(m, "pack_transposed" if transposed else "pack", [PTR, I64, I64, I64, PTR, I64])
-    b, b_row, k, cols, panel, vectors = f.params
+
+def _emit_pack_transposed(m: Module, tile: Tile) -> Func:
+    """``pack_transposed(b, b_col, k, cols, panel, vectors)``: the same of a transposed B, whose columns have the stride ``b_col``; rows of the panel up to
+    a multiple of the lanes are written."""
+    f = _internal(m, "pack_transposed", [PTR, I64, I64, I64, PTR, I64])
+    b, b_col, k, cols, panel, vectors = f.params
     v, n = Vectors(f, tile.lanes), tile.lanes
     row = vectors * (4 * n)
-    if transposed:
-        with f.range(0, vectors) as j, f.range(0, k, n) as i:
-            inside, here, to = v.below(k - i), f.at(b, b_row * (j * n) + i * 4), f.at(panel, row * i + j * (4 * n))
-            rows = [v.load_some(f.at(here, b_row * r), f.builder.and_(inside, v.splat((j * n + r < cols).ir))) for r in range(n)]
-            for r, x in enumerate(v.transposed(rows)):
-                v.store(x, f.at(to, row * r))
-    else:
-        with f.range(0, k) as i, f.range(0, vectors) as j:
-            v.prefetch(f.at(b, b_row * (i + AHEAD) + j * (4 * n)))
-            v.store(v.load_some(f.at(b, b_row * i + j * (4 * n)), v.below(cols - j * n)), f.at(panel, row * i + j * (4 * n)))
+    with f.range(0, vectors) as j, f.range(0, k, n) as i:
+        inside, here, to = v.below(k - i), f.at(b, b_col * (j * n) + i * 4), f.at(panel, row * i + j * (4 * n))
+        rows = [v.load_some(f.at(here, b_col * r), f.builder.and_(inside, v.splat((j * n + r < cols).ir))) for r in range(n)]
+        for r, x in enumerate(v.transposed(rows)):
+            v.store(x, f.at(to, row * r))
     f.ret()
     return f
 
@@ -315,16 +347,65 @@ def _emit_pack_tile(m: Module, tile: Tile, height: int, transposed: bool) -> Fun
     return f
 
 
-def _emit_product(m: Module, tile: Tile, widths: list[_Width], packs: list[Func], pack_tiles: dict[int, list[Func]]) -> None:
+def _emit_dots(m: Module, tile: Tile, height: int, width: int) -> Func:
+    """``dots(a, a_row, b, b_row, k, c, c_row, alpha, beta)``: C = alpha A B + beta C for some rows of A and some of transposed B, vectors along both."""
+    f = _internal(m, f"dots{height}x{width}", [PTR, I64, PTR, I64, I64, PTR, I64, F32, F32])
+    a, a_row, b, b_row, k, c, c_row, alpha, beta = f.params
+    v, build = Vectors(f, tile.lanes), f.builder
+    slots = [_slot(f, v.type, v.zero) for _ in range(height * width)]
+
+    def step(at: Val, load: Callable[[Val], ir.Value]) -> None:
+        left, right = ([load(f.at(x, row * i + at * 4)) for i in range(n)] for x, row, n in ((a, a_row, height), (b, b_row, width)))
+        for slot, (x, y) in zip(slots, itertools.product(left, right), strict=True):
+            build.store(v.fma(x, y, build.load(slot, typ=v.type)), slot)
+    whole = k // tile.lanes * tile.lanes
+    with f.range(0, whole, tile.lanes) as i:
+        step(i, v.load)
+    with f.when(whole < k):
+        mask = v.below(k - whole)
+        step(whole, lambda at: v.load_some(at, mask))
+    sums = build.fmul(v.splat(alpha.ir), v.sums([build.load(s, typ=v.type) for s in slots]))
+    for i in range(height):
+        to = f.at(c, c_row * i)
+        row = Val(f, v.shuffle(sums, sums, range(width * i, width * (i + 1))))
+        with f.either(beta == 0.0) as (fresh, added):
+            with fresh:
+                f.store_vector(row, to, 4)
+            with added:
+                old = build.fmul(v.shuffle(v.splat(beta.ir), v.zero, [0] * width), f.load_vector(F32, width, to).ir)
+                f.store_vector(Val(f, build.fadd(row.ir, old)), to, 4)
+    f.ret()
+    return f
+
+
+def _emit_product_of_rows(m: Module, tile: Tile, dots: dict[tuple[int, int], Func]) -> Func:
+    """``product(rows, cols, inner, alpha, a, lda, b, ldb, beta, c, ldc)`` of A as it is and transposed B, strides in bytes: some rows of A stay in the
+    first-level cache, while B's come by."""
+    f = _internal(m, "product_of_rows", [I64, I64, I64, F32, PTR, I64, PTR, I64, F32, PTR, I64])
+    rows, cols, inner, alpha, a, lda, b, ldb, beta, c, ldc = f.params
+    with f.range(0, inner, DEEP) as k0, f.range(0, rows, SOME_ROWS) as i0:
+        depth, scale = f.least(inner - k0, DEEP), f.select(k0 == 0, beta, 1.0, F32)
+        for w, j in _tiles(f, [tile.lanes // 4, 1], cols):
+            for h, i in _tiles(f, [4, 1], f.least(rows - i0, SOME_ROWS)):
+                left, right, to = f.at(a, lda * (i0 + i) + k0 * 4), f.at(b, ldb * j + k0 * 4), f.at(c, ldc * (i0 + i) + j * 4)
+                _call(f, dots[h, w], left, lda, right, ldb, depth, to, ldc, alpha, scale)
+    f.ret()
+    return f
+
+
+def _emit_product(m: Module, tile: Tile, of_rows: Func, widths: list[_Width], pack_transposed: Func, pack_tiles: dict[int, list[Func]]) -> None:
     f = m.func("hnn_sgemm", VOID, [I32, I32, I32, I64, I64, I64, F32, PTR, I64, PTR, I64, F32, PTR, I64])
     _, ta, tb, rows, cols, inner, alpha, a, lda, b, ldb, beta, c, ldc = f.params
     lda, ldb, ldc = (x * 4 for x in (lda, ldb, ldc))
     plain_a, plain_b = ta == f.value(PLAIN, I32), tb == f.value(PLAIN, I32)
+    with f.when(_all(f, plain_a, _none(f, plain_b), rows <= FEW_ROWS, rows * SUMS <= inner)):
+        _call(f, of_rows, rows, cols, inner, alpha, a, lda, b, ldb, beta, c, ldc)
+        f.ret()
     row, col = f.select(plain_a, lda, 4), f.select(plain_a, 4, lda)
     b_inner, b_outer = f.select(plain_b, ldb, 4), f.select(plain_b, 4, ldb)
     panel, tiles = _scratch(f, INNER * widths[0].cols * 4), _scratch(f, (INNER * TALL + tile.rows * tile.lanes) * 4)
-    direct = _all(f, plain_b, rows <= SPARE_PACKING * tile.rows)
-    pack_a = _all(f, cols >= WIDE, rows > SPARE_PACKING * tile.rows)
+    direct = _all(f, plain_b, rows <= SPARE_PACKING)
+    pack_a = _all(f, cols >= WIDE, rows > SPARE_PACKING)
     with f.range(0, rows, TALL) as i0, f.range(0, inner, INNER) as k0:
         height, depth = f.least(rows - i0, TALL), f.least(inner - k0, INNER)
         left = f.at(a, row * i0 + col * k0)
@@ -334,9 +415,13 @@ def _emit_product(m: Module, tile: Tile, widths: list[_Width], packs: list[Func]
             source, whole = f.at(b, b_inner * k0 + b_outer * j0), width == code.cols
             in_place, on_the_way = _all(f, direct, whole), _all(f, plain_b, pack_a, whole, height >= tile.rows)
             with f.when(_none(f, in_place, on_the_way)):
-                _call_either(f, plain_b, packs, source, ldb, depth, width, panel, f.value(code.cols // tile.lanes))
+                with f.either(plain_b) as (as_it_is, transposed):
+                    with as_it_is:
+                        _call(f, code.pack, source, ldb, depth, width, panel)
+                    with transposed:
+                        _call(f, pack_transposed, source, ldb, depth, width, panel, f.value(code.cols // tile.lanes))
             right = f.select(in_place, source, panel, PTR), f.select(in_place, ldb, 4 * code.cols)
-            for h, i in _tiles(f, tile, height):
+            for h, i in _tiles(f, sorted(code.anywhere, reverse=True), height, tile.rows, pack_a):
                 here = f.select(pack_a, f.at(tiles, i * depth * 4), f.at(left, row * i), PTR)
                 strides = f.select(pack_a, 4, row), f.select(pack_a, 4 * h, col)
                 # Each of the first tiles of a panel asks for a quarter of the next one: as many rows of B as it has steps, or of its columns, as many lines.
@@ -366,7 +451,7 @@ def _columns(f: Func, tile: Tile, widths: list[_Width], cols: Val) -> Iterator[t
 
 
 def _pack_tiles(f: Func, tile: Tile, packs: dict[int, list[Func]], plain: Val, a: Val, lda: Val, depth: Val, height: Val, to: Val) -> None:
-    for h, i in _tiles(f, tile, height):
+    for h, i in _tiles(f, tile.heights(), height):
         _call_either(f, plain, packs[h], f.at(a, i * f.select(plain, lda, 4)), lda, depth, f.at(to, i * depth * 4))
 
 
@@ -395,10 +480,12 @@ def _scratch(f: Func, nbytes: int) -> Val:
     return f.to_ptr((f.to_int(f.stack(nbytes + 64)) + 63) // 64 * 64)
 
 
-def _tiles(f: Func, tile: Tile, height: Val) -> Iterator[tuple[int, Val]]:
-    """Loops over all rows: (rows of a tile, its first row), whole tiles first, then the rest by ever smaller ones."""
+def _tiles(f: Func, heights: list[int], height: Val, most: int = 0, packed: Val | None = None) -> Iterator[tuple[int, Val]]:
+    """Loops over all rows: (rows of a tile, its first row), the highest tiles first, then the rest by ever smaller ones. None is higher than ``most`` where
+    A is packed, in tiles of that height."""
     done = f.var(0)
-    for h in tile.heights():
-        with f.range(done.get(), height - (h - 1), h) as i:
+    for h in heights:
+        end = height - (h - 1) if packed is None or h <= most else f.select(packed, 0, height - (h - 1))
+        with f.range(done.get(), end, h) as i:
             yield h, i
             done.set(i + h)

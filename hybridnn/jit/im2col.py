@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from hybridnn.jit.blas import BLOCK_FLOPS, matmul_step
+from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.moves import Windows, col2im_step, copy_step, im2col_step
 from hybridnn.jit.native import View
 
@@ -147,13 +147,9 @@ class Convolution:
         return copy_step(*((inner, outer) if back else (outer, inner)), item)
 
     def _product(self, a, b, c, add=False):
-        """Matrices of a batch are shared between threads; a single product, if large, is divided by ``matmul_step``."""
-        count = prod(c.shape[:-2])
-        if count == 1:
+        if prod(c.shape[:-2]) == 1:
             a, b, c = map(_matrix, (a, b, c))
-        flops = 2 * prod(c.shape[-2:]) * a.shape[-1]
-        grain = max(1, int(BLOCK_FLOPS / flops)) if count > 1 and count * flops >= 2 * BLOCK_FLOPS else 0
-        return matmul_step(a, b, c, self.dtype, beta=float(add), grain=grain)
+        return matmul_step(a, b, c, self.dtype, beta=float(add))
 
 
 def _all(steps):
