@@ -308,7 +308,7 @@ def _code(bits: int, letter: str, routine: str) -> Module:
     """One routine in a module of its own: what plans do not use is not compiled."""
     from hybridnn.jit import lowlevel as low
 
-    return low.load(letter + routine, _emit, bits, letter, routine)
+    return low.load(letter + routine, _emit, bits, letter, routine, as_written=True)
 
 
 def _emit(m: Module, bits: int, letter: str, routine: str) -> None:

@@ -38,7 +38,7 @@ def _emit(m):
 
 @functools.cache
 def _code():
-    return lowlevel.load("blas_threads", _emit)
+    return lowlevel.load("blas_threads", _emit, as_written=True)
 
 
 def _step(name, found):

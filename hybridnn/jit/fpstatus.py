@@ -57,7 +57,7 @@ def check_step(code: int) -> Step | None:
 def _code() -> Module:
     from hybridnn.jit import lowlevel as low
 
-    return low.load("fpstatus", _emit)
+    return low.load("fpstatus", _emit, as_written=True)
 
 
 def _emit(m: Module) -> None:

@@ -76,6 +76,20 @@ def pays(tb: int, m: int, n: int, k: int, divided: bool) -> bool:
     return n >= NARROW and m > 1 and not tiny and (divided or operations < LARGE)
 
 
+@functools.cache
+def _lanes(kind: ir.Type, numbers: tuple[int, ...]) -> ir.Constant:
+    """A constant vector. Made once: llvmlite keeps with it the text that every use repeats."""
+    return ir.Constant(ir.VectorType(kind, len(numbers)), list(numbers))
+
+
+@functools.cache
+def _undefined(kind: ir.Type, lanes: int) -> ir.Constant:
+    return ir.Constant(ir.VectorType(kind, lanes), ir.Undefined)
+
+
+FIRST = ir.Constant(I32, 0)
+
+
 class Vectors:
     """Operations on vectors of float32 in a function being written."""
 
@@ -85,16 +99,15 @@ class Vectors:
         self.zero = ir.Constant(self.type, [ir.Constant(F32, 0.0)] * lanes)
 
     def splat(self, x: ir.Value) -> ir.Value:
-        one = self.b.insert_element(ir.Constant(ir.VectorType(x.type, self.lanes), ir.Undefined), x, ir.Constant(I32, 0))
+        one = self.b.insert_element(_undefined(x.type, self.lanes), x, FIRST)
         return self.shuffle(one, one, [0] * self.lanes)
 
     def shuffle(self, x: ir.Value, y: ir.Value, lanes: Sequence[int]) -> ir.Value:
-        return self.b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+        return self.b.shuffle_vector(x, y, _lanes(I32, tuple(lanes)))
 
     def below(self, count: Val) -> ir.Value:
         """The mask of the lanes whose number is less than ``count``."""
-        iota = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
-        return self.b.icmp_signed("<", iota, self.splat(self.b.trunc(count.ir, I32)))
+        return self.b.icmp_signed("<", _lanes(I32, tuple(range(self.lanes))), self.splat(self.b.trunc(count.ir, I32)))
 
     def load(self, at: Val) -> ir.Value:
         return self.b.load(at.ir, typ=self.type, align=4)

@@ -264,7 +264,7 @@ def _native() -> tuple[Any, int]:
 def _load_native() -> tuple[Any, int]:
     from hybridnn.jit import lowlevel, pool, walker  # llvmlite takes 0.1 s to import: not before a plan is built
 
-    code = lowlevel.load("walker", walker.emit, RECORD, MAX_ON_STACK)
+    code = lowlevel.load("walker", walker.emit, RECORD, MAX_ON_STACK, as_written=True)
     code.address("hnn_start_helpers")
     return code, pool.WORDS
 
