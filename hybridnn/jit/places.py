@@ -1,4 +1,5 @@
 """Where values live: roots (blocks of memory with one owner) and places (a root, an offset, a shape and strides)."""
+import functools
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -60,19 +61,22 @@ def whole(root, shape, dtype):
 
 
 def viewed(place, op, attrs):
-    """The place that the view operation ``op`` gives, or None where it must copy: the op itself runs on an array over unused
-    memory.
-    """
-    low = sum((n - 1) * s for n, s in zip(place.shape, place.strides) if s < 0)
-    high = sum((n - 1) * s for n, s in zip(place.shape, place.strides) if s > 0) + place.dtype.itemsize
-    block = np.empty(high - low, np.uint8)
-    probe = np.ndarray(place.shape, place.dtype, block, -low, place.strides)
+    """The place that the view operation ``op`` gives, or None where it must copy."""
+    found = _view(place.shape, place.strides, place.dtype, op, tuple(attrs.items()), repr(attrs))
+    return found and Place(place.root, place.offset + found[0], *found[1:], place.dtype)
+
+
+@functools.lru_cache(4096)
+def _view(shape, strides, dtype, op, attrs, _):
+    """(offset, shape, strides) of a view, found by running the operation on an array over unused memory. The last argument tells True from 1 in ``attrs``."""
+    low = sum((n - 1) * s for n, s in zip(shape, strides) if s < 0)
+    high = sum((n - 1) * s for n, s in zip(shape, strides) if s > 0) + dtype.itemsize
+    probe = np.ndarray(shape, dtype, np.empty(high - low, np.uint8), -low, strides)
     with np.errstate(all="ignore"):
-        y = op.run([probe], attrs)
-    start = y.__array_interface__["data"][0] - probe.__array_interface__["data"][0]
-    if y.dtype != place.dtype or not np.may_share_memory(y, probe):
+        y = op.run([probe], dict(attrs))
+    if y.dtype != dtype or not np.may_share_memory(y, probe):
         return None
-    return Place(place.root, place.offset + start, y.shape, y.strides, y.dtype)
+    return y.__array_interface__["data"][0] - probe.__array_interface__["data"][0], y.shape, y.strides
 
 
 def channels_first(x):
