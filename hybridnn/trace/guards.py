@@ -3,6 +3,7 @@
 Each fact is a tuple; ``Writer.check`` turns it into a line. Objects stand in the text as names of a namespace. Objects at the root of what a function
 reaches (found in globals, cells or arguments) are held weakly, and the plan goes when one of them goes.
 """
+import abc
 import types
 import weakref
 
@@ -90,6 +91,8 @@ class Writer:
     def _load(self, kind, *where):
         if kind == "attr":
             return f"{self.space(where[0])}.get({where[1]!r})"
+        if kind == "slotattr":
+            return f"{self.held(where[0])}.{where[1]}"
         if kind == "global":
             return f"{self.strong(where[0])}.get({where[1]!r})"
         if kind == "cell":
@@ -231,6 +234,9 @@ class Writer:
     def _attr(self, obj, name, value):
         self.require_in(obj, obj.__dict__, self.member(self.space(obj), repr(name), value), f"{type(obj).__name__}.{name} was rebound")
 
+    def _slotattr(self, obj, name, value):
+        self.require(f"{self.held(obj)}.{name} is {self._inner(value)}", f"{type(obj).__name__}.{name} was rebound")
+
     def _noattr(self, obj, name):
         self.require_in(obj, obj.__dict__, f"{name!r} not in {self.space(obj)}", f"{type(obj).__name__}.{name} hides the class's")
 
@@ -317,6 +323,10 @@ class Writer:
         text = f"{self.strong(f)}.__code__ is {self.strong(code)} and {self.strong(f)}.__defaults__ is {self.strong(defaults)} " \
                f"and {self.strong(f)}.__kwdefaults__ is {self.strong(kwdefaults)}"
         self._require_of_object(f, text, f"the function {f.__name__} was changed")
+
+    def _abctoken(self, token):
+        """No abstract base class has got another virtual subclass."""
+        self.require(f"{self.strong(abc.get_cache_token)}() == {token}", "abstract base classes have got other subclasses")
 
     def _wrapped(self, traced, fn):
         self.require(f"{self.held(traced)}.__wrapped__ is {self.strong(fn)}", "the function that a traced one wraps was replaced")

@@ -17,12 +17,16 @@ from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.arrays import Computed, identify, is_number, leaves_of, sources_of
 from hybridnn.trace.observe_arrays import Arrays
+from hybridnn.trace.observe_callbacks import Callbacks, drives
 from hybridnn.trace.observe_calls import Calls
 from hybridnn.trace.observe_containers import Containers
+from hybridnn.trace.observe_imports import Imports
 from hybridnn.trace.observe_library import Library
+from hybridnn.trace.observe_match import Match
 from hybridnn.trace.observe_names import Names
 from hybridnn.trace.observe_objects import Objects
 from hybridnn.trace.observe_operators import Operators
+from hybridnn.trace.observe_sets import Sets
 from hybridnn.trace.observe_stores import Stores, where_id
 from hybridnn.trace.refs import (
     SCALARS,
@@ -68,7 +72,7 @@ class Frame:
         self.table = instructions(code)
 
 
-class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Library):
+class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Imports, Match, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -168,7 +172,13 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
             return None
         top = self.frames[-1]
         if top.waiting is not None and top.waiting[0] == "retry":
-            return self._resume(frame, code, top)
+            if not self.enter_mapped(frame, code, top) and (top.waiting[2] or self._is_generators(code) or frame.f_back is not top.real):
+                return self._resume(frame, code, top)
+            if top is self.frames[-1]:          # its items have all been taken: this is the call that they are for
+                self._retry(top, top.waiting)
+            top = self.frames[-1]
+        if top.result is not None and drives(top.waiting):
+            self.go_on(top)
         if top.waiting is None:
             raise Doubt(f"{code.co_qualname} is called by an operator, a builtin function or the interpreter, and is not followed there")
         if top.waiting[0] in ("make", "sum") or len(top.waiting) == 6 and frame.f_globals.get("__name__") in PASSED:
@@ -286,7 +296,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
             _, kind, start = self.trusted
             self.trusted = None
             try:
-                self.frames[-1].result = self._after_trusted(kind, start, arg)
+                self.returned(self._after_trusted(kind, start, arg))
             except Exception as error:
                 self.fail(error)
         return self._next(frame, event, self.on_trusted)
@@ -323,7 +333,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
         if f.generator is not None:
             self._leave_generator(f, kind, ref)
         elif self.frames:
-            self.frames[-1].result = ref
+            self.returned(ref)
         else:
             self.result = ref
             self._let_go()
@@ -346,9 +356,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
             f.stack += [] if waiting[4] is None else [waiting[4]]
             return
         if waiting[0] == "retry":
-            f.retrying = waiting
-            self._begin(f, waiting[1])
-            f.retrying = None
+            self._retry(f, waiting)
             if f.waiting is not None:
                 self._finish(f)
             return
@@ -359,17 +367,38 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
             called = waiting[1].value if isinstance(waiting[1], Ref) else waiting[1]
             name = called.code.co_qualname if isinstance(called, Closure) else getattr(called, "__qualname__", called)
             raise Doubt(f"calls {name}, whose effects are not known")
+        if drives(waiting):
+            f.waiting = waiting
+            self.go_on(f)
+            if f.waiting is not None:
+                raise Doubt("a builtin function did not make a call that it should")
+            return
         result, f.result = f.result, None
         after = waiting[4]
-        if after == "push":
+        if after in ("operator", "unequal") and result.kind == "static" and result.value is NotImplemented:
+            raise Doubt("an operator that is not implemented for these operands")
+        if after == "unequal":
+            f.stack.append(constant(not self.plain(result)))
+        elif after in ("push", "operator"):
             f.stack.append(result)
         elif after == "negate":
             f.stack.append(constant(not result.value))
         elif after == "variable":
             f.stack.append(waiting[2][0])
 
+    def _retry(self, f, waiting):
+        """Follow an instruction, now that it has taken items from iterators."""
+        f.retrying, f.waiting = waiting, None
+        self._begin(f, waiting[1])
+        f.retrying = None
+
+    def _is_generators(self, code):
+        return any(g.code is code for g in self.generators)
+
     def _begin(self, f, offset):
-        i = f.table[offset]
+        i, expected, f.branch = f.table[offset], f.branch, None
+        if expected is not None and offset != expected:
+            raise Doubt("a loop does not go on as was expected")
         method = getattr(self, "op_" + i.opname, None)
         if method is None:
             raise Doubt(f"the instruction {i.opname} is not understood")
@@ -378,13 +407,13 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
             method(f, i)
         except Pending as pending:
             f.stack, f.kwnames = stack, kwnames
-            f.waiting = ("retry", offset, pending.args, len(self.call.path))
+            f.waiting = ("retry", offset, pending.passes, len(self.call.path), pending.iterator)
 
     def ask(self, iterator):
         """Items are about to be taken from an iterator: an instruction that runs generators is followed once they have run."""
         self.passing = iterator.passing
         if iterator.live and self.frames[-1].retrying is None:
-            raise Pending
+            raise Pending(iterator=iterator)
 
     # ------------------------------------------------------------------------------------------------------------- origins
 
@@ -433,7 +462,10 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Lib
 
     def _counts(self, ref):
         """Whether a number is read from a place that the function assigns."""
-        return ref.source is not None and ref.source[0] == "load" and where_id(ref.source[1:]) in self.counters
+        if ref.source is None or ref.source[0] != "load":
+            return False
+        kind, *where = ref.source[1:]
+        return where_id(("attr" if kind == "slotattr" else kind, *where)) in self.counters
 
     def _use_argument(self, ref):
         v = ref.value

@@ -1,8 +1,10 @@
 """Builtin functions, as the observer follows them: the small pure part of Python that it computes itself."""
+import abc
 import itertools
 import math
 import operator
 import types
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,27 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, combine, is_number
-from hybridnn.trace.refs import CONTAINERS, SCALARS, Doubt, Generator, Iterator, Ref, Rows, Rowwise, class_lookup, constant, is_numeric, is_pure, mirror
+from hybridnn.trace.refs import (
+    CONTAINERS,
+    DICTS,
+    IMMUTABLE_TYPE,
+    SCALARS,
+    Doubt,
+    Generator,
+    Iterator,
+    Ref,
+    Rows,
+    Rowwise,
+    class_lookup,
+    constant,
+    is_numeric,
+    is_pure,
+    mirror,
+)
 
-__all__ = ["PURE_BUILTINS"]
+__all__ = ["PURE_BUILTINS", "asks_class"]
+
+CLASS = vars(object)["__class__"]
 
 
 def _static(observer, ref):
@@ -37,7 +57,7 @@ def _len(observer, args, kw):
         return constant(len(observer._layers(ref, "__len__")))
     if ref.kind == "static" and type(ref.value) in CONTAINERS:
         observer._freeze(ref.value)
-    elif isinstance(ref.value, np.ndarray) or ref.kind == "mirror" or ref.kind == "static" and is_pure(ref.value):
+    elif isinstance(ref.value, np.ndarray) or ref.kind in ("mirror", "set") or ref.kind == "static" and is_pure(ref.value):
         pass
     else:
         raise Doubt(f"len() of a {type(ref.value).__name__}")
@@ -91,8 +111,11 @@ def _reversed(observer, args, kw):
 
 def _sorted(observer, args, kw):
     """By what is the same on every call: the items, or the first members of tuples, all different."""
-    items = observer._items(args[0])
-    if set(kw) - {"reverse"}:
+    given = observer.use(args[0])
+    if given.kind == "set" and any(v != v for v in given.value):
+        raise Doubt("sorted() of NaN")
+    items = [constant(v) for v in given.value] if given.kind == "set" else observer._items(given)
+    if set(kw) - {"reverse"} and not ("key" in kw and kw["key"].value is None):
         raise Doubt("sorted() with a key")
     keys = [_sorting(observer, r) for r in items]
     if len(set(keys)) < len(keys) and any(r.kind == "mirror" for r in items):
@@ -113,12 +136,16 @@ def _dict(observer, args, kw):
     pairs = {}
     if args:
         given = observer.use(args[0])
-        given = observer._dict_members(given.value) if given.kind == "static" and type(given.value) is dict else given
+        given = observer._dict_members(given.value) if given.kind == "static" and type(given.value) in DICTS else given
         if given.kind == "mirror" and isinstance(given.value, dict):
             pairs.update(given.value)
         else:
             pairs.update({observer._key(k): v for k, v in map(observer._items, observer._items(given))})
     return Ref("mirror", {**pairs, **kw})
+
+
+def _ordered(observer, args, kw):
+    return Ref("mirror", OrderedDict(_dict(observer, args, kw).value))
 
 
 def _until(outcome):
@@ -165,24 +192,41 @@ def _isinstance(observer, args, kw):
     known = _class_of(observer, x)
     options = [c.value for c in classes.value] if classes.kind == "mirror" else classes.value
     options = options if isinstance(options, (tuple, list)) else (options,)
-    if any(type(c).__instancecheck__ is not type.__instancecheck__ for c in options):
-        raise Doubt("isinstance() with a class that decides itself")
-    for meta in {type(c) for c in options}:
-        observer.guard("classattr", meta, "__instancecheck__", type.__instancecheck__)
-    observer.guard("classattr", known, "__class__", object.__dict__["__class__"])
+    if class_lookup(known, "__class__") is not CLASS:
+        raise Doubt(f"isinstance() of a {known.__name__}, which says itself what it is")
+    observer.guard("classattr", known, "__class__", CLASS)
     observer.guard("bases", known, known.__mro__)
+    for c in options:
+        if type(c) is abc.ABCMeta and _is_decided(c, known):
+            observer.guard("abctoken", abc.get_cache_token())
+            observer.guard("classattr", c, "__subclasshook__", class_lookup(c, "__subclasshook__"))
+        elif type(c).__instancecheck__ is not type.__instancecheck__:
+            raise Doubt("isinstance() with a class that decides itself")
+        observer.guard("classattr", type(c), "__instancecheck__", class_lookup(type(c), "__instancecheck__"))
     return constant(issubclass(known, tuple(options)))
+
+
+def asks_class(ref):
+    """Whether ``isinstance`` with these classes runs code of theirs."""
+    options = [r.value for r in ref.value] if ref.kind == "mirror" else ref.value if isinstance(ref.value, tuple) else [ref.value]
+    return any(type(c) is abc.ABCMeta for c in options)
+
+
+def _is_decided(cls, known):
+    """Whether only a registration can change which objects of ``known`` an abstract class takes for its own."""
+    own = class_lookup(cls, "__subclasshook__") is not vars(object)["__subclasshook__"]
+    return not own or cls.__module__ == "collections.abc" and known.__flags__ & IMMUTABLE_TYPE
 
 
 def _class_of(observer, x):
     """The class of a value."""
-    if type(x.value) is Rows or x.kind not in ("static", "arg", "state", "fresh", "made", "array", "view", "mirror", "object", "hole", "number"):
+    if type(x.value) is Rows or x.kind not in ("static", "arg", "state", "fresh", "made", "array", "view", "mirror", "object", "hole", "number", "set"):
         raise Doubt("the type of a value that is not known")
     if x.kind == "object":
         return x.value.cls
     if x.kind == "static" and not is_pure(x.value):
         observer.guard("class", x.value, type(x.value))
-    if x.kind in ("static", "mirror") or isinstance(x.value, (Variable, np.ndarray, np.generic, float, int)):
+    if x.kind in ("static", "mirror", "set") or isinstance(x.value, (Variable, np.ndarray, np.generic, float, int)):
         return type(x.value)
     raise Doubt("the type of a value that is not known")
 
@@ -191,6 +235,30 @@ def _container(kind):
     def handler(observer, args, kw):
         return mirror(kind, observer._items(args[0]) if args else [])
     return handler
+
+
+def _set(observer, args, kw):
+    return Ref("set", set(observer.as_set(args[0])) if args else set())
+
+
+def _frozenset(observer, args, kw):
+    return constant(frozenset(observer.as_set(args[0]) if args else ()))
+
+
+def _callable(observer, args, kw):
+    ref = observer.use(args[0])
+    if ref.kind == "closure":
+        return constant(True)
+    known = _class_of(observer, ref)
+    observer.guard("classattr", known, "__call__", class_lookup(known, "__call__"))
+    return constant(class_lookup(known, "__call__") is not None)
+
+
+def _issubclass(observer, args, kw):
+    classes = [a.value for a in (args[0], *(args[1].value if args[1].kind == "mirror" else [args[1]]))]
+    if any(a.kind not in ("static", "mirror") for a in args) or any(type(c) is not type for c in classes):
+        raise Doubt("issubclass() of what is not known")
+    return constant(issubclass(classes[0], tuple(classes[1:])))
 
 
 def _type(observer, args, kw):
@@ -237,10 +305,62 @@ def _lacks(observer, ref, name):
     return True
 
 
+def _rows_of(fn):
+    """A function of ``itertools`` that takes all items first, and gives tuples of them."""
+    def handler(observer, args, kw):
+        sequences = fn is itertools.product
+        columns = [observer._items(a) for a in args] if sequences else [observer._items(args[0])]
+        given = [] if sequences else [_static(observer, a) for a in args[1:]]
+        rows = list(itertools.islice(fn(*columns, *given, **{k: _static(observer, v) for k, v in kw.items()}), LONGEST + 1))
+        if len(rows) > LONGEST:
+            raise Doubt(f"{fn.__name__}() of too many")
+        return Ref("iterator", Iterator([mirror(tuple, row) for row in rows]))
+    return handler
+
+
+def _chain(observer, args, kw):
+    return Ref("iterator", Iterator([item for a in args for item in _ready(observer, a)]))
+
+
+def _ready(observer, ref):
+    """The items of what runs no code when it is asked for them, now or later."""
+    it = _iterator(observer, ref)
+    if it.live or it.passing or isinstance(it, Rowwise):
+        raise Doubt("itertools with iterators that run code of their own")
+    return it.rest()
+
+
+def _islice(observer, args, kw):
+    return Ref("iterator", Iterator(list(itertools.islice(_ready(observer, args[0]), *[_static(observer, a) for a in args[1:]]))))
+
+
+def _pairwise(observer, args, kw):
+    return Ref("iterator", Iterator([mirror(tuple, pair) for pair in itertools.pairwise(_ready(observer, args[0]))]))
+
+
+def _repeat(observer, args, kw):
+    n = _static(observer, args[1] if len(args) > 1 else kw["times"])
+    if n > LONGEST:
+        raise Doubt("repeat() of too many")
+    return Ref("iterator", Iterator([args[0]] * n))
+
+
+def _longest(observer, args, kw):
+    fill = kw.get("fillvalue", constant(None))
+    return Ref("iterator", Iterator([mirror(tuple, row) for row in itertools.zip_longest(*[_ready(observer, a) for a in args], fillvalue=fill)]))
+
+
+LONGEST = 1 << 12
+ITERTOOLS: dict[Any, Any] = {fn: _rows_of(fn) for fn in (itertools.product, itertools.combinations, itertools.permutations,
+                                                         itertools.combinations_with_replacement)}
+ITERTOOLS.update({itertools.chain: _chain, itertools.islice: _islice, itertools.pairwise: _pairwise, itertools.repeat: _repeat,
+                  itertools.zip_longest: _longest})
 ARITHMETIC = frozenset([abs, float, int, max, min, pow, round, *[fn for fn in vars(math).values() if callable(fn)]])
 PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, round, divmod, pow, range, slice, repr, ord, chr)}
 PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
 PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})
+PURE_BUILTINS.update(ITERTOOLS)
 PURE_BUILTINS.update({len: _len, any: _until(True), all: _until(False), zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance,
-                      list: _container(list), tuple: _container(tuple), dict: _dict, iter: _iter, next: _next, sorted: _sorted,
-                      type: _type, getattr: _getattr, hasattr: _hasattr})
+                      issubclass: _issubclass, callable: _callable, iter: _iter, next: _next, sorted: _sorted, type: _type, getattr: _getattr,
+                      hasattr: _hasattr, list: _container(list), tuple: _container(tuple), dict: _dict, OrderedDict: _ordered, set: _set,
+                      frozenset: _frozenset, np.dtype: _plain(np.dtype)})

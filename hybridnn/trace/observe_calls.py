@@ -1,6 +1,8 @@
 """Calls, as the observer follows them."""
+import functools
 import operator
 import types
+from collections import deque
 
 import numpy as np
 
@@ -11,9 +13,10 @@ from hybridnn.link import Link
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, draw, is_array_function, is_draw, is_stream
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.observe_builtins import PURE_BUILTINS
+from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
 from hybridnn.trace.observe_objects import MANAGER_CODE, is_partial
 from hybridnn.trace.refs import (
+    DICTS,
     LINK_CODE,
     SCALARS,
     TRACED,
@@ -82,6 +85,10 @@ class Calls:
         if is_array_function(fn.value) and fn.kind == "static":
             f.waiting = ("make", fn, [], {}, calculate(self, fn.value, args, kw))
             return
+        if fn.kind == "partial":
+            target, given, named = fn.value
+            self._call(f, target, [*given, *args], {**named, **kw})
+            return
         if isinstance(fn.value, types.FunctionType) and fn.value in BLOCKS:
             self._enter_block(f, fn.value, args, kw)
             return
@@ -95,14 +102,20 @@ class Calls:
             raise Doubt("calls a function that was computed")
         elif fn.value is super:
             self.make_super(f, args)
+        elif fn.value is functools.partial and args:
+            f.stack.append(self.make_partial(args, kw))
         elif is_partial(fn.value):
             self.call_partial(f, fn, args, kw)
         elif isinstance(fn.value, types.MethodType):
             self._call(f, constant(fn.value.__func__), [self.root_object(fn.value.__self__, ("bound", fn.value)), *args], kw)
         elif fn.value is sum and not kw and args and self._sums_variables(args):
             f.waiting = ("sum", len(self.call.path) if f.retrying is None else f.retrying[3], args, kw, None)
+        elif fn.value is object.__setattr__ and len(args) == 3 and not kw and args[0].kind == "object":
+            self.set_plainly(f, args[0], self.plain(args[1]), args[2], "push")
         elif fn.value is setattr and len(args) == 3 and not kw:
             self._store_attr(f, args[0], self.plain(args[1]), args[2], "push")
+        elif isinstance(fn.value, (type, types.BuiltinFunctionType)) and self.call_with_callbacks(f, fn.value, args, kw):
+            pass
         elif fn.value in (PURE_BUILTINS if isinstance(fn.value, (type, types.BuiltinFunctionType)) else ()):
             self._call_builtin(f, fn.value, args, kw)
         elif fn.value is Variable:
@@ -153,8 +166,8 @@ class Calls:
             return False
         try:
             items = self._items(args[0])
-        except Pending:
-            raise Pending(True) from None
+        except Pending as pending:
+            raise Pending(True, pending.iterator) from None
         args[0] = mirror(list, items)
         if not items or any(type(r.value).__name__ not in ("Variable", "Parameter") or not isinstance(r.value, Variable) or r.kind == "mirror" for r in items):
             return False
@@ -247,12 +260,21 @@ class Calls:
         elif owner.kind == "static" and is_stream(owner.value):
             f.waiting = ("make", fn, [], {}, draw(self, getattr(owner.value, name), args, kw, owner.value))
         elif owner.kind == "static" and type(owner.value) is str:
-            f.stack.append(constant(getattr(owner.value, name)(*[self.plain(a) for a in args], **{k: self.plain(v) for k, v in kw.items()})))
-        elif owner.kind == "static" and type(owner.value) is dict and name in ("items", "keys", "values", "get") and not kw:
+            found = getattr(owner.value, name)(*[self.whole(a) for a in args], **{k: self.whole(v) for k, v in kw.items()})
+            f.stack.append(mirror(list, map(constant, found)) if type(found) is list else constant(found))
+        elif owner.kind == "static" and type(owner.value) in (list, tuple) and name in ("index", "count", "copy") and not kw:
+            f.stack.append(self._container_method(mirror(list, self._items(owner)), name, args))
+        elif owner.kind == "static" and type(owner.value) in DICTS and name in ("items", "keys", "values", "get") and not kw:
             f.stack.append(self._container_method(self._dict_members(owner.value), name, args))
-        elif owner.kind == "static" and type(owner.value) is list and name == "append" and len(args) == 1 and not kw:
+        elif owner.kind == "static" and type(owner.value) in (list, deque) and name == "append" and len(args) == 1 and not kw:
             self.append(owner.value, args[0])
             f.stack.append(constant(None))
+        elif owner.kind == "set" and not kw:
+            f.stack.append(self.set_method(owner, name, args))
+        elif owner.kind == "mirror" and type(owner.value) is list and owner.source is None and name == "sort" and not args:
+            self.sort_list(f, owner.value, kw)
+        elif owner.kind == "mirror" and isinstance(owner.value, dict) and name == "update" and kw:
+            f.stack.append(self._container_method(owner, name, [PURE_BUILTINS[dict](self, args, kw)]))
         elif owner.kind == "mirror" and not kw:
             f.stack.append(self._container_method(owner, name, args))
         else:
@@ -264,6 +286,15 @@ class Calls:
         if ref.kind != "static" or not is_pure(ref.value):
             raise Doubt("an argument that is not the same on every call")
         return ref.value
+
+    def whole(self, ref):
+        """A constant, or a list, tuple, dict or set of constants, as a value of Python's."""
+        ref = self.use(ref)
+        if ref.kind == "mirror" and type(ref.value) in (list, tuple):
+            return type(ref.value)([self.whole(r) for r in ref.value])
+        if ref.kind == "mirror" and type(ref.value) is dict:
+            return {k: self.whole(r) for k, r in ref.value.items()}
+        return set(ref.value) if ref.kind == "set" else self.plain(ref)
 
     def _dict_members(self, box):
         """A dict from outside, with its members guarded."""
@@ -280,6 +311,10 @@ class Calls:
             plain = [self._items(a) if name == "extend" else a if name == "append" or k else self._key(a) for k, a in enumerate(args)]
             result = getattr(box, name)(*plain)
             return result if isinstance(result, Ref) else constant(None)
+        if isinstance(box, list) and name == "copy":
+            return mirror(list, box)
+        if isinstance(box, (list, tuple)) and name in ("index", "count"):
+            return constant(getattr(type(box)([self.whole(r) for r in box]), name)(*[self.whole(a) for a in args]))
         if isinstance(box, dict) and name in ("update", "setdefault", "pop", "copy") and owner.source is None:
             return self._dict_method(box, name, args)
         if isinstance(box, dict) and name in ("items", "keys", "values", "get"):
@@ -295,7 +330,7 @@ class Calls:
             box.update(PURE_BUILTINS[dict](self, args, {}).value)
             return constant(None)
         if name == "copy":
-            return Ref("mirror", dict(box))
+            return Ref("mirror", type(box)(box))
         key, default = self._key(args[0]), args[1] if len(args) > 1 else constant(None)
         if name == "pop" and len(args) == 1 and key not in box:
             raise Doubt("an exception is raised")
@@ -312,7 +347,11 @@ class Calls:
             self._operators_of(args[0], f"__{fn.__name__}__")
             f.waiting = ("call", Ref("static", fn), args, kw, "push")
             return
-        f.stack.append(PURE_BUILTINS[fn](self, args, kw))
+        found = PURE_BUILTINS[fn](self, args, kw)
+        if fn is isinstance and asks_class(args[1]):
+            f.waiting = ("make", None, [], {}, found)       # the class's own check runs meanwhile
+        else:
+            f.stack.append(found)
 
     def op_MAKE_FUNCTION(self, f, i):
         code = f.stack.pop().value
@@ -327,9 +366,5 @@ class Calls:
     def op_RETURN_VALUE(self, f, i):
         f.waiting = ("return", f.stack.pop())
 
-
     def op_RAISE_VARARGS(self, f, i):
         raise Doubt("raises an exception")
-
-    def op_IMPORT_NAME(self, f, i):
-        raise Doubt(f"imports {i.argval}")

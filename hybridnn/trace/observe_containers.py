@@ -8,7 +8,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, folded
-from hybridnn.trace.refs import SCALARS, Doubt, Iterator, Ref, class_lookup, constant, is_pure, mirror
+from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Ref, class_lookup, constant, is_pure, mirror
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
@@ -30,7 +30,7 @@ class Containers:
                 key = Ref("mask", key.value, calculate(self, np.nonzero, [key], {}))
             self._operators_of(box, "__getitem__")
             f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
-        elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, dict, str):
+        elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, str, *DICTS):
             f.stack.append(self._static_item(box.value, key.value))
         elif box.kind == "static" and is_pure(key.value) and isinstance(class_lookup(type(box.value), "__getitem__"), types.FunctionType):
             getter = class_lookup(type(box.value), "__getitem__")
@@ -69,6 +69,8 @@ class Containers:
             return assigned
         if type(box) in (tuple, str):
             return Ref("static", box[key])
+        if type(box) in DICTS and key not in box:
+            raise Doubt("an exception is raised, or a default made")
         value = box[key]
         if isinstance(key, slice):
             self._freeze(box)
@@ -118,11 +120,21 @@ class Containers:
 
     def op_FORMAT_VALUE(self, f, i):
         spec = f.stack.pop() if i.arg & 4 else constant("")
-        x = self.use(f.stack.pop())
-        if x.kind != "static" or type(x.value) not in SCALARS:
-            raise Doubt("formats a value")
         convert = {0: lambda v: v, 1: str, 2: repr, 3: ascii}[i.arg & 3]
-        f.stack.append(constant(format(convert(x.value), spec.value)))
+        f.stack.append(constant(format(convert(self.formatted(f.stack.pop())), spec.value)))
+
+    def formatted(self, ref):
+        """A value whose text is the same on every call."""
+        value = self.whole(ref)
+        if not _is_textual(value):
+            raise Doubt("formats a value")
+        return value
+
+    def op_DELETE_SUBSCR(self, f, i):
+        key, box = self.use(f.stack.pop()), f.stack.pop()
+        if box.kind != "mirror" or box.source is not None or isinstance(box.value, tuple) or key.kind != "static":
+            raise Doubt("deletes a member of a container that may be seen from outside")
+        del box.value[key.value]
 
     def op_LIST_EXTEND(self, f, i):
         items = self._items(f.stack.pop())
@@ -141,7 +153,7 @@ class Containers:
 
     def op_DICT_MERGE(self, f, i):
         other = self.use(f.stack.pop())
-        if other.kind == "static" and type(other.value) is dict:
+        if other.kind == "static" and type(other.value) in DICTS:
             other = self._dict_members(other.value)
         if other.kind != "mirror":
             raise Doubt("** of a dict from outside")
@@ -166,13 +178,15 @@ class Containers:
     def _items(self, ref):
         """The members of a sequence, as Refs."""
         ref = self.use(ref)
-        if ref.kind == "static" and type(ref.value) is dict:
+        if ref.kind == "static" and type(ref.value) in DICTS:
             ref = self._dict_members(ref.value)
         if ref.kind == "mirror":
             return [constant(k) for k in ref.value] if isinstance(ref.value, dict) else list(ref.value)
         if ref.kind == "iterator":
             self.ask(ref.value)
             return ref.value.rest()
+        if ref.kind == "set" and len(ref.value) < 2:        # the order of more depends on how the set came about
+            return [constant(v) for v in ref.value]
         if ref.kind == "static" and type(ref.value) in (tuple, range, str):
             return [Ref("static", v) if is_pure(v) else self._static_item(ref.value, k) for k, v in enumerate(ref.value)]
         if ref.kind == "static" and type(ref.value) is list:
@@ -230,7 +244,17 @@ class Containers:
             raise Doubt("goes through something whose members are not known")
         self.ask(it.value)
         item = it.value.next()
+        f.branch = i.argval if item is None else i.offset + 2       # the program may have given a list more members meanwhile
         if item is None:
             f.stack.pop()
         else:
             f.stack.append(item)
+
+
+def _is_textual(value):
+    """Whether the text of a value depends on nothing else."""
+    if type(value) in (list, tuple):
+        return all(map(_is_textual, value))
+    if type(value) is dict:
+        return all(map(_is_textual, [*value, *value.values()]))
+    return type(value) in SCALARS or type(value) in (range, slice) or isinstance(value, np.dtype)

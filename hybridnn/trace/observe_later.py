@@ -14,7 +14,7 @@ import threading
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import folded
 from hybridnn.trace.observe import Observer, instructions
-from hybridnn.trace.refs import SCALARS, Cell, Closure, Doubt, Ref, constant
+from hybridnn.trace.refs import Cell, Closure, Doubt, Ref, constant
 
 __all__ = ["LaterObserver", "observer_type"]
 
@@ -128,6 +128,8 @@ class LaterObserver(Observer):
         compared = f.result if _asks_truth(f) else None
         super()._finish(f)
         if compared is not None:
+            if compared.kind == "static" and compared.value is NotImplemented:
+                raise Doubt("a comparison that is not implemented for these operands")
             f.stack.append(constant(self._truth(f, compared)))
         if f.branch is ON_STACK and f.waiting is None:
             f.branch = self._decided(f, f.stack.pop())
@@ -222,10 +224,10 @@ class LaterObserver(Observer):
     def op_COMPARE_OP(self, f, i):
         super().op_COMPARE_OP(f, i)
         if sys.version_info >= (3, 13) and i.arg & 16:
-            if f.waiting is not None:
-                f.waiting = (*f.waiting[:4], TRUTH)
-            else:
+            if f.waiting is None:
                 f.stack.append(constant(self._truth(f, f.stack.pop())))
+            elif f.waiting[4] != "unequal":         # which gives a bool anyway
+                f.waiting = (*f.waiting[:4], TRUTH)
 
     def op_FOR_ITER(self, f, i):
         n = len(f.stack)
@@ -372,10 +374,7 @@ class LaterObserver(Observer):
         f.stack.append(constant(slice(*[p.value for p in parts])))
 
     def _text_of(self, f, convert):
-        x = self.use(f.stack.pop())
-        if x.kind != "static" or type(x.value) not in SCALARS:
-            raise Doubt("formats a value")
-        f.stack.append(constant(convert(x.value)))
+        f.stack.append(constant(convert(self.formatted(f.stack.pop()))))
 
     def op_CONVERT_VALUE(self, f, i):
         self._text_of(f, CONVERSIONS[i.arg])

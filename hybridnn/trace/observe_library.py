@@ -4,7 +4,7 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import identify, is_number, memory_of, rests_on_constants
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.refs import SCALARS, Doubt, is_numeric, real_array
+from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, is_numeric, real_array
 from hybridnn.trace.summaries import summarize
 
 __all__ = ["Library"]
@@ -30,18 +30,18 @@ class Library:
         if ref.kind == "mirror":
             for item in ref.value.values() if isinstance(ref.value, dict) else ref.value:
                 self._settle(item)
-        elif ref.kind in ("closure", "object", "manager", "super"):
+        elif ref.kind in ("closure", "object", "manager", "super", "set", "partial", "exit", "block"):
             raise Doubt("passes a function or an object made in the call to the library")
         elif ref.kind == "static":
             self._freeze_all(ref.value)
 
     def _freeze_all(self, value):
         """A container handed to the library is the same on every call, with all that is in it."""
-        if type(value) in (list, dict, set):
+        if type(value) in CONTAINERS:
             if id(value) in self.rewritten:
                 raise Doubt("hands a container to the library after members of it were assigned")
             self._freeze(value)
-        if type(value) is dict:
+        if type(value) in DICTS:
             for k, v in value.items():
                 self.guard("item", value, k, v)
                 self._freeze_all(v)

@@ -1,7 +1,9 @@
 """Names, attributes and the stack, as the observer follows them."""
+import enum
 import operator
 import threading
 import types
+from collections import deque
 
 import numpy as np
 
@@ -9,10 +11,12 @@ from hybridnn.config import config
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import ARRAY_METHODS, calculate, draws, is_stream
-from hybridnn.trace.refs import TRACED, Cell, Doubt, Ref, class_lookup, constant, is_traced
+from hybridnn.trace.refs import CONTAINERS, DICTS, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_slot, is_traced
 
 __all__ = ["Names"]
 
+GENERIC = (object.__getattribute__, types.SimpleNamespace.__getattribute__)     # slot wrappers of one and the same C function
+ENUM_PLACES = {"value": "_value_", "name": "_name_"}
 
 
 class Names:
@@ -74,9 +78,9 @@ class Names:
         if owner.kind == "super":
             self.super_attr(f, owner, name, method)
             return
-        if owner.kind == "mirror" and type(obj) not in (list, tuple, dict) and self._named_attr(f, owner, name, method):
+        if owner.kind == "mirror" and type(obj) not in (list, tuple, *DICTS) and self._named_attr(f, owner, name, method):
             return
-        if owner.kind in ("mirror", "iterator") or type(obj) in (list, dict, set, str, tuple):
+        if owner.kind in ("mirror", "iterator", "set") or type(obj) in (*CONTAINERS, str, tuple, deque):
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
             return
         assigned = self.overlaid("attr", obj, name)
@@ -157,12 +161,13 @@ class Names:
             self.guard("threadlocal", obj, name, getattr(obj, name))
             self._push_attr(f, constant(getattr(obj, name)), method)
             return
-        if class_lookup(cls, "__getattribute__") is not object.__getattribute__:
+        getter = class_lookup(cls, "__getattribute__")
+        if getter not in GENERIC:
             raise Doubt(f"{cls.__name__} defines __getattribute__")
         attr = class_lookup(cls, name)
         space = getattr(obj, "__dict__", None)
         self.guard("class", obj, cls)
-        self.guard("classattr", cls, "__getattribute__", object.__getattribute__)
+        self.guard("classattr", cls, "__getattribute__", getter)
         self.guard("classattr", cls, name, attr)
         if attr is not None and hasattr(type(attr), "__set__"):
             self._descriptor(f, owner, attr, cls, name, method)
@@ -182,6 +187,8 @@ class Names:
         f.stack += [Ref("null", None), ref] if method else [ref]
 
     def _class_attr(self, cls, name):
+        if cls is object and name == "__setattr__":
+            return constant(object.__setattr__)
         if name in ("__name__", "__qualname__", "__module__") and class_lookup(type(cls), name) is class_lookup(type, name):
             self.guard("classname", cls, name, getattr(cls, name))
             return constant(getattr(cls, name))
@@ -200,6 +207,19 @@ class Names:
     def _descriptor(self, f, owner, attr, cls, name, method):
         if type(attr) is HyperparameterProxy and attr._attr_name in owner.value.hyperparam.__dict__:
             self._hyperparameter_of(f, owner.value, attr._attr_name, method)
+            return
+        if attr is vars(object)["__class__"]:
+            self._push_attr(f, constant(cls), method)
+            return
+        if is_slot(attr, name):
+            where = ("slotattr", owner.value, name)
+            value = attr.__get__(owner.value)
+            self._push_attr(f, self.loaded(value, (*where, value)), method)
+            return
+        if isinstance(owner.value, enum.Enum) and name in ENUM_PLACES and attr is vars(enum.Enum)[name]:
+            value, place = getattr(owner.value, ENUM_PLACES[name]), ENUM_PLACES[name]
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("make", None, [], {}, self.loaded(value, ("attr", owner.value, place, value)))      # its __get__ runs meanwhile
             return
         if not isinstance(attr, property) or attr.fget is None:
             raise Doubt(f"{cls.__name__}.{name} is a descriptor written in C")

@@ -1,16 +1,18 @@
 """Objects that the program makes during the call, ``super()``, and ``with`` blocks of its own, as the observer follows them."""
+import abc
 import contextlib
 import functools
+import inspect
 import types
 from dataclasses import dataclass
 
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
-from hybridnn.trace.refs import Cell, Doubt, Pending, Ref, class_lookup, constant, is_named_tuple
+from hybridnn.trace.refs import Cell, Doubt, Pending, Ref, class_lookup, constant, is_named_tuple, is_slot
 
 __all__ = ["MANAGER_CODE", "Objects", "is_partial"]
 
-PLAIN = {"__new__": object.__new__, "__getattribute__": object.__getattribute__, "__setattr__": object.__setattr__, "__getattr__": None, "__del__": None}
+PLAIN = {"__new__": object.__new__, "__getattribute__": object.__getattribute__, "__getattr__": None, "__del__": None}
 """What a class must not define, for its objects to be followed."""
 MANAGER_CODE = contextlib.contextmanager(iter).__code__
 
@@ -30,11 +32,12 @@ class Objects:
         if issubclass(cls, tuple) and is_named_tuple(cls):
             self._make_named(f, cls, args, kw)
             return
-        plain = type(cls) is type and all(class_lookup(cls, name) is what for name, what in PLAIN.items()) and "__slots__" not in vars(cls)
-        init = class_lookup(cls, "__init__")
+        plain = type(cls) in (type, abc.ABCMeta) and all(class_lookup(cls, name) is what for name, what in PLAIN.items()) and not inspect.isabstract(cls)
+        init, setter = class_lookup(cls, "__init__"), class_lookup(cls, "__setattr__")
+        plain = plain and (setter is object.__setattr__ or isinstance(setter, types.FunctionType))
         if not plain or issubclass(cls, (Variable, Link, BaseException)) or not isinstance(init, types.FunctionType) and (init is not object.__init__ or args):
             self._unknown(cls, args)
-        for name in (*PLAIN, "__init__"):
+        for name in (*PLAIN, "__init__", "__setattr__", *(("__abstractmethods__",) if type(cls) is abc.ABCMeta else ())):
             self.guard("classattr", cls, name, class_lookup(cls, name))
         made = Ref("object", Instance(cls, {}))
         if isinstance(init, types.FunctionType):
@@ -58,24 +61,35 @@ class Objects:
         if isinstance(attr, property) and isinstance(attr.fget, types.FunctionType):
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
-        elif attr is not None and hasattr(type(attr), "__set__"):
+        elif attr is vars(object)["__class__"]:
+            self._push_attr(f, constant(cls), method)
+        elif attr is not None and hasattr(type(attr), "__set__") and not is_slot(attr, name):
             raise Doubt(f"{cls.__name__}.{name} is a descriptor")
         elif name in attrs:
             self._push_attr(f, attrs[name], method)
-        elif attr is None:
+        elif attr is None or is_slot(attr, name):
             raise Doubt(f"{cls.__name__}.{name} is missing")
         else:
             self._bound(f, owner, attr, method, cls, name)
 
     def store_object_attr(self, f, owner, name, value, after):
+        """An assignment to an attribute of an object made in the call."""
+        setter = class_lookup(owner.value.cls, "__setattr__")
+        if setter is object.__setattr__:
+            self.set_plainly(f, owner, name, value, after)
+        else:
+            f.waiting = ("call", constant(setter), [owner, constant(name), value], {}, after)
+
+    def set_plainly(self, f, owner, name, value, after):
+        """What ``object.__setattr__`` does."""
         cls = owner.value.cls
         attr = class_lookup(cls, name)
         self.guard("classattr", cls, name, attr)
         if isinstance(attr, property) and isinstance(attr.fset, types.FunctionType):
             f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)
             return
-        if attr is not None and hasattr(type(attr), "__set__"):
-            raise Doubt(f"{cls.__name__}.{name} is a descriptor")
+        if not is_slot(attr, name) and (attr is not None and hasattr(type(attr), "__set__") or not cls.__dictoffset__):
+            raise Doubt(f"{cls.__name__}.{name} is a descriptor, or cannot be assigned")
         owner.value.attrs[name] = value
         if after == "push":
             f.stack.append(constant(None))
@@ -117,6 +131,8 @@ class Objects:
         attr = None if base is None else base.__dict__[name]
         if isinstance(attr, types.FunctionType):
             f.stack += [constant(attr), owner] if method else [Ref("method", (owner, name, attr))]
+        elif attr is object.__setattr__ and method:
+            f.stack += [constant(attr), owner]
         else:
             raise Doubt(f"reads super().{name}")
 
@@ -169,7 +185,11 @@ class Objects:
         self.guard("function", fn.value, fn.value.__code__, fn.value.__defaults__, fn.value.__kwdefaults__)
         f.waiting = ("make", None, [], {}, Ref("manager", self.make_generator(constant(inner), args, kw).value))
 
-    # ---- functools.partial, match
+    # ---- functools.partial
+
+    def make_partial(self, args, kw):
+        """The call of ``functools.partial``."""
+        return Ref("partial", (args[0], args[1:], kw))
 
     def call_partial(self, f, fn, args, kw):
         """A ``functools.partial``: its function, with its arguments first."""
@@ -177,16 +197,6 @@ class Objects:
         self.guard("partial", given, given.func, given.args, given.keywords)
         named = self._dict_members(given.keywords).value
         self._call(f, constant(given.func), [*self._items(constant(given.args)), *args], {**named, **kw})
-
-    def op_MATCH_SEQUENCE(self, f, i):
-        x = self.use(f.stack[-1])
-        if x.kind not in ("mirror", "static", "fresh") or x.kind == "static" and type(x.value) not in (list, tuple, dict, str, int, float, bool, type(None)):
-            raise Doubt("matches an object with a sequence")
-        f.stack.append(constant(isinstance(x.value, (list, tuple))))
-
-    def op_GET_LEN(self, f, i):
-        x = self.use(f.stack[-1])
-        f.stack.append(constant(len(self._items(x))))
 
 
 def is_partial(x):

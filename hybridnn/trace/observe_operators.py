@@ -1,11 +1,12 @@
 """Operators, comparisons and jumps, as the observer follows them."""
 import operator
+import types
 
 import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import Computed, calculate, combine, is_number, sources_of
-from hybridnn.trace.refs import Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, place
+from hybridnn.trace.refs import CONTAINERS, DICTS, Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, place
 
 __all__ = ["Operators"]
 
@@ -42,6 +43,8 @@ class Operators:
                 f.stack.append(self.change_in_place(symbol, x, y))
                 return
             f.stack.append(calculate(self, OPERATORS[symbol if symbol in COMPARISONS else symbol.rstrip("=")], [x, y], {}))
+        elif x.kind == "set" or y.kind == "set":
+            self._combine_sets(f, x, y, symbol)
         elif x.kind == y.kind == "static" and is_pure(x.value) and is_pure(y.value):
             symbol = symbol if symbol in COMPARISONS else symbol.rstrip("=")
             f.stack.append(constant(eval(f"x {symbol} y", {"x": x.value, "y": y.value})))
@@ -55,8 +58,73 @@ class Operators:
                 f.stack.append(x)
             else:
                 f.stack.append(Ref("mirror", x.value + y.value))
-        else:
+        elif x.kind == "static" and type(x.value) is str and symbol == "%" and y.kind == "mirror":
+            f.stack.append(constant(x.value % self.formatted(y)))
+        elif _is_plain_box(x) and _is_plain_box(y) and symbol in COMPARISONS:
+            f.stack.append(constant(OPERATORS[symbol](self.whole(x), self.whole(y))))
+        elif symbol in ("|", "|=") and all(r.kind == "mirror" and type(r.value) is dict for r in (x, y)) and (symbol == "|" or x.source is None):
+            merged = {**x.value, **y.value}
+            if symbol == "|":
+                f.stack.append(Ref("mirror", merged))
+            else:
+                x.value.update(y.value)
+                f.stack.append(x)
+        elif not self._identity(f, x, y, symbol) and not self._own_method(f, x, y, symbol):
             raise Doubt(f"the operator {symbol} on {type(x.value).__name__} and {type(y.value).__name__}")
+
+    def _combine_sets(self, f, x, y, symbol):
+        if symbol.endswith("=") and symbol not in COMPARISONS and x.kind == "set":
+            made = self.combine_sets(x, y, symbol)
+            x.value.clear()
+            x.value.update(made.value)
+            f.stack.append(x)
+            return
+        f.stack.append(self.combine_sets(x, y, symbol))
+
+    def _identity(self, f, x, y, symbol):
+        """``==`` and ``!=`` where neither class has its own: whether both are one object."""
+        if symbol not in ("==", "!=") or any(r.kind not in ("static", "object", "closure") for r in (x, y)):
+            return False
+        others = [r for r in (x, y) if r.kind == "object" or r.kind == "static" and not is_pure(r.value)]
+        classes = [r.value.cls if r.kind == "object" else type(r.value) for r in others]
+        if any(class_lookup(c, "__eq__") is not object.__eq__ or class_lookup(c, "__ne__") is not object.__ne__ for c in classes):
+            return False
+        for r in (x, y):
+            if r.kind == "static" and not is_pure(r.value):
+                self.guard("class", r.value, type(r.value))
+        for c in classes:
+            self.guard("classattr", c, "__eq__", object.__eq__)
+            self.guard("classattr", c, "__ne__", object.__ne__)
+        same = x is y if x.kind != "static" or y.kind != "static" else x.value is y.value
+        f.stack.append(constant(same is (symbol == "==")))
+        return True
+
+    def _own_method(self, f, x, y, symbol):
+        """The method of a class of the user's that stands for an operator, where the other operand's class has no say before it."""
+        kinds = [self._class_for_operator(r) for r in (x, y)]
+        if kinds[0] is None or x.kind not in ("static", "object") or kinds[1] is None or kinds[1] is not kinds[0] and issubclass(kinds[1], kinds[0]):
+            return False
+        name = METHODS[symbol if symbol in METHODS else symbol.rstrip("=")]
+        names = [f"__i{name}__", f"__{name}__"] if symbol.endswith("=") and symbol not in COMPARISONS else [f"__{name}__"]
+        unequal = symbol == "!=" and class_lookup(kinds[0], "__ne__") is object.__ne__
+        if unequal:         # asks __eq__
+            self.guard("classattr", kinds[0], "__ne__", object.__ne__)
+            names = ["__eq__"]
+        found = [class_lookup(kinds[0], n) for n in names]
+        method = next((m for m in found if m is not None), None)
+        if not isinstance(method, types.FunctionType):
+            return False
+        if x.kind == "static":
+            self.guard("class", x.value, kinds[0])
+        for n, m in zip(names, found, strict=True):
+            self.guard("classattr", kinds[0], n, m)
+        f.waiting = ("call", constant(method), [x, y], {}, "unequal" if unequal else "operator")
+        return True
+
+    def _class_for_operator(self, ref):
+        if ref.kind == "object":
+            return ref.value.cls
+        return type(ref.value) if ref.kind in ("static", "mirror", "fresh", "arg") and not isinstance(ref.value, type) else None
 
     def _operators_of(self, *refs_and_names):
         """The methods that stand for an operator in the classes of Variables stay the library's."""
@@ -97,12 +165,12 @@ class Operators:
 
     def _contains(self, box, x):
         """Whether a plain constant is in a container; one that came from outside is guarded, with its members."""
-        if box.kind == "static" and is_pure(box.value):
+        if box.kind == "set" or box.kind == "static" and is_pure(box.value):
             return x in box.value
         if box.kind == "static" and type(box.value) is set and all(map(is_pure, box.value)):
             self.guard("members", box.value, tuple(box.value))
             return x in box.value
-        if box.kind == "static" and type(box.value) is dict:
+        if box.kind == "static" and type(box.value) in DICTS:
             box = self._dict_members(box.value)
         if box.kind == "mirror" and isinstance(box.value, dict):
             return x in box.value
@@ -128,7 +196,7 @@ class Operators:
         x = self.use(x)
         if is_numeric(x) and symbol in UNARY:
             f.stack.append(calculate(self, UNARY[symbol], [x], {}))
-        elif x.kind == "mirror" and symbol == "not":
+        elif x.kind in ("mirror", "set") and symbol == "not":
             f.stack.append(constant(not x.value))
         elif x.kind == "static" and (is_pure(x.value) or symbol == "not" and self._plain_truth(x.value)):
             f.stack.append(constant(eval(f"{symbol} x", {"x": x.value})))
@@ -188,11 +256,11 @@ class Operators:
         if x.kind == "object":
             self._object_truth(x.value.cls)
             return
-        if x.kind not in ("static", "mirror"):
+        if x.kind not in ("static", "mirror", "set"):
             raise Doubt("the truth of a value that is not known")
-        if x.kind == "static" and not (is_pure(x.value) or self._plain_truth(x.value) or type(x.value) in (list, dict, set)):
+        if x.kind == "static" and not (is_pure(x.value) or self._plain_truth(x.value) or type(x.value) in CONTAINERS):
             raise Doubt(f"the truth of a {type(x.value).__name__}")
-        if x.kind == "static" and type(x.value) in (list, dict, set):
+        if x.kind == "static" and type(x.value) in CONTAINERS:
             self._freeze(x.value)
 
     def op_POP_JUMP_FORWARD_IF_FALSE(self, f, i):
@@ -219,3 +287,7 @@ class Operators:
             f.stack.pop()
 
     op_JUMP_IF_TRUE_OR_POP = op_JUMP_IF_FALSE_OR_POP
+
+
+def _is_plain_box(ref):
+    return ref.kind == "mirror" and type(ref.value) in (list, tuple, dict) or ref.kind == "static" and is_pure(ref.value)

@@ -6,7 +6,7 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import folded
-from hybridnn.trace.refs import SCALARS, Cell, Doubt, class_lookup, constant, is_library_code
+from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, class_lookup, constant, is_library_code
 
 __all__ = ["Stores"]
 
@@ -40,7 +40,7 @@ class Stores:
         key, box, value = folded(self.use(f.stack.pop())), self.use(f.stack.pop()), f.stack.pop()
         if box.kind == "mirror" and box.source is None and key.kind == "static" and not isinstance(box.value, tuple):
             box.value[key.value] = value
-        elif box.kind == "static" and type(box.value) in (list, dict):
+        elif box.kind == "static" and type(box.value) in (list, *DICTS):
             self._store_item(box.value, key, value)
         elif isinstance(box.value, np.ndarray):
             self.store_elements(box, key, value)

@@ -2,6 +2,7 @@
 import functools
 import sys
 import types
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,14 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
-__all__ = ["CONTAINERS", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rows",
-           "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links", "is_library", "is_library_code",
-           "is_named_tuple", "is_numeric", "is_pure", "is_traced", "mirror", "place", "plain_to_see", "real_array", "trusted_kind"]
+__all__ = ["CONTAINERS", "DICTS", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref",
+           "Rows", "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links", "is_library",
+           "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced", "mirror", "place",
+           "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
-CONTAINERS = (list, dict, set)
+DICTS = (dict, OrderedDict, defaultdict)
+CONTAINERS = (list, set, *DICTS)
 TRACED = "a traced method"
 IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class that cannot be changed
 OBJECT = vars(object)
@@ -137,7 +140,11 @@ class Generator(Iterator):
 
 
 class Pending(Exception):
-    """An instruction that makes generators run: it is followed once they have."""
+    """An instruction that makes generators run: it is followed once they have. ``passes``: the library's code may run meanwhile; ``iterator``: of which the
+    instruction takes items."""
+
+    def __init__(self, passes=False, iterator=None):
+        self.passes, self.iterator = passes, iterator
 
 
 def constant(value):
@@ -163,6 +170,11 @@ def plain_to_see(cls):
     if cls.__flags__ & IMMUTABLE_TYPE:
         return True
     return class_lookup(cls, "__class__") is OBJECT["__class__"] and not isinstance(class_lookup(cls, "__getattribute__"), types.FunctionType)
+
+
+def is_slot(attr, name):
+    """Whether a class attribute is the place that ``__slots__`` makes for this name."""
+    return type(attr) is types.MemberDescriptorType and attr.__name__ == name
 
 
 def is_numeric(ref):
@@ -205,7 +217,7 @@ def is_library_code(fn):
 
 LINK_CODE = frozenset([fn.__code__ for fn in (Link.params, Link.namedparams, Link.links, Link.namedlinks, Link.children)])
 LINK_MODULES = ("hybridnn.link", "hybridnn.core.parameter")
-FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident")
+FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident", "hybridnn.backend", "hybridnn.utils", "hybridnn.dataset")
 TRUSTED = ("hybridnn.functions", "hybridnn.ops", *[f"hybridnn.core.{name}" for name in ("arithmetic", "indexing", "product", "random", "shapes")])
 VARIABLE_MODULES = tuple(f"hybridnn.core.{name}" for name in ("application", "backprop", "op", "op_node", "operators", "tape", "variable", "variable_node"))
 VARIABLE_CODE = {
@@ -245,7 +257,7 @@ def trusted_kind(frame):
     name = frame.f_code.co_name
     if module == "hybridnn.link" and name in ("__setattr__", "cleargrads"):
         return name
-    if module.startswith(FOLLOWED) and not module.startswith("hybridnn.link_hook"):
+    if module.startswith(FOLLOWED):
         return False
     if module.startswith(TRUSTED):
         return "function"

@@ -197,9 +197,9 @@ def flat(path, x):
 
 
 def found(kind, owner, key, missing):
-    """What stands at a place that a plan assigns; for a list that it appends to, its length."""
+    """What stands at a place that a plan assigns; for a list that it appends to, its length, and for a deque, all of it."""
     if kind == "append":
-        return len(owner)
+        return len(owner) if type(owner) is list else list(owner)
     if kind == "cell":
         return owner.cell_contents
     if kind == "attr":
@@ -209,7 +209,10 @@ def found(kind, owner, key, missing):
 
 def put_back(kind, owner, key, value, missing):
     """The reverse of ``found``."""
-    if kind == "append":
+    if kind == "append" and type(owner) is not list:
+        owner.clear()
+        owner.extend(value)
+    elif kind == "append":
         del owner[value:]
     elif kind == "cell":
         owner.cell_contents = value

@@ -34,6 +34,7 @@ class Results:
         if name is None:
             if isinstance(ref.value, dict):
                 text = "{" + ", ".join(f"{self.writer.strong(k)}: {self._value(v)}" for k, v in ref.value.items()) + "}"
+                text = text if type(ref.value) is dict else f"{self.writer.strong(type(ref.value))}({text})"
             else:
                 items = ", ".join(self._value(v) for v in ref.value)
                 text = f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"

@@ -479,7 +479,7 @@ def test_reasons_name_the_line(mode):
 
     def own(x):
         y = F.sum(net(x))
-        return y if {1, 2} & {len(x)} else y * 2
+        return y if not print(end="") else y * 2
 
     def inside(x):
         y = F.sum(net(x))
@@ -492,8 +492,8 @@ def test_reasons_name_the_line(mode):
         return y
 
     def given(x):
-        return F.sum(x) if Point(x) == 3 else F.sum(net(x))
-    for fn, line, what in ((own, 2, "BUILD_SET"), (inside, 2, "inside hybridnn.link"), (deeper, 2, "inside "), (given, 1, "operator ==")):
+        return F.sum(x) if x.shape == [Point(x)] else F.sum(net(x))
+    for fn, line, what in ((own, 2, "print"), (inside, 2, "inside hybridnn.link"), (deeper, 2, "inside "), (given, 1, "not the same on every call")):
         f = hnn.trace(fn, mode=mode)
         for _ in range(6):
             f(arr(2, 3))

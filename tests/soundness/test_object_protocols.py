@@ -1,0 +1,191 @@
+"""Objects with ``__slots__``, frozen ones, operators and equality of the user's classes, enumerations: followed, and each change is seen."""
+import types
+from dataclasses import dataclass
+from enum import Enum
+
+import pytest
+from worlds import MODES, arr, check, skipped
+
+import hybridnn.functions as F
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+class Slots:
+    __slots__ = ("__hidden", "x", "y")
+    kind = "plain"
+
+    def __init__(self, x, y=2.0):
+        self.x, self.y, self.__hidden = x, y, 3.0
+
+    def hidden(self):
+        return self.__hidden
+
+
+class Mixed(Slots):
+    """Has a ``__dict__`` too."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    scale: float = 2.0
+    name: str = "exp"
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSlots:
+    scale: float = 2.0
+    name: str = "exp"
+
+
+@dataclass(slots=True, order=True)
+class Ordered:
+    rank: int
+    name: str = "exp"
+
+
+class Vector:
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __add__(self, other):
+        return Vector(*[a + b for a, b in zip(self.parts, other.parts)])
+
+    def __mul__(self, by):
+        return Vector(*[a * by for a in self.parts]) if isinstance(by, (int, float)) else NotImplemented
+
+    def __iadd__(self, other):
+        self.parts = (self + other).parts
+        return self
+
+    def __eq__(self, other):
+        return isinstance(other, Vector) and len(self.parts) == len(other.parts)
+
+    __hash__ = None
+
+
+class Checked:
+    def __init__(self, x):
+        super().__setattr__("log", [])
+        self.x = x
+
+    def __setattr__(self, name, value):
+        self.log.append(name)
+        super().__setattr__(name, value)
+
+
+class Kind(Enum):
+    ONE = 1
+    TWO = 2
+
+
+@pytest.mark.parametrize("body", [
+    lambda x: Slots(x).x * Slots(x, 3.0).y * Slots(x).hidden() * len(Slots(x).kind),
+    lambda x: (s := Mixed(x), setattr(s, "z", x * 5), s.z + s.x)[2],
+    lambda x: getattr(F, Frozen().name)(x) * Frozen(scale=3.0).scale,
+    lambda x: x * FrozenSlots().scale * FrozenSlots(4.0).scale,
+    lambda x: x * 2 if Frozen() == Frozen() and Frozen(1.0) != Frozen(2.0) else x,
+    lambda x: x * 3 if Ordered(1) < Ordered(2) and Ordered(3, "a") >= Ordered(2) else x,
+    lambda x: (Vector(x, x * 2) + Vector(x, x) * 3).parts,
+    lambda x: (v := Vector(x), v.__iadd__(Vector(x * 2)).parts, (v + v).parts)[1:],
+    lambda x: x * 2 if Vector(x) == Vector(x * 2) and Vector(x) != Vector() else x,
+    lambda x: Checked(x * 2).x * len(Checked(x).log),
+    lambda x: x * 2 if Kind.ONE == Kind.ONE and Kind.TWO != Kind.ONE else x,
+    lambda x: x * Kind(1).value if False else x * Kind.TWO.value * len(Kind.TWO.name),
+    lambda x: x * len(Slots(x).__class__.__name__) * (Slots(x) != Slots(x)) * (Slots == Slots),
+])
+def test_objects(mode, body):
+    def make(wrap):
+        f = wrap(lambda x: (body(F.exp(x)), F.sum(x)))
+        add, init, eq = Vector.__add__, Slots.__init__, Vector.__eq__
+
+        def changed():
+            Vector.__add__ = lambda self, other: self
+            Slots.__init__ = lambda self, x, y=5.0: init(self, x, y)
+            Vector.__eq__ = lambda self, other: False
+            Frozen.__eq__, saved = (lambda self, other: False), Frozen.__eq__
+            try:
+                return f(arr(3))
+            finally:
+                Vector.__add__, Slots.__init__, Vector.__eq__, Frozen.__eq__ = add, init, eq, saved
+        return [], [lambda: f(arr(3)), lambda: f(arr(2, 3)), changed]
+    skipped(check(make, mode), mode)
+
+
+def test_objects_from_outside(mode):
+    """What stands in slots, in a SimpleNamespace and in members of an enumeration is looked at on every call."""
+    def make(wrap):
+        s, space, kind = Slots(1.0, "exp"), types.SimpleNamespace(scale=2.0, act="tanh"), [Kind.ONE]
+
+        @wrap
+        def f(x):
+            y = getattr(F, s.y)(x) * s.x * space.scale
+            return getattr(F, space.act)(y) * kind[0].value if kind[0] == Kind.ONE else y * kind[0].value
+
+        @wrap
+        def counts(x):
+            s.x = s.x + 1.0
+            space.scale += 1
+            return F.exp(x) * s.x
+
+        def changed(obj, name, value):
+            before = getattr(obj, name)
+            setattr(obj, name, value)
+            try:
+                return f(arr(3))
+            finally:
+                setattr(obj, name, before)
+
+        def gone():
+            del s.x
+            try:
+                return f(arr(3))
+            finally:
+                s.x = 1.0
+
+        def two():
+            kind[0] = Kind.TWO
+            try:
+                return f(arr(3))
+            finally:
+                kind[0] = Kind.ONE
+
+        def lying():
+            Kind.ONE._value_ = 5
+            try:
+                return f(arr(3))
+            finally:
+                Kind.ONE._value_ = 1
+        return [space], [lambda: f(arr(3)), lambda: changed(s, "x", 3.0), lambda: changed(s, "x", 3), lambda: changed(s, "y", "sigmoid"),
+                         lambda: changed(space, "act", "exp"), lambda: changed(space, "scale", 4.0), gone, two, lying, lambda: (counts(arr(3)), s.x)]
+    skipped(check(make, mode), mode)
+
+
+def test_objects_that_cannot_be_followed(mode):
+    """Missing slots, operators that are not implemented, classes whose metaclass or base has a say: as without a trace."""
+    def make(wrap):
+        log = []
+
+        class Meta(type):
+            def __call__(cls, x):
+                log.append("made")
+                return super().__call__(x)
+
+        class Logged(metaclass=Meta):
+            def __init__(self, x):
+                self.x = x
+
+        class Sub(Vector):
+            def __radd__(self, other):
+                log.append("radd")
+                return Vector(*other.parts)
+
+        def missing(x):
+            s = Slots.__new__(Slots)
+            return F.exp(x) * s.x
+        calls = [wrap(missing), wrap(lambda x: F.exp(Logged(x).x)), wrap(lambda x: F.exp((Vector(x) + Sub(x * 2)).parts[0])),
+                 wrap(lambda x: F.exp((Vector(x) * "a").parts[0])), wrap(lambda x: setattr(Frozen(), "scale", 3.0) or F.exp(x)),
+                 wrap(lambda x: setattr(FrozenSlots(), "other", 3.0) or F.exp(x)), wrap(lambda x: setattr(Slots(x), "other", 3.0) or F.exp(x)),
+                 wrap(lambda x: (F.exp(x), Slots(x))), wrap(lambda x: F.exp(x) if Vector(x) == 3 else x)]
+        return log, [lambda f=f: f(arr(3)) for f in calls]
+    check(make, mode)
