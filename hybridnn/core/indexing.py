@@ -6,7 +6,12 @@ import numpy as np
 from hybridnn.core.application import apply
 from hybridnn.core.op import operation
 
-__all__ = ["decode_index", "decode_pattern", "encode_index", "get_item", "put", "put_item", "take"]
+__all__ = ["decode_index", "decode_pattern", "encode_index", "get_item", "is_basic", "put", "put_item", "take"]
+
+
+def is_basic(i):
+    """Whether an index (or a part of one) is an int, a slice, None or Ellipsis, so that the result is a view."""
+    return i is None or i is Ellipsis or isinstance(i, (slice, int, np.integer)) and not isinstance(i, (bool, np.bool_))
 
 
 def encode_index(index):
@@ -91,13 +96,13 @@ def decode_pattern(pattern):
 
 def _get_item(x, index):
     parts = index if isinstance(index, tuple) else (index,)
-    if all(p is None or p is Ellipsis or isinstance(p, (slice, int, np.integer)) and not isinstance(p, (bool, np.bool_)) for p in parts):
+    if all(map(is_basic, parts)):
         return apply(get_item, (x,), {"index": encode_index(parts)})
     if len(parts) == 1 and isinstance(index, np.ndarray) and index.dtype == bool and index.ndim and index.shape == x.shape[:index.ndim]:
         parts = np.nonzero(index)         # what NumPy makes of a mask; the shape of the result then follows from those of the operands
     arrays, pattern = [], []
     for p in parts:
-        if p is None or p is Ellipsis or isinstance(p, slice) or (isinstance(p, (int, np.integer)) and not isinstance(p, (bool, np.bool_))):
+        if is_basic(p):
             pattern += encode_index((p,))
         else:
             pattern.append(("array", len(arrays)))

@@ -77,13 +77,7 @@ def steps_of(name, ndim, stride, pad, dilate=1):
 def _check_images(name, x, W):
     """Number of spatial axes."""
     expect_float(name, x=x, W=W)
-    expect(
-        len(x.shape) == len(W.shape) and len(x.shape) >= 3,
-        name,
-        "x (n, channels, ...) and W with as many axes, three or more",
-        x=x,
-        W=W,
-    )
+    expect(len(x.shape) == len(W.shape) and len(x.shape) >= 3, name, "x (n, channels, ...) and W with as many axes, three or more", x=x, W=W)
     return len(x.shape) - 2
 
 

@@ -49,13 +49,7 @@ def _check_chain(name, cost, xs, ys=None):
     k = xs[0].shape[1]
     expect(len(cost.shape) == 2 and cost.shape == (k, k), name, "cost (labels, labels)", cost=cost, x=xs[0])
     sizes = [x.shape[0] for x in xs]
-    expect(
-        sizes == sorted(sizes, reverse=True),
-        name,
-        "batch sizes that never grow",
-        "sort the sequences by falling length",
-        sizes=sizes,
-    )
+    expect(sizes == sorted(sizes, reverse=True), name, "batch sizes that never grow", "sort the sequences by falling length", sizes=sizes)
     expect(ys is None or [tuple(y.shape) for y in ys] == [(n,) for n in sizes], name, "ys[t] of shape (batch_t,)", sizes=sizes)
 
 

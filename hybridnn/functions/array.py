@@ -11,7 +11,7 @@ from hybridnn.core.arithmetic import identity as _identity
 from hybridnn.core.arithmetic import where as _where
 from hybridnn.core.indexing import encode_index as _encode_index
 from hybridnn.core.indexing import get_item as _get_item
-from hybridnn.core.indexing import put, put_item
+from hybridnn.core.indexing import is_basic, put, put_item
 from hybridnn.core.shapes import broadcast_to as _broadcast_to
 from hybridnn.core.shapes import reshape as _reshape
 from hybridnn.core.shapes import transpose as _transpose
@@ -403,13 +403,9 @@ def scatter_add(a, slices, b):
     return y if y.dtype == a.dtype or a.dtype.kind != "f" else apply(_cast, (y,), {"dtype": a.dtype.str})
 
 
-def _is_basic(s):
-    return s is None or s is Ellipsis or (isinstance(s, (slice, int, np.integer)) and not isinstance(s, (bool, np.bool_)))
-
-
 def _placed(a, slices, b):
     """Zeros of ``a``'s shape to which ``b`` is added at ``slices``."""
-    if all(_is_basic(s) for s in slices):
+    if all(map(is_basic, slices)):
         return apply(put_item, (b,), {"shape": a.shape, "index": _encode_index(slices)})
     arrays, pattern = [], []
     for s in slices:

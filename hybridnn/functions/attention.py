@@ -38,14 +38,7 @@ def scaled_dot_product_attention(query, key, value, mask=None, causal=False, sca
         and query.shape[-1] == key.shape[-1]
         and key.shape[-2] == value.shape[-2]
     )
-    expect(
-        ok,
-        name,
-        "query (..., queries, units), key (..., keys, units) and value (..., keys, out)",
-        query=query,
-        key=key,
-        value=value,
-    )
+    expect(ok, name, "query (..., queries, units), key (..., keys, units) and value (..., keys, out)", query=query, key=key, value=value)
     scores = apply(matmul, (query, key), {"transa": False, "transb": True}) * (
         query.shape[-1] ** -0.5 if scale is None else scale
     )

@@ -64,13 +64,7 @@ def linear(x, W, b=None, n_batch_axes=1):
 
 
 def _linear_over_axes(x, W, b, n_batch_axes):
-    expect(
-        1 <= n_batch_axes < len(x.shape),
-        "linear",
-        "n_batch_axes from 1 to the number of x's axes less one",
-        x=x,
-        n_batch_axes=n_batch_axes,
-    )
+    expect(1 <= n_batch_axes < len(x.shape), "linear", "n_batch_axes from 1 to the number of x's axes less one", x=x, n_batch_axes=n_batch_axes)
     batch = x.shape[:n_batch_axes]
     rows = width = 1
     for n in batch:
@@ -109,14 +103,7 @@ def bilinear(e1, e2, W, V1=None, V2=None, b=None):
         )
     e1, e2 = [_rows("bilinear", e) for e in (e1, e2)]
     (n, j), k = e1.shape, e2.shape[1]
-    expect(
-        e2.shape[0] == n and len(W.shape) == 3 and W.shape[:2] == (j, k),
-        "bilinear",
-        "e1 (n, J), e2 (n, K) and W (J, K, L)",
-        e1=e1,
-        e2=e2,
-        W=W,
-    )
+    expect(e2.shape[0] == n and len(W.shape) == 3 and W.shape[:2] == (j, k), "bilinear", "e1 (n, J), e2 (n, K) and W (J, K, L)", e1=e1, e2=e2, W=W)
     pairs = (e1.reshape((n, j, 1)) * e2.reshape((n, 1, k))).reshape((n, j * k))
     y = _product(pairs, reshape.to(W, (j * k, W.shape[2])))
     if b is None:

@@ -45,13 +45,7 @@ def layer_normalization(x, gamma, beta, eps=1e-5):
 def rms_normalization(x, gamma, eps=1e-6):
     """``gamma * x / sqrt(mean(x ** 2) + eps)`` over the last axis (Zhang and Sennrich 2019); gamma (units,)."""
     expect_float("rms_normalization", x=x)
-    expect(
-        len(x.shape) >= 1 and gamma.shape == x.shape[-1:],
-        "rms_normalization",
-        "gamma of the size of x's last axis",
-        x=x,
-        gamma=gamma,
-    )
+    expect(len(x.shape) >= 1 and gamma.shape == x.shape[-1:], "rms_normalization", "gamma of the size of x's last axis", x=x, gamma=gamma)
     x = as_variable(x)
     work = apply(cast, (x,), {"dtype": "float32"}) if x.dtype == np.float16 else x
     mean = apply(sum_, (work * work,), {"axis": (len(x.shape) - 1,), "keepdims": True}) * (1 / max(x.shape[-1], 1))

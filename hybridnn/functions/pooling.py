@@ -157,17 +157,7 @@ def _unpooled(name, x, ksize, stride, pad, outsize, cover_all):
         else tuple_of(outsize, len(ksize), name, "outsize")
     )
     fits = min(stride) > 0 and all(o >= 0 and conv_outsize(o, k, s, p, cover_all) == n for o, (n, k, s, p) in zip(size, geometry))
-    expect(
-        fits,
-        name,
-        "an outsize that pools to x's size",
-        x=x,
-        outsize=size,
-        ksize=ksize,
-        stride=stride,
-        pad=pad,
-        cover_all=cover_all,
-    )
+    expect(fits, name, "an outsize that pools to x's size", x=x, outsize=size, ksize=ksize, stride=stride, pad=pad, cover_all=cover_all)
     return dict(size=size, ksize=ksize, stride=stride, pad=pad, cover_all=bool(cover_all))
 
 
@@ -208,13 +198,7 @@ def upsampling_2d(x, indexes, ksize, stride=None, pad=0, outsize=None, cover_all
         x, ksize, stride, pad, outsize, cover_all: as for ``unpooling_2d``.
     """
     _check_axes("upsampling_2d", x, 2)
-    expect(
-        indexes.shape == x.shape and indexes.dtype.kind in "iu",
-        "upsampling_2d",
-        "indexes of integers, of x's shape",
-        x=x,
-        indexes=indexes,
-    )
+    expect(indexes.shape == x.shape and indexes.dtype.kind in "iu", "upsampling_2d", "indexes of integers, of x's shape", x=x, indexes=indexes)
     return apply(max_pooling_grad, (x, indexes), _unpooled("upsampling_2d", x, ksize, stride, pad, outsize, cover_all))
 
 

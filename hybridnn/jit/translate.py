@@ -176,10 +176,7 @@ def _for(s, node):
     if node.orelse or not isinstance(node.target, ast.Name):
         raise unknown(node)
     start, stop, step = _range(s, node.iter)
-    inside = _assigned(node.body)
-    carried = sorted(name for name in inside if name in s.env and name != node.target.id)
-    if node.target.id in inside or any(isinstance(s.env[name], Pointer) for name in carried):
-        raise unknown(node)
+    carried = _carried(s, node)
     b, outside = s.b, s.env
     before, head, body = b.block, b.append_basic_block("head"), b.append_basic_block("body")
     loop = Loop(b.append_basic_block("next"), carried)
@@ -203,6 +200,15 @@ def _for(s, node):
     b.position_at_end(after)
     s.env = {**outside, **phis}
     s.env.pop(node.target.id, None)      # it is not kept past the loop: a later use must not see an older value
+
+
+def _carried(s, node):
+    """The names that a loop assigns and that were known before it: phis of its head."""
+    inside = _assigned(node.body)
+    carried = sorted(name for name in inside if name in s.env and name != node.target.id)
+    if node.target.id in inside or any(isinstance(s.env[name], Pointer) for name in carried):
+        raise unknown(node)
+    return carried
 
 
 def _close(s, loop, head, i, step):

@@ -34,10 +34,7 @@ def classification_summary(xp, y, t, *, label_num, beta, ignore_label, dtype):
 
 def _r2_samples(rng, dtype):
     for several in (True, False):
-        yield (
-            tuple(rng.normal(size=(5, 3)).astype(dtype) for _ in range(2)) + (np.arange(1, 6).astype(dtype),),
-            {"several": several},
-        )
+        yield (tuple(rng.normal(size=(5, 3)).astype(dtype) for _ in range(2)) + (np.arange(1, 6).astype(dtype),), {"several": several})
 
 
 @operation(samples=_r2_samples)
