@@ -91,8 +91,8 @@ class NativePlan:
     ``run(*buffers)`` walks the steps. Each argument is a buffer or a tuple or list of buffers, in the order of their indices: an
     ndarray stands for its data pointer, a Python float or int (bool) for a pointer to its float64 or int64 value, which is only
     valid during the call. It returns None, or ``(step, code, value)`` of the first step that failed; ``TypeError`` when the
-    number of buffers is not ``n_bufs`` or one is something else, before any step ran. The caller answers for shapes and dtypes
-    (see :class:`ArrayCheck`). A list must not be changed by another thread meanwhile.
+    number of buffers is not ``n_bufs`` or one is something else, before any step ran. The caller answers for shapes and dtypes.
+    A list must not be changed by another thread meanwhile.
     """
 
     n_bufs: int
@@ -137,64 +137,6 @@ def sequence(steps: Sequence[Step], name: str) -> Step:
     return Step(_code().address("hnn_sequence"), words, name=name, keep=(args, records, tuple(s.keep for s in steps)))
 
 
-@dataclass(frozen=True)
-class ArraySpec:
-    """What one argument has to be: an array of exactly this dtype, shape and layout (its type exactly ndarray), or a Python
-    number.
-
-    ``kind`` is ``"array"``, ``"float"``, ``"int"``, ``"bool"`` (exact types) or ``"any"``. ``strides`` in bytes; None asks for C
-    order. Arrays must be aligned, and writeable if ``writeable``.
-    """
-
-    dtype: np.dtype[Any] | None = None
-    shape: tuple[int, ...] = ()
-    strides: tuple[int, ...] | None = None
-    writeable: bool = False
-    kind: str = "array"
-
-    @staticmethod
-    def of(array: np.ndarray, writeable: bool = False) -> ArraySpec:
-        strides = None if array.flags.c_contiguous else array.strides
-        return ArraySpec(array.dtype, array.shape, strides, writeable)
-
-
-def array_check(specs: Sequence[ArraySpec]) -> Callable[..., int]:
-    """A function ``check(*objects)``: -1 if all are as specified, else the index of the first that is not.
-
-    Arguments are objects or tuples and lists of them, in the order of ``specs``. With too few or too many, the index is that of
-    the first missing one, or ``len(specs)``. A few nanoseconds per array.
-    """
-    if not layout_holds():
-        return functools.partial(_check_by_python, tuple(specs))
-    words: list[int] = []
-    rows = [_check_row(s, words) for s in specs]
-    table = np.array(rows, np.int64).reshape(len(rows), 7)
-    extra = np.array(words, np.int64)
-    header = np.array([len(specs), _address(runtime_table()), _address(table), _address(extra)], np.int64)
-    return _builtin("check", "hnn_check", (header, table, extra, tuple(specs)))
-
-
-_KINDS = {"any": 0, "array": 1, "float": 2, "int": 3, "bool": 4}
-
-
-def _check_row(spec: ArraySpec, words: list[int]) -> list[int]:
-    """One record of ``walker.CHECK``; dims and strides go to the end of ``words``."""
-    if spec.dtype is None:
-        return [_KINDS[spec.kind], 0, 0, 0, 0, 0, -1]
-    aligned, writeable, c_order = 0x100, 0x400, 0x1  # NumPy's NPY_ARRAY_ flags
-    flags = aligned | writeable * spec.writeable | c_order * (spec.strides is None)
-    dims = len(words)
-    words.extend(spec.shape)
-    strides = -1 if spec.strides is None else len(words)
-    words.extend(spec.strides or ())
-    return [_KINDS[spec.kind], id(spec.dtype), _plain_number(spec.dtype), len(spec.shape), flags, dims, strides]
-
-
-def _plain_number(dtype: np.dtype[Any]) -> int:
-    """The dtype's number where that and native byte order say everything, else one that no dtype has."""
-    return dtype.num if dtype.isnative and dtype.kind in "biufc" else -1
-
-
 # The same without reading objects' memory, for interpreters that lay them out in another way
 
 
@@ -223,23 +165,6 @@ def _as_buffer(index: int, obj: Any) -> np.ndarray:
     if type(obj) in (int, bool) and -(2**63) <= obj < 2**63:
         return np.array(obj, np.int64)
     raise TypeError(f"NativePlan.run: buffer {index} is not an ndarray, a float or an int that fits 64 bits")
-
-
-def _check_by_python(specs: Sequence[ArraySpec], *objects: Any) -> int:
-    flat = _flat(objects)
-    wrong = (i for i, (s, o) in enumerate(zip(specs, flat, strict=False)) if not _is(s, o))
-    return next(wrong, -1 if len(flat) == len(specs) else min(len(flat), len(specs)))
-
-
-def _is(spec: ArraySpec, obj: Any) -> bool:
-    if spec.dtype is None:
-        return spec.kind == "any" or type(obj).__name__ == spec.kind
-    return (
-        type(obj) is np.ndarray
-        and (obj.dtype, obj.shape, obj.flags.aligned) == (spec.dtype, spec.shape, True)
-        and (obj.flags.c_contiguous if spec.strides is None else obj.strides == spec.strides)
-        and (obj.flags.writeable or not spec.writeable)
-    )
 
 
 # The native code, and the tables it reads
@@ -307,20 +232,7 @@ def _words(address: int, n: int) -> tuple[int, ...]:
 
 def _array_layout_holds() -> bool:
     array = np.zeros((3, 5, 7), np.float32)[:, ::2]
-    if np.ndarray.__basicsize__ < 72:
-        return False
-    _, kind, data, nd, dims, strides, _, descr, flags = _words(id(array), 9)
-    low = 0xFFFFFFFF
-    return (
-        (kind, data, nd & low, descr, flags & low) == (id(np.ndarray), _address(array), 3, id(array.dtype), array.flags.num)
-        and (_words(dims, 3), _words(strides, 3)) == (array.shape, array.strides)
-        and all(_dtype_layout_holds(np.dtype(d)) for d in (">f8", "f4", "?"))
-    )
-
-
-def _dtype_layout_holds(dtype: np.dtype[Any]) -> bool:
-    word = struct.pack("q", _words(id(dtype), 4)[3])  # kind, type, byteorder, flags (one byte each); type_num (int32)
-    return word[2:3] == dtype.byteorder.encode() and struct.unpack("i", word[4:])[0] == dtype.num
+    return np.ndarray.__basicsize__ >= 24 and _words(id(array), 3)[1:] == (id(np.ndarray), _address(array))
 
 
 def _object_layout_holds() -> bool:

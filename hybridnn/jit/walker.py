@@ -1,5 +1,5 @@
-"""The native code behind :mod:`hybridnn.jit.native`: the loop over a plan's steps, and two builtins that read ``PyObject``
-memory.
+"""The native code behind :mod:`hybridnn.jit.native`: the loop over a plan's steps, and builtins that read the memory of
+Python's objects.
 
 Offsets of CPython's and NumPy's structs are constants here; :func:`hybridnn.jit.native.layout_holds` proves them before
 anything of this is called.
@@ -17,27 +17,21 @@ from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val
 
 # Word offsets (8 bytes) into objects. PyObject: refcount, type. PyVarObject: size. A tuple's items follow, a list points to them.
 TYPE, SIZE, TUPLE_ITEMS, LIST_ITEMS, FLOAT_VALUE = 1, 2, tuple.__basicsize__ // 8, 3, 2
-# PyArrayObject: data, nd (int32), dimensions, strides, base, descr, flags (int32). PyArray_Descr: byteorder (char), type_num
-# (int32).
-DATA, ND, DIMS, STRIDES, DESCR, FLAGS = 2, 3, 4, 5, 7, 8
-BYTEORDER_BYTE, TYPE_NUM_INT32 = 26, 7
+DATA = 2      # of a PyArrayObject
 # Word offsets into the tables of native.py.
 HEADER = PLAN, N_STEPS, N_BUFS, RELEASE, RUNTIME = range(5)
 RUNTIME_TABLE = NDARRAY, FLOAT, INT, BOOL, TUPLE, LIST, TYPE_ERROR, THREADS = range(8)
-CHECK = KIND, SPEC_DESCR, SPEC_TYPE_NUM, SPEC_ND, SPEC_FLAGS, SPEC_DIMS, SPEC_STRIDES = range(7)
-ANY, ARRAY, IS_FLOAT, IS_INT, IS_BOOL = range(5)
 
 STEP = [PTR, PTR, I64, I64]
 
 
 def emit(m: Module, record: int, max_on_stack: int) -> None:
-    """Writes ``hnn_walk``, ``hnn_walk_timed``, ``hnn_sequence`` and the builtins ``hnn_run`` and ``hnn_check``."""
+    """Writes ``hnn_walk``, ``hnn_walk_timed``, ``hnn_sequence`` and the builtins ``hnn_run``, ``hnn_unchanged`` and ``hnn_renew``."""
     parallel = pool.emit(m, threads.POOL, threads.LIMIT)
     walk = _walk(m, "hnn_walk", parallel, record, timed=False)
     _walk(m, "hnn_walk_timed", parallel, record, timed=True)
     _sequence(m, walk)
     _run(m, walk, _bind(m), max_on_stack)
-    _check(m, _matches(m))
     _unchanged(m)
     _renew(m)
 
@@ -205,59 +199,6 @@ def _text(m: Module, f: Func, text: str) -> Val:
     var = ir.GlobalVariable(m.ir, const.type, m.ir.get_unique_name("text"))
     var.initializer, var.global_constant, var.linkage = const, True, "internal"
     return Val(f, var)
-
-
-def _matches(m: Module) -> Func:
-    """``matches(object, spec, words, runtime)``: 1 if the object is what its spec says; ``words`` holds dims and strides."""
-    f = m.func("hnn_matches", I64, [PTR, PTR, PTR, PTR])
-    obj, spec, words, runtime = f.params
-    kind, have = f.load(I64, spec, KIND), f.load(I64, obj, TYPE)
-    for code, name in ((ANY, None), (IS_FLOAT, FLOAT), (IS_INT, INT), (IS_BOOL, BOOL)):
-        with f.when(kind == code):
-            f.ret(1 if name is None else f.select(have == f.load(I64, runtime, name), 1, 0))
-    with f.when(have != f.load(I64, runtime, NDARRAY)):
-        f.ret(0)
-    flags = f.load(I64, spec, SPEC_FLAGS)
-    nd, want = f.widen(f.load(I32, obj, 2 * ND)), f.load(I64, spec, SPEC_ND)
-    with f.when((nd != want) | ((f.widen(f.load(I32, obj, 2 * FLAGS)) & flags) != flags)):
-        f.ret(0)
-    with f.when(f.load(I64, obj, DESCR) != f.load(I64, spec, SPEC_DESCR)):
-        _same_dtype(f, f.load(PTR, obj, DESCR), spec)
-    for member, wanted in ((DIMS, SPEC_DIMS), (STRIDES, SPEC_STRIDES)):
-        where = f.load(I64, spec, wanted)
-        with f.when(where >= 0):
-            values, expected = f.load(PTR, obj, member), f.at(words, where * 8)
-            with f.range(0, nd) as i, f.when(f.load(I64, values, i) != f.load(I64, expected, i)):
-                f.ret(0)
-    f.ret(1)
-    return f
-
-
-def _same_dtype(f: Func, descr: Val, spec: Val) -> None:
-    """A dtype that came out of a pickle is another object: then its number and byte order decide."""
-    order = f.load(ir.IntType(8), descr, BYTEORDER_BYTE)
-    native = (order == ord("=")) | (order == ord("|"))
-    same = f.widen(f.load(I32, descr, TYPE_NUM_INT32)) == f.load(I64, spec, SPEC_TYPE_NUM)
-    with f.when((native & same) == f.value(0, I1)):
-        f.ret(0)
-
-
-def _check(m: Module, matches: Func) -> None:
-    """The builtin ``check(*objects)``; self is (header, specs, words): header holds n, runtime, and both addresses."""
-    f = m.func("hnn_check", PTR, [PTR, PTR, I64])
-    self, args, nargs = f.params
-    header = _self_words(f, self)
-    n, runtime, specs, words = f.load(I64, header, 0), *(f.load(PTR, header, i) for i in (1, 2, 3))
-    count, first = f.var(0), f.var(-1)
-    with _items(f, runtime, args, nargs) as item:
-        i = count.get()
-        with f.when((first.get() < 0) & (i < n)):
-            spec = f.at(specs, i * (8 * len(CHECK)))
-            with f.when(f.call(matches, item, spec, words, runtime) == 0):
-                first.set(i)
-        count.add(1)
-    there = f.select((first.get() < 0) & (count.get() != n), f.least(count.get(), n), first.get())
-    f.ret(f.call(m.extern("PyLong_FromSsize_t", PTR, [I64]), there))
 
 
 def _unchanged(m: Module) -> None:

@@ -8,10 +8,6 @@ from hybridnn.core.op import elementwise
 LN2, LN10 = _ln(2.0), _ln(10.0)
 
 
-def _away_from_integers(rng, dtype):
-    return [(((rng.integers(-3, 3, (2, 3)) + rng.uniform(.2, .8, (2, 3))).astype(dtype),), {})]
-
-
 def distinct_pairs(rng, dtype):
     """Two operands, the second broadcast, that are nowhere near each other; each is the larger somewhere."""
     return [((rng.uniform(-1, 1, (2, 3)).astype(dtype), np.array([-2, 2, 3]).astype(dtype)), {})]

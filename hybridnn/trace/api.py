@@ -5,7 +5,6 @@ import inspect
 import types
 import weakref
 
-from hybridnn.trace.events import path_to, terminals
 from hybridnn.trace.memory import Memory, Stats
 from hybridnn.trace.refs import class_lookup
 from hybridnn.trace.report import Explanation
@@ -175,8 +174,3 @@ def _innermost(fn):
             break
         fn = inner
     return fn
-
-
-def paths_of(memory):
-    """(root, end event, its path) of every recorded path."""
-    return [(r, e, path_to(e)) for r in memory.roots.values() for e in terminals(r)]

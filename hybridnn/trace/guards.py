@@ -15,7 +15,6 @@ from hybridnn.trace.refs import IMMUTABLE_TYPE, class_lookup
 
 __all__ = ["Writer", "methods"]
 
-ROOTS = ("global", "cell", "root", "builtin")
 NOTHING = object()       # stands for what a dict does not have; None would be a value
 
 
