@@ -35,9 +35,6 @@ Rules that keep a loop vectorised:
 """
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -67,16 +64,9 @@ def define(name: str, body, arguments, result: str):
     return intrinsic(typed)
 
 
-def fingerprint() -> str:
-    """A hash of the sources that kernels' machine code is made from: part of the key of a kernel cache."""
-    folder = Path(__file__).parent
-    sources = [*sorted(folder.glob("vecmath*.py")), *sorted(folder.glob("pointers*.py"))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-
-
 globals().update(pointers.POINTERS)
 __all__ = [
-    "FUNCTIONS", "KERNEL_SIGNATURE", "KEYS", "POWERS", "Function", "body_of", "fingerprint", "parallel_loops", *pointers.POINTERS,
+    "FUNCTIONS", "KERNEL_SIGNATURE", "KEYS", "POWERS", "Function", "body_of", "parallel_loops", *pointers.POINTERS,
     *DEFINITIONS,
 ]
 
