@@ -5,10 +5,11 @@ is a class per operand and axis: 0, 1 to 4 (innermost axis only) or "s", given a
 kernels, do not depend on sizes.
 """
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from hybridnn.jit.nest import REDUCTIONS
 
-__all__ = ["Operand", "Pointer", "Structure", "arrange"]
+__all__ = ["Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
 
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
@@ -29,12 +30,27 @@ class Pointer:
     classes: tuple
 
 
+class Instruction(NamedTuple):
+    """As ``nest.Item``, in axes of the structure; the ``value`` of a load or weak number is a pointer's index, that of an iota an axis."""
+    fn: str
+    args: tuple
+    kind: str
+    axes: tuple
+    value: Any
+
+
+class Output(NamedTuple):
+    """Instruction ``item`` goes where ``pointer`` points, an element for each point of ``axes``."""
+    item: int
+    pointer: int
+    axes: tuple
+
+
 @dataclass(frozen=True, slots=True)
 class Structure:
     """All that the text of a kernel depends on.
 
-    ``axes`` says per axis whether it is reduced. ``items`` are (fn, args, kind, axes, value): a load's or weak number's value is
-    a pointer's index, an iota's an axis. ``stores`` are (item, pointer, axes). ``style`` is "map", "row" or "column".
+    ``axes`` says per axis whether it is reduced. ``items`` are ``Instruction``s, ``stores`` ``Output``s. ``style`` is "map", "row" or "column".
     """
     style: str
     axes: tuple
@@ -121,8 +137,7 @@ def _build(nest, pointers, where, groups):
                for (kind, role, _, _, _), row in zip(pointers, strides)]
     items = tuple([_item(i, n, where, new_axis) for n, i in enumerate(nest.items)])
     first_store = len(where)
-    stores = tuple([(s.item, first_store + k, tuple(sorted({new_axis[d] for d in s.dims if d >= 0}))) for k,
-                    s in enumerate(nest.stores)])
+    stores = tuple([Output(s.item, first_store + k, tuple(sorted({new_axis[d] for d in s.dims if d >= 0}))) for k, s in enumerate(nest.stores)])
     style = "map" if not nest.reduced else "column" if nest.column else "row"
     scratch = _scratch(nest, style, sizes)
     records += [Pointer(kind, "scratch", ()) for kind, _ in scratch]
@@ -145,7 +160,7 @@ def _item(item, number, where, new_axis):
         value = new_axis[item.value]
     elif item.fn in REDUCTIONS:
         value = None
-    return item.fn, item.args, item.kind, tuple(sorted({new_axis[a] for a in item.axes})), value
+    return Instruction(item.fn, item.args, item.kind, tuple(sorted({new_axis[a] for a in item.axes})), value)
 
 
 def _scratch(nest, style, sizes):

@@ -15,7 +15,7 @@ def write_column(w):
     blocks = [k for k, r in enumerate(s.axes) if not r and k != inner]
     stage = stages_of(s)
     parts = _ColumnParts(w, stage, rows, inner)
-    for i in [i for i in range(len(s.items)) if not s.items[i][3] and stage[i] == 0]:
+    for i in [i for i in range(len(s.items)) if not s.items[i].axes and stage[i] == 0]:
         w.emit(i)
     if w.cuda:
         _write_cuda(w, parts, rows, blocks, inner)
@@ -34,23 +34,23 @@ class _ColumnParts:
     def __init__(self, w, stage, rows, inner):
         items = w.s.items
         self.w, self.items = w, items
-        self.reductions = [i for i in range(len(items)) if items[i][0] in REDUCTIONS]
+        self.reductions = [i for i in range(len(items)) if items[i].fn in REDUCTIONS]
         late = [i for i in range(len(items)) if stage[i] > 0 and i not in self.reductions]
-        early = [i for i in range(len(items)) if stage[i] == 0 and items[i][3]]
-        used_late = _operands(items, [*late, *[s[0] for s in w.s.stores if stage[s[0]] > 0]])
-        full = [i for i in early if inner in items[i][3]]
-        self.of_rows = [i for i in early if inner not in items[i][3] and set(items[i][3]) & set(rows)]
-        self.of_blocks = [i for i in early if inner not in items[i][3] and i not in self.of_rows]
+        early = [i for i in range(len(items)) if stage[i] == 0 and items[i].axes]
+        used_late = _operands(items, [*late, *[s.item for s in w.s.stores if stage[s.item] > 0]])
+        full = [i for i in early if inner in items[i].axes]
+        self.of_rows = [i for i in early if inner not in items[i].axes and set(items[i].axes) & set(rows)]
+        self.of_blocks = [i for i in early if inner not in items[i].axes and i not in self.of_rows]
         self.again = [i for i in full if i in used_late]
         self.late = late
-        self.stores = [s for s in w.s.stores if stage[s[0]] == 0]
-        self.late_stores = [s for s in w.s.stores if stage[s[0]] > 0]
-        summed = _operands(items, [*(items[i][1][0] for i in self.reductions), *(s[0] for s in self.stores)])
+        self.stores = [s for s in w.s.stores if stage[s.item] == 0]
+        self.late_stores = [s for s in w.s.stores if stage[s.item] > 0]
+        summed = _operands(items, [*(items[i].args[0] for i in self.reductions), *(s.item for s in self.stores)])
         self.full = [i for i in full if i in summed]
         first = sum(p.role != "scratch" for p in w.s.pointers)
         self.scratch = {}
         for i in self.reductions:
-            n = 3 if items[i][0] == "sum" else 1
+            n = 3 if items[i].fn == "sum" else 1
             self.scratch[i] = list(range(first, first + n))
             first += n
 
@@ -63,7 +63,7 @@ class _ColumnParts:
         sums = any(len(ps) == 3 for ps in self.scratch.values())
         with w.loop(f"for b in range(0, {n}, {ROWS}):"):
             if sums:
-                self._columns(lambda i, ps: [f"p{ps[0]}[j] = {literal(0, self.items[i][2])}"] if len(ps) == 3 else [])
+                self._columns(lambda i, ps: [f"p{ps[0]}[j] = {literal(0, self.items[i].kind)}"] if len(ps) == 3 else [])
             w.block(ROWS, n)
             with w.loop("for r in range(b, e):"):
                 w.unravel("r", rows)
@@ -84,7 +84,7 @@ class _ColumnParts:
 
     def _start(self, i, ps):
         _, *lost = ps[1:] if len(ps) == 3 else ps
-        return [f"p{ps[1] if len(ps) == 3 else ps[0]}[j] = {initial(self.items[i])}", *[f"p{p}[j] = {literal(0, self.items[i][2])}" for p in lost]]
+        return [f"p{ps[1] if len(ps) == 3 else ps[0]}[j] = {initial(self.items[i])}", *[f"p{p}[j] = {literal(0, self.items[i].kind)}" for p in lost]]
 
     def _row_of_columns(self):
         w = self.w
@@ -99,10 +99,10 @@ class _ColumnParts:
     def _accumulate(self, i, p):
         """Combine what is in pointer ``p`` with reduction ``i``'s value of the row."""
         w, item = self.w, self.items[i]
-        value = w.value(item[1][0])
-        if item[0] == "sum":
+        value = w.value(item.args[0])
+        if item.fn == "sum":
             text = f"p{p}[j] + {value}"
-            w.line(f"p{p}[j] = {text if item[2] in ('f4', 'f8') else f'{NUMBA[item[2]]}({text})'}")
+            w.line(f"p{p}[j] = {text if item.kind in ('f4', 'f8') else f'{NUMBA[item.kind]}({text})'}")
         else:
             w.line(f"m{i} = p{p}[j]")
             accumulate(w, item, f"m{i}", value)
@@ -112,7 +112,7 @@ class _ColumnParts:
         if len(ps) != 3:
             return []
         part, total, lost = (f"p{p}[j]" for p in ps)
-        kind = self.items[i][2]
+        kind = self.items[i].kind
         if kind not in ("f4", "f8"):
             return [f"{total} = {NUMBA[kind]}({total} + {part})"]
         return [f"y{i} = {part} - {lost}", f"t{i} = {total}", f"u{i} = t{i} + y{i}", f"l{i} = (u{i} - t{i}) - y{i}",
@@ -138,7 +138,7 @@ def _operands(items, roots):
         i = stack.pop()
         if i not in seen:
             seen.add(i)
-            stack += () if items[i][0] in REDUCTIONS else items[i][1]
+            stack += () if items[i].fn in REDUCTIONS else items[i].args
     return seen
 
 
@@ -157,17 +157,17 @@ def _write_cuda(w, parts, rows, blocks, inner):
 
 def _reduce_cuda(w, parts, rows, j):
     items = w.s.items
-    sums = [i for i in parts.reductions if items[i][0] == "sum"]
+    sums = [i for i in parts.reductions if items[i].fn == "sum"]
     for i in parts.reductions:
         w.line(f"v{i} = {initial(items[i])}")
     for i in sums:
-        w.line(f"k{i} = {literal(0, items[i][2])}")
+        w.line(f"k{i} = {literal(0, items[i].kind)}")
     for i in parts.of_blocks:
         w.emit(i)
     n = " * ".join(f"n{k}" for k in rows)
     with w.loop(f"for b in range(0, {n}, {ROWS}):"):
         for i in sums:
-            w.line(f"t{i} = {literal(0, items[i][2])}")
+            w.line(f"t{i} = {literal(0, items[i].kind)}")
         w.block(ROWS, n)
         with w.loop("for r in range(b, e):"):
             w.unravel("r", rows)
@@ -175,11 +175,11 @@ def _reduce_cuda(w, parts, rows, j):
             for i in [*parts.of_rows, *parts.full]:
                 w.emit(i, j)
             for i in parts.reductions:
-                accumulate(w, items[i], f"t{i}" if i in sums else f"v{i}", w.value(items[i][1][0]))
+                accumulate(w, items[i], f"t{i}" if i in sums else f"v{i}", w.value(items[i].args[0]))
             for s in parts.stores:
                 w.store(s, j)
         for i in sums:
-            if items[i][2] in ("f4", "f8"):
-                compensate(w, f"t{i}", f"v{i}", f"k{i}", items[i][2])
+            if items[i].kind in ("f4", "f8"):
+                compensate(w, f"t{i}", f"v{i}", f"k{i}", items[i].kind)
             else:
-                w.line(f"v{i} = {NUMBA[items[i][2]]}(v{i} + t{i})")
+                w.line(f"v{i} = {NUMBA[items[i].kind]}(v{i} + t{i})")

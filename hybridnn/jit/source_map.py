@@ -10,8 +10,8 @@ TINY = int(np.float32(1e-17).view(np.int32)) - 1 - 2**31      # smallness of num
 def write_map(w):
     axes, items = range(len(w.s.axes)), range(len(w.s.items))
     inner = len(axes) - 1
-    top = [i for i in items if not w.s.items[i][3]]
-    rest = [i for i in items if w.s.items[i][3]]
+    top = [i for i in items if not w.s.items[i].axes]
+    rest = [i for i in items if w.s.items[i].axes]
     for i in top:
         w.emit(i)
     if inner <= 0:
@@ -50,9 +50,9 @@ def _decaying(s):
             bases.add(args[0])
         if square or not squared.isdisjoint(args):
             squared.add(i)
-        if fn == "sqrt" and kind == "f4" and i in squared and all(item[2] != "f8" for item in s.items if item[3]):
+        if fn == "sqrt" and kind == "f4" and i in squared and all(item.kind != "f8" for item in s.items if item.axes):
             first = {a for fn, args, *_ in s.items if fn == "subtract" and not bases.isdisjoint(args) for a in args} - bases - squared
-            return [a for a in sorted(first or bases) if s.items[a][0] == "load" and s.items[a][3]]
+            return [a for a in sorted(first or bases) if s.items[a].fn == "load" and s.items[a].axes]
     return []
 
 
@@ -60,14 +60,14 @@ def _guarded_loop(w, rest, looks):
     """In blocks. One that holds very small numbers is computed in float64, where none is subnormal: a float32 product that is takes a hundred times as long."""
     items = w.s.items
     for i, item in enumerate(items):
-        if i not in rest and item[0] != "const" and item[2] == "f4":
+        if i not in rest and item.fn != "const" and item.kind == "f4":
             w.line(f"d{i} = float64(v{i})")
     with w.loop(f"for b in range(lo, hi, {BLOCK}):"):
         w.block(BLOCK, "hi")
         w.line("k = int32(2147483647)")
         with w.loop("for j in range(b, e):"):
             for i in looks:
-                w.line(f"k = least_i32(k, smallness_f32(p{items[i][4]}[{w.index(items[i][4], 'j')}]))")
+                w.line(f"k = least_i32(k, smallness_f32(p{items[i].value}[{w.index(items[i].value, 'j')}]))")
         w.line(f"m = e if k < int32({TINY}) else b")
         for first, last, wide in (("b", "m", True), ("m", "e", False)):
             w.wide = wide
@@ -81,10 +81,10 @@ def _nested_loops(w, rest, inner):
         w.unravel("o", list(range(inner)))
         w.move("o", set(range(inner)))
         for i in rest:
-            if inner not in items[i][3]:
+            if inner not in items[i].axes:
                 w.emit(i)
         with w.loop(f"for i in range(n{inner}):"):
-            _body(w, [i for i in rest if inner in items[i][3]], "i")
+            _body(w, [i for i in rest if inner in items[i].axes], "i")
 
 
 def _body(w, items, inner):

@@ -18,8 +18,8 @@ def write_row(w):
     stage = stages_of(s)
     reduced = [k for k, r in enumerate(s.axes) if r]
     outer = [k for k, r in enumerate(s.axes) if not r]
-    full = {i for i, item in enumerate(s.items) if set(item[3]) & set(reduced)}
-    top = [i for i in range(len(s.items)) if not s.items[i][3] and stage[i] == 0 and i not in full]
+    full = {i for i, item in enumerate(s.items) if set(item.axes) & set(reduced)}
+    top = [i for i in range(len(s.items)) if not s.items[i].axes and stage[i] == 0 and i not in full]
     for i in top:
         w.emit(i)
     head = f"cuda.grid(1), {' * '.join(f'n{k}' for k in outer) or '1'}, cuda.gridsize(1)" if w.cuda else "lo, hi"
@@ -40,14 +40,14 @@ class _RowPlan:
         self.parked = self._park()
 
     def _reductions(self, k):
-        return [i for i in range(len(self.items)) if self.items[i][0] in REDUCTIONS and self.stage[i] == k + 1]
+        return [i for i in range(len(self.items)) if self.items[i].fn in REDUCTIONS and self.stage[i] == k + 1]
 
     def _stores(self, k):
-        return [s for s in self.stores if self._is_full(s) and self.stage[s[0]] == k]
+        return [s for s in self.stores if self._is_full(s) and self.stage[s.item] == k]
 
     def _is_full(self, store):
         """Whether the store is made for every element of the row."""
-        return bool(set(store[2]) & set(self.reduced))
+        return bool(set(store.axes) & set(self.reduced))
 
     def _park(self):
         """Expensive items that several loops need wait in the memory of an output: item -> store."""
@@ -58,17 +58,17 @@ class _RowPlan:
             if len(loops) < 2 or not is_expensive(fn, kind) or len(axes) != len(self.w.s.axes):
                 continue
             for s in self.stores:
-                own = s[0] == i
-                if s[1] not in taken and (own or self._is_full(s) and self.stage[s[0]] >= loops[-1]
-                                          and self.items[s[0]][2] == kind):
+                own = s.item == i
+                if s.pointer not in taken and (own or self._is_full(s) and self.stage[s.item] >= loops[-1]
+                                          and self.items[s.item].kind == kind):
                     parked[i] = s
-                    taken.add(s[1])
+                    taken.add(s.pointer)
                     break
         return parked
 
     def write(self):
         for k in range(self.count):
-            for i in [i for i in self.outer if self.stage[i] == k and self.items[i][0] not in REDUCTIONS]:
+            for i in [i for i in self.outer if self.stage[i] == k and self.items[i].fn not in REDUCTIONS]:
                 self.w.emit(i)
             if self._reductions(k) or self._stores(k):
                 self._loop(k)
@@ -78,11 +78,11 @@ class _RowPlan:
 
     def _loop(self, k):
         w, reductions = self.w, self._reductions(k)
-        sums = [i for i in reductions if self.items[i][0] == "sum" and self.items[i][2] in ("f4", "f8")]
+        sums = [i for i in reductions if self.items[i].fn == "sum" and self.items[i].kind in ("f4", "f8")]
         for i in reductions:
             w.line(f"v{i} = {initial(self.items[i])}")
         for i in sums:
-            w.line(f"k{i} = {literal(0.0, self.items[i][2])}")
+            w.line(f"k{i} = {literal(0.0, self.items[i].kind)}")
         *above, inner = self.reduced
         with ExitStack() as loops:
             for axis in above:
@@ -99,26 +99,26 @@ class _RowPlan:
         w = self.w
         with w.loop(f"for b in range(0, {n}, {BLOCK}):"):
             for i in sums:
-                w.line(f"t{i} = {literal(0.0, self.items[i][2])}")
+                w.line(f"t{i} = {literal(0.0, self.items[i].kind)}")
             w.block(BLOCK, n)
             with w.loop("for j in range(b, e):"):
                 self._element(k, reductions, sums)
             for i in sums:
-                compensate(w, f"t{i}", f"v{i}", f"k{i}", self.items[i][2])
+                compensate(w, f"t{i}", f"v{i}", f"k{i}", self.items[i].kind)
 
     def _element(self, k, reductions, sums):
         w = self.w
         skip = self._reloaded(k)
         for i in sorted(self._reached(k, skip)):
             if i in skip:
-                w.line(f"v{i} = p{self.parked[i][1]}[{w.index(self.parked[i][1], 'j')}]")
+                w.line(f"v{i} = p{self.parked[i].pointer}[{w.index(self.parked[i].pointer, 'j')}]")
             else:
                 w.emit(i, "j")
         for i in reductions:
-            accumulate(w, self.items[i], f"t{i}" if i in sums else f"v{i}", w.value(self.items[i][1][0]))
+            accumulate(w, self.items[i], f"t{i}" if i in sums else f"v{i}", w.value(self.items[i].args[0]))
         for i, s in self.parked.items():
-            if i in self.needed[k] and i not in skip and s[0] != i:
-                w.line(f"p{s[1]}[{w.index(s[1], 'j')}] = v{i}")
+            if i in self.needed[k] and i not in skip and s.item != i:
+                w.line(f"p{s.pointer}[{w.index(s.pointer, 'j')}] = v{i}")
         for s in self._stores(k):
             w.store(s, "j")
 
@@ -127,11 +127,11 @@ class _RowPlan:
 
     def _reached(self, k, skip=()):
         """Full items that the loop of stage ``k`` computes, where those in ``skip`` are loaded."""
-        stack = [self.items[i][1][0] for i in self._reductions(k)] + [s[0] for s in self._stores(k)]
+        stack = [self.items[i].args[0] for i in self._reductions(k)] + [s.item for s in self._stores(k)]
         seen = set()
         while stack:
             i = stack.pop()
             if i in self.full and i not in seen:
                 seen.add(i)
-                stack += () if i in skip else self.items[i][1]
+                stack += () if i in skip else self.items[i].args
         return seen

@@ -50,12 +50,12 @@ class Writer:
     def value(self, i):
         """An operand's text: a variable, or a literal."""
         item = self.s.items[i]
-        if item[0] == "const":
-            return literal(item[4], self.kind(i))
-        return f"d{i}" if self.wide and item[2] == "f4" else f"v{i}"
+        if item.fn == "const":
+            return literal(item.value, self.kind(i))
+        return f"d{i}" if self.wide and item.kind == "f4" else f"v{i}"
 
     def kind(self, i):
-        kind = self.s.items[i][2]
+        kind = self.s.items[i].kind
         return "f8" if self.wide and kind == "f4" else kind
 
     def index(self, p, inner=None):
@@ -85,7 +85,7 @@ class Writer:
 
     def expression(self, fn, kind, args):
         items = [self.s.items[a] for a in args]
-        constants = [i[4] if i[0] == "const" else None for i in items]
+        constants = [i.value if i.fn == "const" else None for i in items]
         return expression(fn, kind, [self.kind(a) for a in args], [self.value(a) for a in args], constants, self.cuda)
 
     def coordinate(self, axis, inner):
@@ -122,13 +122,13 @@ class Writer:
 
     def store(self, store, inner=None):
         i, p, _ = store
-        value = f"float32({self.value(i)})" if self.kind(i) != self.s.items[i][2] else self.value(i)
+        value = f"float32({self.value(i)})" if self.kind(i) != self.s.items[i].kind else self.value(i)
         self.line(f"p{p}[{self.index(p, inner)}] = {value}")
 
     # ---- the file around the code
 
     def text(self):
-        ops = sorted({i[0] for i in self.s.items} - {"load", "weak", "const", "iota"})
+        ops = sorted({i.fn for i in self.s.items} - {"load", "weak", "const", "iota"})
         head = [f'"""{self.s.style.capitalize()}: {", ".join(ops) or "copy"}."""', *self.imports(), "", "", *self.header()]
         return "\n".join(head + self.lines) + "\n"
 
