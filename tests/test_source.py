@@ -42,6 +42,8 @@ CASES = {
     "label_mask": (lambda t: [OPS["cast"](OPS["iota_equal"](t, depth=4), dtype="float32") * 2], (np.array([1, 0, 3], "i4"),)),
     "adam": (lambda *xs: OPS["update_adam"](*xs, wide=False),
              (*[np.abs(array(3, 4)) for _ in range(4)], .1, .1, .1, 1e-8, 1., 1.)),
+    "image_sums": (lambda g, y: [OPS["sum"](g * y, axis=(1, 2), keepdims=True), OPS["amax"](y, axis=(1, 2), keepdims=False), g * y],
+                   (array(9, 5, 7, 3), array(9, 5, 7, 3))),
     "double": (lambda x: [OPS["where"](x > 0, OPS["exp"](x), OPS["log1p"](x * 0.5))], (array(5, 7).astype("f8"),)),
     "total": (lambda x: [OPS["sum"](x, axis=None, keepdims=False)], (array(40, 50),)),
 }

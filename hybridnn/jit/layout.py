@@ -4,6 +4,7 @@ Adjacent axes that all operands step through evenly become one, so that most ker
 is a class per operand and axis: 0, 1 to 4 (innermost axis only) or "s", given at run time. So structures, and with them compiled
 kernels, do not depend on sizes.
 """
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from hybridnn.jit.nest import REDUCTIONS
 
 __all__ = ["Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
 
+BLOCKS, ROWS = 8, 32      # fewer blocks, or rows in a block, and threads share columns
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
 
@@ -50,7 +52,7 @@ class Output(NamedTuple):
 class Structure:
     """All that the text of a kernel depends on.
 
-    ``axes`` says per axis whether it is reduced. ``items`` are ``Instruction``s, ``stores`` ``Output``s. ``style`` is "map", "row" or "column".
+    ``axes`` says per axis whether it is reduced. ``items`` are ``Instruction``s, ``stores`` ``Output``s. ``style`` is "map", "row", "column" or "blocks".
     """
     style: str
     axes: tuple
@@ -138,8 +140,8 @@ def _build(nest, pointers, where, groups):
     items = tuple([_item(i, n, where, new_axis) for n, i in enumerate(nest.items)])
     first_store = len(where)
     stores = tuple([Output(s.item, first_store + k, tuple(sorted({new_axis[d] for d in s.dims if d >= 0}))) for k, s in enumerate(nest.stores)])
-    style = "map" if not nest.reduced else "column" if nest.column else "row"
-    scratch = _scratch(nest, style, sizes)
+    style = "map" if not nest.reduced else "row" if not nest.column else "blocks" if _has_blocks(sizes, reduced) else "column"
+    scratch = _scratch(nest, style, sizes, reduced)
     records += [Pointer(kind, "scratch", ()) for kind, _ in scratch]
     structure = Structure(style, reduced, items, stores, tuple(records))
     words = sizes + tuple([s for row, p in zip(strides, records) for s, c in zip(row, p.classes) if c == "s"])
@@ -163,16 +165,29 @@ def _item(item, number, where, new_axis):
     return Instruction(item.fn, item.args, item.kind, tuple(sorted({new_axis[a] for a in item.axes})), value)
 
 
-def _scratch(nest, style, sizes):
-    """Per column sum three rows (partial, total, correction), per extreme one."""
-    if style != "column":
+def _has_blocks(sizes, reduced):
+    """Whether blocks are to be shared between threads: there are enough, and their scratch rows are little beside what is summed."""
+    return _blocks(sizes, reduced) >= BLOCKS and math.prod(n for n, r in zip(sizes, reduced) if r) >= ROWS
+
+
+def _blocks(sizes, reduced):
+    """How many iterations the axes have that are kept, but for the innermost."""
+    return math.prod(n for n, r in zip(sizes[:-1], reduced) if not r)
+
+
+def _scratch(nest, style, sizes, reduced):
+    """Per column sum three rows (partial, total, correction), per extreme one; for every block, if these are shared between threads."""
+    if style not in ("column", "blocks"):
         return []
     rows = {"sum": 3, "max": 1, "min": 1}
-    return [(i.kind, sizes[-1] * ITEMSIZE[i.kind]) for i in nest.items if i.fn in REDUCTIONS for _ in range(rows[i.fn])]
+    elements = sizes[-1] * (_blocks(sizes, reduced) if style == "blocks" else 1)
+    return [(i.kind, elements * ITEMSIZE[i.kind]) for i in nest.items if i.fn in REDUCTIONS for _ in range(rows[i.fn])]
 
 
 def _range(style, sizes, reduced):
     """The end of the range that a step covers: elements of a flat kernel, columns, or outer iterations."""
+    if style == "blocks":
+        return _blocks(sizes, reduced)
     if style == "column" or style == "map" and len(sizes) == 1:
         return sizes[-1]
     n = 1

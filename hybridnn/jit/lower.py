@@ -228,7 +228,7 @@ def _inplace(arranged):
     """
     if arranged.structure.style == "row":
         return ()
-    column = arranged.structure.style == "column"
+    column = arranged.structure.style in ("column", "blocks")
     entries = list(zip(arranged.operands, arranged.structure.pointers, arranged.strides))
     loads = [(o[0], p.kind, s) for o, p, s in entries if o[1] == "load"]
     return tuple([(o[0], position) for o, p, s in entries if o[1] == "store" for position, kind, strides in loads

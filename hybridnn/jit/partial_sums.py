@@ -1,8 +1,11 @@
-"""Partial sums, a pass: what adds up all elements of a large array first adds up rows, which threads share.
+"""Partial sums, a pass: what adds up a large array first adds up parts of it, which threads share.
 
 A kernel that reduces every axis is one row, and so the work of one thread, together with all elementwise operations that are fused with it. An array of
-one axis gets rows by a reshape, and so do the elementwise operations on arrays of its shape, which are to stay in one kernel.
+one axis gets rows by a reshape, and so do the elementwise operations on arrays of its shape, which are to stay in one kernel. A kernel that reduces every
+axis but the last is the work of one thread too where that is short, as channels are; it adds up every image first.
 """
+import math
+
 import numpy as np
 
 from hybridnn.core.op import OPS
@@ -13,18 +16,22 @@ from hybridnn.spec import Spec
 __all__ = ["partial_sums"]
 
 LEAST = 1 << 16         # elements below which one thread does
+PARTS, ROWS_OF_PART = 8, 32     # how many parts there must be at least where the last axis stays, and how many rows in each
 ROWS = range(16, 7, -1)     # how many rows an array of one axis may get
 
 
 def partial_sums(graph):
-    """No sum over all of a large array is taken in one step, if its elements have rows or can be given some."""
+    """No sum over all of a large array, or over all its axes but the last, is taken in one step, if it has parts or can be given some."""
     sums = [n for n in graph.nodes if _adds_up(graph.specs, n)]
-    if not sums:
+    columns = {n: axes for n in graph.nodes if (axes := _axes_inside_parts(graph.specs, n))}
+    if not sums and not columns:
         return graph
     work = _Work(graph, {s: rows for n in sums if (rows := _rows(s := graph.specs[n.inputs[0]].shape))})
     for node in graph.nodes:
         if node in sums:
             work.sum(node)
+        elif node in columns:
+            work.sum_of_columns(node, columns[node])
         elif work.inside(node):
             work.turn(node)
         else:
@@ -39,6 +46,27 @@ def _adds_up(specs, node):
     axis = attrs["axis"]
     return x.size >= LEAST and x.dtype != np.float16 and not attrs["keepdims"] and (axis is None or sorted(axis) == list(range(len(x.shape)))) and \
         (len(x.shape) > 1 and x.shape[0] >= ROWS[-1] or _rows(x.shape) is not None)
+
+
+def _axes_inside_parts(specs, node):
+    """For a sum that keeps the last axis alone: the axes that a part of it goes over, so that there are enough parts and they are large enough."""
+    if node.op.name not in ("sum", "sum_to") or OPS.get(node.op.name) is not node.op:
+        return None
+    x, y = specs[node.inputs[0]], specs[node.outputs[0]]
+    inner = len(x.shape) - 1
+    if x.size < LEAST or x.dtype == np.float16 or y.size != x.shape[-1] or y.size == 1 or not _keeps_last(node, y.shape, x.shape):
+        return None
+    for k in range(1, inner):
+        if math.prod(x.shape[:k]) >= PARTS:
+            return tuple(range(k, inner)) if math.prod(x.shape[k:inner]) >= ROWS_OF_PART else None
+    return None
+
+
+def _keeps_last(node, shape, full):
+    axis = dict(node.attrs).get("axis")
+    if node.op.name == "sum_to":
+        return shape[-1:] == full[-1:]
+    return axis is not None and len(full) - 1 not in {a % len(full) for a in (axis if isinstance(axis, tuple) else (axis,))}
 
 
 def _rows(shape):
@@ -73,6 +101,13 @@ class _Work:
         part = self.new(shape[:1], node.outputs[0])
         self.nodes.append(Node(node.op, (x,), (part,), (("axis", tuple(range(1, len(shape)))), ("keepdims", False)), node.line))
         self.nodes.append(Node(node.op, (part,), node.outputs, (("axis", (0,)), ("keepdims", False)), node.line))
+
+    def sum_of_columns(self, node, axes):
+        x = node.inputs[0]
+        shape = tuple([1 if k in axes else n for k, n in enumerate(self.specs[x].shape)])
+        part = self.new(shape, node.outputs[0])
+        self.nodes.append(Node(OPS["sum"], (x,), (part,), (("axis", axes), ("keepdims", True)), node.line))
+        self.nodes.append(Node(node.op, (part,), node.outputs, node.attrs, node.line))
 
     def inside(self, node):
         """Whether the node works element by element on arrays of a shape that gets rows, and numbers."""

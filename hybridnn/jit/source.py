@@ -4,7 +4,7 @@ CPU: ``kernel(bufs, args, lo, hi)``, see ``pointers``. ``args`` holds a pair per
 strides that are given at run time. CUDA: the same words as parameters, each thread takes iterations ``cuda.grid(1)``, ``+
 cuda.gridsize(1)``, ...
 
-Three styles: "map" (no reduction), "row" (the innermost axis is reduced) and "column" (the innermost axis is kept); a module each.
+Styles: "map" (no reduction), "row" (the innermost axis is reduced), "column" and "blocks" (the innermost axis is kept); a module for each kind.
 """
 import functools
 
@@ -15,7 +15,7 @@ from hybridnn.jit.source_writer import Writer
 
 __all__ = ["render"]
 
-_STYLES = {"map": write_map, "row": write_row, "column": write_column}
+_STYLES = {"map": write_map, "row": write_row, "column": write_column, "blocks": write_column}
 
 
 @functools.lru_cache(4096)

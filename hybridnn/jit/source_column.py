@@ -1,4 +1,5 @@
-"""Kernels of style "column": the innermost axis is kept. The range is columns; sums are kept per column in scratch rows."""
+"""Kernels of style "column" and "blocks": the innermost axis is kept, sums are kept per column in scratch rows. The range is columns, or blocks: iterations
+of other axes that are kept. Every range of blocks has scratch rows of its own."""
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.source_reductions import accumulate, compensate, initial, stages_of
 from hybridnn.jit.support import NUMBA, SUFFIX, literal
@@ -20,7 +21,9 @@ def write_column(w):
     if w.cuda:
         _write_cuda(w, parts, rows, blocks, inner)
     elif blocks:
-        with w.loop(f"for o in range({' * '.join(f'n{k}' for k in blocks)}):"):
+        if s.style == "blocks":
+            w.line(f"z = lo * n{inner}")
+        with w.loop("for o in range(lo, hi):" if s.style == "blocks" else f"for o in range({' * '.join(f'n{k}' for k in blocks)}):"):
             w.unravel("o", blocks)
             w.move("o", set(blocks))
             parts.write(rows)
@@ -34,6 +37,7 @@ class _ColumnParts:
     def __init__(self, w, stage, rows, inner):
         items = w.s.items
         self.w, self.items = w, items
+        self.columns, self.place = (f"for j in range(n{inner}):", "z + j") if w.s.style == "blocks" else ("for j in range(lo, hi):", "j")
         self.reductions = [i for i in range(len(items)) if items[i].fn in REDUCTIONS]
         late = [i for i in range(len(items)) if stage[i] > 0 and i not in self.reductions]
         early = [i for i in range(len(items)) if stage[i] == 0 and items[i].axes]
@@ -63,7 +67,7 @@ class _ColumnParts:
         sums = any(len(ps) == 3 for ps in self.scratch.values())
         with w.loop(f"for b in range(0, {n}, {ROWS}):"):
             if sums:
-                self._columns(lambda i, ps: [f"p{ps[0]}[j] = {literal(0, self.items[i].kind)}"] if len(ps) == 3 else [])
+                self._columns(lambda i, ps: [f"{self.at(ps[0])} = {literal(0, self.items[i].kind)}"] if len(ps) == 3 else [])
             w.block(ROWS, n)
             with w.loop("for r in range(b, e):"):
                 w.unravel("r", rows)
@@ -75,20 +79,24 @@ class _ColumnParts:
                 self._columns(self._fold)
         self._finish()
 
+    def at(self, p):
+        """The element of a scratch row for the current column."""
+        return f"p{p}[{self.place}]"
+
     def _columns(self, lines_of):
         """A loop over columns with the lines that each reduction asks for."""
-        with self.w.loop("for j in range(lo, hi):"):
+        with self.w.loop(self.columns):
             for i, ps in self.scratch.items():
                 for text in lines_of(i, ps):
                     self.w.line(text)
 
     def _start(self, i, ps):
         _, *lost = ps[1:] if len(ps) == 3 else ps
-        return [f"p{ps[1] if len(ps) == 3 else ps[0]}[j] = {initial(self.items[i])}", *[f"p{p}[j] = {literal(0, self.items[i].kind)}" for p in lost]]
+        return [f"{self.at(ps[1] if len(ps) == 3 else ps[0])} = {initial(self.items[i])}", *[f"{self.at(p)} = {literal(0, self.items[i].kind)}" for p in lost]]
 
     def _row_of_columns(self):
         w = self.w
-        with w.loop("for j in range(lo, hi):"):
+        with w.loop(self.columns):
             for i in self.full:
                 w.emit(i, "j")
             for i, ps in self.scratch.items():
@@ -101,17 +109,17 @@ class _ColumnParts:
         w, item = self.w, self.items[i]
         value = w.value(item.args[0])
         if item.fn == "sum":
-            text = f"p{p}[j] + {value}"
-            w.line(f"p{p}[j] = {text if item.kind in ('f4', 'f8') else f'{NUMBA[item.kind]}({text})'}")
+            text = f"{self.at(p)} + {value}"
+            w.line(f"{self.at(p)} = {text if item.kind in ('f4', 'f8') else f'{NUMBA[item.kind]}({text})'}")
         else:
-            w.line(f"m{i} = p{p}[j]")
+            w.line(f"m{i} = {self.at(p)}")
             accumulate(w, item, f"m{i}", value)
-            w.line(f"p{p}[j] = m{i}")
+            w.line(f"{self.at(p)} = m{i}")
 
     def _fold(self, i, ps):
         if len(ps) != 3:
             return []
-        part, total, lost = (f"p{p}[j]" for p in ps)
+        part, total, lost = map(self.at, ps)
         kind = self.items[i].kind
         if kind not in ("f4", "f8"):
             return [f"{total} = {NUMBA[kind]}({total} + {part})"]
@@ -120,11 +128,11 @@ class _ColumnParts:
 
     def _finish(self):
         w = self.w
-        with w.loop("for j in range(lo, hi):"):
+        with w.loop(self.columns):
             for i in self.again:
                 w.emit(i, "j")
             for i, ps in self.scratch.items():
-                w.line(f"v{i} = p{ps[1] if len(ps) == 3 else ps[0]}[j]")
+                w.line(f"v{i} = {self.at(ps[1] if len(ps) == 3 else ps[0])}")
             for i in self.late:
                 w.emit(i, "j")
             for s in self.late_stores:
