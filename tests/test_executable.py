@@ -1,4 +1,5 @@
 """Compiled graphs do what the interpreter does: every op, special values, edge shapes, in-place writes, threads, errors."""
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -322,3 +323,16 @@ def test_a_kernel_copies_what_it_reads():
     x = array(6, 9)
     _, executable = compiled(lambda x: [OPS["sum"](OPS["exp"](x) * x, axis=None, keepdims=False), x], x)
     assert [s.kind for s in executable.steps] == ["kernel"]
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_compiling_leaves_the_collector_as_it_was(collects):
+    (gc.enable if collects else gc.disable)()
+    try:
+        compiled(lambda x: [OPS["tanh"](x)], array(3))
+        assert gc.isenabled() is collects
+        with pytest.raises(AttributeError):
+            jit.compile(None)
+        assert gc.isenabled() is collects
+    finally:
+        gc.enable()

@@ -103,3 +103,12 @@ def test_an_unrolled_loop_is_fused_in_linear_time_and_alike():
     kernels = [n.op for n in graph.nodes if n.op.kind == "fused"]
     assert len(kernels) == 40
     assert len({k.nest for k in kernels}) == 1
+
+
+def test_steps_of_a_loop_share_the_code_of_their_kernels():
+    def unrolled(h, w, x):
+        for _ in range(8):
+            h = OPS["tanh"](OPS["matmul"](h, w) * x + x)
+        return [h]
+    kernels = [n.op for n in fused(unrolled, array(4, 4), array(4, 4), array(4, 4)).nodes if n.op.kind == "fused"]
+    assert len(kernels) == 8 and len({id(op.nest) for op in kernels}) == 1

@@ -115,29 +115,47 @@ def matmul_step(
 
     Raises ``ValueError`` for shapes that np.matmul refuses or a wrong shape of ``c``.
     """
-    dtype, blas = np.dtype(dtype), find()
+    one = (a.buf, a.offset) == (b.buf, b.offset)
+    layouts = a.shape, a.strides, b.shape, b.strides, c.shape, c.strides
+    scales = np.array([alpha, beta], np.float64).tobytes()      # which tells the zeros apart
+    found = _step(*layouts, one, np.dtype(dtype), scales, grain, int(threads.TABLE[threads.LIMIT]), find() is not None)
+    if found is None:
+        return None
+    swapped, step = found
+    args = step.args.copy()
+    first, second = (b, a) if swapped else (a, b)
+    args[:ADDRESS] = first.buf, first.offset, second.buf, second.offset, c.buf, c.offset
+    return Step(step.fn, args, step.lo, step.hi, step.grain, name or step.name, step.keep)
+
+
+@functools.lru_cache(4096)
+def _step(
+    a_shape: tuple[int, ...], a_strides: tuple[int, ...], b_shape: tuple[int, ...], b_strides: tuple[int, ...], c_shape: tuple[int, ...],
+    c_strides: tuple[int, ...], one: bool, dtype: np.dtype, scales: bytes, grain: int, limit: int, there: bool,
+) -> tuple[bool, Step] | None:
+    """The step but for where operands lie, and whether the first two change places. ``one``: they begin at the same byte; ``limit``: of threads."""
+    a, b, c = View(0, 0, a_shape, a_strides), View(int(not one), 0, b_shape, b_strides), View(2, 0, c_shape, c_strides)
     if grain == 0:
         a, b, c, grain = _split(a, b, c) if len(c.shape) <= 2 else (a, b, c, _shared(a, b, c))
     ma, mb, mc = _as_matrices(a, b, c)
-    batch = _batch(a, b, c)
+    batch, blas = _batch(a, b, c), find() if there else None
     if blas is None or dtype not in LETTERS or batch is None:
         return None
     counts, strides = batch
     empty = 0 in counts  # then strides say nothing
-    size = dtype.itemsize
-    call = _loops(ma, mb, mc, size) if empty else _choose(ma, mb, mc, size, strides[0] == strides[1], beta)
+    size, numbers = dtype.itemsize, np.frombuffer(scales, np.float64)
+    call = _loops(ma, mb, mc, size) if empty else _choose(ma, mb, mc, size, strides[0] == strides[1], numbers[1])
     if call is None:
         return None
     if call.swapped:
-        ma, mb, strides = mb, ma, (strides[1], strides[0], strides[2])
-    operands = [ma.buf, ma.offset, mb.buf, mb.offset, mc.buf, mc.offset]
+        strides = strides[1], strides[0], strides[2]
     own = gemm.address() if call.routine == "gemm" and dtype == np.float32 and gemm.pays(*call.words[1:5], divided=grain > 0) else None
     address, bits = (blas.functions.get(LETTERS[dtype] + call.routine, 0), blas.bits) if own is None else (own, 64)
-    scales = np.array([alpha, beta], np.float64).view(np.int64)
-    args = np.array([*operands, address, *counts[1:], *strides[0], *strides[1], *strides[2], *scales, *call.words], np.int64)
+    places = [0] * ADDRESS
+    args = np.array([*places, address, *counts[1:], *strides[0], *strides[1], *strides[2], *numbers.view(np.int64), *call.words], np.int64)
     code = _code(bits, LETTERS[dtype], call.routine)
     function = code.address(LETTERS[dtype] + call.routine)
-    return Step(function, args, 0, math.prod(counts), grain, name or call.routine, (code, blas))
+    return call.swapped, Step(function, args, 0, math.prod(counts), grain, call.routine, (code, blas))
 
 
 def _split(a: View, b: View, c: View) -> tuple[View, View, View, int]:

@@ -100,9 +100,9 @@ def _needed(state, nodes):
     needed = set(state.graph.outputs) | {v for _, v in state.graph.writes}
     for item in reversed(nodes):
         if isinstance(item, Node):
-            if not is_pure(item.op) or any(v in needed for v in item.outputs):
+            if not needed.isdisjoint(item.outputs) or not is_pure(item.op):
                 needed.update(item.inputs)
-        elif any(v in needed for v in item.home):
-            needed.update(v for v in item.reads if v not in item.home)
-            needed.update(v for p in item.parts for v, _, _ in p.operands if state.specs[v].weak)
+        elif not needed.isdisjoint(item.home):
+            needed.update([v for v in item.reads if v not in item.home])
+            needed.update([v for p in item.parts for v, _, _ in p.operands if state.specs[v].weak])
     return needed

@@ -12,17 +12,53 @@ def fused_node(state, group, needed, copies):
     group.parts.sort(key=lambda p: p.index)
     outputs = [v for p in group.parts for v in p.node.outputs if v in needed]
     copied = [(c.read, c.copy) for c in copies if c.group is group]
+    names = _Names()
+    form = _form(state, group, outputs, [v for v, _ in copied], names)
+    found = state.nests.get(form)
+    if found is None:
+        nest, inputs = _nest(state, group, outputs, copied)
+        found = state.nests[form] = nest, tuple([names[v] for v in inputs])
+    nest, numbers = found
+    values = list(names)
+    inputs = [values[k] for k in numbers]
+    sub = _subgraph(state, group, inputs, [*outputs, *[v for v, _ in copied]])
+    lines = tuple(dict.fromkeys([p.node.line for p in group.parts if p.node.line]))
+    op = FusedOp("+".join(dict.fromkeys([p.node.op.name for p in group.parts])), sub, nest, lines)
+    return Node(op, tuple(inputs), (*outputs, *[copy for _, copy in copied]), (), lines[0] if lines else "")
+
+
+class _Names(dict):
+    """value -> its number, in the order in which they were asked for."""
+
+    def __missing__(self, value):
+        number = self[value] = len(self)
+        return number
+
+
+def _form(state, group, outputs, copied, names):
+    """All that the group's nest depends on, in numbers of its own: the same for every step of an unrolled loop."""
+    specs, constants, form = state.specs, state.constants, [tuple(group.sizes), group.reduced]
+    for p in group.parts:
+        node = p.node
+        form.append((node.op.name, specs[node.outputs[0]].dtype, p.outs[0]) if isinstance(p.program, str) else id(p.program))
+        form += [p.axes, p.reduced]
+        for v, base, dims in p.operands:
+            spec = specs[v]
+            form.append((None if v in constants else names[v], spec.weak) if spec.weak else (names[base], spec.dtype, dims))
+        form.append(tuple([names[v] for v in node.outputs]))
+    form += [(names[v], group.home[v]) for v in outputs]
+    return *form, tuple([names[v] for v in copied])
+
+
+def _nest(state, group, outputs, copied):
+    """The group's nest, and the values that it reads, in order."""
     body, full = _Body(state), tuple(range(len(group.sizes)))
     for p in group.parts:
         body.where.update(zip(p.node.outputs, body.of_part(p), strict=True))
     stored = [(body.where[v], group.home[v]) for v in outputs] + [(body.operand(v, v, full), full) for v, _ in copied]
     live, renumber = _live(body.items, [item for item, _ in stored])
     stores = tuple([Store(renumber[item], k, dims) for k, (item, dims) in enumerate(stored)])
-    nest = Nest(tuple(group.sizes), tuple(group.reduced or ()), live, stores)
-    sub = _subgraph(state, group, body.inputs, [*outputs, *[v for v, _ in copied]])
-    lines = tuple(dict.fromkeys(p.node.line for p in group.parts if p.node.line))
-    op = FusedOp("+".join(dict.fromkeys(p.node.op.name for p in group.parts)), sub, nest, lines)
-    return Node(op, tuple(body.inputs), (*outputs, *[copy for _, copy in copied]), (), lines[0] if lines else "")
+    return Nest(tuple(group.sizes), tuple(group.reduced or ()), live, stores), body.inputs
 
 
 class _Body:
@@ -108,7 +144,7 @@ def _subgraph(state, group, inputs, outputs):
             stack += [u for u in state.graph.nodes[i].inputs if u in state.base]
     nodes = [state.graph.nodes[i] for i in sorted(indices)]
     used = {v for n in nodes for v in n.inputs}
-    constants = tuple([(v, c) for v, c in state.graph.constants if v in used and v not in inputs])
+    constants = tuple([(v, state.constants[v]) for v in sorted(used) if v in state.constants and v not in inputs])
     values = set(inputs) | {v for n in nodes for v in (*n.inputs, *n.outputs)}
     nodes = _sorted_nodes(nodes, set(inputs) | {v for v, _ in constants})
     return Graph(tuple(inputs), tuple(nodes), tuple(outputs), {v: state.specs[v] for v in values}, constants)

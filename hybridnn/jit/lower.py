@@ -26,6 +26,7 @@ __all__ = ["bind", "lower"]
 
 VIEWS = ("reshape", "transpose", "broadcast_to", "get_item", "identity", "constant")
 PLACING = ("fused", "matmul", "products")     # kinds of nodes that write their results where these belong
+WIDEST = 8                    # bytes of the largest element of a kernel
 PARALLEL_BYTES = 400_000      # below, a step runs on one thread
 
 
@@ -36,6 +37,7 @@ class _Lowering:
         self.inputs = {}
         self.n_slots = 0
         self.layouts = {}     # value -> [(layout of oneDNN, place)]; such a value need not be in ``values``
+        self.known = {}       # kernel calls by nest and operands
         self.parts, self.turned = self._find_parts(), self._find_turned()
 
     def _find_parts(self):
@@ -195,22 +197,32 @@ class _Lowering:
     def fused(self, node):
         op = node.op
         try:
-            ins = [_operand(self.values[v]) for v in node.inputs]
+            ins = tuple([_operand(self.values[v]) for v in node.inputs])
             outs = [self.target(v) for v in node.outputs]
-            arranged = layout.arrange(op.nest, ins, [_operand(p) for p in outs])
+            arranged, text, inplace = self.arranged(op.nest, ins, tuple([_operand(p) for p in outs]))
         except ValueError:
             return False
         self.values.update(zip(node.outputs, outs, strict=True))
         step = LowStep("kernel", op.name, [self.values[v] for v in node.inputs], outs, node=node, ops=op.ops, lines=op.lines,
-                       arranged=arranged, text=source.render(arranged.structure), inplace=_inplace(arranged))
+                       arranged=arranged, text=text, inplace=inplace)
         step.scratch = [self.fresh((n,), np.dtype("u1")) for n in arranged.scratch]
         step.build = _kernel_step       # takes the step, which would be a cycle if it held itself
         self.steps.append(step)
         return True
 
+    def arranged(self, nest, ins, outs):
+        """(a kernel call, its text, what it does in place), the same for equal nests whose operands have equal strides."""
+        key = id(nest), ins, outs       # the graph holds the nest
+        found = self.known.get(key)
+        if found is None:
+            call = layout.arrange(nest, ins, outs)
+            found = self.known[key] = call, source.render(call.structure), _inplace(call)
+        return found
+
 
 def _operand(place):
-    return layout.Operand(0, place.offset, place.strides)
+    """How a kernel goes through the place; of its offset, whether elements are aligned."""
+    return layout.Operand(0, place.offset % WIDEST, place.strides)
 
 
 def _probe(place):

@@ -37,6 +37,7 @@ class State:
         self.groups = {}      # node index -> Group
         self.below = [[] for _ in graph.nodes]      # node index -> indices of the nodes that read it
         self.reasons = {}
+        self.nests = {}       # form of a group -> its nest, and which of its values that reads
 
 
 def resolve_views(state):

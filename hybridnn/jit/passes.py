@@ -50,7 +50,7 @@ def drop_dead(graph):
     needed = {*graph.outputs, *(v for _, v in graph.writes)}
     kept = []
     for node in reversed(graph.nodes):
-        if not is_pure(node.op) or any(v in needed for v in node.outputs):
+        if not needed.isdisjoint(node.outputs) or not is_pure(node.op):
             kept.append(node)
             needed.update(node.inputs)
     return graph.replace(nodes=tuple(kept[::-1]), constants=tuple([c for c in graph.constants if c[0] in needed]))
@@ -85,7 +85,7 @@ def fold_constants(graph):
     known = dict(graph.constants)
     nodes, constants = [], list(graph.constants)
     for node in graph.nodes:
-        if not node.inputs or not all(v in known for v in node.inputs) or not is_pure(node.op) or \
+        if not node.inputs or not all([v in known for v in node.inputs]) or not is_pure(node.op) or \
                 sum(graph.specs[v].nbytes for v in node.outputs) > FOLD_BYTES:
             nodes.append(node)
             continue
@@ -98,7 +98,7 @@ def fold_constants(graph):
 
 
 def _with_inputs(node, names):
-    if not any(v in names for v in node.inputs):
+    if names.keys().isdisjoint(node.inputs):
         return node
     return Node(node.op, tuple([names.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
 

@@ -69,6 +69,10 @@ class Rows:
 
     def _emit(self, node, done, nodes):
         """Append the node to ``nodes``, behind all that it needs."""
+        if id(node) not in done and all([id(n) in done for n in self._needs(node)]):
+            done.add(id(node))
+            nodes.append(node)
+            return
         stack = [(node, False)]
         while stack:
             node, ready = stack.pop()

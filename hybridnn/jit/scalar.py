@@ -56,6 +56,7 @@ class Program:
     results: tuple
 
 
+@functools.cache
 def kind_of(dtype):
     """The two-character code of a dtype that kernels know, e.g. "f4"; Unfusable otherwise."""
     kind = np.dtype(dtype).str[1:]
