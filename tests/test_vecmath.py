@@ -1,5 +1,6 @@
 """Vector math: accuracy over the whole range, NumPy's special values, and code that stayed vectorised."""
 
+import ctypes
 import math
 import re
 from itertools import product
@@ -7,7 +8,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hybridnn.jit import vecmath, vecmath_check
+from hybridnn.jit import fpstatus, vecmath, vecmath_check
+from hybridnn.jit.native import NativePlan, Step, View
 from hybridnn.jit.vecmath_check import LONG, RELATIVE, compare, compile_source, kernel_of, measure, source, specials
 
 DTYPES = ("float32", "float64")
@@ -122,6 +124,24 @@ def test_large_arguments_are_right_in_every_lane():
         with np.errstate(invalid="ignore"):
             expected = getattr(np, name)(x.astype(LONG))
         np.testing.assert_allclose(got, expected.astype(dtype), rtol=RELATIVE[dtype])
+
+
+@pytest.mark.skipif(not fpstatus.supported(), reason="floating-point flags are read on x86 only")
+@pytest.mark.parametrize("dtype, low, high", [("float32", -104.5, -87.7), ("float64", -746.0, -708.8)])
+@pytest.mark.parametrize("name", ["exp", "exp2"])
+def test_small_exponentials_are_exact_and_need_no_help_of_the_microcode(name, dtype, low, high):
+    """No operation has a subnormal result, which would raise the flag of underflow and take a hundred cycles."""
+    kernel, unit = kernel_of(name, dtype), 1.0 if name == "exp" else np.log(2)
+    x = np.concatenate([np.linspace(low / unit, high / unit, 5000), [-1e9, -np.inf, 1.0]]).astype(dtype)
+    out, seen = np.empty_like(x), np.zeros(1, np.int64)
+    step = Step(ctypes.cast(kernel.call, ctypes.c_void_p).value, np.array([0, 0, 1, 0]), 0, x.size)
+    NativePlan.build([fpstatus.clear_step(), step, fpstatus.read_step(View(2, 0, (1,), (8,)))], 3).run(x, out, seen)
+    assert seen[0] == 0
+    with np.errstate(under="ignore"):
+        expected = getattr(np, name)(x.astype(LONG)).astype(dtype)
+    smallest = np.finfo(dtype).smallest_subnormal
+    assert (np.abs(out - expected) <= np.maximum(smallest, expected * RELATIVE[dtype])).all()
+    assert out[-3] == 0 and out[-2] == 0 and (out[:5000] > 0).any()
 
 
 def optimizer_like(arrays, extra=""):
