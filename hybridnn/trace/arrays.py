@@ -1,4 +1,5 @@
 """NumPy in a followed function: the calls that do nothing but make an array or a number of others, which a plan makes again on every call."""
+import functools
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from hybridnn.errors import raised_by_signal
 from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
-__all__ = ["ARRAY_METHODS", "Computed", "Unexpected", "calculate", "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw",
+__all__ = ["ARRAY_METHODS", "CHANGES", "Computed", "Unexpected", "calculate", "change_own", "combine", "draw", "draws",
+           "folded", "identify", "is_array_function", "is_draw",
            "is_number", "is_stream", "leaves_of", "memory_of", "missed", "operand", "put_stream_back", "recompute", "root_array",
-           "rests_on_constants", "sources_of", "stream_state"]
+           "rests_on_constants", "sources_of", "stream_state", "with_elements"]
 
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
@@ -44,6 +46,7 @@ _METHODS = frozenset([
     "randint", "randn", "random", "random_sample", "standard_exponential", "standard_normal", "triangular", "uniform"])
 STREAMS = np.random.Generator, np.random.RandomState      # types written in C: nobody replaces their methods
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial")
+MOST_NUMBERS = 256    # in a list that the program makes of an array
 LARGEST = 1 << 22      # elements of an array that the observer computes itself
 
 
@@ -173,6 +176,7 @@ def calculate(observer, fn, args, kw):
         if ref.kind != "mirror" and value is ref.value and isinstance(value, np.ndarray):
             return ref
     found = Computed(fn, args, kw, len(observer.call.path), safe=_is_safe(fn, args))
+    _note_uses(observer, found, value)
     ref = _result(value, found)
     if observer.writes_so_far() and _has_to_wait(observer, found):
         if not (found.safe or _keeps_kind(fn)) or ref.kind not in ("array", "number"):
@@ -218,7 +222,16 @@ def _keeps_kind(fn):
     """Whether a function gives arrays and numbers of a kind that those of its operands decide, not their values."""
     if isinstance(fn, operator.methodcaller):
         return _method(fn) in ARRAY_METHODS - {"tolist", "repeat", "take"}
-    return isinstance(fn, np.ufunc) or fn in _OPERATORS or id(fn) in _KEEPING
+    return isinstance(fn, np.ufunc) or fn in _OPERATORS or fn is with_elements or fn in CHANGES.values() or id(fn) in _KEEPING
+
+
+def _numbers_of(whole):
+    """The Refs of a list of numbers, or of such lists."""
+    items = []
+    for k, v in enumerate(whole.value):
+        found = Computed(operator.getitem, [whole, Ref("static", k)], {}, whole.source.at, safe=True)
+        items.append(_numbers_of(Ref("whole", v, found)) if type(v) is list else Ref("number", v, found))
+    return Ref("mirror", items)
 
 
 def _result(value, found):
@@ -228,11 +241,73 @@ def _result(value, found):
         return Ref("array", value, found)
     if type(value) in (float, int, bool):
         return Ref("static", value) if all(map(rests_on_constants, [*args, *kw.values()])) else Ref("number", value, found)
+    if isinstance(found.fn, operator.methodcaller) and _method(found.fn) == "tolist" and np.size(args[0].value) <= MOST_NUMBERS:
+        return _numbers_of(Ref("whole", value, found))
     if type(value) in (list, tuple) and len(value) <= 64 and all(isinstance(v, np.ndarray) for v in value):
         whole = Ref("whole", value, found)
         items = [Ref("array", v, Computed(operator.getitem, [whole, Ref("static", k)], {}, found.at)) for k, v in enumerate(value)]
         return Ref("mirror", type(value)(items))
     raise Doubt(f"NumPy gives a {type(value).__name__}")
+
+
+def with_elements(a, key, value):
+    """What an array is after ``a[key] = value``."""
+    a = a.copy("K")
+    a[key] = value
+    return a
+
+
+def _changed(fn, a, value):
+    """What an array is after ``fn``, an operator in place."""
+    return fn(a.copy("K"), value)
+
+
+CHANGES = {f"{symbol}=": functools.partial(_changed, fn) for symbol, fn in (
+    ("+", operator.iadd), ("-", operator.isub), ("*", operator.imul), ("/", operator.itruediv), ("&", operator.iand), ("|", operator.ior),
+    ("//", operator.ifloordiv), ("%", operator.imod), ("**", operator.ipow))}
+
+
+def change_own(observer, x, fn, args):
+    """An array that NumPy has made in this call, and that nobody else has seen, is changed in place: from here on ``x`` stands for what it is then; what
+    was computed of it before rests on what it was."""
+    found, a = x.source, x.value
+    if type(a) is not np.ndarray or a.base is not None or not a.flags.writeable or found.real is not None or found.drawn or found.last:
+        raise Doubt("changes an array in place that may be seen elsewhere")
+    if id(x) in observer.taken or any(x is part for fact in observer.guards.values() for part in fact):
+        raise Doubt("changes an array in place after it has been used")
+    old = Ref("array", a, found)
+    for computed, value in observer.uses.pop(id(x), ()):
+        if isinstance(value, np.ndarray) and np.may_share_memory(value, a):
+            raise Doubt("changes an array in place of which there are views")
+        computed.args = [_replaced(r, x, old) for r in computed.args]
+        computed.kw = {k: _replaced(r, x, old) for k, r in computed.kw.items()}
+    made = calculate(observer, fn, [old, *args], {})
+    if made.kind != "array" or type(made.value) is not np.ndarray:
+        raise Doubt("changes an array in place to something else")
+    observer.keep.append(old)
+    x.value, x.source = made.value, made.source
+    for k, ref in enumerate(observer.computed):
+        if ref is made:
+            observer.computed[k] = x
+
+
+def _replaced(ref, x, old):
+    if ref.kind == "mirror":
+        return Ref("mirror", type(ref.value)([_replaced(r, x, old) for r in ref.value]))
+    return old if ref is x else ref
+
+
+def _note_uses(observer, found, value):
+    """Which computations take an array, and what they give."""
+    stack = [*found.args, *found.kw.values()]
+    while stack:
+        ref = stack.pop()
+        if ref.kind == "mirror":
+            stack += ref.value
+        elif ref.kind == "array":
+            observer.keep.append(ref)
+            given = value if isinstance(value, (list, tuple)) else (value,)
+            observer.uses.setdefault(id(ref), []).extend((found, v) for v in given)
 
 
 def is_number(ref):

@@ -81,6 +81,8 @@ class Writer:
             return self._load(*source[1:])
         if kind == "inside":
             return f"{self.strong(source[1])}._array"
+        if kind == "arrayof":
+            return f"{self.read(source[1])}._array"
         if kind == "held":
             return self.strong(source[1])
         if kind == "slot":

@@ -91,6 +91,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.guards, self.effects, self.origins, self.numbers = {}, [], {}, {}
         self.overlay, self.keep, self.views, self.draws, self.computed = {}, [], [], [], []
         self.memory = {}
+        self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
         self.doubt = self.result = None
         self.started = False
         self.stored_at = sys.maxsize      # how many events came before the first of these was written

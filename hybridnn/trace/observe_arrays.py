@@ -4,7 +4,7 @@ import operator
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import operand, root_array
+from hybridnn.trace.arrays import CHANGES, change_own, operand, root_array, with_elements
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import Doubt, Ref, constant, is_pure
 from hybridnn.trace.summaries import guard_links
@@ -51,6 +51,9 @@ class Arrays:
 
     def change_in_place(self, symbol, x, y):
         """``x += y`` and the like."""
+        if x.kind == "array" and symbol in CHANGES:
+            change_own(self, x, CHANGES[symbol], [y])
+            return x
         if symbol not in INPLACE:
             raise Doubt(f"changes an array in place ({symbol})")
         self._store(self._target(x), INPLACE[symbol], [y])
@@ -58,6 +61,9 @@ class Arrays:
 
     def store_elements(self, x, key, y):
         """``x[key] = y``."""
+        if x.kind == "array":
+            change_own(self, x, with_elements, [key, y])
+            return
         self._store(self._target(x), operator.setitem, [self._constant_key(key), y])
 
     def _constant_key(self, key):
@@ -68,12 +74,22 @@ class Arrays:
             raise Doubt("stores into an array where an array says")
         return key
 
+    def take(self, refs):
+        """What is computed must stay what it is: it is looked at later."""
+        for ref in refs:
+            if ref.kind == "mirror":
+                self.take(ref.value)
+            elif ref.kind == "array":
+                self.keep.append(ref)
+                self.taken.add(id(ref))
+
     def copy_into(self, x, y):
         """``numpy.copyto(x, y)``."""
         self._store(self._target(x), np.copyto, [y])
 
     def _store(self, target, fn, args):
         args = [operand(self, r) for r in args]
+        self.take(args)
         self.stored_at = min(self.stored_at, len(self.call.path))
         self.stored.add(id(root_array(target.value)))
         self.effects.append(("store", target, fn, args))
@@ -132,6 +148,7 @@ class Arrays:
         self.overlay[where_id(where)] = value
         self.stored_at = min(self.stored_at, len(self.call.path))
         self.stored.add(id(a))
+        self.take([value])
         self.effects.append(("rebind", where, value))
 
     def is_rebound(self, v):

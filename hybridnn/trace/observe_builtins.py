@@ -292,6 +292,8 @@ def _lacks(observer, ref, name):
         observer.guard("classattr", ref.value.cls, name, class_lookup(ref.value.cls, name))
         return name not in ref.value.attrs and class_lookup(ref.value.cls, name) is None
     obj, cls = ref.value, type(ref.value)
+    if ref.kind != "mirror" and type(obj) is np.ndarray:
+        return not hasattr(obj, name)
     space = getattr(obj, "__dict__", None)
     if ref.kind != "static" or isinstance(obj, (type, Variable, types.ModuleType)) or type(space) is not dict or name in space:
         return False

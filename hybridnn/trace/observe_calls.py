@@ -17,6 +17,7 @@ from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
 from hybridnn.trace.observe_objects import MANAGER_CODE, is_partial
 from hybridnn.trace.refs import (
     DICTS,
+    FOLLOWED,
     LINK_CODE,
     SCALARS,
     TRACED,
@@ -120,7 +121,7 @@ class Calls:
             self._call_builtin(f, fn.value, args, kw)
         elif fn.value is Variable:
             f.waiting = ("call", constant(Variable.__init__), [Ref("made", None, ("variable", args[0], kw)), *args], kw, "variable")
-        elif isinstance(fn.value, type) and not fn.value.__module__.startswith("hybridnn."):
+        elif isinstance(fn.value, type) and (not fn.value.__module__.startswith("hybridnn.") or fn.value.__module__.startswith(FOLLOWED)):
             self.make_object(f, fn.value, args, kw)
         elif isinstance(fn.value, (type, types.BuiltinFunctionType)):
             self._unknown(fn.value, args)

@@ -121,7 +121,15 @@ class Containers:
     def op_FORMAT_VALUE(self, f, i):
         spec = f.stack.pop() if i.arg & 4 else constant("")
         convert = {0: lambda v: v, 1: str, 2: repr, 3: ascii}[i.arg & 3]
-        f.stack.append(constant(format(convert(self.formatted(f.stack.pop())), spec.value)))
+        self._push_text(f, lambda v: format(convert(v), spec.value))
+
+    def _push_text(self, f, convert):
+        value = self.formatted(f.stack.pop())
+        text = constant(convert(value))
+        if type(value) in SCALARS:
+            f.stack.append(text)
+        else:
+            f.waiting = ("make", None, [], {}, text)        # NumPy's own Python may run meanwhile, for a dtype
 
     def formatted(self, ref):
         """A value whose text is the same on every call."""

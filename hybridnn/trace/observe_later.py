@@ -373,15 +373,12 @@ class LaterObserver(Observer):
             raise Doubt("a slice that is not the same on every call")
         f.stack.append(constant(slice(*[p.value for p in parts])))
 
-    def _text_of(self, f, convert):
-        f.stack.append(constant(convert(self.formatted(f.stack.pop()))))
-
     def op_CONVERT_VALUE(self, f, i):
-        self._text_of(f, CONVERSIONS[i.arg])
+        self._push_text(f, CONVERSIONS[i.arg])
 
     def op_FORMAT_SIMPLE(self, f, i):
-        self._text_of(f, format)
+        self._push_text(f, format)
 
     def op_FORMAT_WITH_SPEC(self, f, i):
         spec = f.stack.pop().value
-        self._text_of(f, lambda v: format(v, spec))
+        self._push_text(f, lambda v: format(v, spec))

@@ -3,13 +3,17 @@ import types
 
 import numpy as np
 
+from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
+from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import folded
 from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, class_lookup, constant, is_library_code
 
 __all__ = ["Stores"]
 
+LINK_SETTERS = frozenset([Link.__setattr__.__code__, Chain.__setattr__.__code__])
+OWNED = (Parameter, Link)       # what a link may register when it is assigned
 KEPT = ("static", "fresh", "arg", "state", "number", "hole", "array")     # kinds of values that can be assigned again on every call
 
 
@@ -99,6 +103,11 @@ class Stores:
         self.guard("classattr", cls, name, attr)
         self.guard("classattr", cls, "__setattr__", setter)
         if setter is object.__setattr__ and isinstance(attr, property) and isinstance(attr.fset, types.FunctionType):
+            f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)
+            return
+        own = isinstance(attr, property) and isinstance(attr.fset, types.FunctionType)
+        if own and getattr(setter, "__code__", None) in LINK_SETTERS and not isinstance(value.value, OWNED):
+            self.passing = LINK_SETTERS         # which end in object.__setattr__
             f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)
             return
         if type(attr) is HyperparameterProxy:

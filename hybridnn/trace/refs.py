@@ -10,10 +10,10 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
-__all__ = ["CONTAINERS", "DICTS", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref",
-           "Rows", "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links", "is_library",
-           "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced", "mirror", "place",
-           "plain_to_see", "real_array", "trusted_kind"]
+__all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator",
+           "Pending", "Ref", "Rows", "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links",
+           "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced", "mirror", "place", "plain_to_see",
+           "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)

@@ -10,7 +10,7 @@ from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import methods
-from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_library_code, is_pure, mirror
+from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_library_code, is_pure, mirror, real_array
 
 __all__ = ["guard_links", "summarize", "wrapped"]
 
@@ -76,6 +76,12 @@ def _array(observer, refs, value, start):
         return Ref("fresh", value, ("array", v.value._vid))
     if v.kind == "static" and value is not None:
         return observer.held_array(v.value)
+    if v.kind == "made" and value is real_array(v.source[1]):
+        return v.source[1]
+    if v.kind in ("arg", "state") and v.source is not None and value is not None and value is v.value._array and type(value) is np.ndarray:
+        ref = Ref("arg", value, ("arrayof", v.source))
+        observer.note_origin(ref)
+        return ref
     raise Doubt("reads the array of a Variable from outside")
 
 

@@ -1,0 +1,238 @@
+"""Arrays that the program makes and then changes, lists of numbers, arrays of Variables from outside: a plan makes them anew on every call."""
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+T = np.array([0, 2, 1], np.int32)
+
+
+def one_hot(x, t):
+    m = np.zeros((len(t), 3), np.float32)
+    m[np.arange(len(t)), t] = 1
+    return m
+
+
+def masked(x, t):
+    m = np.ones_like(x)
+    m[:, 1] = 0.5
+    m *= 2
+    m -= x
+    m[m < 0] = 0
+    m[0, 0] = x.sum()
+    return m
+
+
+def used_before(x, t):
+    m = np.zeros(3, np.float32)
+    before = m + 1
+    total = m.sum()
+    m[1] = 5
+    return before * m + total
+
+
+def counted(x, t):
+    total = np.zeros(2, np.float32)
+    for k, n in enumerate(t.tolist()):
+        total[k % 2] += n
+    return total.sum()
+
+
+def nested(x, t):
+    rows = (np.stack([t, t * 2])).tolist()
+    return sum(a * b for a, b in rows[0:1] for a, b in [(rows[0][0], rows[1][2])]) if False else rows[0][1] * rows[1][2] + x[0, 0]
+
+
+@pytest.mark.parametrize("body", [
+    one_hot, masked, used_before, counted, nested,
+    lambda x, t: (m := np.full((3, 3), 2.0, np.float32), m.__setitem__ if False else 0, m)[2],
+    lambda x, t: [n * 2 for n in t.tolist()][1] * np.float32(1),
+])
+def test_own_arrays(mode, body):
+    def make(wrap):
+        f = wrap(lambda x, t: F.exp(x) * body(x, t))
+        return [], [lambda: f(arr(3, 3), T), lambda: f(arr(3, 3, seed=4), T[::-1].copy()), lambda: f(arr(3, 3), T + 1), lambda: f(arr(2, 3), T[:2]),
+                    lambda: f(arr(3, 3), np.array([0, 1, 2], np.int64)), lambda: f(arr(3, 3) * np.float32("nan"), T)]
+    skipped(check(make, mode), mode)
+
+
+def test_arrays_that_are_seen_elsewhere(mode):
+    """Views, operands of operations, members of containers: what they show after the change is what NumPy shows."""
+    def make(wrap):
+        kept = []
+
+        def view(x):
+            m = np.zeros((2, 3), np.float32)
+            row = m[0]
+            m[0] = 2
+            return F.exp(x) * row
+
+        def operand(x):
+            m = np.ones(3, np.float32)
+            y = x * hnn.Variable(m)
+            m[1] = 4
+            return y, x * m
+
+        def member(x):
+            m = np.ones(3, np.float32)
+            boxes = [m, m]
+            kept.append(m)
+            m += 1
+            boxes[0][2] = 7
+            return F.exp(x) * boxes[1], boxes
+
+        def itself(x):
+            m = np.arange(3, dtype=np.float32)
+            m[1:] = m[:2] * 2
+            n = m
+            n *= 3
+            return F.exp(x) * m
+
+        def through(x):
+            m = np.arange(3, dtype=np.float32)
+            n = np.asarray(m)
+            n[0] = 9
+            return F.exp(x) * m
+
+        def deciding(x):
+            m = np.zeros(1, np.float32)
+            if m[0] > 0:
+                return x
+            m[0] = 3
+            return F.exp(x) * m if m[0] > 1 else x
+
+        def read_only(x):
+            m = np.broadcast_to(np.float32(1), (3,))
+            m[0] = 2
+            return F.exp(x) * m
+
+        def narrow(x):
+            m = np.zeros(3, np.int32)
+            m += 1.5
+            return F.exp(x) * m
+
+        def drawn(x):
+            m = np.random.rand(3).astype(np.float32)
+            m[0] = 2
+            n = np.random.rand(3)
+            n *= 2
+            return F.exp(x) * m, n
+        calls = [wrap(lambda x, fn=fn: fn(x)) for fn in (view, operand, member, itself, through, deciding, read_only, narrow, drawn)]
+        return kept, [lambda f=f: f(hnn.Variable(arr(3))) for f in calls]
+    check(make, mode)
+
+
+def test_arrays_written_at_the_end(mode):
+    """What is computed before it is written somewhere stays what it was then."""
+    def make(wrap):
+        mean = np.zeros(3, np.float32)
+        net = L.Linear(3, 3)
+
+        @wrap
+        def f(x):
+            y = net(x)
+            m = np.zeros(3, np.float32)
+            m[0] = 1
+            mean[...] = m
+            m[1] = 2
+            return y, m
+
+        @wrap
+        def g(x):
+            y = F.sum(net(x))
+            m = np.zeros(3, np.float32)
+            m[1] = y.array
+            return y, m
+        return [mean, net], [lambda: f(arr(2, 3)), lambda: g(arr(2, 3)), lambda: g(arr(2, 3, seed=1))]
+    check(make, mode)
+
+
+def test_arrays_of_variables_from_outside(mode):
+    def make(wrap):
+        held = [hnn.Variable(arr(3, seed=5), requires_grad=False)]
+        v = hnn.Variable(arr(3), requires_grad=False)
+
+        @wrap
+        def f(x):
+            scale = x.array.max() + held[0].array[1]
+            y = hnn.Variable(hnn.as_variable(x).array) * held[0].array * scale
+            return y, x.array, F.exp(x)
+
+        @wrap
+        def g(x):
+            x.array[0] = 3
+            return F.exp(x)
+
+        def replaced():
+            held[0] = hnn.Variable(arr(3, seed=6), requires_grad=False)
+            return f(v)
+
+        def assigned():
+            v.array = arr(3, seed=8)
+            try:
+                return f(v)
+            finally:
+                v.array = arr(3)
+        return [held], [lambda: f(v), lambda: f(hnn.Variable(arr(3, seed=2), requires_grad=False)), replaced, assigned, lambda: f(hnn.Variable(arr(2, 3))),
+                        lambda: f(held[0]), lambda: g(hnn.Variable(arr(3)))]
+    skipped(check(make, mode), mode)
+
+
+def test_properties_of_links(mode):
+    """A property with a setter, and what it finds in other calls."""
+    def make(wrap):
+        class Scaled(hnn.Chain):
+            def __init__(self):
+                super().__init__()
+                self._scale, self.log = 1.0, []
+                with self.init_scope():
+                    self.layer = L.Linear(3, 3)
+
+            @property
+            def scale(self):
+                return self._scale
+
+            @scale.setter
+            def scale(self, value):
+                self.log.append(value)
+                self._scale = value
+        net = Scaled()
+
+        @wrap
+        def f(x):
+            net.scale = 2.0
+            return net.layer(x) * net.scale
+
+        def other():
+            setter = Scaled.scale
+            Scaled.scale = setter.setter(lambda self, value: setattr(self, "_scale", value * 2))
+            try:
+                return f(arr(2, 3))
+            finally:
+                Scaled.scale = setter
+        return [net], [lambda: f(arr(2, 3)), other]
+    skipped(check(make, mode), mode, 5)
+
+
+def test_devices(mode):
+    """Library helpers that look at arrays and the configuration."""
+    def make(wrap):
+        net = L.StatefulMGU(3, 2)
+
+        @wrap
+        def f(x):
+            net.reset_state()
+            x = net.device.send(x)
+            xp = hnn.backend.get_array_module(x)
+            y = net(x) + net(x)
+            return y + xp.zeros(y.shape, y.dtype) + hnn.get_dtype(None).itemsize
+
+        def doubled():
+            with hnn.using_config("dtype", np.float64):
+                return f(arr(2, 3))
+        return [net], [lambda: f(arr(2, 3)), doubled, lambda: f(arr(3, 3))]
+    skipped(check(make, mode), mode)
