@@ -210,6 +210,9 @@ def _emit_tile(m: Module, tile: Tile, height: int, vectors: int, kind: str = "an
     v = Vectors(f, tile.lanes)
     left, right = _Rows(f, a, row, col, height, kind == "anywhere"), _Pointer(f, b, b_row)
     to = _Pointer(f, panel, f.value(4 * vectors * tile.lanes)) if kind == "packing" else None
+    if kind != "anywhere":      # of a large product: C is seldom in a cache (1.3 times as fast for the gradient of a weight that is not)
+        for i, j in itertools.product(range(height), range(vectors)):
+            v.prefetch(f.at(c, c_row * i + 4 * (v.lanes * (j + 1) - 1)))
     sums = _inner_loop(f, v, left, right, vectors, k, None if kind == "anywhere" else _Pointer(f, ahead, ahead_row), to)
     scaled = [[f.builder.fmul(v.splat(alpha.ir), s) for s in row_of_sums] for row_of_sums in sums]
     _write(f, v, scaled, c, c_row, beta, [v.below(cols - j * tile.lanes) for j in range(vectors)])
