@@ -1,7 +1,9 @@
 """Changes of dicts, attributes and classes that a plan must notice, and what it need not."""
 import gc
+import warnings
 import weakref
 
+import numpy as np
 import pytest
 
 from hybridnn.jit.dictwatch import VERSIONS, Watch, _how, watch, watchable
@@ -135,3 +137,37 @@ def test_a_change_while_somebody_looks():
 
 def test_nothing_to_watch():
     assert Watch([]).unchanged()
+
+
+def function(a, b=1, *, c=2):
+    return a + b + c
+
+
+@pytest.mark.parametrize("name, value", [("__code__", (lambda a, b=1, *, c=2: a).__code__), ("__defaults__", (3,)), ("__kwdefaults__", {"c": 4})])
+def test_functions_change(name, value):
+    seen, old = confirmed([], [function]), getattr(function, name)
+    assert watchable(function)
+    setattr(function, name, value)
+    assert not seen.unchanged()
+    setattr(function, name, old)
+    assert seen.unchanged()
+
+
+def test_arrays_change_in_place():
+    a = np.zeros((2, 3), np.float32)
+    seen = confirmed([], [a])
+    assert watchable(a)
+    a[...] = 1
+    assert seen.unchanged()
+    a.flags.writeable = False
+    assert not seen.unchanged()
+    a.flags.writeable = True
+    assert seen.unchanged()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, value in (("dtype", np.int32), ("shape", (3, 2)), ("strides", (4, 4)), ("shape", (3, 2, 1))):
+            seen = confirmed([], [a])
+            setattr(a, name, value)
+            assert not seen.unchanged()
+    seen.confirm(seen.renew())
+    assert not seen.unchanged()        # its dimensions have moved

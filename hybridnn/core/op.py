@@ -24,6 +24,7 @@ class Op:
         fast: a NumPy callable equal to ``forward`` on NumPy operands without attrs, or None.
         decompose: an equivalent function written with finer ops, which a trace records instead of this coarse op, or None.
         samples: ``samples(rng, dtype)`` yields ``(operands, attrs)`` for the derived tests.
+        run_inplace: ``run_inplace(arrays, attrs)`` writes into NumPy operands as eager does where results replace operands, or None: run, then store.
         differentiable: per operand, whether a gradient exists (None: all).
     """
 
@@ -31,7 +32,7 @@ class Op:
         self.name, self.forward, self.kind, self.fast, self.multi = name, forward, kind, fast, multi
         self.samples, self.domain, self.decompose, self.meta = samples, domain, decompose, meta or {}
         self.params = _operand_names(forward)
-        self.rules = []
+        self.rules, self.run_inplace = [], None
         self.programs = {}
         self.__name__, self.__doc__ = name, forward.__doc__
         if name in OPS:

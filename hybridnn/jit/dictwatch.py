@@ -22,6 +22,7 @@ VALUES_OFFSET = 40
 FIRST_VALUE = 8           # PyDictValues: capacity (one byte), ...; the values
 TYPE_OFFSET = 8           # PyObject: refcount, type
 FUNCTION_OFFSETS = (48, 56, 64)   # PyFunctionObject: __code__, __defaults__, __kwdefaults__, after globals, builtins, name, qualname
+ARRAY_OFFSETS = (24, 32, 40, 56, 64)      # PyArrayObject_fields, after data: nd, dimensions, strides, (base,) descr, flags
 CLASS_OFFSET = 384        # PyTypeObject: tp_version_tag, after tp_del
 NO_TAG = -1               # differs from every word: what has none is looked at on every call
 PLAIN = frozenset([int, float, bool, str, bytes, complex, type(None)])
@@ -29,7 +30,8 @@ DICT_OFFSET = -24         # the managed __dict__ of an instance stands before it
 
 
 class Watch:
-    """The dicts and classes watched, objects whose class and ``__dict__`` must stay the same objects, and functions whose code and defaults must.
+    """The dicts and classes watched, objects whose class and ``__dict__`` must stay the same objects, functions whose code and defaults must, and arrays
+    whose shape, strides, dtype and flags must stay.
 
     ``unchanged()`` tells whether they are as they were. ``renew()`` takes the present state as the one to compare with, and ``confirm()`` of what it gave says
     that all that rests on it has been looked at since: before that, nothing counts as unchanged. Objects are not kept alive: the caller must not ask after
@@ -46,7 +48,13 @@ class Watch:
         self._first = len(rows)
         rows += [_words_of(d) if values else [id(d) + VERSION_OFFSET] for d in self.dicts]
         self._lengths = [len(r) for r in rows[self._first:]]
-        rows += map(_words_of_object, objects)
+        self._headers = []        # (row, address of the dimensions) of arrays
+        for obj in objects:
+            rows.append(_words_of_object(obj))
+            if type(obj) is np.ndarray:
+                self._headers.append((len(rows) - 1, rows[-1][1], _word(rows[-1][1])))
+        starts = np.cumsum([0, *map(len, rows)])
+        self._headers = [(starts[row], starts[row + 1], *rest) for row, *rest in self._headers]
         addresses = [a for row in rows for a in row]
         self._table = np.array([len(addresses), *[w for a in addresses for w in (a, 0)], 0, 0], np.int64)
         self._places = [ctypes.c_int64.from_address(id(d) + VALUES_OFFSET) for d in self.dicts] if values else []
@@ -68,6 +76,7 @@ class Watch:
             if self.values:
                 self._held = [v for d in self.dicts for v in d.values() if type(v) in PLAIN]
                 self._place()
+            self._keep_to_headers()
             self._copy()
             tags = self._table[2:2 + 2 * self._first:2]
             tags[tags == 0] = NO_TAG
@@ -79,6 +88,13 @@ class Watch:
         with self._lock:
             if token is self._token and self._fits:
                 self._table[2] = self._true
+
+    def _keep_to_headers(self):
+        """If an array's dimensions have moved, they are looked for no longer, and nothing counts as unchanged any more."""
+        for start, stop, place, dimensions in self._headers:
+            if _word(place) != dimensions:
+                self._fits = False
+                self._table[1 + 2 * start:1 + 2 * stop:2] = place
 
     def _place(self):
         """Follow dicts whose values have moved, which happens seldom. They need no more room than at first; if one did, nothing would count as unchanged."""
@@ -98,15 +114,22 @@ class Watch:
 def _words_of(d):
     """Addresses of the words of which one changes when an instance's dict does; in an order in which none is read after what it stands in has gone."""
     words = [id(d) + VERSION_OFFSET, id(d) + VALUES_OFFSET]
-    start = ctypes.c_int64.from_address(id(d) + VALUES_OFFSET).value
+    start = _word(id(d) + VALUES_OFFSET)
     n = ctypes.c_uint8.from_address(start).value if start else 0
     return words + [start + FIRST_VALUE + 8 * k for k in range(n)]
+
+
+def _word(address):
+    return ctypes.c_int64.from_address(address).value
 
 
 def _words_of_object(obj):
     """Addresses of what makes an object or a function what it is."""
     if type(obj) is types.FunctionType:
         return [id(obj) + offset for offset in FUNCTION_OFFSETS]
+    if type(obj) is np.ndarray:
+        words = [id(obj) + offset for offset in ARRAY_OFFSETS]
+        return words + [_word(words[1]) + 8 * k for k in range(2 * obj.ndim)]       # the strides stand behind the dimensions
     return [id(obj) + TYPE_OFFSET, id(obj) + DICT_OFFSET] if _has_dict_word(obj) else [id(obj) + TYPE_OFFSET]
 
 
@@ -114,12 +137,14 @@ def watchable(obj):
     """Whether what makes an object what it is, its ``__dict__`` too if that can be replaced, stands where ``Watch`` looks."""
     if type(obj) is types.FunctionType:
         return _how() is not None and _functions_hold()
+    if type(obj) is np.ndarray:
+        return _how() is not None and _arrays_hold()
     return _how() is not None and (type(obj) is types.ModuleType or not hasattr(obj, "__dict__") or _has_dict_word(obj))
 
 
 def _has_dict_word(obj):
     space = getattr(obj, "__dict__", None)
-    return space is not None and ctypes.c_int64.from_address(id(obj) + DICT_OFFSET).value == id(space)
+    return space is not None and _word(id(obj) + DICT_OFFSET) == id(space)
 
 
 def watch(dicts, objects=(), classes=()):
@@ -165,7 +190,7 @@ def _values_hold():
     probe.a, probe.b = first, second = object(), object()
     space = probe.__dict__
     words = _words_of(space)[2:]
-    if not 2 <= len(words) <= 254 or [ctypes.c_int64.from_address(w).value for w in words[:2]] != [id(first), id(second)]:
+    if not 2 <= len(words) <= 254 or [_word(w) for w in words[:2]] != [id(first), id(second)]:
         return False
     del probe
     return _words_of(space)[2] != words[0]
@@ -206,7 +231,19 @@ def _functions_hold():
     def probe(a, b=_Probe, *, c=_Other):
         return a
     parts = [probe.__code__, probe.__defaults__, probe.__kwdefaults__]
-    return [ctypes.c_int64.from_address(id(probe) + offset).value for offset in FUNCTION_OFFSETS] == [id(p) for p in parts]
+    return [_word(id(probe) + offset) for offset in FUNCTION_OFFSETS] == [id(p) for p in parts]
+
+
+@functools.cache
+def _arrays_hold():
+    """Whether an array's header looks as ``Watch`` takes it to, and what it can be made to say is noticed."""
+    probe = np.zeros((2, 3), np.float32)
+    nd, dimensions, strides, descr, _ = [_word(id(probe) + offset) for offset in ARRAY_OFFSETS]
+    if (nd, descr, strides) != (2, id(probe.dtype), dimensions + 16) or [_word(dimensions + 8 * k) for k in range(4)] != [*probe.shape, *probe.strides]:
+        return False
+    seen = Watch([], [probe])
+    seen.confirm(seen.renew())
+    return _is_seen(seen, lambda: setattr(probe.flags, "writeable", False)) and _is_seen(seen, lambda: setattr(probe.flags, "writeable", True))
 
 
 def _is_seen(seen, change):

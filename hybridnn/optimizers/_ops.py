@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 
+from hybridnn._update_rule import update_blocks
 from hybridnn.core import elementwise
 
 
@@ -20,8 +21,14 @@ def rule(n_states):
             p, g, *rest = operands
             p, *states = body(xp, p.astype("float32"), g.astype("float32"), *rest)
             return (p.astype("float16"), *states)
-        return elementwise(f"update_{body.__name__}", multi=True, samples=_samples(body, n_states))(forward)
+        op = elementwise(f"update_{body.__name__}", multi=True, samples=_samples(body, n_states))(forward)
+        op.run_inplace = functools.partial(_run_inplace, op, 2 + n_states)
+        return op
     return declare
+
+
+def _run_inplace(op, n, operands, attrs):
+    update_blocks(op, operands[:n], operands[n:], attrs)
 
 
 def _samples(body, n_states):

@@ -162,8 +162,16 @@ class Writer:
     def _long(self, box, index):
         self.require(f"{-index - 1 if index < 0 else index} < len({self.strong(box)})", "a list has become shorter")
 
-    def _writeable(self, a):
-        self.require(f"{self.strong(a)}.flags.writeable", "an array became read-only")
+    def header(self, a):
+        """An array that the plan keeps has the shape, dtype and strides that it had, and can be written to if it could."""
+        text = self.strong(a)
+        if ("header", text) in self.settled:
+            return
+        self.settled.add(("header", text))
+        same = f"{text}.shape == {a.shape} and {text}.dtype == {self.strong(a.dtype)} and {text}.strides == {a.strides}"
+        self._require_of_object(a, f"{same} and {text}.flags.writeable is {a.flags.writeable}", "an array was made read-only, or got another shape or dtype")
+
+    _writeable = header
 
     def _partial(self, obj, fn, args, keywords):
         text = self.strong(obj)
@@ -275,6 +283,7 @@ class Writer:
 
     def _variable(self, v, array):
         self._class(v, type(v))
+        self.header(array)
         self.require_in(v, v.__dict__, f"{self.space(v)}.get('_array') is {self.strong(array)}", "a parameter's array was replaced")
 
     def _classattr(self, cls, name, attr):

@@ -22,7 +22,8 @@ def match_inplace(call, op, inputs, targets, attrs):
     """Whether a known event changes the same arrays in the same way."""
     for event in call.cursor.children:
         key = event.key
-        if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and match(call, event.operands, inputs):
+        if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and match(call, event.operands, inputs) \
+                and all(_can_be_written(inputs[k]) for k in targets):
             call.release()
             call.advance(event)
             for k, (_, new) in zip(targets, event.rebinds, strict=True):
@@ -31,6 +32,27 @@ def match_inplace(call, op, inputs, targets, attrs):
                 call.flush()
             return True
     return False
+
+
+def _eagerly(call, op, inputs, targets, attrs):
+    with call.paused():
+        apply_inplace_eager(op, inputs, targets, attrs)
+
+
+def _results(op, plain, targets, attrs):
+    """What replaces the targets; None if it does not fit them, or cannot be computed: then eager says why, and changes what it changes before that."""
+    try:
+        results = run_checked(op, plain, attrs)
+    except (ValueError, TypeError):
+        return None
+    results = results if op.multi else (results,)
+    fits = all(y.dtype == plain[k].dtype and y.shape == plain[k].shape for k, y in zip(targets, results, strict=True))
+    return results if fits else None
+
+
+def _can_be_written(x):
+    a = x._array if isinstance(x, Variable) else x
+    return a is None or getattr(a.flags, "writeable", True)       # CuPy's flags have no such one
 
 
 def _is_shared(x):
@@ -54,19 +76,19 @@ def record_inplace(call, op, inputs, targets, attrs):
     """Change the arrays, and add that to the tree."""
     operands, plain, _ = operands_of(call, op, inputs)
     if operands is not None and any(not owns_memory(plain[k]) for k in targets):
-        call.give_up(f"{op.name} changes an array in place that shares its memory with another")
+        if all(_can_be_written(plain[k]) for k in targets):
+            call.give_up(f"{op.name} changes an array in place that shares its memory with another")
         operands = None
     if operands is None:
-        with call.paused():
-            apply_inplace_eager(op, inputs, targets, attrs)
+        _eagerly(call, op, inputs, targets, attrs)
         return
-    results = run_checked(op, plain, attrs)
-    for k, y in zip(targets, results if op.multi else (results,), strict=True):
-        if y.dtype != plain[k].dtype or y.shape != plain[k].shape:
-            call.give_up(f"{op.name} computes {spec_of(y)} for an array of {spec_of(plain[k])}")
+    results = _results(op, plain, targets, attrs)
+    if results is None:
+        _eagerly(call, op, inputs, targets, attrs)
+        call.give_up(f"{op.name} computes other arrays than those that it changes")
+        return
+    for k, y in zip(targets, results, strict=True):
         plain[k][...] = y
-    if call.mode != "record":
-        return
     event = Event("inplace", (op, attrs, targets), operands, line=user_line())
     vids = [vid_of(o) for o in operands]
     outs = [call.new_vid(spec_of(plain[k])) for k in targets]

@@ -82,16 +82,20 @@ class Sources:
                     return self._rebound(x, a)
                 text = f"{name}._array is {w.strong(a)} and {name}._requires_grad is {x._requires_grad} and {name}._pending is None"
                 w.require_in(x, x.__dict__, f"{text} and {name}._tape is {w.strong(x._tape)}", "a parameter's array was replaced")
-                return w.strong(a)
-            return name
+            return self._kept(a)
         if ref.source[0] == "slot" or id(x) in self.written and ref.kind == "state":
-            return w.strong(a)
+            return self._kept(a)
         text = w.read(ref.source)
         if isinstance(x, Variable):
             if x._requires_grad:
                 variables.append(text)
             return f"{text}._array"
         return text
+
+    def _kept(self, a):
+        """An array that is the same on every call."""
+        self.writer.header(a)
+        return self.writer.strong(a)
 
     def _rebound(self, x, a):
         """The array of a parameter that gets another one on every call."""

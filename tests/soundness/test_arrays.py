@@ -1,13 +1,15 @@
 """Arrays: layouts, aliasing, views, in-place writes inside and outside, shapes and dtypes that change."""
 import threading
+import warnings
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, var
+from worlds import MODES, arr, check, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
+from hybridnn import optimizers
 from hybridnn.config import state
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
@@ -557,3 +559,52 @@ def test_array_replaced_while_work_is_pending(mode):
             return run
         return [w, other], [call(f, on) for f in (halved, swapped, arguments) for on in (False, True)]
     check(make, mode, steps=[k for f in (0, 2, 4) for k in [f] * 6 + [f + 1, f, f, f + 1, f + 1, f]])
+
+
+@pytest.mark.parametrize("optimizer", ["SGD(0.1)", "MomentumSGD(0.1)", "Adam(0.01, eps=0.01)", "RMSprop(0.01, eps=0.01)"])
+@pytest.mark.parametrize("which", ["W", "b", "v"])
+def test_an_array_that_an_update_changes_is_made_read_only(mode, optimizer, which):
+    """What is updated before that one is, and nothing else."""
+    def make(wrap):
+        net = L.Linear(4, 3, initialW=arr(3, 4))
+        opt = eval(optimizer, vars(optimizers)).setup(net)
+
+        @wrap
+        def step(x):
+            loss = F.sum(net(x) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def locked():
+            state = net.W.update_rule.state
+            a = getattr(net, which).array if which != "v" else next(iter(state.values())) if state else np.zeros(1)
+            a.flags.writeable = False
+            try:
+                return step(arr(2, 4))
+            finally:
+                a.flags.writeable = True
+        return [net, opt], [lambda: step(arr(2, 4)), locked]
+    check(make, mode)
+    check(make, mode, steps=[1, 0, 1, 0, 1, 1])
+
+
+@pytest.mark.parametrize("change", ["shape = (3, 2)", "shape = (2, 3, 1)", "dtype = 'i4'", "strides = (4, 8)"])
+def test_a_parameters_array_is_told_to_be_another(mode, change):
+    def make(wrap):
+        p = hnn.Parameter(arr(2, 3))
+        f = wrap(lambda x: F.sum(F.tanh(p)) + F.sum(p * x))
+        name, _, value = change.partition(" = ")
+
+        def during():
+            old = getattr(p.array, name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                setattr(p.array, name, eval(value))
+                try:
+                    return f(arr(2, 3)).array
+                finally:
+                    setattr(p.array, name, old)
+        return p, [lambda: f(arr(2, 3)), during]
+    skipped(check(make, mode), mode, least=6)
