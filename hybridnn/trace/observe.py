@@ -39,6 +39,7 @@ from hybridnn.trace.refs import (
     code_of,
     constant,
     goes_through_links,
+    identity,
     is_library,
     is_named_tuple,
     mirror,
@@ -518,8 +519,3 @@ def _has_locals(frame, g):
     """Whether a frame's arguments are a generator's."""
     values = frame.f_locals
     return all(values.get(name) is ref.value for name, ref in g.locals.items() if ref.kind in ("static", "arg", "state"))
-
-
-def identity(x):
-    """A hashable key: equal for tuples of the same objects."""
-    return tuple(map(identity, x)) if type(x) is tuple else x if issubclass(type(x), (str, int)) else (id(x),)

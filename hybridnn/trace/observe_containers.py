@@ -25,6 +25,8 @@ class Containers:
             key = folded(key)
         if box.kind == "mirror":
             f.stack.append(self._mirror_item(box, key))
+        elif box.kind == "namespace":
+            f.stack.append(self.namespace_item(box.value, self.plain(key)))
         elif isinstance(box.value, Variable):
             if key.kind != "mirror" and isinstance(key.value, np.ndarray) and key.value.dtype == bool:
                 key = Ref("mask", key.value, calculate(self, np.nonzero, [key], {}))

@@ -30,7 +30,7 @@ class Library:
         if ref.kind == "mirror":
             for item in ref.value.values() if isinstance(ref.value, dict) else ref.value:
                 self._settle(item)
-        elif ref.kind in ("closure", "object", "manager", "super", "set", "partial", "exit", "block"):
+        elif ref.kind in ("closure", "object", "manager", "super", "set", "partial", "exit", "block", "namespace"):
             raise Doubt("passes a function or an object made in the call to the library")
         elif ref.kind == "static":
             self._freeze_all(ref.value)

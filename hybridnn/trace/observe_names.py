@@ -211,6 +211,9 @@ class Names:
         if attr is vars(object)["__class__"]:
             self._push_attr(f, constant(cls), method)
             return
+        if type(attr) is types.GetSetDescriptorType and name == attr.__name__ == "__dict__":
+            self._push_attr(f, Ref("namespace", owner.value), method)
+            return
         if is_slot(attr, name):
             where = ("slotattr", owner.value, name)
             value = attr.__get__(owner.value)

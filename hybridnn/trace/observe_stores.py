@@ -8,7 +8,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import folded
-from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, class_lookup, constant, is_library_code
+from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, class_lookup, constant, identity, is_library_code
 
 __all__ = ["Stores"]
 
@@ -42,7 +42,9 @@ class Stores:
 
     def op_STORE_SUBSCR(self, f, i):
         key, box, value = folded(self.use(f.stack.pop())), self.use(f.stack.pop()), f.stack.pop()
-        if box.kind == "mirror" and box.source is None and key.kind == "static" and not isinstance(box.value, tuple):
+        if box.kind == "namespace":
+            self.set_namespace_item(box.value, self.plain(key), value)
+        elif box.kind == "mirror" and box.source is None and key.kind == "static" and not isinstance(box.value, tuple):
             box.value[key.value] = value
         elif box.kind == "static" and type(box.value) in (list, *DICTS):
             self._store_item(box.value, key, value)
@@ -67,6 +69,43 @@ class Stores:
         self.rewritten.add(id(box))
         self._assigned(("item", box, key.value), value, "a member of a container")
 
+    def namespace_item(self, obj, name):
+        """``obj.__dict__[name]``."""
+        found = self.overlaid("attr", obj, name)
+        if found is None:
+            if name not in obj.__dict__:
+                raise Doubt("an exception is raised")
+            found = self.loaded(obj.__dict__[name], ("attr", obj, name, obj.__dict__[name]))
+        return found
+
+    def set_namespace_item(self, obj, name, value):
+        """``obj.__dict__[name] = value``, where an assignment of the attribute does the same."""
+        cls = type(obj)
+        attr, setter = class_lookup(cls, name), class_lookup(cls, "__setattr__")
+        plain = setter is object.__setattr__ or getattr(setter, "__code__", None) in LINK_SETTERS and not isinstance(value.value, Link)
+        if type(name) is not str or not plain or attr is not None and hasattr(type(attr), "__set__"):
+            raise Doubt("stores into the namespace of an object")
+        self.guard("class", obj, cls)
+        self.guard("classattr", cls, name, attr)
+        self.guard("classattr", cls, "__setattr__", setter)
+        if isinstance(obj, Link):
+            if obj._within_init_scope:
+                raise Doubt("stores into the namespace of a link that is being made")
+            there = "_within_init_scope" in obj.__dict__
+            self.guard(*(("attr", obj, "_within_init_scope", False) if there else ("noattr", obj, "_within_init_scope")))
+            self.guard("classattr", cls, "_within_init_scope", class_lookup(cls, "_within_init_scope"))
+        self._assigned(("attr", obj, name), value, f".{name}")
+
+    def _puts_back(self, where, value):
+        """Whether an attribute that this call has assigned gets back what it had before the call, as is guarded; its assignments are then forgotten."""
+        kind, obj, *name = where
+        if kind != "attr" or value.kind != "static" or identity(("attr", obj, *name, value.value)) not in self.guards:
+            return False
+        others = [e for e in self.effects if e[0] != "assign" or where_id(e[1]) != where_id(where)]
+        found = len(others) < len(self.effects)
+        self.effects = others
+        return found
+
     def append(self, box, value):
         """``box.append(value)`` for a list from outside: it is not looked at any more in this call."""
         self._keepable(value, "a member of a list")
@@ -83,7 +122,8 @@ class Stores:
         self._keepable(value, what)
         self.overlay[where_id(where)] = value
         self.counters.add(where_id(where))
-        self.effects.append(("assign", where, value))
+        if not self._puts_back(where, value):
+            self.effects.append(("assign", where, value))
 
     def _store_attr(self, f, owner, name, value, after):
         owner = self.use(owner)

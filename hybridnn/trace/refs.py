@@ -11,7 +11,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
 __all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator",
-           "Pending", "Ref", "Rows", "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links",
+           "Pending", "Ref", "Rows", "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links", "identity",
            "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced", "mirror", "place", "plain_to_see",
            "real_array", "trusted_kind"]
 
@@ -172,6 +172,11 @@ def plain_to_see(cls):
     return class_lookup(cls, "__class__") is OBJECT["__class__"] and not isinstance(class_lookup(cls, "__getattribute__"), types.FunctionType)
 
 
+def identity(x):
+    """A hashable key: equal for tuples of the same objects."""
+    return tuple(map(identity, x)) if type(x) is tuple else x if issubclass(type(x), (str, int)) else (id(x),)
+
+
 def is_slot(attr, name):
     """Whether a class attribute is the place that ``__slots__`` makes for this name."""
     return type(attr) is types.MemberDescriptorType and attr.__name__ == name
@@ -219,6 +224,7 @@ LINK_CODE = frozenset([fn.__code__ for fn in (Link.params, Link.namedparams, Lin
 LINK_MODULES = ("hybridnn.link", "hybridnn.core.parameter")
 FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident", "hybridnn.backend", "hybridnn.utils", "hybridnn.dataset")
 TRUSTED = ("hybridnn.functions", "hybridnn.ops", *[f"hybridnn.core.{name}" for name in ("arithmetic", "indexing", "product", "random", "shapes")])
+CALLING = frozenset([("hybridnn.functions._metric_loss", "negative_sampling")])       # functions that call what the user gives them
 VARIABLE_MODULES = tuple(f"hybridnn.core.{name}" for name in ("application", "backprop", "op", "op_node", "operators", "tape", "variable", "variable_node"))
 VARIABLE_CODE = {
     "shape": "function", "dtype": "function", "ndim": "function", "size": "function", "T": "function", "__len__": "function", "__getitem__": "function",
@@ -226,7 +232,7 @@ VARIABLE_CODE = {
     "__pos__": "function", "binary": "operator", "reflected": "operator", "unary": "function", "_matmul": "operator", "_rmatmul": "operator",
     "__array_ufunc__": "operator", "backward": "backward", "grad": "grad-or-property", "grad_var": "grad_var", "cleargrad": "cleargrad", "copydata": "copydata",
     "unchain_backward": "unchain", "__float__": "read", "__int__": "read", "__bool__": "read", "__index__": "read", "item": "read", "array": "array",
-    "__call__": "function", "as_variable": "function"}
+    "__call__": "function", "as_variable": "function", "as_array": False, "apply": "function", "apply_inplace": "function"}
 
 
 def is_library(frame):
@@ -259,11 +265,15 @@ def trusted_kind(frame):
         return name
     if module.startswith(FOLLOWED):
         return False
+    if (module, name) in CALLING:
+        return False
+    if module == "hybridnn.ops.expect":         # looks at shapes and dtypes
+        return "expect"
     if module.startswith(TRUSTED):
         return "function"
     if module == "hybridnn.config" and name == "__getattr__" or module == "hybridnn.core.parameter" and name == "is_initialized":
         return "function"
-    if module == "hybridnn.core.parameter" and name in ("array", "grad", "cleargrad"):
+    if module == "hybridnn.core.parameter" and name in ("array", "dtype", "grad", "cleargrad"):
         return VARIABLE_CODE[name]
     if module == "hybridnn.core.variable" and name == "__init__":
         return "made" if frame.f_code.co_varnames[:2] == ("self", "data") else None

@@ -63,7 +63,8 @@ class Facts:
             for old, new in e.rebinds:
                 produced[new] = produced.get(old, old)
                 roots.add(produced[new])
-        return {*self.observer.stored, *[id(self.call.leaves[v]) for v in roots if isinstance(self.call.leaves.get(v), np.ndarray)]}
+        found = [self._array(v) for v in roots if v in self.call.leaves]
+        return {*self.observer.stored, *map(id, found)}
 
     def _argument(self, source, x, depth):
         w = self.writer
