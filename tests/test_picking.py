@@ -6,6 +6,8 @@ from jit_graphs import compiled_natively, graph_of
 from hybridnn.core.op import OPS
 from hybridnn.errors import InvalidType
 from hybridnn.graph import Graph, Node, run
+from hybridnn.jit.native import INDEX_ERROR, NativePlan, View
+from hybridnn.jit.picking import pick_step
 from hybridnn.ops.axes import slice_along
 from hybridnn.spec import spec_of
 
@@ -105,3 +107,11 @@ def test_sequences_are_transposed_by_copies(lengths):
     graph = graph_of(lambda *xs: OPS["transpose_sequence"](*xs, lengths=lengths), *xs)
     for got, wanted in zip(compiled_natively(graph)(xs), run(graph, xs), strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+def test_numbers_are_checked_before_anything_is_written():
+    table, index, out, places = np.arange(12.).reshape(3, 4), np.array([0, 3, 9]), np.full((3, 3), -1.), np.zeros(3, "i8")
+    views = [View(k, 0, a.shape, a.strides) for k, a in enumerate((table, index, out, places))]
+    step = pick_step(views[0], [views[1]], views[2], views[3], (ALL, A), 8, [True])
+    assert NativePlan.build([step], 4).run(table, index, out, places) == (0, INDEX_ERROR, 9)
+    np.testing.assert_array_equal(out, -1.)

@@ -64,13 +64,19 @@ def _take(low, node):
     places = [low.values[v] for v in indices]
     wide = [p.dtype.itemsize == 8 for p in places]
 
-    def build(at, y):
-        return pick_step(at(table), [at(p) for p in places], y, pattern, table.dtype.itemsize, wide)
-    if build(lambda p: _probe(p, 0), _probe(table, 0)) is None:
+    def build(at, y, numbers):
+        return pick_step(at(table), [at(p) for p in places], y, numbers, pattern, table.dtype.itemsize, wide)
+    probe = _probe(table, 0)
+    if build(lambda p: _probe(p, 0), probe, probe) is None:
         return False
-    y = low.new_value(node.outputs[0])
-    low.step("gather", "take", [table, *places], [y], lambda at: build(at, at(y)), node)
+    y, numbers = low.new_value(node.outputs[0]), _one_each(low, places)
+    low.step("gather", "take", [table, *places], [y], lambda at: build(at, at(y), at(numbers)), node, scratch=[numbers])
     return True
+
+
+def _one_each(low, places):
+    """Memory for one number per element of the common shape of index arrays."""
+    return low.fresh(np.broadcast_shapes(*[p.shape for p in places]), np.dtype("i8"))
 
 
 def _grain(y):
@@ -97,13 +103,14 @@ def _put_at(low, node, shape, pattern):
     rows, *places = [low.dense(v) for v in node.inputs]
     dtype, wide = low.specs[node.outputs[0]].dtype, [p.dtype.itemsize == 8 for p in places]
 
-    def build(at, y):
-        return put_step(at(rows), [at(p) for p in places], y, pattern, dtype, wide)
-    if rows.dtype != dtype or build(lambda p: _probe(p, 0), View.contiguous(0, shape, dtype.itemsize)) is None:
+    def build(at, y, numbers):
+        return put_step(at(rows), [at(p) for p in places], y, numbers, pattern, dtype, wide)
+    probe = View.contiguous(0, shape, dtype.itemsize)
+    if rows.dtype != dtype or build(lambda p: _probe(p, 0), probe, probe) is None:
         return False
-    y = low.new_value(node.outputs[0])
+    y, numbers = low.new_value(node.outputs[0]), _one_each(low, places)
     low.step("fill", "zeros", [], [y], lambda at: fill_step(at(y), 0, y.dtype), node)
-    low.step("scatter", "put", [rows, *places, y], [y], lambda at: build(at, at(y)), node)
+    low.step("scatter", "put", [rows, *places, y], [y], lambda at: build(at, at(y), at(numbers)), node, scratch=[numbers])
     return True
 
 

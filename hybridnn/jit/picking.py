@@ -19,15 +19,17 @@ __all__ = ["permute_step", "pick_step", "put_step"]
 
 MOST_INDICES, MOST_BLOCK_AXES, MOST_ROW_AXES = 4, 2, 3
 WHOLE = ("slice", None, None, None)
-# Words behind the two operands: blocks before the indices, rows of indices, blocks behind, then eight words per index array.
-OUTER, ROWS, INNER, COUNT, INDEX = 4, 7, 10, 14, 15
+# Words behind the three operands: blocks before the indices, rows of indices, blocks behind, then eight words per index array.
+OUTER, ROWS, INNER, COUNT, INDEX = 6, 10, 13, 17, 18
 INDEX_WORDS = 8  # buffer, offset, whether int64, limit, stride in the table, strides over three axes of rows
 
 Axes = list[tuple[int, ...]]
 
 
-def pick_step(table: View, indices: Sequence[View], out: View, pattern: Any, itemsize: int, wide: Sequence[bool]) -> Step | None:
+def pick_step(table: View, indices: Sequence[View], out: View, places: View, pattern: Any, itemsize: int, wide: Sequence[bool]) -> Step | None:
     """``out[...] = table[pattern]`` for a C-contiguous ``out``; ``pattern`` is that of the operation ``take``.
+
+    ``places`` is memory for an int64 per element of the indices' common shape: they are read once, and checked before anything is written.
 
     ``indices`` are the arrays it names, int32 or (``wide``) int64, any strides. Negative indices count from the end; one out of
     bounds sets the status ``INDEX_ERROR``. None for patterns with new axes or ints, and for too many axes.
@@ -35,11 +37,11 @@ def pick_step(table: View, indices: Sequence[View], out: View, pattern: Any, ite
     found = _words(table, indices, pattern, itemsize, wide)
     if found is None or itemsize not in ITEM_SIZES:
         return None
-    words, units = found
-    return _step(f"pick{itemsize}", [table.buf, table.offset + words[0], out.buf, out.offset, *words[1:]], units, "take")
+    offset, *words = found
+    return _step(f"pick{itemsize}", [table.buf, table.offset + offset, out.buf, out.offset, places.buf, places.offset, *words], "take")
 
 
-def put_step(rows: View, indices: Sequence[View], table: View, pattern: Any, dtype: Any, wide: Sequence[bool]) -> Step | None:
+def put_step(rows: View, indices: Sequence[View], table: View, places: View, pattern: Any, dtype: Any, wide: Sequence[bool]) -> Step | None:
     """``table[pattern] += rows`` element by element in the order of ``rows``, which is C-contiguous float32 or float64.
 
     The rest as for :func:`pick_step`.
@@ -47,9 +49,9 @@ def put_step(rows: View, indices: Sequence[View], table: View, pattern: Any, dty
     found = _words(table, indices, pattern, np.dtype(dtype).itemsize, wide)
     if found is None or np.dtype(dtype) not in FLOATS:
         return None
-    words, units = found
-    numbers = [table.buf, table.offset + words[0], rows.buf, rows.offset, *words[1:]]
-    return _step(f"put_{FLOATS[np.dtype(dtype)]}", numbers, units, "put")
+    offset, *words = found
+    operands = [table.buf, table.offset + offset, rows.buf, rows.offset, places.buf, places.offset]
+    return _step(f"put_{FLOATS[np.dtype(dtype)]}", [*operands, *words], "put")
 
 
 def permute_step(src: View, index: View, out: View, seen: View, axis: int, itemsize: int, inv: bool, wide: bool) -> Step:
@@ -59,16 +61,16 @@ def permute_step(src: View, index: View, out: View, seen: View, axis: int, items
     """
     block = math.prod(src.shape[axis + 1 :]) * itemsize
     words = [w for v in (src, out, index, seen) for w in (v.buf, v.offset)]
-    return _step("permute", [*words, int(wide), src.shape[axis], math.prod(src.shape[:axis]), block, int(inv)], 1, "permutate")
+    return _step("permute", [*words, int(wide), src.shape[axis], math.prod(src.shape[:axis]), block, int(inv)], "permutate")
 
 
-def _step(function: str, words: Sequence[int], hi: int, name: str) -> Step:
+def _step(function: str, words: Sequence[int], name: str) -> Step:
     module = _code(function)
-    return Step(module.address(function), np.array(words, np.int64), 0, hi, 0, name, module)
+    return Step(module.address(function), np.array(words, np.int64), name=name, keep=module)
 
 
-def _words(table: View, indices: Sequence[View], pattern: Any, itemsize: int, wide: Sequence[bool]) -> tuple[list[int], int] | None:
-    """Offset into the table and the words behind the operands, and how many blocks there are."""
+def _words(table: View, indices: Sequence[View], pattern: Any, itemsize: int, wide: Sequence[bool]) -> list[int] | None:
+    """Offset into the table, and the words behind the operands."""
     axes = _axes(table, pattern)
     if axes is None or not 0 < len(indices) <= MOST_INDICES:
         return None
@@ -80,15 +82,15 @@ def _words(table: View, indices: Sequence[View], pattern: Any, itemsize: int, wi
     rows = _merged(list(zip(shape, *[_spread(i, len(shape)) for i in indices])))
     if len(outer) > MOST_BLOCK_AXES or len(inner) > MOST_BLOCK_AXES or len(rows) > MOST_ROW_AXES:
         return None
-    (_, s0), (n1, s1) = [(1, 0)] * (2 - len(outer)) + outer
+    (n0, s0), (n1, s1) = [(1, 0)] * (2 - len(outer)) + outer
     (m0, t0), (m1, t1) = [(1, 0)] * (2 - len(inner)) + inner
     rows = [(1,) + (0,) * len(indices)] * (3 - len(rows)) + rows
-    words = [sum(a[2] for a in axes), s0, n1, s1, math.prod(shape), rows[1][0], rows[2][0], m0, t0, m1, t1, len(indices)]
+    words = [sum(a[2] for a in axes), n0, s0, n1, s1, *[r[0] for r in rows], m0, t0, m1, t1, len(indices)]
     for k in at:
         size, stride, _, number = axes[k]
         index = indices[number]
         words += [index.buf, index.offset, int(wide[number]), size, stride, *[r[1 + number] for r in rows]]
-    return words, math.prod(n for n, _ in outer) * math.prod(shape)
+    return words
 
 
 def _axes(table: View, pattern: Any) -> list[tuple[int, int, int, int]] | None:
@@ -160,38 +162,52 @@ def _add(f: Func, kind: Any, block: Val, dense: Val) -> None:
 
 
 def _emit_blocks(m: Module, name: str, kind: Any, move: Any) -> None:
-    """A loop over blocks of the table at indices, next to one over all elements of the other operand in order."""
+    """Where in the table each row of the indices leads, then a loop over blocks there, next to one over all elements of the other operand in order."""
     from hybridnn.jit import lowlevel as low
 
-    f, bufs, args, lo, hi = low.step_function(m, name)
-    table, dense = low.operand(f, 0), low.operand(f, 1)
-    s0, n1, s1 = (f.load(low.I64, args, OUTER + i) for i in range(3))
-    rows, r1, r2 = (f.load(low.I64, args, ROWS + i) for i in range(3))
+    f, bufs, args, *_ = low.step_function(m, name)
+    table, dense, places = (low.operand(f, k) for k in range(3))
+    n0, s0, n1, s1 = (f.load(low.I64, args, OUTER + i) for i in range(4))
     m0, t0, m1, t1 = (f.load(low.I64, args, INNER + i) for i in range(4))
-    count, size = f.load(low.I64, args, COUNT), low.BYTES[kind]
-    with f.range(lo, hi) as unit:
-        outer, row = unit // rows, unit % rows
-        places = row // r2 // r1, row // r2 % r1, row % r2
-        offset = f.var(outer // n1 * s0 + outer % n1 * s1)
-        with f.range(0, count) as k:
-            offset.add(_checked(f, bufs, f.at(args, (k * INDEX_WORDS + INDEX) * 8), places))
-        block, line = f.at(table, offset.get()), f.at(dense, unit * m0 * m1 * size)
-        with f.range(0, m0) as i, f.range(0, m1) as j:
-            move(f, kind, f.at(block, i * t0 + j * t1), f.at(line, (i * m1 + j) * size))
+    rows = _emit_places(f, bufs, args, places)
+    block = m0 * m1 * low.BYTES[kind]
+    with f.range(0, n0) as o, f.range(0, n1) as p:
+        outer, line = f.at(table, o * s0 + p * s1), f.at(dense, (o * n1 + p) * rows * block)
+        with f.range(0, rows) as row:
+            at, beside = f.at(outer, f.load(low.I64, places, row)), f.at(line, row * block)
+            with f.either(m0 * m1 == 1) as (one, several):
+                with one:
+                    move(f, kind, at, beside)
+                with several, f.range(0, m0) as i, f.range(0, m1) as j:
+                    move(f, kind, f.at(at, i * t0 + j * t1), f.at(beside, (i * m1 + j) * low.BYTES[kind]))
     f.ret()
 
 
-def _checked(f: Func, bufs: Val, words: Val, places: Sequence[Val]) -> Val:
-    """The offset that an index array gives at a row; leaves the step with the status set if it is out of bounds."""
+def _emit_places(f: Func, bufs: Val, args: Val, places: Val) -> Val:
+    """Store the offset in the table per row of the indices; returns the number of rows."""
     from hybridnn.jit import lowlevel as low
 
-    buf, offset, wide, n, stride, *steps = (f.load(low.I64, words, i) for i in range(INDEX_WORDS))
-    at = f.at(f.load(low.PTR, bufs, buf), sum((p * s for p, s in zip(places, steps)), offset))
+    r0, r1, r2 = (f.load(low.I64, args, ROWS + i) for i in range(3))
+    with f.range(0, f.load(low.I64, args, COUNT)) as k:
+        buf, offset, wide, n, stride, *steps = (f.load(low.I64, f.at(args, (k * INDEX_WORDS + INDEX) * 8), i) for i in range(INDEX_WORDS))
+        index = f.at(f.load(low.PTR, bufs, buf), offset)
+        with f.range(0, r0) as a, f.range(0, r1) as b, f.range(0, r2) as c:
+            row = (a * r1 + b) * r2 + c
+            before = f.var(0)
+            with f.when(k > 0):
+                before.set(f.load(low.I64, places, row))
+            place = _checked(f, f.at(index, a * steps[0] + b * steps[1] + c * steps[2]), wide, n)
+            f.store(before.get() + place * stride, places, row)
+    return r0 * r1 * r2
+
+
+def _checked(f: Func, at: Val, wide: Val, n: Val) -> Val:
+    """The place that an index means; leaves the step with the status set if it is out of bounds."""
     raw = _integer(f, at, wide)
     place = f.select(raw < 0, raw + n, raw)
     with f.when((place < 0) | (place >= n)):
         _fail(f, raw)
-    return place * stride
+    return place
 
 
 def _integer(f: Func, at: Val, wide: Val) -> Val:
