@@ -167,7 +167,8 @@ def _emit(m: Module, lanes: int, rows: int) -> None:
     pack_transposed = _emit_pack_transposed(m, tile)
     pack_tiles = {h: [_emit_pack_tile(m, tile, h, transposed) for transposed in (False, True)] for h in tile.heights()}
     dots = {(h, w): _emit_dots(m, tile, h, w) for h in (4, 1) for w in (tile.lanes // 4, 1)}
-    _emit_product(m, tile, _emit_product_of_rows(m, tile, dots), [_emit_width(m, tile, vectors) for vectors in (3, 2)], pack_transposed, pack_tiles)
+    widths = [_emit_width(m, tile, vectors) for vectors in (3, 2)]
+    _emit_product(m, tile, _emit_product_of_rows(m, tile, dots), widths, pack_transposed, pack_tiles, _emit_pack_two(m, tile))
 
 
 @dataclass(frozen=True)
@@ -363,6 +364,21 @@ def _emit_pack_tile(m: Module, tile: Tile, height: int, transposed: bool) -> Fun
     return f
 
 
+def _emit_pack_two(m: Module, tile: Tile) -> Func:
+    """``pack_two(a, stride, k, to)``: two tiles of transposed A, whose columns are a vector, so that no line is visited twice."""
+    f = _internal(m, "pack_two_transposed", [PTR, I64, I64, PTR])
+    a, stride, k, to = f.params
+    v, half = Vectors(f, tile.lanes), tile.lanes // 2
+    other = f.at(to, k * (4 * half))
+    with f.range(0, k) as i:
+        v.prefetch(f.at(a, stride * (i + AHEAD)))
+        x = v.load(f.at(a, stride * i))
+        for place, first in ((to, 0), (other, half)):
+            f.store_vector(Val(f, v.shuffle(x, x, range(first, first + half))), f.at(place, i * (4 * half)), 4)
+    f.ret()
+    return f
+
+
 def _emit_dots(m: Module, tile: Tile, height: int, width: int) -> Func:
     """``dots(a, a_row, b, b_row, k, c, c_row, alpha, beta)``: C = alpha A B + beta C for some rows of A and some of transposed B, vectors along both."""
     f = _internal(m, f"dots{height}x{width}", [PTR, I64, PTR, I64, I64, PTR, I64, F32, F32])
@@ -409,7 +425,7 @@ def _emit_product_of_rows(m: Module, tile: Tile, dots: dict[tuple[int, int], Fun
     return f
 
 
-def _emit_product(m: Module, tile: Tile, of_rows: Func, widths: list[_Width], pack_transposed: Func, pack_tiles: dict[int, list[Func]]) -> None:
+def _emit_product(m: Module, tile: Tile, of_rows: Func, widths: list[_Width], pack_transposed: Func, pack_tiles: dict[int, list[Func]], pack_two: Func) -> None:
     f = m.func("hnn_sgemm", VOID, [I32, I32, I32, I64, I64, I64, F32, PTR, I64, PTR, I64, F32, PTR, I64])
     _, ta, tb, rows, cols, inner, alpha, a, lda, b, ldb, beta, c, ldc = f.params
     lda, ldb, ldc = (x * 4 for x in (lda, ldb, ldc))
@@ -426,7 +442,7 @@ def _emit_product(m: Module, tile: Tile, of_rows: Func, widths: list[_Width], pa
         height, depth = f.least(rows - i0, TALL), f.least(inner - k0, INNER)
         left = f.at(a, row * i0 + col * k0)
         with f.when(pack_a):
-            _pack_tiles(f, tile, pack_tiles, plain_a, left, lda, depth, height, tiles)
+            _pack_tiles(f, tile, pack_tiles, pack_two, plain_a, left, lda, depth, height, tiles)
         for code, j0, width in _columns(f, tile, widths, cols):
             source, whole = f.at(b, b_inner * k0 + b_outer * j0), width == code.cols
             in_place, on_the_way = _all(f, direct, whole), _all(f, plain_b, pack_a, whole, height >= tile.rows)
@@ -466,8 +482,12 @@ def _columns(f: Func, tile: Tile, widths: list[_Width], cols: Val) -> Iterator[t
             yield code, j0, f.least(cols - j0, code.cols)
 
 
-def _pack_tiles(f: Func, tile: Tile, packs: dict[int, list[Func]], plain: Val, a: Val, lda: Val, depth: Val, height: Val, to: Val) -> None:
-    for h, i in _tiles(f, tile.heights(), height):
+def _pack_tiles(f: Func, tile: Tile, packs: dict[int, list[Func]], pack_two: Func, plain: Val, a: Val, lda: Val, depth: Val, height: Val, to: Val) -> None:
+    done = f.var(0)
+    with f.when(_none(f, plain)), f.range(0, height - (2 * tile.rows - 1), 2 * tile.rows) as i:
+        _call(f, pack_two, f.at(a, i * 4), lda, depth, f.at(to, i * depth * 4))
+        done.set(i + 2 * tile.rows)
+    for h, i in _tiles(f, tile.heights(), height, start=done.get()):
         _call_either(f, plain, packs[h], f.at(a, i * f.select(plain, lda, 4)), lda, depth, f.at(to, i * depth * 4))
 
 
@@ -496,10 +516,10 @@ def _scratch(f: Func, nbytes: int) -> Val:
     return f.to_ptr((f.to_int(f.stack(nbytes + 64)) + 63) // 64 * 64)
 
 
-def _tiles(f: Func, heights: list[int], height: Val, most: int = 0, packed: Val | None = None) -> Iterator[tuple[int, Val]]:
-    """Loops over all rows: (rows of a tile, its first row), the highest tiles first, then the rest by ever smaller ones. None is higher than ``most`` where
-    A is packed, in tiles of that height."""
-    done = f.var(0)
+def _tiles(f: Func, heights: list[int], height: Val, most: int = 0, packed: Val | None = None, start: Val | int = 0) -> Iterator[tuple[int, Val]]:
+    """Loops over all rows from ``start`` on: (rows of a tile, its first row), the highest tiles first, then the rest by ever smaller ones. None is higher
+    than ``most`` where A is packed, in tiles of that height."""
+    done = f.var(start)
     for h in heights:
         end = height - (h - 1) if packed is None or h <= most else f.select(packed, 0, height - (h - 1))
         with f.range(done.get(), end, h) as i:
