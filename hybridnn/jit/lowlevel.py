@@ -359,7 +359,7 @@ def load(name: str, emit: Callable[..., None], *options: Any, as_written: bool =
     Its key is options, toolchain, and the text of the source files that shape code: of ``emit``, this one, and those with tables.
     """
     here = Path(__file__).parent
-    files = __file__, emit.__code__.co_filename, *(here / f"{n}.py" for n in ("native", "threads", "pool", "fpregister"))
+    files = __file__, emit.__code__.co_filename, *(here / f"{n}.py" for n in ("native", "threads", "pool", "fpregister", "vectors"))
     sources = [Path(f).read_bytes() for f in files]
     facts = name, emit.__name__, options, as_written, sources, sys.version_info, llvmlite.__version__, *_target()
     key = objects.DIGEST(repr(facts).encode()).hexdigest()
