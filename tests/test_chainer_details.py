@@ -12,7 +12,7 @@ import pytest
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import Variable, basic_math, testing, utils
+from hybridnn import Variable, basic_math, gradient_check, testing, utils
 from hybridnn.errors import InvalidType
 from hybridnn.functions._function_nodes import ACTIVATION_AND_MATH
 from hybridnn.functions._paths import PATHS
@@ -66,6 +66,33 @@ def test_an_object_keeps_its_mask():
     ys = [drop.apply((x,))[0].array for _ in range(2)]
     np.testing.assert_array_equal(*ys)
     np.testing.assert_array_equal(ys[0], drop.mask)
+
+
+@pytest.mark.parametrize(("make", "kept", "shapes"), [
+    (lambda: F.noise.gaussian.Gaussian(), "eps", [(3, 2), (3, 2)]), (lambda: F.activation.rrelu.RReLU(.1, .9), "r", [(3, 2)]),
+    (lambda: F.noise.simplified_dropconnect.SimplifiedDropconnect(.5), "mask", [(4, 3), (2, 3), (2,)]),
+    (lambda: F.noise.simplified_dropconnect.SimplifiedDropconnect(.5, None, False), "mask", [(4, 3), (2, 3)])])
+def test_an_object_keeps_what_it_drew(make, kept, shapes):
+    f, xs = make(), tuple([np.random.normal(size=shape) for shape in shapes])
+    assert getattr(f, kept) is None
+    y = f.apply(xs)[0].array
+    drawn = getattr(f, kept)
+    np.testing.assert_array_equal(f(*xs).array, y)
+    assert getattr(f, kept) is drawn
+    gradient_check.check_backward(f, xs, np.ones(y.shape))
+    again = make()
+    setattr(again, kept, drawn)
+    np.testing.assert_array_equal(again(*xs).array, y)
+
+
+def test_objects_that_draw_say_the_shape_of_what_they_drew():
+    shared = F.noise.simplified_dropconnect.SimplifiedDropconnect(.5, use_batchwise_mask=False)
+    shared(np.ones((4, 3)), np.ones((2, 3)))
+    assert shared.mask.shape == (2, 3) and shared.mask.dtype == bool
+    slopes = F.activation.rrelu.RReLU()
+    with hnn.using_config("train", False):
+        slopes(np.ones(3, "f"))
+    np.testing.assert_allclose(slopes.r, np.full(3, (1 / 8 + 1 / 3) / 2, "f"))
 
 
 @pytest.mark.parametrize("transposed", [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)])

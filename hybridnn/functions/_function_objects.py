@@ -5,19 +5,21 @@
 from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.backprop import grad
-from hybridnn.core.variable import Variable, as_variable
+from hybridnn.core.random import draw
+from hybridnn.core.variable import Variable, as_array, as_variable
 from hybridnn.errors import InvalidType
-from hybridnn.functions.activation import sigmoid, tanh
+from hybridnn.functions.activation import rrelu, sigmoid, tanh
 from hybridnn.functions.array import concat, stack
 from hybridnn.functions.connection import convolution_2d, convolution_nd, deconvolution_2d, deconvolution_nd, local_convolution_2d
 from hybridnn.functions.math import einsum, mean, rsqrt
-from hybridnn.functions.noise import dropout
+from hybridnn.functions.noise import dropout, gaussian, simplified_dropconnect
 from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, max_pooling_2d, max_pooling_nd
 from hybridnn.functions.sparse import sparse_matmul
 from hybridnn.ops.linalg import einsum_spread
 
 __all__ = ["AveragePooling2D", "AveragePoolingND", "Convolution2DFunction", "ConvolutionND", "CooMatMul", "Deconvolution2DFunction", "DeconvolutionND",
-           "DiagEinSum", "Dropout", "LSTMGrad", "LocalConvolution2DFunction", "MaxPooling2D", "MaxPoolingND", "MulInvStd", "SLSTMGrad"]
+           "DiagEinSum", "Dropout", "Gaussian", "LSTMGrad", "LocalConvolution2DFunction", "MaxPooling2D", "MaxPoolingND", "MulInvStd", "RReLU", "SLSTMGrad",
+           "SimplifiedDropconnect"]
 
 
 class _Function:
@@ -58,6 +60,40 @@ class Dropout(_Function):
     def call(self, x):
         y, self.mask = dropout(x, self.dropout_ratio, mask=self.mask, return_mask=True)
         return y
+
+
+class Gaussian(_Function):
+    """``gaussian`` that keeps its normal numbers from one application to the next."""
+
+    def __init__(self, eps=None):
+        self.eps = eps
+
+    def call(self, mean, ln_var):
+        y, self.eps = gaussian(mean, ln_var, eps=self.eps, return_eps=True)
+        return y
+
+
+class RReLU(_Function):
+    """``rrelu`` that keeps its slopes from one application to the next."""
+
+    def __init__(self, lower=1 / 8, upper=1 / 3, r=None):
+        self.lower, self.upper, self.r = lower, upper, r
+
+    def call(self, x):
+        y, self.r = rrelu(x, self.lower, self.upper, r=self.r, return_r=True)
+        return y
+
+
+class SimplifiedDropconnect(_Function):
+    """``simplified_dropconnect`` that keeps its mask from one application to the next."""
+
+    def __init__(self, ratio, mask=None, use_batchwise_mask=True):
+        self.ratio, self.mask, self.use_batchwise_mask = ratio, mask, use_batchwise_mask
+
+    def call(self, x, W, b=None):
+        if self.mask is None:
+            self.mask = as_array(draw("rand", *(x.shape[:1] if self.use_batchwise_mask else ()), *W.shape)) >= self.ratio
+        return simplified_dropconnect(x, W, b, self.ratio, mask=self.mask, use_batchwise_mask=self.use_batchwise_mask)
 
 
 class MaxPooling2D(_Function):

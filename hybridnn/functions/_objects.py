@@ -12,11 +12,14 @@ from hybridnn.functions._function_objects import (
     DeconvolutionND,
     DiagEinSum,
     Dropout,
+    Gaussian,
     LocalConvolution2DFunction,
     LSTMGrad,
     MaxPooling2D,
     MaxPoolingND,
     MulInvStd,
+    RReLU,
+    SimplifiedDropconnect,
     SLSTMGrad,
 )
 from hybridnn.functions._strided import stride_array
@@ -42,7 +45,10 @@ OBJECTS = _joined(ACTIVATION_AND_MATH, {(area, module): members for area, module
     ("normalization", "group_normalization"): {"_MulInvStd": MulInvStd},
     ("rnn", "lstm"): {"LSTMGrad": LSTMGrad}, ("rnn", "slstm"): {"SLSTMGrad": SLSTMGrad},
     ("math", "einsum"): {"DiagEinSum": DiagEinSum},
-    ("noise", "dropout"): {"Dropout": Dropout}, ("math", "sparse_matmul"): {"CooMatMul": CooMatMul},
+    ("activation", "rrelu"): {"RReLU": RReLU},
+    ("noise", "dropout"): {"Dropout": Dropout}, ("noise", "gaussian"): {"Gaussian": Gaussian},
+    ("noise", "simplified_dropconnect"): {"SimplifiedDropconnect": SimplifiedDropconnect},
+    ("math", "sparse_matmul"): {"CooMatMul": CooMatMul},
     ("pooling", "max_pooling_2d"): {"MaxPooling2D": MaxPooling2D}, ("pooling", "average_pooling_2d"): {"AveragePooling2D": AveragePooling2D},
     ("pooling", "max_pooling_nd"): {"MaxPoolingND": MaxPoolingND}, ("pooling", "average_pooling_nd"): {"AveragePoolingND": AveragePoolingND},
 })
