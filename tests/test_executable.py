@@ -217,6 +217,20 @@ def test_run_into_given_arrays():
     assert executable.output_specs == (graph.specs[graph.outputs[0]],)
 
 
+@pytest.mark.parametrize("axes, index", [((1, 0), ()), ((2, 0, 1), ()), ((0, 1), (slice(None), slice(None, None, -1))),
+                                         ((0, 1), (slice(None), slice(2, None, 7)))])
+def test_kernels_of_expensive_functions_read_near_elements(axes, index):
+    """What is read far apart along the innermost axis is copied first: such loops have no vectors. Sums read it where it lies."""
+    x = array(*(5, 9, 40)[-len(axes):])
+
+    def body(x):
+        y = OPS["transpose"](x[index] if index else x, axes=axes)
+        return [OPS["softmax"](y, axis=(-1 % len(axes),)), OPS["exp"](y) * 2]
+    executable = check(body, x)
+    assert "copy" in kinds(executable)
+    assert "copy" not in kinds(check(lambda x: [OPS["sum"](OPS["transpose"](x, axes=axes), axis=(len(axes) - 1,), keepdims=False)], x))
+
+
 def test_numbers_are_given_at_run_time():
     x = array(3)
     _, executable = compiled(lambda x, a, k, flag: [x * a + k, OPS["where"](flag, x, a)], x, .5, 3, True)
@@ -229,8 +243,9 @@ def test_numbers_are_given_at_run_time():
 def test_a_new_shape_compiles_nothing():
     def body(x, b):
         return [OPS["softmax"](OPS["tanh"](x + b), axis=(1,)), OPS["sum"](x, axis=(0,), keepdims=False)]
-    check(body, array(8, 5), array(5))
-    for shape in ((3, 7), (100, 2), (17, 300)):
+    for columns in (5, 64):     # kernels of short rows are others
+        check(body, array(8, columns), array(columns))
+    for shape in ((3, 7), (100, 2), (17, 300), (4, 16)):
         assert check(body, array(*shape), array(shape[1])).kernels_compiled == 0
 
 

@@ -21,12 +21,14 @@ from hybridnn.jit.lower_steps import Lowered, LowStep, bytes_of
 from hybridnn.jit.moves import copy_step, fill_step
 from hybridnn.jit.native import View
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
+from hybridnn.jit.support import is_expensive
 
 __all__ = ["bind", "lower"]
 
 VIEWS = ("reshape", "transpose", "broadcast_to", "get_item", "identity", "constant")
 PLACING = ("fused", "matmul", "products")     # kinds of nodes that write their results where these belong
 WIDEST = 8                    # bytes of the largest element of a kernel
+NEAR = 4                      # steps between elements that vector code is written for
 PARALLEL_BYTES = 400_000      # below, a step runs on one thread
 
 
@@ -196,19 +198,39 @@ class _Lowering:
 
     def fused(self, node):
         op = node.op
+        reads = self.near(node)
         try:
-            ins = tuple([_operand(self.values[v]) for v in node.inputs])
+            ins = tuple([_operand(p) for p in reads])
             outs = [self.target(v) for v in node.outputs]
             arranged, text, inplace = self.arranged(op.nest, ins, tuple([_operand(p) for p in outs]))
         except ValueError:
             return False
         self.values.update(zip(node.outputs, outs, strict=True))
-        step = LowStep("kernel", op.name, [self.values[v] for v in node.inputs], outs, node=node, ops=op.ops, lines=op.lines,
+        step = LowStep("kernel", op.name, reads, outs, node=node, ops=op.ops, lines=op.lines,
                        arranged=arranged, text=text, inplace=inplace)
         step.scratch = [self.fresh((n,), np.dtype("u1")) for n in arranged.scratch]
         step.build = _kernel_step       # takes the step, which would be a cycle if it held itself
         self.steps.append(step)
         return True
+
+    def near(self, node):
+        """Where a kernel reads its operands: copies of those whose elements lie far apart along the innermost axis, if that costs less than code without
+        vectors."""
+        nest, places = node.op.nest, [self.values[v] for v in node.inputs]
+        last = len(nest.sizes) - 1
+        if any(is_expensive(i.fn, i.kind) and last in i.axes for i in nest.items):
+            for position, dims in [i.value for i in nest.items if i.fn == "load"]:
+                place = places[position]
+                if last in dims and nest.sizes[last] > 1 and not 0 <= place.strides[dims.index(last)] <= NEAR * place.dtype.itemsize:
+                    places[position] = self.turned_copy(place, sorted(range(len(dims)), key=dims.__getitem__))
+        return places
+
+    def turned_copy(self, place, order):
+        """A copy that lies in memory in this order of dimensions."""
+        turned = viewed(place, OPS["transpose"], {"axes": tuple(order)})
+        copy = self.fresh(turned.shape, turned.dtype)
+        self.must_copy(turned, copy)
+        return viewed(copy, OPS["transpose"], {"axes": tuple(np.argsort(order).tolist())})
 
     def arranged(self, nest, ins, outs):
         """(a kernel call, its text, what it does in place), the same for equal nests whose operands have equal strides."""
