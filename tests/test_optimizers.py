@@ -561,7 +561,7 @@ def test_there_are_no_parameters_of_chainerx():
         UpdateRule().update_core_chainerx(None)
 
 
-@pytest.mark.parametrize("rule", ["Adam", "RMSprop", "AdaGrad"])
+@pytest.mark.parametrize("rule", ["Adam", "RMSprop", "AdaGrad", "MomentumSGD", "NesterovAG", "CorrectedMomentumSGD", "AdaDelta"])
 def test_updates_of_subnormal_moments(rule):
     """Blocks with very small numbers are computed in float64: nothing is flushed to zero, and the results are those of float32."""
     def trained(wrap):

@@ -4,7 +4,7 @@ import numpy as np
 __all__ = ["write_map"]
 
 BLOCK = 256      # elements that are looked at together for very small numbers
-TINY = int(np.float32(1e-17).view(np.int32)) - 1 - 2**31      # smallness of numbers whose squares, times a rate, are subnormal
+SQUARED, SCALED = 1e-17, 1e-36      # numbers below which squares, times a rate, are subnormal; and multiples by a rate
 
 
 def write_map(w):
@@ -27,16 +27,17 @@ def write_map(w):
 
 def _flat_loop(w, rest, inner):
     """Rank 0 or 1."""
-    looks = [] if inner < 0 or w.cuda else _decaying(w.s)
-    if looks:
-        _guarded_loop(w, rest, looks)
-        return
+    if inner == 0 and not w.cuda:
+        for looks, bound in (_moments(w.s), SQUARED), (_velocities(w.s), SCALED):
+            if looks:
+                _guarded_loop(w, rest, looks, bound)
+                return
     n = "1" if inner < 0 else "n0"
     with w.loop(f"for i in range(cuda.grid(1), {n}, cuda.gridsize(1)):" if w.cuda else "for i in range(lo, hi):"):
         _body(w, rest, "i")
 
 
-def _decaying(s):
+def _moments(s):
     """Loads that tell where a float32 kernel would compute with subnormal numbers: update rules with second moments, which take the root of something
     that a gradient's square is in.
 
@@ -50,15 +51,40 @@ def _decaying(s):
             bases.add(args[0])
         if square or not squared.isdisjoint(args):
             squared.add(i)
-        if fn == "sqrt" and kind == "f4" and i in squared and all(item.kind != "f8" for item in s.items if item.axes):
+        if fn == "sqrt" and kind == "f4" and i in squared and _is_single(s):
             first = {a for fn, args, *_ in s.items if fn == "subtract" and not bases.isdisjoint(args) for a in args} - bases - squared
             return [a for a in sorted(first or bases) if s.items[a].fn == "load" and s.items[a].axes]
     return []
 
 
-def _guarded_loop(w, rest, looks):
+def _is_single(s):
+    return all(item.kind != "f8" for item in s.items if item.axes)
+
+
+def _velocities(s):
+    """The same for running averages of other update rules, such as momentum: what is multiplied by a number and has something added, is stored, and goes into
+    another result."""
+    items, stored = s.items, {store.item for store in s.stores}
+    for i in sorted(stored):
+        scaled = [a for a in items[i].args if items[a].fn == "multiply"] if items[i].fn in ("add", "subtract") and items[i].kind == "f4" else []
+        loads = [a for m in scaled for a in items[m].args if items[a].fn == "load" and items[a].axes and any(not items[b].axes for b in items[m].args)]
+        if loads and _is_single(s) and not stored.isdisjoint(_above(items, i)):
+            return loads[:1]
+    return []
+
+
+def _above(items, i):
+    """What is computed from item ``i``."""
+    found = {i}
+    for j in range(i + 1, len(items)):
+        if not found.isdisjoint(items[j].args):
+            found.add(j)
+    return found - {i}
+
+
+def _guarded_loop(w, rest, looks, bound):
     """In blocks. One that holds very small numbers is computed in float64, where none is subnormal: a float32 product that is takes a hundred times as long."""
-    items = w.s.items
+    items, tiny = w.s.items, int(np.float32(bound).view(np.int32)) - 1 - 2**31
     for i, item in enumerate(items):
         if i not in rest and item.fn != "const" and item.kind == "f4":
             w.line(f"d{i} = float64(v{i})")
@@ -68,7 +94,7 @@ def _guarded_loop(w, rest, looks):
         with w.loop("for j in range(b, e):"):
             for i in looks:
                 w.line(f"k = least_i32(k, smallness_f32(p{items[i].value}[{w.index(items[i].value, 'j')}]))")
-        w.line(f"m = e if k < int32({TINY}) else b")
+        w.line(f"m = e if k < int32({tiny}) else b")
         for first, last, wide in (("b", "m", True), ("m", "e", False)):
             w.wide = wide
             with w.loop(f"for i in range({first}, {last}):"):
