@@ -351,3 +351,10 @@ def test_compiling_leaves_the_collector_as_it_was(collects):
         assert gc.isenabled() is collects
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("lengths", [(np.array([5, 4, 2], "i4"), np.array([3, 1, 0])), (5, 3)])
+def test_paths_of_labels_are_laid_natively(lengths):
+    t = np.array([[1, 1, 2], [2, 3, 3], [1, 2, 3]], "i4")
+    executable = check(lambda t, *n: OPS["ctc_paths"](t, *n, blank=0, steps=5), t, *lengths)
+    assert "python" not in kinds(executable)

@@ -1,7 +1,13 @@
 """What losses over sequences need to know of labels."""
 import numpy as np
 
+from hybridnn.core.application import apply
+from hybridnn.core.arithmetic import cast, greater, less, less_equal, not_equal, where
+from hybridnn.core.indexing import get_item
 from hybridnn.core.op import operation
+from hybridnn.core.shapes import reshape
+from hybridnn.ops.array import concat
+from hybridnn.ops.math import maximum
 
 __all__ = ["ctc_paths"]
 
@@ -11,7 +17,27 @@ def _samples(rng, dtype):
     yield (np.array([[1, 3]], "i"), 4, 2), {"blank": 2, "steps": 4}
 
 
-@operation(samples=_samples, multi=True)
+def _slice(x, start, stop):
+    return get_item(x, index=(("slice", None, None, None), ("slice", start, stop, None)))
+
+
+def _parts(t, input_length, label_length, *, blank, steps):
+    """Labels and blanks are joined; the rest is comparisons with constants."""
+    batch, n = t.shape
+    width, row, place = 2 * n + 1, np.arange(batch), np.arange(-2, 2 * n + 1)
+    input_length, label_length = (k if getattr(k, "shape", ()) else apply(where, (np.ones(batch, bool), k, 0)) for k in (input_length, label_length))
+    last = 2 * cast(label_length, dtype="int64")
+    labels = where(less(np.arange(n), reshape(label_length, shape=(batch, 1))), t, blank)
+    pairs = concat(reshape(labels, shape=(batch, n, 1)), np.full((batch, n, 1), blank, t.dtype), axis=2)
+    symbols = concat(np.full((batch, 3), blank, t.dtype), reshape(pairs, shape=(batch, 2 * n)), axis=1)
+    inside = where(place >= 0, less_equal(place, reshape(last, shape=(batch, 1))), False)
+    skips = where(place[2:] >= 2, not_equal(_slice(symbols, 2, width + 2), _slice(symbols, 0, width)), False)
+    running = less(np.arange(steps)[:, None, None], reshape(input_length, shape=(batch, 1)))
+    return (row[:, None], symbols, where(place < 2, inside, False), _slice(inside, 2, width + 2), skips, running, row, last + 2, maximum(last + 1, 2),
+            greater(label_length, 0))
+
+
+@operation(samples=_samples, multi=True, decompose=_parts)
 def ctc_paths(xp, t, input_length, label_length, *, blank, steps):
     """Paths through labels t (batch, n) of connectionist temporal classification: blank, t_1, blank, ..., t_n, blank, two more in front.
 
