@@ -121,6 +121,28 @@ def test_batches_of_products_are_added_in_place():
     assert_same(graph, jit.compile(graph), operands)
 
 
+@pytest.mark.parametrize("transa, transb", [(False, False), (True, False), (True, True)])
+def test_sums_of_outer_products_are_one_kernel(transa, transb):
+    rng = np.random.default_rng(0)
+    pairs = [rng.normal(size=(4, *(s[::-1] if t else s))).astype("f4") for _ in range(5) for s, t in (((3, 1), transa), ((1, 6), transb))]
+
+    def fn(*xs):
+        y = dot(xs[0], xs[1], transa, transb)
+        for a, b in zip(xs[2::2], xs[3::2], strict=True):
+            y = y + dot(a, b, transa, transb)
+        return [y]
+    graph = graph_of(fn, *pairs)
+    executable = jit.compile(graph)
+    assert [s.kind for s in executable.steps] == ["kernel"]
+    np.testing.assert_array_equal(executable(tuple(pairs))[0], run(graph, pairs)[0])
+
+
+def test_outer_products_have_no_negative_zeros():
+    a, b, c = np.full((2, 1, 1), -0., "f4"), np.full((2, 1, 3), 1, "f4"), np.full((2, 1, 3), -0., "f4")
+    graph = graph_of(lambda a, b, c: [dot(a, b) + c], a, b, c)
+    np.testing.assert_array_equal(np.signbit(jit.compile(graph)((a, b, c))[0]), np.signbit(run(graph, [a, b, c])[0]))
+
+
 def test_scatters_of_loose_rows_share_one_table():
     rng = np.random.default_rng(0)
     operands = [*rng.normal(size=(3, 4, 2)).astype("f4"), *rng.integers(0, 6, (3, 4)).astype("i8")]

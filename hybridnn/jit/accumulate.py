@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
 from hybridnn.jit.rows import Rows
+from hybridnn.jit.specs import Specs
+from hybridnn.spec import Spec, spec_of
 
-__all__ = ["ProductSum", "ScatterSum", "accumulate", "batch_products", "gather_together", "sum_products"]
+__all__ = ["ProductSum", "ScatterSum", "accumulate", "batch_products", "gather_together", "outer_products", "sum_products"]
 
 MAX_ROWS = 1024      # of a product or gather that is put together: more gains nothing, and all rows are in memory at once
 FEW_ROWS = 128       # a product of more rows is efficient by itself
@@ -157,6 +159,40 @@ def accumulate(graph):
     return _summed(graph, _merge_rest)
 
 
+def outer_products(graph):
+    """No term of a sum is a batch of products of columns with rows: elementwise products take their place, which kernels make where they add them."""
+    uses = {}
+    for node in graph.nodes:
+        for v in node.inputs:
+            uses.setdefault(v, []).append(node.op)
+    add, chosen = OPS["add"], set()
+    for node in graph.nodes:
+        if node.op is OPS["matmul"] and all(op is add for op in uses.get(node.outputs[0], (None,))) and _is_outer(graph.specs, node):
+            chosen.add(id(node))
+    if not chosen:
+        return graph
+    specs, nodes = Specs(graph.specs), []
+    zero = specs.new(spec_of(0.))
+    for node in graph.nodes:
+        nodes += _outer(specs, node, zero) if id(node) in chosen else [node]
+    return graph.replace(nodes=tuple(nodes), specs=specs, constants=(*graph.constants, (zero, 0.)))
+
+
+def _outer(specs, node, zero):
+    """The nodes of one such product. Adding 0 turns -0 into 0, as the sum of one number in a matrix product is."""
+    nodes, factors = [], []
+    for v, transposed in zip(node.inputs, _flags(node), strict=True):
+        if transposed:
+            *batch, rows, columns = range(len(specs[v].shape))
+            shape = specs[v].shape
+            turned = specs.new(Spec((*shape[:-2], shape[-1], shape[-2]), specs[v].dtype))
+            nodes.append(Node(OPS["transpose"], (v,), (turned,), (("axes", (*batch, columns, rows)),), node.line))
+            v = turned
+        factors.append(v)
+    product = specs.new(specs[node.outputs[0]])
+    return [*nodes, Node(OPS["mul"], tuple(factors), (product,), (), node.line), Node(OPS["add"], (product, zero), node.outputs, (), node.line)]
+
+
 def _summed(graph, merge):
     sums = [s for s in _sums(graph) if len(s[1]) > 1]
     if not sums:
@@ -243,7 +279,13 @@ def _merge_rest(work, root, terms, lone):
 
 
 def _plain_product(work, node):
-    return work.specs[node.inputs[0]].dtype == work.specs[node.inputs[1]].dtype == work.specs[node.outputs[0]].dtype
+    return not _is_outer(work.specs, node) and work.specs[node.inputs[0]].dtype == work.specs[node.inputs[1]].dtype == work.specs[node.outputs[0]].dtype
+
+
+def _is_outer(specs, node):
+    """Whether it is a batch of products of columns with rows, of which each element is one product of two numbers."""
+    a, b, y = (specs[v] for v in (*node.inputs, *node.outputs))
+    return len(a.shape) == len(b.shape) > 2 and a.shape[-2 if _flags(node)[0] else -1] == 1 and a.dtype == b.dtype == y.dtype and y.dtype.kind == "f"
 
 
 def _rows_added(work, node):

@@ -7,7 +7,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node, verify
-from hybridnn.jit.accumulate import accumulate, batch_products, gather_together, sum_products
+from hybridnn.jit.accumulate import accumulate, batch_products, gather_together, outer_products, sum_products
 from hybridnn.jit.channels import twins
 from hybridnn.jit.decompose import decompose
 from hybridnn.jit.join import join_parts
@@ -185,5 +185,5 @@ def channels_last(graph):
 
 
 PASSES = (decompose, complete_attrs, drop_dead, algebra, fold_constants, merge_equal, channels_last, join_parts, drop_dead,
-          gather_together, sum_products, batch_products, accumulate, partial_sums, drop_dead, recompute)
+          gather_together, sum_products, batch_products, accumulate, outer_products, partial_sums, drop_dead, recompute)
 
