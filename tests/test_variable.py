@@ -246,3 +246,15 @@ def test_configurations_are_shown_as_a_table():
     lines = out.getvalue().splitlines()
     names = [line.split()[0] for line in lines]
     assert names == sorted(names) and f"{'train':<{max(map(len, names))}} True" in lines
+
+
+@pytest.mark.parametrize("change", [lambda p: setattr(p, "array", p.array * 0.5), lambda p: setattr(p, "grad", p.grad * 0.5), lambda p: F.sum(p * 2).backward(),
+                                    lambda p: p.addgrad(p)])
+def test_arrays_without_axes_stay_arrays(change):
+    """NumPy makes numbers of its own of them."""
+    p = hnn.Parameter(np.full((), 0.5, "f"))
+    f = hnn.trace(lambda: F.tanh(p) * 2)
+    for _ in range(3):
+        p.grad = np.ones((), "f")
+        change(p)
+        assert type(p.array) is type(p.grad) is type(f().array) is np.ndarray

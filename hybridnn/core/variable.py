@@ -102,7 +102,7 @@ class Variable:
     def array(self, a):
         if state.tracer is not None:
             state.tracer.assign(self)
-        self._array = a
+        self._array = a = np.asarray(a) if isinstance(a, np.generic) else a      # what NumPy computes of arrays without axes
         self._pending = None
         if self._tape is not None and a is not None and self._tape.shape != a.shape and self._tape.is_leaf:
             self._tape = None
@@ -382,6 +382,8 @@ class Variable:
             if self._tape is not None:
                 self._tape.grad = None
             return
+        if isinstance(g, np.generic):
+            g = np.asarray(g)
         if not is_array(g):
             raise InvalidType("grad", "an array or None", type(g).__name__)
         self._check_grad(g)

@@ -1242,3 +1242,29 @@ def test_grad_behind_what_was_released(mode):
         if k > 1:
             with pytest.raises(ReleasedGraphError):
                 hnn.grad([y], [x])
+
+
+AXELESS = {
+    "array": lambda p, k: setattr(p, "array", p.array - 0.1 * p.grad), "data": lambda p, k: setattr(p, "data", p.data * k), "grad": lambda p, k: setattr(p, "grad", p.grad * k),
+    "inside": lambda p, k: p.array.__isub__(0.1 * p.grad), "twice": lambda p, k: F.sum(p * k).backward(), "added": lambda p, k: p.addgrad(p)}
+
+
+@pytest.mark.parametrize("how", AXELESS)
+def test_parameters_without_axes(mode, how):
+    """What NumPy computes of arrays without axes are numbers of its own; arrays and gradients stay arrays."""
+    def make(wrap):
+        p, k = hnn.Parameter(np.full((), 0.7, "f")), np.full((), 0.9, "f")
+
+        @wrap
+        def step(x):
+            y = F.sum(p * x)
+            p.cleargrad()
+            y.backward()
+            AXELESS[how](p, k)
+            return y, p.array, p.grad, p * 2 + F.tanh(p)
+
+        def outside():
+            AXELESS[how](p, k)
+            return step(arr(3)), type(p.array) is type(p.grad) is np.ndarray
+        return p, [lambda: step(arr(3)), outside]
+    check(make, mode)
