@@ -27,7 +27,7 @@ MAX_PROOFS = 16
 PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 COMPARED_CALLS, EAGER_CALLS = 8, 20_000      # when a replay that runs Python is timed against eager (COMPARE_AFTER), how often, and what follows
-FEW, COMPARE_PLAN_AFTER, COMPARE_AGAIN = 3, 4096, 64    # operations of a plan that may take longer than eager does; calls after which it is timed
+FEW, COMPARE_PLAN_AFTER, COMPARE_AGAIN = 3, 512, 64    # operations of a plan that may take longer than eager does; calls after which it is timed
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 
 

@@ -290,7 +290,9 @@ def _hook_numbers(observer, start, hooks):
 
 def _filled(observer, link, start):
     """Gradients that the update made, of zeros, for parameters that had none."""
-    made = {o.vid for e in observer.call.path[start:] if e.kind == "op" for o in e.outs}
+    made = set()
+    for e in observer.call.path[start:]:
+        made.update([o.vid for o in e.outs] if e.kind == "op" else [new for old, new in e.rebinds if old in made])
     for p in link.params():
         g = None if p._tape is None else p._tape.grad
         if isinstance(g, Variable) and g._pending is observer.call and g._vid in made:

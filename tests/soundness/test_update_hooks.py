@@ -176,3 +176,25 @@ def test_gradients_from_before(mode):
             return loss
         return [link], [lambda: (link.cleargrads(), f(arr(4, 3)))[1], lambda: f(arr(4, 3))]
     check(make, mode)
+
+
+@pytest.mark.parametrize("name", HOOKS)
+@pytest.mark.parametrize("kind", [optimizers.SGD, optimizers.Adam])
+def test_a_parameter_without_a_gradient_gets_one_from_the_hooks(mode, kind, name):
+    def make(wrap):
+        net = hnn.Chain(l=L.Linear(3, 4))
+        with net.init_scope():
+            net.unused = hnn.Parameter(arr(2, 2))
+        opt = kind().setup(net)
+        for hook in HOOKS[name]():
+            opt.add_hook(hook)
+
+        @wrap
+        def step(x):
+            loss = F.sum(net.l(x) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+        return [net], [lambda: step(arr(5, 3)), lambda: (step(arr(5, 3)), net.unused.grad.copy())]
+    check(make, mode, tolerance=10.0)
