@@ -14,6 +14,7 @@ import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn.errors import TraceWarning
 from hybridnn.trace.events import terminals
+from hybridnn.trace.skip_text import tabled
 
 
 def arr(*shape, seed=0):
@@ -340,3 +341,13 @@ def calls_of_a_first_replay(n):
 def test_the_first_replay_takes_time_in_proportion_to_the_path():
     few, many = calls_of_a_first_replay(20), calls_of_a_first_replay(80)
     assert many < 5 * few
+
+
+def test_like_facts_are_checked_in_one_loop():
+    names = {f"{kind}{i}": (kind, i) for kind in ("d", "k", "miss") for i in range(20)}
+    lines = [f"if not (d{i}.get('k{i % 2}') is k{i + 1}): return miss{i}" for i in range(19)]
+    text = tabled([*lines, "if not (k0.d1 == 2): return miss19"], names)
+    assert text[0].startswith("for a0, a1, a2, in table") and text[1].strip() == "if not (a0.get('k0') is a1): return a2"
+    assert len(text) == 5 and text[-1] == "if not (k0.d1 == 2): return miss19"
+    table = names[text[2].split()[-1][:-1]]
+    assert table == tuple([(("d", i), ("k", i + 1), ("miss", i)) for i in range(1, 19, 2)])

@@ -23,7 +23,7 @@ from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
 from hybridnn.trace.matchers import matcher
 from hybridnn.trace.rebuild import rebuild
 from hybridnn.trace.recording import derive, record_inner, record_op
-from hybridnn.trace.segment import run_segment
+from hybridnn.trace.segment import Known, run_segment
 from hybridnn.trace.standins import Paused
 from hybridnn.trace.tape import CallTape, producers, saved_values
 from hybridnn.trace.user_functions import apply_function
@@ -53,7 +53,7 @@ class Call(Values):
         self.owner, self.root, self.cursor = owner, root, root
         self.mode = "replay" if root.children else "record"
         self.path = []            # events matched or recorded, in order
-        self.known = None         # what its events have introduced, when a segment is built
+        self.known = None         # what its events have introduced, when somebody asks
         self.executed = 0         # how many of them have been computed
         self.pending = []         # Variables not computed yet
         self.survivors = []       # weak references to Variables of this call that have been computed
@@ -269,6 +269,12 @@ class Call(Values):
         event.op, event.attrs, event.taping = event.key
         event.match, event.wants = matcher(event, self.view_of)
         event.vid, event.spec = event.outs[0].vid, event.outs[0].spec
+
+    def introduced(self):
+        """What the events so far have introduced."""
+        if self.known is None:
+            self.known = Known()
+        return self.known.along(self.path)
 
     def is_fresh(self, vid):
         """Whether the graph has computed a value since the last flush point."""

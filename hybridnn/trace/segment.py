@@ -104,9 +104,7 @@ def _current(call, events, key, segment):
         if segment is not None and needed <= set(segment.outputs) | {n for _, n in segment.writes}:
             segment.version = owner.version
             return segment
-        if call.known is None:
-            call.known = Known()
-        segment = build(events, key[1] | needed, owner.version, call.known.along(call.path))
+        segment = build(events, key[1] | needed, owner.version, call.introduced())
         last.segments[key] = segment
     return segment
 
@@ -155,10 +153,12 @@ def _uses(event):
 
 @dataclass(eq=False)
 class Known:
-    """What the events of a path have introduced: specs, constants, and numbers to compute (vid -> (turn, function, vids))."""
+    """What the events of a path have introduced: specs, constants, numbers to compute (vid -> (turn, function, vids)), and values changed in place (new vid ->
+    old vid)."""
     specs: dict = field(default_factory=dict)
     constants: dict = field(default_factory=dict)
     host: dict = field(default_factory=dict)
+    before: dict = field(default_factory=dict)
     events: int = 0
 
     def along(self, path):
@@ -166,6 +166,7 @@ class Known:
         for e in path[self.events:]:
             self.specs.update(e.specs)
             self.constants.update(e.constants)
+            self.before.update([(new, old) for old, new in e.rebinds])
             for vid, fn, args in e.host:
                 self.host[vid] = len(self.host), fn, args
         self.events = len(path)

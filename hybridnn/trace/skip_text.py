@@ -1,4 +1,6 @@
 """The text of a plan, put together: guards, draws, counters, stages, gradients, attributes, result."""
+import re
+
 import numpy as np
 
 from hybridnn.config import global_config, state
@@ -13,6 +15,34 @@ from hybridnn.trace.skip_runtime import grad_of, gradient, leaf, new, refuse, se
 from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, rebinds_along, specs_along
 
 __all__ = ["Text"]
+
+MANY = 8        # lines of one form, from which on they are a loop
+QUOTED_OR_NAME = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:[kwd]|miss)\d+\b""")
+
+
+def tabled(lines, names):
+    """The lines, those of one form as a loop over a table of the objects they name: compiling a line for each of a model's parameters takes long. ``names``
+    gets the tables. The order among the lines does not count."""
+    forms, result = {}, []
+    for line in lines:
+        found = []
+
+        def variable(match, found=found):
+            if match[0][0] in "'\"":
+                return match[0]
+            found.append(names[match[0]])
+            return f"a{len(found) - 1}"
+        form = QUOTED_OR_NAME.sub(variable, line)
+        forms.setdefault(form, []).append((line, tuple(found)))
+    for form, alike in forms.items():
+        if len(alike) < MANY or not alike[0][1]:
+            result += [line for line, _ in alike]
+            continue
+        table = f"table{len(names)}"
+        names[table] = tuple([objects for _, objects in alike])
+        variables = "".join([f"a{k}, " for k in range(len(alike[0][1]))])
+        result += [f"for {variables}in {table}:", f"    {form}"]
+    return result
 
 
 class Text:
@@ -48,10 +78,9 @@ class Text:
                 again = f"({w.strong(self.again)}, ({given}))"
             lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})")
         lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
-        recheck = ["def recheck():", "    token = renew()", *["    " + line for line in w.watched_lines], "    confirm(token)", ""] if watched else []
         last = ", recheck=recheck" if watched else ""
-        plan.source = "\n".join([*recheck, f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
-        plan.source += "\n" + self._touched({r for seg in plan.segments for r, _ in seg.writes})
+        usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
+        usual += "\n" + self._touched({r for seg in plan.segments for r, _ in seg.writes})
         written = {r for seg in plan.segments for r, _ in seg.writes}
         roots = frozenset([*[id(root_array(self._array(v))) for v in written], *[id(a) for a in self._stored_arrays()]])
 
@@ -65,6 +94,9 @@ class Text:
                      shares=shares, roots=roots, warnings_raise=warnings_raise)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew, confirm=watched.confirm)
+            lines = tabled(w.watched_lines, names)
+            usual = "\n".join(["def recheck():", "    token = renew()", *["    " + line for line in lines], "    confirm(token)", "", usual])
+        plan.source = usual
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
         names.pop("recheck", None)
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends

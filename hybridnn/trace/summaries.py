@@ -317,11 +317,9 @@ def _rule_numbers(observer, start, by_hooks):
 
 
 def _root_vid(observer, operand):
-    vid = vid_of(operand)
-    for event in reversed(observer.call.path):
-        for old, new in event.rebinds:
-            if new == vid:
-                vid = old
+    vid, before = vid_of(operand), observer.call.introduced().before
+    while vid in before:
+        vid = before[vid]
     return vid
 
 
