@@ -74,7 +74,7 @@ def _rebind(call, x, vid):
 
 def record_inplace(call, op, inputs, targets, attrs):
     """Change the arrays, and add that to the tree."""
-    operands, plain, _ = operands_of(call, op, inputs)
+    operands, plain, _ = operands_of(call, op, inputs, targets)
     if operands is not None and any(not owns_memory(plain[k]) for k in targets):
         if all(_can_be_written(plain[k]) for k in targets):
             call.give_up(f"{op.name} changes an array in place that shares its memory with another")

@@ -5,6 +5,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.errors import InvalidType, raised_by_signal
 from hybridnn.trace.events import Number, spec_along, vid_of
 from hybridnn.trace.operands import is_number, same_number
+from hybridnn.trace.values import FOREIGN
 
 __all__ = ["bind", "match", "take_any", "unbind"]
 
@@ -80,13 +81,18 @@ def match(call, operands, inputs):
 def unbind(call, bound):
     """Take back what ``bind`` did."""
     for key in bound:
-        del call.ids[key]
+        if key < 0:
+            call.again.pop(-key, None)
+        else:
+            del call.ids[key]
 
 
 def bind(call, leaf, x, bound):
     """Whether ``x`` comes from outside and is like the leaf; then it is bound to it, and the id of its array is put into ``bound``."""
     variable = isinstance(x, Variable)
     a = x._array if variable else x
+    if leaf.again:
+        return leaf.is_variable is variable and _bind_again(call, leaf, x, a, bound)
     number = None
     if type(a) is not np.ndarray:
         if not is_number(a):
@@ -106,6 +112,20 @@ def bind(call, leaf, x, bound):
     call.ids[id(a)] = ~vid if graded else vid
     bound.append(id(a))
     call.hold(vid, x, a, leaf.strides is None)
+    return True
+
+
+def _bind_again(call, leaf, x, a, bound):
+    """Whether ``x`` is, or is over, an array of this call's, like the leaf; then it is bound to it."""
+    if type(a) is not np.ndarray or a.shape != leaf.spec.shape or a.dtype != leaf.spec.dtype:
+        return False
+    if leaf.requires_grad is not (leaf.is_variable and x._requires_grad):
+        return False
+    if not (call.code_of(x) is FOREIGN and call.made_again(x) if leaf.again == "made" else call.may_have_changed(x)):
+        return False
+    call.again[id(x)] = leaf.vid
+    bound.append(-id(x))
+    call.hold(leaf.vid, x, a, False)
     return True
 
 

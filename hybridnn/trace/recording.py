@@ -97,8 +97,9 @@ def name_output(call, v):
     return Outcome(vid, v._spec, v._requires_grad)
 
 
-def operands_of(call, op, inputs):
-    """Numbered operands, the plain values to compute with, and what to put on the tape; None for the first if the call gave up."""
+def operands_of(call, op, inputs, targets=None):
+    """Numbered operands, the plain values to compute with, and what to put on the tape; None for the first if the call gave up. ``targets``: what an
+    operation in place writes."""
     operands, plain, saved = [], [], []
     for i, x in enumerate(inputs):
         if type(x) in NUMBER_TYPES:
@@ -116,7 +117,7 @@ def operands_of(call, op, inputs):
         given = x
         if is_number(x):
             x = np.asarray(x)       # NumPy promotes its scalars as it does arrays
-        operand = operand_of(call, x, op.name, rows_may_be_apart=True)
+        operand = operand_of(call, x, op.name, rows_may_be_apart=True, changed=targets is not None and i not in targets)
         if operand is None:
             return None, None, None
         if given is not x:
@@ -135,11 +136,28 @@ def _is_static(call, op, i, x):
     return not any(type(o) is Number and o.value is not None and not same_number(o.value, x) for o in rivals)
 
 
-def operand_of(call, x, name, rows_may_be_apart=False):
-    """The operand that stands for ``x``: the number of a value, or a new ``Leaf``; None if the call gave up."""
+def _again(call, x, a, how):
+    """A ``Leaf`` for an array of this call's that is not the value which the array had."""
+    spec = spec_of(a)
+    variable = isinstance(x, Variable)
+    leaf = Leaf(call.new_vid(spec), spec, variable and x._requires_grad, variable, False, again=how)
+    call.again[id(x)] = leaf.vid
+    call.values[leaf.vid] = a
+    call.leaves[leaf.vid] = call.wrappers[leaf.vid] = x
+    return leaf
+
+
+def operand_of(call, x, name, rows_may_be_apart=False, changed=False):
+    """The operand that stands for ``x``: the number of a value, or a new ``Leaf``; None if the call gave up. ``changed``: the value may be that of an
+    array which the program has written into, of no interest to a gradient."""
     variable = isinstance(x, Variable)
     a = (x._array if x._array is not None else x.array) if variable else x
     vid = call.code_of(x)
+    if vid is FOREIGN and call.made_again(x):
+        call.nodes[id(x.node._tape)] = call.next_vid
+        return _again(call, x, a, "made")
+    if changed and (vid is FOREIGN or vid is not None and not call.unchanged(vid_of(vid))) and call.may_have_changed(x):
+        return _again(call, x, a, "changed")
     if vid is FOREIGN:
         call.give_up(f"{name} takes a Variable over an array that belongs to another one")
         return None

@@ -45,6 +45,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.old_lines = []
         self.outcomes = {}      # name of a computed number -> a line that leaves if its truth is another one
         self.olds, self.containers, self.stored, self.gradients = {}, {}, set(), {}
+        self.shown = set()      # values that the program has made other Variables of
         self.apart = set()      # leaves with gaps between their rows: segments get copies
 
     def plan(self):

@@ -74,6 +74,8 @@ class Sources:
             return self._computed(ref)
         if ref.kind == "made":
             inner = ref.source[1]
+            if inner.kind == "fresh":
+                return self._shown(inner.source[1])
             return self._computed(inner) if inner.kind == "array" else w.read(inner.source)
         if ref.kind == "static":
             name = w.strong(x)
@@ -96,6 +98,13 @@ class Sources:
         """An array that is the same on every call."""
         self.writer.header(a)
         return self.writer.strong(a)
+
+    def _shown(self, vid):
+        """The name of an array that a stage before has computed."""
+        if vid not in self.made or vid in self.call.view_of or any(vid in pair for e in self.path for pair in e.rebinds):
+            raise Doubt("makes a Variable of an array that is a view, or is changed in place")
+        self.shown.add(vid)
+        return f"v{vid}"
 
     def _rebound(self, x, a):
         """The array of a parameter that gets another one on every call."""

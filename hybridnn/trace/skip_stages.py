@@ -67,7 +67,7 @@ class Stages:
                 wanted.add(self._newest(rest[1]))
             elif kind in STORES:
                 wanted |= self._vids(rest[-1])
-        wanted |= self._vids(self.observer.result)
+        wanted |= self._vids(self.observer.result) | self.shown
         self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[-1])}]
         self.tape = self._tape_values()
         wanted |= {r.source[1] for ref in self._last_operands() for r in sources_of(ref) if r.kind == "fresh"}

@@ -358,7 +358,8 @@ def _made(observer, refs, value, start):
     source = refs[1]
     outside = source.kind in ("arg", "state", "view") and source.source is not None and isinstance(source.value, np.ndarray)
     made = source.kind == "array" and isinstance(source.value, np.ndarray)
-    if not outside and not made or any(k not in ("requires_grad", "name") for k in refs[0].source[2]):
+    shown = source.kind == "fresh" and isinstance(source.value, np.ndarray) and source.source[0] == "array"
+    if not (outside or made or shown) or any(k not in ("requires_grad", "name") for k in refs[0].source[2]):
         raise Doubt("makes a Variable of an array whose origin is not known")
     return constant(None)
 

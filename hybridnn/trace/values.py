@@ -20,13 +20,14 @@ class Values:
     Args:
         first: the number of the next new value.
     """
-    __slots__ = ("ids", "keep", "leaves", "next_vid", "scalars", "snapshots", "specs", "values", "view_of", "walking", "wrappers")
+    __slots__ = ("again", "ids", "keep", "leaves", "next_vid", "scalars", "snapshots", "specs", "values", "view_of", "walking", "wrappers")
 
     def __init__(self, first):
         self.values = {}          # vid -> array or number
         self.ids = {}             # id(array) -> vid, or ~vid if the value needs a gradient and its bare array does not
         self.wrappers = {}        # vid -> the Variable from outside that has it now
         self.keep = []            # what the ids belong to
+        self.again = {}           # id(Variable made of an array that this call has computed) -> vid
         self.leaves = {}          # vid -> the Variable or array bound
         self.scalars = {}         # vid -> the number of NumPy's that stands behind an array without dimensions
         self.snapshots = {}       # vid -> (array that others can write, its copy)
@@ -60,7 +61,22 @@ class Values:
         if code is None or not x._requires_grad:
             return code
         vid = code if code >= 0 else ~code
-        return vid if self.wrappers.get(vid) is x or self.walking else FOREIGN
+        return vid if self.wrappers.get(vid) is x or self.walking else self.again.get(id(x), FOREIGN)
+
+    def made_again(self, x):
+        """Whether ``x`` is a Variable that the program has made of an array that this call computed and showed, and that nobody has written into since:
+        it has that value, and no creator."""
+        return type(x) is Variable and x._pending is None and x._tape is None and self._is_shown(x._array) and self.unchanged(self.known_vid(x))
+
+    def may_have_changed(self, x):
+        """Whether the program may have written into this array, or a Variable's, that this call computed and showed."""
+        return type(x) in (Variable, np.ndarray) and self._is_shown(x._array if isinstance(x, Variable) else x)
+
+    def _is_shown(self, a):
+        """Whether an array is one that this call has made, and no view."""
+        code = self.ids.get(id(a)) if type(a) is np.ndarray else None
+        vid = code if code is None or code >= 0 else ~code
+        return vid is not None and vid not in self.leaves and vid not in self.view_of and a.flags.c_contiguous and a.base is None
 
     def known_vid(self, x):
         """The vid of a value, however it is wrapped; None if this call does not know it."""
@@ -107,7 +123,10 @@ class Values:
                 self.values.pop(o.vid)
                 self.snapshots.pop(o.vid, None)
                 x = self.leaves.pop(o.vid)
-                del self.ids[id(x._array if isinstance(x, Variable) else x)]
+                if o.again:
+                    del self.again[id(x)]
+                else:
+                    del self.ids[id(x._array if isinstance(x, Variable) else x)]
 
     def hold(self, vid, x, a, contiguous):
         """Remember a bound leaf; an array that others can write while work is pending is copied."""

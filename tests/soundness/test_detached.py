@@ -1,0 +1,200 @@
+"""Variables that the program makes of arrays which the call has computed, and gradients that it writes into by hand."""
+import numpy as np
+import pytest
+from worlds import MODES, arr, check
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def once(net, x):
+    y = net(x)
+    z = hnn.Variable(y.array)
+    return F.sum((y - z * 0.9) ** 2)
+
+
+def twice(net, x):
+    y = net(x)
+    z, w = hnn.Variable(y.array), hnn.Variable(y.array)
+    return F.sum(y * z) + F.sum(w * z * y)
+
+
+def own_gradient(net, x):
+    y = net(x)
+    z = hnn.Variable(y.array)
+    loss = F.sum(F.exp(z) * y)
+    loss.backward()
+    return F.sum(y * z.grad), z.grad
+
+
+def product_with_itself(net, x):
+    y = net(x)
+    z = hnn.Variable(y.array)
+    loss = F.sum(z * z * y * y)
+    g, h = hnn.grad([loss], [z, y])
+    return loss, g, h
+
+
+def changed_before(net, x):
+    y = net(x)
+    a = y.array
+    a[0] = 2
+    z = hnn.Variable(a)
+    return F.sum(z * y)
+
+
+def changed_after(net, x):
+    y = net(x)
+    z = hnn.Variable(y.array)
+    w = z * y
+    y.array[0] = 2
+    return F.sum(w * z)
+
+
+def looked_at(net, x):
+    y = F.sum(net(x))
+    z = hnn.Variable(y.array)
+    return z * y if float(z.array) > -1e6 else y
+
+
+def kept(net, x):
+    y = net(x)
+    z = hnn.Variable(y.array)
+    return z, F.exp(z), y
+
+
+def of_a_view(net, x):
+    y = net(x)[0]
+    z = hnn.Variable(y.array)
+    return F.sum(z * y)
+
+
+def of_an_input(net, x):
+    y = F.exp(x)
+    z = hnn.Variable(x.array if isinstance(x, hnn.Variable) else x)
+    return F.sum(z * y * net(z))
+
+
+def without_gradient(net, x):
+    y = net(x)
+    with hnn.no_backprop_mode():
+        z = hnn.Variable(y.array) * 2
+    w = hnn.Variable(z.array, requires_grad=False) + hnn.Variable(y.array, requires_grad=False)
+    return F.sum(w * y)
+
+
+def unchained(net, x):
+    y = net(x)
+    z = hnn.Variable(y.array)
+    w = z * y
+    w.unchain_backward()
+    return F.sum(w * net(hnn.Variable(w.array)))
+
+
+def looped(net, x):
+    y = net(x)
+    for _ in range(3):
+        y = net(hnn.Variable(y.array))
+    return F.sum(y)
+
+
+@pytest.mark.parametrize("body", [once, twice, own_gradient, product_with_itself, changed_before, changed_after, looked_at, kept, of_a_view, of_an_input,
+                                  without_gradient, unchained, looped])
+@pytest.mark.parametrize("trained", [False, True])
+def test_detached(mode, body, trained):
+    def make(wrap):
+        net = L.Linear(3, 3)
+        net.W.array[...], net.b.array[...] = arr(3, 3) * 0.3, 0.1
+        opt = hnn.optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def f(x):
+            net.cleargrads()
+            out = body(net, x)
+            loss = out[0] if isinstance(out, tuple) else out
+            if trained and loss.creator_node is not None and loss.size == 1:
+                loss.backward()
+                opt.update()
+            return out
+        v = hnn.Variable(arr(2, 3))
+        return [net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1)), lambda: f(v), lambda: f(arr(4, 3))]
+    w = check(make, mode, tolerance=10.0)
+    if body in (once, twice) and not trained:
+        assert w.total("hits") > 15
+
+
+def scaled(net):
+    for p in net.params():
+        p.grad *= 0.5
+
+
+def assigned(net):
+    for p in net.params():
+        p.grad = p.grad * 0.5
+
+
+def clipped(net):
+    for p in net.params():
+        p.grad[...] = np.clip(p.grad, -0.1, 0.1)
+
+
+def clipped_by_norm(net):
+    norm = np.sqrt(sum([float((p.grad ** 2).sum()) for p in net.params()]))
+    if norm > 0.3:
+        for p in net.params():
+            p.grad *= 0.3 / norm
+
+
+def as_variables(net):
+    for p in net.params():
+        p.grad_var = p.grad_var * 0.5
+
+
+def some(net):
+    net.W.grad[0] = 0
+
+
+def exchanged(net):
+    net.b.grad = np.ones_like(net.b.grad)
+    g = net.W.grad
+    net.W.grad = g
+    g += 1
+
+
+def seen_before(net):
+    g = net.W.grad_var
+    net.seen = F.sum(g)
+    g.array[...] = 1
+    net.seen_after = g * 2
+
+
+@pytest.mark.parametrize("change", [scaled, assigned, clipped, clipped_by_norm, as_variables, some, exchanged, seen_before])
+@pytest.mark.parametrize("kind", ["SGD", "MomentumSGD", "Adam"])
+def test_gradients_by_hand(mode, change, kind):
+    def make(wrap):
+        net = L.Linear(3, 3)
+        net.W.array[...], net.b.array[...] = arr(3, 3) * 0.3, 0.1
+        opt = getattr(hnn.optimizers, kind)().setup(net)
+
+        @wrap
+        def step(x):
+            loss = F.sum(F.tanh(net(x)) ** 2)
+            net.cleargrads()
+            loss.backward()
+            change(net)
+            opt.update()
+            return loss
+
+        def hooked():
+            opt.add_hook(hnn.optimizer_hooks.GradientClipping(0.01))
+            try:
+                return step(arr(2, 3))
+            finally:
+                opt.remove_hook("GradientClipping")
+        return [net, opt], [lambda: step(arr(2, 3)), lambda: step(arr(2, 3) * 0.001), lambda: step(arr(4, 3)), hooked]
+    w = check(make, mode, tolerance=100.0)
+    if change in (scaled, assigned, clipped, some):
+        assert w.total("hits") > 15
