@@ -351,3 +351,44 @@ def test_like_facts_are_checked_in_one_loop():
     assert len(text) == 5 and text[-1] == "if not (k0.d1 == 2): return miss19"
     table = names[text[2].split()[-1][:-1]]
     assert table == tuple([(("d", i), ("k", i + 1), ("miss", i)) for i in range(1, 19, 2)])
+
+
+def perceptron(b):
+    return L.Linear(6, 10), lambda net, x: net(x), arr(b, 6)
+
+
+def convolutional(b):
+    def forward(net, x):
+        h = F.max_pooling_2d(F.relu(net[0](x)), 2)
+        return net[1](F.reshape(h, (len(x), -1)))
+    return hnn.ChainList(L.Convolution2D(1, 4, 3, pad=1), L.Linear(64, 10)), forward, arr(b, 1, 8, 8)
+
+
+def recurrent(b):
+    def forward(net, x):
+        net[0].reset_state()
+        for _ in range(4):
+            h = net[0](x)
+        return net[1](h)
+    return hnn.ChainList(L.LSTM(6, 8), L.Linear(8, 10)), forward, arr(b, 6)
+
+
+@pytest.mark.parametrize("model", [perceptron, convolutional, recurrent])
+def test_a_new_batch_size_needs_no_new_kernels(model):
+    net, forward, _ = model(1)
+    opt = hnn.optimizers.Adam().setup(net)
+
+    @hnn.trace
+    def step(x, t):
+        loss = F.softmax_cross_entropy(forward(net, x), t)
+        net.cleargrads()
+        loss.backward()
+        opt.update()
+        return loss
+    texts = []
+    for b in (16, 24, 7):
+        known = len(step._memory.segments)
+        for _ in range(4):
+            step(model(b)[2], np.arange(b, dtype="i") % 10)
+        texts.append({text for s in step._memory.segments[known:] for text in s.executable.sources})
+    assert step.stats.python_skipped >= 3 and texts[0] and texts[1] | texts[2] <= texts[0]

@@ -6,7 +6,7 @@ cannot be read or written is compiled in memory, after one ``CacheWarning``.
 """
 import functools
 import hashlib
-import importlib.metadata
+import importlib.util
 import os
 import stat
 import sys
@@ -61,12 +61,13 @@ def symbol(text):
 @functools.cache
 def _toolchain():
     """Versions, sources that kernels are compiled through, and the CPU."""
+    import llvmlite
     import llvmlite.binding as llvm
-    folder = Path(__file__).parent
+    folder, numba = Path(__file__).parent, Path(importlib.util.find_spec("numba").origin).parent
     sources = [p for pattern in _SOURCES for p in sorted(folder.glob(pattern))]
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
-    versions = [importlib.metadata.version(n) for n in ("numba", "llvmlite")]
-    return "\n".join([digest, *versions, sys.version, llvm.get_host_cpu_name(), _features()])
+    sources += [p for p in (numba / "__init__.py", numba / "_version.py") if p.exists()]      # importing it, or even asking for its version, takes long
+    digest = hashlib.sha256(b"".join([p.read_bytes() for p in sources])).hexdigest()
+    return "\n".join([digest, llvmlite.__version__, sys.version, llvm.get_host_cpu_name(), _features()])
 
 
 @functools.cache

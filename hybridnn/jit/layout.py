@@ -146,7 +146,8 @@ def _build(nest, pointers, where, groups):
     style = "map" if not nest.reduced else "row" if not nest.column else "blocks" if _has_blocks(sizes, reduced) else "column"
     scratch = _scratch(nest, style, sizes, reduced)
     records += [Pointer(kind, "scratch", ()) for kind, _ in scratch]
-    structure = Structure(style, reduced, items, stores, tuple(records), style == "row" and sizes[-1] < NARROW and sizes[-1] % LANES > 0)
+    narrow = style == "row" and len(sizes) > 1 and sizes[-1] < NARROW and sizes[-1] % LANES > 0      # a row alone, as of a batch, takes no time
+    structure = Structure(style, reduced, items, stores, tuple(records), narrow)
     words = sizes + tuple([s for row, p in zip(strides, records) for s, c in zip(row, p.classes) if c == "s"])
     operands = tuple([(position, role, operand) for _, role, operand, _, position in pointers])
     return Arranged(structure, sizes, operands, words, tuple(map(tuple, strides)), tuple([b for _, b in scratch]),
