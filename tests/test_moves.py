@@ -62,6 +62,20 @@ def test_copies_of_slices(axes):
     np.testing.assert_array_equal(room, expected)
 
 
+@pytest.mark.parametrize("grain", [0, 1])
+@pytest.mark.parametrize("places", [(3, 11), (5, 13), (4, 1), (1, 5), (8, 8)])
+@pytest.mark.parametrize("channels", range(2, 9))
+def test_few_channels_go_last_and_first(channels, places, grain):
+    """Vectors that are longer than the channels of a place leave what lies around it as it was."""
+    image = np.arange(2. * channels * places[0] * places[1], dtype="f4").reshape(2, channels, *places)
+    for base, axes in ((image, (0, 2, 3, 1)), (image.transpose(0, 2, 3, 1).copy(), (0, 3, 1, 2))):
+        room = np.full(base.size + 16, -1, "f4")
+        out = room[8:-8].reshape(base.transpose(axes).shape)
+        _run(copy_step(View.of(0, base.transpose(axes)), _of(1, out, room), 4, grain), base, room)
+        np.testing.assert_array_equal(out, base.transpose(axes))
+        assert (room[:8] == -1).all() and (room[-8:] == -1).all()
+
+
 def test_copies_that_have_no_step():
     v = View.contiguous(0, (2, 3), 16)
     assert copy_step(v, v, 16) is None

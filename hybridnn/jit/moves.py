@@ -247,9 +247,14 @@ def _emit_copy(m: Module, size: int) -> None:
             with dense, f.range(first, last) as i:
                 f.call(_memcpy(m), f.at(b, i * out_row), f.at(a, i * src_row), cols * size)
             with strided, f.range(0, cols, BLOCK) as left:
-                tile = first, last, left, f.least(left + BLOCK, cols)
-                done = _transpose_squares(f, kind, a, b, tile, (src_row, src_col, out_row, out_col)) if size >= 4 else tile[0]
-                _copy_tile(f, kind, a, b, (done, *tile[1:]), (src_row, src_col, out_row, out_col))
+                strides = src_row, src_col, out_row, out_col
+                start, begin, right = first, left, f.least(left + BLOCK, cols)
+                if size == 4:
+                    start = _interleave(f, kind, a, b, (first, last, cols), strides)
+                    begin = _part(f, kind, a, b, (rows, left, right, cols), strides)
+                tile = start, last, begin, right
+                done = _transpose_squares(f, kind, a, b, tile, strides) if size >= 4 else start
+                _copy_tile(f, kind, a, b, (done, *tile[1:]), strides)
     f.ret()
 
 
@@ -283,6 +288,48 @@ def _transpose_squares(f: Func, kind: Any, src: Val, out: Val, tile: Tile, strid
                 f.store_vector(row, f.at(out, (i + k) * out_row + j * out_col), size)
         _copy_tile(f, kind, src, out, (i, i + lanes, left + whole, right), strides)
     return first + full
+
+
+def _interleave(f: Func, kind: Any, src: Val, out: Val, part: tuple[Val, Val, Val], strides: Tile) -> Val:
+    """Where rows are dense in the source, and columns in the output, of which there are less than eight: the channels of images. Four rows at a time; returns
+    the first one that is left.
+
+    A vector that is longer than its row also fills the beginning of the next row, which comes after it.
+    """
+    first, last, cols = part
+    src_row, src_col, out_row, out_col = strides
+    fits = (cols < 8) & (src_row == 4) & (out_col == 4) & (out_row == cols * 4) & (last - first > 4)
+    end = f.select(fits, first + (last - first - 1) // 4 * 4, first)
+    with f.range(first, end, 4) as i:
+        corner = f.at(src, i * 4)
+        halves = [[f.load_vector(kind, 4, f.at(corner, f.least(cols - 1, k) * src_col)) for k in group] for group in (range(4), range(4, 8))]
+        rows = [_transposed(f, vectors, 4) for vectors in halves]
+        for k in range(4):
+            line = f.at(out, (i + k) * out_row)
+            f.store_vector(rows[0][k], line, 4)
+            with f.when(cols > 4):
+                f.store_vector(rows[1][k], f.at(line, 16), 4)
+    return end
+
+
+def _part(f: Func, kind: Any, src: Val, out: Val, part: Tile, strides: Tile) -> Val:
+    """As ``_interleave``, the other way round: less than eight rows. Four columns at a time; returns the first one that is left.
+
+    A vector that is longer than a column also reads the beginning of the next one, which is there.
+    """
+    rows, left, right, cols = part
+    src_row, src_col, out_row, out_col = strides
+    fits = (rows < 8) & (src_row == 4) & (out_col == 4) & (src_col == rows * 4)
+    end = f.select(fits, left + (right - left - f.select(right == cols, f.value(1), 0)) // 4 * 4, left)
+    with f.range(left, end, 4) as j:
+        corner, target = f.at(src, j * src_col), f.at(out, j * 4)
+        for group in (0, 4):
+            with f.when(rows > group):
+                columns = _transposed(f, [f.load_vector(kind, 4, f.at(corner, src_col * k + group * 4)) for k in range(4)], 4)
+                for k in range(4):
+                    with f.when(rows > group + k):
+                        f.store_vector(columns[k], f.at(target, out_row * (group + k)), 4)
+    return end
 
 
 def _transposed(f: Func, vectors: list[Val], lanes: int) -> list[Val]:
