@@ -48,17 +48,28 @@ def test_a_function_still_traces_and_pickles():
 def test_functions_as_objects():
     x = np.arange(48.0).reshape(1, 1, 6, 8)
     for f, function in ((F.pooling.max_pooling_2d.MaxPooling2D(2), F.max_pooling_2d),
-                        (F.pooling.average_pooling_2d.AveragePooling2D(2, 1), F.average_pooling_2d),
+                        (F.pooling.average_pooling_2d.AveragePooling2D(2, 1), F.average_pooling_nd),
                         (F.pooling.max_pooling_nd.MaxPoolingND(2, 2), F.max_pooling_nd),
                         (F.pooling.average_pooling_nd.AveragePoolingND(2, 2, pad=1, pad_value=None), F.average_pooling_nd)):
         v = Variable(x)
-        expected, (y,) = function(v, *f.args[:3], *f.args[3:]), f.apply((x,))
+        expected, (y,) = function(v, *f.args), f.apply((x,))
         np.testing.assert_array_equal(y.array, expected.array)
         F.sum(expected).backward()
         for _ in range(2):
             np.testing.assert_array_equal(f.backward((0,), (np.ones(y.shape),))[0].array, v.grad)
     with pytest.raises(InvalidType):
         F.pooling.average_pooling_2d.AveragePooling2D(2, cover_all=True)
+
+
+def test_a_pooling_object_says_what_undoes_it():
+    x = np.random.permutation(2 * 3 * 5 * 7).reshape(2, 3, 5, 7).astype("f")
+    for pool in (F.pooling.max_pooling_nd.MaxPoolingND(2, 2, (2, 3)), F.pooling.max_pooling_2d.MaxPooling2D(2, (2, 3))):
+        y, = pool.apply((x,))
+        np.testing.assert_array_equal(pool.indexes, F.max_pooling_2d(x, 2, (2, 3), return_indices=True)[1])
+        assert (pool.ndim, pool.ksize, pool.stride, pool.pad, pool.cover_all) == (2, (2, 2), (2, 3), (0, 0), True)
+        up = F.upsampling_2d(y, pool.indexes, pool.ksize, pool.stride, pool.pad, x.shape[2:], pool.cover_all).array
+        np.testing.assert_array_equal(up[up != 0], x[up != 0])
+    assert F.pooling.average_pooling_nd.AveragePoolingND(3, 2).stride == (2, 2, 2)
 
 
 def test_an_object_keeps_its_mask():

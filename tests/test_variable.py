@@ -126,6 +126,26 @@ def test_chainers_inner_names():
         hnn.variable.VariableNode(v, "", grad=None)
 
 
+def test_a_node_keeps_the_array_and_takes_a_creator():
+    v = hnn.Variable(np.ones(2, np.float32))
+    node, a = v.node, v.array
+    node.retain_data()
+    del v
+    assert node.data is a
+    with pytest.raises(RuntimeError, match="released"):
+        node.retain_data()
+
+    class Twice(hnn.FunctionNode):
+        def forward(self, inputs):
+            return 2 * inputs[0],
+
+    f, v = Twice(), hnn.Variable(np.ones(2, np.float32))
+    v.node.set_creator_node(f)
+    assert v.creator_node is f
+    v.node.set_creator(None)
+    assert v.creator is None
+
+
 def test_truth_of_several_elements():
     v = hnn.Variable(np.ones(2))
     for error in (TypeError, ValueError):

@@ -5,6 +5,7 @@ from hybridnn.backend import is_array
 from hybridnn.core import variable as core_variable
 from hybridnn.core.labels import array_label
 from hybridnn.core.tape import rank_of
+from hybridnn.errors import ReleasedGraphError
 
 __all__ = ["OutputRef", "VariableNode", "view_of", "view_of_input"]
 
@@ -75,9 +76,24 @@ class VariableNode:
         v = self.get_variable_or_none()
         return core_variable.connected(self.data, self._tape) if v is None else v
 
+    def set_creator_node(self, node):
+        """Make a ``FunctionNode`` the Variable's creator; None unchains."""
+        self.get_variable().set_creator_node(node)
+
+    def set_creator(self, function):
+        """Make a ``Function`` (or ``FunctionNode``) the Variable's creator."""
+        self.set_creator_node(function)
+
     def unchain(self):
         """Forget the creator."""
         self.get_variable().unchain()
+
+    def retain_data(self):
+        """Keep the Variable's array for as long as this object lives; ``ReleasedGraphError`` if the Variable is gone."""
+        v = self.get_variable_or_none()
+        if v is None:
+            raise ReleasedGraphError("retain_data: the Variable was released, and its array with it\n  hint: call it while the Variable is alive")
+        self._kept = v.array
 
     @property
     def label(self):

@@ -13,8 +13,9 @@ from hybridnn.functions.array import concat, stack
 from hybridnn.functions.connection import convolution_2d, convolution_nd, deconvolution_2d, deconvolution_nd, local_convolution_2d
 from hybridnn.functions.math import einsum, mean, rsqrt
 from hybridnn.functions.noise import dropout, gaussian, simplified_dropconnect
-from hybridnn.functions.pooling import average_pooling_2d, average_pooling_nd, max_pooling_2d, max_pooling_nd
+from hybridnn.functions.pooling import average_pooling_nd, max_pooling_nd
 from hybridnn.functions.sparse import sparse_matmul
+from hybridnn.ops.expect import tuple_of
 from hybridnn.ops.linalg import einsum_spread
 
 __all__ = ["AveragePooling2D", "AveragePoolingND", "Convolution2DFunction", "ConvolutionND", "CooMatMul", "Deconvolution2DFunction", "DeconvolutionND",
@@ -96,30 +97,25 @@ class SimplifiedDropconnect(_Function):
         return simplified_dropconnect(x, W, b, self.ratio, mask=self.mask, use_batchwise_mask=self.use_batchwise_mask)
 
 
-class MaxPooling2D(_Function):
-    """``max_pooling_2d``."""
-    function = staticmethod(max_pooling_2d)
-
-    def __init__(self, ksize, stride=None, pad=0, cover_all=True):
-        super().__init__(ksize, stride, pad, cover_all)
-
-
 class MaxPoolingND(_Function):
-    """``max_pooling_nd`` over ``ndim`` axes."""
-    function = staticmethod(max_pooling_nd)
+    """``max_pooling_nd`` over ``ndim`` axes. ``indexes`` holds the places of the maxima in their windows."""
+    indexes = None
 
-    def __init__(self, ndim, ksize, stride=None, pad=0, cover_all=True):
+    def __init__(self, ndim, ksize, stride=None, pad=0, cover_all=True, return_indices=False):
         super().__init__(ksize, stride, pad, cover_all)
-        self.ndim = ndim
+        _keep_windows(self, ndim, ksize, stride, pad)
+        self.cover_all, self.return_indices = cover_all, return_indices
+
+    def call(self, x):
+        y, self.indexes = max_pooling_nd(x, *self.args, return_indices=True)
+        return y
 
 
-class AveragePooling2D(_Function):
-    """``average_pooling_2d``, which has no ``cover_all``."""
-    function = staticmethod(average_pooling_2d)
+class MaxPooling2D(MaxPoolingND):
+    """``max_pooling_2d``."""
 
-    def __init__(self, ksize, stride=None, pad=0, cover_all=False):
-        _no_cover(cover_all)
-        super().__init__(ksize, stride, pad)
+    def __init__(self, ksize, stride=None, pad=0, cover_all=True, return_indices=False):
+        super().__init__(2, ksize, stride, pad, cover_all, return_indices)
 
 
 class AveragePoolingND(_Function):
@@ -129,7 +125,20 @@ class AveragePoolingND(_Function):
     def __init__(self, ndim, ksize, stride=None, pad=0, cover_all=False, pad_value=0):
         _no_cover(cover_all)
         super().__init__(ksize, stride, pad, pad_value)
-        self.ndim = ndim
+        _keep_windows(self, ndim, ksize, stride, pad)
+
+
+class AveragePooling2D(AveragePoolingND):
+    """``average_pooling_2d``, which has no ``cover_all``."""
+
+    def __init__(self, ksize, stride=None, pad=0, cover_all=False):
+        super().__init__(2, ksize, stride, pad, cover_all)
+
+
+def _keep_windows(pooling, ndim, ksize, stride, pad):
+    stride = ksize if stride is None else stride
+    pooling.ndim = ndim
+    pooling.ksize, pooling.stride, pooling.pad = [tuple_of(n, ndim, "pooling", name) for name, n in (("ksize", ksize), ("stride", stride), ("pad", pad))]
 
 
 def _no_cover(cover_all):
