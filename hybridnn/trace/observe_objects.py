@@ -113,6 +113,7 @@ class Objects:
             owner = first.ref if isinstance(first, Cell) else first
             if cell is None or isinstance(cell, Cell) or not isinstance(owner, Ref):
                 raise Doubt("super() in an unusual place")
+            self.guard("cell", cell, cell.cell_contents)
             args = [constant(cell.cell_contents), owner]
         cls, owner = args[0].value, self.use(args[1])
         kind = self.class_of(owner)

@@ -178,6 +178,7 @@ def guard_links(observer, link):
             observer.guard("attr", each, name, each.__dict__[name])
         children = each.__dict__.get("_children")
         if children is not None:
+            observer.guard("attr", each, "_children", children)
             observer.guard("members", children, tuple(children))
             for name in children:
                 if isinstance(name, str):

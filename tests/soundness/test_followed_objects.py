@@ -249,7 +249,14 @@ def test_super(mode):
                 return f(arr(2, 3))
             finally:
                 Net.__bases__ = (Mixin, Left)
-        return [net], [lambda: f(arr(2, 3)), base, between, nearer, others, lambda: f(arr(4, 3))]
+        def another_class():
+            cell, = Mixin.forward.__closure__
+            cell.cell_contents = Left
+            try:
+                return f(arr(2, 3))
+            finally:
+                cell.cell_contents = Mixin
+        return [net], [lambda: f(arr(2, 3)), base, between, nearer, others, another_class, lambda: f(arr(4, 3))]
     skipped(check(make, mode), mode)
 
 

@@ -136,3 +136,18 @@ def test_a_parameter_learns_to_multiply(mode):
                 p.__class__ = hnn.Parameter
         return p, [lambda: step(var(3)), during]
     skipped(check(make, mode), mode, least=6)
+
+
+def test_the_children_of_a_link_are_replaced(mode):
+    def make(wrap):
+        net, opt, step = training(wrap)
+
+        def without_inner():
+            old = net._children
+            net._children = set()
+            try:
+                return step(arr(2, 4))
+            finally:
+                net._children = old
+        return [net.l, net.W], [lambda: step(arr(2, 4)), without_inner]
+    skipped(check(make, mode), mode, least=6)
