@@ -13,7 +13,7 @@ from hybridnn.trace.refs import Doubt, Ref, is_pure
 
 __all__ = ["ARRAY_METHODS", "CHANGES", "Computed", "Unexpected", "calculate", "change_own", "combine", "draw", "draws",
            "folded", "identify", "is_array_function", "is_draw",
-           "is_number", "is_stream", "leaves_of", "memory_of", "missed", "operand", "put_stream_back", "recompute", "root_array",
+           "is_number", "is_stream", "leaves_of", "memory_of", "missed", "operand", "put_stream_back", "recompute", "replace_uses", "root_array",
            "rests_on_constants", "sources_of", "stream_state", "with_elements"]
 
 _FUNCTIONS = (
@@ -276,11 +276,7 @@ def change_own(observer, x, fn, args):
     if id(x) in observer.taken or any(x is part for fact in observer.guards.values() for part in fact):
         raise Doubt("changes an array in place after it has been used")
     old = Ref("array", a, found)
-    for computed, value in observer.uses.pop(id(x), ()):
-        if isinstance(value, np.ndarray) and np.may_share_memory(value, a):
-            raise Doubt("changes an array in place of which there are views")
-        computed.args = [_replaced(r, x, old) for r in computed.args]
-        computed.kw = {k: _replaced(r, x, old) for k, r in computed.kw.items()}
+    replace_uses(observer, x, old)
     made = calculate(observer, fn, [old, *args], {})
     if made.kind != "array" or type(made.value) is not np.ndarray:
         raise Doubt("changes an array in place to something else")
@@ -289,6 +285,15 @@ def change_own(observer, x, fn, args):
     for k, ref in enumerate(observer.computed):
         if ref is made:
             observer.computed[k] = x
+
+
+def replace_uses(observer, x, old):
+    """What was computed of ``x`` rests on ``old`` from here on."""
+    for computed, value in observer.uses.pop(id(x), ()):
+        if isinstance(value, np.ndarray) and np.may_share_memory(value, x.value):
+            raise Doubt("changes an array in place of which there are views")
+        computed.args = [_replaced(r, x, old) for r in computed.args]
+        computed.kw = {k: _replaced(r, x, old) for k, r in computed.kw.items()}
 
 
 def _replaced(ref, x, old):
@@ -304,7 +309,7 @@ def _note_uses(observer, found, value):
         ref = stack.pop()
         if ref.kind == "mirror":
             stack += ref.value
-        elif ref.kind == "array":
+        elif ref.kind in ("array", "fresh"):
             observer.keep.append(ref)
             given = value if isinstance(value, (list, tuple)) else (value,)
             observer.uses.setdefault(id(ref), []).extend((found, v) for v in given)

@@ -20,6 +20,7 @@ from hybridnn.trace.observe_arrays import Arrays
 from hybridnn.trace.observe_callbacks import Callbacks, drives
 from hybridnn.trace.observe_calls import Calls
 from hybridnn.trace.observe_containers import Containers
+from hybridnn.trace.observe_gradients import Gradients
 from hybridnn.trace.observe_imports import Imports
 from hybridnn.trace.observe_library import Library
 from hybridnn.trace.observe_match import Match
@@ -73,7 +74,7 @@ class Frame:
         self.table = instructions(code)
 
 
-class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Imports, Match, Library):
+class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Imports, Match, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -92,6 +93,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.guards, self.effects, self.origins, self.numbers = {}, [], {}, {}
         self.overlay, self.keep, self.views, self.draws, self.computed = {}, [], [], [], []
         self.memory = {}
+        self.shown, self.changed, self.given = {}, {}, {}       # gradients, see ``Gradients``
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
         self.doubt = self.result = None
         self.started = False

@@ -54,6 +54,9 @@ class Arrays:
         if x.kind == "array" and symbol in CHANGES:
             change_own(self, x, CHANGES[symbol], [y])
             return x
+        if x.kind == "fresh" and x.source[1] in self.shown and symbol in CHANGES:
+            self.change_gradient(x, CHANGES[symbol], [y])
+            return x
         if symbol not in INPLACE:
             raise Doubt(f"changes an array in place ({symbol})")
         self._store(self._target(x), INPLACE[symbol], [y])
@@ -63,6 +66,9 @@ class Arrays:
         """``x[key] = y``."""
         if x.kind == "array":
             change_own(self, x, with_elements, [key, y])
+            return
+        if x.kind == "fresh" and x.source[1] in self.shown:
+            self.change_gradient(x, with_elements, [key, y])
             return
         self._store(self._target(x), operator.setitem, [self._constant_key(key), y])
 

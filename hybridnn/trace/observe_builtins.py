@@ -176,6 +176,8 @@ def _added(observer, items):
 def _over(fn):
     """``max``, ``min`` or ``sum`` of one sequence of constants, or of several constants."""
     def handler(observer, args, kw):
+        if fn is not sum and not kw and len(args) > 1 and any(isinstance(r.value, np.generic) for r in args) and not observer.writes_so_far():
+            return calculate(observer, fn, list(args), {})      # the winner keeps its type, which a plan checks
         if len(args) != 1 or kw:
             return _plain(fn)(observer, args, kw)
         items = observer._items(args[0])

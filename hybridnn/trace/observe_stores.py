@@ -136,6 +136,9 @@ class Stores:
             self.guard("classattr", cls, name, attr)
             self.assign_array(f, owner, attr.fset, value, after)
             return
+        if isinstance(obj, Variable) and name == "grad" and owner.kind == "static":
+            self.assign_gradient(f, owner, value, after)
+            return
         if owner.kind != "static" or isinstance(obj, (types.ModuleType, type, Variable)):
             raise Doubt(f"assigns .{name}")
         attr, setter = class_lookup(cls, name), class_lookup(cls, "__setattr__")

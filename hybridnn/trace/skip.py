@@ -4,6 +4,7 @@ The function checks the guards, reads arrays and numbers where they come from, r
 computing: gradients, counters, attributes, results. It returns ``MISS`` before anything has changed if a guard fails or a condition comes out otherwise.
 """
 from hybridnn.trace.guards import Writer
+from hybridnn.trace.observe_gradients import by_hand
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.skip_computed import Computing
 from hybridnn.trace.skip_effects import Effects
@@ -53,7 +54,8 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self._facts()
         self._leaves()
         kept = [e[-1] for e in self.observer.effects if e[0] in STORES]
-        self._find_computed([self.observer.result, *kept, *self.observer.numbers.values(), *self._last_operands(), *self.observer.computed])
+        self._find_computed([self.observer.result, *kept, *self.observer.numbers.values(), *self._last_operands(), *self.observer.computed,
+                             *by_hand(self.observer)])
         self._updates()
         self._compile(self._stages())
         self._same_counts()

@@ -15,6 +15,8 @@ class Effects:
                     grads[self._node_of(ref)] = "None"
             elif kind == "backward":
                 self._backward(rest[0], grads)
+            elif kind == "regrad":
+                self._give(*rest, grads)
             elif kind == "fill":
                 self._fill(*rest, grads)
             elif kind == "count":
@@ -84,12 +86,19 @@ class Effects:
             self.stored.add(node)
             newest = self._newest(outcome.vid)
             self.gradients.setdefault(newest, []).append((x, node))
-            text = self.text[newest]
+            text = self._computed(self.observer.changed[newest]) if newest in self.observer.changed else self.text[newest]
             grads[node] = f"{text}.copy()" if text in grads.values() else text     # one value for two leaves: each has its own array
         if event.key[0][0]:
             raise Doubt("backward(retain_grad=True)")
         if event.key[0][1] or event.key[0][2] is not None:
             raise Doubt("backward with enable_double_backprop or loss_scale")
+
+    def _give(self, ref, value, grads):
+        """``p.grad = array``, after backward."""
+        node = self._node_of(ref)
+        if node not in grads:
+            raise Doubt("assigns .grad without backward")
+        grads[node] = self._computed(value)
 
     def _fill(self, ref, vid, grads):
         node = self._node_of(ref)

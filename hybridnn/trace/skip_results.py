@@ -71,6 +71,8 @@ class Results:
     def _variable(self, v):
         """One Variable per value, however often it is returned."""
         vid = v._vid
+        if vid in self.observer.changed:
+            raise Doubt("a Variable of a gradient that is changed in place")
         name = f"r{vid}"
         if name in self.named:
             return name

@@ -4,7 +4,8 @@ import itertools
 from hybridnn.core.fixed import is_fixed
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import memory_of
-from hybridnn.trace.events import Leaf
+from hybridnn.trace.events import Leaf, vid_of
+from hybridnn.trace.observe_gradients import by_hand
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.summaries import wrapped
 
@@ -19,6 +20,7 @@ class Sources:
         memory = {}
         variables = []
         priors = self._priors()
+        self._differentiated = {vid_of(o) for e in self.path if e.kind != "inplace" for o in e.operands}
         for ref in self._views():
             memory[memory_of(ref.value)] = ref
         for vid, x in self.call.leaves.items():
@@ -26,6 +28,8 @@ class Sources:
             ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
             if ref is None:
                 ref = wrapped(self.observer, x) if isinstance(x, Variable) else memory.get(memory_of(x))
+            if ref is None and vid not in self._differentiated:
+                ref = next((r for r in by_hand(self.observer) if r.source.real is a), None)
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
             if vid in priors:
                 self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)

@@ -73,7 +73,7 @@ def _read(observer, refs, value, start):
 def _array(observer, refs, value, start):
     v = refs[0]
     if v.value._pending is observer.call:
-        return Ref("fresh", value, ("array", v.value._vid))
+        return observer.show_array(value, v.value._vid)
     if v.kind == "static" and value is not None:
         return observer.held_array(v.value)
     if v.kind == "made" and value is real_array(v.source[1]):
@@ -102,10 +102,8 @@ def _grad(observer, refs, value, start):
             raise Doubt("hnn.grad with set_grad")
         return mirror(type(value), [constant(None) if v is None else result(observer, v) for v in value])
     g = None if refs[0].value._tape is None else refs[0].value._tape.grad
-    vid = observer.call.known_vid(g) if isinstance(g, Variable) and value is g._array else None
-    if vid is None:
-        raise Doubt("reads a gradient that was not computed in this call")
-    return Ref("fresh", value, ("array", vid))
+    vid = observer.call.known_vid(g) if value is (g._array if isinstance(g, Variable) else g) and value is not None else None
+    return observer.show_gradient(refs[0].value, value, vid)
 
 
 def _copydata(observer, refs, value, start):
@@ -211,6 +209,7 @@ def _update(observer, refs, value, start):
             a = rule.state[name]
             observer.guard("item", rule.state, name, a)
             observer.origins[id(a)] = Ref("state", a, ("slot", rule, name))
+    observer.meet_gradients(optimizer.target.params())
     hooks = guard_hooks(observer, optimizer)
     _rule_numbers(observer, start, _hook_numbers(observer, start, hooks))
     _filled(observer, optimizer.target, start)

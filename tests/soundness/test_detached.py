@@ -198,3 +198,90 @@ def test_gradients_by_hand(mode, change, kind):
     w = check(make, mode, tolerance=100.0)
     if change in (scaled, assigned, clipped, some):
         assert w.total("hits") > 15
+
+
+def alias(net):
+    g = net.W.grad
+    before = float(g.sum())
+    net.W.grad *= 2
+    g[0] = 1
+    return g, net.W.grad, before, float(g.sum()), g is net.W.grad
+
+
+def alias_of_variable(net):
+    g = net.W.grad_var
+    a = g.array
+    net.W.grad *= 2
+    return a, g.array, net.W.grad
+
+
+def variable_itself(net):
+    g = net.W.grad_var
+    net.W.grad *= 2
+    return g
+
+
+def view(net):
+    row = net.W.grad[0]
+    net.W.grad *= 2
+    return row + 0
+
+
+def two(net):
+    net.W.grad *= 2
+    net.b.grad = net.W.grad[0] * 3
+    net.W.grad = net.W.grad + 1
+    return net.b.grad, net.W.grad
+
+
+def one_for_both(net):
+    g = net.b.grad * 2
+    net.b.grad = g
+    g *= 2
+    return g, net.b.grad
+
+
+def decided(net):
+    if float(np.abs(net.W.grad).max()) > 1e-3:
+        net.W.grad[net.W.grad < 0] = 0
+        net.W.grad /= min(1.0, np.linalg.norm(net.W.grad) + 1)
+    return net.W.grad.sum()
+
+
+def cleared(net):
+    net.W.grad *= 3
+    total = net.W.grad.sum()
+    net.W.cleargrad()
+    return total
+
+
+@pytest.mark.parametrize("change", [alias, alias_of_variable, variable_itself, view, two, one_for_both, decided, cleared])
+@pytest.mark.parametrize("updated", [False, True])
+def test_changed_gradients_that_are_seen(mode, change, updated):
+    def make(wrap):
+        net = L.Linear(3, 3)
+        net.W.array[...], net.b.array[...] = arr(3, 3) * 0.3, 0.1
+        net.shift = hnn.Parameter(np.zeros((2, 3), np.float32))
+        opt = hnn.optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def step(x):
+            y = F.tanh(net(x))
+            net.cleargrads()
+            F.sum(y * y).backward()
+            seen = change(net)
+            if updated:
+                opt.update()
+            return seen
+
+        @wrap
+        def shared(x):
+            """One gradient for two parameters."""
+            net.cleargrads()
+            F.sum(net.shift + x + hnn.as_variable(net.shift)).backward()
+            net.shift.grad *= 2
+            return net.shift.grad
+        return [net, opt], [lambda: step(arr(2, 3)), lambda: step(arr(2, 3) * 0.001), lambda: step(arr(4, 3)), lambda: shared(arr(2, 3))]
+    w = check(make, mode, tolerance=100.0)
+    if change in (alias, two, decided, one_for_both) and mode == "auto":
+        assert w.total("python_skipped") > 10, [t.explain() for t in w]

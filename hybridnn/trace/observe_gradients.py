@@ -1,0 +1,83 @@
+"""Gradients that the program changes by hand between backward and the update."""
+import numpy as np
+
+from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import calculate, identify, replace_uses
+from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant
+
+__all__ = ["Gradients", "by_hand"]
+
+
+def array_of(g):
+    """The array of a gradient, which a node keeps as an array or as a Variable."""
+    return g._array if isinstance(g, Variable) else g
+
+
+def by_hand(observer):
+    """The Refs of what the program has made of gradients."""
+    return [*observer.changed.values(), *[ref for _, ref in observer.given.values()]]
+
+
+class Gradients:
+    """``shown`` has, by value, the one Ref of an array that the program has looked at; ``changed`` those into which it has written, and ``given`` what it
+    has assigned to ``p.grad``."""
+
+    def show_gradient(self, v, value, vid):
+        """The Ref of what ``v.grad`` gives."""
+        given = self.given.get(id(v))
+        if given is not None:
+            return given[1]
+        if vid is None:
+            raise Doubt("reads a gradient that was not computed in this call")
+        return self.show_array(value, vid)
+
+    def show_array(self, value, vid):
+        """The Ref of an array that this call has computed."""
+        return self.changed.get(vid) or self.shown.setdefault(vid, Ref("fresh", value, ("array", vid)))
+
+    def change_gradient(self, x, fn, args):
+        """An operator in place, or an assignment of elements: whoever has the array sees what it is then, so that its Ref becomes another."""
+        vid = x.source[1]
+        holders = [v for e in self.call.path if e.kind == "backward" for v, o, _ in e.grads[0] if o.vid == vid]
+        shared = any(self.call.origin(v) == vid or v == vid for v in self.call.view_of)
+        if len(holders) != 1 or shared or self.writes_so_far() or not x.value.flags.writeable or x.value.base is not None:
+            raise Doubt("changes an array in place that may be seen elsewhere")
+        if x is not self.shown[vid] or any(x is part for fact in self.guards.values() for part in fact) or id(x) in self.taken:
+            raise Doubt("changes an array in place after it has been used")
+        old = Ref("fresh", x.value.copy(), x.source)
+        replace_uses(self, x, old)
+        made = calculate(self, fn, [old, *args], {})
+        if made.kind != "array" or type(made.value) is not np.ndarray:
+            raise Doubt("changes an array in place to something else")
+        x.kind, x.value, x.source = made.kind, made.value, made.source
+        self.keep += [old, made]
+        self.computed = [x if ref is made else ref for ref in self.computed]
+        self.changed[vid] = x
+
+    def assign_gradient(self, f, owner, value, after):
+        """``p.grad = array``."""
+        v = owner.value
+        attr = class_lookup(type(v), "grad")
+        self.guard("classattr", type(v), "grad", attr)
+        if owner.kind != "static" or v._tape is None or v._tape.grad is None or self.writes_so_far():
+            raise Doubt("assigns .grad")
+        vid = self.call.known_vid(array_of(v._tape.grad))
+        if value.kind != "array" or type(value.value) is not np.ndarray or value.value.base is not None:
+            raise Doubt("assigns .grad")
+        if value is not self.changed.get(vid) or id(v) in self.given:
+            spec = value.value
+            if spec.shape != v._array.shape or spec.dtype != v._array.dtype or any(given is value for _, given in self.given.values()):
+                raise Doubt("assigns .grad")
+            self.given[id(v)] = owner, value
+            self.effects.append(("regrad", owner, value))
+        f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)       # the setter runs meanwhile
+
+    def meet_gradients(self, params):
+        """An update takes the gradients: what the program has made of them is what the observer thinks."""
+        for p in params:
+            g = None if p._tape is None else array_of(p._tape.grad)
+            if g is None:
+                continue
+            ref = self.given[id(p)][1] if id(p) in self.given else self.changed.get(self.call.known_vid(g))
+            if ref is not None:
+                identify(self, ref, g)
