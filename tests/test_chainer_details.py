@@ -106,6 +106,17 @@ def test_objects_that_draw_say_the_shape_of_what_they_drew():
     np.testing.assert_allclose(slopes.r, np.full(3, (1 / 8 + 1 / 3) / 2, "f"))
 
 
+@pytest.mark.parametrize("ignore_label", [None, -1])
+def test_the_gradient_of_an_embedding_as_an_object(ignore_label):
+    x, table = np.array([[0, 2, 2], [3, 0, 2]], "i"), Variable(np.ones((5, 2)))
+    x[0, 1] = 1 if ignore_label is None else ignore_label
+    gy = np.random.normal(size=(2, 3, 2))
+    f = F.connection.embed_id.EmbedIDGrad(table.shape, ignore_label)
+    expected, = hnn.grad([F.embed_id(x, table, ignore_label)], [table], [Variable(gy)])
+    np.testing.assert_array_equal(f.apply((x, gy))[0].array, expected.array)
+    gradient_check.check_backward(f, (x, gy), np.random.normal(size=table.shape))
+
+
 @pytest.mark.parametrize("transposed", [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)])
 def test_a_sparse_product_as_an_object(transposed):
     transa, transb, transc = transposed

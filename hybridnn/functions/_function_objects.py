@@ -15,12 +15,13 @@ from hybridnn.functions.math import einsum, mean, rsqrt
 from hybridnn.functions.noise import dropout, gaussian, simplified_dropconnect
 from hybridnn.functions.pooling import average_pooling_nd, max_pooling_nd
 from hybridnn.functions.sparse import sparse_matmul
+from hybridnn.ops.embedding import embed_grad
 from hybridnn.ops.expect import tuple_of
 from hybridnn.ops.linalg import einsum_spread
 
-__all__ = ["AveragePooling2D", "AveragePoolingND", "Convolution2DFunction", "ConvolutionND", "CooMatMul", "Deconvolution2DFunction", "DeconvolutionND",
-           "DiagEinSum", "Dropout", "Gaussian", "LSTMGrad", "LocalConvolution2DFunction", "MaxPooling2D", "MaxPoolingND", "MulInvStd", "RReLU", "SLSTMGrad",
-           "SimplifiedDropconnect"]
+__all__ = ["AveragePooling2D", "AveragePoolingND", "Convolution2DFunction", "ConvolutionND", "CooMatMul", "Deconvolution2DFunction",
+           "DeconvolutionND", "DiagEinSum", "Dropout", "EmbedIDGrad", "Gaussian", "LSTMGrad", "LocalConvolution2DFunction", "MaxPooling2D",
+           "MaxPoolingND", "MulInvStd", "RReLU", "SLSTMGrad", "SimplifiedDropconnect"]
 
 
 class _Function:
@@ -199,6 +200,21 @@ class LocalConvolution2DFunction(_Convolution):
 
     def __init__(self, stride=1):
         super().__init__(stride=stride)
+
+
+class EmbedIDGrad(_Function):
+    """The gradient of ``embed_id`` with respect to W, of (x, gradient of the rows).
+
+    Args:
+        w_shape: shape of W, (vocabulary, units).
+        ignore_label: the number in x whose rows do not count.
+    """
+
+    def __init__(self, w_shape, ignore_label=None):
+        self.w_shape, self.ignore_label = w_shape, ignore_label
+
+    def call(self, x, gy):
+        return apply(embed_grad, (x, gy), {"rows": self.w_shape[0], "ignore_label": self.ignore_label})
 
 
 class MulInvStd(_Function):
