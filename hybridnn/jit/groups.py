@@ -31,10 +31,10 @@ class Group:
     levels: set                                 # axes that parts run over
     deps: set = field(default_factory=set)      # indices of nodes whose results are read
     above: int = 0                              # bits of all groups that this one depends on
+    bit: int = field(init=False)
 
-    @property
-    def bit(self):
-        return 1 << self.number % WINDOW
+    def __post_init__(self):
+        self.bit = 1 << self.number % WINDOW
 
     @property
     def indices(self):
@@ -214,6 +214,8 @@ def _settle(state, g, h, below):
 
 def _depends(state, start, goal):
     """Whether group ``start`` depends on group ``goal`` through other groups."""
+    if not start.above & goal.bit:
+        return False
     others = [state.groups[i] for i in start.deps]
     return any(x is not start and x is not goal and x.above & goal.bit for x in others if _same_window(x, goal))
 

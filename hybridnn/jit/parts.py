@@ -110,8 +110,9 @@ def _check_results(program, specs):
             raise Unfusable("a result of another dtype than eager's")
 
 
+@functools.lru_cache(4096)
 def _axes_of(shape):
-    sizes = [n for n in shape if n != 1]
+    sizes = tuple([n for n in shape if n != 1])
     it = iter(range(len(sizes)))
     return tuple([-1 if n == 1 else next(it) for n in shape]), sizes
 
@@ -120,8 +121,8 @@ def _elementwise_operand(state, v, dims):
     spec = state.specs[v]
     if spec.weak:
         return v, v, ()
-    own = dims[len(dims) - len(spec.shape):]
-    return v, *_access(state, v, tuple([-1 if n == 1 else d for n, d in zip(spec.shape, own)]))
+    own = tuple([-1 if n == 1 else d for n, d in zip(spec.shape, dims[len(dims) - len(spec.shape):])])
+    return (v, *_access(state, v, own)) if v in state.base else (v, v, own)
 
 
 def _operand_key(state, v):
