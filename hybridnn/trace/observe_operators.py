@@ -151,6 +151,8 @@ class Operators:
                 f.stack.append(constant(bool(i.arg)))
                 return
         x, y = self.use(x), self.use(y)
+        if "namespace" in (x.kind, y.kind):
+            raise Doubt("compares the namespace of an object")
         same = x is y if "mirror" in (x.kind, y.kind) else x.value is y.value
         outside = all(r.kind in ("arg", "state", "static") and isinstance(r.value, (Variable, np.ndarray)) and r.source for r in (x, y))
         if outside and (x.kind, y.kind) != ("static", "static"):

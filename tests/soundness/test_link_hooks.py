@@ -165,6 +165,11 @@ def test_namespaces(mode):
             holder.first = 3.0
             return F.exp(x)
 
+        @wrap
+        def compared(x):
+            space = holder.__dict__
+            return F.exp(x) if space is holder.__dict__ and space is not holder else x
+
         def rescaled():
             holder.scale = 3.0
             return swapped(arr(3))
@@ -173,7 +178,8 @@ def test_namespaces(mode):
             vars(holder).pop("first", None)
             vars(holder).pop("second", None)
             return new(arr(3)), list(vars(holder))
-        return [holder, own], [lambda: swapped(arr(3)), rescaled, lambda: kept(arr(3)), lambda: hidden(arr(3)), lambda: new(arr(3)), cleared]
+        return [holder, own], [lambda: swapped(arr(3)), rescaled, lambda: kept(arr(3)), lambda: hidden(arr(3)), lambda: new(arr(3)), cleared,
+                                lambda: compared(arr(3))]
     skipped(check(make, mode), mode)
 
 
