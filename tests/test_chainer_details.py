@@ -682,6 +682,7 @@ def _former_arguments():
     yield from ((L.NStepRNNTanh, (1, 1, 1, 0.), name) for name in ("use_cudnn", "use_bi_direction", "activation"))
     yield L.NStepGRU(1, 1, 1, 0.), (None, [n[None]]), "train"
     yield L.NStepLSTM(1, 1, 1, 0.), (None, None, [n[None]]), "train"
+    yield testing.get_trainer_with_mock_updater((1, "epoch")).extend, (len, "len"), "invoke_before_training"
 
 
 @pytest.mark.parametrize("function, args, name", list(_former_arguments()))

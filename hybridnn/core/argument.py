@@ -11,6 +11,7 @@ HINTS = {        # of keywords that earlier versions of the interface had
     "deterministic": "there is no argument deterministic; using_config('cudnn_deterministic', True or False) chooses",
     "requires_x_grad": "there is no argument requires_x_grad; backward computes the gradient of x where something needs it",
     "use_bi_direction": "there is no argument use_bi_direction; the classes with Bi in their names go in both directions",
+    "invoke_before_training": "there is no argument invoke_before_training; an extension's initialize(trainer) runs before training",
     "activation": "there is no argument activation; the classes NStepRNNTanh and NStepRNNReLU have one each",
 }
 

@@ -5,6 +5,7 @@ import time
 import traceback
 from dataclasses import dataclass
 
+from hybridnn.core.argument import refuse_kwargs
 from hybridnn.reporter import Reporter
 from hybridnn.serializer import Serializer
 from hybridnn.training.extension import PRIORITY_READER
@@ -62,7 +63,7 @@ class Trainer:
             raise RuntimeError("training has not begun, so no time has elapsed\n  hint: trainer.run()")
         return time.perf_counter() - self._started + self._elapsed_before
 
-    def extend(self, extension, name=None, trigger=None, priority=None, *, call_before_training=False):
+    def extend(self, extension, name=None, trigger=None, priority=None, *, call_before_training=False, **kwargs):
         """Register an extension.
 
         Args:
@@ -71,6 +72,8 @@ class Trainer:
             trigger, priority: default: its own attributes.
             call_before_training: also call it once before the first update.
         """
+        if kwargs:
+            refuse_kwargs(kwargs, "invoke_before_training")
         name = name or _name_of(extension)
         if name == "training":
             raise ValueError("no extension can be called 'training'")
