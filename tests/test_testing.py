@@ -277,6 +277,7 @@ def test_pairwise_products_have_each_pair(monkeypatch):
         assert {(row[left], row[right]) for row in some} == set(itertools.product(values[left], values[right]))
     assert testing.product({"a": [1, 2], "b": [1, 2]}) == [{"a": a, "b": b} for a in (1, 2) for b in (1, 2)]
     assert testing.product({"a": [1, 2], "b": [], "c": [1]}) == []
+    assert list(testing.parameterized._nd_indices_to_cover_each_2d((0, 3, 2))) == []
 
 
 @pytest.mark.parametrize("params", [{"use_chainerx": True, "chainerx_device": "native:0"}, {"use_ideep": "always"}])

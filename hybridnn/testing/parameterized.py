@@ -88,18 +88,18 @@ _product_dict_orig = product_dict
 def _pairwise_product_dict(*parameters):
     """Some of ``product_dict``'s combinations, in its order, in which each two dicts of two lists meet at least once."""
     lists = [list(dicts) for dicts in parameters]
-    if len(lists) <= 2 or not all(lists):
+    if len(lists) <= 2:
         return _product_dict_orig(*lists)
-    rows = sorted(_pairwise_rows([len(dicts) for dicts in lists]))
+    rows = sorted(_nd_indices_to_cover_each_2d([len(dicts) for dicts in lists]))
     return [{k: v for dicts, i in zip(lists, row, strict=True) for k, v in dicts[i].items()} for row in rows]
 
 
-def _pairwise_rows(lengths):
+def _nd_indices_to_cover_each_2d(lengths):
     """Tuples of indices below ``lengths``, until each pair of (position, index) was seen: greedily, the longest positions first."""
     order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
     sides = [[(rank, index) for index in range(lengths[position])] for rank, position in enumerate(order)]
     unseen = {pair for left, right in itertools.combinations(sides, 2) for pair in itertools.product(left, right)}
-    while unseen:
+    while unseen and all(lengths):
         row = dict(min(unseen))
         for rank, side in enumerate(sides):
             if rank not in row:
