@@ -116,16 +116,23 @@ def merged(state, g, h):
     if joined is None:
         return None
     sizes, of_g, of_h = joined
-    reduced = {tuple(sorted([names[a] for a in x.reduced])) for x, names in ((g, of_g), (h, of_h)) if x.reduced}
+    reduced = {level for x, names in ((g, of_g), (h, of_h)) if x.reduced for level in _renamed_levels([x.reduced], names)}
     if len(reduced) > 1:
         return None
-    levels = {tuple(sorted([names[a] for a in level])) for x, names in ((g, of_g), (h, of_h)) for level in x.levels}
+    levels = {*_renamed_levels(g.levels, of_g), *_renamed_levels(h.levels, of_h)}
     over = reduced.pop() if reduced else None
     fits, over = _levels_fit(levels, len(sizes), over)
     if not fits or is_column(sizes, over) and not _column_fits(_parts_of(g, h, of_g, of_h),
                                                                             tuple(range(len(sizes)))):
         return None
     return sizes, of_g, of_h, levels, over
+
+
+def _renamed_levels(levels, names):
+    """Sets of axes, as ascending tuples, under other names."""
+    if all([a == b for a, b in enumerate(names)]):
+        return levels
+    return [tuple(sorted([names[a] for a in level])) for level in levels]
 
 
 def _parts_of(g, h, of_g, of_h):
