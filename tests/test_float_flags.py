@@ -70,3 +70,22 @@ def test_a_step_that_divides_by_zero_changes_the_same():
         np.testing.assert_allclose(net_e.W.array, net_t.W.array, rtol=1e-6)
 
 
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 10, 17, 33])
+@pytest.mark.parametrize("fn", [
+    lambda x: F.softmax(x * 300.0 - 4000.0), lambda x: F.log_softmax(x - 1e4), lambda x: x / F.broadcast_to(F.max(x, axis=1, keepdims=True), x.shape),
+    lambda x: F.max(1.0 / x, axis=1), lambda x: F.sum(F.log(x), axis=1), lambda x: F.sum(F.sqrt(x - 0.5), axis=0), lambda x: F.normalize(x),
+], ids=["softmax", "log_softmax", "quotients", "reciprocals", "logarithms", "roots", "normalize"])
+def test_what_stands_beside_short_rows_raises_no_flags(fn, width):
+    """Vectors are wider than the rows: what other lanes hold must not count."""
+    def step(x):
+        x.cleargrad()
+        F.sum(fn(x)).backward()
+        return x.grad
+    x = hnn.Variable(np.random.default_rng(0).uniform(1, 2, (40, width)).astype("f"))
+    traced = hnn.trace(step)
+    with hnn.using_config("trace_compile", "sync"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(6):
+            traced(x)

@@ -32,7 +32,6 @@ CASES = {
     "chain": (lambda x, b: [OPS["tanh"](1.5 * x + b) * OPS["sigmoid"](x)], (array(5, 7), array(7))),
     "flat": (lambda x, a: [OPS["relu"](x) * a], (array(5, 7), .5)),
     "softmax": (lambda x: [OPS["softmax"](x, axis=(1,))], (array(5, 300),)),
-    "narrow_softmax": (lambda x: [OPS["softmax"](x, axis=(1,))], (array(5, 10),)),
     "layer_norm": (lambda x, e, g: [OPS["standardize"](x, e, axis=(1,))[0] * g], (array(5, 7), 1e-5, array(7))),
     "batch_norm": (lambda x, e: OPS["standardize"](x, e, axis=(0, 2)), (array(4, 3, 5), 1e-5)),
     "bias_gradient": (lambda g, y: [OPS["sum"](g * (1 - y * y), axis=(0,), keepdims=False), g * (1 - y * y)],
@@ -72,16 +71,15 @@ def test_text_is_as_it_was(name, target):
     assert text == path.read_text()
 
 
-@pytest.mark.parametrize("shapes, promise", [(((5, 300), (1000, 32), (2, 16)), "parallel_loops"), (((5, 10), (1000, 17), (2, 3)), "short_loops")])
-def test_a_text_depends_on_sizes_only_by_whether_rows_are_short(shapes, promise):
+def test_a_text_does_not_depend_on_sizes():
     fn = CASES["softmax"][0]
     texts = set()
-    for shape in shapes:
+    for shape in ((5, 300), (1000, 17), (2, 3)):
         node = fuse(simplify(graph_of(fn, array(*shape)))).nodes[0]
         strides = [(shape[1] * 4, 4)]
         texts.add(source.render(layout.arrange(node.op.nest, [layout.Operand(0, 0, *strides)],
                                                [layout.Operand(0, 0, *strides)]).structure))
-    assert len(texts) == 1 and f"\n    {promise}()\n" in texts.pop()
+    assert len(texts) == 1
 
 
 def cuda_call(name, grid, size, compiled=False):

@@ -288,7 +288,7 @@ def test_a_function_of_one_operation_runs_eagerly_where_that_is_faster():
             scale[0] = 2.0 + k // 3000
             y = f(x).array
             assert y[0] == y[1] == y[2] == scale[0]
-    assert f.stats.calls == 6000 and f.stats.python_skipped >= 4000
+    assert f.stats.calls == 6000 and f.stats.python_skipped >= 500
     f.clear()
     assert f._memory.resting == 0
 

@@ -18,7 +18,6 @@ from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.jit import compiler, kernels, machine, vecmath_names
 from hybridnn.jit.translate import Untranslatable, translate
-from hybridnn.jit.vecmath_expr import scales_in_one_step
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*_cpu.py"))
 ELEMENTWISE = sorted(n for n, op in OPS.items() if op.kind == "elementwise" and op.samples is None and not op.multi)
@@ -323,15 +322,6 @@ def test_every_function_is_vectorised(dtype):
 @pytest.mark.parametrize("path", [p for p in GOLDEN if p.stem != "label_mask_cpu"], ids=lambda p: p.stem)
 def test_golden_kernels_are_vectorised(path):
     assert_vectorised(path.read_text())
-
-
-@pytest.mark.skipif(not scales_in_one_step(), reason="masks need AVX-512")
-@pytest.mark.parametrize("name, masked", [("narrow_softmax", True), ("softmax", False)])
-def test_the_last_vector_of_short_rows_is_masked(name, masked):
-    """Rows of ten classes would be left to scalar code."""
-    text = (Path(__file__).parent / "golden" / f"{name}_cpu.py").read_text()
-    assembly = machine.target_machine().emit_assembly(compiler.compile_ir("probe", text, "<probe>"))
-    assert bool(re.search(r"vmovups\s+%[yz]mm\d+, \(.*\{%k\d\}", assembly)) is masked
 
 
 def test_scalar_code_is_seen():

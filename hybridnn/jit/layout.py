@@ -2,7 +2,7 @@
 
 Adjacent axes that all operands step through evenly become one, so that most kernels have one or two axes. What is left of strides
 is a class per operand and axis: 0, 1 to 4 (innermost axis only) or "s", given at run time. So structures, and with them compiled
-kernels, do not depend on sizes, but for whether rows are short.
+kernels, do not depend on sizes.
 """
 import math
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from hybridnn.jit.nest import REDUCTIONS
 
 __all__ = ["Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
 
-NARROW, LANES = 64, 16    # rows that are shorter, and fill no vectors of so many lanes, leave much to do behind the last full vector
 BLOCKS, ROWS = 8, 32      # fewer blocks, or rows in a block, and threads share columns
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
@@ -54,14 +53,12 @@ class Structure:
     """All that the text of a kernel depends on.
 
     ``axes`` says per axis whether it is reduced. ``items`` are ``Instruction``s, ``stores`` ``Output``s. ``style`` is "map", "row", "column" or "blocks".
-    ``narrow``: rows are short, and do not fill vectors.
     """
     style: str
     axes: tuple
     items: tuple
     stores: tuple
     pointers: tuple
-    narrow: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,8 +143,7 @@ def _build(nest, pointers, where, groups):
     style = "map" if not nest.reduced else "row" if not nest.column else "blocks" if _has_blocks(sizes, reduced) else "column"
     scratch = _scratch(nest, style, sizes, reduced)
     records += [Pointer(kind, "scratch", ()) for kind, _ in scratch]
-    narrow = style == "row" and len(sizes) > 1 and sizes[-1] < NARROW and sizes[-1] % LANES > 0      # a row alone, as of a batch, takes no time
-    structure = Structure(style, reduced, items, stores, tuple(records), narrow)
+    structure = Structure(style, reduced, items, stores, tuple(records))
     words = sizes + tuple([s for row, p in zip(strides, records) for s, c in zip(row, p.classes) if c == "s"])
     operands = tuple([(position, role, operand) for _, role, operand, _, position in pointers])
     return Arranged(structure, sizes, operands, words, tuple(map(tuple, strides)), tuple([b for _, b in scratch]),

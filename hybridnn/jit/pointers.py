@@ -5,8 +5,7 @@ args[k + 1]` (a buffer's base and a byte offset) as a float32 pointer: `p[i]` lo
 `parallel_loops()` as the kernel's last statement states that no iteration of its loops reads or writes, through such a pointer,
 an element that another iteration writes. An output may then still be the very buffer of an input (same index, in place), and
 LLVM vectorises with any number of pointers and without run-time alias checks (LangRef: llvm.loop.parallel_accesses). Kernels
-that scatter or carry values through memory use `serial_ptr_*`, or leave `parallel_loops()` out. `short_loops()` states the same of
-loops that are short, and do not fill vectors.
+that scatter or carry values through memory use `serial_ptr_*`, or leave `parallel_loops()` out.
 """
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from hybridnn.jit.pointers_ir import ELEMENT_NAMES, PROMISES, access_group, element_address, mark_loop, parallel_properties
+from hybridnn.jit.pointers_ir import ELEMENT_NAMES, access_group, element_address, mark_loop, parallel_properties
 
 INT64_PTR = types.CPointer(types.int64)
 KERNEL_SIGNATURE = types.void(INT64_PTR, INT64_PTR, types.int64, types.int64)
@@ -89,20 +88,14 @@ def _back_edges(function):
             yield branch
 
 
-def _promise_intrinsic(name, short):
+@intrinsic
+def parallel_loops(typingctx):
     """Last statement of a kernel: all loops before it are parallel in what they do through `ptr_*` pointers."""
-    def typed(typingctx):
-        def codegen(context, builder, sig, args):
-            module = builder.module
-            properties = parallel_properties(module, short)
-            for branch in _back_edges(builder.function):
-                mark_loop(module, branch, properties)
-            return context.get_dummy_value()
+    def codegen(context, builder, sig, args):
+        module = builder.module
+        properties = parallel_properties(module)
+        for branch in _back_edges(builder.function):
+            mark_loop(module, branch, properties)
+        return context.get_dummy_value()
 
-        return types.none(), codegen
-
-    typed.__name__ = typed.__qualname__ = name
-    return intrinsic(typed)
-
-
-parallel_loops, short_loops = (_promise_intrinsic(name, short) for name, short in PROMISES.items())
+    return types.none(), codegen

@@ -1,12 +1,11 @@
 """The LLVM side of ``pointers``: addresses out of the kernel ABI, and the metadata that says which accesses are parallel."""
-from llvmlite import binding, ir
+from llvmlite import ir
 
-__all__ = ["ELEMENT_NAMES", "PROMISES", "access_group", "element_address", "mark_loop", "parallel_properties"]
+__all__ = ["ELEMENT_NAMES", "access_group", "element_address", "mark_loop", "parallel_properties"]
 
 # suffix of a `ptr_*` name -> numba's name of the element type
 ELEMENT_NAMES = {"f32": "float32", "f64": "float64", "f16": "uint16", "bool": "boolean",
                  **{f"{sign[0]}{bits}": f"{sign}{bits}" for sign in ("int", "uint") for bits in (8, 16, 32, 64)}}
-PROMISES = {"parallel_loops": False, "short_loops": True}     # last statements of kernels -> whether their loops are short
 INT64, PTR = ir.IntType(64), ir.PointerType()
 
 
@@ -28,15 +27,12 @@ def access_group(module):
     return nodes[0] if nodes else _distinct(module)
 
 
-def parallel_properties(module, short):
-    """What the metadata of a parallel loop lists. A ``short`` one leaves no rest for a scalar loop: its last vector is masked, if the CPU can do that."""
+def parallel_properties(module):
+    """What the metadata of a parallel loop lists."""
     accesses = module.add_metadata([ir.MetaDataString(module, "llvm.loop.parallel_accesses"), access_group(module)])
     # Without this the scalar rest of at most 7 iterations is unrolled: more code, slower to compile, no faster.
     rolled = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
-    if not short or not binding.get_host_cpu_features().get("avx512f"):
-        return accesses, rolled
-    masked = module.add_metadata([ir.MetaDataString(module, "llvm.loop.vectorize.predicate.enable"), ir.Constant(ir.IntType(1), 1)])
-    return accesses, rolled, masked
+    return accesses, rolled
 
 
 def mark_loop(module, branch, properties):

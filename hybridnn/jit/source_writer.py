@@ -30,11 +30,6 @@ class Writer:
     def cuda(self):
         return self.target == "cuda"
 
-    @property
-    def promise(self):
-        """The last statement of a kernel for the CPU."""
-        return "short_loops" if self.s.narrow else "parallel_loops"
-
     def line(self, text):
         self.lines.append("    " * self.depth + text)
 
@@ -148,7 +143,7 @@ class Writer:
         result += [""] * bool(result) + ([f"from numba import {', '.join(casts)}", ""] if casts else [])
         reducers = sorted(n for n in self.names if n[:4] in ("sum_", "max_", "min_"))
         pointers = {self.pointer_type(p) for p in self.s.pointers}
-        functions = sorted(pointers | {self.promise} | {w for w in _calls(body) if _is_vecmath(w)})
+        functions = sorted(pointers | {"parallel_loops"} | {w for w in _calls(body) if _is_vecmath(w)})
         result += [f"from hybridnn.jit.reducers import {', '.join(reducers)}"] if reducers else []
         return [*result, f"from hybridnn.jit.vecmath import {', '.join(functions)}"]
 
@@ -164,7 +159,7 @@ class Writer:
         body = set(re.findall(r"\w+", "\n".join(self.lines)))
         first = 2 * len(self.s.pointers)
         lines += [f"    {name} = args[{first + k}]" for k, name in enumerate(words) if name in body]
-        self.line(f"{self.promise}()")
+        self.line("parallel_loops()")
         return ["def kernel(bufs, args, lo, hi):", *lines]
 
 

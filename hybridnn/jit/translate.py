@@ -12,7 +12,7 @@ import ast
 
 from llvmlite import ir
 
-from hybridnn.jit.pointers_ir import PROMISES, mark_loop, parallel_properties
+from hybridnn.jit.pointers_ir import mark_loop, parallel_properties
 from hybridnn.jit.translate_values import (
     CALLS,
     CONSTANTS,
@@ -78,7 +78,7 @@ def _kernel(tree):
 def _check_import(node):
     """Known names come from where they are defined, and keep their names: calls are then resolved by name."""
     of = {"math": CONSTANTS, "numba": TYPES, "hybridnn.jit.reducers": REDUCERS,
-          "hybridnn.jit.vecmath": {**DEFINITIONS, **POINTERS, **PROMISES}}.get(node.module, {})
+          "hybridnn.jit.vecmath": {**DEFINITIONS, **POINTERS, "parallel_loops": None}}.get(node.module, {})
     for alias in node.names:
         if alias.name not in of or alias.asname:
             raise unknown(node)
@@ -139,10 +139,10 @@ def _expression_statement(s, node):
     if isinstance(node.value, ast.Constant):
         return
     call = node.value
-    if not (isinstance(call, ast.Call) and name_of(call.func) in PROMISES and not call.args and not s.loops):
+    if not (isinstance(call, ast.Call) and name_of(call.func) == "parallel_loops" and not call.args and not s.loops):
         raise unknown(node)
     module = s.b.module
-    properties = parallel_properties(module, PROMISES[call.func.id])
+    properties = parallel_properties(module)
     for branch in s.edges:
         mark_loop(module, branch, properties)
 

@@ -2,7 +2,7 @@
 from numba import float32
 
 from hybridnn.jit.reducers import sum_f32
-from hybridnn.jit.vecmath import ptr_f32, ptr_f64, short_loops, sqrt_f32
+from hybridnn.jit.vecmath import parallel_loops, ptr_f32, ptr_f64, sqrt_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -76,4 +76,4 @@ def kernel(bufs, args, lo, hi):
                 p4[q4 + j] = v14
         p2[o2] = v3
         p3[o3] = v7
-    short_loops()
+    parallel_loops()

@@ -2,7 +2,7 @@
 from numba import float32
 
 from hybridnn.jit.reducers import sum_f32
-from hybridnn.jit.vecmath import ptr_f32, ptr_f64, short_loops, sqrt_f32
+from hybridnn.jit.vecmath import parallel_loops, ptr_f32, ptr_f64, sqrt_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -59,4 +59,4 @@ def kernel(bufs, args, lo, hi):
             v15 = p2[j]
             v16 = v14 * v15
             p3[o3 + j] = v16
-    short_loops()
+    parallel_loops()
