@@ -31,12 +31,14 @@ from hybridnn.trace.observe_sets import Sets
 from hybridnn.trace.observe_stores import Stores, where_id
 from hybridnn.trace.refs import (
     SCALARS,
+    TUPLE_METHODS,
     Closure,
     Doubt,
     Generator,
     Pending,
     Ref,
     bind_arguments,
+    class_lookup,
     code_of,
     constant,
     goes_through_links,
@@ -482,12 +484,18 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
                 self.guard("value", ref.source, v)
             return Ref("static", v)
         if isinstance(v, tuple) and len(v) <= 64 and is_named_tuple(type(v)):
+            self.guard_named(type(v))
             return Ref("mirror", type(v)(*[self._item(ref, k, x) for k, x in enumerate(v)]), ref.source)
         if type(v) in (list, tuple) and len(v) <= 64:
             return mirror(type(v), [self._item(ref, k, x) for k, x in enumerate(v)], ref)
         if type(v) is dict and len(v) <= 64 and all(type(k) in SCALARS for k in v):
             return Ref("mirror", {k: self._item(ref, k, x) for k, x in v.items()}, ref.source)
         return self.root_object(v, ref.source)
+
+    def guard_named(self, cls):
+        """A class of named tuples goes on doing what tuples do."""
+        for name in TUPLE_METHODS:
+            self.guard("classattr", cls, name, class_lookup(cls, name))
 
     def _item(self, ref, k, x):
         item = Ref("arg", x, ("item", ref.source, k))

@@ -8,7 +8,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, folded
-from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Ref, class_lookup, constant, is_pure, mirror
+from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Ref, class_lookup, constant, is_named_tuple, is_pure, mirror
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
@@ -199,6 +199,9 @@ class Containers:
             return [constant(v) for v in ref.value]
         if ref.kind == "static" and type(ref.value) in (tuple, range, str):
             return [Ref("static", v) if is_pure(v) else self._static_item(ref.value, k) for k, v in enumerate(ref.value)]
+        if ref.kind == "static" and isinstance(ref.value, tuple) and is_named_tuple(type(ref.value)):
+            self.guard_named(type(ref.value))
+            return [constant(v) if is_pure(v) else self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
         if ref.kind == "static" and type(ref.value) is list:
             self._freeze(ref.value)
             return [self.overlaid("item", ref.value, k) or self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]

@@ -10,10 +10,10 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
-__all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "Cell", "Closure", "Doubt", "Generator", "Iterator",
-           "Pending", "Ref", "Rows", "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant", "goes_through_links", "identity",
-           "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced", "mirror", "place", "plain_to_see",
-           "real_array", "trusted_kind"]
+__all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
+           "Generator", "Iterator", "Pending", "Ref", "Rows", "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant",
+           "goes_through_links", "identity", "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced",
+           "mirror", "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
@@ -21,6 +21,7 @@ CONTAINERS = (list, set, *DICTS)
 TRACED = "a traced method"
 IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class that cannot be changed
 OBJECT = vars(object)
+TUPLE_METHODS = ("__getitem__", "__iter__", "__len__", "__getattribute__", "__eq__", "__bool__", "__init__")
 PURE_TYPES = SCALARS | {slice, range, type(...), np.dtype, type(NotImplemented), tuple, frozenset, type}
 
 
@@ -210,7 +211,7 @@ def code_of(fn):
 def is_named_tuple(cls):
     """Whether a class is what ``collections.namedtuple`` or ``typing.NamedTuple`` makes, with nothing of a tuple's changed."""
     plain = cls.__mro__[1:] == (tuple, object) and isinstance(vars(cls).get("_fields"), tuple) and "__slots__" in vars(cls)
-    return plain and not any(name in vars(cls) for name in ("__getitem__", "__iter__", "__len__", "__getattribute__", "__eq__", "__bool__", "__init__"))
+    return plain and not any(name in vars(cls) for name in TUPLE_METHODS)
 
 
 def is_library_code(fn):

@@ -6,7 +6,9 @@ import sys
 import types
 from collections import OrderedDict, defaultdict, deque
 from enum import Enum
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 from worlds import MODES, arr, check, skipped
 
@@ -448,3 +450,56 @@ def test_links_in_maps(mode):
             return loss
         return [net], [lambda: step(arr(2, 3)), lambda: step(arr(3, 3))]
     check(make, mode)
+
+
+def test_named_tuples_from_outside(mode):
+    def make(wrap):
+        class Settings(NamedTuple):
+            rate: float
+            act: object
+            held: object
+        given = [Settings(0.5, F.exp, hnn.Variable(arr(3), requires_grad=False))]
+
+        @wrap
+        def f(x):
+            rate, act, held = given[0]
+            return act(x) * rate * held
+
+        @wrap
+        def g(pair):
+            x, y = pair
+            return F.exp(x) * y
+
+        def with_other(**kw):
+            before = given[0]
+            given[0] = before._replace(**kw)
+            try:
+                return f(arr(3))
+            finally:
+                given[0] = before
+
+        def updated():
+            given[0].held.array = given[0].held.array * np.float32(1.5)
+            return f(arr(3))
+
+        def own():
+            Settings.__iter__ = lambda self: iter((2.0, F.tanh, 1.0))
+            try:
+                return f(arr(3))
+            finally:
+                del Settings.__iter__
+        def pair():
+            return g(Two(arr(3), 2.0))
+
+        def own_pair():
+            Two.__iter__ = lambda self: iter((self[0] * 2, 3.0))
+            try:
+                return pair()
+            finally:
+                del Two.__iter__
+
+        class Two(NamedTuple):
+            x: object
+            y: float
+        return [given], [lambda: f(arr(3)), lambda: with_other(rate=0.25), lambda: with_other(act=F.tanh), updated, own, pair, own_pair]
+    skipped(check(make, mode), mode)
