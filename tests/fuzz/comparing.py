@@ -1,5 +1,6 @@
 """Runs a program plain and traced, from equal states, and compares what can be seen after every call."""
 import contextlib
+import dataclasses
 import functools
 import io
 import linecache
@@ -26,7 +27,7 @@ class World:
     def __init__(self, program, trace, filename):
         self.program = program
         self.globals = {"__name__": "fuzzed", "np": np, "hnn": hnn, "F": F, "L": L, "math": math, "random": random,
-                        "functools": functools, "contextlib": contextlib}
+                        "functools": functools, "contextlib": contextlib, "dataclasses": dataclasses}
         np.random.seed(11)
         random.seed(11)
         self.traced = []

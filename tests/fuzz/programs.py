@@ -30,7 +30,10 @@ EXPRESSIONS = {
         | net.gru({M}) | F.matmul(F.softmax(F.matmul({M}, {M}, transb=True)), {M}) | F.scatter_add({M}, ({I} % len({M}),), {M}) | {M}[{I} % len({M})]
         | F.get_item({M}, np.arange(len({M}))[::-1]) | F.cast({D}, 'float32') | {M} * hold.gain | hold.act({M}) | hold.twice({M}) | sub({M}) | sub({M}) * net2.p
         | net2.l1({M}) | F.linear({M}, net.l2.W) | F.where(net.mask, {M}, -{M}) | F.where({A} > 0, {M}, {M} * 0.5) | {M} ** hold.power | F.absolute({M}) ** (hold.bias + 2)
-        | net.lstm.h if net.lstm.h is not None and net.lstm.h.shape == {M}.shape else {M} | F.forget(helper, {M}) | next(gen({M})) | F.concat(list(gen({M})), 0)[:len({M})]""",
+        | net.lstm.h if net.lstm.h is not None and net.lstm.h.shape == {M}.shape else {M} | F.forget(helper, {M}) | next(gen({M})) | F.concat(list(gen({M})), 0)[:len({M})]
+        | ({M} if {B} else {M}) | sum([F.tanh({M} * i) for i in (1, 2)]) | {i: {M} * i for i in (1, 2)}[2] | repeated({M}, k) | Pair({M}, {P}).product()
+        | Pair(b={P}, a={M}).a | functools.partial(helper)({M}) | inner(*[{M}]) | (lambda v, w=rate: v * w)({M}) | getattr(F, "tanh")({M}) | hold.other({M})
+        | F.tanh({M}) * getattr(hold, "none", 0.5) | F.relu(net.seq({M})) | net[net.which]({M}) | max([{M}, {M}], key=lambda v: v.ndim) | F.tanh(z := {M}) + z""",
     "D": "F.cast({M}, 'float64') | {D} * 1.5 | F.tanh({D}) | {D} + {D} | hnn.Variable(np.asarray({A}, 'float64')) | {D} * {D} | F.sum({D}, axis=1, keepdims=True) * {D}",
     "I": """t[:len({M})] | np.argmax({M}.array, axis=1) | F.argmax({M}, axis=1).array | np.argsort({A}[:, 0]) % 4 | np.arange(len({M})) % 3 | (t[:len({M})] + k) % 4
         | np.full(len({M}), net.count % 4)""",
@@ -41,12 +44,14 @@ EXPRESSIONS = {
     "C": """F.sum({M}, axis=1, keepdims=True) | F.mean({M}, axis=1, keepdims=True) | F.max({M}, axis=1, keepdims=True) | {M}[:, 1:2] | F.tanh({C})
         | F.expand_dims(F.logsumexp({M}, axis=1), 1) | {C} * {P} | {C} - {C}""",
     "T": "F.transpose({M}) | {M}.T | F.tanh({T}) | {T} * {c} | {T} + {T} | F.matmul(net.W, {T})",
-    "A": "{M}.array | {M}.data * 0.5 | np.tanh({M}.array) | {A} + 1 | {A}[::-1] | np.asfortranarray({A}) | {M}.array.T.copy().T | {A}.copy()",
+    "A": """{M}.array | {M}.data * 0.5 | np.tanh({M}.array) | {A} + 1 | {A}[::-1] | np.asfortranarray({A}) | {M}.array.T.copy().T | {A}.copy() | np.where({A} > 0, {A}, 0.5) | np.clip({A}, -1, 1)
+        | np.concatenate([{A}, {A}])[:len({A})] | ({A} - {A}.mean(0)).astype("f")""",
     "P": """hold.bias | hold.gain | hold.K * 0.25 | COUNT[0] * 0.125 | hold.calls * 0.1 | opt2.lr * 10 | float(F.tanh({S})) | SCALE | rate | net.scale | F.tanh({S}).item() | math.tanh({S}.array) | float(np.tanh({M}.array).mean()) | np.random.rand()
-        | random.random() | k * 0.5 | net.count * 0.01 | len({M}) * 0.1 | max({P}, 0.3) | opt.hyperparam.__dict__.get('lr', 0.5) | -{P} | {P} * {P}""",
+        | float(format({P}, ".3f")) | [{P}, {P}][k % 2] | sorted([{P}, 0.4])[0] | dict(a={P}).get("a", 1.0) | opt2.lr | (0.2 if {B} else {P}) | Pair(1, {P}).b | random.random() | k * 0.5 | net.count * 0.01 | len({M}) * 0.1 | max({P}, 0.3) | opt.hyperparam.__dict__.get('lr', 0.5) | -{P} | {P} * {P}""",
     "B": """float({S}) > {c} | {S} > {c} | {S}.array > {c} | F.max({M}) > {c} | F.sum({C}) < {c} | k % 2 == 0 | net.count % 3 == 1 | net.flag | flag | {M}.shape[0] > 3
         | SCALE > 1.6 | {P} > {c} | hnn.config.train | isinstance(x, hnn.Variable) | net.p.grad is not None | rate < 0.6 | not {S} > {c} | np.random.rand() > 0.4
-        | hold.K > 2 | hold.on | net2.l1.W.grad is None | "w" in net.table | isinstance(hold, Child) | y.requires_grad | int(F.argmax({V}).array) > 1 | len(net.kept) % 4 == 2 | bool({S} > {c}) and k > 0""",
+        | hold.K > 2 | hold.on | net2.l1.W.grad is None | "w" in net.table | isinstance(hold, Child) | y.requires_grad | int(F.argmax({V}).array) > 1 | len(net.kept) % 4 == 2 | bool({S} > {c}) and k > 0
+        | isinstance(hold, Holder) | 0.1 < rate < {P} | k in (1, 3) | any(v > {c} for v in (rate, k)) | hasattr(hold, "extra") | Pair(1, 2) == Pair(1, k) | opt.t % 2 == 1 | net.l1.W.update_rule.enabled""",
 }
 TABLE = {kind: [re.sub(r"\s+", " ", e).strip() for e in text.split(" | ")] for kind, text in EXPRESSIONS.items()}
 SIMPLE = {"D": "F.cast(y, 'float64')", "I": "t[:len(y)]", "M": "y", "V": "net.p", "S": "F.sum(y)", "C": "y[:, :1]", "T": "y.T", "A": "raw", "P": "rate", "B": "flag", "F": "inner"}
@@ -58,7 +63,12 @@ EVENTS = ["", "", "", "", "rebind(SCALE=1.75)", "rebind(SCALE=2)", "world.rate(0
           "setattr(hold, 'on', not hold.on)", "net.table.update(w=0.5)", "net.table.pop('w', None)", "net.lstm.reset_state()", "setattr(net2.l1, 'W', net.l1.W)",
           "opt._hooks or opt.add_hook(hnn.optimizer_hooks.WeightDecay(0.01), 'd')", "setattr(opt2, 'lr', 0.02)", "net.emb.W.array[...] *= 0.9",
           "np.logical_not(net.mask, out=net.mask)", "setattr(hold, 'power', 3)", "setattr(hold, 'power', 2.0)", "COUNT.append(COUNT.pop() + 1)",
-          "net.buf = net.buf.copy()", "net.W.array = net.W.array * 0.9", "net.l1.disable_update()", "net.scale = 1", "net.p.data = net.p.data.copy()"]
+          "net.buf = net.buf.copy()", "net.W.array = net.W.array * 0.9", "net.l1.disable_update()", "net.scale = 1", "net.p.data = net.p.data.copy()",
+          "net.l1.enable_update()", "net.W.update_rule.__dict__.update(update_core=lambda p: None)", "net.W.update_rule.__dict__.pop('update_core', None)",
+          "helper.__defaults__ and setattr(helper, '__defaults__', (0.5,))", "setattr(helper, '__code__', other.__code__)", "net.W.array.setflags(write=False)",
+          "net.W.array.setflags(write=True)", "net.mean.setflags(write=False)", "net.mean.setflags(write=True)", "setattr(net.bn, 'decay', 0.5)", "setattr(opt, 't', 0)",
+          "setattr(Child, '__bases__', (Sibling,))", "setattr(Child, '__bases__', (Holder,))", "setattr(hold, 'extra', 1)", "setattr(net, 'which', 'ln')",
+          "net.seq.append(F.sin)", "setattr(net.W, 'grad', np.ones_like(net.W.array))", "opt2.setup(net2)", "np.random.seed(3)", "setattr(hold, '__class__', Sibling)"]
 MODES = ["", "", "", "", "hnn.no_backprop_mode()", "hnn.using_config('train', False)"]
 
 
@@ -203,7 +213,9 @@ class Writer:
             "COUNT[0] += 1", "hold.calls += 1", f"hold.bias = {p}", f"hold.last = {m}", f"net.table['w'] = {p}", "net.lstm.reset_state()", f"{a}.sort(axis=1)",
             "net.buf[::2] = 0.25", "np.multiply(net.mean, 0.5, out=net.mean)", "net.emb.W.array[1] = 0.5", "log(list(net.table))", "np.logical_not(net.mask, out=net.mask)",
             "for q, v in ((net2.p, net.p), (net2.l1.W, net.l1.W)): q.array[...] = q.array * 0.9 + v.array * 0.1", f"log({m}.array.dtype.name)",
-            f"raw[...] = {m}.array", f"{m}.array[0] = 0.25", "net.kept.pop() if len(net.kept) > 2 else None"]), depth)
+            f"raw[...] = {m}.array", f"{m}.array[0] = 0.25", "net.kept.pop() if len(net.kept) > 2 else None", "opt2.lr *= 0.9", f"log(f'{{{p}:.2f}}')", "hold.extra = k", "net.which = 'l1' if k % 2 else 'l2'",
+            "net2.l1.copyparams(net.l1) if net.count % 3 == 0 else None", "x, y = (x, y) if flag else (y, x)" if "x" in self.scope and self.scope["x"] == "M" else "k += 0",
+            f"net.table.update({{'w': {p}, **net.table}})"]), depth)
 
     def _other(self, depth):
         """A step of the second model."""
@@ -230,6 +242,37 @@ class Writer:
         self.scope[item] = "M"
         self.block(depth + 1, 2)
         self.scope = before
+
+    def _match(self, depth):
+        self.line(f"match {self.pick(['k', '(k, flag)', 'net.table', 'hold', 'list(range(k))'])}:", depth)
+        for case in self.pick([("0 | 1", "2"), ("(1, True)", "(n, False) if n > 1"), ("{'w': w}",), ("Holder(on=True)",), ("[]", "[_, *more]")]):
+            self.line(f"case {case}:", depth + 1)
+            self.block(depth + 2, 2)
+        self.line("case _:", depth + 1)
+        self.block(depth + 2, 1)
+
+    def _accumulate(self, depth):
+        """Gradients are added up over several calls before an update."""
+        name = f"s{self.count}"
+        self.count += 1
+        self.line(f"{name} = {self._loss(depth)}", depth)
+        self.line(f"{name}.backward()", depth)
+        self.line("net.count += 1", depth)
+        self.line(f"if net.count % {self.pick('234')} == 0:", depth)
+        self.line("opt.update()", depth + 1)
+        self.line("net.cleargrads()", depth + 1)
+        self.scope[name] = "S"
+
+    def _closing(self, depth):
+        """A block that is left early, over a ``finally``."""
+        self.loops += 1
+        self.line(f"for j{self.loops} in range(3):", depth)
+        self.line("try:", depth + 1)
+        self.block(depth + 2, 2)
+        self.line(f"if j{self.loops} == {self.pick(['k', '1', 'net.count % 3'])}:", depth + 2)
+        self.line(self.pick(["break", "continue"]), depth + 3)
+        self.line("finally:", depth + 1)
+        self.line(f"net.count += {self.pick('12')}", depth + 2)
 
     def _third(self, depth):
         name, g = f"v{self.count}", f"v{self.count + 1}"
@@ -298,12 +341,26 @@ class Writer:
 
 
 STRAIGHT = ["assign"] * 9 + ["augment", "state", "state", "learn", "carry", "function", "names"]
-STATEMENTS = STRAIGHT + ["assign"] * 6 + ["if", "if", "for", "while", "try", "with", "grad", "learn", "return", "other", "scoped", "generated", "third"]
+STATEMENTS = STRAIGHT + ["assign"] * 6 + ["if", "if", "for", "while", "try", "with", "grad", "learn", "return", "other", "scoped", "generated", "third", "match", "accumulate", "closing"]
 HEAD = '''SCALE, LOG = 1.5, []
 log = LOG.append
 
 def helper(a):
     return F.tanh(a) * SCALE
+
+def other(a):
+    return F.sin(a) + SCALE
+
+def repeated(a, n):
+    return a if n == 0 else F.tanh(repeated(a, n - 1))
+
+@dataclasses.dataclass
+class Pair:
+    a: object
+    b: object = 0.5
+
+    def product(self):
+        return self.a * self.b
 
 def raise_if(a):
     if float(F.mean(a)) > 0.1173:
@@ -349,9 +406,19 @@ class Holder:
     def twice(self, a):
         return self.act(self.act(a))
 
+    def other(self, a):
+        return self.act(a) + 1
+
+class Sibling(Holder):
+    def other(self, a):
+        return a * self.K
+
 class Child(Holder):
     def act(self, a):
         return F.sigmoid(a) + self.bias
+
+    def other(self, a):
+        return super().other(a) * 0.5
 
 def weights(*shape):
     return np.sin(np.arange(np.prod(shape), dtype="f")).reshape(shape) * 0.5
@@ -373,6 +440,8 @@ class Net(hnn.Chain):
             self.conv, self.emb = L.Convolution2D(1, 1, 3, pad=1, initialW=weights(1, 1, 3, 3)), L.EmbedID(4, 4, initialW=weights(4, 4))
             self.lstm, self.gru = L.LSTM(4, 4, lateral_init=0.2, upward_init=0.3), L.StatefulGRU(4, 4, init=0.25, inner_init=-0.2)
             self.p, self.W = hnn.Parameter(np.linspace(0.3, 1.2, 4, dtype='f')), hnn.Parameter(hnn.initializers.Normal(0.4), (4, 4))
+            self.seq = hnn.Sequential(L.Linear(4, 4, initialW=weights(4, 4)), F.tanh)
+        self.which = "l1"
         self.count, self.scale, self.flag, self.kept, self.h, self.last = 0, 1.0, True, [], None, None
         self.buf, self.mean, self.var = np.linspace(-1, 1, 4, dtype='f'), np.zeros(4, 'f'), np.ones(4, 'f')
         self.mask, self.table = np.array([True, False, True, True]), {"w": 1.5, "u": None}
