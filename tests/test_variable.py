@@ -268,8 +268,8 @@ def test_configurations_are_shown_as_a_table():
     assert names == sorted(names) and f"{'train':<{max(map(len, names))}} True" in lines
 
 
-@pytest.mark.parametrize("change", [lambda p: setattr(p, "array", p.array * 0.5), lambda p: setattr(p, "grad", p.grad * 0.5), lambda p: F.sum(p * 2).backward(),
-                                    lambda p: p.addgrad(p)])
+@pytest.mark.parametrize("change", [lambda p: setattr(p, "array", p.array * 0.5), lambda p: setattr(p, "grad", np.asarray(p.grad * 0.5)),
+                                    lambda p: F.sum(p * 2).backward(), lambda p: p.addgrad(p)])
 def test_arrays_without_axes_stay_arrays(change):
     """NumPy makes numbers of its own of them."""
     p = hnn.Parameter(np.full((), 0.5, "f"))
@@ -278,3 +278,10 @@ def test_arrays_without_axes_stay_arrays(change):
         p.grad = np.ones((), "f")
         change(p)
         assert type(p.array) is type(p.grad) is type(f().array) is np.ndarray
+
+
+def test_gradients_are_arrays():
+    """As in Chainer: a number of NumPy's is none."""
+    x = hnn.Variable(np.empty((), "f"))
+    with pytest.raises(TypeError, match="grad"):
+        x.grad = np.float32(1)

@@ -382,8 +382,6 @@ class Variable:
             if self._tape is not None:
                 self._tape.grad = None
             return
-        if isinstance(g, np.generic):
-            g = np.asarray(g)
         if not is_array(g):
             raise InvalidType("grad", "an array or None", type(g).__name__)
         self._check_grad(g)

@@ -1247,7 +1247,7 @@ def test_grad_behind_what_was_released(mode):
 AXELESS = {
     "array": lambda p, k: setattr(p, "array", p.array - 0.1 * p.grad),
     "data": lambda p, k: setattr(p, "data", p.data * k),
-    "grad": lambda p, k: setattr(p, "grad", p.grad * k),
+    "grad": lambda p, k: setattr(p, "grad", np.asarray(p.grad * k)),
     "inside": lambda p, k: p.array.__isub__(0.1 * p.grad),
     "twice": lambda p, k: F.sum(p * k).backward(),
     "added": lambda p, k: p.addgrad(p),
