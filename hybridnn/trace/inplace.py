@@ -23,7 +23,7 @@ def match_inplace(call, op, inputs, targets, attrs):
     for event in call.cursor.children:
         key = event.key
         if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and match(call, event.operands, inputs) \
-                and all(_can_be_written(inputs[k]) for k in targets):
+                and all(_is_its_own(inputs[k]) for k in targets):
             call.release()
             call.advance(event)
             for k, (_, new) in zip(targets, event.rebinds, strict=True):
@@ -53,6 +53,12 @@ def _results(op, plain, targets, attrs):
 def _can_be_written(x):
     a = x._array if isinstance(x, Variable) else x
     return a is None or getattr(a.flags, "writeable", True)       # CuPy's flags have no such one
+
+
+def _is_its_own(x):
+    """Whether no other array can be seen to share memory with what ``x`` stands for, as when the event was recorded."""
+    a = x._array if isinstance(x, Variable) else x
+    return a is None or a.base is None and _can_be_written(a)
 
 
 def _is_shared(x):

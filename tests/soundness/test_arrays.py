@@ -608,3 +608,26 @@ def test_a_parameters_array_is_told_to_be_another(mode, change):
                     setattr(p.array, name, old)
         return p, [lambda: f(arr(2, 3)), during]
     skipped(check(make, mode), mode, least=6)
+
+
+def test_a_parameter_becomes_a_view_of_another(mode):
+    """Both updates change the same memory, one after the other."""
+    def make(wrap):
+        net = L.BatchNormalization(4)
+        opt = optimizers.AdamW(0.01, eps=0.01, weight_decay_rate=0.1).setup(net)
+
+        @wrap
+        def step(x):
+            loss = F.sum(net(x) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def shared():
+            net.beta.array = net.gamma.array[:]
+            result = step(arr(5, 4)), net.gamma.array.copy()
+            net.beta.array = net.beta.array.copy()
+            return result
+        return net, [lambda: step(arr(5, 4)), shared]
+    check(make, mode, tolerance=10.0)
