@@ -65,7 +65,8 @@ EVENTS = ["", "", "", "", "rebind(SCALE=1.75)", "rebind(SCALE=2)", "world.rate(0
           "np.logical_not(net.mask, out=net.mask)", "setattr(hold, 'power', 3)", "setattr(hold, 'power', 2.0)", "COUNT.append(COUNT.pop() + 1)",
           "net.buf = net.buf.copy()", "net.W.array = net.W.array * 0.9", "net.l1.disable_update()", "net.scale = 1", "net.p.data = net.p.data.copy()",
           "net.l1.enable_update()", "net.W.update_rule.__dict__.update(update_core=lambda p: None)", "net.W.update_rule.__dict__.pop('update_core', None)",
-          "helper.__defaults__ and setattr(helper, '__defaults__', (0.5,))", "setattr(helper, '__code__', other.__code__)", "net.W.array.setflags(write=False)",
+          "helper.__defaults__ and setattr(helper, '__defaults__', (0.5,))", "helper is F.relu or setattr(helper, '__code__', other.__code__)",
+          "net.W.array.setflags(write=False)",
           "net.W.array.setflags(write=True)", "net.mean.setflags(write=False)", "net.mean.setflags(write=True)", "setattr(net.bn, 'decay', 0.5)", "setattr(opt, 't', 0)",
           "setattr(Child, '__bases__', (Sibling,))", "setattr(Child, '__bases__', (Holder,))", "setattr(hold, 'extra', 1)", "setattr(net, 'which', 'ln')",
           "net.seq.append(F.sin)", "setattr(net.W, 'grad', np.ones_like(net.W.array))", "opt2.setup(net2)", "np.random.seed(3)", "setattr(hold, '__class__', Sibling)"]
