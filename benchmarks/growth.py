@@ -230,7 +230,8 @@ One training step (forward, backward, SGD update) in float32 against its size, e
 
 Measured with {conditions}. Time is the median over rounds in which eager and traced took turns; memory is the peak of what one step
 allocates, for traced with the arena of its intermediate values. The cache of kernels was empty when the run began; sizes after the first
-need few kernels or none of their own. The numbers are in [growth.json](growth.json); the page
+need few kernels or none of their own. Over 1000 steps the gradient of the first half vanishes: it becomes subnormal numbers, which CPUs
+multiply a hundred times more slowly, eager and traced. The numbers are in [growth.json](growth.json); the page
 and the plot come from `python benchmarks/growth.py{option}`{caution}.
 """
 
