@@ -1,5 +1,6 @@
 """A path that is left: what has been replayed of it runs again, eagerly, into the Variables that the replay handed out."""
 import weakref
+from contextlib import contextmanager
 
 from hybridnn.config import state
 from hybridnn.core.application import apply_inplace_eager, run_checked, wrap_outputs
@@ -9,6 +10,7 @@ from hybridnn.core.tape import ReleasedNode
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.trace.events import Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
+from hybridnn.trace.operands import same_bytes
 from hybridnn.trace.standins import Naming
 from hybridnn.trace.tape import CallTape
 
@@ -40,6 +42,19 @@ def rebuild(call):
             v._array = a.copy()
         call.survivors.append(weakref.ref(v))
     call.pending = []
+
+
+@contextmanager
+def as_used(call):
+    """Arrays that the program has written into since they were used hold what they held then: gradients that were asked for before came from that."""
+    written = [(a, a.copy(), past) for a, past in call.snapshots.values() if a.flags.writeable and not same_bytes(a, past)]
+    for a, _, past in written:
+        a[...] = past
+    try:
+        yield
+    finally:
+        for a, now, _ in written:
+            a[...] = now
 
 
 def is_taped(event, vid):
@@ -218,7 +233,7 @@ class Rebuild:
         for v, fresh in zip(outputs, unseeded, strict=True):
             if v._tape is not None:
                 v._tape.grad = None if fresh else self.operand(next(seeds))
-        with Naming(self.call, event):
+        with Naming(self.call, event), as_used(self.call):
             backward_eager(outputs, flags[0], flags[1], flags[2], True)
         for (node, _), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
             self.fill(node.grad, outcome)
@@ -236,7 +251,7 @@ class Rebuild:
         xs = [self.operand(o) for o in event.operands]
         seeds = iter(xs[n_out + n_in:])
         grad_outputs = [None if none else next(seeds) for none in given] or None
-        with Naming(self.call, event):
+        with Naming(self.call, event), as_used(self.call):
             results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double, None)
         for g, outcome in zip(results, event.outs, strict=True):
             if g is not None:

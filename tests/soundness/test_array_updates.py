@@ -435,3 +435,23 @@ def test_numbers_that_decide(mode, condition):
         return [model, opt.hyperparam, skips], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3) * 5), lambda: f(arr(2, 3) * 0.1), lambda: late(arr(2, 3)),
                                                 lambda: late(arr(2, 3) * 5), lambda: drawn(arr(2, 3)), lambda: drawn(arr(2, 3) * 5)]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("asked", ["backward", "grad"])
+def test_an_argument_written_behind_backward_and_used_again(mode, asked):
+    """The path is left behind the write: gradients from before it come from what the array held then."""
+    def make(wrap):
+        link = L.Linear(4, 4)
+
+        @wrap
+        def step(x, y):
+            loss = F.mean(F.tanh(y) * x) + F.sum(link.W * link.W)
+            if asked == "grad":
+                gy, = hnn.grad([loss], [y])
+            else:
+                loss.backward()
+                gy = y.grad_var
+            x.array[0] = 0.25
+            return F.tanh(x), gy
+        return link, [lambda k=k: step(hnn.Variable(arr(3, 4, seed=k)), hnn.Variable(arr(3, 4, seed=k + 9))) for k in range(3)]
+    check(make, mode)
