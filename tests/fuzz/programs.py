@@ -214,7 +214,7 @@ class Writer:
             "COUNT[0] += 1", "hold.calls += 1", f"hold.bias = {p}", f"hold.last = {m}", f"net.table['w'] = {p}", "net.lstm.reset_state()", f"{a}.sort(axis=1)",
             "net.buf[::2] = 0.25", "np.multiply(net.mean, 0.5, out=net.mean)", "net.emb.W.array[1] = 0.5", "log(list(net.table))", "np.logical_not(net.mask, out=net.mask)",
             "for q, v in ((net2.p, net.p), (net2.l1.W, net.l1.W)): q.array[...] = q.array * 0.9 + v.array * 0.1", f"log({m}.array.dtype.name)",
-            f"raw[...] = {m}.array", f"{m}.array[0] = 0.25", "net.kept.pop() if len(net.kept) > 2 else None", "opt2.lr *= 0.9", f"log(f'{{{p}:.2f}}')", "hold.extra = k", "net.which = 'l1' if k % 2 else 'l2'",
+            f"raw[...] = {m}.array", f"{m}.array[0] = 0.25", "net.kept.pop() if len(net.kept) > 2 else None", "opt2.lr *= 0.9", f"log((lambda w: f'{{w:.2f}}')({p}))", "hold.extra = k", "net.which = 'l1' if k % 2 else 'l2'",
             "net2.l1.copyparams(net.l1) if net.count % 3 == 0 else None", "x, y = (x, y) if flag else (y, x)" if "x" in self.scope and self.scope["x"] == "M" else "k += 0",
             f"net.table.update({{'w': {p}, **net.table}})"]), depth)
 
