@@ -11,7 +11,7 @@ from hybridnn.jit.nest import is_column
 from hybridnn.jit.parts import Part, part_of
 from hybridnn.jit.scalar import Unfusable
 
-__all__ = ["Group", "absorb", "distinct", "grow", "join_siblings", "merged"]
+__all__ = ["Group", "absorb", "distinct", "group_of", "grow", "join_siblings", "merged"]
 
 MAX_POINTERS, MAX_NODES = 48, 64
 WINDOW = 4096         # nodes of one stretch of the graph; groups do not reach over its ends
@@ -26,8 +26,6 @@ class Group:
     reduced: tuple | None
     home: dict
     reads: dict
-    first: int
-    last: int
     levels: set                                 # axes that parts run over
     deps: set = field(default_factory=set)      # indices of nodes whose results are read
     above: int = 0                              # bits of all groups that this one depends on
@@ -41,15 +39,17 @@ class Group:
         return [p.index for p in self.parts] or [self.number]
 
 
-def _new_group(state, part, sizes):
-    node = part.node
+def group_of(state, parts, sizes):
+    """Parts, whose axes are those of one space, as a group."""
     reads = {}
-    for v, base, dims in part.operands:
-        if not state.specs[v].weak:
-            reads.setdefault(base, set()).add(dims)
-    home = dict(zip(node.outputs, part.outs))
-    deps = {state.producer[b] for b in reads if b in state.producer}
-    return Group(part.index, [part], list(sizes), part.reduced or None, home, reads, part.index, part.index, {part.axes}, deps)
+    for p in parts:
+        for v, base, dims in p.operands:
+            if not state.specs[v].weak:
+                reads.setdefault(base, set()).add(dims)
+    home = {v: dims for p in parts for v, dims in zip(p.node.outputs, p.outs)}
+    deps = {state.producer[b] for b in reads if b in state.producer and b not in home}
+    reduced = next((p.reduced for p in parts if p.reduced), None)
+    return Group(min([p.index for p in parts]), parts, list(sizes), reduced, home, reads, {p.axes for p in parts}, deps)
 
 
 def _match(g, h):
@@ -150,7 +150,6 @@ def absorb(state, g, h, sizes, of_g, of_h, levels, over):
     for v, dims in h.reads.items():
         g.reads[v] = g.reads[v] | dims if v in g.reads else dims
     g.sizes, g.reduced, g.levels = list(sizes), over, levels
-    g.first, g.last = min(g.first, h.first), max(g.last, h.last)
     g.deps = {i for i in g.deps | h.deps if state.groups[i] is not g and state.groups[i] is not h}
     for p in h.parts:
         state.groups[p.index] = g
@@ -241,7 +240,7 @@ def _try_join(state, g, h):
 
 def _opaque(index, node, state):
     deps = {state.producer[v] for v in node.inputs if v in state.producer}
-    return Group(index, [], [], None, {}, {}, index, index, set(), deps)
+    return Group(index, [], [], None, {}, {}, set(), deps)
 
 
 def grow(state):
@@ -255,7 +254,7 @@ def grow(state):
         if node.outputs[0] in state.base:
             _place(state, _opaque(index, node, state))
             continue
-        group = _new_group(state, part, sizes)
+        group = group_of(state, [part], sizes)
         _place(state, group)
         _join_producers(state, group, part)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
+from hybridnn.jit.recompute import keeps_columns
 from hybridnn.jit.specs import Specs
 from hybridnn.spec import Spec
 
@@ -54,19 +55,12 @@ def _axes_inside_parts(specs, node):
         return None
     x, y = specs[node.inputs[0]], specs[node.outputs[0]]
     inner = len(x.shape) - 1
-    if x.size < LEAST or x.dtype == np.float16 or y.size != x.shape[-1] or y.size == 1 or not _keeps_last(node, y.shape, x.shape):
+    if x.size < LEAST or x.dtype == np.float16 or not keeps_columns(specs, node) or y.size != x.shape[-1]:
         return None
     for k in range(1, inner):
         if math.prod(x.shape[:k]) >= PARTS:
             return tuple(range(k, inner)) if math.prod(x.shape[k:inner]) >= ROWS_OF_PART else None
     return None
-
-
-def _keeps_last(node, shape, full):
-    axis = dict(node.attrs).get("axis")
-    if node.op.name == "sum_to":
-        return shape[-1:] == full[-1:]
-    return axis is not None and len(full) - 1 not in {a % len(full) for a in (axis if isinstance(axis, tuple) else (axis,))}
 
 
 def _rows(shape):

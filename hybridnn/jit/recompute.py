@@ -10,7 +10,7 @@ from hybridnn.core.op import OPS
 from hybridnn.graph import Node
 from hybridnn.jit.specs import Specs
 
-__all__ = ["recompute"]
+__all__ = ["keeps_columns", "recompute"]
 
 CHEAP = frozenset({"add", "sub", "mul", "neg", "maximum", "minimum", "relu", "leaky_relu", "clipped_relu", "square", "where", "cast", "greater",
                    "less", "greater_equal", "less_equal"})
@@ -56,13 +56,14 @@ def _fuses(node):
 def _ends_in_columns(graph, node, readers):
     """Whether the node is a reduction that keeps the last axis, or is read by nothing else."""
     if node.op.name in REDUCTIONS:
-        return _keeps_columns(graph, node)
+        return keeps_columns(graph.specs, node)
     after = readers[node.outputs[0]] if len(node.outputs) == 1 and node.op.kind == "elementwise" else []
-    return bool(after) and all(n.op.name in REDUCTIONS and _keeps_columns(graph, n) for n in after)
+    return bool(after) and all(n.op.name in REDUCTIONS and keeps_columns(graph.specs, n) for n in after)
 
 
-def _keeps_columns(graph, node):
-    x, y = graph.specs[node.inputs[0]].shape, graph.specs[node.outputs[0]].shape
+def keeps_columns(specs, node):
+    """Whether a sum or an extreme is taken over rows: the last axis, if it is more than one column, stays."""
+    x, y = specs[node.inputs[0]].shape, specs[node.outputs[0]].shape
     attrs = dict(node.attrs)
     if len(x) < 2 or x[-1] == 1:
         return False

@@ -6,7 +6,7 @@ to make it there means to write it and to read it again much later. Where the ot
 from collections import defaultdict
 
 from hybridnn.graph import Node
-from hybridnn.jit.groups import Group, absorb, distinct, merged
+from hybridnn.jit.groups import Group, absorb, distinct, group_of, merged
 from hybridnn.jit.nest import is_column
 
 __all__ = ["sink"]
@@ -69,8 +69,8 @@ def _saved(state, group, target, parts, readers, kept):
 
 def _move(state, group, target, parts, readers):
     """Whether the parts could be moved from ``group`` into ``target``."""
-    left = _regrouped(state, group, [p for p in group.parts if p not in parts])
-    moving = _regrouped(state, group, parts)
+    left = group_of(state, [p for p in group.parts if p not in parts], group.sizes)
+    moving = group_of(state, parts, group.sizes)
     plan = merged(state, target, moving) if left.levels == group.levels and bool(left.reduced) == bool(group.reduced) else None
     if plan is None:
         return False
@@ -81,18 +81,3 @@ def _move(state, group, target, parts, readers):
     group.parts, group.home, group.reads, group.deps = left.parts, left.home, left.reads, left.deps
     absorb(state, target, moving, *plan)
     return True
-
-
-def _regrouped(state, group, parts):
-    """Some parts of a group as a group of their own, over the same axes."""
-    home = {v: group.home[v] for p in parts for v in p.node.outputs}
-    reads = defaultdict(set)
-    for p in parts:
-        for v, base, dims in p.operands:
-            if not state.specs[v].weak:
-                reads[base].add(dims)
-    indices = [p.index for p in parts]
-    own = set(indices)
-    deps = {state.producer[b] for b in reads if b in state.producer} - own
-    reduced = group.reduced if any(p.reduced for p in parts) else None
-    return Group(min(indices), parts, list(group.sizes), reduced, home, dict(reads), min(indices), max(indices), {p.axes for p in parts}, deps)

@@ -561,6 +561,18 @@ def test_array_replaced_while_work_is_pending(mode):
     check(make, mode, steps=[k for f in (0, 2, 4) for k in [f] * 6 + [f + 1, f, f, f + 1, f + 1, f]])
 
 
+def trained(wrap, net, opt):
+    """A step that makes the squares of what the network gives smaller."""
+    @wrap
+    def step(x):
+        loss = F.sum(net(x) ** 2)
+        net.cleargrads()
+        loss.backward()
+        opt.update()
+        return loss
+    return step
+
+
 @pytest.mark.parametrize("optimizer", ["SGD(0.1)", "MomentumSGD(0.1)", "Adam(0.01, eps=0.01)", "RMSprop(0.01, eps=0.01)"])
 @pytest.mark.parametrize("which", ["W", "b", "v"])
 def test_an_array_that_an_update_changes_is_made_read_only(mode, optimizer, which):
@@ -569,13 +581,7 @@ def test_an_array_that_an_update_changes_is_made_read_only(mode, optimizer, whic
         net = L.Linear(4, 3, initialW=arr(3, 4))
         opt = eval(optimizer, vars(optimizers)).setup(net)
 
-        @wrap
-        def step(x):
-            loss = F.sum(net(x) ** 2)
-            net.cleargrads()
-            loss.backward()
-            opt.update()
-            return loss
+        step = trained(wrap, net, opt)
 
         def locked():
             state = net.W.update_rule.state
@@ -616,13 +622,7 @@ def test_a_parameter_becomes_a_view_of_another(mode):
         net = L.BatchNormalization(4)
         opt = optimizers.AdamW(0.01, eps=0.01, weight_decay_rate=0.1).setup(net)
 
-        @wrap
-        def step(x):
-            loss = F.sum(net(x) ** 2)
-            net.cleargrads()
-            loss.backward()
-            opt.update()
-            return loss
+        step = trained(wrap, net, opt)
 
         def shared():
             net.beta.array = net.gamma.array[:]
