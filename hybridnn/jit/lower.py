@@ -20,7 +20,9 @@ from hybridnn.jit.lower_scan import SCANS
 from hybridnn.jit.lower_steps import Lowered, LowStep, bytes_of
 from hybridnn.jit.moves import copy_step, fill_step
 from hybridnn.jit.native import View
+from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
+from hybridnn.jit.row_blocks import in_blocks, number_of_blocks, split_operands
 from hybridnn.jit.support import is_expensive
 
 __all__ = ["bind", "lower"]
@@ -40,6 +42,7 @@ class _Lowering:
         self.n_slots = 0
         self.layouts = {}     # value -> [(layout of oneDNN, place)]; such a value need not be in ``values``
         self.known = {}       # kernel calls by nest and operands
+        self.halves = {}      # what nests become that sum up by blocks of rows: (id of the nest, blocks) -> both halves
         self.parts, self.turned = self._find_parts(), self._find_turned()
 
     def _find_parts(self):
@@ -201,17 +204,39 @@ class _Lowering:
         reads = self.near(node)
         try:
             ins = tuple([_operand(p) for p in reads])
-            outs = [self.target(v) for v in node.outputs]
-            arranged, text, inplace = self.arranged(op.nest, ins, tuple([_operand(p) for p in outs]))
+            writes = [self.target(v) for v in node.outputs]
+            outs = tuple([_operand(p) for p in writes])
+            arranged, text, inplace = self.arranged(op.nest, ins, outs)
         except ValueError:
             return False
-        self.values.update(zip(node.outputs, outs, strict=True))
-        step = LowStep("kernel", op.name, reads, outs, node=node, ops=op.ops, lines=op.lines,
+        self.values.update(zip(node.outputs, writes, strict=True))
+        step = LowStep("kernel", op.name, reads, writes, node=node, ops=op.ops, lines=op.lines,
                        arranged=arranged, text=text, inplace=inplace)
-        step.scratch = [self.fresh((n,), np.dtype("u1")) for n in arranged.scratch]
-        step.build = _kernel_step       # takes the step, which would be a cycle if it held itself
-        self.steps.append(step)
+        for each in self.in_blocks(step, ins, outs):
+            each.scratch = [self.fresh((n,), np.dtype("u1")) for n in each.arranged.scratch]
+            each.build = _kernel_step       # takes the step, which would be a cycle if it held itself
+            self.steps.append(each)
         return True
+
+    def in_blocks(self, step, ins, outs):
+        """The step, or two instead of one whose threads would share columns, where blocks of rows are better."""
+        nest, arranged = step.node.op.nest, step.arranged
+        shares_columns = arranged.structure.style == "column" and arranged.structure.axes == (True, False) and _grain(step)
+        blocks = number_of_blocks(nest, arranged.sizes[0]) if shares_columns else None
+        if blocks is None:
+            return [step]
+        key = id(nest), blocks
+        first, second = self.halves[key] = self.halves.get(key) or in_blocks(nest, blocks)
+        shape = [n for a, n in enumerate(first.nest.sizes) if a not in first.nest.reduced]
+        sums = [self.fresh(shape, np.dtype(i.kind)) for i in first.nest.items if i.fn in REDUCTIONS]
+        rows = nest.sizes[0] // blocks
+
+        def half(half, read, made, name, ops):
+            reads, writes = [*read, *(step.reads[k] for k, _ in half.reads)], [*made, *(step.writes[k] for k, _ in half.writes)]
+            ins_, outs_ = (*map(_operand, read), *split_operands(half.reads, ins, rows)), (*map(_operand, made), *split_operands(half.writes, outs, rows))
+            arranged, text, inplace = self.arranged(half.nest, ins_, outs_)
+            return LowStep("kernel", name, reads, writes, ops=ops, lines=step.lines, arranged=arranged, text=text, inplace=inplace)
+        return [half(first, [], sums, step.name, step.ops), half(second, sums, [], "sums of blocks", ())]
 
     def near(self, node):
         """Where a kernel reads its operands: copies of those whose elements lie far apart along the innermost axis, if that costs less than code without
