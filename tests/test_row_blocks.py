@@ -17,6 +17,10 @@ def columns(x, axis=(0,)):
     return OPS["sum"](x, axis=axis, keepdims=False)
 
 
+def extreme(name, x):
+    return OPS[name](x, axis=(0,), keepdims=False)
+
+
 def make_small(patch):
     patch.setattr(lower, "PARALLEL_BYTES", 8)
     patch.setattr(layout, "BLOCKS", 2)
@@ -39,7 +43,7 @@ def gradients(x, gate, b):
 @pytest.mark.parametrize("fn, operands", [
     (lambda x: [columns(OPS["tanh"](x) * x)], (array(24, 5),)),
     (gradients, (array(24, 5), array(24, 5), array(5))),
-    (lambda x, y: [columns(x), columns(x * y), OPS["amax"](x, axis=(0,), keepdims=False), OPS["amin"](y, axis=(0,), keepdims=False)], (array(24, 5), array(24, 5))),
+    (lambda x, y: [columns(x), columns(x * y), extreme("amax", x), extreme("amin", y)], (array(24, 5), array(24, 5))),
     (lambda x, w: [columns(x * OPS["broadcast_to"](w, shape=(24, 5)))], (array(24, 5), array(24, 1))),
     (lambda x, w: [columns(x + OPS["broadcast_to"](w, shape=(24, 5))) * w], (array(24, 5), array(5))),
     (lambda x: [columns(x + OPS["transpose"](x, axes=(1, 0)))], (array(24, 24),)),
@@ -49,7 +53,7 @@ def gradients(x, gate, b):
     (lambda x: [columns(x * x)], (array(24, 3, 5),)),
     (lambda x: [columns(x, (0, 2))], (array(6, 2, 4, 5),)),
     (lambda x: [columns(x > 0), columns(x)], (array(24, 5),)),
-    (lambda x: [columns(x), OPS["amax"](x, axis=(0,), keepdims=False)], (np.arange(120, dtype="i4").reshape(24, 5),)),
+    (lambda x: [columns(x), extreme("amax", x)], (np.arange(120, dtype="i4").reshape(24, 5),)),
     (lambda x: [columns(x)], (array(24, 5, dtype="f8"),)),
     (lambda x: [columns(x)], (array(23, 5),)),
     (lambda x, t: [columns(OPS["where"](OPS["iota_equal"](t, depth=5), x, 0.0))], (array(24, 5), np.arange(24, dtype="i4") % 5)),
