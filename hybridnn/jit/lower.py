@@ -23,6 +23,7 @@ from hybridnn.jit.native import View
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
 from hybridnn.jit.row_blocks import in_blocks, number_of_blocks, split_operands
+from hybridnn.jit.source_row import loops_of_pointers
 from hybridnn.jit.support import is_expensive
 
 __all__ = ["bind", "lower"]
@@ -285,14 +286,18 @@ def _inplace(arranged):
 
     An operand that the kernel also goes through in another way (x + x.T) does not qualify.
     """
-    if arranged.structure.style == "row":
-        return ()
-    column = arranged.structure.style in ("column", "blocks")
-    entries = list(zip(arranged.operands, arranged.structure.pointers, arranged.strides))
-    loads = [(o[0], p.kind, s) for o, p, s in entries if o[1] == "load"]
-    return tuple([(o[0], position) for o, p, s in entries if o[1] == "store" for position, kind, strides in loads
-                  if (kind, strides) == (p.kind, s) and not (column and _over_rows(arranged.structure, s))
-                  and all(tuple(access) == (kind, strides) for at, *access in loads if at == position)])
+    style = arranged.structure.style
+    column = style in ("column", "blocks")
+    loads_until, stores_from = loops_of_pointers(arranged.structure) if style == "row" else ({}, {})
+    entries = [(o[0], o[1], p.kind, s, n) for n, (o, p, s) in enumerate(zip(arranged.operands, arranged.structure.pointers, arranged.strides))]
+    loads = [e for e in entries if e[1] == "load"]
+    pairs = []
+    for out, role, *access, n in entries:
+        for position in dict.fromkeys([e[0] for e in loads]) if role == "store" and not (column and _over_rows(arranged.structure, access[1])) else ():
+            same = [e for e in loads if e[0] == position]
+            if all(e[2:4] == tuple(access) and loads_until.get(e[4], 0) <= stores_from.get(n, 0) for e in same):
+                pairs.append((out, position))
+    return tuple(pairs)
 
 
 def _over_rows(structure, strides):

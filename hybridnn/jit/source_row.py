@@ -2,40 +2,49 @@
 
 The range is the axes that are not. There is one loop over the row per stage, a stage being what must be known before the next can start.
 """
+import functools
 from contextlib import ExitStack
 
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.source_reductions import accumulate, compensate, initial, stages_of
+from hybridnn.jit.source_writer import Writer
 from hybridnn.jit.support import is_expensive, literal
 
-__all__ = ["BLOCK", "write_row"]
+__all__ = ["BLOCK", "loops_of_pointers", "write_row"]
 
 BLOCK = 256      # elements that are summed before a compensated addition
 
 
 def write_row(w):
-    s = w.s
-    stage = stages_of(s)
-    reduced = [k for k, r in enumerate(s.axes) if r]
-    outer = [k for k, r in enumerate(s.axes) if not r]
-    full = {i for i, item in enumerate(s.items) if set(item.axes) & set(reduced)}
-    top = [i for i in range(len(s.items)) if not s.items[i].axes and stage[i] == 0 and i not in full]
-    for i in top:
+    plan = _RowPlan(w)
+    outer = [k for k, r in enumerate(w.s.axes) if not r]
+    for i in plan.top:
         w.emit(i)
     head = f"cuda.grid(1), {' * '.join(f'n{k}' for k in outer) or '1'}, cuda.gridsize(1)" if w.cuda else "lo, hi"
     with w.loop(f"for o in range({head}):"):
         w.unravel("o", outer)
         w.move("o", set(outer))
-        _RowPlan(w, stage, reduced, full, [i for i in range(len(s.items)) if i not in full and i not in top]).write()
+        plan.write()
+
+
+@functools.lru_cache(4096)
+def loops_of_pointers(structure):
+    """Pointer -> the last loop over a row that loads from it, pointer -> the first one that stores to it. Loops are numbered; what has an element for a
+    whole row is loaded before the first one and stored after the last."""
+    return _RowPlan(Writer(structure, "cpu")).loops_of_pointers()
 
 
 class _RowPlan:
     """The loops of one row, stage by stage."""
 
-    def __init__(self, w, stage, reduced, full, outer):
-        self.w, self.stage, self.reduced, self.full, self.outer = w, stage, reduced, full, outer
-        self.items, self.stores = w.s.items, w.s.stores
-        self.count = 1 + max([stage[i] for i in range(len(self.items))], default=0)
+    def __init__(self, w):
+        self.w, self.items, self.stores = w, w.s.items, w.s.stores
+        self.stage = stages_of(w.s)
+        self.reduced = [k for k, r in enumerate(w.s.axes) if r]
+        self.full = {i for i, item in enumerate(self.items) if set(item.axes) & set(self.reduced)}
+        self.top = [i for i in range(len(self.items)) if not self.items[i].axes and self.stage[i] == 0 and i not in self.full]
+        self.outer = [i for i in range(len(self.items)) if i not in self.full and i not in self.top]
+        self.count = 1 + max([self.stage[i] for i in range(len(self.items))], default=0)
         self.needed = [self._reached(k) for k in range(self.count)]
         self.parked = self._park()
 
@@ -65,6 +74,14 @@ class _RowPlan:
                     taken.add(s.pointer)
                     break
         return parked
+
+    def loops_of_pointers(self):
+        loads, stores = {}, {s.pointer: self.stage[s.item] if self._is_full(s) else self.count for s in self.stores}
+        for k in range(self.count):
+            reloaded = self._reloaded(k)
+            loads.update([(self.items[i].value, k) for i in self._reached(k, reloaded) if self.items[i].fn == "load" and i not in reloaded])
+            stores.update([(s.pointer, min(k, stores[s.pointer])) for i, s in self.parked.items() if i in self.needed[k]])
+        return loads, stores
 
     def write(self):
         for k in range(self.count):
