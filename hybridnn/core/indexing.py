@@ -106,7 +106,7 @@ def _get_item(x, index):
             pattern += encode_index((p,))
         else:
             pattern.append(("array", len(arrays)))
-            arrays.append(_index_array(p) if isinstance(p, (list, bool, tuple)) else p)
+            arrays.append(_index_array(p) if isinstance(p, (list, bool, tuple, np.generic)) else p)
     return apply(take, (x, *arrays), {"pattern": tuple(pattern)})
 
 

@@ -81,7 +81,7 @@ def embed_id(x, W, ignore_label=None):
     Args:
         ignore_label: a number in ``x`` that gives a row of zeros without gradient, or None.
     """
-    x = x if hasattr(x, "shape") else as_variable(x)
+    x = x if hasattr(x, "shape") and not isinstance(x, np.generic) else as_variable(x)
     expect(x.dtype.kind in "iu", "embed_id", "x of an integer dtype", x=x)
     expect(len(W.shape) == 2 and W.dtype.kind == "f", "embed_id", "W (vocabulary, units) of a floating dtype", W=W)
     return apply(embed, (x, W), {"ignore_label": ignore_label})

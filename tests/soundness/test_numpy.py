@@ -558,3 +558,12 @@ def test_arrays_made_for_keyword_arguments(mode):
             return loss
         return [net], [lambda: step(arr(3, 2)), lambda: step(arr(5, 2))]
     skipped(check(make, mode), mode)
+
+
+def test_numbers_of_numpy_as_indices(mode):
+    """They become arrays without axes, traced or not: the same copies, the same errors."""
+    def make(wrap):
+        w = hnn.Parameter(arr(6, 4))
+        row, item = wrap(lambda i: F.embed_id(i, w)), wrap(lambda i: w[i])
+        return w, [lambda: row(np.int64(3)), lambda: item(np.int64(3)), lambda: item(np.float32(0.5)), lambda: row(np.int64(9))]
+    check(make, mode, held=True)
