@@ -490,6 +490,8 @@ class Variable:
         """The device of the array, or that an uninitialised Parameter will be created on."""
         if self._array is None and self._pending is None:
             return self._initial_device or CpuDevice()
+        if self._array is None and cupy is None:        # a trace need not compute it to know that
+            return CpuDevice()
         return get_device_from_array(self.array)
 
     def to_device(self, device):

@@ -11,7 +11,7 @@ from hybridnn.errors import raised_by_signal
 from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
-__all__ = ["ARRAY_METHODS", "CHANGES", "Computed", "Unexpected", "calculate", "change_own", "combine", "draw", "draws",
+__all__ = ["ARRAY_METHODS", "CHANGES", "MOST", "Computed", "Unexpected", "calculate", "change_own", "combine", "draw", "draws",
            "folded", "identify", "is_array_function", "is_draw",
            "is_number", "is_stream", "leaves_of", "memory_of", "missed", "operand", "put_stream_back", "recompute", "replace_uses", "root_array",
            "rests_on_constants", "sources_of", "stream_state", "with_elements"]
@@ -47,6 +47,7 @@ _METHODS = frozenset([
 STREAMS = np.random.Generator, np.random.RandomState      # types written in C: nobody replaces their methods
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial")
 MOST_NUMBERS = 256    # in a list that the program makes of an array
+MOST = 1 << 53        # ints up to here are floats too
 LARGEST = 1 << 22      # elements of an array that the observer computes itself
 
 
@@ -330,14 +331,13 @@ def leaves_of(ref):
 
 
 def combine(observer, fn, *args):
-    """Python's arithmetic on numbers. If they were read from Variables, only such as cannot fail, on floats and small constants; if they come from
-    outside, any: it is done before all else."""
-    late = any(map(sources_of, args))
+    """Python's arithmetic on numbers: any on those from outside, which is done before all else, and on what was read from Variables as long as nothing has
+    been written; after that only such as cannot fail."""
+    late, safe = any(map(sources_of, args)), False
     if late:
-        args = [observer.use(r) if r.kind == "arg" and type(r.value) is int else r for r in args]
-        plain = all(type(r.value) is float or r.kind == "static" and type(r.value) is int and abs(r.value) < 1e9 for r in args)
-        divides = fn is operator.truediv and (args[1].kind != "static" or not args[1].value)
-        if not plain or fn not in CANNOT_FAIL or divides:
+        args = [observer.use(r) if r.kind == "arg" and type(r.value) is int and not observer._counts(r) else r for r in args]
+        safe = _cannot_fail(observer, fn, args)
+        if not safe and observer.writes_so_far():
             raise Doubt("computes with a Python number that was read from a Variable")
     try:
         value = fn(*[r.value for r in args])
@@ -345,13 +345,33 @@ def combine(observer, fn, *args):
         raise Doubt("an exception is raised") from error
     if type(value) not in (int, float, bool):
         raise Doubt(f"computes a {type(value).__name__} of numbers")
-    ref = Ref("number", value, Computed(fn, list(args), {}, len(observer.call.path), safe=bool(late) or fn in SAME_TYPE))
+    ref = Ref("number", value, Computed(fn, list(args), {}, len(observer.call.path), safe=safe or fn in SAME_TYPE))
     if any(r.kind not in ("fresh", "hole") for part in args for r in sources_of(part)):
         ref.source.last = True
         observer.effects.append(("compute", ref))
-    elif not late and (fn not in CANNOT_FAIL or fn is operator.truediv or len({type(r.value) for r in args}) > 1):
+    elif not safe and (fn not in CANNOT_FAIL or fn is operator.truediv or len({type(r.value) for r in args}) > 1):
         observer.computed.append(ref)
     return ref
+
+
+def _cannot_fail(observer, fn, args):
+    """Whether arithmetic gives a number of a known type, whatever was read: on floats and small ints. That ints are small, and divisors from outside not
+    zero, is looked at before all else."""
+    if fn not in CANNOT_FAIL or any(type(r.value) not in (int, float) or r.kind == "static" and not _is_small(r.value) for r in args):
+        return False
+    early = [not sources_of(r) and r.kind in ("arg", "number") for r in args]
+    divides = fn is operator.truediv
+    if any(type(r.value) is int and r.kind != "static" and not soon for r, soon in zip(args, early, strict=True)) or divides and not (
+            early[1] and args[1].value or args[1].kind == "static" and args[1].value):
+        return False
+    for k, (ref, soon) in enumerate(zip(args, early, strict=True)):
+        if soon and (type(ref.value) is int or divides and k == 1):
+            observer.guard("bounded", ref, divides and k == 1)
+    return True
+
+
+def _is_small(value):
+    return type(value) is float or abs(value) < MOST
 
 
 def rests_on_constants(ref):

@@ -319,6 +319,9 @@ class Writer:
             checks = " and ".join(f"{values}[{k}] is {self._inner(m)}" for k, m in enumerate(members))
             self.require(checks, "the members of a container changed")
 
+    def _order(self, box, members):
+        self.keys(self.strong(box), list(members))
+
     def keys(self, text, keys):
         """The keys of a dict, in order: equal ones of other types, or zeros of other signs, are others."""
         condition = f"list({text}) == {self.strong(keys)} and list(map(type, {text})) == {self.strong([type(k) for k in keys])}"

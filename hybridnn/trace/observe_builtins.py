@@ -280,6 +280,12 @@ def _getattr(observer, args, kw):
     return f.stack.pop()
 
 
+def _vars(observer, args, kw):
+    if len(args) != 1:
+        raise Doubt("vars() of the function itself")
+    return _getattr(observer, [args[0], constant("__dict__")], kw)
+
+
 def _hasattr(observer, args, kw):
     if _lacks(observer, args[0], _static(observer, args[1])):
         return constant(False)
@@ -366,5 +372,5 @@ PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})
 PURE_BUILTINS.update(ITERTOOLS)
 PURE_BUILTINS.update({len: _len, any: _until(True), all: _until(False), zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance,
                       issubclass: _issubclass, callable: _callable, iter: _iter, next: _next, sorted: _sorted, type: _type, getattr: _getattr,
-                      hasattr: _hasattr, list: _container(list), tuple: _container(tuple), dict: _dict, OrderedDict: _ordered, set: _set,
+                      hasattr: _hasattr, vars: _vars, list: _container(list), tuple: _container(tuple), dict: _dict, OrderedDict: _ordered, set: _set,
                       frozenset: _frozenset, np.dtype: _plain(np.dtype)})

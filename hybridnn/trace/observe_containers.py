@@ -201,7 +201,9 @@ class Containers:
             return [Ref("static", v) if is_pure(v) else self._static_item(ref.value, k) for k, v in enumerate(ref.value)]
         if ref.kind == "static" and isinstance(ref.value, tuple) and is_named_tuple(type(ref.value)):
             self.guard_named(type(ref.value))
-            return [constant(v) if is_pure(v) else self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
+            return [self.member_of_tuple(ref.value, k) for k in range(len(ref.value))]
+        if ref.kind == "static" and type(ref.value) in (set, frozenset):
+            return self._members_of_set(ref.value)
         if ref.kind == "static" and type(ref.value) is list:
             self._freeze(ref.value)
             return [self.overlaid("item", ref.value, k) or self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
@@ -212,6 +214,18 @@ class Containers:
         if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
             return self._layers(ref)
         raise Doubt(f"goes through a {type(ref.value).__name__}")
+
+    def member_of_tuple(self, box, k):
+        """A member of a tuple from outside, which stays the same object."""
+        return constant(box[k]) if is_pure(box[k]) else self.loaded(box[k], ("item", box, k, box[k]))
+
+    def _members_of_set(self, box):
+        """The members of a set from outside, in the order in which it gives them."""
+        if any(type(v) not in SCALARS for v in box):
+            raise Doubt("goes through a set of objects")
+        if type(box) is set:
+            self.guard("order", box, tuple(box))
+        return [constant(v) for v in box]
 
     def _layers(self, ref, method="__iter__"):
         """The layers of a ``ChainList`` or ``Sequential``, whose ``__iter__`` gives its list's."""

@@ -7,15 +7,18 @@ from collections import deque
 
 import numpy as np
 
+from hybridnn._update_rule import Counted
 from hybridnn.config import config
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import HyperparameterProxy
-from hybridnn.trace.arrays import ARRAY_METHODS, calculate, draws, is_stream
-from hybridnn.trace.refs import CONTAINERS, DICTS, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_slot, is_traced
+from hybridnn.trace.arrays import ARRAY_METHODS, calculate, combine, draws, is_stream
+from hybridnn.trace.observe_stores import where_id
+from hybridnn.trace.refs import CONTAINERS, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_named_tuple, is_slot, is_traced
 
 __all__ = ["Names"]
 
 GENERIC = (object.__getattribute__, types.SimpleNamespace.__getattribute__)     # slot wrappers of one and the same C function
+DTYPE_ATTRIBUTES = ("kind", "str", "name", "char", "itemsize", "type")       # of an object that never changes
 ENUM_PLACES = {"value": "_value_", "name": "_name_"}
 
 
@@ -78,7 +81,7 @@ class Names:
         if owner.kind == "super":
             self.super_attr(f, owner, name, method)
             return
-        if owner.kind == "mirror" and type(obj) not in (list, tuple, *DICTS) and self._named_attr(f, owner, name, method):
+        if isinstance(obj, tuple) and owner.kind in ("mirror", "static") and is_named_tuple(type(obj)) and self._named_attr(f, owner, name, method):
             return
         if owner.kind in ("mirror", "iterator", "set") or type(obj) in (*CONTAINERS, str, tuple, deque):
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
@@ -99,8 +102,12 @@ class Names:
         cls = type(owner.value)
         attr = class_lookup(cls, name)
         self.guard("classattr", cls, name, attr)
+        if owner.kind == "static":
+            self.guard("class", owner.value, cls)
+            self.guard_named(cls)
         if name in getattr(cls, "_fields", ()):
-            self._push_attr(f, owner.value[cls._fields.index(name)], method)
+            k = cls._fields.index(name)
+            self._push_attr(f, owner.value[k] if owner.kind == "mirror" else self.member_of_tuple(owner.value, k), method)
         elif isinstance(attr, types.FunctionType) and not name.startswith("_"):
             f.stack += [constant(attr), owner] if method else [Ref("method", (owner, name, attr))]
         elif isinstance(attr, property) and isinstance(attr.fget, types.FunctionType):
@@ -150,6 +157,9 @@ class Names:
             self._push_attr(f, self._class_attr(obj, name), method)
             return
         cls = type(obj)
+        if isinstance(obj, np.dtype) and name in DTYPE_ATTRIBUTES:
+            self._push_attr(f, constant(getattr(obj, name)), method)
+            return
         if obj is config:
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("call", constant("config"), [], {}, "push")     # the call notes which keys were read; the plan checks them
@@ -211,8 +221,12 @@ class Names:
         if attr is vars(object)["__class__"]:
             self._push_attr(f, constant(cls), method)
             return
-        if type(attr) is types.GetSetDescriptorType and name == attr.__name__ == "__dict__":
+        if type(attr) in (types.GetSetDescriptorType, types.MemberDescriptorType) and name == attr.__name__ == "__dict__":
             self._push_attr(f, Ref("namespace", owner.value), method)
+            return
+        if attr is vars(Counted)["t"]:
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("make", None, [], {}, self._count_of(owner.value))       # its getter runs meanwhile
             return
         if is_slot(attr, name):
             where = ("slotattr", owner.value, name)
@@ -231,6 +245,18 @@ class Names:
             self._call_traced(f, attr.fget, constant(attr.fget.__wrapped__), [owner], {})
             return
         f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
+
+    def _count_of(self, counted):
+        """``optimizer.t``, or a rule's: read before all updates, of which those so far are added."""
+        steps = counted.__dict__.get("_steps")
+        if steps is None or type(steps[0]) is not int:
+            raise Doubt("the number of updates is not counted yet")
+        self.guard("attr", counted, "_steps", steps)
+        self.counters.add(where_id(("item", steps, 0)))
+        updates = sum(any(s is steps for s in e[1]) for e in self.effects if e[0] == "update")
+        before = Ref("arg", steps[0] - updates, ("load", "item", steps, 0))
+        self.guard("typed", before.source, int)
+        return combine(self, operator.add, before, constant(updates))
 
     def _hyperparameter_of(self, f, optimizer, name, method):
         """``optimizer.lr``, an alias of ``optimizer.hyperparam.lr``."""

@@ -14,6 +14,7 @@ __all__ = ["Stores"]
 
 LINK_SETTERS = frozenset([Link.__setattr__.__code__, Chain.__setattr__.__code__])
 OWNED = (Parameter, Link)       # what a link may register when it is assigned
+PLAIN_SETTERS = (object.__setattr__, types.SimpleNamespace.__setattr__)     # slot wrappers of one and the same C function
 KEPT = ("static", "fresh", "arg", "state", "number", "hole", "array")     # kinds of values that can be assigned again on every call
 
 
@@ -82,7 +83,7 @@ class Stores:
         """``obj.__dict__[name] = value``, where an assignment of the attribute does the same."""
         cls = type(obj)
         attr, setter = class_lookup(cls, name), class_lookup(cls, "__setattr__")
-        plain = setter is object.__setattr__ or getattr(setter, "__code__", None) in LINK_SETTERS and not isinstance(value.value, Link)
+        plain = setter in PLAIN_SETTERS or getattr(setter, "__code__", None) in LINK_SETTERS and not isinstance(value.value, Link)
         if type(name) is not str or not plain or attr is not None and hasattr(type(attr), "__set__"):
             raise Doubt("stores into the namespace of an object")
         self.guard("class", obj, cls)
@@ -157,7 +158,7 @@ class Stores:
             self._hyperparameter(f, obj, attr._attr_name, value)
             return
         self._assigned(("attr", obj, name), value, f".{name}")
-        if setter is not object.__setattr__:
+        if setter not in PLAIN_SETTERS:
             if not is_library_code(setter):
                 raise Doubt(f"assigns .{name}, and {cls.__name__} defines __setattr__")
             f.waiting = ("call", constant(setter), [], {}, after)

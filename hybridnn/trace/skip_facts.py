@@ -4,12 +4,14 @@ import numpy as np
 from hybridnn.config import config
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import MOST
 from hybridnn.trace.refs import Doubt, is_named_tuple
 from hybridnn.trace.skip_runtime import setting
 
 __all__ = ["Facts"]
 
 PLACES = ("attr", "cell", "global", "item", "classattr")      # facts about one value somewhere
+COMPUTED = {"number": "_same_number", "outcome": "_same_truth", "bounded": "_is_bounded"}     # facts about what is computed on every call
 DEEPEST = 20      # levels of containers in arguments
 
 
@@ -38,8 +40,8 @@ class Facts:
         for fact in observer.guards.values():
             if fact[0] == "typed" and fact[1][0] == "load" and (fact[1][1], id(fact[1][2]), *fact[1][3:]) in same:
                 continue
-            if fact[0] in ("number", "outcome"):
-                (self._same_number if fact[0] == "number" else self._same_truth)(*fact[1:])
+            if fact[0] in COMPUTED:
+                getattr(self, COMPUTED[fact[0]])(*fact[1:])
                 continue
             w.check(fact[1:] if fact[0] == "spec" and id(fact[-1]) in self.written else fact)
 
@@ -55,6 +57,12 @@ class Facts:
             self.outcomes[name] = [f"if bool({name}) is not {truth}: return MISS"]
         else:
             self.make_lines.append(f"if bool({name}) is not {truth}: raise Unexpected")
+
+    def _is_bounded(self, ref, divides):
+        """A number that meets others after it is too late to run Python is small, and not 0 if they are divided by it."""
+        text = self._operand_text(ref)
+        small = f"-{MOST} < {text} < {MOST}" if type(ref.value) is int else "True"
+        self.make_lines.append(f"if not ({small} and ({text} or {not divides})): raise Unexpected")
 
     def _written(self):
         """ids of the arrays from outside that the path changes in place: they stay the same objects."""

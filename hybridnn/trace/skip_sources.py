@@ -37,6 +37,8 @@ class Sources:
                 self.leaf_text[vid] = f"draw{drawn}"
             elif ref is None and is_fixed(a):
                 self.leaf_text[vid] = self.writer.strong(a)
+            elif ref is None and (own := next((k for k, r in self.observer.shown.items() if r.value is a and k not in self.observer.changed), None)) is not None:
+                self.leaf_text[vid] = self._shown(own)      # where another path has an array that the program made of it
             elif ref is None:
                 raise Doubt(f"an array of shape {a.shape} whose origin is not known")
             else:

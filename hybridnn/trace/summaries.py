@@ -334,6 +334,13 @@ def _unchain(observer, refs, value, start):
     return constant(None)
 
 
+def _to_device(observer, refs, value, start):
+    """What this call has computed stays where the path computes it."""
+    if refs[0].kind != "fresh" or len(observer.call.path) > start:
+        raise Doubt("moves a Variable from outside to a device")
+    return constant(None)
+
+
 def _report(observer, refs, value, start):
     """Reports go into the current Reporter's dict, under the names that they had."""
     values, reporting = refs[0], refs[1] if len(refs) > 1 else constant(None)
@@ -366,4 +373,4 @@ def _made(observer, refs, value, start):
 
 HANDLERS = {"made": _made, "copydata": _copydata, "report": _report,
             "read": _read, "array": _array, "backward": _backward, "grad-or-property": _grad, "grad_var": _grad_var, "cleargrad": _cleargrad,
-            "cleargrads": _cleargrads, "update": _update, "__setattr__": _setattr, "unchain": _unchain}
+            "cleargrads": _cleargrads, "update": _update, "__setattr__": _setattr, "unchain": _unchain, "to_device": _to_device}

@@ -1,0 +1,219 @@
+"""Python around a training step as users write it: skipped, and right when what it rests on changes."""
+import math
+import types
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped, var
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+T = np.array([0, 1, 2, 0], np.int32)
+
+
+class Net(hnn.Chain):
+    def __init__(self, out=3):
+        super().__init__()
+        with self.init_scope():
+            self.l1, self.l2 = L.Linear(4, 5, initialW=arr(5, 4)), L.Linear(5, out, initialW=arr(out, 5))
+
+    def forward(self, x):
+        return self.l2(F.tanh(self.l1(x)))
+
+
+def trainer(optimizer=None):
+    net = Net()
+    return net, (optimizer or optimizers.SGD(0.1)).setup(net)
+
+
+def learn(net, opt, loss):
+    net.cleargrads()
+    loss.backward()
+    opt.update()
+    return loss
+
+
+def setting(obj, **values):
+    for name, value in values.items():
+        setattr(obj, name, value)
+
+
+class Settings(NamedTuple):
+    scale: float = 2.0
+    act: str = "relu"
+    weights: object = None
+
+    @property
+    def twice(self):
+        return self.scale * 2
+
+    def applied(self, x):
+        return getattr(F, self.act)(x) * self.twice
+
+
+def test_settings_in_named_tuples(mode):
+    def make(wrap):
+        s = types.SimpleNamespace(cfg=Settings(weights=arr(4)))
+
+        @wrap
+        def step(x):
+            scale, *_ = s.cfg
+            return s.cfg.applied(x) * s.cfg.weights * scale, s.cfg
+
+        def put(cfg):
+            before, s.cfg = s.cfg, cfg
+            try:
+                return step(var(3, 4))
+            finally:
+                s.cfg = before
+        return s, [lambda: step(var(3, 4)), lambda: put(Settings(3.0, "tanh", arr(4, seed=1))), lambda: put(Settings(weights=arr(4)).applied),
+                   lambda: put(Settings(1, "tanh", 2)), lambda: (s.cfg.weights.fill(3), step(var(3, 4)))]
+    skipped(check(make, mode), mode)
+
+
+def test_a_namespace_is_assigned(mode):
+    def make(wrap):
+        s = types.SimpleNamespace(n=0, total=0.0, busy=False, best=None)
+
+        @wrap
+        def step(x):
+            s.busy = True
+            s.n += 1
+            y = F.tanh(x) * s.n
+            s.total += float(F.sum(y).array) * len(x)
+            s.busy = False
+            return y, s.total / s.n, vars(s)["n"]
+        return s, [lambda: step(var(3, 4)), lambda: (setting(s, n=-1), step(var(3, 4))), lambda: (setting(s, n=2.0, total=1), step(var(3, 4))),
+                   lambda: (setting(s, n=1 << 60), step(var(3, 4))), lambda: (setting(s, n=0, total=0.0), step(var(3, 4)))]
+    skipped(check(make, mode), mode)
+
+
+class Meter:
+    def __init__(self):
+        self.sum = self.average = 0.0
+        self.count = 0
+
+    def update(self, value, n):
+        self.sum += value * n
+        self.count += n
+        self.average = self.sum / self.count
+
+
+def test_running_means_after_an_update(mode):
+    def make(wrap):
+        net, opt = trainer()
+        meter = Meter()
+
+        @wrap
+        def step(x):
+            loss = learn(net, opt, F.softmax_cross_entropy(net(x), T[:len(x)]))
+            meter.update(float(loss.array), len(x))
+            return meter.average
+        x = arr(4, 4)
+        return [net, meter], [lambda: step(x), lambda: (setting(meter, count=-4), step(x)), lambda: (setting(meter, count=1 << 60), step(x)),
+                              lambda: (setting(meter, count=0, sum=0.0), step(x[:2])), lambda: (setting(meter, count=10 ** 400), step(x)),
+                              lambda: (setting(meter, count=2.5, sum=3), step(x)), lambda: (setting(meter, count=0, sum=1.0), step(x))]
+    skipped(check(make, mode), mode)
+
+
+def test_arithmetic_on_what_was_read_may_fail(mode):
+    def make(wrap):
+        net, opt = trainer()
+
+        @wrap
+        def step(x):
+            loss = F.softmax_cross_entropy(net(x), T)
+            net.cleargrads()
+            loss.backward()
+            norm = math.sqrt(sum(float((p.grad ** 2).sum()) for p in net.params()))
+            rate = math.log(float(F.sum(x[0, 0]).array))
+            if norm > 1.0:
+                for p in net.params():
+                    p.grad *= 1.0 / norm
+            opt.update()
+            return loss, norm, rate, 1 // int(x.array[0, 1])
+        calls = [var(4, 4) for _ in range(4)]
+        for v, (a, b) in zip(calls, [(1, 1), (-1, 1), (0, 1), (1, 0)], strict=True):
+            v.array[0, :2] = a, b
+        calls += [hnn.Variable(calls[0].array * np.float32(0.99)), hnn.Variable(calls[0].array * np.float32(30))]
+        return net, [lambda v=v: step(v) for v in calls]
+    skipped(check(make, mode), mode)
+
+
+def test_how_often_an_optimizer_has_updated(mode):
+    def make(wrap):
+        net, opt = trainer(optimizers.Adam(0.01, eps=0.01))
+
+        @wrap
+        def step(x):
+            before = opt.t
+            opt.alpha = 0.01 * min(1.0, (opt.t + 1) / 20)
+            loss = learn(net, opt, F.softmax_cross_entropy(net(x), T))
+            if opt.t % 7 == 0:
+                opt.alpha *= 0.5
+            return loss, before, opt.t, net.l1.W.update_rule.t
+
+        def put(**values):
+            setting(opt, **values)
+            return step(arr(4, 4))
+        return [net, opt], [lambda: step(arr(4, 4)), lambda: put(t=0), lambda: put(t=100.0), lambda: put(t=1), lambda: put(t=10 ** 20)]
+    check(make, mode, tolerance=100.0)
+
+
+def test_the_number_of_updates_is_read(mode):
+    def make(wrap):
+        net, opt = trainer()
+
+        @wrap
+        def step(x):
+            n = opt.t
+            return learn(net, opt, F.softmax_cross_entropy(net(x), T) * (1.0 + opt.t)), n, opt.t
+        return [net, opt], [lambda: step(arr(4, 4)), lambda: (setting(opt, t=0), step(arr(4, 4))), lambda: (setting(opt, t=2.0), step(arr(4, 4)))]
+    skipped(check(make, mode), mode)
+
+
+def test_sets_from_outside_are_gone_through(mode):
+    def make(wrap):
+        net, names, fixed = Net(), {"l1", "l2"}, frozenset(["l2", "l1"])
+
+        @wrap
+        def step(x):
+            y = net(x)
+            for name in names:
+                y = y * 2 + F.sum(net[name].W)
+            for name in sorted(names):
+                y = y * F.mean(net[name].b + 1)
+            for name in fixed:
+                y = y + F.sum(net[name].b)
+            return y
+        return net, [lambda: step(arr(4, 4)), lambda: (names.discard("l1"), step(arr(4, 4))), lambda: (names.add("l1"), step(arr(4, 4))),
+                     lambda: (names.clear(), names.update(["l2", "l1"]), step(arr(4, 4)))]
+    skipped(check(make, mode), mode)
+
+
+def test_a_state_is_handed_on(mode):
+    class Coder(hnn.Chain):
+        def __init__(self):
+            super().__init__()
+            with self.init_scope():
+                self.embed, self.coder, self.decoder = L.EmbedID(6, 4, arr(6, 4)), L.LSTM(4, 4), L.LSTM(4, 4)
+
+        def forward(self, xs, ts):
+            self.coder.reset_state()
+            self.decoder.reset_state()
+            for x in xs:
+                self.coder(self.embed(x))
+            self.decoder.set_state(self.coder.c, self.coder.h)
+            return F.stack([self.decoder(self.embed(t)) for t in ts])
+
+    def make(wrap):
+        net = Coder()
+        xs = [np.array([1, 2], np.int32), np.array([3, 4], np.int32)]
+        step = wrap(lambda a, b: net(a, b))
+        return net, [lambda: step(xs, xs[::-1]), lambda: step(xs, xs[:1]), lambda: (net.coder.upward.W.array.__imul__(2), step(xs, xs[::-1]))[1]]
+    skipped(check(make, mode), mode)
