@@ -1,5 +1,6 @@
 """NumPy in a followed function: the calls that do nothing but make an array or a number of others, which a plan makes again on every call."""
 import functools
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,9 +32,11 @@ ARRAY_METHODS = frozenset([
 """Methods of arrays that leave the array as it is."""
 _EXACT = frozenset(["item", "tolist", "reshape", "ravel", "copy", "flatten", "transpose", "squeeze"])
 CANNOT_FAIL = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos, abs, min, max,
+               math.isnan, math.isinf, math.isfinite,
                operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)
 SAME_TYPE = (operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.neg, operator.pos, abs,
-             operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)    # give a number of a type that those of their operands decide
+             operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge,
+             math.isnan, math.isinf, math.isfinite)    # give a number of a type that those of their operands decide
 _OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul, float])
 _KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
     "all", "any", "argmax", "argmin", "clip", "dot", "mean", "max", "min", "prod", "std", "sum", "var", "median", "average", "float32", "float64")}

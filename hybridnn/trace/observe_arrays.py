@@ -4,7 +4,7 @@ import operator
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import CHANGES, change_own, operand, root_array, with_elements
+from hybridnn.trace.arrays import CHANGES, Computed, change_own, operand, root_array, with_elements
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import Doubt, Ref, constant, is_pure
 from hybridnn.trace.summaries import guard_links
@@ -175,6 +175,54 @@ class Arrays:
                 if x is not None:
                     found.add(id(root_array(x._array if isinstance(x, Variable) else x)))
         return found
+
+    def first_write(self):
+        """How many events came before the first change in place."""
+        return min([self.stored_at, *[k for k, e in enumerate(self.call.path) if e.kind == "inplace"]])
+
+    def compute_ahead(self, ref, first):
+        """What decides after an update, but rests only on what was there before it, is computed before it: a plan can still leave then."""
+        if ref.kind == "hole":
+            self._read_ahead(ref)
+        if ref.kind == "mirror":
+            for r in ref.value:
+                self.compute_ahead(r, first)
+        elif isinstance(ref.source, Computed):
+            self._move(ref, first)
+        elif ref.kind == "fresh":
+            self._is_there(ref.source[1], first)
+        elif isinstance(ref.value, np.ndarray):
+            if ref.kind not in ("arg", "state") or ref.source[0] in ("held", "inside", "fixed") or ref.value.base is not None or self.is_written(ref.value):
+                raise Doubt("a number that is computed after an update decides what happens")
+            self.guard("apart", ref)
+
+    def _move(self, ref, first):
+        found = ref.source
+        if found.drawn:
+            raise Doubt("a number that is drawn and an update decide what happens")
+        for part in [*found.args, *found.kw.values()]:
+            self.compute_ahead(part, first)
+        if found.last:
+            found.last = False
+            self.effects = [e for e in self.effects if e[0] != "compute" or e[1] is not ref]
+        if found.at > first:
+            found.at = first
+            if not found.safe:
+                self.computed.append(ref)
+
+    def _read_ahead(self, ref):
+        """A number read from a Variable after the update, as one that is computed of its array."""
+        _, event, v = ref.source
+        if event.key[0] not in ("float", "item") or v.kind != "fresh":
+            raise Doubt("a number that is computed after an update decides what happens")
+        read = operator.methodcaller("item", *event.key[2])
+        ref.kind, ref.source = "number", Computed(read, [Ref("fresh", v.value._array, ("array", event.operands[0]))], {}, len(self.call.path), safe=True)
+
+    def _is_there(self, vid, first):
+        """Whether a value has been computed before anything is changed in place, and stays what it is."""
+        made = any(o is not None and o.vid == vid for e in self.call.path[:first] for o in e.outs)
+        if not made or vid in self.changed or any(old == vid for e in self.call.path for old, _ in e.rebinds):
+            raise Doubt("a number that is computed after an update decides what happens")
 
     def writes_so_far(self):
         """Whether anything has been changed in place in this call."""

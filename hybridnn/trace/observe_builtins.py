@@ -45,6 +45,8 @@ def _static(observer, ref):
 
 def _plain(fn):
     def handler(observer, args, kw):
+        if fn in MATH and not kw and any(map(is_numeric, args)):
+            args = [calculate(observer, float, [a], {}) if is_numeric(a) else a for a in args]       # as it asks for it itself
         if fn in ARITHMETIC and not kw and observer._computes_numbers(*args):
             return combine(observer, fn, *args)
         return constant(fn(*[_static(observer, a) for a in args], **{k: _static(observer, v) for k, v in kw.items()}))
@@ -365,6 +367,7 @@ ITERTOOLS: dict[Any, Any] = {fn: _rows_of(fn) for fn in (itertools.product, iter
                                                          itertools.combinations_with_replacement)}
 ITERTOOLS.update({itertools.chain: _chain, itertools.islice: _islice, itertools.pairwise: _pairwise, itertools.repeat: _repeat,
                   itertools.zip_longest: _longest})
+MATH = frozenset([math.isnan, math.isinf, math.isfinite, math.sqrt, math.exp, math.log, math.log2, math.log10, math.tanh, math.sin, math.cos])
 ARITHMETIC = frozenset([abs, float, int, max, min, pow, round, *[fn for fn in vars(math).values() if callable(fn)]])
 PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, round, divmod, pow, range, slice, repr, ord, chr)}
 PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})

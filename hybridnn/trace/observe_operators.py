@@ -234,7 +234,7 @@ class Operators:
         if x.kind == "number" and not sources_of(x):
             return False
         if self.writes_so_far():
-            raise Doubt("a number that is computed after an update decides what happens")
+            self.compute_ahead(x, self.first_write())
         self.guard("outcome", x, bool(x.value))
         return True
 
@@ -280,10 +280,14 @@ class Operators:
     op_POP_JUMP_FORWARD_IF_NOT_NONE = op_POP_JUMP_BACKWARD_IF_NONE = op_POP_JUMP_BACKWARD_IF_NOT_NONE = op_POP_JUMP_FORWARD_IF_NONE
 
     def op_JUMP_IF_FALSE_OR_POP(self, f, i):
-        x = self.use(f.stack[-1])
-        if x.kind not in ("static", "mirror") or isinstance(x.value, Variable):
-            raise Doubt("`and` or `or` on a Variable")
-        self._condition(f, x)
+        x = f.stack[-1]
+        if self._decides(x):
+            f.stack[-1] = constant(x.value) if type(x.value) is bool else x
+        else:
+            x = self.use(x)
+            if x.kind not in ("static", "mirror") or isinstance(x.value, Variable):
+                raise Doubt("`and` or `or` on a Variable")
+            self._condition(f, x)
         truth = bool(x.value)
         if truth is (i.opname == "JUMP_IF_FALSE_OR_POP"):
             f.stack.pop()

@@ -232,8 +232,9 @@ VARIABLE_CODE = {
     "reshape": "function", "transpose": "function", "requires_grad": "function", "xp": "function", "is_initialized": "function",
     "__pos__": "function", "binary": "operator", "reflected": "operator", "unary": "function", "_matmul": "operator", "_rmatmul": "operator",
     "__array_ufunc__": "operator", "backward": "backward", "grad": "grad-or-property", "grad_var": "grad_var", "cleargrad": "cleargrad", "copydata": "copydata",
-    "unchain_backward": "unchain", "to_device": "to_device", "__float__": "read", "__int__": "read", "__bool__": "read", "__index__": "read", "item": "read", "array": "array",
-    "__call__": "function", "as_variable": "function", "as_array": False, "apply": "function", "apply_inplace": "function"}
+    "to_device": "to_device", "unchain_backward": "unchain", "__float__": "read", "__int__": "read", "__bool__": "read",
+    "__index__": "read", "item": "read", "array": "array", "__call__": "function", "as_variable": "function", "as_array": False,
+    "apply": "function", "apply_inplace": "function"}
 
 
 def is_library(frame):

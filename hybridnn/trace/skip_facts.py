@@ -11,7 +11,7 @@ from hybridnn.trace.skip_runtime import setting
 __all__ = ["Facts"]
 
 PLACES = ("attr", "cell", "global", "item", "classattr")      # facts about one value somewhere
-COMPUTED = {"number": "_same_number", "outcome": "_same_truth", "bounded": "_is_bounded"}     # facts about what is computed on every call
+COMPUTED = {"number": "_same_number", "outcome": "_same_truth", "bounded": "_is_bounded", "apart": "_is_apart"}     # facts about what is computed on every call
 DEEPEST = 20      # levels of containers in arguments
 
 
@@ -54,7 +54,7 @@ class Facts:
         """What is computed is true, or not, as it was when the path was recorded."""
         name = self._computed(ref)
         if ref in [r for found in self.later.values() for _, r in found]:
-            self.outcomes[name] = [f"if bool({name}) is not {truth}: return MISS"]
+            self.outcomes[name] = self._leave_if(f"bool({name}) is not {truth}")
         else:
             self.make_lines.append(f"if bool({name}) is not {truth}: raise Unexpected")
 
@@ -63,6 +63,11 @@ class Facts:
         text = self._operand_text(ref)
         small = f"-{MOST} < {text} < {MOST}" if type(ref.value) is int else "True"
         self.make_lines.append(f"if not ({small} and ({text} or {not divides})): raise Unexpected")
+
+    def _is_apart(self, ref):
+        """An array is none of those that the call changes, nor a view of one."""
+        text = self._operand_text(ref)
+        self.make_lines.append(f"if {text}.base is not None or shares({text}): raise Unexpected")
 
     def _written(self):
         """ids of the arrays from outside that the path changes in place: they stay the same objects."""

@@ -37,8 +37,8 @@ class Sources:
                 self.leaf_text[vid] = f"draw{drawn}"
             elif ref is None and is_fixed(a):
                 self.leaf_text[vid] = self.writer.strong(a)
-            elif ref is None and (own := next((k for k, r in self.observer.shown.items() if r.value is a and k not in self.observer.changed), None)) is not None:
-                self.leaf_text[vid] = self._shown(own)      # where another path has an array that the program made of it
+            elif ref is None and (own := self._seen(a)) is not None:
+                self.leaf_text[vid] = self._shown(own)
             elif ref is None:
                 raise Doubt(f"an array of shape {a.shape} whose origin is not known")
             else:
@@ -49,6 +49,10 @@ class Sources:
                     self.apart.add(vid)
                     self.leaf_text[vid] = f"contiguous({self.leaf_text[vid]})"
         self._distinct(variables)
+
+    def _seen(self, a):
+        """The vid of an array of this call's that the program has looked at: it stands where another path has one that the program made of it."""
+        return next((vid for vid, r in self.observer.shown.items() if r.value is a and vid not in self.observer.changed), None)
 
     def _priors(self):
         """vid of a gradient from before the call -> the Variable whose gradient it was."""

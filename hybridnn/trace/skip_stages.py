@@ -162,7 +162,7 @@ class Stages:
             return
         self.body.append(f"hole{index} = {reader.format(text)}")
         if outcome is not None:
-            self.body.append(f"if repr(hole{index}) != {outcome[1]!r}: return MISS")
+            self.body += self._leave_if(f"repr(hole{index}) != {outcome[1]!r}")
 
 
 def _nbytes(graph, values):

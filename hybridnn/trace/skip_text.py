@@ -119,8 +119,12 @@ class Text:
         return lines
 
     def _restores(self):
-        """Whether numbers drawn are put back if Python has to run: what raises, or fails, may stand before the draws."""
-        return bool(self.observer.draws) or self.call.draws and any(e.check is not None for e in self.path[:self.call.drawn_at])
+        """Whether numbers drawn are put back if Python has to run: what raises, fails or comes out otherwise may stand before the draws."""
+        return bool(self.observer.draws) or self.call.draws and (self.looks or any(e.check is not None for e in self.path[:self.call.drawn_at]))
+
+    def _leave_if(self, condition):
+        """Lines that leave where a value came out otherwise."""
+        return [f"if {condition}:", *(self._put_back() if self._restores() else []), "    return MISS"]
 
     def _streams(self):
         """The random streams that the program and the library draw from."""

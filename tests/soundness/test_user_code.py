@@ -217,3 +217,74 @@ def test_a_state_is_handed_on(mode):
         step = wrap(lambda a, b: net(a, b))
         return net, [lambda: step(xs, xs[::-1]), lambda: step(xs, xs[:1]), lambda: (net.coder.upward.W.array.__imul__(2), step(xs, xs[::-1]))[1]]
     skipped(check(make, mode), mode)
+
+
+class Dropping(Net):
+    def forward(self, x):
+        return self.l2(F.dropout(F.tanh(self.l1(x)), 0.3))
+
+
+def best(s, v):
+    if v < s.best:
+        s.best, s.wait = v, 0
+    else:
+        s.wait += 1
+
+
+def finite(s, v):
+    assert math.isfinite(v) and not math.isnan(v), "diverged"
+    if np.isnan(v) or v > s.best and s.wait:
+        s.wait += 1
+
+
+@pytest.mark.parametrize("net", [Net, Dropping])
+@pytest.mark.parametrize("look", ["float(loss.array)", "float(loss)", "loss.array", "loss.item()"])
+@pytest.mark.parametrize("follow", [best, finite])
+def test_a_loss_decides_after_the_update(mode, net, look, follow):
+    def make(wrap):
+        model = net()
+        opt = optimizers.MomentumSGD(0.05).setup(model)
+        s = types.SimpleNamespace(best=float("inf"), wait=0)
+        scope = {"follow": follow, "s": s}
+        exec(f"def track(loss):\n    v = {look}\n    follow(s, v)\n    return v", scope)
+
+        @wrap
+        def step(x, t):
+            loss = learn(model, opt, F.softmax_cross_entropy(model(x), t))
+            return scope["track"](loss)
+        x = arr(4, 4)
+        return [model, s], [lambda: step(x, T), lambda: step(x * 3, T), lambda: (setting(s, best=-1.0), step(x, T)), lambda: (setting(s, best=5), step(x, T)),
+                            lambda: (np.random.seed(1), step(x, T))[1], lambda: step(x * np.float32(np.nan), T), lambda: step(x, T + 7)]
+    skipped(check(make, mode, tolerance=10.0), mode)
+
+
+def test_a_value_decides_behind_draws(mode):
+    """The numbers drawn are drawn again if it comes out otherwise, for whatever way the program takes then."""
+    def make(wrap):
+        net, st = Dropping(), types.SimpleNamespace(limit=0.0)
+
+        @wrap
+        def step(x):
+            y = F.dropout(net(x) + np.random.rand(), 0.2)
+            if F.mean(y).array > st.limit:
+                y = F.dropout(y, 0.5) * np.random.rand(*y.shape).astype("f")
+            return y if F.sum(y) > 0 else y * 2
+        return net, [lambda: step(arr(4, 4)), lambda: step(arr(4, 4) * 3), lambda: (setting(st, limit=-1e9), step(arr(4, 4))),
+                     lambda: (setting(st, limit=0.3), step(arr(4, 4)))]
+    skipped(check(make, mode), mode)
+
+
+def test_what_an_update_has_changed_decides(mode):
+    def make(wrap):
+        net, opt = trainer()
+        s = types.SimpleNamespace(big=0)
+
+        @wrap
+        def step(x):
+            loss = learn(net, opt, F.softmax_cross_entropy(net(x), T))
+            if np.abs(net.l1.W.array).max() > 2.5:
+                s.big += 1
+            x += 1
+            return loss, s.big if float(x.sum()) > 3 else -1
+        return [net, s], [lambda: step(arr(4, 4)), lambda: (net.l1.W.array.__imul__(2), step(arr(4, 4)))[1], lambda: step(net.l1.W.array[:4])]
+    check(make, mode)
