@@ -16,6 +16,7 @@ from hybridnn import (
     function_node,
     functions,
     gradient_check,
+    graph_optimizations,
     initializers,
     iterators,
     link_hooks,
@@ -48,6 +49,7 @@ from hybridnn.device_resident import DeviceResident
 from hybridnn.distribution import Distribution, cross_entropy, kl_divergence, register_kl
 from hybridnn.function import Function, FunctionAdapter
 from hybridnn.function_hook import FunctionHook, get_function_hooks
+from hybridnn.graph_optimizations import static_code, static_graph
 from hybridnn.initializer import Initializer
 from hybridnn.link import Chain, ChainList, Link
 from hybridnn.link_hook import LinkHook, get_link_hooks
@@ -70,8 +72,8 @@ __all__ = ["AbstractSerializer", "Chain", "ChainList", "DebugMode", "Deserialize
            "configuration", "cross_entropy", "cuda", "dataset", "datasets", "disable_experimental_feature_warning", "distribution", "distributions", "errors",
            "force_backprop_mode", "function", "function_hooks", "function_node", "functions", "get_array_types",
            "get_compute_mode", "get_cpu_array_types", "get_current_reporter", "get_device", "get_dtype", "get_function_hooks",
-           "get_link_hooks", "global_config", "grad", "gradient_check", "initializers", "is_arrays_compatible",
+           "get_link_hooks", "global_config", "grad", "gradient_check", "graph_optimizations", "initializers", "is_arrays_compatible",
            "is_debug", "iterators", "kl_divergence", "link_hooks", "links", "memory_layouts", "mixed16", "no_backprop_mode", "optimizer_hooks",
            "optimizers", "print_runtime_info", "profile", "register_kl", "report", "report_scope", "serializers", "set_debug", "should_use_cudnn",
-           "should_use_cudnn_tensor_core", "summary", "trace", "training", "types", "using_config", "using_device",
+           "should_use_cudnn_tensor_core", "static_code", "static_graph", "summary", "trace", "training", "types", "using_config", "using_device",
            "utils", "variable", "warnings"]

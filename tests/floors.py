@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("graph", "computational_graph"),
     ("jit",),
     ("trace",),
-    ("dataset", "datasets", "iterators", "training", "testing"),
+    ("dataset", "datasets", "graph_optimizations", "iterators", "training", "testing"),
     ("profile",),
     ("__init__", "__main__", "cli"),
 )

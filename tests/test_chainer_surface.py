@@ -26,7 +26,7 @@ ABSENT = {
     "links": {"TheanoFunction"},
     "function_hooks": {"CUDAProfileHook", "CupyMemoryProfileHook"},
     "datasets": set(),
-    "": {"Fallback", "array", "static_code", "static_graph"},
+    "": {"Fallback", "array"},
 }
 
 # Parameters that are called otherwise, or are another number of them, on purpose.

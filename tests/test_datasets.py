@@ -3,7 +3,6 @@ import gzip
 import importlib.util
 import io
 import multiprocessing
-import os
 import pickle
 import sys
 import tarfile
@@ -281,20 +280,26 @@ def test_pickled_examples(tmp_path):
 
 
 class Reader(io.BytesIO):
-    forks = 0
+    def __init__(self):
+        super().__init__()
+        self.forked = multiprocessing.Value("i", 0)
 
     def after_fork(self):
-        self.forks += 1
+        self.forked.value += 1
 
 
-def test_a_forked_process_tells_the_reader(monkeypatch):
-    reader = Reader()
+def test_a_forked_process_tells_the_reader():
+    reader, plain = Reader(), io.BytesIO()
     datasets.PickleDatasetWriter(reader).write("one")
-    data = datasets.PickleDataset(reader)
-    assert (data[0], reader.forks) == ("one", 0)
-    pid = os.getpid()
-    monkeypatch.setattr(os, "getpid", lambda: pid + 1)
-    assert (data[0], data[0], reader.forks) == ("one", "one", 1)
+    datasets.PickleDatasetWriter(plain).write("two")
+    data, other = datasets.PickleDataset(reader), datasets.PickleDataset(plain)
+    del reader
+    for children in range(2):
+        assert (data[0], other[0], data._reader.forked.value) == ("one", "two", children)
+        child = multiprocessing.get_context("fork").Process(target=data.get_example, args=(0,))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
 
 
 def test_a_pickle_dataset_needs_random_access():

@@ -3,6 +3,7 @@ import io
 import os
 import pickle
 import threading
+import weakref
 
 from hybridnn.dataset import DatasetMixin
 
@@ -39,6 +40,18 @@ class PickleDatasetWriter:
         self.close()
 
 
+_IN_USE: weakref.WeakSet = weakref.WeakSet()
+
+
+def _after_fork():
+    for dataset in list(_IN_USE):
+        dataset._after_fork()
+
+
+if hasattr(os, "register_at_fork"):      # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class PickleDataset(DatasetMixin):
     """Examples in a file, of which each is read when it is asked for. It is a context manager, which closes the file.
 
@@ -54,7 +67,7 @@ class PickleDataset(DatasetMixin):
             raise ValueError("PickleDataset: expected a reader with random access, found one that cannot seek")
         self._reader = reader
         self._positions = self._find()
-        self._owner, self._lock = os.getpid(), threading.RLock()
+        self._use()
 
     def _find(self):
         positions, reader = [], self._reader
@@ -72,15 +85,20 @@ class PickleDataset(DatasetMixin):
 
     def __setstate__(self, values):
         self.__dict__.update(values)
-        self._owner, self._lock = os.getpid(), threading.RLock()
+        self._use()
+
+    def _use(self):
+        self._lock = threading.RLock()
+        _IN_USE.add(self)
+
+    def _after_fork(self):
+        self._lock = threading.RLock()
+        getattr(self._reader, "after_fork", int)()
 
     def __len__(self):
         return len(self._positions)
 
     def get_example(self, i):
-        if self._owner != os.getpid():
-            self._owner, self._lock = os.getpid(), threading.RLock()
-            getattr(self._reader, "after_fork", int)()
         with self._lock:
             self._reader.seek(self._positions[i])
             return pickle.load(self._reader)

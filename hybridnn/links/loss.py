@@ -145,8 +145,14 @@ class BinaryHierarchicalSoftmax(Link):
 
     @property
     def _func(self):
-        """What holds ``paths`` and ``codes``, under Chainer's name."""
+        """What holds ``begins``, ``paths`` and ``codes``, under Chainer's name."""
         return self
+
+    @property
+    def begins(self):
+        """Where each word's row begins in the flattened ``paths`` and ``codes``, and where the last one ends: (words + 1,), int32."""
+        words, longest = self.paths.shape
+        return np.arange(0, (words + 1) * longest, longest, dtype=np.int32)
 
     @staticmethod
     def create_huffman_tree(word_counts):
