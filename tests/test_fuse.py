@@ -9,6 +9,7 @@ import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
 from hybridnn.core.op import OPS
 from hybridnn.graph import run, verify
+from hybridnn.jit import parts
 from hybridnn.jit.fuse import fuse, why_not
 from hybridnn.jit.passes import simplify
 
@@ -112,3 +113,13 @@ def test_steps_of_a_loop_share_the_code_of_their_kernels():
         return [h]
     kernels = [n.op for n in fused(unrolled, array(4, 4), array(4, 4), array(4, 4)).nodes if n.op.kind == "fused"]
     assert len(kernels) == 8 and len({id(op.nest) for op in kernels}) == 1
+
+
+def test_numbers_that_may_be_sizes_are_operands_and_others_are_text():
+    found = {n: parts.may_be_a_size(n) for n in (0, 1, 2, 3, -7, 32., 1 / 49, -1 / 3, .5, 1.5, .3, 0.044715, float("inf"), float("nan"), True, 2**60)}
+    assert [n for n, size in found.items() if size] == [3, -7, 32., 1 / 49, -1 / 3]
+    after = fused(lambda x: [x ** 3 * 1.5 + x / 12.0], ROW)
+    (node,) = after.nodes
+    constants = dict(after.constants)
+    assert [constants[v] for v in node.inputs if v in constants] == [12.0]
+    assert [i.value for i in node.op.nest.items if i.fn == "const"] == [3.0, 1.5]

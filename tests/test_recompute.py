@@ -60,7 +60,7 @@ def test_gradients_of_a_batch_are_made_again_from_what_is_kept():
     assert count(again, "sub") > count(graph, "sub")
 
 
-def test_what_is_needed_elsewhere_dear_or_small_is_kept():
+def test_what_is_needed_elsewhere_or_dear_is_kept():
     def needed(x, b):
         y = x + b
         return [total(y, axis=(0,), keepdims=False), OPS["matmul"](y, b, transa=False, transb=False), y * 2.]
@@ -73,7 +73,7 @@ def test_what_is_needed_elsewhere_dear_or_small_is_kept():
         y = x + b
         return y * total(y, axis=(1,), keepdims=True)
     x, b = array(ROWS, COLUMNS), array(COLUMNS)
-    for fn, operands in ((needed, (x, b)), (rows, (x, b)), (standardized, (x[:4].copy(), b))):
+    for fn, operands in ((needed, (x, b)), (rows, (x, b))):
         graph, again, _ = check(fn, *operands)
         assert again is graph
     _, again, _ = check(dear, x, b)

@@ -41,6 +41,15 @@ def test_slope_is_made_by_the_kernel_behind_the_product():
     assert first.bytes < 3.1 * FULL and second.bytes < 3.1 * FULL
 
 
+def test_small_arrays_need_the_same_kernels_as_large_ones():
+    def step(x, w, b):
+        h = x + b
+        slope = exp(h * h * -0.5) * h
+        return [matmul(OPS["tanh"](h), w) * slope + h]
+    x, w, b = squares()
+    assert len({compiled(step, x[:rows].copy(), w, b)[0].sources for rows in (3, 8, ROWS)}) == 1
+
+
 def test_what_the_first_kernel_needs_too_stays():
     def step(x, w, b):
         h = x + b

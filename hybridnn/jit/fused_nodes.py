@@ -37,14 +37,14 @@ class _Names(dict):
 
 def _form(state, group, outputs, copied, names):
     """All that the group's nest depends on, in numbers of its own: the same for every step of an unrolled loop."""
-    specs, constants, form = state.specs, state.constants, [tuple(group.sizes), group.reduced]
+    specs, literals, form = state.specs, state.literals, [tuple(group.sizes), group.reduced]
     for p in group.parts:
         node = p.node
         form.append((node.op.name, specs[node.outputs[0]].dtype, p.outs[0]) if isinstance(p.program, str) else id(p.program))
         form += [p.axes, p.reduced]
         for v, base, dims in p.operands:
             spec = specs[v]
-            form.append((None if v in constants else names[v], spec.weak) if spec.weak else (names[base], spec.dtype, dims))
+            form.append((None if v in literals else names[v], spec.weak) if spec.weak else (names[base], spec.dtype, dims))
         form.append(tuple([names[v] for v in node.outputs]))
     form += [(names[v], group.home[v]) for v in outputs]
     return *form, tuple([names[v] for v in copied])
@@ -80,7 +80,7 @@ class _Body:
         """The instruction that has an operand; None for a constant number, which stands in its part's program."""
         spec = self.state.specs[value]
         if spec.weak:
-            return None if value in self.state.constants else self.add("weak", (), kind_of(spec.dtype), (), self._position(value))
+            return None if value in self.state.literals else self.add("weak", (), kind_of(spec.dtype), (), self._position(value))
         if base in self.where:
             return self.where[base]
         return self.add("load", (), kind_of(spec.dtype), tuple(sorted({d for d in dims if d >= 0})), (self._position(base), dims))

@@ -5,12 +5,14 @@ Views (broadcasting, new axes of size 1, transposition) are looked through: a ke
 import functools
 from dataclasses import dataclass
 
+from hybridnn.core.op import OPS
 from hybridnn.graph import Node
 from hybridnn.jit.scalar import Unfusable, kind_of, trace_body
 from hybridnn.jit.support import check_supported
 
-__all__ = ["REDUCERS", "Part", "State", "part_of", "resolve_views"]
+__all__ = ["REDUCERS", "Part", "State", "may_be_a_size", "part_of", "resolve_views"]
 
+MOST = 2**53      # whole numbers are exact up to here
 REDUCERS = {"sum": "sum", "sum_to": "sum", "amax": "max", "amin": "min"}
 
 
@@ -33,11 +35,28 @@ class State:
         self.graph, self.specs = graph, graph.specs
         self.producer = {v: i for i, n in enumerate(graph.nodes) for v in n.outputs}
         self.constants = dict(graph.constants)
+        self.literals = _literals(graph)
         self.base = {}
         self.groups = {}      # node index -> Group
         self.below = [[] for _ in graph.nodes]      # node index -> indices of the nodes that read it
         self.reasons = {}
         self.nests = {}       # form of a group -> its nest, and which of its values that reads
+
+
+def _literals(graph):
+    """The constant numbers that stand in the text of kernels. Those that may be sizes, or factors made of sizes, are given at run time, so that another
+    batch size needs no other kernel; but powers are written by their exponents."""
+    exponents = {n.inputs[1] for n in graph.nodes if n.op is OPS["pow"]}
+    return {v: c for v, c in graph.constants if v in exponents or not (graph.specs[v].weak and may_be_a_size(c))}
+
+
+def may_be_a_size(number):
+    """Whether a number of Python's is a whole number from 3 on or one over such, with either sign."""
+    n = abs(number)
+    if not 1 / MOST < n < MOST:
+        return False
+    whole = round(n if n >= 1 else 1 / n)
+    return whole >= 3 and n in (whole, 1 / whole)
 
 
 def resolve_views(state):
@@ -128,7 +147,7 @@ def _elementwise_operand(state, v, dims):
 def _operand_key(state, v):
     spec = state.specs[v]
     if spec.weak:
-        return ("const", spec.weak, repr(state.constants[v])) if v in state.constants else spec.weak
+        return ("const", spec.weak, repr(state.literals[v])) if v in state.literals else spec.weak
     return spec.dtype
 
 

@@ -18,7 +18,6 @@ REDUCTIONS = "sum", "sum_to", "amax", "amin"
 VIEWS = "reshape", "transpose", "broadcast_to", "get_item", "identity", "constant"
 MOST_OPERATIONS = 8        # to compute a value again
 MOST_READ = 1.5            # bytes that are read instead, in terms of the value's own
-LEAST_BYTES = 1 << 15      # below, the cache has it anyway
 
 
 def recompute(graph):
@@ -37,7 +36,7 @@ def _find(graph):
     cost, in_memory = {}, _in_memory(graph)
     for node in graph.nodes:
         v = node.outputs[0] if len(node.outputs) == 1 else None
-        if _is_cheap(node) and v not in kept and graph.specs[v].nbytes >= LEAST_BYTES and len(readers[v]) > 1 and \
+        if _is_cheap(node) and v not in kept and len(readers[v]) > 1 and \
                 all(_fuses(n) for n in readers[v]) and any(_ends_in_columns(graph, n, readers) for n in readers[v]):
             price = _price(graph, node, in_memory, cost)
             if price is not None:

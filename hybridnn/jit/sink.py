@@ -11,8 +11,6 @@ from hybridnn.jit.nest import is_column
 
 __all__ = ["sink"]
 
-LEAST_BYTES = 1 << 15      # of traffic saved; below, caches have it all
-
 
 def sink(state, order, needed):
     """Afterwards no elementwise operations of a kernel are needed by one other kernel alone that could make them with less traffic. ``order`` are the kernels
@@ -22,7 +20,7 @@ def sink(state, order, needed):
     moved = False
     for group in reversed(distinct(state)):
         for target, parts in _movable(group, readers, kept):
-            if _saved(state, group, target, parts, readers, kept) >= LEAST_BYTES and _move(state, group, target, parts, readers):
+            if _saved(state, group, target, parts, readers, kept) > 0 and _move(state, group, target, parts, readers):
                 moved = True
     return moved
 

@@ -4,13 +4,15 @@ import math
 from numba import cuda, float32
 
 
-def kernel(p0, p1, p2, p3, n0, n1, s0_0, s3_0):
-    v8 = p1[0]
-    v9 = float32(v8)
+def kernel(p0, p1, p2, p3, p4, n0, n1, s0_0, s4_0):
+    v2 = p1[0]
+    v3 = float32(v2)
+    v9 = p2[0]
+    v10 = float32(v9)
     for o in range(cuda.grid(1), n0, cuda.gridsize(1)):
         c0 = o
         o0 = c0 * s0_0
-        o3 = c0 * s3_0
+        o4 = c0 * s4_0
         v1 = float32(0.0)
         k1 = float32(0.0)
         for b in range(0, n1, 256):
@@ -24,30 +26,30 @@ def kernel(p0, p1, p2, p3, n0, n1, s0_0, s3_0):
             k1 = (u - v1) - y
             k1 = k1 if k1 == k1 else float32(0.0)
             v1 = u
-        v3 = v1 * float32(0.1428571492433548)
-        v6 = float32(0.0)
-        k6 = float32(0.0)
+        v4 = v1 * v3
+        v7 = float32(0.0)
+        k7 = float32(0.0)
         for b in range(0, n1, 256):
-            t6 = float32(0.0)
+            t7 = float32(0.0)
             e = b + 256 if b + 256 < n1 else n1
             for j in range(b, e):
                 v0 = p0[o0 + j]
-                v4 = v0 - v3
-                v5 = v4 * v4
-                t6 = t6 + v5
-            y = t6 - k6
-            u = v6 + y
-            k6 = (u - v6) - y
-            k6 = k6 if k6 == k6 else float32(0.0)
-            v6 = u
-        v7 = v6 * float32(0.1428571492433548)
-        v10 = v7 + v9
-        v11 = math.sqrt(v10)
-        v13 = float32(1.0) / v11
+                v5 = v0 - v4
+                v6 = v5 * v5
+                t7 = t7 + v6
+            y = t7 - k7
+            u = v7 + y
+            k7 = (u - v7) - y
+            k7 = k7 if k7 == k7 else float32(0.0)
+            v7 = u
+        v8 = v7 * v3
+        v11 = v8 + v10
+        v12 = math.sqrt(v11)
+        v14 = float32(1.0) / v12
         for j in range(n1):
             v0 = p0[o0 + j]
-            v4 = v0 - v3
-            v14 = v4 * v13
-            v15 = p2[j]
-            v16 = v14 * v15
-            p3[o3 + j] = v16
+            v5 = v0 - v4
+            v15 = v5 * v14
+            v16 = p3[j]
+            v17 = v15 * v16
+            p4[o4 + j] = v17
