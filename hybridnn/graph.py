@@ -5,6 +5,7 @@ that the graph changes in place: after a run, input ``target``'s array holds val
 runs behind it.
 """
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +15,7 @@ from hybridnn.spec import Spec, spec_of
 __all__ = ["Graph", "Node", "infer", "run", "verify"]
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One application: ``outputs`` = ``op(inputs, **attrs)``. ``attrs`` is a tuple of pairs; ``line`` is the user's ``file:line``."""
     op: Op
     inputs: tuple[int, ...]
@@ -69,14 +69,30 @@ def run(graph, arrays):
     """Interpret the graph with the ops' own forward bodies; the oracle. Returns fresh outputs and performs ``writes`` in place."""
     values = dict(graph.constants)
     values.update(zip(graph.inputs, arrays, strict=True))
-    for node in graph.nodes:
-        result = node.op.run([values[v] for v in node.inputs], dict(node.attrs))
-        values.update(zip(node.outputs, result if node.op.multi else (result,), strict=True))
+    for node, over in zip(graph.nodes, _no_more_needed(graph), strict=True):
+        op = node.op
+        result = op.run([values[v] for v in node.inputs], dict(node.attrs))
+        if op.multi:
+            values.update(zip(node.outputs, result, strict=True))
+        else:
+            values[node.outputs[0]] = result
+        for v in over:
+            del values[v]
     outputs = _fresh([values[v] for v in graph.outputs], arrays)
     pending = [(values[t], np.array(values[v])) for t, v in graph.writes]
     for target, value in pending:
         target[...] = value
     return outputs
+
+
+def _no_more_needed(graph):
+    """Per node: the values that nothing needs behind it. Their memory serves again while it is in the caches."""
+    kept, result = {*graph.outputs, *[v for pair in graph.writes for v in pair]}, []
+    for node in reversed(graph.nodes):
+        over = {v for v in (*node.inputs, *node.outputs) if v not in kept}
+        kept |= over
+        result.append(over)
+    return result[::-1]
 
 
 def _fresh(outputs, arrays):
@@ -112,16 +128,14 @@ def _probe(spec):
 
 def verify(graph):
     """Raise AssertionError unless every value is defined once, before use, with a spec; returns the graph."""
-    defined = set()
-    for v in [*graph.inputs, *[c for c, _ in graph.constants]]:
-        assert v not in defined, f"%{v} is defined twice"
-        defined.add(v)
+    made = [*graph.inputs, *[c for c, _ in graph.constants]]
+    defined = set(made)
     for node in graph.nodes:
         for v in node.inputs:
             assert v in defined, f"{node.op.name} uses %{v} before it is defined"
-        for v in node.outputs:
-            assert v not in defined, f"%{v} is defined twice"
-            defined.add(v)
+        made += node.outputs
+        defined.update(node.outputs)
+    assert len(made) == len(defined), f"%{next(v for k, v in enumerate(made) if v in made[:k])} is defined twice"
     for v in [*graph.outputs, *[v for _, v in graph.writes]]:
         assert v in defined, f"%{v} is returned or written but never defined"
     inputs = frozenset(graph.inputs)

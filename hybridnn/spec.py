@@ -1,14 +1,13 @@
 """``Spec``: what is known of an array without its values."""
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 __all__ = ["Spec", "spec_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(NamedTuple):
     """Shape and dtype of an array; ``weak`` marks a Python scalar (its dtype gives way to an array's, as in NumPy 2)."""
     shape: tuple
     dtype: np.dtype

@@ -87,8 +87,35 @@ def _unify(sigma, dims_h, dims_g, strict):
     return True
 
 
+def _alone(state, part, sizes):
+    """A part as a group."""
+    reads, deps, producer = {}, set(), state.producer
+    for v, base, dims in part.operands:
+        if not state.specs[v].weak:
+            reads.setdefault(base, set()).add(dims)
+            if base in producer:
+                deps.add(producer[base])
+    home = dict(zip(part.node.outputs, part.outs))
+    return Group(part.index, [part], list(sizes), part.reduced or None, home, reads, {part.axes}, deps)
+
+
+def _in_step(g, h):
+    """Whether what passes between the groups has all axes, the same in both."""
+    all_axes = False
+    for a, b in ((g, h), (h, g)):
+        for v in a.home.keys() & b.reads.keys():
+            dims = a.home[v]
+            if b.reads[v] != {dims}:
+                return False
+            all_axes = all_axes or len(dims) - dims.count(-1) == len(g.sizes)
+    return all_axes
+
+
 def _joined(g, h):
     """(sizes, g's axes renamed, h's axes renamed) of the common space, or None."""
+    if g.sizes == h.sizes and _in_step(g, h):
+        axes = list(range(len(g.sizes)))
+        return list(g.sizes), axes, axes
     sigma = _match(g, h)
     if sigma is None:
         return None
@@ -116,10 +143,11 @@ def merged(state, g, h):
     if joined is None:
         return None
     sizes, of_g, of_h = joined
-    reduced = {level for x, names in ((g, of_g), (h, of_h)) if x.reduced for level in _renamed_levels([x.reduced], names)}
-    if len(reduced) > 1:
-        return None
-    levels = {*_renamed_levels(g.levels, of_g), *_renamed_levels(h.levels, of_h)}
+    levels, reduced = _renamed_levels(g.levels, of_g) | _renamed_levels(h.levels, of_h), None
+    if g.reduced or h.reduced:
+        reduced = {level for x, names in ((g, of_g), (h, of_h)) if x.reduced for level in _renamed_levels({x.reduced}, names)}
+        if len(reduced) > 1:
+            return None
     over = reduced.pop() if reduced else None
     fits, over = _levels_fit(levels, len(sizes), over)
     if not fits or is_column(sizes, over) and not _column_fits(_parts_of(g, h, of_g, of_h),
@@ -129,10 +157,10 @@ def merged(state, g, h):
 
 
 def _renamed_levels(levels, names):
-    """Sets of axes, as ascending tuples, under other names."""
-    if all([a == b for a, b in enumerate(names)]):
+    """The set of sets of axes, as ascending tuples, under other names."""
+    if names == list(range(len(names))):
         return levels
-    return [tuple(sorted([names[a] for a in level])) for level in levels]
+    return {tuple(sorted([names[a] for a in level])) for level in levels}
 
 
 def _parts_of(g, h, of_g, of_h):
@@ -150,9 +178,9 @@ def absorb(state, g, h, sizes, of_g, of_h, levels, over):
     for v, dims in h.reads.items():
         g.reads[v] = g.reads[v] | dims if v in g.reads else dims
     g.sizes, g.reduced, g.levels = list(sizes), over, levels
-    g.deps = {i for i in g.deps | h.deps if state.groups[i] is not g and state.groups[i] is not h}
     for p in h.parts:
         state.groups[p.index] = g
+    g.deps = {i for i in g.deps | h.deps if state.groups[i] is not g}
 
 
 def _rename_group(g, names):
@@ -207,10 +235,11 @@ def _place(state, group):
             group.above |= other.above | other.bit
 
 
-def _settle(state, g, h, below):
-    """All that depended on ``g`` or ``h``, through the nodes ``below`` them, depends on what is above either now."""
-    g.above = (g.above | h.above) & ~(g.bit | h.bit)
-    more, stack = g.above | g.bit, below
+def _settle(state, g, h, indices):
+    """All that depended on ``g``, or on ``h``, which nodes ``indices`` were, depends on what is above either now."""
+    above = (g.above | h.above) & ~(g.bit | h.bit)
+    stack = [k for i in (indices if above == g.above else g.indices) for k in state.below[i]]
+    g.above, more = above, above | g.bit
     while stack:
         group = state.groups[stack.pop()]
         if group is not g and _same_window(group, g) and group.above | more != group.above:
@@ -232,9 +261,9 @@ def _try_join(state, g, h):
     plan = merged(state, g, h)
     if plan is None:
         return None
-    below = [k for i in (*g.indices, *h.indices) for k in state.below[i]]
+    indices = h.indices
     absorb(state, g, h, *plan)
-    _settle(state, g, h, below)
+    _settle(state, g, h, indices)
     return g
 
 
@@ -254,14 +283,14 @@ def grow(state):
         if node.outputs[0] in state.base:
             _place(state, _opaque(index, node, state))
             continue
-        group = group_of(state, [part], sizes)
+        group = _alone(state, part, sizes)
         _place(state, group)
         _join_producers(state, group, part)
 
 
 def _join_producers(state, group, part):
     bases = {b for v, b, _ in part.operands if b in state.producer}
-    for b in sorted(bases, key=lambda b: -state.specs[b].nbytes):
+    for b in sorted(bases, key=lambda b: -state.specs[b].nbytes) if len(bases) > 1 else bases:
         other = state.groups[state.producer[b]]
         group = _try_join(state, other, group) or group
 

@@ -16,16 +16,14 @@ BLOCKS, ROWS = 8, 32      # fewer blocks, or rows in a block, and threads share 
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(NamedTuple):
     """An array in memory: buffer index, byte offset, and strides in bytes per dimension."""
     buf: int
     offset: int
     strides: tuple
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(NamedTuple):
     """An operand of a kernel: dtype code, role (load, store, weak, scratch) and a stride class per axis."""
     kind: str
     role: str

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,8 +39,7 @@ RECORD = 6  # int64 words of one step in a plan: function, args, lo, hi, grain, 
 MAX_ON_STACK = 1024  # buffers; beyond, their addresses go to the heap
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """An array as a plan sees it: buffer index, byte offset, shape, and strides in bytes."""
 
     buf: int
@@ -66,8 +65,7 @@ class View:
         return math.prod(self.shape)
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One native function call.
 
     ``args`` is int64, one-dimensional. With ``grain`` above 0 the range ``lo..hi`` may be split between threads, at multiples of

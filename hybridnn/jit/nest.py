@@ -6,6 +6,7 @@ sums (or takes the extreme) over ``reduced`` axes. The same nest becomes differe
 operands (see ``source``).
 """
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from hybridnn.graph import Graph, run
 
@@ -14,8 +15,7 @@ __all__ = ["FusedOp", "Item", "Nest", "Store", "is_column"]
 REDUCTIONS = ("sum", "max", "min")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One instruction: ``fn`` of earlier ones, a result of dtype ``kind`` ("f4", ...) that depends on ``axes``.
 
     ``fn`` "load" has ``value`` (operand position, axis per dimension); "weak" an operand position; "iota" an axis; "const" a
@@ -25,11 +25,10 @@ class Item:
     args: tuple
     kind: str
     axes: tuple
-    value: object = None
+    value: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """Instruction ``item`` is output ``position``, whose dimensions are mapped to axes by ``dims``."""
     item: int
     position: int

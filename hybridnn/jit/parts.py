@@ -40,6 +40,7 @@ class State:
         self.groups = {}      # node index -> Group
         self.below = [[] for _ in graph.nodes]      # node index -> indices of the nodes that read it
         self.reasons = {}
+        self.forms = {}       # of nodes alike: what their parts have in common, or why they are not fusable
         self.nests = {}       # form of a group -> its nest, and which of its values that reads
 
 
@@ -103,7 +104,36 @@ def _access(state, value, dims):
 
 
 def part_of(state, index, node):
-    """The Part of a node and its sizes; raises Unfusable with the reason."""
+    """The Part of a node and its sizes; raises Unfusable with the reason. What steps of an unrolled loop have in common is found once."""
+    key = node.op, node.attrs, tuple([state.specs[v] for v in node.outputs]), tuple([_likeness(state, v) for v in node.inputs])
+    form = state.forms.get(key)
+    if form is None:
+        form = state.forms[key] = _form(state, index, node)
+    if type(form) is str:
+        raise Unfusable(form)
+    part, sizes = form
+    operands = [(v, state.base[v][0] if v in state.base else v, dims) for v, (_, _, dims) in zip(node.inputs, part.operands, strict=True)]
+    return Part(index, node, operands, part.outs, part.axes, part.reduced, part.program), sizes
+
+
+def _likeness(state, v):
+    """All that a part's form depends on of an operand."""
+    spec = state.specs[v]
+    if spec.weak:
+        return _operand_key(state, v)
+    base = state.base.get(v)
+    return spec if base is None else (spec, base[1], state.specs[base[0]].shape)
+
+
+def _form(state, index, node):
+    """The node's part and sizes, or why it has none."""
+    try:
+        return _part(state, index, node)
+    except Unfusable as error:
+        return str(error)
+
+
+def _part(state, index, node):
     specs = [state.specs[v] for v in (*node.inputs, *node.outputs)]
     if any(s.size == 0 for s in specs):
         raise Unfusable("an empty array")

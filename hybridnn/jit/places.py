@@ -1,7 +1,8 @@
 """Where values live: roots (blocks of memory with one owner) and places (a root, an offset, a shape and strides)."""
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +27,7 @@ class Root:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """An array within a root; strides in bytes."""
     root: Root
     offset: int
@@ -82,4 +82,4 @@ def _view(shape, strides, dtype, op, attrs, _):
 def channels_first(x):
     """A Place or Spec (n, *size, c) as (n, c, *size)."""
     turned = lambda t: (t[0], t[-1], *t[1:-1])
-    return replace(x, shape=turned(x.shape), **({"strides": turned(x.strides)} if isinstance(x, Place) else {}))
+    return x._replace(shape=turned(x.shape), **({"strides": turned(x.strides)} if isinstance(x, Place) else {}))

@@ -55,24 +55,38 @@ class Rows:
         """The graph of what is live, in its old order as far as operands allow."""
         if not self.removed:
             return self.graph
-        done, nodes = set(), []
         wanted = {*self.graph.outputs, *(v for _, v in self.graph.writes)}
-        for node in [*self.graph.nodes, *(self.producer[v] for v in sorted(wanted & self.producer.keys(), key=self._when))]:
-            if id(node) not in done and id(node) not in self.removed:
-                self._emit(node, done, nodes)
+        made = [self.producer[v] for v in sorted(wanted & self.producer.keys(), key=self._when)]
         live = []
-        for node in reversed(nodes):
+        for node in reversed(self._in_order([*[n for n in self.graph.nodes if id(n) not in self.removed], *made])):
             if id(node) in self.previous or not wanted.isdisjoint(node.outputs):
                 live.append(node)
                 wanted.update(node.inputs)
         return self.graph.replace(nodes=tuple(live[::-1]), specs=self.specs)
 
+    def _in_order(self, roots):
+        """The nodes and all that they need, each behind what it needs, otherwise in this order."""
+        done, nodes = set(), []
+        for root in roots:
+            if id(root) in done:
+                continue
+            if id(root) in self.previous or self._is_missing(root, done):
+                self._emit(root, done, nodes)
+            else:
+                done.add(id(root))
+                nodes.append(root)
+        return nodes
+
+    def _is_missing(self, node, done):
+        """Whether the maker of an operand is."""
+        for v in node.inputs:
+            n = self.producer.get(v)
+            if n is not None and id(n) not in done:
+                return True
+        return False
+
     def _emit(self, node, done, nodes):
         """Append the node to ``nodes``, behind all that it needs."""
-        if id(node) not in done and all([id(n) in done for n in self._needs(node)]):
-            done.add(id(node))
-            nodes.append(node)
-            return
         stack = [(node, False)]
         while stack:
             node, ready = stack.pop()
@@ -92,7 +106,7 @@ class Rows:
     def _needs(self, node):
         """Nodes before this one: makers of its operands; and nodes that may have effects stay in order."""
         producer = self.producer
-        found = [producer[v] for v in node.inputs if v in producer]
+        found = [n for v in node.inputs if (n := producer.get(v)) is not None]
         earlier = self.previous.get(id(node)) if self.previous else None
         return found if earlier is None else [earlier, *found]
 
@@ -119,11 +133,8 @@ class Rows:
 
     def depths(self, group):
         """Per result of the group: the number of the group's nodes in the longest chain that leads to it."""
-        members, depth, order = {id(n) for n in group}, {}, []
-        done = set()
-        for n in group:
-            self._emit(n, done, order)
-        for n in order:
+        members, depth = {id(n) for n in group}, {}
+        for n in self._in_order(group):
             depth[id(n)] = max([depth[id(m)] for m in self._needs(n)], default=0) + (id(n) in members)
         return {n.outputs[0]: depth[id(n)] for n in group}
 
