@@ -5,7 +5,6 @@ that the graph changes in place: after a run, input ``target``'s array holds val
 runs behind it.
 """
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,12 @@ from hybridnn.spec import Spec, spec_of
 __all__ = ["Graph", "Node", "infer", "run", "verify"]
 
 
-class Node(NamedTuple):
-    """One application: ``outputs`` = ``op(inputs, **attrs)``. ``attrs`` is a tuple of pairs; ``line`` is the user's ``file:line``."""
+@dataclass(eq=False, slots=True)
+class Node:
+    """One application: ``outputs`` = ``op(inputs, **attrs)``. ``attrs`` is a tuple of pairs; ``line`` is the user's ``file:line``.
+
+    Nobody changes a node; it is not frozen because passes make thousands, and freezing takes most of the time that making one takes.
+    """
     op: Op
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -133,8 +136,9 @@ def verify(graph):
     for node in graph.nodes:
         for v in node.inputs:
             assert v in defined, f"{node.op.name} uses %{v} before it is defined"
-        made += node.outputs
-        defined.update(node.outputs)
+        for v in node.outputs:
+            made.append(v)
+            defined.add(v)
     assert len(made) == len(defined), f"%{next(v for k, v in enumerate(made) if v in made[:k])} is defined twice"
     for v in [*graph.outputs, *[v for _, v in graph.writes]]:
         assert v in defined, f"%{v} is returned or written but never defined"

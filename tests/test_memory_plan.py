@@ -1,6 +1,7 @@
 """The arena's plan: nothing alive overlaps, no plan beats the bound, and real shapes of networks come close to it."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +50,32 @@ def test_live_buffers_never_overlap(buffers):
             assert plan.offsets[i] == plan.offsets[b.inside]
         for j in range(i):
             assert _root(buffers, i) == _root(buffers, j) or not _overlap(buffers, plan, i, j)
+
+
+@settings(max_examples=60, deadline=None)
+@given(buffer_lists(), st.lists(st.integers(0, 5000), min_size=25, max_size=25))
+def test_other_sizes_of_the_same_lives_never_overlap_and_are_packed_as_well(buffers, sizes):
+    """Planned behind buffers that lived as long; an arena farther from the bound than theirs is not taken."""
+    before = plan_memory(buffers)
+    others = []
+    for b, size in zip(buffers, sizes):
+        others.append(replace(b, size=size if b.inside is None else min(size, others[b.inside].size)))
+    plan = plan_memory(others)
+    for i, b in enumerate(others):
+        assert plan.offsets[i] % 64 == 0 and plan.offsets[i] + b.size <= plan.size
+        assert not any(_root(others, i) != _root(others, j) and _overlap(others, plan, i, j) for j in range(i))
+    if plan.heuristic == "as before" and before.lower_bound:
+        assert plan.size * before.lower_bound <= plan.lower_bound * max(1.005 * before.size, 1.002 * before.lower_bound) * (1 + 1e-12)
+
+
+def test_another_batch_is_planned_as_the_one_before():
+    lives = _training(60)
+    first = plan_memory(lives)
+    for factor in (3, 7):
+        plan = plan_memory([replace(b, size=b.size * factor) for b in lives])
+        assert plan.heuristic == "as before" and plan.size <= first.size * factor
+    odd = plan_memory([replace(b, size=64 * (1 + i * 37 % 11)) for i, b in enumerate(lives)])
+    assert odd.size <= 1.05 * odd.lower_bound
 
 
 def test_lower_bound_is_the_most_alive_at_a_step():

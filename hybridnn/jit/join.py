@@ -1,5 +1,6 @@
 """Joining, a pass: values that are put together from parts (concat, stack, sums of ``put_item``) become one node each, whose
 parts a kernel can write where they belong."""
+import functools
 from dataclasses import dataclass
 from math import prod
 
@@ -47,27 +48,30 @@ def join_parts(graph):
     """Concatenations, stacks and sums of arrays that are zero but in disjoint parts are ``JoinOp`` nodes."""
     joins, nodes = {}, []
     for node in graph.nodes:
-        new = _joined(graph, node, joins)
+        find = _FORMS.get(node.op.name)
+        new = _joined(graph, node, joins, find) if find is not None and OPS.get(node.op.name) is node.op else None
         if new is not None:
             joins[node.outputs[0]] = new
         nodes.append(new or node)
-    return graph.replace(nodes=tuple(nodes))
+    return graph.replace(nodes=tuple(nodes)) if joins else graph
 
 
-def _joined(graph, node, joins):
-    find = _FORMS.get(node.op.name)
-    if find is None or OPS.get(node.op.name) is not node.op:
-        return None
+def _joined(graph, node, joins, find):
     spec = graph.specs[node.outputs[0]]
     found = find(graph, node, dict(node.attrs), joins)
     if found is None or not spec.size or any(graph.specs[v].dtype != spec.dtype or graph.specs[v].weak for v in found[0]):
         return None
     parts, indices = found
-    block = np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
-    if any(JoinOp.part(block, i).shape != graph.specs[v].shape for v, i in zip(parts, indices)):
+    if any(_part_shape(spec.shape, i) != graph.specs[v].shape for v, i in zip(parts, indices)):
         return None
     full = sum(graph.specs[v].size for v in parts) == prod(spec.shape)
     return Node(JoinOp(spec.shape, tuple(indices), full), tuple(parts), node.outputs, (), node.line)
+
+
+@functools.lru_cache(4096)
+def _part_shape(shape, index):
+    """The shape of the part at ``index`` of an array of this shape."""
+    return JoinOp.part(np.broadcast_to(np.zeros((), np.bool_), shape), index).shape
 
 
 def _concat(graph, node, attrs, joins):
@@ -97,10 +101,16 @@ def _sum(graph, node, attrs, joins):
 _FORMS = {"concat": _concat, "stack": _stack, "put_item": _put, "add": _sum}
 
 
+@functools.lru_cache(4096)
 def _disjoint(i, j, shape):
     """Whether two indices of ints and plain slices share no element; False where that is not clear."""
     ranges = [_ranges(index, shape) for index in (i, j)]
-    return None not in ranges and any(not set(a) & set(b) for a, b in zip(*ranges))
+    return None not in ranges and any(a[-1] < b[0] or b[-1] < a[0] or not set(a) & set(b) for a, b in map(_ascending, *ranges))
+
+
+def _ascending(*ranges):
+    """Two ranges that are not empty, from their least element on; those that are share nothing."""
+    return [r if r.step > 0 else r[::-1] for r in ranges] if all(ranges) else (range(1), range(1, 2))
 
 
 def _ranges(index, shape):

@@ -18,6 +18,8 @@ import numpy as np
 ALIGNMENT = 64
 GOOD_ENOUGH = 1.002  # times the lower bound: then no more heuristics are tried
 SEARCH_BUDGET = 1500  # buffers placed during the search (about 15 us each)
+MOST_KNOWN, MOST_STACKED = 64, 2000  # placements that are remembered, and buffers of one
+SLACK = 1.005  # how much farther from the bound than the best for the same lives a plan may be that is taken over from another batch
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,16 @@ class MemoryPlan:
 def plan_memory(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> MemoryPlan:
     """The best of several placements; the same input gives the same plan.
 
+    Buffers that lived at the same times before, in other sizes (those of another batch), first get the same places above each other; that plan is taken if
+    it is about as close to the bound as the best before.
+
     Raises ``ValueError`` for a negative size, a buffer that ends before it starts, or an ``inside`` that does not fit.
     """
     _validate(buffers)
     owner, spans = _merge(buffers, alignment)
     bound = lower_bound(spans)
-    name, starts, size = _best(spans, bound)
+    name, starts, size = _as_before(spans, bound) or _best(spans, bound)
+    _remember(spans, name, starts, size, bound)
     offsets = tuple(starts[o] for o in owner)
     assert size >= bound
     return MemoryPlan(offsets, size, bound, name)
@@ -94,6 +100,45 @@ def _merge(buffers: Sequence[Buffer], alignment: int) -> tuple[list[int], list[B
             owner.append(o)
             spans[o] = Buffer(spans[o].size, spans[o].first, max(spans[o].last, b.last))
     return owner, spans
+
+
+# What was placed before
+
+_known: dict[tuple[tuple[int, int], ...], tuple[tuple[int, ...], str, list[int], float]] = {}  # lives of spans -> sizes, heuristic, starts, arena over bound
+
+
+def _remember(spans: Sequence[Buffer], name: str, starts: list[int], size: int, bound: int) -> None:
+    if len(_known) >= MOST_KNOWN:
+        _known.clear()
+    if 0 < len(spans) <= MOST_STACKED and bound:
+        lives = tuple([(b.first, b.last) for b in spans])
+        best = _known[lives][-1] if lives in _known else size / bound
+        _known[lives] = tuple([b.size for b in spans]), name, starts, min(best, size / bound)
+
+
+def _as_before(spans: Sequence[Buffer], bound: int) -> tuple[str, list[int], int] | None:
+    """What spans of the same lives had, or the like for other sizes; None if there were none, or if it is farther from the bound than their best."""
+    sizes, name, starts, ratio = _known.get(tuple([(b.first, b.last) for b in spans])) or ((), "", [], 0.0)
+    if not sizes:
+        return None
+    if sizes != tuple([b.size for b in spans]):
+        name, starts = "as before", _stacked(spans, starts)
+    size = max([at + b.size for at, b in zip(starts, spans, strict=True)])
+    return (name, starts, size) if size <= bound * max(ratio * SLACK, GOOD_ENOUGH) else None
+
+
+def _stacked(spans: Sequence[Buffer], before: list[int]) -> list[int]:
+    """Each span as low as it can lie above those that lay below it ``before`` and live while it does: which of two that meet is above never changes."""
+    first, last = np.array([b.first for b in spans]), np.array([b.last for b in spans])
+    order = np.argsort(before, kind="stable")
+    rank = np.argsort(order)
+    below = (first[:, None] <= last) & (last[:, None] >= first) & (rank[:, None] > rank)
+    ends = np.zeros(len(spans), np.int64)
+    starts = [0] * len(spans)
+    for i in order.tolist():
+        at = starts[i] = int(ends[below[i]].max(initial=0))
+        ends[i] = at + spans[i].size
+    return starts
 
 
 # Placement

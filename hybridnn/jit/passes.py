@@ -2,6 +2,7 @@
 import functools
 import inspect
 import math
+import operator
 
 import numpy as np
 
@@ -21,21 +22,36 @@ FOLD_BYTES = 1 << 16
 
 
 def simplify(graph):
-    """All passes in order, each verified."""
+    """All passes in order, verified where they change anything."""
     for transform in PASSES:
-        graph = verify(transform(graph))
+        before, graph = graph, transform(graph)
+        if graph is not before:
+            verify(graph)
     return graph
 
 
 def complete_attrs(graph):
     """Every node names all attributes that its op's body takes, in the body's order; who left one out meant its default."""
-    return graph.replace(nodes=tuple([_with_defaults(n) if OPS.get(n.op.name) is n.op else n for n in graph.nodes]))
+    nodes = [n if OPS.get(n.op.name) is not n.op or _is_complete(n.op, tuple([k for k, _ in n.attrs])) else _with_defaults(n) for n in graph.nodes]
+    return _if_changed(graph, nodes)
+
+
+def _if_changed(graph, nodes):
+    """The graph with these nodes, or itself if it has them."""
+    same = len(nodes) == len(graph.nodes) and all(map(operator.is_, nodes, graph.nodes))
+    return graph if same else graph.replace(nodes=tuple(nodes))
+
+
+@functools.lru_cache(4096)
+def _is_complete(op, names):
+    """Whether attributes of these names are all that the op takes, in its order."""
+    return tuple(dict.fromkeys([*[k for k, _ in _defaults(op)], *names])) == names
 
 
 def _with_defaults(node):
     attrs = dict(node.attrs)
-    full = tuple({**{k: attrs.get(k, default) for k, default in _defaults(node.op)}, **attrs}.items())
-    return node if full == node.attrs else Node(node.op, node.inputs, node.outputs, full, node.line)
+    full = {**{k: attrs.get(k, default) for k, default in _defaults(node.op)}, **attrs}
+    return Node(node.op, node.inputs, node.outputs, tuple(full.items()), node.line)
 
 
 @functools.cache
@@ -53,7 +69,10 @@ def drop_dead(graph):
         if not needed.isdisjoint(node.outputs) or not is_pure(node.op):
             kept.append(node)
             needed.update(node.inputs)
-    return graph.replace(nodes=tuple(kept[::-1]), constants=tuple([c for c in graph.constants if c[0] in needed]))
+    constants = [c for c in graph.constants if c[0] in needed]
+    if len(kept) == len(graph.nodes) and len(constants) == len(graph.constants):
+        return graph
+    return graph.replace(nodes=tuple(kept[::-1]), constants=tuple(constants))
 
 
 def merge_equal(graph):
@@ -69,15 +88,15 @@ def merge_equal(graph):
                 seen[key] = v
             constants.append((v, c))
     for node in graph.nodes:
-        node = _with_inputs(node, names)
-        key = node.op, node.inputs, node.attrs
-        if is_pure(node.op) and key in seen:
-            names.update(zip(node.outputs, seen[key]))
-            continue
+        if names:
+            node = _with_inputs(node, names)
         if is_pure(node.op):
-            seen[key] = node.outputs
+            first = seen.setdefault((node.op, node.inputs, node.attrs), node.outputs)
+            if first is not node.outputs:
+                names.update(zip(node.outputs, first))
+                continue
         nodes.append(node)
-    return _finish(graph.replace(constants=tuple(constants)), nodes, names)
+    return _finish(graph.replace(constants=tuple(constants)), nodes, names) if names else graph
 
 
 def fold_constants(graph):
@@ -94,7 +113,7 @@ def fold_constants(graph):
         for v, y in zip(node.outputs, result if node.op.multi else (result,)):
             known[v] = y.copy() if isinstance(y, np.ndarray) else y
             constants.append((v, known[v]))
-    return graph.replace(nodes=tuple(nodes), constants=tuple(constants))
+    return graph.replace(nodes=tuple(nodes), constants=tuple(constants)) if len(nodes) < len(graph.nodes) else graph
 
 
 def _with_inputs(node, names):
@@ -117,15 +136,17 @@ def algebra(graph):
     a = _Algebra(graph)
     names, nodes = {}, []
     for node in graph.nodes:
-        node = a.shorter(_with_inputs(node, names))
-        same = a.same(node)
-        if same is not None:
-            names[node.outputs[0]] = same
-            continue
-        for v in node.outputs:
-            a.made[v] = node
+        if names:
+            node = _with_inputs(node, names)
+        if node.op.name in _ALGEBRAIC:
+            node = a.shorter(node)
+            same = a.same(node)
+            if same is not None:
+                names[node.outputs[0]] = same
+                continue
+            a.made[node.outputs[0]] = node
         nodes.append(node)
-    return _finish(graph, nodes, names)
+    return _finish(graph, nodes, names) if names else _if_changed(graph, nodes)
 
 
 class _Algebra:
@@ -171,6 +192,7 @@ class _Algebra:
 
 
 _MAY_BE_SAME = frozenset({"identity", "constant", "cast", "reshape", "transpose", "broadcast_to", "sum_to"})
+_ALGEBRAIC = _MAY_BE_SAME | {"mul", "div", "sub"}
 
 
 def _is_number(x, value):

@@ -33,19 +33,23 @@ def _find(graph):
         for v in dict.fromkeys(n.inputs):
             readers[v].append(n)
     kept = {*graph.outputs, *(v for _, v in graph.writes)}
-    cost, in_memory = {}, _in_memory(graph)
-    for node in graph.nodes:
-        v = node.outputs[0] if len(node.outputs) == 1 else None
-        if _is_cheap(node) and v not in kept and len(readers[v]) > 1 and \
-                all(_fuses(n) for n in readers[v]) and any(_ends_in_columns(graph, n, readers) for n in readers[v]):
-            price = _price(graph, node, in_memory, cost)
-            if price is not None:
-                cost[v] = price
+    found = [n for n in graph.nodes if _is_cheap(n) and _has_such_readers(graph, n, readers, kept)]
+    cost, in_memory = {}, _in_memory(graph) if found else None
+    for node in found:
+        price = _price(graph, node, in_memory, cost)
+        if price is not None:
+            cost[node.outputs[0]] = price
     return cost
 
 
+def _has_such_readers(graph, node, readers, kept):
+    """Whether kernels alone need the node's result, several, of which one ends in a sum over rows."""
+    v = node.outputs[0]
+    return len(readers[v]) > 1 and v not in kept and all(map(_fuses, readers[v])) and any(_ends_in_columns(graph, n, readers) for n in readers[v])
+
+
 def _is_cheap(node):
-    return node.op.name in CHEAP and OPS.get(node.op.name) is node.op and node.op.kind == "elementwise"
+    return node.op.name in CHEAP and OPS.get(node.op.name) is node.op and node.op.kind == "elementwise" and len(node.outputs) == 1
 
 
 def _fuses(node):

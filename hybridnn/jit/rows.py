@@ -115,8 +115,24 @@ class Rows:
 
         What stood in the graph before all of these and before all that was removed does not: it needs only what stood earlier.
         """
-        floor = min([self.floor, *(self.number.get(n.outputs[0], self.floor) for n in nodes)])
-        goals = {id(n) for n in nodes}
+        number, producer = self.number, self.producer
+        floor = min([self.floor, *[number.get(n.outputs[0], self.floor) for n in nodes]])
+        if self.previous:
+            return self._leads_to(values, {id(n) for n in nodes}, floor)
+        goals, seen, stack = {v for n in nodes for v in n.outputs}, set(values), [*values]
+        while stack:
+            v = stack.pop()
+            if v in goals:
+                return True
+            if v in producer and number.get(v, floor) >= floor:
+                for u in producer[v].inputs:
+                    if u not in seen:
+                        seen.add(u)
+                        stack.append(u)
+        return False
+
+    def _leads_to(self, values, goals, floor):
+        """The same where nodes with effects stay in order."""
         stack = [self.producer[v] for v in values if v in self.producer]
         seen = set(map(id, stack))
         while stack:

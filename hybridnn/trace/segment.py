@@ -2,7 +2,7 @@
 import os
 import sys
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -208,7 +208,7 @@ def _may_warn(events, used):
 
 
 def _renamed(node, rename):
-    return node._replace(inputs=tuple([rename.get(v, v) for v in node.inputs])) if rename else node
+    return replace(node, inputs=tuple([rename.get(v, v) for v in node.inputs])) if rename else node
 
 
 def _writes(events, produced):
