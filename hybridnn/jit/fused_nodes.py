@@ -6,6 +6,9 @@ from hybridnn.jit.scalar import kind_of
 
 __all__ = ["fused_node"]
 
+MOST_CODES = 2048
+_codes: dict[tuple, tuple] = {}      # form of a group -> what ``_code`` gives
+
 
 def fused_node(state, group, needed, copies):
     """The node in place of the group; ``copies`` of inputs that it is to write are among its outputs."""
@@ -13,12 +16,11 @@ def fused_node(state, group, needed, copies):
     outputs = [v for p in group.parts for v in p.node.outputs if v in needed]
     copied = [(c.read, c.copy) for c in copies if c.group is group]
     names = _Names()
-    form = _form(state, group, outputs, [v for v, _ in copied], names)
-    found = state.nests.get(form)
-    if found is None:
-        nest, inputs = _nest(state, group, outputs, copied)
-        found = state.nests[form] = nest, tuple([names[v] for v in inputs])
-    nest, numbers = found
+    items, stores, numbers, _ = _code(state, group, outputs, copied, names)
+    key = id(items), id(stores), *group.sizes      # the nest holds them
+    nest = state.nests.get(key)
+    if nest is None:
+        nest = state.nests[key] = Nest(tuple(group.sizes), tuple(group.reduced or ()), items, stores)
     values = list(names)
     inputs = [values[k] for k in numbers]
     sub = _subgraph(state, group, inputs, [*outputs, *[v for v, _ in copied]])
@@ -35,9 +37,22 @@ class _Names(dict):
         return number
 
 
+def _code(state, group, outputs, copied, names):
+    """Instructions and stores of the group's nest, the numbers of the values that it reads, and what must live as long: made once for all groups of a form."""
+    form = _form(state, group, outputs, [v for v, _ in copied], names)
+    found = _codes.get(form)
+    if found is None:
+        items, stores, inputs = _instructions(state, group, outputs, copied)
+        found = items, stores, tuple([names[v] for v in inputs]), [p.program for p in group.parts]
+        if len(_codes) >= MOST_CODES:
+            _codes.clear()
+        _codes[form] = found
+    return found
+
+
 def _form(state, group, outputs, copied, names):
-    """All that the group's nest depends on, in numbers of its own: the same for every step of an unrolled loop."""
-    specs, literals, form = state.specs, state.literals, [tuple(group.sizes), group.reduced]
+    """All that the code depends on, in numbers of the group's own: the same for every step of an unrolled loop, and for every batch size."""
+    specs, literals, form = state.specs, state.literals, [len(group.sizes), group.reduced]
     for p in group.parts:
         node = p.node
         form.append((node.op.name, specs[node.outputs[0]].dtype, p.outs[0]) if isinstance(p.program, str) else id(p.program))
@@ -50,15 +65,15 @@ def _form(state, group, outputs, copied, names):
     return *form, tuple([names[v] for v in copied])
 
 
-def _nest(state, group, outputs, copied):
-    """The group's nest, and the values that it reads, in order."""
+def _instructions(state, group, outputs, copied):
+    """The instructions and stores of the group's nest, and the values that it reads, in order."""
     body, full = _Body(state), tuple(range(len(group.sizes)))
     for p in group.parts:
         body.where.update(zip(p.node.outputs, body.of_part(p), strict=True))
     stored = [(body.where[v], group.home[v]) for v in outputs] + [(body.operand(v, v, full), full) for v, _ in copied]
     live, renumber = _live(body.items, [item for item, _ in stored])
     stores = tuple([Store(renumber[item], k, dims) for k, (item, dims) in enumerate(stored)])
-    return Nest(tuple(group.sizes), tuple(group.reduced or ()), live, stores), body.inputs
+    return live, stores, body.inputs
 
 
 class _Body:

@@ -12,6 +12,8 @@ from hybridnn.jit.nest import REDUCTIONS
 
 __all__ = ["Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
 
+MOST_STRUCTURES = 4096
+_structures: dict[tuple, tuple[Any, Any]] = {}      # what a structure depends on -> it, and the nest whose code that names
 BLOCKS, ROWS = 8, 32      # fewer blocks, or rows in a block, and threads share columns
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
@@ -46,9 +48,9 @@ class Output(NamedTuple):
     axes: tuple
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Structure:
-    """All that the text of a kernel depends on.
+    """All that the text of a kernel depends on. Nests of the same code get the same one.
 
     ``axes`` says per axis whether it is reduced. ``items`` are ``Instruction``s, ``stores`` ``Output``s. ``style`` is "map", "row", "column" or "blocks".
     """
@@ -129,23 +131,39 @@ def _size(nest, group):
 
 def _build(nest, pointers, where, groups):
     sizes = tuple([_size(nest, g) for g in groups])
-    new_axis = {a: k for k, g in enumerate(groups) for a in g}
     reduced = tuple([g[0] in nest.reduced for g in groups])
     strides = [[s[g[-1]] for g in groups] for _, _, _, s, _ in pointers]
     inner = len(groups) - 1
-    records = [Pointer(kind, role, tuple([_class(s, k == inner) for k, s in enumerate(row)]))
-               for (kind, role, _, _, _), row in zip(pointers, strides)]
+    classes = tuple([tuple([_class(s, k == inner) for k, s in enumerate(row)]) for row in strides])
+    style = "map" if not nest.reduced else "row" if not nest.column else "blocks" if _has_blocks(sizes, reduced) else "column"
+    scratch = _scratch(nest, style, sizes, reduced)
+    structure = _structure(nest, style, groups, classes, where)
+    words = sizes + tuple([s for row, kinds in zip(strides, classes) for s, c in zip(row, kinds) if c == "s"])
+    operands = tuple([(position, role, operand) for _, role, operand, _, position in pointers])
+    return Arranged(structure, sizes, operands, words, tuple(map(tuple, strides)), scratch,
+                    _range(style, sizes, reduced))
+
+
+def _structure(nest, style, groups, classes, where):
+    """The structure of a nest whose axes make these groups, with operands of these classes of strides."""
+    key = id(nest.items), id(nest.stores), nest.reduced, style, tuple(map(tuple, groups)), classes
+    found = _structures.get(key)
+    if found is None:
+        if len(_structures) >= MOST_STRUCTURES:
+            _structures.clear()
+        found = _structures[key] = _new_structure(nest, style, groups, classes, where), nest
+    return found[0]
+
+
+def _new_structure(nest, style, groups, classes, where):
+    new_axis = {a: k for k, g in enumerate(groups) for a in g}
     items = tuple([_item(i, n, where, new_axis) for n, i in enumerate(nest.items)])
     first_store = len(where)
     stores = tuple([Output(s.item, first_store + k, tuple(sorted({new_axis[d] for d in s.dims if d >= 0}))) for k, s in enumerate(nest.stores)])
-    style = "map" if not nest.reduced else "row" if not nest.column else "blocks" if _has_blocks(sizes, reduced) else "column"
-    scratch = _scratch(nest, style, sizes, reduced)
-    records += [Pointer(kind, "scratch", ()) for kind, _ in scratch]
-    structure = Structure(style, reduced, items, stores, tuple(records))
-    words = sizes + tuple([s for row, p in zip(strides, records) for s, c in zip(row, p.classes) if c == "s"])
-    operands = tuple([(position, role, operand) for _, role, operand, _, position in pointers])
-    return Arranged(structure, sizes, operands, words, tuple(map(tuple, strides)), tuple([b for _, b in scratch]),
-                    _range(style, sizes, reduced))
+    kinds = [*[(nest.items[n].kind, nest.items[n].fn) for n in where], *[(nest.items[s.item].kind, "store") for s in nest.stores]]
+    pointers = [Pointer(kind, role, c) for (kind, role), c in zip(kinds, classes, strict=True)]
+    pointers += [Pointer(kind, "scratch", ()) for kind in _scratch_kinds(nest, style)]
+    return Structure(style, tuple([g[0] in nest.reduced for g in groups]), items, stores, tuple(pointers))
 
 
 def _class(stride, inner):
@@ -175,11 +193,13 @@ def _blocks(sizes, reduced):
 
 def _scratch(nest, style, sizes, reduced):
     """Per column sum three rows (partial, total, correction), per extreme one; for every block, if these are shared between threads."""
-    if style not in ("column", "blocks"):
-        return []
+    elements = math.prod(sizes[-1:]) * (_blocks(sizes, reduced) if style == "blocks" else 1)
+    return tuple([elements * ITEMSIZE[kind] for kind in _scratch_kinds(nest, style)])
+
+
+def _scratch_kinds(nest, style):
     rows = {"sum": 3, "max": 1, "min": 1}
-    elements = sizes[-1] * (_blocks(sizes, reduced) if style == "blocks" else 1)
-    return [(i.kind, elements * ITEMSIZE[i.kind]) for i in nest.items if i.fn in REDUCTIONS for _ in range(rows[i.fn])]
+    return [i.kind for i in nest.items if i.fn in REDUCTIONS for _ in range(rows[i.fn])] if style in ("column", "blocks") else []
 
 
 def _range(style, sizes, reduced):

@@ -41,7 +41,7 @@ class State:
         self.below = [[] for _ in graph.nodes]      # node index -> indices of the nodes that read it
         self.reasons = {}
         self.forms = {}       # of nodes alike: what their parts have in common, or why they are not fusable
-        self.nests = {}       # form of a group -> its nest, and which of its values that reads
+        self.nests = {}       # code and sizes of a group -> its nest
 
 
 def _literals(graph):
