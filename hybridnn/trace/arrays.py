@@ -20,7 +20,7 @@ __all__ = ["ARRAY_METHODS", "CHANGES", "MOST", "Computed", "Unexpected", "calcul
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
     "atleast_1d", "atleast_2d", "average", "bincount", "broadcast_to", "clip", "column_stack", "concatenate", "cos", "cumprod", "cumsum",
-    "diag", "diff", "dot", "expand_dims", "eye", "flip", "full", "full_like", "hstack", "identity", "linspace", "logspace", "max", "mean",
+    "diag", "diff", "dot", "expand_dims", "eye", "flip", "full", "full_like", "hstack", "identity", "indices", "linspace", "logspace", "max", "mean",
     "median", "min", "moveaxis", "ones", "ones_like", "outer", "pad", "prod", "ravel", "repeat", "reshape", "roll", "round", "searchsorted",
     "sort", "squeeze", "stack", "std", "sum", "swapaxes", "take", "take_along_axis", "tile", "transpose", "tril", "triu", "unique", "var",
     "vstack", "where", "zeros", "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8", "isclose")

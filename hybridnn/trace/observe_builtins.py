@@ -49,7 +49,8 @@ def _plain(fn):
             args = [calculate(observer, float, [a], {}) if is_numeric(a) else a for a in args]       # as it asks for it itself
         if fn in ARITHMETIC and not kw and observer._computes_numbers(*args):
             return combine(observer, fn, *args)
-        return constant(fn(*[_static(observer, a) for a in args], **{k: _static(observer, v) for k, v in kw.items()}))
+        given = [observer.whole(a) if fn is math.prod and a.kind == "mirror" else _static(observer, a) for a in args]
+        return constant(fn(*given, **{k: _static(observer, v) for k, v in kw.items()}))
     return handler
 
 

@@ -83,6 +83,9 @@ class Calls:
         if is_draw(fn.value) and fn.kind == "static":
             f.waiting = ("make", fn, [], {}, draw(self, fn.value, args, kw))
             return
+        if fn.value is np.broadcast_shapes and not kw:
+            f.waiting = ("make", fn, [], {}, constant(np.broadcast_shapes(*[self.whole(a) for a in args])))
+            return
         if is_array_function(fn.value) and fn.kind == "static":
             f.waiting = ("make", fn, [], {}, calculate(self, fn.value, args, kw))
             return
@@ -270,6 +273,8 @@ class Calls:
         elif owner.kind == "static" and type(owner.value) in (list, deque) and name == "append" and len(args) == 1 and not kw:
             self.append(owner.value, args[0])
             f.stack.append(constant(None))
+        elif owner.kind == "namespace" and name == "setdefault" and not kw and self.plain(args[0]) in owner.value.__dict__:
+            f.stack.append(self.namespace_item(owner.value, self.plain(args[0])))
         elif owner.kind == "set" and not kw:
             f.stack.append(self.set_method(owner, name, args))
         elif owner.kind == "mirror" and type(owner.value) is list and owner.source is None and name == "sort" and not args:
@@ -347,6 +352,9 @@ class Calls:
         if fn in (len, abs) and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
             self._operators_of(args[0], f"__{fn.__name__}__")
             f.waiting = ("call", Ref("static", fn), args, kw, "push")
+            return
+        if fn is getattr and len(args) == 2 and not kw:
+            self._load_attr(f, args[0], self.plain(args[1]), method=False)
             return
         found = PURE_BUILTINS[fn](self, args, kw)
         if fn is isinstance and asks_class(args[1]):

@@ -21,6 +21,8 @@ class Containers:
 
     def op_BINARY_SUBSCR(self, f, i):
         key, box = self.use(f.stack.pop()), self.use(f.stack.pop())
+        if type(box.value) in DICTS:
+            key = self.key_of_classes(key)
         if box.kind == "mirror" or type(box.value) in (list, tuple):
             key = folded(key)
         if box.kind == "mirror":
@@ -43,6 +45,11 @@ class Containers:
             self._array_item(f, box, key)
         else:
             raise Doubt(f"indexes a {type(box.value).__name__}")
+
+    def key_of_classes(self, ref):
+        """A tuple of classes as a constant, as which it may be a key."""
+        classes = ref.kind == "mirror" and type(ref.value) is tuple and ref.value and all(r.kind == "static" and type(r.value) is type for r in ref.value)
+        return constant(tuple([r.value for r in ref.value])) if classes else ref
 
     def _array_item(self, f, box, key):
         if box.kind in ("arg", "state", "view") and key.kind == "static" and type(key.value) is int and box.value.ndim > 1:

@@ -14,6 +14,7 @@ from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import ARRAY_METHODS, calculate, combine, draws, is_stream
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import CONTAINERS, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_named_tuple, is_slot, is_traced
+from hybridnn.utils.cache import cached_property
 
 __all__ = ["Names"]
 
@@ -83,7 +84,7 @@ class Names:
             return
         if isinstance(obj, tuple) and owner.kind in ("mirror", "static") and is_named_tuple(type(obj)) and self._named_attr(f, owner, name, method):
             return
-        if owner.kind in ("mirror", "iterator", "set") or type(obj) in (*CONTAINERS, str, tuple, deque):
+        if owner.kind in ("mirror", "iterator", "set", "namespace") or type(obj) in (*CONTAINERS, str, tuple, deque):
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
             return
         assigned = self.overlaid("attr", obj, name)
@@ -202,6 +203,9 @@ class Names:
         if name in ("__name__", "__qualname__", "__module__") and class_lookup(type(cls), name) is class_lookup(type, name):
             self.guard("classname", cls, name, getattr(cls, name))
             return constant(getattr(cls, name))
+        if name == "__mro__" and class_lookup(type(cls), name) is class_lookup(type, name):
+            self.guard("bases", cls, cls.__mro__)
+            return constant(cls.__mro__)
         attr, meta = class_lookup(cls, name), type(cls)
         plain = isinstance(attr, (types.FunctionType, staticmethod, classmethod)) or not hasattr(type(attr), "__get__")
         if attr is None or not plain or class_lookup(meta, name) is not None or class_lookup(meta, "__getattribute__") is not type.__getattribute__:
@@ -227,6 +231,9 @@ class Names:
         if attr is vars(Counted)["t"]:
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("make", None, [], {}, self._count_of(owner.value))       # its getter runs meanwhile
+            return
+        if type(attr) is cached_property:
+            self.kept_property(f, owner, attr, cls, method)
             return
         if is_slot(attr, name):
             where = ("slotattr", owner.value, name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.trace.refs import Cell, Doubt, Pending, Ref, class_lookup, constant, is_named_tuple, is_slot
+from hybridnn.utils.cache import cached_property
 
 __all__ = ["MANAGER_CODE", "Objects", "is_partial"]
 
@@ -63,6 +64,10 @@ class Objects:
             f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
         elif attr is vars(object)["__class__"]:
             self._push_attr(f, constant(cls), method)
+        elif type(attr) is cached_property:
+            self.kept_property(f, owner, attr, cls, method)
+        elif name == "__dict__" and type(attr) is types.GetSetDescriptorType and not any(vars(b).get("__slots__") for b in cls.__mro__):
+            self._push_attr(f, Ref("mirror", attrs), method)
         elif attr is not None and hasattr(type(attr), "__set__") and not is_slot(attr, name):
             raise Doubt(f"{cls.__name__}.{name} is a descriptor")
         elif name in attrs:
@@ -71,6 +76,12 @@ class Objects:
             raise Doubt(f"{cls.__name__}.{name} is missing")
         else:
             self._bound(f, owner, attr, method, cls, name)
+
+    def kept_property(self, f, owner, attr, cls, method):
+        """A ``cached_property`` of the library's, whose own Python is followed."""
+        get = class_lookup(cached_property, "__get__")
+        f.stack += [Ref("null", None)] if method else []
+        f.waiting = ("call", constant(get), [constant(attr), owner, constant(cls)], {}, "push")
 
     def store_object_attr(self, f, owner, name, value, after):
         """An assignment to an attribute of an object made in the call."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import Computed, calculate, combine, is_number, sources_of
-from hybridnn.trace.refs import CONTAINERS, DICTS, Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, place
+from hybridnn.trace.refs import CONTAINERS, DICTS, Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, mirror, place
 
 __all__ = ["Operators"]
 
@@ -50,14 +50,8 @@ class Operators:
             f.stack.append(constant(eval(f"x {symbol} y", {"x": x.value, "y": y.value})))
         elif symbol == "*" and x.kind == "mirror" and isinstance(x.value, (list, tuple)) and y.kind == "static" and type(y.value) is int and y.value <= 4096:
             f.stack.append(Ref("mirror", x.value * y.value))
-        elif x.kind == y.kind == "mirror" and symbol in ("+", "+=") and type(x.value) is type(y.value):
-            if symbol == "+=" and isinstance(x.value, list):
-                if x.source is not None:
-                    raise Doubt("extends a list that came from outside")
-                x.value.extend(y.value)
-                f.stack.append(x)
-            else:
-                f.stack.append(Ref("mirror", x.value + y.value))
+        elif {x.kind, y.kind} <= {"mirror", "static"} and symbol in ("+", "+=") and type(x.value) is type(y.value) in (list, tuple):
+            f.stack.append(self._joined(x, y, symbol))
         elif x.kind == "static" and type(x.value) is str and symbol == "%" and y.kind == "mirror":
             f.stack.append(constant(x.value % self.formatted(y)))
         elif _is_plain_box(x) and _is_plain_box(y) and symbol in COMPARISONS:
@@ -71,6 +65,15 @@ class Operators:
                 f.stack.append(x)
         elif not self._identity(f, x, y, symbol) and not self._own_method(f, x, y, symbol):
             raise Doubt(f"the operator {symbol} on {type(x.value).__name__} and {type(y.value).__name__}")
+
+    def _joined(self, x, y, symbol):
+        """The sum of two lists or tuples."""
+        if symbol == "+=" and type(x.value) is list:
+            if x.kind == "static" or x.source is not None:
+                raise Doubt("extends a list that came from outside")
+            x.value.extend(self._items(y))
+            return x
+        return mirror(type(x.value), [*self._items(x), *self._items(y)])
 
     def _combine_sets(self, f, x, y, symbol):
         if symbol.endswith("=") and symbol not in COMPARISONS and x.kind == "set":
@@ -160,7 +163,7 @@ class Operators:
         f.stack.append(constant(same is not bool(i.arg)))
 
     def op_CONTAINS_OP(self, f, i):
-        box, x = self.use(f.stack.pop()), self.use(f.stack.pop())
+        box, x = self.use(f.stack.pop()), self.key_of_classes(self.use(f.stack.pop()))
         if x.kind != "static" or not is_pure(x.value):
             raise Doubt("the operator in")
         f.stack.append(constant(self._contains(box, x.value) is not bool(i.arg)))
@@ -171,6 +174,9 @@ class Operators:
             return x in box.value
         if box.kind == "static" and type(box.value) is set and all(map(is_pure, box.value)):
             self.guard("members", box.value, tuple(box.value))
+            return x in box.value
+        if box.kind == "static" and type(box.value) in DICTS and type(x) is tuple and all(map(_is_classes, box.value)):
+            self._freeze(box.value)
             return x in box.value
         if box.kind == "static" and type(box.value) in DICTS:
             box = self._dict_members(box.value)
@@ -297,3 +303,8 @@ class Operators:
 
 def _is_plain_box(ref):
     return ref.kind == "mirror" and type(ref.value) in (list, tuple, dict) or ref.kind == "static" and is_pure(ref.value)
+
+
+def _is_classes(key):
+    """Whether a key of a dict is a tuple of classes."""
+    return type(key) is tuple and all(type(c) is type for c in key)

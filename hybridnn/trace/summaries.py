@@ -43,6 +43,8 @@ def result(observer, value):
         return mirror(type(value), [result(observer, v) for v in value])
     if is_pure(value) or isinstance(value, type(np)):
         return constant(value)
+    if observer.call.draws and value is observer.call.draws[-1][2]:
+        return Ref("drawn", value)
     if value is NotImplemented:
         return constant(value)
     raise Doubt(f"the library returns a {type(value).__name__}")

@@ -10,7 +10,7 @@ from worlds import MODES, arr, check, skipped, var
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import optimizers
+from hybridnn import distribution, distributions, optimizers
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 T = np.array([0, 1, 2, 0], np.int32)
@@ -288,3 +288,101 @@ def test_what_an_update_has_changed_decides(mode):
             return loss, s.big if float(x.sum()) > 3 else -1
         return [net, s], [lambda: step(arr(4, 4)), lambda: (net.l1.W.array.__imul__(2), step(arr(4, 4)))[1], lambda: step(net.l1.W.array[:4])]
     check(make, mode)
+
+
+class Policy(hnn.Chain):
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.body, self.log_scale = Net(), hnn.Parameter(arr(3))
+
+    def forward(self, x):
+        mean = self.body(x)
+        return distributions.Normal(mean, log_scale=F.broadcast_to(self.log_scale, mean.shape))
+
+
+def test_a_policy_over_numbers(mode):
+    def make(wrap):
+        net = Policy()
+        opt = optimizers.Adam(0.01, eps=0.01).setup(net)
+        prior = distributions.Normal(np.zeros((4, 3), "f"), np.ones((4, 3), "f"))
+        s = types.SimpleNamespace(prior=prior, beta=0.1)
+        wide = distributions.Normal(np.zeros((4, 3), "f"), np.full((4, 3), 2, "f"))
+        changed = {"mean": property(lambda self: self.loc + 1), "_given": lambda self: (self.loc,)}
+        shifted = type("Shifted", (distributions.Normal,), changed)(wide.loc, wide.scale)
+
+        @wrap
+        def step(x, a, advantage):
+            d = net(x)
+            loss = -F.mean(F.sum(d.log_prob(a), axis=1) * advantage) - 0.01 * F.mean(d.entropy)
+            kl = F.mean(hnn.kl_divergence(d, s.prior)) * s.beta
+            return learn(net, opt, loss + kl), d.sample(), d.sample((2,)).shape, d.batch_shape
+
+        def under(other):
+            s.prior = other
+            try:
+                return run()
+            finally:
+                s.prior = prior
+
+        def written():
+            s.prior.scale.array[...] *= 1.5
+            return run()
+
+        def run():
+            return step(arr(4, 4), arr(4, 3, seed=1), arr(4, seed=2))
+
+        def without_graph():
+            with hnn.no_backprop_mode():
+                return net(arr(4, 4)).entropy, hnn.kl_divergence(s.prior, s.prior), s.prior.variance
+        return [net], [run, lambda: under(wide), written, lambda: (setting(s, beta=0.5), run()), lambda: under(shifted), without_graph,
+                       lambda: (np.random.seed(5), run())]
+    skipped(check(make, mode, tolerance=100.0), mode)
+
+
+def test_a_policy_over_choices(mode):
+    def make(wrap):
+        net, opt = trainer()
+        fixed = distributions.Categorical(logit=hnn.Variable(arr(4, 3)))
+
+        @wrap
+        def step(x, a):
+            d = distributions.Categorical(logit=net(x))
+            loss = -F.mean(d.log_prob(a)) - 0.01 * F.mean(d.entropy) + F.mean(hnn.kl_divergence(d, fixed))
+            return learn(net, opt, loss), d.sample(), fixed.log_prob(a)
+
+        @wrap
+        def act(x):
+            with hnn.no_backprop_mode(), hnn.using_config("train", False):
+                d = distributions.Categorical(F.softmax(net(x)))
+                return d.sample().array, d.p.array.max(axis=1)
+        x = arr(4, 4)
+        return [net], [lambda: (step(x, T), act(x)), lambda: (step(x, T[::-1]), act(x[:1])),
+                       lambda: (setattr(fixed, "_logit", hnn.Variable(arr(4, 3, seed=3))), step(x, T)),
+                       lambda: (fixed.__dict__.pop("log_p", None), fixed.__dict__.pop("entropy", None), step(x, T))[2]]
+    skipped(check(make, mode, tolerance=10.0), mode)
+
+
+class Scaled(distributions.Normal):
+    def log_prob(self, x):
+        return super().log_prob(x) * 2
+
+
+def test_another_divergence_is_registered(mode, monkeypatch):
+    def make(wrap):
+        rules = dict(distribution._RULES)
+        monkeypatch.setattr(distribution, "_RULES", rules)
+
+        @wrap
+        def step(x):
+            p = Scaled(x, log_scale=x * 0.1)
+            q = distributions.Normal(np.zeros(3, "f"), np.ones(3, "f"))
+            return hnn.kl_divergence(p, q), hnn.cross_entropy(p, q), p.log_prob(x)
+
+        def put(rule):
+            rules[Scaled, distributions.Normal] = rule
+            monkeypatch.setattr(distribution, "_RULES", rules)
+            return step(var(2, 3))
+        return [], [lambda: (rules.pop((Scaled, distributions.Normal), None), monkeypatch.setattr(distribution, "_RULES", rules), step(var(2, 3)))[2],
+                    lambda: put(lambda p, q: p.loc * 3), lambda: put(lambda p, q: p.entropy)]
+    skipped(check(make, mode), mode)
