@@ -170,8 +170,6 @@ class Stores:
         space = optimizer.hyperparam.__dict__
         if value.kind not in ("static", "arg", "number") or type(value.value) is not float or type(space.get(name)) is not float:
             raise Doubt(f"assigns a hyperparameter something else than a float ({name})")
-        if any(e[0] == "update" for e in self.effects):
-            raise Doubt(f"assigns the hyperparameter {name} after an update")
         self.guard("attr", optimizer, "hyperparam", optimizer.hyperparam)
         self.overlay[where_id(("attr", optimizer.hyperparam, name))] = value
         self.effects.append(("hyper", ("attr", optimizer.hyperparam, name), value))

@@ -12,7 +12,7 @@ from hybridnn.trace.skip_facts import Facts
 from hybridnn.trace.skip_plan import STORES, Plan, killer
 from hybridnn.trace.skip_results import Results
 from hybridnn.trace.skip_sources import Sources
-from hybridnn.trace.skip_stages import Stages
+from hybridnn.trace.skip_stages import WARNINGS_RAISE, Stages
 from hybridnn.trace.skip_text import Text
 from hybridnn.trace.tape import producers, rebinds_along
 
@@ -86,4 +86,4 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
             if e.kind != "read" or e.key[0] != "expose" and (e.operands[0] not in made or e.operands[0] in self.call.view_of):
                 raise Doubt("an operation after NumPy has computed with updated arrays, or written into one", e.line)
         if at <= len(self.path):
-            self.writer.lines.append("if warnings_raise(): return CHANGED")
+            self.writer.lines.append(WARNINGS_RAISE)

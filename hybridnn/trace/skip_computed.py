@@ -104,7 +104,8 @@ class Computing:
         if ref is None:
             return self.writer.strong(self.call.values[vid])
         if ref.kind == "rule":
-            return f"{self._rule_numbers(ref.value, ref.source[0])}[{ref.source[1]}]"
+            param, k, turn = ref.source
+            return f"{self._rule_numbers(ref.value, param, turn)}[{k}]"
         if ref.kind == "hook":
             text = f"{self.writer.strong(ref.value)}.{'decay' if ref.source == 'rise' else ref.source}"
             text = self._checked_number(text, type(self.call.values[vid]), operand.within)
@@ -125,10 +126,10 @@ class Computing:
         self.writer.require(f"type({text}) is {name}{fits}", f"the type of a number: {text}")
         return text
 
-    def _rule_numbers(self, rule, param):
-        """Rules of one kind, without hyperparameters of their own, at the same t, share their numbers."""
+    def _rule_numbers(self, rule, param, turn):
+        """Rules of one kind, without hyperparameters of their own, at the same t, share their numbers in one update."""
         shared = set(rule.hyperparam.__dict__) == {"_parent"} and set(rule.__dict__) == set(RULE_ATTRIBUTES)
-        key = (type(rule), id(rule.hyperparam._parent), rule.t) if shared else id(rule)
+        key = (type(rule), id(rule.hyperparam._parent), rule.t, turn) if shared else (id(rule), turn)
         if key not in self.rules:
             self.rules[key] = (f"num{len(self.rules)}", rule, param, [])
         self.rules[key][3].append(rule)

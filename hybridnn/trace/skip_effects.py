@@ -9,7 +9,9 @@ class Effects:
 
     def _effects(self):
         grads = {}
+        updates = sum(e[0] == "update" for e in self.observer.effects)
         for kind, *rest in self.observer.effects:
+            updates -= kind == "update"
             if kind == "clear":
                 for ref in rest[0]:
                     grads[self._node_of(ref)] = "None"
@@ -29,6 +31,8 @@ class Effects:
                 self._emit(f"{self.writer.strong(rest[0][1])}.array = {self._operand_text(rest[1])}")
             elif kind == "compute":
                 self._emit(self._last(rest[0]))
+            elif kind == "hyper" and not updates:
+                self._emit(self._assignment(rest[0]).format(self._hyperparameter(rest[1])))
             elif kind == "assign":
                 self._emit(self._assignment(rest[0]).format(self._value(rest[1])))
             elif kind == "append":
@@ -86,8 +90,8 @@ class Effects:
             self.stored.add(node)
             newest = self._newest(outcome.vid)
             self.gradients.setdefault(newest, []).append((x, node))
-            text = self._computed(self.observer.changed[newest]) if newest in self.observer.changed else self.text[newest]
-            grads[node] = f"{text}.copy()" if text in grads.values() else text     # one value for two leaves: each has its own array
+            text = self._computed(self.observer.changed[newest]) if newest in self.observer.changed else self.text.get(newest)
+            grads[node] = f"{text}.copy()" if text is not None and text in grads.values() else text     # one value for two leaves: each has its own array
         if event.key[0][0]:
             raise Doubt("backward(retain_grad=True)")
         if event.key[0][1] or event.key[0][2] is not None:
@@ -107,20 +111,15 @@ class Effects:
         grads[node] = self.text[self._newest(vid)]
 
     def _updates(self):
-        """Counters go up, and numbers are computed, just before the stage that updates."""
-        w, self.update_lines = self.writer, []
-        seen = set()
+        """Counters go up, and hyperparameters are set, just before the stage that updates. ``updates``: how many events came before each, and its lines."""
+        w, self.updates, waiting = self.writer, [], []
         for kind, *rest in self.observer.effects:
-            if kind == "update":
-                steps = {id(s) for s in rest[0]}
-                if seen & steps:
-                    raise Doubt("updates a parameter twice in one call")
-                seen |= steps
-                self.update_lines += [f"{self._assignment(e[1]).format(self._hyperparameter(e[2]))}" for e in self.observer.effects if e[0] == "hyper"]
-                self.update_lines += [f"for s in {w.strong(rest[0])}: s[0] += 1", f"counted += {w.strong(rest[0])}"]
-
-        if not self.update_lines:
-            self.after += [self._assignment(e[1]).format(self._hyperparameter(e[2])) for e in self.observer.effects if e[0] == "hyper"]
+            if kind == "hyper":
+                waiting.append(f"{self._assignment(rest[0]).format(self._hyperparameter(rest[1]))}")
+            elif kind == "update":
+                steps, at = rest
+                self.updates.append((at, [*waiting, f"for s in {w.strong(steps)}: s[0] += 1", f"counted += {w.strong(steps)}"]))
+                waiting = []
 
     def _hyperparameter(self, ref):
         """The text of the float that a hyperparameter is set to."""

@@ -2,13 +2,15 @@
 import numpy as np
 
 from hybridnn.trace.arrays import sources_of
-from hybridnn.trace.events import Number
+from hybridnn.trace.events import Number, spec_along, vid_of
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.segment import Known, build
 from hybridnn.trace.skip_plan import STORES
 from hybridnn.trace.tape import graph_of, saved_values
 
-__all__ = ["Stages"]
+__all__ = ["WARNINGS_RAISE", "Stages"]
+
+WARNINGS_RAISE = "if warnings_raise(): return CHANGED"      # it is too late for errors where something has been written
 
 LEAST_AGAIN, MUCH_LESS = 1 << 16, 2       # bytes from which on values are rather computed again, and how many times what is copied for that
 
@@ -32,7 +34,7 @@ class Stages:
         return stages
 
     def _compile(self, stages):
-        self.rules = {}
+        self.rules, self.turns = {}, len(self.updates)
         self.wanted = self._wanted(stages)
         numbers = [o for e in self.path for o in e.operands if type(o) is Number]
         self.numeric = {o.vid: o.type for o in numbers}
@@ -43,13 +45,39 @@ class Stages:
         self.known = Known().along(self.path)
         self.reads = {e.operands[0] for e in self.path if e.kind == "read"}
         self.last_use = {v: k for k, e in enumerate(self.path) for app in e.apps for v in app.node.inputs}
+        wrote, checks = False, []
         for events, look, at in stages:
+            if wrote:
+                checks += self._checks_ahead(events)
             if any(app for e in events for app in e.apps):
                 self._stage(events)
+            wrote = wrote or any(e.kind == "inplace" for e in events)
             if look is not None:
                 self._look(look)
             for name, ref in self.later.get(at, ()):
                 self._compute_later(name, ref)
+        self._count_updates(len(self.path))
+        self.body[:0] = checks
+
+    def _checks_ahead(self, events):
+        """Lines that look, before all else, whether operations behind a stage that writes will accept labels and indices: it is too late after that."""
+        w, lines = self.writer, []
+        if WARNINGS_RAISE not in w.lines and any(e.apps for e in events):
+            w.lines.append(WARNINGS_RAISE)
+        late = {name for found in self.later.values() for name, _ in found} | {f"v{v}" for v in self.shown}
+        for e in [e for e in events if e.check is not None or e.flush]:
+            if e.flush:
+                raise Doubt("an operation that may refuse its operands, after an update", e.line)
+            given = []
+            for o in e.operands:
+                vid = vid_of(o)
+                spec = spec_along(e, vid)
+                text = self.text.get(vid) if spec.dtype.kind in "iu" else w.strong(spec)
+                if text is None or text in late:
+                    raise Doubt("labels or indices that are computed after an update", e.line)
+                given.append(text)
+            lines.append(f"{w.strong(e.check)}([{', '.join(given)}], {w.strong(e.key[1])})")
+        return lines
 
     def _compute_later(self, name, ref):
         before, self.makes = self.makes, []
@@ -59,15 +87,19 @@ class Stages:
 
     def _wanted(self, stages):
         """Values that Python sees after the call."""
-        wanted = set()
+        wanted, kept = set(), {}       # kept: the gradients that are not replaced
         for kind, *rest in self.observer.effects:
-            if kind == "backward":
-                wanted |= {self._newest(o.vid) for _, o, _ in rest[0].grads[0]} | {o.vid for _, o in rest[0].grads[1]}
+            if kind == "clear":
+                for ref in rest[0]:
+                    kept.pop(id(ref.value), None)
+            elif kind == "backward":
+                kept.update({id(self.call.leaves.get(vid, o)): self._newest(o.vid) for vid, o, _ in rest[0].grads[0]})
+                wanted |= {o.vid for _, o in rest[0].grads[1]}
             elif kind == "fill":
                 wanted.add(self._newest(rest[1]))
             elif kind in STORES:
                 wanted |= self._vids(rest[-1])
-        wanted |= self._vids(self.observer.result) | self.shown
+        wanted |= self._vids(self.observer.result) | self.shown | set(kept.values())
         self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[-1])}]
         self.tape = self._tape_values()
         wanted |= {r.source[1] for ref in self._last_operands() for r in sources_of(ref) if r.kind == "fresh"}
@@ -124,10 +156,7 @@ class Stages:
         copies = [] if self.again is None else [v for v in self.again.inputs if v in self.leaf_text]
         segment = build(events, (self.wanted | self.reads) & produced | later, self.version, self.known, self._same_numbers(), copies)
         self.result.segments.append(segment)
-        if self.update_lines and any(e.kind == "inplace" for e in events):
-            self.body += self.update_lines
-            self.body += [f"{n} = {self.writer.strong(rule)}.numbers({self.writer.strong(p)})" for n, rule, p, _ in self.rules.values()]
-            self.update_lines = []
+        self._count_updates(end)
         name = self.writer.strong(segment.compiled(self.call.owner))
         for vid, fn, args in segment.host:
             constants = dict(segment.graph.constants)
@@ -143,6 +172,13 @@ class Stages:
         self.text.update({v: f"v{v}" for v in segment.outputs if v in produced})
         for root, newest in segment.writes:
             self.text[newest] = self.text[root]
+
+    def _count_updates(self, end):
+        """Lines of the updates that begin before event number ``end`` or with it."""
+        while self.updates and self.updates[0][0] <= end:
+            turn = self.turns - len(self.updates)
+            numbers = [(n, rule, p) for (*_, t), (n, rule, p, _) in self.rules.items() if t == turn]
+            self.body += [*self.updates.pop(0)[1], *[f"{n} = {self.writer.strong(rule)}.numbers({self.writer.strong(p)})" for n, rule, p in numbers]]
 
     def _same_numbers(self):
         """vid -> the first vid of a number that is read from the same place."""

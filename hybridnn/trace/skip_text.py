@@ -80,8 +80,8 @@ class Text:
         lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
         last = ", recheck=recheck" if watched else ""
         usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
-        usual += "\n" + self._touched({r for seg in plan.segments for r, _ in seg.writes})
-        written = {r for seg in plan.segments for r, _ in seg.writes}
+        written = {self._oldest(r) for seg in plan.segments for r, _ in seg.writes}
+        usual += "\n" + self._touched(written)
         roots = frozenset([*[id(root_array(self._array(v))) for v in written], *[id(a) for a in self._stored_arrays()]])
 
         def shares(a):
@@ -175,6 +175,12 @@ class Text:
     def _array(self, vid):
         x = self.call.leaves[vid]
         return x._array if isinstance(x, Variable) else x
+
+    def _oldest(self, vid):
+        """The value from outside that changes in place have made this one of."""
+        while vid in self.known.before:
+            vid = self.known.before[vid]
+        return vid
 
     def _leaf_variable(self, vid, x):
         ref = self.observer.origins[id(x)]

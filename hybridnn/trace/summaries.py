@@ -215,7 +215,7 @@ def _update(observer, refs, value, start):
     hooks = guard_hooks(observer, optimizer)
     _rule_numbers(observer, start, _hook_numbers(observer, start, hooks))
     _filled(observer, optimizer.target, start)
-    observer.effects.append(("update", tuple(c._steps for c in [optimizer, *rules])))
+    observer.effects.append(("update", tuple(c._steps for c in [optimizer, *rules]), start))
     return constant(None)
 
 
@@ -305,6 +305,7 @@ def _filled(observer, link, start):
 
 def _rule_numbers(observer, start, by_hooks):
     """The numbers of each in-place event come from its parameter's rule, unless a hook made it."""
+    turn = sum(e[0] == "update" for e in observer.effects)
     for event in observer.call.path[start:]:
         if event.kind != "inplace" or id(event) in by_hooks:
             continue
@@ -315,7 +316,7 @@ def _rule_numbers(observer, start, by_hooks):
         if rule is None or event.key[0] is not rule.op or len(vids) != len(rule.numbers(leaf)):
             raise Doubt("the update did more than its rules' arithmetic")
         for k, vid in enumerate(vids):
-            observer.numbers[vid] = Ref("rule", rule, (leaf, k))
+            observer.numbers[vid] = Ref("rule", rule, (leaf, k, turn))
 
 
 def _root_vid(observer, operand):
