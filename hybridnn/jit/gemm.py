@@ -30,7 +30,7 @@ NARROW, FLAT, SMALL = 24, 8, 1.5e6      # columns, rows and operations below whi
 TINY, TINY_TRANSPOSED = 2e6, 1024       # with fewer rows: operations, and elements of C if B is transposed, up to which it has code for tiny products
 PLAIN = 111         # CBLAS_TRANSPOSE
 STEPS = 4           # steps of the inner loop that stand in a row
-FEW_ROWS, SUMS = 48, 6      # rows of A up to which a transposed B is read where it lies, in vectors along its columns, if each has so many elements a row
+FEW_ROWS, SUMS = 12, 6      # rows of A up to which a transposed B is read where it lies, in vectors along its columns, if each has so many elements a row
 SOME_ROWS, DEEP = 16, 512       # rows of A and their length that are visited with rows of B: 32 KB
 
 
