@@ -12,9 +12,9 @@ from hybridnn.errors import raised_by_signal
 from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
-__all__ = ["ARRAY_METHODS", "CHANGES", "MOST", "Computed", "Unexpected", "calculate", "change_own", "combine", "draw", "draws",
+__all__ = ["ARRAY_METHODS", "CHANGES", "IN_PLACE", "MOST", "Computed", "Unexpected", "below", "calculate", "change_own", "combine", "draw", "draws",
            "folded", "identify", "is_array_function", "is_draw",
-           "is_number", "is_stream", "leaves_of", "memory_of", "missed", "operand", "put_stream_back", "recompute", "replace_uses", "root_array",
+           "is_number", "is_stream", "leaves_of", "memory_of", "missed", "operand", "put", "put_stream_back", "recompute", "replace_uses", "root_array",
            "rests_on_constants", "sources_of", "stream_state", "with_elements"]
 
 _FUNCTIONS = (
@@ -57,7 +57,8 @@ LARGEST = 1 << 22      # elements of an array that the observer computes itself
 @dataclass(eq=False, slots=True)
 class Computed:
     """``fn(*args, **kw)``, of Refs; ``at``: how many events the path had; ``real``: the user's own array, once a later call shows it; ``safe``: it can
-    neither fail nor warn, nor give an array of another kind; ``drawn``: it takes numbers from NumPy's stream; ``last``: it is made after all operations."""
+    neither fail nor warn, nor give an array of another kind; ``drawn``: it takes numbers from NumPy's stream; ``last``: it is made after all operations;
+    ``alone``: it changes an array which an earlier change made, and which nothing else takes."""
     fn: Callable[..., Any]
     args: list
     kw: dict
@@ -66,6 +67,7 @@ class Computed:
     safe: bool = False
     drawn: bool = False
     last: bool = False
+    alone: bool = False
 
 
 class Unexpected(Exception):
@@ -215,11 +217,7 @@ def _has_to_wait(observer, found):
 
 
 def _outside_arrays(ref):
-    if ref.kind == "mirror":
-        return [a for r in ref.value for a in _outside_arrays(r)]
-    if isinstance(ref.source, Computed):
-        return [a for r in [*ref.source.args, *ref.source.kw.values()] for a in _outside_arrays(r)]
-    return [ref.value] if ref.kind in ("state", "view", "arg", "static") and isinstance(ref.value, np.ndarray) else []
+    return [r.value for r in below(ref) if r.kind in ("state", "view", "arg", "static") and isinstance(r.value, np.ndarray)]
 
 
 def _keeps_kind(fn):
@@ -266,9 +264,17 @@ def _changed(fn, a, value):
     return fn(a.copy("K"), value)
 
 
-CHANGES = {f"{symbol}=": functools.partial(_changed, fn) for symbol, fn in (
+def put(a, key, value):
+    """``with_elements`` for an array that nothing else needs."""
+    a[key] = value
+    return a
+
+
+_AUGMENTED = {f"{symbol}=": (functools.partial(_changed, fn), fn) for symbol, fn in (
     ("+", operator.iadd), ("-", operator.isub), ("*", operator.imul), ("/", operator.itruediv), ("&", operator.iand), ("|", operator.ior),
     ("//", operator.ifloordiv), ("%", operator.imod), ("**", operator.ipow))}
+CHANGES = {symbol: changed for symbol, (changed, _) in _AUGMENTED.items()}
+IN_PLACE = {with_elements: put, **dict(_AUGMENTED.values())}     # what gives a changed copy -> what changes the array itself
 
 
 def change_own(observer, x, fn, args):
@@ -279,12 +285,13 @@ def change_own(observer, x, fn, args):
         raise Doubt("changes an array in place that may be seen elsewhere")
     if id(x) in observer.taken or any(x is part for fact in observer.guards.values() for part in fact):
         raise Doubt("changes an array in place after it has been used")
-    old = Ref("array", a, found)
+    old, alone = Ref("array", a, found), found.fn in IN_PLACE and not observer.uses.get(id(x))
     replace_uses(observer, x, old)
     made = calculate(observer, fn, [old, *args], {})
     if made.kind != "array" or type(made.value) is not np.ndarray:
         raise Doubt("changes an array in place to something else")
     observer.keep.append(old)
+    made.source.alone = alone
     x.value, x.source = made.value, made.source
     for k, ref in enumerate(observer.computed):
         if ref is made:
@@ -324,13 +331,25 @@ def is_number(ref):
     return ref.kind in ("arg", "hole", "number") and type(ref.value) in (int, float)
 
 
+def below(ref, opened=lambda found: True):
+    """What a Ref rests on, each once, and itself: what lies in containers, and operands of the computations that are ``opened``."""
+    stack, seen = [ref], set()
+    while stack:
+        r = stack.pop()
+        if id(r) in seen:
+            continue
+        seen.add(id(r))
+        yield r
+        if r.kind == "mirror":
+            stack += r.value.values() if isinstance(r.value, dict) else r.value
+        elif isinstance(r.source, Computed) and opened(r.source):
+            stack += [*r.source.args, *r.source.kw.values()]
+
+
 def leaves_of(ref):
     """What a computed number rests on that is not the same on every call: numbers and arrays from outside, draws."""
-    if ref.kind == "mirror":
-        return [r for part in ref.value for r in leaves_of(part)]
-    if isinstance(ref.source, Computed) and not ref.source.drawn:
-        return [r for part in [*ref.source.args, *ref.source.kw.values()] for r in leaves_of(part)]
-    return [] if ref.kind == "static" and not isinstance(ref.value, np.ndarray) else [ref]
+    return [r for r in below(ref, lambda found: not found.drawn) if r.kind != "mirror" and (r.source.drawn if isinstance(r.source, Computed) else
+                                                                                            r.kind != "static" or isinstance(r.value, np.ndarray))]
 
 
 def combine(observer, fn, *args):
@@ -379,11 +398,7 @@ def _is_small(value):
 
 def rests_on_constants(ref):
     """Whether a value is the same on every call."""
-    if ref.kind == "mirror":
-        return all(map(rests_on_constants, ref.value))
-    if isinstance(ref.source, Computed):
-        return not ref.source.drawn and all(map(rests_on_constants, [*ref.source.args, *ref.source.kw.values()]))
-    return ref.kind == "static"
+    return all(not r.source.drawn if isinstance(r.source, Computed) else r.kind in ("mirror", "static") for r in below(ref))
 
 
 def folded(ref):
@@ -407,16 +422,7 @@ def identify(observer, ref, x):
 
 def sources_of(ref):
     """What the call itself makes or reads that a computed value rests on."""
-    if ref.kind in ("fresh", "hole"):
-        return [ref]
-    if ref.kind == "mirror":
-        parts = list(ref.value.values() if isinstance(ref.value, dict) else ref.value)
-    elif isinstance(ref.source, Computed):
-        parts = [*ref.source.args, *ref.source.kw.values()]
-    else:
-        parts = []
-    found = [r for part in parts for r in sources_of(part)]
-    return [ref, *found] if isinstance(ref.source, Computed) and ref.source.last else found
+    return [r for r in below(ref) if r.kind in ("fresh", "hole") or isinstance(r.source, Computed) and r.source.last]
 
 
 def recompute(fn, *args, **kw):

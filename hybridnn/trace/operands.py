@@ -1,13 +1,11 @@
 """What operands are like: numbers and arrays that a trace can take, and when two of them are the same."""
-import itertools
-
 import numpy as np
 
 from hybridnn.backend import is_array
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import LIMIT
 
-__all__ = ["NUMBER_TYPES", "has_creator", "in_order", "is_number", "owns_memory", "same_bytes", "same_number", "unfit", "untraceable", "values_of"]
+__all__ = ["NUMBER_TYPES", "has_creator", "is_number", "owns_memory", "same_bytes", "same_number", "unfit", "untraceable", "values_of"]
 
 NUMBER_TYPES = (float, int, bool)
 
@@ -22,19 +20,14 @@ def is_number(x):
     return isinstance(x, np.generic) and x.dtype.kind in "fiub"
 
 
-def in_order(a):
-    """Whether the axes lie in memory in row-major order, with gaps, backwards or repeated: NumPy gives results the same layout as for a contiguous
-    array."""
-    steps = [abs(s) for n, s in zip(a.shape, a.strides) if n != 1 and s != 0]
-    return a.size > 0 and all(s >= t for s, t in itertools.pairwise(steps))
-
-
-def unfit(a, apart=False):
-    """Why an operand cannot be traced, or None; ``apart`` if there may be gaps between its rows."""
+def unfit(a, strided=False):
+    """Why an operand cannot be traced, or None; ``strided`` if it may lie in memory in any way: with gaps, backwards, repeated, axes in another order."""
     if type(a) is not np.ndarray:
         return f"a {type(a).__name__}" if is_array(a) or not isinstance(a, np.generic) else "a NumPy scalar"
-    if not a.flags.c_contiguous and not apart or not a.flags.aligned:
-        return "an array that is not C-contiguous and aligned"
+    if not a.flags.aligned:
+        return "an array that is not aligned"
+    if not a.flags.c_contiguous and not strided:
+        return "an array that is not C-contiguous"
     if not a.dtype.isnative or a.dtype.kind not in "fiub":
         return f"an array of dtype {a.dtype}"
     return None

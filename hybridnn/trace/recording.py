@@ -13,7 +13,7 @@ from hybridnn.spec import spec_of
 from hybridnn.trace.events import App, Event, Leaf, Number, Outcome, vid_of
 from hybridnn.trace.floats import error_state
 from hybridnn.trace.numbers import traced
-from hybridnn.trace.operands import NUMBER_TYPES, has_creator, in_order, is_number, same_number, unfit, values_of
+from hybridnn.trace.operands import NUMBER_TYPES, has_creator, is_number, same_number, unfit, values_of
 from hybridnn.trace.values import FOREIGN
 
 __all__ = ["composite", "constant", "derive", "effective_backprop", "name_output", "operand_of", "operands_of", "record_inner", "record_op"]
@@ -117,7 +117,7 @@ def operands_of(call, op, inputs, targets=None):
         given = x
         if is_number(x):
             x = np.asarray(x)       # NumPy promotes its scalars as it does arrays
-        operand = operand_of(call, x, op.name, rows_may_be_apart=True, changed=targets is not None and i not in targets)
+        operand = operand_of(call, x, op.name, strided=True, changed=targets is not None and i not in targets)
         if operand is None:
             return None, None, None
         if given is not x:
@@ -147,7 +147,7 @@ def _again(call, x, a, how):
     return leaf
 
 
-def operand_of(call, x, name, rows_may_be_apart=False, changed=False):
+def operand_of(call, x, name, strided=False, changed=False):
     """The operand that stands for ``x``: the number of a value, or a new ``Leaf``; None if the call gave up. ``changed``: the value may be that of an
     array which the program has written into, of no interest to a gradient."""
     variable = isinstance(x, Variable)
@@ -166,8 +166,7 @@ def operand_of(call, x, name, rows_may_be_apart=False, changed=False):
             return vid
         call.give_up(f"{name} takes an array that was written inside the function after its first use")
         return None
-    apart = rows_may_be_apart and type(a) is np.ndarray and in_order(a)
-    problem = unfit(a, apart)
+    problem = unfit(a, strided)
     if problem:
         call.give_up(f"{name} takes {problem}")
         return None

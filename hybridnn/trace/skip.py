@@ -40,7 +40,9 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
             self.rebound.setdefault(old, []).append(new)
         self.graded = {v for e in self.path for app in e.apps if app.taped for i, v in enumerate(app.node.inputs) if app.mask >> i & 1}
         self.leaf_text = {}
-        self.making, self.make_lines = {}, []
+        self.making = {}        # id of a computed value -> its name
+        self.make_lines, self.made_first, self.may_warn = [], [], False      # what is computed before all else, its names, and whether NumPy may warn there
+        self.made_after = {}    # id of a computed value -> after how many events it is computed (None: before all else)
         self.later = {}         # number of events -> computations that rest on what they made
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
         self.old_lines = []

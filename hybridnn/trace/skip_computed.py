@@ -1,13 +1,22 @@
 """What NumPy and Python compute anew in every run of a plan: arrays, numbers, the numbers of update rules."""
+import operator
+
 import numpy as np
 
 from hybridnn.optimizer import UpdateRule
-from hybridnn.trace.arrays import Computed, is_number, sources_of
-from hybridnn.trace.refs import Doubt, Ref
+from hybridnn.trace.arrays import IN_PLACE, Computed, below, is_number, put
+from hybridnn.trace.refs import Doubt
 
 __all__ = ["Computing"]
 
+SYMBOLS = {operator.add: "{} + {}", operator.sub: "{} - {}", operator.mul: "{} * {}", operator.truediv: "{} / {}", operator.neg: "-{}",
+           operator.getitem: "{}[{}]"}
 RULE_ATTRIBUTES = vars(UpdateRule())    # a rule with attributes of its own may compute its own numbers
+
+
+def _is_arithmetic(found):
+    """Whether the types of numbers alone decide what type of number comes out."""
+    return found.fn in SYMBOLS and found.fn is not operator.getitem and all(isinstance(r.value, (np.number, int, float)) for r in found.args)
 
 
 class Computing:
@@ -15,62 +24,75 @@ class Computing:
 
     def _computed(self, ref):
         """The name of what NumPy computes anew on every call: before all else if it can be, else as soon as what it rests on has been computed."""
-        name = self.making.get(id(ref))
-        if name is not None:
-            return name
-        name = self.making[id(ref)] = f"m{len(self.making)}"
+        if id(ref) not in self.making:
+            for part in self._in_order(ref):
+                self._place(part)
+        return self.making[id(ref)]
+
+    def _in_order(self, ref):
+        """The computations that one rests on and that have no name yet, every one behind its operands, and itself."""
+        stack, ordered = [(ref, False)], {}
+        while stack:
+            r, ready = stack.pop()
+            if r.kind == "mirror":
+                stack += [(x, False) for x in r.value]
+            elif ready:
+                ordered[id(r)] = r
+            elif isinstance(r.source, Computed) and id(r) not in self.making and id(r) not in ordered:
+                stack.append((r, True))
+                stack += [(x, False) for x in (() if r.source.drawn else (*r.source.args, *r.source.kw.values()))]
+        return ordered.values()
+
+    def _place(self, ref):
+        """Name a computation whose operands have names, and put it where it belongs."""
         found = ref.source
+        same = found.alone and IN_PLACE[found.fn] is put
+        name = self.making[id(ref)] = self.making[id(found.args[0])] if same else f"m{len(self.making)}"
         if found.drawn:
-            return name
+            return
         if found.last:
             raise Doubt("NumPy computes after an update what operations take")
-        after = max((r.at for r in [found, *self._parts(ref)] if sources_of(Ref("mirror", [*r.args, *r.kw.values()]))), default=None)
+        after = self.made_after[id(ref)] = self._after(found)
         if after is None:
-            self.make_lines += self._computing(name, ref)
-            return name
-        for part in [*found.args, *found.kw.values()]:
-            self._names_of(part)
-        self.later.setdefault(found.at, []).append((name, ref))
-        return name
+            self.make_lines += self._computing(name, ref, together=True)
+            self.made_first += [] if same else [name]
+        else:
+            self.later.setdefault(found.at, []).append((name, ref))
 
-    def _parts(self, ref):
-        """The computations that one rests on."""
-        found = ref.source
-        stack, parts = [*found.args, *found.kw.values()], []
-        while stack:
-            r = stack.pop()
-            if r.kind == "mirror":
-                stack += r.value
-            elif isinstance(r.source, Computed):
-                parts.append(r.source)
-                stack += [*r.source.args, *r.source.kw.values()]
-        return parts
+    def _after(self, found):
+        """After how many events the operands of a computation are there; None if before all of them."""
+        operands = [r for part in (*found.args, *found.kw.values()) for r in below(part, lambda found: False)]
+        late = any(r.kind in ("fresh", "hole") or self.made_after.get(id(r)) is not None for r in operands)
+        return found.at if late else None
 
-    def _names_of(self, ref):
-        """Compute what ``ref`` rests on."""
-        if ref.kind == "mirror":
-            for r in ref.value:
-                self._names_of(r)
-        elif isinstance(ref.source, Computed):
-            self._computed(ref)
-
-    def _computing(self, name, ref):
-        """Lines that compute a value and leave if it is of another kind than the recorded one."""
+    def _computing(self, name, ref, together=False):
+        """Lines that compute a value and leave if it is of another kind than the recorded one. ``together``: a function around many of them sees to what
+        NumPy warns of."""
         found, w = ref.source, self.writer
         parts = [self._operand_text(a) for a in found.args] + [f"{k}={self._operand_text(v)}" for k, v in found.kw.items()]
         plain = found.safe or ref.kind == "number" and all(type(a.value) in (int, float, bool) for a in found.args)
-        lines = [f"{name} = {w.strong(found.fn)}({', '.join(parts)})" if plain else f"{name} = recompute({', '.join([w.strong(found.fn), *parts])})"]
+        self.may_warn |= together and not plain
+        fn = IN_PLACE[found.fn] if found.alone else found.fn
+        if fn is put:
+            return [f"{name}[{parts[1]}] = {parts[2]}"]
+        if (plain or together) and fn in SYMBOLS:
+            lines = [f"{name} = {SYMBOLS[fn].format(*parts)}"]
+        else:
+            lines = [f"{name} = {w.strong(fn)}({', '.join(parts)})" if plain or together else f"{name} = recompute({', '.join([w.strong(fn), *parts])})"]
         if ref.kind == "number" and not found.safe:
             lines.append(f"if type({name}) is not {w.strong(type(ref.value))}: raise Unexpected")
-        if ref.kind == "array" and not found.safe:
-            y = ref.value
-            same = f"type({name}) is {w.strong(type(y))} and {name}.dtype == {w.strong(y.dtype)}"
-            if isinstance(y, np.ndarray):
-                same += f" and {name}.shape == {y.shape!r} and {name}.strides == {y.strides!r} and {name}.flags.aligned"
-                if w.writes:
-                    same += f" and ({name}.base is None or not shares({name}))"
-            lines.append(f"if not ({same}): raise Unexpected")
+        if ref.kind == "array" and not found.safe and not found.alone and not _is_arithmetic(found):
+            lines.append(f"if not ({self._same_kind(name, ref.value)}): raise Unexpected")
         return lines
+
+    def _same_kind(self, name, y):
+        """The text of a test whether an array, or a number of NumPy's, is like the recorded one."""
+        w = self.writer
+        if not isinstance(y, np.ndarray):
+            return f"type({name}) is {w.strong(type(y))}"
+        same = f"type({name}) is ndarray and {name}.dtype == {w.strong(y.dtype)} and {name}.shape == {y.shape!r} and {name}.strides == {y.strides!r} " \
+               f"and {name}.flags.aligned"
+        return f"{same} and ({name}.base is None or not shares({name}))" if w.writes else same
 
     def _operand_text(self, ref):
         if ref.kind == "mirror":

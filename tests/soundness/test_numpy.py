@@ -567,3 +567,109 @@ def test_numbers_of_numpy_as_indices(mode):
         row, item = wrap(lambda i: F.embed_id(i, w)), wrap(lambda i: w[i])
         return w, [lambda: row(np.int64(3)), lambda: item(np.int64(3)), lambda: item(np.float32(0.5)), lambda: row(np.int64(9))]
     check(make, mode, held=True)
+
+
+def test_axes_in_another_order(mode):
+    """Arguments, constants and parameters whose axes lie in memory in another order; what is a view of them stays one."""
+    def make(wrap):
+        link, turn = L.Linear(4, 4), np.ascontiguousarray(arr(4, 4)).T
+        other = hnn.Parameter(np.asfortranarray(arr(4, 3)))
+
+        @wrap
+        def f(x, images):
+            y = F.tanh(link(x)) * x + F.matmul(x, turn)
+            z = F.convolution_2d(images.transpose(0, 3, 1, 2) / np.float32(2), np.ones((2, 3, 2, 2), "f"))
+            link.cleargrads()
+            other.cleargrad()
+            loss = F.sum(F.matmul(y, other) ** 2) + F.sum(z * z) + F.sum(x.T[1:] * F.exp(x.T[1:]))
+            loss.backward()
+            return loss, F.exp(x), x, F.sum(x, axis=0)
+
+        @wrap
+        def changes(x):
+            y = F.exp(x)
+            x *= 2
+            return y, F.exp(x)
+
+        @wrap
+        def updates(x):
+            loss = F.sum(F.matmul(x, other))
+            other.cleargrad()
+            loss.backward()
+            other.array -= 0.1 * other.grad
+            return loss
+        images = lambda: np.ascontiguousarray(arr(2, 5, 5, 3))
+        return [link, other], [lambda: f(arr(4, 6).T, images()), lambda: f(np.asfortranarray(arr(6, 4)), images()[:, ::-1]), lambda: f(arr(6, 4), images()),
+                               lambda: f(hnn.Variable(arr(4, 6).T).array, images()), lambda: changes(arr(3, 4).T), lambda: updates(arr(4, 5).T)]
+    skipped(check(make, mode), mode)
+
+
+def test_views_of_arrays_with_axes_in_another_order(mode):
+    def make(wrap):
+        x, f = hnn.Variable(arr(3, 4, 5).transpose(2, 0, 1)), wrap(lambda x: (F.transpose(x, (1, 2, 0)), F.exp(x), F.reshape(x, (5, -1)), x + 0))
+
+        def write():
+            view, *_ = result = f(x)
+            view.array[0] = 7
+            return [y.array.copy() for y in result], x.array.copy()
+        return [x], [lambda: f(x), write, write]
+    check(make, mode)
+
+
+def test_loops_over_the_elements_of_an_array(mode):
+    """Returns of an episode, summed up from behind; what was looked at on the way keeps its value."""
+    def make(wrap):
+        link, optimizer = L.Linear(3, 2), optimizers.SGD(0.1)
+        optimizer.setup(link)
+
+        @wrap
+        def f(states, actions, rewards):
+            returns, total = np.zeros_like(rewards), 0.
+            for i in reversed(range(len(rewards))):
+                total = rewards[i] + .9 * total
+                returns[i] = total
+            returns = (returns - returns.mean()) / (returns.std() + 1e-6)
+            loss = -F.sum(F.select_item(F.log_softmax(link(states)), actions) * returns)
+            link.cleargrads()
+            loss.backward()
+            optimizer.update()
+            return float(loss.array), returns
+
+        @wrap
+        def g(x):
+            a = x * 2
+            first = a.sum()
+            a[0] = 7
+            second = a.sum()
+            a[1] += a[0]
+            a *= 3
+            third = a.copy()
+            a[2] = -a[1]
+            a -= 1
+            return F.exp(hnn.Variable(x)) * first, second, third, a
+        episode = lambda n: (arr(n, 3), np.random.randint(0, 2, n).astype("i"), arr(n))
+        big = lambda: (*episode(6)[:2], np.array([1, 3e38, 3e38, 3e38, 1, 1], "f"))
+        return [link], [lambda: f(*episode(6)), lambda: f(*episode(6)), lambda: f(*episode(4)), lambda: f(*big()), lambda: g(arr(4)), lambda: g(arr(4))]
+    skipped(check(make, mode), mode)
+
+
+def test_long_chains_of_numbers_are_proved_once_for_each_link(mode, monkeypatch):
+    """Every number of a running sum is looked at a few times, however many there are."""
+    from hybridnn.trace import arrays
+    seen, below = [], arrays.below
+    monkeypatch.setattr(arrays, "below", lambda ref, *opened: (seen.append(1) or r for r in below(ref, *opened)))
+
+    def visits(n):
+        @hnn.trace(mode=mode)
+        def f(x):
+            total, kept = 0., []
+            for i in range(n):
+                total = x[i] + .5 * total
+                kept.append(total)
+            return F.sum(hnn.Variable(x) * np.array(kept))
+        before = len(seen)
+        for _ in range(6):
+            f(arr(n))
+        return len(seen) - before
+    few, many = visits(20), visits(80)
+    assert many <= 20 * max(few, 1)
