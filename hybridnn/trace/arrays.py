@@ -274,7 +274,7 @@ _AUGMENTED = {f"{symbol}=": (functools.partial(_changed, fn), fn) for symbol, fn
     ("+", operator.iadd), ("-", operator.isub), ("*", operator.imul), ("/", operator.itruediv), ("&", operator.iand), ("|", operator.ior),
     ("//", operator.ifloordiv), ("%", operator.imod), ("**", operator.ipow))}
 CHANGES = {symbol: changed for symbol, (changed, _) in _AUGMENTED.items()}
-IN_PLACE = {with_elements: put, **dict(_AUGMENTED.values())}     # what gives a changed copy -> what changes the array itself
+IN_PLACE: dict[Any, Callable[..., Any]] = {with_elements: put, **dict(_AUGMENTED.values())}     # what gives a changed copy -> what changes the array itself
 
 
 def change_own(observer, x, fn, args):
