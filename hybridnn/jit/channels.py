@@ -258,6 +258,14 @@ def _picked(work, node, attrs):
     return work.put(node, node.op, [work.twins[x], *index], {**attrs, **more, "pattern": _turned(pattern)}, (0,))
 
 
+def _unit_axes(work, node, attrs):
+    """A reshape that adds or drops spatial axes of length 1."""
+    (n, c, *size), (m, d, *other) = (work.specs[v].shape if len(work.specs[v].shape) > 1 else (0, 0) for v in (node.inputs[0], node.outputs[0]))
+    if node.inputs[0] not in work.twins or (n, c) != (m, d) or [k for k in size if k != 1] != [k for k in other if k != 1]:
+        return False
+    return work.put(node, node.op, [work.twins[node.inputs[0]]], {"shape": _turned((m, d, *other))}, (0,))
+
+
 def _same(work, node, attrs):
     return node.inputs[0] in work.twins and work.put(node, node.op, [work.twins[node.inputs[0]]], attrs, (0,))
 
@@ -265,4 +273,5 @@ def _same(work, node, attrs):
 RULES = {
     **dict.fromkeys(CONVOLUTIONS, _convolution), **dict.fromkeys(ROLES, _pooling), **dict.fromkeys(REDUCTIONS, _reduction),
     "sum_to": _sum_to, "concat": _concat, "get_item": _slices, "put_item": _slices, "take": _picked, "put": _picked, **dict.fromkeys(SAME, _same),
+    "reshape": _unit_axes,
 }
