@@ -2,6 +2,9 @@
 import functools
 import math
 import operator
+import random
+import time
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +15,10 @@ from hybridnn.errors import raised_by_signal
 from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
-__all__ = ["ARRAY_METHODS", "CHANGES", "IN_PLACE", "MOST", "Computed", "Unexpected", "below", "calculate", "change_own", "combine", "draw", "draws",
-           "folded", "identify", "is_array_function", "is_draw",
-           "is_number", "is_stream", "leaves_of", "memory_of", "missed", "operand", "put", "put_stream_back", "recompute", "replace_uses", "root_array",
-           "rests_on_constants", "sources_of", "stream_state", "with_elements"]
+__all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "below", "calculate", "change_own", "combine", "draw",
+           "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_stream", "leaves_of", "memory_of", "missed",
+           "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses", "rests_on_constants", "root_array", "sources_of",
+           "stream_of", "stream_state", "with_elements"]
 
 _FUNCTIONS = (
     "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
@@ -47,7 +50,12 @@ _DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (
 _METHODS = frozenset([
     "beta", "binomial", "choice", "exponential", "gamma", "gumbel", "integers", "laplace", "logistic", "lognormal", "normal", "permutation", "poisson", "rand",
     "randint", "randn", "random", "random_sample", "standard_exponential", "standard_normal", "triangular", "uniform"])
-STREAMS = np.random.Generator, np.random.RandomState      # types written in C: nobody replaces their methods
+_OF_PYTHON = frozenset([
+    "betavariate", "choice", "choices", "expovariate", "gauss", "getrandbits", "lognormvariate", "normalvariate", "randint", "random", "randrange", "sample",
+    "triangular", "uniform"])
+STREAMS = np.random.Generator, np.random.RandomState, random.Random      # the first two are written in C: nobody replaces their methods
+_OF_RANDOM = dict(vars(random.Random))
+CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial")
 MOST_NUMBERS = 256    # in a list that the program makes of an array
 MOST = 1 << 53        # ints up to here are floats too
@@ -57,8 +65,8 @@ LARGEST = 1 << 22      # elements of an array that the observer computes itself
 @dataclass(eq=False, slots=True)
 class Computed:
     """``fn(*args, **kw)``, of Refs; ``at``: how many events the path had; ``real``: the user's own array, once a later call shows it; ``safe``: it can
-    neither fail nor warn, nor give an array of another kind; ``drawn``: it takes numbers from NumPy's stream; ``last``: it is made after all operations;
-    ``alone``: it changes an array which an earlier change made, and which nothing else takes."""
+    neither fail nor warn, nor give an array of another kind; ``drawn``: it takes numbers from a stream, and ``late`` if its arguments have to be computed;
+    ``last``: it is made after all operations; ``alone``: it changes an array which an earlier change made, and which nothing else takes."""
     fn: Callable[..., Any]
     args: list
     kw: dict
@@ -66,6 +74,7 @@ class Computed:
     real: object = None
     safe: bool = False
     drawn: bool = False
+    late: bool = False
     last: bool = False
     alone: bool = False
 
@@ -80,48 +89,94 @@ def is_array_function(fn):
 
 
 def is_draw(fn):
-    """Whether ``fn`` draws an array from the stream of ``np.random``."""
-    return id(fn) in _DRAWS
+    """Whether ``fn`` draws from the stream of ``np.random``, or is a method of a generator of Python's that does."""
+    return id(fn) in _DRAWS or stream_of(fn) is not np.random
+
+
+def stream_of(fn):
+    """The stream that a function draws from: a generator of Python's for its methods, such as the functions of ``random`` are."""
+    owner = fn.__self__ if type(fn) in (types.MethodType, types.BuiltinFunctionType) else None
+    return owner if type(owner) is random.Random and fn.__name__ in _OF_PYTHON else np.random
 
 
 def is_stream(x):
-    """Whether ``x`` is a random generator of NumPy's, of which no class of the user's is made."""
+    """Whether ``x`` is a random generator, of which no class of the user's is made."""
     return type(x) in STREAMS
 
 
 def draws(stream, name):
     """Whether the method ``name`` of a generator only draws."""
-    return name in _METHODS and hasattr(stream, name)
+    return name in (_OF_PYTHON if type(stream) is random.Random else _METHODS) and hasattr(stream, name)
 
 
 def stream_state(stream):
     """Where a stream is: ``np.random`` itself, or a generator."""
+    if type(stream) is random.Random:
+        return stream.getstate()
     return stream.bit_generator.state if type(stream) is np.random.Generator else stream.get_state(legacy=False)
 
 
 def put_stream_back(stream, found):
     """The stream goes on where ``stream_state`` found it."""
-    if type(stream) is np.random.Generator:
+    if type(stream) is random.Random:
+        stream.setstate(found)
+    elif type(stream) is np.random.Generator:
         stream.bit_generator.state = found
     else:
         stream.set_state(found)
 
 
-def draw(observer, fn, args, kw, stream=np.random):
+def draw(observer, fn, args, kw, stream):
     """The Ref of what a draw is going to give: the observer draws the same numbers first, and puts the stream back."""
+    if type(stream) is random.Random:
+        if vars(stream).keys() - {"gauss_next"} or any(vars(random.Random).get(name) is not attr for name, attr in _OF_RANDOM.items()):
+            raise Doubt("a random generator with methods of its own")
+        observer.guard("surface", random.Random)
+        observer.guard("methods", stream)
+        args = [Ref("mirror", observer._items(a)) if a.kind == "static" and type(a.value) is list else a for a in args]
     args, kw = [operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
-    if not all(map(rests_on_constants, [*args, *kw.values()])) or any(map(_has_array, [*args, *kw.values()])):
-        raise Doubt("draws random numbers with arguments that are computed")
+    late = any(map(sources_of, [*args, *kw.values()]))
+    if late and observer.writes_so_far() or not late and not all(map(_is_given, [*args, *kw.values()])) or not late and any(
+            d.source.late for d, *_ in observer.draws):
+        raise Doubt("draws random numbers with arguments that are computed, or behind such a draw")
     before = stream_state(stream)
     try:
         value = fn(*map(_value, args), **{k: _value(v) for k, v in kw.items()})
     finally:
         put_stream_back(stream, before)
-    number = type(value) in (float, int)
-    if not number and (type(value) is not np.ndarray or value.dtype.kind not in "fiub"):
-        raise Doubt(f"draws a {type(value).__name__}")
-    ref = Ref("number" if number else "array", value, Computed(fn, args, kw, len(observer.call.path), drawn=True))
+    ref = _drawn(value, Computed(fn, args, kw, len(observer.call.path), drawn=True, late=late))
     observer.draws.append((ref, len(observer.call.draws), stream))
+    if ref.kind == "whole":
+        return _numbers_of(ref)
+    return ref
+
+
+def _drawn(value, found):
+    """The Ref of what a draw gives: a number, some, or an array."""
+    if type(value) in (float, int):
+        return Ref("number", value, found)
+    if type(value) is list and all(type(v) in (int, float) for v in value) and len(value) <= MOST_NUMBERS:
+        return Ref("whole", value, found)
+    if type(value) is not np.ndarray or value.dtype.kind not in "fiub":
+        raise Doubt(f"draws a {type(value).__name__}")
+    return Ref("array", value, found)
+
+
+def _is_given(ref):
+    """Whether an argument of a draw is the same on every call."""
+    return rests_on_constants(ref) and not _has_array(ref)
+
+
+def read_clock(observer, fn):
+    """The Ref of what a clock says: before the first operation, or after the last."""
+    if getattr(observer.call.owner, "check", 0):
+        raise Doubt("reads a clock, which says something else when the call is checked")
+    first = not observer.call.path
+    ref = Ref("number", fn(), Computed(fn, [], {}, len(observer.call.path), safe=True, drawn=first, last=not first))
+    if first:
+        observer.draws.append((ref, len(observer.call.draws), None))
+    else:
+        observer.effects.append(("compute", ref))
     return ref
 
 
@@ -147,7 +202,7 @@ def _is_constant(ref):
 
 def operand(observer, ref):
     """A Ref as it may stand in a computation."""
-    if ref.kind == "arg" and isinstance(ref.value, np.generic) or is_number(ref) and type(ref.value) is float:
+    if ref.kind == "arg" and isinstance(ref.value, np.generic) or is_number(ref) and (type(ref.value) is float or is_open(ref)):
         return ref
     ref = observer.use(ref)
     value = ref.value
@@ -164,6 +219,11 @@ def operand(observer, ref):
     if isinstance(value, np.ndarray) and (not 0 < value.size <= LARGEST or value.dtype.kind not in "fiub"):
         raise Doubt("NumPy on an array that is empty, huge or not of numbers")
     return ref
+
+
+def is_open(ref):
+    """Whether an int may be any on every call: one that is drawn, or found in what the call computes."""
+    return ref.kind == "number" and any(isinstance(r.source, Computed) and r.source.drawn or r.kind == "fresh" for r in leaves_of(ref))
 
 
 def _value(ref):

@@ -11,7 +11,7 @@ from hybridnn.core.op import OPS, Op
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import calculate, draw, is_array_function, is_draw, is_stream
+from hybridnn.trace.arrays import CLOCKS, calculate, draw, is_array_function, is_draw, is_stream, read_clock, stream_of
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
 from hybridnn.trace.observe_objects import MANAGER_CODE, is_partial
@@ -80,8 +80,11 @@ class Calls:
             self.copy_into(*args)
             f.waiting = ("make", fn, [], {}, constant(None))
             return
-        if is_draw(fn.value) and fn.kind == "static":
-            f.waiting = ("make", fn, [], {}, draw(self, fn.value, args, kw))
+        if fn.kind == "static" and is_draw(fn.value):
+            f.waiting = ("make", fn, [], {}, draw(self, fn.value, args, kw, stream_of(fn.value)))
+            return
+        if fn.kind == "static" and isinstance(fn.value, types.BuiltinFunctionType) and fn.value in CLOCKS and not args and not kw:
+            f.stack.append(read_clock(self, fn.value))
             return
         if fn.value is np.broadcast_shapes and not kw:
             f.waiting = ("make", fn, [], {}, constant(np.broadcast_shapes(*[self.whole(a) for a in args])))

@@ -7,7 +7,7 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import calculate, folded
+from hybridnn.trace.arrays import calculate, folded, is_open
 from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Ref, class_lookup, constant, is_named_tuple, is_pure, mirror
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
@@ -20,7 +20,8 @@ class Containers:
     """Instructions that build containers and go through them."""
 
     def op_BINARY_SUBSCR(self, f, i):
-        key, box = self.use(f.stack.pop()), self.use(f.stack.pop())
+        key, box = f.stack.pop(), self.use(f.stack.pop())
+        key = key if isinstance(box.value, np.ndarray) and is_open(key) else self.use(key)
         if type(box.value) in DICTS:
             key = self.key_of_classes(key)
         if box.kind == "mirror" or type(box.value) in (list, tuple):

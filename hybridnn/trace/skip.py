@@ -53,6 +53,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
 
     def plan(self):
         self._refuse()
+        self._draw_late()
         self._facts()
         self._leaves()
         kept = [e[-1] for e in self.observer.effects if e[0] in STORES]
@@ -80,6 +81,14 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
             if e.kind == "grad" and e.key[3]:
                 raise Doubt("hnn.grad with set_grad")
 
+    def _draw_late(self):
+        """What is drawn with arguments that the call computes is drawn after them, in the program's order; nothing else is drawn after that."""
+        for ref, before, _ in self.observer.draws:
+            if ref.source.late:
+                if before < len(self.call.draws):
+                    raise Doubt("the library draws behind a draw with arguments that are computed")
+                self._computed(ref)
+
     def _refuse_after_stores(self):
         """What NumPy writes is written after all operations."""
         at = min([self.observer.stored_at, *[e[1].source.at for e in self.observer.effects if e[0] == "compute"]])
@@ -87,5 +96,5 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         for e in [e for e in self.path[at:] if e.kind != "end"]:
             if e.kind != "read" or e.key[0] != "expose" and (e.operands[0] not in made or e.operands[0] in self.call.view_of):
                 raise Doubt("an operation after NumPy has computed with updated arrays, or written into one", e.line)
-        if at <= len(self.path):
+        if self.observer.stored_at <= len(self.path) or any(e[0] == "compute" and not e[1].source.safe for e in self.observer.effects):
             self.writer.lines.append(WARNINGS_RAISE)

@@ -40,7 +40,7 @@ class Computing:
                 ordered[id(r)] = r
             elif isinstance(r.source, Computed) and id(r) not in self.making and id(r) not in ordered:
                 stack.append((r, True))
-                stack += [(x, False) for x in (() if r.source.drawn else (*r.source.args, *r.source.kw.values()))]
+                stack += [(x, False) for x in (() if r.source.drawn and not r.source.late else (*r.source.args, *r.source.kw.values()))]
         return ordered.values()
 
     def _place(self, ref):
@@ -48,7 +48,7 @@ class Computing:
         found = ref.source
         same = found.alone and IN_PLACE[found.fn] is put
         name = self.making[id(ref)] = self.making[id(found.args[0])] if same else f"m{len(self.making)}"
-        if found.drawn:
+        if found.drawn and not found.late:
             return
         if found.last:
             raise Doubt("NumPy computes after an update what operations take")
@@ -70,7 +70,7 @@ class Computing:
         NumPy warns of."""
         found, w = ref.source, self.writer
         parts = [self._operand_text(a) for a in found.args] + [f"{k}={self._operand_text(v)}" for k, v in found.kw.items()]
-        plain = found.safe or ref.kind == "number" and all(type(a.value) in (int, float, bool) for a in found.args)
+        plain = found.safe or found.drawn or ref.kind == "number" and all(type(a.value) in (int, float, bool) for a in found.args)
         self.may_warn |= together and not plain
         fn = IN_PLACE[found.fn] if found.alone else found.fn
         if fn is put:
@@ -81,6 +81,8 @@ class Computing:
             lines = [f"{name} = {w.strong(fn)}({', '.join(parts)})" if plain or together else f"{name} = recompute({', '.join([w.strong(fn), *parts])})"]
         if ref.kind == "number" and not found.safe:
             lines.append(f"if type({name}) is not {w.strong(type(ref.value))}: raise Unexpected")
+        if ref.kind == "whole" and found.late:
+            lines.append(f"if list(map(type, {name})) != {w.strong(list(map(type, ref.value)))}: raise Unexpected")
         if ref.kind == "array" and not found.safe and not found.alone and not _is_arithmetic(found):
             lines.append(f"if not ({self._same_kind(name, ref.value)}): raise Unexpected")
         return lines

@@ -128,7 +128,7 @@ class Text:
 
     def _streams(self):
         """The random streams that the program and the library draw from."""
-        own = [stream for *_, stream in self.observer.draws]
+        own = [stream for *_, stream in self.observer.draws if stream is not None]      # a clock has none
         return list({id(s): s for s in [*own, *([np.random] if self.call.draws else [])]}.values())
 
     def _put_back(self):
@@ -136,7 +136,7 @@ class Text:
 
     def _drawing(self):
         """Lines that draw, in the program's order, and that make arrays before all else."""
-        w, lines, own = self.writer, [], list(self.observer.draws)
+        w, lines, own = self.writer, [], [d for d in self.observer.draws if not d[0].source.late]
         for k in range(len(self.call.draws) + 1):
             while own and own[0][1] == k:
                 found = own[0][0].source

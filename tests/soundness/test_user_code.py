@@ -1,5 +1,7 @@
 """Python around a training step as users write it: skipped, and right when what it rests on changes."""
 import math
+import random
+import time
 import types
 from typing import NamedTuple
 
@@ -459,3 +461,119 @@ def test_a_critic_is_updated_more_often(mode):
             return loss, learn(generator, first, -F.mean(critic(generator(np.random.randn(4, 4).astype("f")))))
         return [generator, critic], [lambda: step(arr(4, 4)), lambda: (np.random.seed(1), step(arr(4, 4)))]
     skipped(check(make, mode, tolerance=100.0), mode)
+
+
+def test_draws_of_python(mode):
+    def make(wrap):
+        net = Net()
+        s = types.SimpleNamespace(eps=0.5, own=random.Random(3), names=[1.0, 2.0, 4.0])
+
+        @wrap
+        def act(x):
+            if random.random() < s.eps:
+                return random.randrange(3), s.own.uniform(-1, 1), random.sample(range(9), 3)
+            with hnn.no_backprop_mode():
+                return int(net(x).array.argmax()), s.own.gauss(0, 1), random.choice(s.names) * 2
+
+        @wrap
+        def learn(x):
+            rows = random.sample(range(4), 2)
+            return F.tanh(net(x[rows])) * random.uniform(0.5, 1.5) + s.own.random()
+
+        def other():
+            s.own.setstate(random.Random(5).getstate())
+            return act(arr(1, 4)), learn(arr(4, 4))
+
+        def replaced():
+            s.own.random = lambda: 0.25
+            try:
+                return learn(arr(4, 4))
+            finally:
+                del s.own.random
+        return [net, s.names], [lambda: (act(arr(1, 4)), learn(arr(4, 4))), other, lambda: (random.seed(2), act(arr(1, 4))), replaced,
+                                lambda: (setting(s, eps=0.0), act(arr(1, 4))), lambda: (s.names.append(8.0), act(arr(1, 4))),
+                                lambda: (setting(s, own=random.Random(9)), learn(arr(4, 4)))]
+    skipped(check(make, mode), mode)
+
+
+def test_the_class_of_pythons_generators_is_changed(mode, monkeypatch):
+    def make(wrap):
+        own = random.Random(3)
+        step = wrap(lambda x: F.tanh(x) * own.uniform(0.5, 1.5))
+
+        def replaced(name, fn):
+            monkeypatch.setattr(random.Random, name, fn)
+            try:
+                return step(var(3))
+            finally:
+                monkeypatch.undo()
+        return [], [lambda: step(var(3)), lambda: replaced("uniform", lambda self, a, b: 0.5), lambda: replaced("random", lambda self: 0.5)]
+    skipped(check(make, mode), mode)
+
+
+def test_actions_are_drawn_by_their_probabilities(mode):
+    def make(wrap):
+        net = Net()
+        s = types.SimpleNamespace(sharp=1.0, own=np.random.default_rng(3))
+
+        @wrap
+        def act(x):
+            with hnn.no_backprop_mode():
+                p = F.softmax(F.dropout(net(x), 0.2) * s.sharp).array[0]
+            p = p.astype("d") / p.astype("d").sum()
+            a = np.random.choice(len(p), p=p)
+            b = s.own.choice(3, p=p)
+            return a, b, p[a]
+        x = arr(1, 4)
+        return [net], [lambda: act(x), lambda: act(x * 3), lambda: (np.random.seed(3), act(x))[1], lambda: (setting(s, sharp=float("nan")), act(x)),
+                       lambda: (setting(s, sharp=2.0), act(x))]
+    skipped(check(make, mode), mode)
+
+
+def test_draws_behind_drawn_actions(mode):
+    def make(wrap):
+        net = Net()
+
+        @wrap
+        def act(x):
+            p = F.softmax(net(x)).array[0].astype("d")
+            a = np.random.choice(3, p=p / p.sum())
+            return a, F.dropout(net(x), 0.5) if a else np.random.rand(), np.random.poisson(p)
+        return [net], [lambda: act(arr(1, 4)), lambda: act(arr(1, 4) * 3)]
+    check(make, mode)
+
+
+def test_clocks_around_a_step(mode):
+    net, opt = trainer()
+    spent = []
+
+    @hnn.trace(mode=mode)
+    def step(x):
+        start, begun = time.perf_counter(), time.time()
+        loss = learn(net, opt, F.softmax_cross_entropy(net(x), T))
+        end = time.perf_counter()
+        spent.append(end - start)
+        return loss, start, begun, end
+    before = [time.perf_counter(), time.time()]
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(12):
+            _, start, begun, end = step(arr(4, 4))
+            assert before[0] <= start < end <= time.perf_counter() and before[1] <= begun <= time.time()
+            assert spent.pop() == end - start > 0
+            before = [end, begun]
+    assert step.stats.python_skipped >= (5 if mode == "auto" else 0), step.explain()
+
+
+def test_a_clock_is_replaced(mode, monkeypatch):
+    def make(wrap):
+        ticks = [0.0]
+        step = wrap(lambda x: (F.tanh(x), (time.time() > 1.0) * 1))
+
+        def at(t):
+            monkeypatch.setattr(time, "time", lambda: t + len(ticks))
+            try:
+                return step(var(3))
+            finally:
+                monkeypatch.undo()
+        return [], [lambda: step(var(3)), lambda: at(5.0), lambda: at(-5.0)]
+    check(make, mode)
