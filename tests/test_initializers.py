@@ -89,13 +89,19 @@ def test_sampling_filters():
     assert down.sum() == pytest.approx(3) and down[0, 0, 1, 1] == down[0].max()
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (1, 1, 3)])
+def test_an_initial_array_fits_as_numpy_assigns_it(shape):
+    np.testing.assert_array_equal(filled(initializers.Constant(np.arange(3.).reshape(1, 1, 3)), shape), np.broadcast_to(np.arange(3.), shape))
+
+
 @pytest.mark.parametrize("make, shape, text", [
     (initializers.LeCunNormal, (3,), "two axes"), (initializers.HeUniform, (), "two axes"),
     (initializers.Identity, (2, 3), "square"),
     (initializers.Identity, (2, 2, 2), "square"), (initializers.Orthogonal, (0, 3), "empty"),
     (initializers.UpsamplingDeconvFilter, (2, 3, 2, 2), "weight of shape"),
     (initializers.UpsamplingDeconvFilter, (2, 2, 2, 3), "one length"),
-    (lambda: initializers.Constant(np.ones(3)), (2, 2), "an initial array of shape")])
+    (lambda: initializers.Constant(np.ones(3)), (2, 2), "an initial array of shape"),
+    (lambda: initializers.Constant(np.ones((2, 1, 3))), (3,), "an initial array of shape")])
 def test_shapes_that_are_refused(make, shape, text):
     with pytest.raises(ValueError, match=text):
         filled(make(), shape)

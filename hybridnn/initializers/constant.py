@@ -32,8 +32,10 @@ class Constant(Initializer):
 
 
 def _broadcasts(shape, target):
+    """Whether NumPy assigns an array of ``shape`` to one of ``target``; axes of length 1 at its front do not count."""
     lead = len(target) - len(shape)
-    return lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:], strict=True))
+    own = shape[max(-lead, 0):]
+    return all(n == 1 for n in shape[:max(-lead, 0)]) and all(n in (1, m) for n, m in zip(own, target[max(lead, 0):], strict=True))
 
 
 class _Fixed(Constant):
