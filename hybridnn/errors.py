@@ -68,9 +68,13 @@ class InvalidType(HybridnnError, TypeError, ValueError):
         expected: what it needs, in words.
         actual: what it saw.
         hint: what to do about it.
+
+    A type check of one's own may give two texts alone, as in Chainer: what was expected and what came.
     """
 
-    def __init__(self, op, expected, actual="", hint=""):
+    def __init__(self, op, expected, actual=None, hint=""):
+        if actual is None:
+            op, expected, actual = "type check", op, expected
         self.op, self.expect, self.actual = op, expected, actual
         lines = [f"{op}: expected {expected}"]
         lines += [f"  got: {actual}"] if actual != "" else []

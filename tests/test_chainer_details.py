@@ -1022,3 +1022,18 @@ def test_traced_einsum_sums_in_the_dtype_of_the_result():
     for _ in range(5):
         a, b = rng.normal(size=(2, 30)).astype(np.float16), rng.normal(size=4).astype(np.float32)
         np.testing.assert_allclose(traced(Variable(a), Variable(b)).array, np.einsum("ij,k->i", a, b), rtol=1e-5)
+
+
+def test_a_type_check_of_ones_own_says_what_it_expected_and_saw():
+    class Even(hnn.FunctionNode):
+        def check_type_forward(self, in_types):
+            if type_check.eval(in_types[0].shape[0]) % 2:
+                raise type_check.InvalidType("an even length", "an odd one")
+
+        def forward(self, inputs):
+            return inputs
+    Even().apply((np.ones(2),))
+    with pytest.raises(type_check.InvalidType, match=r"(?s)an even length.*an odd one") as error:
+        Even().apply((np.ones(3),))
+    assert (error.value.expect, error.value.actual) == ("an even length", "an odd one")
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
