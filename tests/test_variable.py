@@ -56,6 +56,14 @@ def test_backward_uses_up_a_gradient_that_was_set():
     assert x.grad.tolist() == [6, 33]
 
 
+def test_grad_retains_the_gradients_of_intermediate_variables_alone():
+    x = hnn.Variable(np.float32([1, 2]))
+    y = x * 3
+    z = y * y
+    gx, = hnn.grad([z], [x], retain_grad=True)
+    assert (gx.array.tolist(), z.grad.tolist(), y.grad.tolist(), x.grad) == ([18, 36], [1, 1], [6, 12], None)
+
+
 def test_backward_leaves_the_gradient_of_a_leaf():
     x = hnn.Variable(np.array(1.0), grad=np.array(5.0))
     x.backward()

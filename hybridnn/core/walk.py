@@ -77,7 +77,7 @@ def walk_to(grads, targets, retain_grad):
             g = _all_outputs(node, g)
         if node in targets:
             targets[node] = g
-        if retain_grad and node.shape is not None:
+        if retain_grad and node.shape is not None and not node.is_leaf:
             node.grad = g
         for x, gx in _pull(node, g, useful):
             if x not in grads:
