@@ -107,8 +107,11 @@ def report_scope(observation):
         current.observation = before
 
 
+_DOUBLE = np.float64(1)
+
+
 class Summary:
-    """Mean and standard deviation of scalars added one by one, with weights."""
+    """Mean and standard deviation of scalars added one by one, with weights; both in double precision."""
 
     def __init__(self):
         self._x = self._x2 = 0.0
@@ -116,6 +119,7 @@ class Summary:
 
     def add(self, value, weight=1):
         """Add a scalar."""
+        value = _DOUBLE * value
         self._x += weight * value
         self._x2 += weight * value * value
         self._n += weight

@@ -56,6 +56,15 @@ def test_graphs_of_reported_values(keep):
     assert y.creator is not None
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_sums_are_in_double_precision(dtype):
+    summary = Summary()
+    for _ in range(3000):
+        summary.add(np.array(300.25, dtype))
+    assert summary.compute_mean() == summary.make_statistics()[0] == 300.25
+    assert summary.make_statistics()[1] == 0
+
+
 def test_means_and_deviations():
     summary = Summary()
     for value, weight in ((1.0, 1), (4.0, 2)):
