@@ -25,6 +25,19 @@ def test_accuracy(dtype):
     assert F.accuracy(y, np.full(20, -1), ignore_label=-1).array == 0
 
 
+@pytest.mark.parametrize("mode", ["eager", "verify"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_shares_of_all_are_one_and_means_are_rounded_once(dtype, mode):
+    @hnn.trace(mode=mode)
+    def measures(y, t):
+        return F.accuracy(y, t), F.mean_squared_error(y, y * 0)
+    for n in (41, 47, 55, 61, 7, 1):
+        y, t = np.eye(2, dtype=dtype)[np.zeros(n, int)], (np.arange(n) >= n // 2 + 1).astype("i")
+        for labels, right in ((np.zeros(n, "i"), n), (t, n // 2 + 1)):
+            share, error = measures(y, labels)
+            assert (share.array, error.array) == (dtype(right / n), .5)
+
+
 def test_accuracy_over_places():
     y, t = rng.normal(size=(2, 3, 4, 1)), rng.integers(0, 3, (2, 4))
     np.testing.assert_allclose(F.accuracy(y, t).array, np.mean(y.argmax(1)[..., 0] == t))

@@ -189,7 +189,7 @@ def _mse_decompose(x0, x1):
     acc = accumulator(x0.dtype)
     d = sub(x0, x1)
     total = sum_(cast(d * d, dtype=acc.str) if acc != x0.dtype else d * d, axis=None, keepdims=False)
-    return cast(total * (1 / max(x0.size, 1)), dtype=np.dtype(d.dtype).str)
+    return cast(total / max(x0.size, 1), dtype=np.dtype(d.dtype).str)
 
 
 @operation(kind="coarse", samples=_pair_samples, decompose=_mse_decompose)
@@ -197,7 +197,7 @@ def mean_squared_error(xp, x0, x1):
     """Mean of (x0 - x1) ** 2 over all elements."""
     d = (x0 - x1).reshape(-1)
     acc = accumulator(d.dtype)
-    return ((d * d).sum(dtype=acc) * (1 / max(d.size, 1))).astype(d.dtype)
+    return ((d * d).sum(dtype=acc) / max(d.size, 1)).astype(d.dtype)
 
 
 @mean_squared_error.vjp
@@ -244,7 +244,7 @@ def _accuracy_decompose(y, t, *, ignore_label):
     acc = accumulator(y.dtype).str
     right = equal(reshape(argmax(y, axis=(1,)), shape=tuple(t.shape)), t)
     if ignore_label is None:
-        return cast(sum_(cast(right, dtype=acc), axis=None, keepdims=False) * (1 / max(t.size, 1)), dtype=np.dtype(y.dtype).str)
+        return cast(sum_(cast(right, dtype=acc), axis=None, keepdims=False) / max(t.size, 1), dtype=np.dtype(y.dtype).str)
     valid = cast(not_equal(t, ignore_label), dtype=acc)
     total = maximum(sum_(valid, axis=None, keepdims=False), 1)
     return cast(sum_(valid * right, axis=None, keepdims=False) / total, dtype=np.dtype(y.dtype).str)
@@ -258,6 +258,6 @@ def accuracy(xp, y, t, *, ignore_label):
     acc = accumulator(y.dtype)
     right = y.argmax(axis=1).reshape(t.shape) == t
     if ignore_label is None:
-        return (right.sum(dtype=acc) * acc.type(1 / max(t.size, 1))).astype(y.dtype)
+        return (right.sum(dtype=acc) / max(t.size, 1)).astype(y.dtype)
     valid = t != ignore_label
     return ((right & valid).sum(dtype=acc) / xp.maximum(valid.sum(dtype=acc), 1)).astype(y.dtype)
