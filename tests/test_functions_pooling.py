@@ -215,3 +215,11 @@ def test_roi_gradients():
     x = Variable(np.zeros((1, 1, 4, 4)))            # of equal candidates the first gets the gradient
     F.sum(F.roi_max_pooling_2d(x, np.array([[0., 0, 4, 4]]), np.array([0]), 2, 1.)).backward()
     np.testing.assert_array_equal(x.grad[0, 0], np.outer([1, 0, 1, 0], [1, 0, 1, 0]))
+
+
+@pytest.mark.parametrize("pad, pad_value", [(0, 0), (1, None)])
+def test_averages_of_ones_are_one(pad, pad_value):
+    x = np.ones((1, 1, 61, 47), "f")
+    for size in ((41, 1), (47, 1), (1, 47), (3, 3)):
+        y = F.average_pooling_nd(x, size, 1, (0, 0) if 1 in size else pad, pad_value)
+        assert (y.array == 1).all()

@@ -111,8 +111,8 @@ def _average_pooling(name, x, ksize, stride, pad, pad_value):
     attrs = _geometry(name, x, ksize, stride, pad, False)
     y = apply(sum_pooling, (x,), attrs)
     if pad_value == 0 or not any(attrs["pad"]):
-        return y * (1 / int(np.prod(attrs["ksize"])))
-    return y * (1 / _elements_inside(x.shape[2:], y.shape[2:], attrs)).astype(x.dtype)
+        return y / int(np.prod(attrs["ksize"]))
+    return y / _elements_inside(x.shape[2:], y.shape[2:], attrs).astype(x.dtype)
 
 
 def _elements_inside(size, out, attrs):
