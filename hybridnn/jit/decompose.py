@@ -1,4 +1,5 @@
 """Decomposition, a pass: coarse operations become the finer ones that they are declared with, so that these can fuse."""
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,18 +137,21 @@ def _number_spec(fn, specs):
 
 def infer_fast(op, specs, attrs):
     """``graph.infer`` without arithmetic on whole arrays where the shape follows from the kind."""
-    if op.kind == "elementwise" and any(s.size > 64 for s in specs):
-        small = [s if s.weak else Spec((1,) * len(s.shape), s.dtype) for s in specs]
-        shape = np.broadcast_shapes(*[s.shape for s in specs])
-        return tuple([Spec(shape, s.dtype) for s in infer(op, small, attrs)])
+    if op.kind == "elementwise" and any([s.size > 64 for s in specs]):
+        small = tuple([s if s.weak else Spec((1,) * len(s.shape), s.dtype) for s in specs])
+        shapes = {s.shape for s in specs if s.shape}
+        shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+        return tuple([Spec(shape, s.dtype) for s in _infer_small(op, small, attrs)])
     if op.name == "matmul":
-        a, b = (np.broadcast_to(np.zeros((), s.dtype), s.shape) for s in specs)
         flags = dict(attrs)
-        a, b = (x.swapaxes(-1, -2) if flags[t] else x for x, t in ((a, "transa"), (b, "transb")))
-        if a.shape[-1] == b.shape[-2]:
-            shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
-            return (Spec(shape, np.result_type(a, b)),)
+        a, b = ((*s.shape[:-2], s.shape[-1], s.shape[-2]) if flags[t] else s.shape for s, t in zip(specs, ("transa", "transb"), strict=True))
+        if a[-1] == b[-2]:
+            batch = a[:-2] if a[:-2] == b[:-2] else np.broadcast_shapes(a[:-2], b[:-2])
+            return (Spec((*batch, a[-2], b[-1]), np.result_type(specs[0].dtype, specs[1].dtype)),)
     return infer(op, specs, attrs)
+
+
+_infer_small = functools.lru_cache(4096)(infer)
 
 
 def _inline(out, node, template):

@@ -1,13 +1,13 @@
 """Writing a group as one node, whose op is a ``FusedOp``."""
 from hybridnn.graph import Graph, Node
+from hybridnn.jit.known import Known
 from hybridnn.jit.nest import FusedOp, Item, Nest, Store
 from hybridnn.jit.parts import REDUCERS
 from hybridnn.jit.scalar import kind_of
 
 __all__ = ["fused_node"]
 
-MOST_CODES = 2048
-_codes: dict[tuple, tuple] = {}      # form of a group -> what ``_code`` gives
+_codes = Known(2048)      # form of a group -> what ``_code`` gives
 
 
 def fused_node(state, group, needed, copies):
@@ -44,8 +44,6 @@ def _code(state, group, outputs, copied, names):
     if found is None:
         items, stores, inputs = _instructions(state, group, outputs, copied)
         found = items, stores, tuple([names[v] for v in inputs]), [p.program for p in group.parts]
-        if len(_codes) >= MOST_CODES:
-            _codes.clear()
         _codes[form] = found
     return found
 

@@ -8,12 +8,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from hybridnn.jit.known import Known
 from hybridnn.jit.nest import REDUCTIONS
 
 __all__ = ["Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
 
-MOST_STRUCTURES = 4096
-_structures: dict[tuple, tuple[Any, Any]] = {}      # what a structure depends on -> it, and the nest whose code that names
+_structures = Known(4096)      # what a structure depends on -> it, and the nest whose code that names
 BLOCKS, ROWS = 8, 32      # fewer blocks, or rows in a block, and threads share columns
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
@@ -149,8 +149,6 @@ def _structure(nest, style, groups, classes, where):
     key = id(nest.items), id(nest.stores), nest.reduced, style, tuple(map(tuple, groups)), classes
     found = _structures.get(key)
     if found is None:
-        if len(_structures) >= MOST_STRUCTURES:
-            _structures.clear()
         found = _structures[key] = _new_structure(nest, style, groups, classes, where), nest
     return found[0]
 

@@ -4,6 +4,7 @@ Lowering goes in three turns: places and steps in graph order, with memory as ro
 targets of in-place writes, the arena) and the memory plan; then native steps with addresses.
 """
 from collections import Counter
+from math import prod
 
 import numpy as np
 
@@ -61,6 +62,8 @@ class _Lowering:
 
     def _find_turned(self):
         """Joins that are only read transposed: value -> axes. They are laid out as they are read."""
+        if not any([n.op.kind == "join" for n in self.graph.nodes]):
+            return {}
         returned = [*self.graph.outputs, *(v for _, v in self.graph.writes)]
         uses = Counter([*returned, *(v for n in self.graph.nodes for v in n.inputs)])
         full = {n.outputs[0] for n in self.graph.nodes if n.op.kind == "join" and n.op.full and uses[n.outputs[0]] == 1}
@@ -79,7 +82,7 @@ class _Lowering:
             self.values[v] = whole(Root(CONSTANT, len(self.constants) - 1, spec.nbytes), spec.shape, spec.dtype)
 
     def fresh(self, shape, dtype, kind=ARENA):
-        root = Root(kind, 0, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        root = Root(kind, 0, prod(shape) * dtype.itemsize)
         self.roots.append(root)
         return whole(root, shape, dtype)
 
@@ -289,15 +292,14 @@ def _inplace(arranged):
     style = arranged.structure.style
     column = style in ("column", "blocks")
     loads_until, stores_from = loops_of_pointers(arranged.structure) if style == "row" else ({}, {})
-    entries = [(o[0], o[1], p.kind, s, n) for n, (o, p, s) in enumerate(zip(arranged.operands, arranged.structure.pointers, arranged.strides))]
-    loads = [e for e in entries if e[1] == "load"]
-    pairs = []
-    for out, role, *access, n in entries:
-        for position in dict.fromkeys([e[0] for e in loads]) if role == "store" and not (column and _over_rows(arranged.structure, access[1])) else ():
-            same = [e for e in loads if e[0] == position]
-            if all(e[2:4] == tuple(access) and loads_until.get(e[4], 0) <= stores_from.get(n, 0) for e in same):
-                pairs.append((out, position))
-    return tuple(pairs)
+    loads, stores = {}, []      # operand -> how it is gone through, and until which loop
+    for n, ((position, role, _), pointer, strides) in enumerate(zip(arranged.operands, arranged.structure.pointers, arranged.strides)):
+        if role == "load":
+            loads.setdefault(position, []).append((pointer.kind, strides, loads_until.get(n, 0)))
+        elif role == "store" and not (column and _over_rows(arranged.structure, strides)):
+            stores.append((position, pointer.kind, strides, stores_from.get(n, 0)))
+    return tuple([(out, position) for out, kind, strides, first in stores for position, same in loads.items()
+                  if all([k == kind and s == strides and last <= first for k, s, last in same])])
 
 
 def _over_rows(structure, strides):

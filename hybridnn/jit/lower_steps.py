@@ -1,4 +1,5 @@
 """Steps before addresses are known, and all that lowering hands on."""
+import functools
 from dataclasses import dataclass, field
 
 __all__ = ["LowStep", "Lowered", "bytes_of"]
@@ -26,9 +27,9 @@ class LowStep:
     text: str = ""
     scratch: list = field(default_factory=list)
 
-    @property
+    @functools.cached_property
     def bytes(self):
-        return sum(bytes_of(p) for p in (*self.reads, *self.writes))
+        return sum([bytes_of(p) for p in (*self.reads, *self.writes)])
 
 
 def bytes_of(place):

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hybridnn.jit.known import Known
+
 ALIGNMENT = 64
 GOOD_ENOUGH = 1.002  # times the lower bound: then no more heuristics are tried
 SEARCH_BUDGET = 1500  # buffers placed during the search (about 15 us each)
-MOST_KNOWN, MOST_STACKED = 64, 2000  # placements that are remembered, and buffers of one
+MOST_STACKED = 2000  # buffers of a placement that is remembered
 SLACK = 1.005  # how much farther from the bound than the best for the same lives a plan may be that is taken over from another batch
 
 
@@ -104,12 +106,10 @@ def _merge(buffers: Sequence[Buffer], alignment: int) -> tuple[list[int], list[B
 
 # What was placed before
 
-_known: dict[tuple[tuple[int, int], ...], tuple[tuple[int, ...], str, list[int], float]] = {}  # lives of spans -> sizes, heuristic, starts, arena over bound
+_known = Known(64)  # lives of spans -> their sizes, heuristic, starts, best ratio of arena to bound
 
 
 def _remember(spans: Sequence[Buffer], name: str, starts: list[int], size: int, bound: int) -> None:
-    if len(_known) >= MOST_KNOWN:
-        _known.clear()
     if 0 < len(spans) <= MOST_STACKED and bound:
         lives = tuple([(b.first, b.last) for b in spans])
         best = _known[lives][-1] if lives in _known else size / bound

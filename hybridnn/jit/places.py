@@ -53,11 +53,17 @@ class Place(NamedTuple):
 
 def whole(root, shape, dtype):
     """The root as a C-contiguous array."""
-    strides, step = [], dtype.itemsize
+    shape = tuple(shape)
+    return Place(root, 0, shape, _strides(shape, dtype.itemsize), dtype)
+
+
+@functools.lru_cache(4096)
+def _strides(shape, step):
+    strides = []
     for n in reversed(shape):
         strides.append(step)
         step *= n
-    return Place(root, 0, tuple(shape), tuple(reversed(strides)), dtype)
+    return tuple(reversed(strides))
 
 
 def viewed(place, op, attrs):

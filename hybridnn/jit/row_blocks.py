@@ -3,13 +3,15 @@
 Threads that share columns go through a piece of every row, and so through every page of memory; with blocks of rows each of them goes through memory from
 one end to the other. The first nest sums up every block, the second adds these sums up and does what comes after.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from hybridnn.jit.known import Known
 from hybridnn.jit.layout import BLOCKS, ROWS, Operand
 from hybridnn.jit.nest import REDUCTIONS, Item, Nest, Store
 
 __all__ = ["Half", "in_blocks", "number_of_blocks", "split_operands"]
 
+_halves = Known(512)      # what the code of halves depends on -> them, and the nest whose code that names
 COUNTS, BEST = range(BLOCKS, 65), 16       # how many blocks there may be, and the best number
 
 
@@ -39,12 +41,22 @@ def number_of_blocks(nest, rows):
 
 
 def in_blocks(nest, blocks):
-    """The two halves of a nest that keeps columns and whose outermost axis is reduced."""
+    """The two halves of a nest that keeps columns and whose outermost axis is reduced. Nests of the same code get halves of the same code."""
+    key = id(nest.items), id(nest.stores), nest.reduced, len(nest.sizes)
+    first, second, _ = _halves[key] = _halves.get(key) or (*_in_halves(nest), nest)
+    kept = [n for a, n in enumerate(nest.sizes) if a not in nest.reduced]
+    return _of_sizes(first, (blocks, nest.sizes[0] // blocks, *nest.sizes[1:])), _of_sizes(second, (blocks, *kept))
+
+
+def _of_sizes(half, sizes):
+    return replace(half, nest=replace(half.nest, sizes=sizes))
+
+
+def _in_halves(nest):
     late = _late(nest.items)
     sums = [i for i, item in enumerate(nest.items) if item.fn in REDUCTIONS]
     kept = [a for a in range(len(nest.sizes)) if a not in nest.reduced]
-    return _first(nest, blocks, sums, kept, [s for s in nest.stores if not late[s.item]]), \
-        _second(nest, blocks, sums, kept, [s for s in nest.stores if late[s.item]])
+    return _first(nest, sums, kept, [s for s in nest.stores if not late[s.item]]), _second(nest, sums, kept, [s for s in nest.stores if late[s.item]])
 
 
 def _late(items):
@@ -55,7 +67,7 @@ def _late(items):
     return late
 
 
-def _first(nest, blocks, sums, kept, stores):
+def _first(nest, sums, kept, stores):
     """Axis 0 becomes two, of blocks and of rows in one."""
     body = _Body(nest, lambda axes: tuple([b for a in axes for b in ((0, 1) if a == 0 else (a + 1 if a > 0 else a,))]), 0)
     columns, full = (0, *[a + 1 for a in kept]), tuple(range(len(nest.sizes) + 1))
@@ -66,10 +78,10 @@ def _first(nest, blocks, sums, kept, stores):
     made = [Store(body.made[i], k, columns) for k, i in enumerate(sums)]
     made += [Store(body.made[s.item], len(sums) + k, body.axes(s.dims)) for k, s in enumerate(stores)]
     reduced = tuple([a + 1 for a in nest.reduced])
-    return body.half((blocks, nest.sizes[0] // blocks, *nest.sizes[1:]), reduced, made, stores)
+    return body.half(reduced, made, stores)
 
 
-def _second(nest, blocks, sums, kept, stores):
+def _second(nest, sums, kept, stores):
     """Axis 0 is the one of blocks, the others are those that the whole keeps."""
     place = {a: k + 1 for k, a in enumerate(kept)}
     body = _Body(nest, lambda axes: tuple([place.get(a, -1) for a in axes]), len(sums))
@@ -80,7 +92,7 @@ def _second(nest, blocks, sums, kept, stores):
         body.made[i] = body.add(Item(item.fn, (load,), item.kind, full[1:], full))
     body.copy([s.item for s in stores])
     made = [Store(body.made[s.item], k, body.axes(s.dims)) for k, s in enumerate(stores)]
-    return body.half((blocks, *[nest.sizes[a] for a in kept]), (0,), made, stores)
+    return body.half((0,), made, stores)
 
 
 class _Body:
@@ -120,5 +132,6 @@ class _Body:
             self.reads.append((position, dims))
         return self.first + self.reads.index((position, dims))
 
-    def half(self, sizes, reduced, made, stores):
-        return Half(Nest(sizes, reduced, tuple(self.items), tuple(made)), tuple(self.reads), tuple([(s.position, s.dims) for s in stores]))
+    def half(self, reduced, made, stores):
+        """Without its sizes."""
+        return Half(Nest((), reduced, tuple(self.items), tuple(made)), tuple(self.reads), tuple([(s.position, s.dims) for s in stores]))
