@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
-from hybridnn.jit.fused_nodes import fused_node
-from hybridnn.jit.groups import Group, grow, join_siblings
+from hybridnn.jit.fused_nodes import fused_node, kernel_of
+from hybridnn.jit.groups import grow, join_siblings
+from hybridnn.jit.known import Known
 from hybridnn.jit.nest import is_column
-from hybridnn.jit.parts import State, resolve_views
+from hybridnn.jit.parts import State, find_parts, resolve_views
 from hybridnn.jit.purity import is_pure
 from hybridnn.jit.sink import sink
 from hybridnn.jit.specs import Specs
 
 __all__ = ["fuse", "fuse_with_reasons", "why_not"]
+
+_decided = Known(16)      # the facts that fusion decides by -> what it decided
 
 
 def fuse(graph):
@@ -28,8 +31,25 @@ def why_not(graph):
 
 
 def fuse_with_reasons(graph):
+    """The graph after fusion, and node index -> why it is not fusable. What was decided for a graph that differs in sizes alone, about as large, is taken over:
+    groups depend on which axes are as long as which, and what goes first and where operations sink to on how much memory that moves."""
     state = State(graph)
     resolve_views(state)
+    facts = find_parts(state)
+    decided = _decided.get(facts)
+    if decided is None:
+        decided = _decided[facts] = _decide(state)
+    return _written(state, decided), {k: form.reason for k, form in enumerate(state.found) if form.part is None}
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """``order``: indices of lone nodes, and kernels, each behind what it reads; ``copies``: pairs (input, what the kernel reads that writes the copy)."""
+    order: tuple
+    copies: tuple
+
+
+def _decide(state):
     grow(state)
     join_siblings(state)
     nodes = _order(state)
@@ -37,37 +57,35 @@ def fuse_with_reasons(graph):
     if sink(state, nodes, needed):
         nodes = _order(state)
         needed = _needed(state, nodes)
-    specs = Specs(graph.specs)
-    copies = _copies_on_the_way(state, nodes, needed, specs)
-    new = [n if isinstance(n, Node) else fused_node(state, n, needed, copies) for n in nodes]
-    kept = [n for n in new if not is_pure(n.op) or any(v in needed for v in n.outputs)]
-    made = {c.input: c.result for c in copies}
-    kept += [Node(OPS["reshape"], (c.copy,), (c.result,), (("shape", graph.specs[c.input].shape),)) for c in copies if c.copy != c.result]
-    return graph.replace(nodes=tuple(kept), outputs=tuple([made.get(v, v) for v in graph.outputs]), specs=specs), state.reasons
+    nodes = [n for n in nodes if not needed.isdisjoint(n.outputs if isinstance(n, Node) else n.home) or isinstance(n, Node) and not is_pure(n.op)]
+    copies = _copies_on_the_way(state, nodes)
+    index = {id(n): k for k, n in enumerate(state.graph.nodes)}
+    order = [index[id(n)] if isinstance(n, Node) else kernel_of(state, n, needed, [c[:2] for c in copies if c[2] is n]) for n in nodes]
+    return _Decided(tuple(order), tuple([c[:2] for c in copies]))
 
 
-@dataclass(frozen=True)
-class _Copy:
-    """``input`` is to be returned; ``group`` reads ``read``, which is the input or the input with other axes, and writes its ``copy``."""
-    input: int
-    read: int
-    copy: int
-    result: int
-    group: Group
+def _written(state, decided):
+    """The graph with a node for each kernel."""
+    graph, specs = state.graph, Specs(state.graph.specs)
+    copy = {v: specs.new(specs[read]) for v, read in decided.copies}
+    made = {v: copy[v] if read == v else specs.new(specs[v]) for v, read in decided.copies}
+    sizes = list(state.symbols)
+    nodes = [graph.nodes[k] if isinstance(k, int) else fused_node(state, k, sizes, copy, specs) for k in decided.order]
+    nodes += [Node(OPS["reshape"], (copy[v],), (made[v],), (("shape", graph.specs[v].shape),)) for v, read in decided.copies if read != v]
+    return graph.replace(nodes=tuple(nodes), outputs=tuple([made.get(v, v) for v in graph.outputs]), specs=specs)
 
 
-def _copies_on_the_way(state, nodes, needed, specs):
-    """Where an input is to be returned, a kernel that reads all of it anyway writes the copy."""
+def _copies_on_the_way(state, nodes):
+    """Where an input is to be returned, a kernel that reads all of it anyway writes the copy: (input, what it reads, which is the input or the input with other
+    axes, the group)."""
     graph, found = state.graph, []
     once = [v for v in graph.inputs if graph.outputs.count(v) == 1 and all(t != v for t, _ in graph.writes)]
     shaped = {v: [v, *[n.outputs[0] for n in graph.nodes if n.op is OPS["reshape"] and n.inputs == (v,)]] for v in once}
-    groups = [g for g in nodes if not isinstance(g, Node) and any(u in needed for u in g.home)]
+    groups = [g for g in nodes if not isinstance(g, Node)]
     for v in once:
         pair = next(((u, g) for u in shaped[v] for g in groups if _reads_all(g, u)), None)
         if pair is not None:
-            read, group = pair
-            copy = specs.new(specs[read])
-            found.append(_Copy(v, read, copy, copy if read == v else specs.new(specs[v]), group))
+            found.append((v, *pair))
     return found
 
 

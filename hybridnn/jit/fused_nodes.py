@@ -1,32 +1,72 @@
 """Writing a group as one node, whose op is a ``FusedOp``."""
+from dataclasses import dataclass
+
 from hybridnn.graph import Graph, Node
 from hybridnn.jit.known import Known
 from hybridnn.jit.nest import FusedOp, Item, Nest, Store
 from hybridnn.jit.parts import REDUCERS
 from hybridnn.jit.scalar import kind_of
 
-__all__ = ["fused_node"]
+__all__ = ["Kernel", "fused_node", "kernel_of"]
 
 _codes = Known(2048)      # form of a group -> what ``_code`` gives
 
 
-def fused_node(state, group, needed, copies):
-    """The node in place of the group; ``copies`` of inputs that it is to write are among its outputs."""
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A group as it is for all sizes.
+
+    Attributes:
+        indices: its nodes; ``views``: nodes that they look through.
+        symbols: numbers of the sizes of its axes; ``reduced``: the axes that it reduces.
+        items, stores: its nest's code.
+        inputs, outputs: values that it reads and writes; ``copied``: pairs (input of the graph, what is read of it), which it writes copies of behind those.
+    """
+    indices: tuple
+    views: tuple
+    symbols: tuple
+    reduced: tuple
+    items: tuple
+    stores: tuple
+    inputs: tuple
+    outputs: tuple
+    copied: tuple
+
+
+def kernel_of(state, group, needed, copied):
     group.parts.sort(key=lambda p: p.index)
     outputs = [v for p in group.parts for v in p.node.outputs if v in needed]
-    copied = [(c.read, c.copy) for c in copies if c.group is group]
     names = _Names()
-    items, stores, numbers, _ = _code(state, group, outputs, copied, names)
-    key = id(items), id(stores), *group.sizes      # the nest holds them
+    items, stores, numbers, _ = _code(state, group, outputs, [read for _, read in copied], names)
+    values = list(names)
+    symbols = tuple([state.symbols[n] for n in group.sizes])
+    return Kernel(tuple([p.index for p in group.parts]), _views(state, group), symbols, tuple(group.reduced or ()), items, stores,
+                  tuple([values[k] for k in numbers]), tuple(outputs), tuple(copied))
+
+
+def fused_node(state, kernel, sizes, copy, specs):
+    """The kernel's node, the sizes of axes being those with its numbers in ``sizes``; ``copy`` maps inputs of the graph to their copies."""
+    sizes = tuple([sizes[k] for k in kernel.symbols])
+    key = id(kernel.items), id(kernel.stores), *sizes      # the nest holds them
     nest = state.nests.get(key)
     if nest is None:
-        nest = state.nests[key] = Nest(tuple(group.sizes), tuple(group.reduced or ()), items, stores)
-    values = list(names)
-    inputs = [values[k] for k in numbers]
-    sub = _subgraph(state, group, inputs, [*outputs, *[v for v, _ in copied]])
-    lines = tuple(dict.fromkeys([p.node.line for p in group.parts if p.node.line]))
-    op = FusedOp("+".join(dict.fromkeys([p.node.op.name for p in group.parts])), sub, nest, lines)
-    return Node(op, tuple(inputs), (*outputs, *[copy for _, copy in copied]), (), lines[0] if lines else "")
+        nest = state.nests[key] = Nest(sizes, kernel.reduced, kernel.items, kernel.stores)
+    nodes = [state.graph.nodes[k] for k in kernel.indices]
+    outputs = *kernel.outputs, *[copy[v] for v, _ in kernel.copied]
+    _verify(nest, [specs[v] for v in kernel.inputs], [specs[v] for v in outputs])
+    sub = _subgraph(state, kernel, (*kernel.outputs, *[read for _, read in kernel.copied]))
+    lines = tuple(dict.fromkeys([n.line for n in nodes if n.line]))
+    op = FusedOp("+".join(dict.fromkeys([n.op.name for n in nodes])), sub, nest, lines)
+    return Node(op, kernel.inputs, outputs, (), lines[0] if lines else "")
+
+
+def _verify(nest, inputs, outputs):
+    """Raise AssertionError unless the nest goes through all of what it loads and stores, and no further."""
+    sizes = *nest.sizes, 1      # which the axis -1 has
+    accesses = [(inputs, *i.value) for i in nest.items if i.fn == "load"] + [(outputs, s.position, s.dims) for s in nest.stores]
+    for arrays, position, dims in accesses:
+        shape = tuple([sizes[d] for d in dims])
+        assert shape == arrays[position].shape, f"a kernel over {nest.sizes} goes through {shape} of an array of shape {arrays[position].shape}"
 
 
 class _Names(dict):
@@ -39,7 +79,7 @@ class _Names(dict):
 
 def _code(state, group, outputs, copied, names):
     """Instructions and stores of the group's nest, the numbers of the values that it reads, and what must live as long: made once for all groups of a form."""
-    form = _form(state, group, outputs, [v for v, _ in copied], names)
+    form = _form(state, group, outputs, copied, names)
     found = _codes.get(form)
     if found is None:
         items, stores, inputs = _instructions(state, group, outputs, copied)
@@ -68,7 +108,7 @@ def _instructions(state, group, outputs, copied):
     body, full = _Body(state), tuple(range(len(group.sizes)))
     for p in group.parts:
         body.where.update(zip(p.node.outputs, body.of_part(p), strict=True))
-    stored = [(body.where[v], group.home[v]) for v in outputs] + [(body.operand(v, v, full), full) for v, _ in copied]
+    stored = [(body.where[v], group.home[v]) for v in outputs] + [(body.operand(v, v, full), full) for v in copied]
     live, renumber = _live(body.items, [item for item, _ in stored])
     stores = tuple([Store(renumber[item], k, dims) for k, (item, dims) in enumerate(stored)])
     return live, stores, body.inputs
@@ -145,22 +185,28 @@ def _live(items, roots):
                   for k, i in enumerate(items) if k in used]), renumber
 
 
-def _subgraph(state, group, inputs, outputs):
-    """The group as a graph of its own, views included."""
-    indices = {p.index for p in group.parts}
+def _views(state, group):
+    """Indices of the views that the group looks through."""
+    indices, views = {p.index for p in group.parts}, set()
     stack = [v for p in group.parts for v, base, _ in p.operands if v != base]
     while stack:
         v = stack.pop()
         i = state.producer[v]
-        if i not in indices and v in state.base:
-            indices.add(i)
+        if i not in indices and i not in views and v in state.base:
+            views.add(i)
             stack += [u for u in state.graph.nodes[i].inputs if u in state.base]
-    nodes = [state.graph.nodes[i] for i in sorted(indices)]
+    return tuple(views)
+
+
+def _subgraph(state, kernel, outputs):
+    """The kernel as a graph of its own, views included."""
+    inputs = kernel.inputs
+    nodes = [state.graph.nodes[i] for i in sorted([*kernel.indices, *kernel.views])]
     used = {v for n in nodes for v in n.inputs}
     constants = tuple([(v, state.constants[v]) for v in sorted(used) if v in state.constants and v not in inputs])
     values = set(inputs) | {v for n in nodes for v in (*n.inputs, *n.outputs)}
     nodes = _sorted_nodes(nodes, set(inputs) | {v for v, _ in constants})
-    return Graph(tuple(inputs), tuple(nodes), tuple(outputs), {v: state.specs[v] for v in values}, constants)
+    return Graph(inputs, tuple(nodes), outputs, {v: state.specs[v] for v in values}, constants)
 
 
 def _sorted_nodes(nodes, known):

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from hybridnn.jit.nest import is_column
-from hybridnn.jit.parts import Part, part_of
-from hybridnn.jit.scalar import Unfusable
+from hybridnn.jit.parts import Part, by_size, part_of
 
 __all__ = ["Group", "absorb", "distinct", "group_of", "grow", "join_siblings", "merged"]
 
@@ -274,23 +273,18 @@ def _opaque(index, node, state):
 
 def grow(state):
     for index, node in enumerate(state.graph.nodes):
-        try:
-            part, sizes = part_of(state, index, node)
-        except Unfusable as error:
-            state.reasons[index] = str(error)
+        form = state.found[index]
+        if form.part is None or node.outputs[0] in state.base:
             _place(state, _opaque(index, node, state))
             continue
-        if node.outputs[0] in state.base:
-            _place(state, _opaque(index, node, state))
-            continue
-        group = _alone(state, part, sizes)
+        part = part_of(state, index)
+        group = _alone(state, part, form.sizes)
         _place(state, group)
         _join_producers(state, group, part)
 
 
 def _join_producers(state, group, part):
-    bases = {b for v, b, _ in part.operands if b in state.producer}
-    for b in sorted(bases, key=lambda b: -state.specs[b].nbytes) if len(bases) > 1 else bases:
+    for b in by_size(state, [b for _, b, _ in part.operands]):
         other = state.groups[state.producer[b]]
         group = _try_join(state, other, group) or group
 

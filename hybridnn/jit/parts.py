@@ -3,15 +3,18 @@
 Views (broadcasting, new axes of size 1, transposition) are looked through: a kernel reads their base with other strides.
 """
 import functools
+import itertools
 from dataclasses import dataclass
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
+from hybridnn.jit.known import Known
 from hybridnn.jit.scalar import Unfusable, kind_of, trace_body
 from hybridnn.jit.support import check_supported
 
-__all__ = ["REDUCERS", "Part", "State", "may_be_a_size", "part_of", "resolve_views"]
+__all__ = ["REDUCERS", "Part", "State", "by_size", "find_parts", "may_be_a_size", "part_of", "resolve_views"]
 
+_count, _numbers = itertools.count(), Known(4096)      # what forms are but for sizes -> their number, and what that names
 MOST = 2**53      # whole numbers are exact up to here
 REDUCERS = {"sum": "sum", "sum_to": "sum", "amax": "max", "amin": "min"}
 
@@ -40,7 +43,9 @@ class State:
         self.groups = {}      # node index -> Group
         self.below = [[] for _ in graph.nodes]      # node index -> indices of the nodes that read it
         self.reasons = {}
-        self.forms = {}       # of nodes alike: what their parts have in common, or why they are not fusable
+        self.forms = {}       # of nodes alike: their ``Form``
+        self.found = []       # the Form of each node
+        self.symbols = {}     # size of an axis -> its number, in the order in which they are met
         self.nests = {}       # code and sizes of a group -> its nest
 
 
@@ -103,17 +108,44 @@ def _access(state, value, dims):
     return base, tuple([-1 if n == 1 else d for n, d in zip(state.specs[base].shape, result)])
 
 
-def part_of(state, index, node):
-    """The Part of a node and its sizes; raises Unfusable with the reason. What steps of an unrolled loop have in common is found once."""
-    key = node.op, node.attrs, tuple([state.specs[v] for v in node.outputs]), tuple([_likeness(state, v) for v in node.inputs])
-    form = state.forms.get(key)
-    if form is None:
-        form = state.forms[key] = _form(state, index, node)
-    if type(form) is str:
-        raise Unfusable(form)
-    part, sizes = form
-    operands = [(v, state.base[v][0] if v in state.base else v, dims) for v, (_, _, dims) in zip(node.inputs, part.operands, strict=True)]
-    return Part(index, node, operands, part.outs, part.axes, part.reduced, part.program), sizes
+@dataclass(eq=False, slots=True)
+class Form:
+    """What nodes alike have in common: ``part`` is that of one of them (None, for a ``reason``, where they are not fusable), ``sizes`` are those of its
+    axes, ``symbols`` their numbers; ``number`` says all but sizes, the same in every graph."""
+    part: Part | None
+    sizes: tuple
+    symbols: tuple
+    number: int
+    reason: str = ""
+
+
+def find_parts(state):
+    """Finds the forms of all nodes; returns all that fusion decides by, without sizes: which axes are as long as which, and how long about (in powers of 2)."""
+    facts, base, specs = [], state.base, state.specs
+    for index, node in enumerate(state.graph.nodes):
+        key = node.op, node.attrs, tuple([specs[v] for v in node.outputs]), tuple([_likeness(state, v) for v in node.inputs])
+        form = state.forms.get(key)
+        if form is None:
+            form = state.forms[key] = _form(state, index, node)
+        state.found.append(form)
+        bases = tuple([base[v][0] if v in base else v for v in node.inputs])
+        made = by_size(state, bases) if form.part is not None else ()
+        facts.append((form.number, form.symbols, node.inputs, node.outputs, bases, made, bool(base) and node.outputs[:1] != () and node.outputs[0] in base))
+    graph = state.graph
+    return tuple(facts), tuple([n.bit_length() for n in state.symbols]), graph.inputs, graph.outputs, graph.writes
+
+
+def by_size(state, bases):
+    """Those of the values that nodes make, the largest first."""
+    made = {b for b in bases if b in state.producer}
+    return tuple(sorted(made, key=lambda b: -state.specs[b].nbytes) if len(made) > 1 else made)
+
+
+def part_of(state, index):
+    """The Part of a fusable node."""
+    node, form = state.graph.nodes[index], state.found[index]
+    operands = [(v, state.base[v][0] if v in state.base else v, dims) for v, (_, _, dims) in zip(node.inputs, form.part.operands, strict=True)]
+    return Part(index, node, operands, form.part.outs, form.part.axes, form.part.reduced, form.part.program)
 
 
 def _likeness(state, v):
@@ -126,14 +158,28 @@ def _likeness(state, v):
 
 
 def _form(state, index, node):
-    """The node's part and sizes, or why it has none."""
+    specs = [state.specs[v] for v in (*node.inputs, *node.outputs)]
+    kinds = node.op.name, node.op.kind, OPS.get(node.op.name) is node.op, tuple([(s.dtype, s.weak) for s in specs])
     try:
-        return _part(state, index, node)
+        part, sizes = _part(state, index, node)
     except Unfusable as error:
-        return str(error)
+        return Form(None, (), (), _number((*kinds, str(error)), None), str(error))
+    symbols = tuple([state.symbols.setdefault(n, len(state.symbols)) for n in sizes])
+    program = part.program if isinstance(part.program, str) else id(part.program)
+    dims = tuple([(dims, state.specs[b].dtype) for _, b, dims in part.operands])
+    return Form(part, sizes, symbols, _number((*kinds, dims, tuple(part.outs), part.axes, part.reduced, program), part.program))
+
+
+def _number(content, held):
+    """The number of what a form is but for sizes; ``held`` lives as long, since the content may have its id."""
+    found = _numbers.get(content)
+    if found is None:
+        found = _numbers[content] = next(_count), held
+    return found[0]
 
 
 def _part(state, index, node):
+    """The node's part, and the sizes of its axes; raises Unfusable with the reason."""
     specs = [state.specs[v] for v in (*node.inputs, *node.outputs)]
     if any(s.size == 0 for s in specs):
         raise Unfusable("an empty array")
