@@ -86,11 +86,13 @@ def compiled_natively(graph):
     return executable
 
 
-def random_graph(seed, size=12):
-    """A graph of elementwise ops, reductions, views and products over a few float32 arrays, and operands for it."""
+def random_graph(seed, size=12, shape=None):
+    """A graph of elementwise ops, reductions, views and products over a few float32 arrays, and operands for it; ``shape`` is that of the first."""
     rng = np.random.default_rng(seed)
-    rows, cols = (int(n) for n in rng.integers(1, 9, 2))
-    operands = [rng.normal(size=s).astype("f4") for s in ((rows, cols), (cols,), (rows, 1))] + [float(rng.uniform(.5, 1.5))]
+    drawn = [int(n) for n in rng.integers(1, 9, 2)]
+    rows, cols = shape or drawn
+    draws = rng if shape is None else np.random.default_rng(seed)       # graphs that differ in sizes alone draw alike
+    operands = [draws.normal(size=s).astype("f4") for s in ((rows, cols), (cols,), (rows, 1))] + [float(draws.uniform(.5, 1.5))]
 
     def body(*symbols):
         values = list(symbols)

@@ -1,4 +1,6 @@
 """Fusion keeps results, and finds the groups that save memory traffic."""
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +11,14 @@ import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
 from hybridnn.core.op import OPS
 from hybridnn.graph import run, verify
+from hybridnn.jit import fuse as fusion
 from hybridnn.jit import parts
 from hybridnn.jit.fuse import fuse, why_not
+from hybridnn.jit.fused_nodes import check_accesses
+from hybridnn.jit.known import Known
+from hybridnn.jit.nest import Item, Nest, Store
 from hybridnn.jit.passes import simplify
+from hybridnn.spec import Spec
 
 
 def fused(fn, *operands, **options):
@@ -123,3 +130,55 @@ def test_numbers_that_may_be_sizes_are_operands_and_others_are_text():
     constants = dict(after.constants)
     assert [constants[v] for v in node.inputs if v in constants] == [12.0]
     assert [i.value for i in node.op.nest.items if i.fn == "const"] == [3.0, 1.5]
+
+
+def nests(graph):
+    """What fusion made, in words."""
+    return [(n.op.name, n.inputs, n.outputs, (n.op.nest, str(n.op.graph)) if n.op.kind == "fused" else n.attrs) for n in graph.nodes]
+
+
+def from_scratch(graph, monkeypatch):
+    with monkeypatch.context() as m:
+        m.setattr(fusion, "_decided", Known(1))
+        return fuse(graph)
+
+
+SHAPES = (5, 6), (7, 6), (6, 6), (5, 1), (1, 6), (1, 1), (4, 7), (48, 6), (5, 3)      # equal axes, axes of one element, and others as many times as long
+
+
+def test_graphs_that_differ_in_sizes_fuse_as_from_scratch(monkeypatch):
+    """Decisions are taken over from a graph that was fused before, where that has them too; results are the same to the bit."""
+    known = Known(10**6)
+    monkeypatch.setattr(fusion, "_decided", known)
+    met = 0
+    for seed in range(25):
+        for shape in SHAPES:
+            graph, operands = random_graph(seed, 16, shape)
+            graph = simplify(graph)
+            before = len(known)
+            after = verify(fuse(graph))
+            met += len(known) == before
+            assert nests(after) == nests(from_scratch(graph, monkeypatch))
+            with np.errstate(all="ignore"):
+                for x, y in zip(run(from_scratch(graph, monkeypatch), copies(operands)), run(after, copies(operands)), strict=True):
+                    np.testing.assert_array_equal(x, y)
+    assert 25 < met < 25 * (len(SHAPES) - 1)
+
+
+def test_decisions_hold_nothing_of_the_graph(monkeypatch):
+    known = Known(16)
+    monkeypatch.setattr(fusion, "_decided", known)
+    held = [fused(lambda x, b: [OPS["tanh"](x * b)], array(n, 9), array(9)) for n in (4, 5, 6, 7)]
+    refs = [weakref.ref(graph) for graph in held]
+    held.clear()
+    assert len(known) == 1 and all(r() is None for r in refs)
+
+
+@pytest.mark.parametrize("dims", [(0, 0), (1, 0), (0,), (0, 1, -1)])
+def test_a_kernel_that_would_leave_its_arrays_is_refused(dims):
+    load = Item("load", (), "f4", (0, 1), (0, dims))
+    nest = Nest((4, 5), (), (load,), (Store(0, 0, (0, 1)),))
+    spec = Spec((4, 5), np.dtype("f4"))
+    with pytest.raises(AssertionError, match="goes through"):
+        check_accesses(nest, [spec], [spec])
+    check_accesses(Nest((4, 5), (), (Item("load", (), "f4", (0, 1), (0, (0, 1))),), (Store(0, 0, (0, 1)),)), [spec], [spec])

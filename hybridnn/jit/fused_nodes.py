@@ -7,7 +7,7 @@ from hybridnn.jit.nest import FusedOp, Item, Nest, Store
 from hybridnn.jit.parts import REDUCERS
 from hybridnn.jit.scalar import kind_of
 
-__all__ = ["Kernel", "fused_node", "kernel_of"]
+__all__ = ["Kernel", "check_accesses", "fused_node", "kernel_of"]
 
 _codes = Known(2048)      # form of a group -> what ``_code`` gives
 
@@ -53,14 +53,14 @@ def fused_node(state, kernel, sizes, copy, specs):
         nest = state.nests[key] = Nest(sizes, kernel.reduced, kernel.items, kernel.stores)
     nodes = [state.graph.nodes[k] for k in kernel.indices]
     outputs = *kernel.outputs, *[copy[v] for v, _ in kernel.copied]
-    _verify(nest, [specs[v] for v in kernel.inputs], [specs[v] for v in outputs])
+    check_accesses(nest, [specs[v] for v in kernel.inputs], [specs[v] for v in outputs])
     sub = _subgraph(state, kernel, (*kernel.outputs, *[read for _, read in kernel.copied]))
     lines = tuple(dict.fromkeys([n.line for n in nodes if n.line]))
     op = FusedOp("+".join(dict.fromkeys([n.op.name for n in nodes])), sub, nest, lines)
     return Node(op, kernel.inputs, outputs, (), lines[0] if lines else "")
 
 
-def _verify(nest, inputs, outputs):
+def check_accesses(nest, inputs, outputs):
     """Raise AssertionError unless the nest goes through all of what it loads and stores, and no further."""
     sizes = *nest.sizes, 1      # which the axis -1 has
     accesses = [(inputs, *i.value) for i in nest.items if i.fn == "load"] + [(outputs, s.position, s.dims) for s in nest.stores]
