@@ -349,8 +349,11 @@ class Calls:
         if fn in (float, int, bool) and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
             f.waiting = ("call", Ref("static", fn), args, kw, "push")
             return
-        if fn in (float, int, bool) and len(args) == 1 and not kw and is_numeric(args[0]):
+        if fn in (float, int, bool, abs) and len(args) == 1 and not kw and is_numeric(args[0]):
             f.stack.append(calculate(self, fn, args, kw))
+            return
+        if fn is pow and len(args) == 2 and not kw and any(is_numeric(a) or isinstance(a.value, Variable) and a.kind != "mirror" for a in args):
+            self._binary(f, *args, "**")
             return
         if fn in (len, abs) and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
             self._operators_of(args[0], f"__{fn.__name__}__")
