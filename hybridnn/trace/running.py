@@ -57,7 +57,7 @@ def run(memory, fn, self_object, args, kwargs):
             if kind is Ran:
                 return result.value
             if kind is Refused:
-                return _refused(fn, args, kwargs, result)
+                return _refused(memory, plan, fn, args, kwargs, result)
             if kind is not Miss:
                 return _skipped(memory, plan, result)
             _missed(memory, plan, result)
@@ -155,8 +155,12 @@ def _skipped(memory, plan, result):
     return result
 
 
-def _refused(fn, args, kwargs, refused):
+def _refused(memory, plan, fn, args, kwargs, refused):
     """An operation raised in native code: the program raises it again, in Python, where the user's line is."""
+    if refused.defect is not None:
+        with memory.lock:
+            memory.plans = [p for p in memory.plans if p is not plan]
+        memory.warn_once("defect", f"Python is not skipped any more, by a defect of hybridnn: {refused.defect}")
     state.given_draws = list(refused.draws)
     try:
         return fn(*args, **kwargs)

@@ -39,7 +39,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         for old, new in rebinds_along(self.path):
             self.rebound.setdefault(old, []).append(new)
         self.graded = {v for e in self.path for app in e.apps if app.taped for i, v in enumerate(app.node.inputs) if app.mask >> i & 1}
-        self.leaf_text = {}
+        self.leaf_text, self.same_as = {}, {}       # of leaves: where they are read, and which values of the call they are
         self.making = {}        # id of a computed value -> its name
         self.make_lines, self.made_first, self.may_warn = [], [], False      # what is computed before all else, its names, and whether NumPy may warn there
         self.made_after = {}    # id of a computed value -> after how many events it is computed (None: before all else)

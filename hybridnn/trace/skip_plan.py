@@ -12,10 +12,11 @@ class Miss:
 
 
 class Refused:
-    """What a plan returns when an operation has raised before anything was written: Python is to run, and gets the numbers already drawn."""
+    """What a plan returns when an operation has raised before anything was written: Python is to run, and gets the numbers already drawn. ``defect``: it is
+    the plan's own text that is wrong."""
 
-    def __init__(self, draws):
-        self.draws = draws
+    def __init__(self, draws, defect=None):
+        self.draws, self.defect = draws, defect
 
 
 MISS = Miss("a condition came out otherwise")

@@ -3,6 +3,7 @@ from hybridnn.config import config, global_config
 from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
+from hybridnn.trace.arrays import as_defect
 from hybridnn.trace.skip_plan import Refused
 
 __all__ = ["grad_of", "gradient", "leaf", "new", "refuse", "setting", "unscale"]
@@ -16,7 +17,7 @@ def refuse(error, written, counted, draws):
         raise error
     for steps in counted:
         steps[0] -= 1
-    return Refused(draws)
+    return Refused(draws, as_defect(error))
 
 
 def setting(key):

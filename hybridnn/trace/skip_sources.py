@@ -38,9 +38,11 @@ class Sources:
             elif ref is None and is_fixed(a):
                 self.leaf_text[vid] = self.writer.strong(a)
             elif ref is None and (own := self._seen(a)) is not None:
-                self.leaf_text[vid] = self._shown(own)
+                self._stands_for(vid, own)
             elif ref is None:
                 raise Doubt(f"an array of shape {a.shape} whose origin is not known")
+            elif ref.kind == "made" and ref.source[1].kind == "fresh":
+                self._stands_for(vid, ref.source[1].source[1])
             else:
                 self.leaf_text[vid] = self._leaf(ref, x, a, variables)
                 if vid in self.call.scalars and ref.kind != "static":
@@ -84,8 +86,6 @@ class Sources:
             return self._computed(ref)
         if ref.kind == "made":
             inner = ref.source[1]
-            if inner.kind == "fresh":
-                return self._shown(inner.source[1])
             return self._computed(inner) if inner.kind == "array" else w.read(inner.source)
         if ref.kind == "static":
             name = w.strong(x)
@@ -109,12 +109,12 @@ class Sources:
         self.writer.header(a)
         return self.writer.strong(a)
 
-    def _shown(self, vid):
-        """The name of an array that a stage before has computed."""
+    def _stands_for(self, leaf, vid):
+        """A leaf is an array that the call has computed."""
         if vid not in self.made or vid in self.call.view_of or any(vid in pair for e in self.path for pair in e.rebinds):
             raise Doubt("makes a Variable of an array that is a view, or is changed in place")
         self.shown.add(vid)
-        return f"v{vid}"
+        self.leaf_text[leaf], self.same_as[leaf] = f"v{vid}", vid
 
     def _rebound(self, x, a):
         """The array of a parameter that gets another one on every call."""

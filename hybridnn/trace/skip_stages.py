@@ -154,7 +154,8 @@ class Stages:
         end = events[-1].depth - 1
         later = {v for v in produced if self.last_use.get(v, end) > end}
         copies = [] if self.again is None else [v for v in self.again.inputs if v in self.leaf_text]
-        segment = build(events, (self.wanted | self.reads) & produced | later, self.version, self.known, self._same_numbers(), copies)
+        rename = {**self._same_numbers(), **{leaf: v for leaf, v in self.same_as.items() if v in produced}}
+        segment = build(events, (self.wanted | self.reads) & produced | later, self.version, self.known, rename, copies)
         self.result.segments.append(segment)
         self._count_updates(end)
         name = self.writer.strong(segment.compiled(self.call.owner))
