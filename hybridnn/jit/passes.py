@@ -10,12 +10,12 @@ from hybridnn.core.op import OPS
 from hybridnn.graph import Node, verify
 from hybridnn.jit.accumulate import accumulate, batch_products, gather_together, outer_products, sum_products
 from hybridnn.jit.channels import twins
+from hybridnn.jit.covered_axes import drop_covered_axes
 from hybridnn.jit.decompose import decompose
 from hybridnn.jit.join import join_parts
 from hybridnn.jit.partial_sums import partial_sums
 from hybridnn.jit.purity import is_pure
 from hybridnn.jit.recompute import recompute
-from hybridnn.jit.unit_axes import drop_unit_axes
 
 __all__ = ["PASSES", "algebra", "complete_attrs", "drop_dead", "fold_constants", "merge_equal", "simplify"]
 
@@ -207,6 +207,6 @@ def channels_last(graph):
     return graph if turned is graph else merge_equal(algebra(drop_dead(turned)))
 
 
-PASSES = (decompose, complete_attrs, drop_dead, drop_unit_axes, algebra, fold_constants, merge_equal, channels_last, join_parts, drop_dead,
+PASSES = (decompose, complete_attrs, drop_dead, drop_covered_axes, algebra, fold_constants, merge_equal, channels_last, join_parts, drop_dead,
           gather_together, sum_products, batch_products, accumulate, outer_products, partial_sums, drop_dead, recompute)
 

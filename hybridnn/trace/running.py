@@ -27,7 +27,8 @@ MAX_PROOFS = 16
 PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 COMPARED_CALLS, EAGER_CALLS = 8, 20_000      # when a replay that runs Python is timed against eager (COMPARE_AFTER), how often, and what follows
-FEW, COMPARE_PLAN_AFTER, COMPARE_AGAIN = 3, 512, 64    # operations of a plan that may take longer than eager does; calls after which it is timed
+FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream (some 15 us)
+COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which such a plan is timed
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 
 
@@ -275,7 +276,7 @@ def _prove(memory, observer, call, end, pure, result, before):
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
         return
     end.doubt = ""
-    plan.few = sum(len(e.apps) for e in call.path) <= FEW
+    plan.few = sum(len(e.apps) for e in call.path) <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW)
     plan.signature = call.root.signature
     with memory.lock:
         twins = [p for p in memory.plans if p.end is end][PLANS_PER_PATH - 1:]

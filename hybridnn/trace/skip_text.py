@@ -96,7 +96,7 @@ class Text:
             names.update(unchanged=watched.unchanged, renew=watched.renew, confirm=watched.confirm)
             lines = tabled(w.watched_lines, names)
             usual = "\n".join(["def recheck():", "    token = renew()", *["    " + line for line in lines], "    confirm(token)", "", usual])
-        plan.source = usual
+        plan.source, plan.keeps_streams = usual, self._restores()
         exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
         names.pop("recheck", None)
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends

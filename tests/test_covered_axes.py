@@ -1,4 +1,4 @@
-"""Convolutions over sequences that are written as convolutions over images."""
+"""Convolutions over sequences that are written as convolutions over images, with axes that the kernel covers."""
 import numpy as np
 import pytest
 from jit_graphs import array, assert_same, graph_of
@@ -11,7 +11,7 @@ from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.graph import verify
 from hybridnn.jit import onednn
-from hybridnn.jit.unit_axes import drop_unit_axes
+from hybridnn.jit.covered_axes import drop_covered_axes
 
 
 def attributes(**other):
@@ -26,6 +26,11 @@ CASES = {
     "padded": ((2, 4, 9, 1), (3, 4, 2, 1), attributes(pad=(0, 1)), 4),
     "kernel of three": ((2, 4, 9, 1), (3, 4, 2, 3), attributes(pad=(0, 1)), 4),
     "image": ((2, 4, 9, 5), (3, 4, 2, 1), attributes(), 4),
+    "words": ((2, 1, 9, 5), (3, 1, 2, 5), attributes(stride=(1, 2)), 3),
+    "words with channels": ((2, 4, 5, 9), (3, 4, 5, 2), attributes(pad=(0, 1)), 3),
+    "words in groups": ((2, 4, 9, 5), (6, 2, 2, 5), attributes(groups=2), 4),
+    "all of it": ((2, 4, 3, 5), (6, 4, 3, 5), attributes(), 4),
+    "two of three": ((2, 4, 3, 7, 5), (6, 4, 3, 2, 5), attributes(stride=(1, 1, 1), pad=(0, 0, 0), dilate=(1, 1, 1)), 3),
     "groups": ((2, 4, 9, 1), (6, 2, 2, 1), attributes(groups=2), 3),
     "volume": ((2, 4, 1, 5, 1), (3, 4, 1, 2, 1), attributes(stride=(1, 1, 1), pad=(0, 0, 0), dilate=(1, 1, 1)), 3),
 }
@@ -38,7 +43,7 @@ def test_the_convolution_and_its_gradients(x, w, attrs, axes):
     gradients = {**attrs, "size": x.shape[2:]}, {**attrs, "ksize": w.shape[2:]}
     graph = graph_of(lambda x, w, gy: [OPS["convolution"](x, w, **attrs), OPS["convolution_grad_x"](gy, w, **gradients[0]),
                                        OPS["convolution_grad_w"](x, gy, **gradients[1])], x, w, array(*y.shape))
-    done = verify(drop_unit_axes(graph))
+    done = verify(drop_covered_axes(graph))
     assert {len(done.specs[v].shape) for n in done.nodes if n.op.kind == "convolution" for v in (*n.inputs, *n.outputs)} == {axes}
     assert_same(graph, jit.compile(graph), (x, w, array(*y.shape)), 1e-5, 1e-5)
 
