@@ -426,6 +426,7 @@ def test_gradients_come_in_sequences_of_the_right_length(more):
     (InvalidType, lambda x: x.transpose(0, 3)),
     (InvalidType, lambda x: F.transpose(x, 0)),
     (TypeError, lambda x: F.pad(x, 1.5, "constant")),
+    (TypeError, lambda x: F.array.concat.Concat("0")),
     (AssertionError, lambda x: F.scale(x, x[0], 0)),
     (NotImplementedError, lambda x: F.hinge(x, np.array([0, 1]), "L3")),
     (TypeError, lambda x: F.connectionist_temporal_classification(1.0, np.zeros((1, 1), "i"), 0)),

@@ -1,4 +1,6 @@
 """Functions as ``FunctionNode``s: a class for each, made from the function."""
+import numpy as np
+
 from hybridnn.config import using_config
 from hybridnn.core.backprop import grad
 from hybridnn.core.function_node import FunctionNode
@@ -48,6 +50,15 @@ class _Gathered(_Applied):
 
     def call(self, inputs):
         return self.compute(tuple(inputs), *self.args, **self.kwargs)
+
+
+class _Joined(_Gathered):
+    """A function of several inputs along one axis."""
+
+    def __init__(self, axis=1):
+        if not isinstance(axis, (int, np.integer)):
+            raise InvalidType(type(self).__name__, "axis as an int", repr(axis))
+        super().__init__(axis)
 
 
 class _Settled(_Applied):
@@ -157,7 +168,7 @@ ACTIVATION_AND_MATH = {
 OTHER_AREAS = {
     "array": {
         "broadcast": _nodes(Broadcast=array.broadcast, BroadcastTo=array.broadcast_to), "cast": _nodes(Cast=array.cast),
-        "concat": _gathered(Concat=concat), "depth2space": _nodes(Depth2Space=array.depth2space), "diagonal": _nodes(Diagonal=array.diagonal),
+        "concat": _nodes(_Joined, Concat=concat), "depth2space": _nodes(Depth2Space=array.depth2space), "diagonal": _nodes(Diagonal=array.diagonal),
         "dstack": _gathered(Dstack=array.dstack), "expand_dims": _nodes(ExpandDims=array.expand_dims), "flip": _nodes(Flip=array.flip),
         "fliplr": _nodes(FlipLR=array.fliplr), "flipud": _nodes(FlipUD=array.flipud), "get_item": _nodes(GetItem=array.get_item),
         "hstack": _gathered(Hstack=array.hstack), "im2col": _nodes(Im2Col=image.im2col),
