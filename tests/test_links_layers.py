@@ -567,3 +567,32 @@ class TestSummary:
         assert link.h is None
         copied = copy.deepcopy(link)
         assert copied.h is None
+
+
+def test_own_recurrent_layers_over_sequences():
+    from hybridnn.links.rnn.n_step_rnn import NStepRNNBase, NStepRNNReLU
+
+    class Own(NStepRNNBase):
+        n_weights = 2
+        use_bi_direction = False
+
+        def rnn(self, n_layers, dropout, hx, ws, bs, xs):
+            return F.n_step_rnn(n_layers, dropout, hx, ws, bs, xs, activation="relu")
+
+    own, known = Own(2, 3, 4, 0.0), NStepRNNReLU(2, 3, 4, 0.0)
+    own.copyparams(known)
+    xs = [np.random.rand(length, 3).astype("f") for length in (2, 4, 3)]
+    (h, ys), (h_known, ys_known) = own(None, xs), known(None, xs)
+    assert (h.array == h_known.array).all() and all((y.array == y_known.array).all() for y, y_known in zip(ys, ys_known, strict=True))
+
+
+@pytest.mark.parametrize(("module", "base", "kinds"), [
+    ("lstm", "LSTMBase", "LSTM StatelessLSTM"), ("gru", "GRUBase", "StatefulGRU StatelessGRU"), ("mgu", "MGUBase", "StatefulMGU StatelessMGU"),
+    ("n_step_lstm", "NStepLSTMBase", "NStepLSTM NStepBiLSTM"), ("n_step_gru", "NStepGRUBase", "NStepGRU NStepBiGRU"),
+    ("n_step_rnn", "NStepRNNBase", "NStepRNNTanh NStepBiRNNTanh NStepRNNReLU NStepBiRNNReLU"),
+])
+def test_the_kinds_of_a_recurrent_link_share_a_base_and_no_more(module, base, kinds):
+    held = getattr(L.rnn, module)
+    classes = [getattr(held, kind) for kind in kinds.split()]
+    assert all(issubclass(kind, getattr(held, base)) for kind in classes)
+    assert not any(issubclass(a, b) for a in classes for b in classes if a is not b)

@@ -1,8 +1,24 @@
 """What Chainer's modules of links hold, by path."""
 from hybridnn.links import vision
 from hybridnn.links.convolution import DeformableConvolution2D, DeformableConvolution2DSampler
+from hybridnn.links.gru import GRU, GRUBase, MGUBase, StatefulGRU, StatefulMGU, StatelessGRU, StatelessMGU
 from hybridnn.links.loss import BinaryHierarchicalSoftmax, TreeParser
-from hybridnn.links.n_step import NStepBiRNNReLU, NStepBiRNNTanh, NStepRNNReLU, NStepRNNTanh, argsort_list_descent, permutate_list
+from hybridnn.links.lstm import LSTM, LSTMBase, StatelessLSTM
+from hybridnn.links.n_step import (
+    NStepBiGRU,
+    NStepBiLSTM,
+    NStepBiRNNReLU,
+    NStepBiRNNTanh,
+    NStepGRU,
+    NStepGRUBase,
+    NStepLSTM,
+    NStepLSTMBase,
+    NStepRNNBase,
+    NStepRNNReLU,
+    NStepRNNTanh,
+    argsort_list_descent,
+    permutate_list,
+)
 from hybridnn.links.vision import googlenet, resnet, vgg
 
 __all__ = ["PATHS"]
@@ -30,8 +46,10 @@ PATHS = {
     "normalization.batch_normalization": "BatchNormalization", "normalization.batch_renormalization": "BatchRenormalization",
     "normalization.decorrelated_batch_normalization": "DecorrelatedBatchNormalization",
     "normalization.group_normalization": "GroupNormalization", "normalization.layer_normalization": "LayerNormalization",
-    "rnn.gru": "GRU StatefulGRU StatelessGRU", "rnn.lstm": "LSTM StatelessLSTM", "rnn.mgu": "StatefulMGU StatelessMGU",
-    "rnn.n_step_gru": "NStepBiGRU NStepGRU", "rnn.n_step_lstm": "NStepBiLSTM NStepLSTM",
-    "rnn.n_step_rnn": _named(NStepBiRNNReLU, NStepBiRNNTanh, NStepRNNReLU, NStepRNNTanh, argsort_list_descent, permutate_list),
+    "rnn.gru": _named(GRU, GRUBase, StatefulGRU, StatelessGRU), "rnn.lstm": _named(LSTM, LSTMBase, StatelessLSTM),
+    "rnn.mgu": _named(MGUBase, StatefulMGU, StatelessMGU),
+    "rnn.n_step_gru": _named(NStepBiGRU, NStepGRU, NStepGRUBase), "rnn.n_step_lstm": _named(NStepBiLSTM, NStepLSTM, NStepLSTMBase),
+    "rnn.n_step_rnn": _named(
+        NStepBiRNNReLU, NStepBiRNNTanh, NStepRNNBase, NStepRNNReLU, NStepRNNTanh, argsort_list_descent, permutate_list),
     "rnn.peephole": "StatefulPeepholeLSTM", "rnn.tree_lstm": "ChildSumTreeLSTM NaryTreeLSTM", "rnn.zoneoutlstm": "StatefulZoneoutLSTM",
 }

@@ -6,10 +6,10 @@ from hybridnn.link import Chain
 from hybridnn.links.linear import Linear
 from hybridnn.links.lstm import Stateful
 
-__all__ = ["GRU", "StatefulGRU", "StatefulMGU", "StatelessGRU", "StatelessMGU"]
+__all__ = ["GRU", "GRUBase", "MGUBase", "StatefulGRU", "StatefulMGU", "StatelessGRU", "StatelessMGU"]
 
 
-class _GRUBase(Chain):
+class GRUBase(Chain):
     """The linear maps of a GRU: ``W`` from the input, ``U`` from the state; for the gates r and z, and the new value.
 
     Args:
@@ -28,7 +28,7 @@ class _GRUBase(Chain):
             self.W, self.U = Linear(in_size, out_size, **outer), Linear(out_size, out_size, **inner)
 
 
-class StatelessGRU(_GRUBase):
+class StatelessGRU(GRUBase):
     """A GRU cell that takes and returns its state; arguments as ``GRU``."""
 
     def forward(self, h, x):
@@ -38,7 +38,7 @@ class StatelessGRU(_GRUBase):
         return F.linear_interpolate(z, F.tanh(self.W(x) + self.U(r * h)), h)
 
 
-class StatefulGRU(Stateful, _GRUBase):
+class StatefulGRU(Stateful, GRUBase):
     """A GRU that keeps its state ``h`` between calls; arguments as ``GRU``."""
     _state = ("h",)
 
@@ -74,7 +74,7 @@ class GRU(StatefulGRU):
         return super().forward(args[0])
 
 
-class _MGUBase(Chain):
+class MGUBase(Chain):
     """The two linear maps of an MGU, from input and state together."""
 
     def __init__(self, n_inputs, n_units):
@@ -88,7 +88,7 @@ class _MGUBase(Chain):
         return F.linear_interpolate(f, F.tanh(self.W_h(F.concat([f * h, x]))), h)
 
 
-class StatelessMGU(_MGUBase):
+class StatelessMGU(MGUBase):
     """An MGU cell that takes and returns its state.
 
     Args:
@@ -100,7 +100,7 @@ class StatelessMGU(_MGUBase):
         return self._step(h, x)
 
 
-class StatefulMGU(Stateful, _MGUBase):
+class StatefulMGU(Stateful, MGUBase):
     """An MGU that keeps its state ``h`` between calls.
 
     Args:

@@ -9,10 +9,10 @@ from hybridnn.initializers import get_initializer
 from hybridnn.link import Chain
 from hybridnn.links.linear import Linear
 
-__all__ = ["LSTM", "Stateful", "StatefulPeepholeLSTM", "StatefulZoneoutLSTM", "StatelessLSTM"]
+__all__ = ["LSTM", "LSTMBase", "Stateful", "StatefulPeepholeLSTM", "StatefulZoneoutLSTM", "StatelessLSTM"]
 
 
-class _LSTMBase(Chain):
+class LSTMBase(Chain):
     """The two linear maps of an LSTM: ``upward`` from the input, with bias, and ``lateral`` from the last output.
 
     Their 4 * out_size outputs interleave the cell input a and the gates i, f, o: row 4 k + j belongs to unit k.
@@ -58,7 +58,7 @@ class _LSTMBase(Chain):
         return Variable(self.xp.zeros((x.shape[0], self.state_size), x.dtype))
 
 
-class StatelessLSTM(_LSTMBase):
+class StatelessLSTM(LSTMBase):
     """An LSTM cell that takes and returns its state; arguments as ``LSTM``."""
 
     def forward(self, c, h, x):
@@ -97,7 +97,7 @@ class Stateful:
             setattr(self, name, None)
 
 
-class LSTM(Stateful, _LSTMBase):
+class LSTM(Stateful, LSTMBase):
     """An LSTM layer that keeps its state ``c``, ``h`` between calls.
 
     Sequences of a batch may end early: a later input may have fewer rows, which then are the first ones of the state.

@@ -9,8 +9,8 @@ from hybridnn.errors import InvalidType
 from hybridnn.initializers import get_initializer
 from hybridnn.link import ChainList, Link
 
-__all__ = ["NStepBiGRU", "NStepBiLSTM", "NStepBiRNNReLU", "NStepBiRNNTanh", "NStepGRU", "NStepLSTM", "NStepRNNReLU",
-           "NStepRNNTanh", "argsort_list_descent", "permutate_list"]
+__all__ = ["NStepBiGRU", "NStepBiLSTM", "NStepBiRNNReLU", "NStepBiRNNTanh", "NStepGRU", "NStepGRUBase", "NStepLSTM", "NStepLSTMBase",
+           "NStepRNNBase", "NStepRNNReLU", "NStepRNNTanh", "argsort_list_descent", "permutate_list"]
 
 
 def argsort_list_descent(xs):
@@ -28,8 +28,11 @@ def permutate_list(xs, indices, inv):
     return result
 
 
-class _NStepBase(ChainList):
+class NStepRNNBase(ChainList):
     """The weights of a stack of recurrent layers: one link per layer and direction, with parameters w0, b0, w1, b1, ...
+
+    A class of its own kind of layer sets ``n_weights`` (and ``n_cells``, ``use_bi_direction``) and writes ``rnn``, which gets
+    (n_layers, dropout, one state or more, ws, bs, time steps) and returns the last states and the list of outputs by time step.
 
     Args:
         n_layers: number of layers.
@@ -77,7 +80,7 @@ class _NStepBase(ChainList):
         return Variable(self.xp.zeros(shape, xs[0].dtype))
 
     def rnn(self, *args):
-        """The function that runs the layers on sequences transposed to time steps."""
+        """Run the layers on sequences transposed to time steps; a class of a kind of layer writes it."""
         raise NotImplementedError
 
     def forward(self, hx, xs, **kwargs):
@@ -106,7 +109,7 @@ class _NStepBase(ChainList):
         return lasts, permutate_list(F.transpose_sequence(steps), order, inv=True)
 
 
-class _NStepRNN(_NStepBase):
+class _NStepRNN(NStepRNNBase):
     n_weights = 2
     activation = "tanh"
 
@@ -135,28 +138,25 @@ class NStepBiRNNReLU(_NStepRNN):
     use_bi_direction = True
 
 
-class NStepGRU(_NStepBase):
-    """GRU layers; arguments as ``NStepLSTM``."""
+class NStepGRUBase(NStepRNNBase):
+    """What the links of GRU layers share; arguments as ``NStepLSTM``."""
     n_weights = 6
 
     def rnn(self, *args):
         return (F.n_step_bigru if self.use_bi_direction else F.n_step_gru)(*args)
 
 
-class NStepBiGRU(NStepGRU):
+class NStepGRU(NStepGRUBase):
+    """GRU layers; arguments as ``NStepLSTM``."""
+
+
+class NStepBiGRU(NStepGRUBase):
     """GRU layers in both directions; arguments as ``NStepLSTM``."""
     use_bi_direction = True
 
 
-class NStepLSTM(_NStepBase):
-    """LSTM layers.
-
-    Args:
-        n_layers: number of layers.
-        in_size, out_size: inputs, and units of each layer.
-        dropout: dropout ratio between layers.
-        initialW, initial_bias: initial weights and biases.
-    """
+class NStepLSTMBase(NStepRNNBase):
+    """What the links of LSTM layers share; arguments as ``NStepLSTM``."""
     n_weights = 8
     n_cells = 2
 
@@ -171,6 +171,17 @@ class NStepLSTM(_NStepBase):
         return hy, cy, ys
 
 
-class NStepBiLSTM(NStepLSTM):
+class NStepLSTM(NStepLSTMBase):
+    """LSTM layers.
+
+    Args:
+        n_layers: number of layers.
+        in_size, out_size: inputs, and units of each layer.
+        dropout: dropout ratio between layers.
+        initialW, initial_bias: initial weights and biases.
+    """
+
+
+class NStepBiLSTM(NStepLSTMBase):
     """LSTM layers in both directions; arguments as ``NStepLSTM``."""
     use_bi_direction = True
