@@ -15,6 +15,10 @@ import hybridnn.optimizers  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.errors import InvalidType
+from hybridnn.graph import Graph
+from hybridnn.jit import fuse as fusion
+from hybridnn.jit import fused_nodes, layout, memory, parts, row_blocks
+from hybridnn.jit.known import Known
 
 ELEMENTWISE = sorted(n for n, op in OPS.items() if op.kind == "elementwise" and op.samples is None and not op.multi)
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e-30, -1e-30, 3e38, -3e38, np.inf, -np.inf, np.nan, 88.0, -104.0, 20.0],
@@ -263,6 +267,35 @@ def test_a_new_shape_compiles_nothing():
         check(body, array(8, columns), array(columns))
     for shape in ((3, 7), (100, 2), (17, 300), (4, 16)):
         assert check(body, array(*shape), array(shape[1])).kernels_compiled == 0
+
+
+def forget(monkeypatch):
+    """All that graphs compiled before have in common with others."""
+    for module, name in ((fusion, "_decided"), (fused_nodes, "_codes"), (layout, "_structures"), (row_blocks, "_halves"), (memory, "_known"),
+                         (parts, "_numbers")):
+        monkeypatch.setattr(module, name, Known(1000))
+
+
+def test_another_batch_is_compiled_as_from_scratch(monkeypatch):
+    """The same kernels, and results that are the same to the bit, whatever was compiled before."""
+    def network(x, w, b, g):
+        h = OPS["tanh"](OPS["matmul"](x, w, transa=False, transb=False) + b)
+        mean, share = OPS["mean"](h, axis=(0,), keepdims=True), OPS["softmax"](h * g, axis=(1,))
+        return [share * (h - mean), OPS["sum"](share * h, axis=(0,), keepdims=False), OPS["mean"](h * h, axis=None, keepdims=False)]
+    bodies = [lambda n: (network, (array(n, 6), array(6, 9), array(9), array(n, 1))), lambda n: random_graph(3 * n % 2, 24, (n, 6))]
+    sizes = (5, 6, 4, 300, 1, 2, 7, 400, 5)
+    for body in bodies:
+        forget(monkeypatch)
+        cases = [body(n) for n in sizes]
+        cases = [(graph if isinstance(graph, Graph) else graph_of(graph, *operands), operands) for graph, operands in cases]
+        in_turn = [jit.compile(graph) for graph, _ in cases]
+        for (graph, operands), executable in zip(cases, in_turn, strict=True):
+            forget(monkeypatch)
+            alone = jit.compile(graph)
+            assert executable.sources == alone.sources
+            assert [(s.kind, s.ops, s.bytes) for s in executable.steps] == [(s.kind, s.ops, s.bytes) for s in alone.steps]
+            for x, y in zip(executable(operands), alone(operands), strict=True):
+                np.testing.assert_array_equal(x, y)
 
 
 # ---------------------------------------------------------------------------------------------------------- Python steps, threads

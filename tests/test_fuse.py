@@ -182,3 +182,29 @@ def test_a_kernel_that_would_leave_its_arrays_is_refused(dims):
     with pytest.raises(AssertionError, match="goes through"):
         check_accesses(nest, [spec], [spec])
     check_accesses(Nest((4, 5), (), (Item("load", (), "f4", (0, 1), (0, (0, 1))),), (Store(0, 0, (0, 1)),)), [spec], [spec])
+
+
+def facts(fn, *operands):
+    state = parts.State(simplify(graph_of(fn, *operands)))
+    parts.resolve_views(state)
+    return parts.find_parts(state)
+
+
+def test_decisions_are_taken_over_where_sizes_say_the_same():
+    def step(x, y, b):
+        a, c = OPS["tanh"](x), OPS["exp"](y)
+        return [OPS["reshape"](a, shape=(len(x), 1)) * c, OPS["sum"](c * b, axis=(0,), keepdims=False)]
+
+    def of(rows, columns, last):
+        return facts(step, array(rows), array(columns), array(last))
+    assert of(5, 7, 1) == of(6, 7, 1) == of(4, 6, 1)
+    others = of(7, 5, 1), of(6, 6, 1), of(5, 8, 1), of(5, 1, 1), of(1, 7, 1), of(5, 7, 7)    # larger first, equal, twice as long, of one element, not broadcast
+    assert len({of(5, 7, 1), *others}) == 1 + len(others)
+
+
+def test_axes_that_happen_to_be_as_long_are_told_apart(monkeypatch):
+    def step(x, y, z):
+        return [OPS["tanh"](x), OPS["exp"](y), OPS["neg"](z)]
+    for shape in ((5, 5, 7), (5, 7, 7), (7, 7, 5), (5, 7, 5), (5, 6, 7)):
+        graph = simplify(graph_of(step, *map(array, shape)))
+        assert nests(fuse(graph)) == nests(from_scratch(graph, monkeypatch))
