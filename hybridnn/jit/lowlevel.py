@@ -348,7 +348,8 @@ class Module:
     def address(self, name: str) -> int:
         """Where a function lies. Known ones take no lock of LLVM's, which another thread may have held at a fork."""
         if name not in self._addresses:
-            self._addresses[name] = int(self._engine.get_function_address(name))
+            with _lock:
+                self._addresses[name] = int(self._engine.get_function_address(name))
         return self._addresses[name]
 
 
@@ -360,7 +361,7 @@ def load(name: str, emit: Callable[..., None], *options: Any, as_written: bool =
     """
     here = Path(__file__).parent
     files = __file__, emit.__code__.co_filename, *(here / f"{n}.py" for n in ("native", "threads", "pool", "fpregister", "vectors"))
-    sources = [Path(f).read_bytes() for f in files]
+    sources = [_digest(f) for f in files]
     facts = name, emit.__name__, options, as_written, sources, sys.version_info, llvmlite.__version__, *_target()
     key = objects.DIGEST(repr(facts).encode()).hexdigest()
     module = Module(name)
@@ -372,6 +373,11 @@ def load(name: str, emit: Callable[..., None], *options: Any, as_written: bool =
     module._engine = _link(code)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(module._engine))  # never freed: helper threads sleep in its code to the end
     return module
+
+
+@functools.cache
+def _digest(file: str | Path) -> str:
+    return objects.DIGEST(Path(file).read_bytes()).hexdigest()
 
 
 _lock = threading.Lock()
@@ -416,6 +422,5 @@ def _tidy(module: Any, builder: Any) -> None:
 def _link(code: bytes) -> Any:
     with _lock:
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))      # ready once the first address is asked for, see ``machine.engine``
         return engine

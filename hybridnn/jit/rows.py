@@ -27,6 +27,7 @@ class Rows:
         self.removed, self.views = set(), {}
         self.floor = len(graph.nodes)       # number of the first node that was removed
         self.previous = _effects(graph)
+        self.made_by_effects = any([n.outputs for n in graph.nodes if id(n) in self.previous])      # else no value needs a node with effects
         self.homes = {}
         self._find_homes()
 
@@ -117,7 +118,7 @@ class Rows:
         """
         number, producer = self.number, self.producer
         floor = min([self.floor, *[number.get(n.outputs[0], self.floor) for n in nodes]])
-        if self.previous:
+        if self.made_by_effects:
             return self._leads_to(values, {id(n) for n in nodes}, floor)
         goals, seen, stack = {v for n in nodes for v in n.outputs}, set(values), [*values]
         while stack:
