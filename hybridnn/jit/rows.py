@@ -65,9 +65,9 @@ class Rows:
                 wanted.update(node.inputs)
         return self.graph.replace(nodes=tuple(live[::-1]), specs=self.specs)
 
-    def _in_order(self, roots):
-        """The nodes and all that they need, each behind what it needs, otherwise in this order."""
-        done, nodes = set(), []
+    def _in_order(self, roots, before=0):
+        """The nodes and all that they need but for the first ``before`` of the graph, each behind what it needs, otherwise in this order."""
+        done, nodes = set(map(id, self.graph.nodes[:before])), []
         for root in roots:
             if id(root) in done:
                 continue
@@ -116,8 +116,7 @@ class Rows:
 
         What stood in the graph before all of these and before all that was removed does not: it needs only what stood earlier.
         """
-        number, producer = self.number, self.producer
-        floor = min([self.floor, *[number.get(n.outputs[0], self.floor) for n in nodes]])
+        number, producer, floor = self.number, self.producer, self._floor(nodes)
         if self.made_by_effects:
             return self._leads_to(values, {id(n) for n in nodes}, floor)
         goals, seen, stack = {v for n in nodes for v in n.outputs}, set(values), [*values]
@@ -151,9 +150,13 @@ class Rows:
     def depths(self, group):
         """Per result of the group: the number of the group's nodes in the longest chain that leads to it."""
         members, depth = {id(n) for n in group}, {}
-        for n in self._in_order(group):
-            depth[id(n)] = max([depth[id(m)] for m in self._needs(n)], default=0) + (id(n) in members)
+        for n in self._in_order(group, self._floor(group)):
+            depth[id(n)] = max([depth.get(id(m), 0) for m in self._needs(n)], default=0) + (id(n) in members)
         return {n.outputs[0]: depth[id(n)] for n in group}
+
+    def _floor(self, nodes):
+        """The number of the first of all these nodes and of those that were removed."""
+        return min([self.floor, *[self.number.get(n.outputs[0], self.floor) for n in nodes]])
 
     def _when(self, v):
         return self.number.get(v, len(self.number))
