@@ -15,7 +15,7 @@ from math import prod
 
 import numpy as np
 
-from hybridnn.jit import onednn
+from hybridnn.jit import onednn, threads
 from hybridnn.jit.moves import sum_parts_step
 from hybridnn.jit.native import View
 
@@ -122,7 +122,13 @@ def _channels_last(shape):
 
 
 def _pieces(way, geometry, last=False):
-    """The whole problem says how arrays lie; the pieces lie in the same way."""
+    onednn.library()        # raises where there is none
+    return _made_for(way, geometry, last, int(threads.TABLE[threads.LIMIT]))
+
+
+@functools.lru_cache(128)
+def _made_for(way, geometry, last, limit):
+    """The whole problem says how arrays lie; the pieces lie in the same way. ``limit``: of threads. Primitives may be shared: they keep nothing of a call."""
     units = _units(way, geometry)
     with onednn.one_thread() if units else nullcontext():
         x, weights, y = _shapes(geometry)

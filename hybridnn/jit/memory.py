@@ -19,7 +19,7 @@ from hybridnn.jit.known import Known
 
 ALIGNMENT = 64
 GOOD_ENOUGH = 1.002  # times the lower bound: then no more heuristics are tried
-SEARCH_BUDGET = 1500  # buffers placed during the search (about 15 us each)
+SEARCH_BUDGET = 600  # buffers placed during the search (about 10 us each)
 MOST_STACKED = 2000  # buffers of a placement that is remembered
 SLACK = 1.005  # how much farther from the bound than the best for the same lives a plan may be that is taken over from another batch
 
@@ -200,8 +200,8 @@ def _place(spans: Sequence[Buffer], order: Order, give_up: int | None = None) ->
 def _lowest_gap(placed: np.ndarray, b: Buffer) -> int:
     """The lowest offset with room for ``b`` between the placed buffers that live while it does."""
     first, last, start, end = placed
-    meets = np.flatnonzero((first <= b.last) & (last >= b.first))
-    if len(meets) == 0:
+    meets = ((first <= b.last) & (last >= b.first)).nonzero()[0]
+    if not meets.size:
         return 0
     start, end = start[meets], np.maximum.accumulate(end[meets])
     if start[0] >= b.size:
