@@ -46,7 +46,8 @@ class Call(Values):
     """
     __slots__ = ("__weakref__", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
                  "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "nodes", "noted", "owned", "owner", "path", "pending", "reason",
-                 "recorded", "released_at", "renamed", "root", "stale", "survivors", "used", "warned")      # quick to read: an operation reads a dozen of them
+                 "recorded", "released_at", "renamed", "root", "seeds", "stale", "survivors", "used",
+                 "warned")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
         super().__init__(root.next_vid)
@@ -65,6 +66,7 @@ class Call(Values):
         self.renamed = []         # (weak reference to a Variable of this call, its vid before it was changed in place)
         self.stale = set()        # vids of views whose memory has been changed in place
         self.cut = set()          # vids whose creators were forgotten
+        self.seeds = []           # arrays of ones with which walks through users' functions begin
         self.used = False         # backward has walked the graph
         self.released_at = None   # how many events came before an update changed arrays after that: what the graph needs is gone
         self.recorded = self.left = False
@@ -389,6 +391,7 @@ class Call(Values):
                 self.flush()
                 self.advance(end)
                 self._hand_over()
+                self.functions = {}       # they may know the call
                 return end
         end = None
         self._plain_numbers()

@@ -20,6 +20,7 @@ from hybridnn.trace.observe_arrays import Arrays
 from hybridnn.trace.observe_callbacks import Callbacks, drives
 from hybridnn.trace.observe_calls import Calls
 from hybridnn.trace.observe_containers import Containers
+from hybridnn.trace.observe_functions import Functions
 from hybridnn.trace.observe_gradients import Gradients
 from hybridnn.trace.observe_imports import Imports
 from hybridnn.trace.observe_library import Library
@@ -67,16 +68,17 @@ def instructions(code):
 
 class Frame:
     """The state of a followed Python frame."""
-    __slots__ = ("branch", "cells", "code", "fn", "generator", "kwnames", "last", "locals", "real", "result", "retrying", "stack", "table", "waiting")
+    __slots__ = ("branch", "cells", "code", "fn", "generator", "kwnames", "last", "locals", "real", "result", "retrying", "stack", "suspended",
+                 "table", "waiting")
 
     def __init__(self, code, fn, local, cells, real, generator=None):
         self.code, self.fn, self.locals, self.cells, self.real = code, fn, local, cells, real
         self.stack, self.kwnames, self.waiting, self.result = [], (), None, None
-        self.generator, self.retrying, self.last, self.branch = generator, None, None, None
+        self.generator, self.retrying, self.last, self.branch, self.suspended = generator, None, None, None, None
         self.table = instructions(code)
 
 
-class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Imports, Match, Library):
+class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Functions, Imports, Match, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -96,6 +98,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.overlay, self.keep, self.views, self.draws, self.computed = {}, [], [], [], []
         self.memory = {}
         self.shown, self.changed, self.given = {}, {}, {}       # gradients, see ``Gradients``
+        self.applied, self.function_outputs, self.before_walk = {}, {}, {}       # see ``Functions``
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
         self.doubt = self.result = None
         self.started = False
@@ -168,6 +171,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             return None
         if self.trusted is not None:
             if not is_library(frame):
+                if self.calls_method(frame, code):
+                    return self.on_event
                 raise Doubt(f"the library calls back {frame.f_globals.get('__name__')}.{code.co_name}")
             return None
         if not self.frames:
@@ -323,7 +328,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
                 self._finish(self.frames[-1])
                 self._begin(self.frames[-1], frame.f_lasti)
             elif event == "return":
-                self._return(self.frames[-1])
+                self._return(self.frames[-1], arg)
             elif event == "exception":
                 raise Doubt("an exception is raised")
         except Exception as error:
@@ -331,13 +336,15 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             return None
         return self._next(frame, event, self.on_event)
 
-    def _return(self, f):
+    def _return(self, f, value):
         if f.waiting is None or f.waiting[0] not in ("return", "yield"):
             raise Doubt("an exception is raised")
         kind, ref = f.waiting
         self.frames.pop()
         if f.generator is not None:
             self._leave_generator(f, kind, ref)
+        elif f.suspended is not None:
+            self.method_returned(f, ref, value)
         elif self.frames:
             self.returned(ref)
         else:

@@ -5,7 +5,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import identify, is_number, memory_of, rests_on_constants
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, is_numeric, real_array
-from hybridnn.trace.summaries import summarize
+from hybridnn.trace.summaries import array_of, result, summarize
 
 __all__ = ["Library"]
 
@@ -15,10 +15,22 @@ class Library:
 
     def _before_trusted(self, kind, top):
         waiting = top.waiting
-        if kind == "report":
+        if kind == "backward" and self.applied:
+            self.note_gradients()
+        if kind in ("apply_function", "retained"):
+            self.check_arguments(waiting[2][1:], waiting[3])
+        elif kind == "report":
             self.check_arguments(waiting[2][1:], {k: v for k, v in waiting[3].items() if k == "observer"})
         elif isinstance(kind, str) and kind != "operator":
             self.check_arguments(waiting[2], waiting[3])
+
+    def array_of(self, ref, value):
+        """The Ref of the array of a Variable."""
+        return array_of(self, ref, value)
+
+    def known_variable(self, v):
+        """The Ref of a Variable that the library gives out."""
+        return result(self, v)
 
     def check_arguments(self, args, kw):
         """What is handed to a library function must be the same on every call, or an array or Variable."""

@@ -23,11 +23,9 @@ NOT_MADE = object()      # a tape that nobody has asked for yet
 def rebuild(call):
     """Run the path so far again, eagerly, into the pending Variables; what changed arrays in place is not run twice."""
     made = {}
-    for ref in call.survivors:
-        v = ref()
+    for v in [*[ref() for ref in call.survivors], *call.pending]:
         if v is not None:
-            made[v._vid] = v
-    made.update({v._vid: v for v in call.pending})
+            made.setdefault(v._vid, v)       # the program's own: a walk makes further Variables of a value, for gradient rules
     made.update({vid: v for ref, vid in call.renamed if (v := ref()) is not None})
     barrier = max((i for i, e in enumerate(call.path[:call.executed]) if e.kind == "inplace"), default=-1)
     worker = Rebuild(call, made, barrier + 1)

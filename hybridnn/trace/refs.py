@@ -237,6 +237,9 @@ VARIABLE_CODE = {
     "__index__": "read", "item": "read", "array": "array", "__call__": "function", "as_variable": "function", "as_array": False,
     "apply": "function", "apply_inplace": "function"}
 
+FUNCTION_CODE = {"apply": "apply_function", "get_retained_inputs": "retained", "get_retained_outputs": "retained", "retain_inputs": False,
+                 "retain_outputs": False}
+
 
 def is_library(frame):
     """Whether the frame runs the library's code, or what it rests on."""
@@ -280,6 +283,8 @@ def trusted_kind(frame):
         return VARIABLE_CODE[name]
     if module == "hybridnn.core.variable" and name == "__init__":
         return "made" if frame.f_code.co_varnames[:2] == ("self", "data") else None
+    if module == "hybridnn.core.function_node" and name in FUNCTION_CODE:
+        return FUNCTION_CODE[name]
     if module in VARIABLE_MODULES:
         return VARIABLE_CODE.get(name)
     if module == "hybridnn.reporter" and name == "report" and frame.f_code.co_varnames[:2] == ("values", "observer"):

@@ -54,6 +54,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
     def plan(self):
         self._refuse()
         self._draw_late()
+        self._run_functions()
         self._facts()
         self._leaves()
         kept = [e[-1] for e in self.observer.effects if e[0] in STORES]
@@ -76,10 +77,19 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
             raise Doubt("looks at a value after an update")
         self.looks = bool(looks) or any(f[0] == "outcome" for f in self.observer.guards.values())
         for e in self.path:
-            if e.kind == "function":
+            if e.kind == "function" and (any(o.vid not in self.observer.function_outputs for o in e.outs) or e.function.taped and not self.call.released):
                 raise Doubt(f"runs {e.key[0].__name__}, a function with its own Python", e.line)
             if e.kind == "grad" and e.key[3]:
                 raise Doubt("hnn.grad with set_grad")
+
+    def _run_functions(self):
+        """What users' functions compute is computed where they stand."""
+        for k, e in enumerate(self.path):
+            if e.kind == "function":
+                self.later.setdefault(k, [])
+                for ref in [self.observer.function_outputs[o.vid] for o in e.outs]:
+                    if ref.kind == "array":
+                        self._computed(ref)
 
     def _draw_late(self):
         """What is drawn with arguments that the call computes is drawn after them, in the program's order; nothing else is drawn after that."""

@@ -1,6 +1,8 @@
 """Where a plan reads its arrays: arguments, namespaces, parameters, gradients from before the call."""
 import itertools
 
+import numpy as np
+
 from hybridnn.core.fixed import is_fixed
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import memory_of
@@ -35,6 +37,8 @@ class Sources:
                 self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)
             elif drawn is not None:
                 self.leaf_text[vid] = f"draw{drawn}"
+            elif ref is None and any(a is seed for seed in self.call.seeds):
+                self.leaf_text[vid] = f"{self.writer.strong(np.ones)}({a.shape!r}, {self.writer.strong(a.dtype)})"
             elif ref is None and is_fixed(a):
                 self.leaf_text[vid] = self.writer.strong(a)
             elif ref is None and (own := self._seen(a)) is not None:

@@ -56,8 +56,17 @@ class Stages:
                 self._look(look)
             for name, ref in self.later.get(at, ()):
                 self._compute_later(name, ref)
+            if look is None and at < len(self.path) and self.path[at].kind == "function":
+                self._take_outputs(self.path[at])
         self._count_updates(len(self.path))
         self.body[:0] = checks
+
+    def _take_outputs(self, event):
+        """What a user's function has computed goes on into the graph."""
+        for o in event.outs:
+            ref = self.observer.function_outputs[o.vid]
+            text = self._computed(ref) if ref.kind == "array" else self.text[ref.source[1]]
+            self.text[o.vid] = f"asarray({text})" if isinstance(ref.value, np.generic) else text
 
     def _checks_ahead(self, events):
         """Lines that look, before all else, whether operations behind a stage that writes will accept labels and indices: it is too late after that."""
@@ -102,6 +111,7 @@ class Stages:
         wanted |= self._vids(self.observer.result) | self.shown | set(kept.values())
         self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[-1])}]
         self.tape = self._tape_values()
+        wanted |= {ref.source[1] for ref in self.observer.function_outputs.values() if ref.kind == "fresh"}
         wanted |= {r.source[1] for ref in self._last_operands() for r in sources_of(ref) if r.kind == "fresh"}
         wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref) if r.kind == "fresh"}
         seen = {self.call.origin(v) for v in wanted}

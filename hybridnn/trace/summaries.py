@@ -12,7 +12,7 @@ from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import methods
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_library_code, is_pure, mirror, real_array
 
-__all__ = ["guard_links", "summarize", "wrapped"]
+__all__ = ["array_of", "guard_links", "result", "summarize", "wrapped"]
 
 HOOK_OPS = {GradientClipping: (clip_rate, ("threshold",)), GradientHardClipping: (hard_clipped, ("lower_bound", "upper_bound")),
             Lasso: (lassoed, ("rate",)), WeightDecay: (decayed, ("rate",)), ExponentialMovingAverage: (averaged, ("decay", "rise"))}
@@ -73,7 +73,13 @@ def _read(observer, refs, value, start):
 
 
 def _array(observer, refs, value, start):
-    v = refs[0]
+    return observer.array_of(refs[0], value)
+
+
+def array_of(observer, v, value):
+    """The Ref of the array of a Variable."""
+    if v.kind == "retained":
+        return v.source
     if v.value._pending is observer.call:
         return observer.show_array(value, v.value._vid)
     if v.kind == "static" and value is not None:
@@ -88,6 +94,9 @@ def _array(observer, refs, value, start):
 
 
 def _backward(observer, refs, value, start):
+    path = observer.call.path
+    if observer.applied and refs[0].kind == "fresh" and len(refs) == 1 and [e.kind for e in path[start:start + 1]] != ["backward"]:
+        return observer.walked(refs[0].value)
     event = _event(observer, "backward", start)
     if refs[0].kind != "fresh":
         raise Doubt("backward from a Variable from outside")
@@ -376,4 +385,6 @@ def _made(observer, refs, value, start):
 
 HANDLERS = {"made": _made, "copydata": _copydata, "report": _report,
             "read": _read, "array": _array, "backward": _backward, "grad-or-property": _grad, "grad_var": _grad_var, "cleargrad": _cleargrad,
-            "cleargrads": _cleargrads, "update": _update, "__setattr__": _setattr, "unchain": _unchain, "to_device": _to_device}
+            "cleargrads": _cleargrads, "update": _update, "__setattr__": _setattr, "unchain": _unchain, "to_device": _to_device,
+            "apply_function": lambda observer, refs, value, start: observer.function_applied(refs, value, start),
+            "retained": lambda observer, refs, value, start: observer.retained(refs, value)}

@@ -74,7 +74,10 @@ def walk_backward(call, outputs, flags):
         early = v._tape or node
         if node is None or node.is_leaf:
             continue
-        seed = early.grad if early.grad is not None else initial_grad(v, flags[2])
+        seed = early.grad
+        if seed is None:
+            seed = initial_grad(v, flags[2])
+            call.seeds += [seed] if flags[2] is None else []
         early.grad = None
         grads[node] = seed if isinstance(seed, Variable) else Variable(seed, requires_grad=False)
     before, state.backprop, walking, call.walking = state.backprop, False, call.walking, tape or True
@@ -85,6 +88,8 @@ def walk_backward(call, outputs, flags):
             _store(call, node, g, flags[2])
     finally:
         state.backprop, call.walking = before, walking
+        if tape is not None:
+            tape.functions, tape.outputs = {}, {}       # whose nodes know the tape
 
 
 def _store(call, node, g, loss_scale):

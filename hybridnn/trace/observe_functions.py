@@ -1,0 +1,153 @@
+"""Users' ``FunctionNode``s: forward and backward are followed where the library calls them, and what forward computes with NumPy is computed by the plan."""
+import types
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hybridnn.core.function_node import FunctionNode
+from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import identify
+from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, mirror
+from hybridnn.trace.tape import leaf_variables, rebinds_along
+
+__all__ = ["Functions"]
+
+FORWARD = ("forward", "forward_cpu")
+
+
+@dataclass(eq=False, slots=True)
+class Applied:
+    """One application: the Ref of the function, the program's arrays with their Refs (inputs and outputs), and what forward returned."""
+    function: Ref
+    arrays: list = field(default_factory=list)
+    returned: Ref | None = None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The value that became a gradient."""
+    vid: int
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A backward that ran as a walk, as what it did: (leaf, value, whether it was added), in ``grads[0]``."""
+    grads: tuple
+    key: tuple = ((False, False, None),)
+
+
+class Functions:
+    """``applied`` has, by id of a function, its application; ``function_outputs`` the Refs of outputs, by vid."""
+
+    def calls_method(self, frame, code):
+        """Whether the library calls forward or backward of a function that the program has made in this call; if so, it is followed from here on."""
+        kind, names = self.trusted[1], code.co_varnames
+        real = frame.f_locals.get(names[0]) if names else None
+        if kind not in ("apply_function", "backward") or not isinstance(real, FunctionNode):
+            return False
+        if kind == "apply_function":
+            return self._follow_forward(frame, code, real, frame.f_locals[names[1]])
+        applied = self.applied.get(id(real))
+        if applied is None or not self._is_method(applied.function.value.cls, ("backward",), code):
+            return False
+        targets, gs = (frame.f_locals[name] for name in names[1:3])
+        given = [constant(None) if g is None else self.known_variable(g) for g in gs]
+        self._follow_method(frame, code, [applied.function, constant(targets), mirror(tuple, given)])
+        return True
+
+    def _follow_forward(self, frame, code, real, arrays):
+        function, inputs = self.frames[-1].waiting[2]
+        if function.kind != "object" or not self._is_method(function.value.cls, FORWARD, code):
+            return False
+        applied = self.applied[id(real)] = Applied(function)
+        self.keep.append(real)
+        given = [self._array_of_input(ref, a) for ref, a in zip(self._items(inputs), arrays, strict=True)]
+        applied.arrays += zip(arrays, given, strict=True)
+        self._follow_method(frame, code, [function, mirror(tuple, given)])
+        return True
+
+    def _is_method(self, cls, names, code):
+        self.guard("surface", cls)
+        found = [class_lookup(cls, name) for name in names]
+        return any(isinstance(fn, types.FunctionType) and fn.__code__ is code for fn in found)
+
+    def _follow_method(self, frame, code, args):
+        """The library's frame waits until the method returns."""
+        fn = class_lookup(args[0].value.cls, code.co_name)
+        suspended, self.trusted = self.trusted, None
+        self._push_frame(frame, code, constant(fn), args, {})
+        self.frames[-1].suspended = suspended
+
+    def method_returned(self, f, ref, value):
+        """A followed method has returned to the library."""
+        self.trusted = f.suspended
+        if self.trusted[1] == "apply_function":
+            next(a for a in reversed(self.applied.values()) if a.function is self.frames[-1].waiting[2][0]).returned = ref
+        else:
+            identify(self, ref, value)
+
+    def _array_of_input(self, ref, a):
+        if not isinstance(ref.value, Variable):
+            identify(self, ref, a)
+            return ref
+        return self.array_of(ref, a)
+
+    def function_applied(self, refs, value, start):
+        """What ``apply`` returned, whose arrays are what forward has computed."""
+        applied = next((a for a in reversed(self.applied.values()) if a.function is refs[0]), None)
+        path = self.call.path
+        if len(path) != start + 1 or path[start].kind != "function" or applied is None or applied.returned is None:
+            raise Doubt("a function with its own Python that did not replay")
+        for o, ref, v in zip(path[start].outs, self._items(applied.returned), value, strict=True):
+            self._note_output(applied, o.vid, ref, v._array)
+        return mirror(tuple, [self.known_variable(v) for v in value])
+
+    def _note_output(self, applied, vid, ref, a):
+        y = ref.value
+        if ref.kind == "array" and type(y) is np.ndarray and y.base is None and y.flags.c_contiguous and ref.source.real is None:
+            identify(self, ref, a)
+        elif ref.kind == "array" and isinstance(y, np.generic):
+            if (y.dtype, y.tobytes()) != (a.dtype, a.tobytes()):
+                raise Doubt("an array of the program's differs from what NumPy made for the observer")
+        elif ref.kind != "fresh" or y is not a or ref.source[1] in self.call.view_of:
+            raise Doubt("a function returns an array that may be seen elsewhere")
+        self.take([ref])
+        self.function_outputs[vid] = ref
+        applied.arrays.append((a, ref))
+
+    def retained(self, refs, value):
+        """The Variables of inputs or outputs that backward takes."""
+        applied = next((a for a in reversed(self.applied.values()) if a.function is refs[0]), None)
+        found = []
+        for v in value:
+            ref = next((r for a, r in (() if applied is None else applied.arrays) if a is v._array), None)
+            if ref is None:
+                raise Doubt("a function retains an array whose origin is not known")
+            self.keep.append(v)
+            found.append(Ref("retained", v, ref))
+        return mirror(tuple, found)
+
+    def note_gradients(self):
+        """The gradients of leaves before a walk."""
+        self.before_walk = {id(x): self._gradient(x) for x in self._leaves_of_walk().values()}
+
+    def _leaves_of_walk(self):
+        return {vid: x for vid, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad}
+
+    def _gradient(self, x):
+        node = x._tape or x.node._tape
+        return None if node is None else node.grad
+
+    def walked(self, output):
+        """The effect of a backward through users' functions: which values became gradients."""
+        found = []
+        for vid, x in self._leaves_of_walk().items():
+            before, g = self.before_walk.get(id(x)), self._gradient(x)
+            if g is before:
+                continue
+            made = self.call.known_vid(g)
+            if before is not None or made is None or made in self.shown:
+                raise Doubt("a gradient behind a function with its own Python that is added to another, or seen elsewhere")
+            found.append((vid, Gradient(made), False))
+        self.effects.append(("backward", Walk((found, [])), output))
+        return constant(None)

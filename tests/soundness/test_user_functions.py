@@ -1,0 +1,286 @@
+"""Functions with forward and backward of the user's own inside a training step: their Python is skipped too, where NumPy is all that it does."""
+import types
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+T = np.array([0, 1, 2, 0], np.int32)
+S = types.SimpleNamespace(scale=2.0, mask=arr(5))
+
+
+class Swish(hnn.FunctionNode):
+    def forward(self, inputs):
+        x, = inputs
+        self.retain_inputs((0,))
+        return x / (1 + np.exp(-x)),
+
+    def backward(self, indexes, gs):
+        x, = self.get_retained_inputs()
+        s = F.sigmoid(x)
+        return gs[0] * (s + x * s * (1 - s)),
+
+
+class Exp(hnn.FunctionNode):
+    def forward_cpu(self, inputs):
+        self.retain_outputs((0,))
+        return np.exp(inputs[0] * np.float32(0.1)),
+
+    def backward(self, indexes, gs):
+        y, = self.get_retained_outputs()
+        return gs[0] * y * 0.1
+
+
+class Masked(hnn.FunctionNode):
+    def __init__(self, slope, axis=0):
+        self.slope, self.axis = slope, axis
+
+    def forward(self, inputs):
+        x, = inputs
+        self.mask = x > x.mean(axis=self.axis, keepdims=True)
+        return np.where(self.mask, x, x * np.float32(self.slope)),
+
+    def backward(self, indexes, gs):
+        g = gs[0].array * np.where(self.mask, 1, self.slope).astype("f")
+        return hnn.Variable(g),
+
+
+class Reversed(hnn.FunctionNode):
+    def forward(self, inputs):
+        return inputs[0].copy(),
+
+    def backward(self, indexes, gs):
+        return -gs[0] * S.scale,
+
+
+class Scaled(hnn.FunctionNode):
+    factor = 1.5
+
+    def forward(self, inputs):
+        self.retain_inputs((0,))
+        return (inputs[0] * np.float32(S.scale) + S.mask) * np.float32(self.factor),
+
+    def backward(self, indexes, gs):
+        return gs[0] * (S.scale * self.factor)
+
+
+class Pair(hnn.FunctionNode):
+    def forward(self, inputs):
+        x, w = inputs
+        self.retain_inputs((0, 1))
+        return x @ w, x.sum(axis=1, keepdims=True)
+
+    def backward(self, indexes, gs):
+        x, w = self.get_retained_inputs()
+        g, s = gs
+        gx = 0 if g is None else F.matmul(g, w, transb=True)
+        return gx if s is None else gx + F.broadcast_to(s, x.shape), None if g is None else F.matmul(x, g, transa=True)
+
+
+class Clipped(hnn.FunctionNode):
+    def forward(self, inputs):
+        y = inputs[0].copy()
+        y[y < 0] = 0
+        y *= np.float32(0.5)
+        self.inside = (y > 0).astype(y.dtype)
+        return y,
+
+    def backward(self, indexes, gs):
+        return gs[0] * self.inside
+
+
+class Mean(hnn.FunctionNode):
+    def forward(self, inputs):
+        self.shape = inputs[0].shape
+        return inputs[0].mean(),
+
+    def backward(self, indexes, gs):
+        return F.broadcast_to(gs[0] / float(np.prod(self.shape)), self.shape),
+
+
+class Root(hnn.FunctionNode):
+    """Warns of what is negative."""
+
+    def forward(self, inputs):
+        self.retain_outputs((0,))
+        return np.sqrt(inputs[0]),
+
+    def backward(self, indexes, gs):
+        y, = self.get_retained_outputs()
+        return gs[0] / (y + 1) * 0.5
+
+
+class Refusing(Swish):
+    def forward(self, inputs):
+        if inputs[0].mean() > 1e3:
+            raise ValueError("too large")
+        return super().forward(inputs)
+
+
+class Logging(Swish):
+    def forward(self, inputs):
+        print("forward", len(inputs))
+        return super().forward(inputs)
+
+
+class Printing(Swish):
+    def backward(self, indexes, gs):
+        print("backward", indexes)
+        return super().backward(indexes, gs)
+
+
+class Writing(hnn.FunctionNode):
+    def forward(self, inputs):
+        inputs[0][0] = 0
+        return inputs[0] * 2,
+
+    def backward(self, indexes, gs):
+        return gs[0] * 2
+
+
+class Same(Reversed):
+    def forward(self, inputs):
+        return inputs
+
+
+class View(hnn.FunctionNode):
+    def forward(self, inputs):
+        return inputs[0][::-1],
+
+    def backward(self, indexes, gs):
+        return gs[0][::-1]
+
+
+class Drawing(hnn.FunctionNode):
+    def forward(self, inputs):
+        self.noise = np.random.rand(*inputs[0].shape).astype("f")
+        return inputs[0] * self.noise,
+
+    def backward(self, indexes, gs):
+        return gs[0] * self.noise
+
+
+class Training(hnn.FunctionNode):
+    def forward(self, inputs):
+        self.factor = np.float32(2 if hnn.config.train else 1)
+        return inputs[0] * self.factor,
+
+    def backward(self, indexes, gs):
+        return gs[0] * float(self.factor)
+
+
+class Typed(Swish):
+    def check_type_forward(self, types):
+        hnn.utils.type_check.expect(types.size() == 1, types[0].ndim == 2)
+
+
+def applied(cls, *args):
+    return lambda h: cls(*args).apply((h,))[0]
+
+
+W = arr(5, 5)
+SKIPPED = {
+    "swish": applied(Swish), "exp": applied(Exp), "masked": applied(Masked, 0.1), "reversed": applied(Reversed), "scaled": applied(Scaled),
+    "pair": lambda h: Pair().apply((h, W))[0], "second": lambda h: Pair().apply((h, hnn.Variable(W)))[1] + h, "both": lambda h: sum(Pair().apply((h, W))) * 0.1,
+    "clipped": applied(Clipped), "mean": lambda h: h + Mean().apply((h,))[0], "root": lambda h: applied(Root)(h * h + 1), "refusing": applied(Refusing),
+    "twice": lambda h: applied(Swish)(applied(Masked, 0.2)(h)), "shared": lambda h: applied(Swish)(h) * h + applied(Exp)(h), "training": applied(Training)}
+RUN = {
+    "logging": applied(Logging), "printing": applied(Printing), "writing": lambda h: applied(Writing)(h + 0), "view": applied(View), "same": applied(Same),
+    "drawing": applied(Drawing), "typed": applied(Typed), "warning": applied(Root)}
+
+
+class Net(hnn.Chain):
+    def __init__(self, fn):
+        super().__init__()
+        with self.init_scope():
+            self.l1, self.l2, self.w = L.Linear(4, 5, initialW=arr(5, 4)), L.Linear(5, 3, initialW=arr(3, 5)), hnn.Parameter(np.ones(5, "f"))
+        self.fn = fn
+
+    def forward(self, x):
+        return self.l2(F.tanh(self.fn(self.l1(x) * self.w)))
+
+
+def made(wrap, fn, after=None):
+    net = Net(fn)
+    opt = optimizers.SGD(0.01).setup(net)
+    s = types.SimpleNamespace(clear=True)
+    S.scale, S.mask, Scaled.factor = 2.0, arr(5), 1.5
+
+    @wrap
+    def step(x, t):
+        loss = F.softmax_cross_entropy(net(x), t)
+        if s.clear:
+            net.cleargrads()
+        loss.backward()
+        opt.update()
+        return loss, net.l1.W.grad if after else None
+
+    @wrap
+    def look(x):
+        with hnn.no_backprop_mode(), hnn.using_config("train", False):
+            return net(x), net.fn(net.l1(x))
+
+    def changed(obj, name, value):
+        before = getattr(obj, name)
+        setattr(obj, name, value)
+        try:
+            return step(x, T), look(x)
+        finally:
+            setattr(obj, name, before)
+    x = arr(4, 4)
+    calls = [lambda: (step(x, T), look(x)), lambda: step(x * 1000, T), lambda: step(x[:2], T[:2]), lambda: step(hnn.Variable(x), T), lambda: step(x, T + 7),
+             lambda: changed(S, "scale", 0.5), lambda: changed(S, "mask", S.mask * 2), lambda: changed(Scaled, "factor", 3.0),
+             lambda: changed(s, "clear", False),
+             lambda: changed(Swish, "forward", lambda self, xs: (xs[0] * 2,)), lambda: changed(Swish, "backward", lambda self, i, gs: gs[0] * 0.5),
+             lambda: changed(Masked, "forward", Clipped.forward), lambda: step(x.astype("d"), T)]
+    return [net, s], calls
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_numpy_is_all_they_do(mode, name):
+    skipped(check(lambda wrap: made(wrap, SKIPPED[name]), mode, tolerance=100.0), mode, 30)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_they_do_more(mode, name):
+    check(lambda wrap: made(wrap, RUN[name], after=True), mode, tolerance=100.0)
+
+
+@pytest.mark.parametrize("name", ["swish", "masked", "pair"])
+def test_more_than_a_step(mode, name):
+    """Without an update the graph goes on; gradients are added to others, asked for twice, or of the arguments."""
+    def make(wrap):
+        net = Net(SKIPPED[name])
+        w = hnn.Parameter(arr(4, 5))
+
+        @wrap
+        def forward(x):
+            return F.sum(net(x) ** 2)
+
+        @wrap
+        def gradient(x):
+            x.cleargrad()
+            y = F.sum(net.fn(F.matmul(x, w)))
+            y.backward()
+            return x.grad, y
+
+        @wrap
+        def kept(x):
+            function = Swish()
+            y, = function.apply((x,))
+            return function, y
+
+        def outside():
+            y = forward(arr(4, 4))
+            net.cleargrads()
+            y.backward()
+            return [p.grad for p in net.params()]
+        v = hnn.Variable(arr(4, 4))
+        return [net, w], [lambda: forward(arr(4, 4)), outside, lambda: gradient(v), lambda: (gradient(v), w.grad), lambda: kept(v)[1]]
+    check(make, mode, tolerance=100.0)
