@@ -211,11 +211,11 @@ def rows(x):
     (lambda a, g: [a - .1 * g, rows(a * a)], True),                                                              # one loop reads a and writes it
     (lambda a, g: [a * .9, OPS["sum"](a * a, axis=None, keepdims=False)], True),
     (lambda a, g: [OPS["softmax"](a, axis=(1,))], True),                                                       # exponentials wait in the result
-    (lambda a, g: [(a - .1 * g) * OPS["broadcast_to"](OPS["reshape"](rows(a), shape=(6, 1)), shape=(6, 5))], True),     # the last loop writes it
-    (lambda a, g: [a - .1 * g, OPS["broadcast_to"](OPS["reshape"](rows(a), shape=(6, 1)), shape=(6, 5)) * a], False),  # a is read after it was written
+    (lambda a, g: [(a - .1 * g) * OPS["broadcast_to"](OPS["reshape"](rows(a), shape=(6, 1)), shape=(6, 40))], True),     # the last loop writes it
+    (lambda a, g: [a - .1 * g, OPS["broadcast_to"](OPS["reshape"](rows(a), shape=(6, 1)), shape=(6, 40)) * a], False),  # a is read after it was written
 ], ids=["rows", "all", "parked", "last loop", "read again"])
 def test_rows_are_written_in_place_where_nothing_reads_them_again(fn, in_place):
-    executable = check(fn, array(6, 5), array(6, 5), writes=[(0, 0)])
+    executable = check(fn, array(6, 40), array(6, 40), writes=[(0, 0)])
     assert (kinds(executable).count("copy") == 0) == in_place
 
 

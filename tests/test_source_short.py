@@ -1,0 +1,89 @@
+"""Kernels of many short rows: vectors lie across rows; results are as in kernels of long ones."""
+import numpy as np
+import pytest
+from jit_graphs import array, assert_same, graph_of, kinds
+
+import hybridnn.ops
+import hybridnn.optimizers  # noqa: F401
+from hybridnn import jit
+from hybridnn.core.op import OPS
+from hybridnn.jit import lower
+
+ROWS, N = 37, 5
+
+
+def rows(name, x):
+    return OPS[name](x, axis=(1,), keepdims=True)
+
+
+def spread(x, n=N):
+    return OPS["broadcast_to"](x, shape=(ROWS, n))
+
+
+def softmax(x):
+    e = OPS["exp"](x - spread(rows("amax", x)))
+    return e / spread(rows("sum", e))
+
+
+def labels(x, t):
+    y = softmax(x)
+    return [OPS["where"](OPS["iota_equal"](t, depth=N), y, 0.0), rows("sum", OPS["where"](OPS["iota_equal"](t, depth=N), y, 0.0)), rows("amin", y)]
+
+
+def normalised(x, gamma):
+    mean = rows("sum", x) * (1 / N)
+    centred = x - spread(mean)
+    scale = OPS["rsqrt"](rows("sum", centred * centred) * (1 / N) + 1e-5)
+    return [centred * spread(scale) * spread(gamma), scale, mean]
+
+
+@pytest.mark.parametrize("fn, operands", [
+    (lambda x: [softmax(x)], (array(ROWS, N),)),
+    (lambda x, t: labels(x, t), (array(ROWS, N), np.arange(ROWS, dtype="i4") % N)),
+    (lambda x, gamma: normalised(x, gamma), (array(ROWS, N), array(N))),
+    (lambda x, w: [spread(w) * x, rows("sum", x * spread(w)), OPS["tanh"](w) * rows("amax", x)], (array(ROWS, N), array(ROWS, 1))),
+    (lambda x, y: [rows("sum", x * OPS["transpose"](y, axes=(1, 0))), rows("amax", x), x - OPS["transpose"](y, axes=(1, 0))], (array(ROWS, N), array(N, ROWS))),
+    (lambda x: [softmax(x[:, 1:6])], (array(ROWS, 7),)),
+    (lambda x: [softmax(OPS["transpose"](x, axes=(1, 0)))], (array(N, ROWS),)),
+    (lambda x: [softmax(x)], (array(ROWS, N, dtype="f8"),)),
+    (lambda x: [rows("sum", x), rows("amax", x), x * 2], (np.arange(ROWS * N, dtype="i4").reshape(ROWS, N),)),
+    (lambda x: [rows("sum", x > 0), x > 0, rows("amax", x)], (array(ROWS, N),)),
+    (lambda x, n: [softmax(x * n)], (array(ROWS, N), 0.5)),
+], ids=["softmax", "labels", "two sums", "outer operand", "transposed operand", "slice", "transposed", "doubles", "ints", "bools", "number"])
+def test_kernels(fn, operands):
+    graph = graph_of(fn, *operands)
+    executable = jit.compile(graph)
+    assert any(text.startswith('"""Short') for text in executable.sources)
+    assert_same(graph, executable, operands, 2e-6, 2e-6)
+
+
+def test_rows_are_written_in_place():
+    operands = array(ROWS, N), array(ROWS, N)
+    graph = graph_of(lambda a, g: [a * spread(rows("sum", g * a)), softmax(a)], *operands, writes=[(0, 0)])
+    executable = jit.compile(graph)
+    assert kinds(executable) == ["kernel"]
+    assert_same(graph, executable, operands, 5e-6, 5e-6)
+
+
+@pytest.mark.parametrize("shape, style", [((2, 2), "Short"), ((300, 24), "Short"), ((300, 25), "Row"), ((1, 5), "Row")], ids=str)
+def test_where_rows_are_short(shape, style):
+    executable = jit.compile(graph_of(lambda x: [OPS["sum"](OPS["exp"](x), axis=(1,), keepdims=False)], array(*shape)))
+    assert [text[3:].split(":")[0] for text in executable.sources] == [style]
+
+
+def test_special_values_and_flags():
+    """Infinities and NaN come out as in NumPy; the rest of a block raises no flags."""
+    x = array(ROWS, N)
+    x[3], x[5, 2], x[7, 0], x[9] = -np.inf, np.nan, np.inf, 1e30
+    graph = graph_of(lambda x: [rows("amax", x), rows("sum", x), rows("amin", x), x], x)
+    assert_same(graph, jit.compile(graph), (x,), 0, 0)
+    executable = jit.compile(graph_of(lambda x: [softmax(x)], array(ROWS, N)))
+    with np.errstate(all="raise"):
+        executable([array(ROWS, N)])
+
+
+def test_threads_share_rows(monkeypatch):
+    monkeypatch.setattr(lower, "PARALLEL_BYTES", 64)
+    x = array(5000, 3)
+    graph = graph_of(lambda x: [OPS["sum"](x * x, axis=(1,), keepdims=True) * x], x)
+    assert_same(graph, jit.compile(graph), (x,), 2e-6, 2e-6)
