@@ -76,6 +76,14 @@ def test_few_channels_go_last_and_first(channels, places, grain):
         assert (room[:8] == -1).all() and (room[-8:] == -1).all()
 
 
+@pytest.mark.parametrize("axes, least", [((0, 1, 2), 50_000), ((0, 2, 1), 50_000 // (32 * 3 * 4)), ((2, 1, 0), 1)])
+def test_large_copies_are_shared_whatever_the_order_of_axes(axes, least):
+    """The grain counts bytes, of which a tile has many."""
+    a = np.zeros((64, 3, 640), "f4").transpose(axes)
+    step = copy_step(View.of(0, a), View.contiguous(1, a.shape, 4), 4, 50_000)
+    assert step.hi // 5 > step.grain >= least
+
+
 def test_copies_that_have_no_step():
     v = View.contiguous(0, (2, 3), 16)
     assert copy_step(v, v, 16) is None

@@ -43,7 +43,7 @@ def fill_step(out: View, value: Any, dtype: Any, grain: int = 0, name: str = "fi
 def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "copy") -> Step | None:
     """``out[...] = src``, of one shape, for any strides (``src`` may have stride 0 or negative ones).
 
-    ``grain`` counts tiles of 32 rows, or bytes if both are contiguous. None for other item sizes than 1, 2, 4, 8 and for more
+    ``grain`` counts bytes. None for other item sizes than 1, 2, 4, 8 and for more
     than six axes that do not merge. ``out`` must not overlap ``src``. Raises ``ValueError`` if the shapes differ.
     """
     if src.shape != out.shape:
@@ -57,7 +57,8 @@ def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "
     *outer, rows, cols = [(1, 0, 0)] * (MAX_AXES - len(axes)) + _tile_last(axes)
     blocks = -(-rows[0] // BLOCK)
     words = [*_pairs(src, out), *rows, *cols, blocks, *(w for axis in outer for w in axis)]
-    return _step(f"copy{itemsize}", words, math.prod(n for n, _, _ in outer) * blocks, grain, name)
+    tiles = math.prod(n for n, _, _ in outer) * blocks
+    return _step(f"copy{itemsize}", words, tiles, grain and max(1, grain * tiles // (src.size * itemsize)), name)
 
 
 def sum_parts_step(parts: View, out: View, dtype: Any, grain: int = 0, name: str = "sum parts") -> Step:
@@ -302,13 +303,19 @@ def _interleave(f: Func, kind: Any, src: Val, out: Val, part: tuple[Val, Val, Va
     end = f.select(fits, first + (last - first - 1) // 4 * 4, first)
     with f.range(first, end, 4) as i:
         corner = f.at(src, i * 4)
-        halves = [[f.load_vector(kind, 4, f.at(corner, f.least(cols - 1, k) * src_col)) for k in group] for group in (range(4), range(4, 8))]
-        rows = [_transposed(f, vectors, 4) for vectors in halves]
-        for k in range(4):
-            line = f.at(out, (i + k) * out_row)
-            f.store_vector(rows[0][k], line, 4)
-            with f.when(cols > 4):
-                f.store_vector(rows[1][k], f.at(line, 16), 4)
+
+        def columns(group: range) -> list[Val]:
+            return _transposed(f, [f.load_vector(kind, 4, f.at(corner, f.least(cols - 1, k) * src_col)) for k in group], 4)
+        near = columns(range(4))
+        with f.either(cols > 4) as (wide, narrow):
+            with wide:
+                for k, (x, y) in enumerate(zip(near, columns(range(4, 8)), strict=True)):
+                    line = f.at(out, (i + k) * out_row)
+                    f.store_vector(x, line, 4)
+                    f.store_vector(y, f.at(line, 16), 4)
+            with narrow:
+                for k, x in enumerate(near):
+                    f.store_vector(x, f.at(out, (i + k) * out_row), 4)
     return end
 
 
