@@ -2,12 +2,12 @@
 import os
 import sys
 from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hybridnn.errors import raised_by_signal
-from hybridnn.graph import Graph, run, verify
+from hybridnn.graph import Graph, Node, run, verify
 from hybridnn.jit import compile as jit_compile
 from hybridnn.trace.compare import check_segment
 from hybridnn.trace.events import vid_of
@@ -208,7 +208,9 @@ def _may_warn(events, used):
 
 
 def _renamed(node, rename):
-    return replace(node, inputs=tuple([rename.get(v, v) for v in node.inputs])) if rename else node
+    if not rename or rename.keys().isdisjoint(node.inputs):
+        return node
+    return Node(node.op, tuple([rename.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
 
 
 def _writes(events, produced):
