@@ -400,3 +400,52 @@ def test_a_new_batch_size_needs_no_new_kernels(model):
             step(model(b)[2], np.arange(b, dtype="i") % 10)
         texts.append({text for s in step._memory.segments[known:] for text in s.executable.sources})
     assert step.stats.python_skipped >= 3 and texts[0] and all(more <= texts[0] for more in texts[1:])
+
+
+@pytest.mark.parametrize("mode", ["graph", "no graph", "gradient"])
+def test_recording_holds_no_array_that_nobody_else_does(mode):
+    """300 intermediate arrays, of which a call that runs eagerly holds a few, or those that gradients need."""
+    n, size = 300, 20_000
+
+    def step(x):
+        h = x
+        for _ in range(n):
+            h = h + 1.0 if mode == "graph" else h * 2.0 - h
+        if mode == "gradient":
+            F.sum(h * h).backward()
+        return F.sum(h).array
+    x = hnn.Variable(np.ones(size, "f4"))
+    traced, peaks = hnn.trace(step), []
+    for fn in (step, traced, traced, step):
+        gc.collect()
+        tracemalloc.start()
+        with hnn.using_config("enable_backprop", mode != "no graph"):
+            fn(x)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        x.cleargrad()
+    eager, recorded, interpreted, _ = peaks
+    assert traced.stats.hits == 1 and recorded - eager < 150 * x.array.nbytes and interpreted - eager < 150 * x.array.nbytes
+
+
+def test_arrays_made_while_recording_are_told_apart_whatever_memory_they_got():
+    """Memory of arrays that are gone serves others, which must not be taken for them."""
+    rng = np.random.default_rng(0)
+    order = rng.integers(0, 5, 400).tolist()
+
+    def step(x):
+        kept = [x * float(k + 1) for k in range(5)]
+        total = F.sum(x)
+        for k in order:
+            kept[k] = kept[k] * 0.5 + kept[(k + 1) % 5]
+            total = total + F.sum(kept[k] - kept[(k + 3) % 5]) * kept[0].array.ndim
+        total.backward()
+        return total
+    x, y = (hnn.Variable(np.arange(6, dtype="f8")) for _ in range(2))
+    traced = hnn.trace(step)
+    for _ in range(5):
+        assert step(x).array == traced(y).array
+        np.testing.assert_array_equal(x.grad, y.grad)
+        x.cleargrad()
+        y.cleargrad()
+    assert traced.stats.hits >= 3

@@ -88,7 +88,7 @@ def name_output(call, v):
     """Number a Variable that this call made."""
     vid = call.new_vid(spec_of(v._array))
     v._pending, v._vid, v._spec = call, vid, call.specs[vid]
-    call.know(v._array, vid, v._requires_grad)
+    call.know_while_held(v._array, vid, v._requires_grad)
     if v._tape is not None:
         call.nodes[id(v._tape)] = vid
         call.keep.append(v._tape)

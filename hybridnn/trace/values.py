@@ -11,6 +11,8 @@ __all__ = ["FOREIGN", "PARAMETER_REFS", "Values"]
 
 _refs = count_references
 PARAMETER_REFS = 3     # the Variable's attribute, the local name and getrefcount's argument: nobody else holds the array
+PAIR_REFS = 3          # the pair, the local name and getrefcount's argument
+MANY_PAIRS = 64        # values that are recorded before we look whose arrays are still held
 FOREIGN = "foreign"
 
 
@@ -20,13 +22,15 @@ class Values:
     Args:
         first: the number of the next new value.
     """
-    __slots__ = ("again", "ids", "keep", "leaves", "next_vid", "scalars", "snapshots", "specs", "values", "view_of", "walking", "wrappers")
+    __slots__ = ("again", "fresh_pairs", "ids", "keep", "leaves", "next_vid", "old_limit", "old_pairs", "scalars", "snapshots", "specs", "values", "view_of",
+                 "walking", "wrappers")
 
     def __init__(self, first):
         self.values = {}          # vid -> array or number
         self.ids = {}             # id(array) -> vid, or ~vid if the value needs a gradient and its bare array does not
         self.wrappers = {}        # vid -> the Variable from outside that has it now
-        self.keep = []            # what the ids belong to
+        self.keep = []            # what the ids belong to, but for
+        self.fresh_pairs, self.old_pairs, self.old_limit = [], [], MANY_PAIRS      # (vid, array): recorded values, as long as somebody else holds the arrays
         self.again = {}           # id(Variable made of an array that this call has computed) -> vid
         self.leaves = {}          # vid -> the Variable or array bound
         self.scalars = {}         # vid -> the number of NumPy's that stands behind an array without dimensions
@@ -45,6 +49,32 @@ class Values:
     def know(self, a, vid, graded=False):
         self.recognize(a, vid, graded)
         self.values[vid] = a
+
+    def know_while_held(self, a, vid, graded=False):
+        """As ``know``, until nobody else holds the array: what a long recording computes takes no more memory than running it eagerly."""
+        self.ids.setdefault(id(a), ~vid if graded else vid)
+        self.values[vid] = a
+        self.fresh_pairs.append((vid, a))
+        if len(self.fresh_pairs) == MANY_PAIRS:
+            self.old_pairs += self._held(self.fresh_pairs)
+            self.fresh_pairs = []
+            if len(self.old_pairs) > self.old_limit:
+                self.old_pairs = self._held(self.old_pairs)
+                self.old_limit = 2 * len(self.old_pairs) + MANY_PAIRS
+
+    def _held(self, pairs):
+        """The pairs whose arrays somebody else holds. The others are forgotten: nobody can show them any more."""
+        values, ids, held = self.values, self.ids, []
+        for pair in pairs:
+            vid, a = pair
+            here = values.get(vid) is a
+            if _refs(a) > PAIR_REFS + here or ids.get(id(a)) not in (vid, ~vid):
+                held.append(pair)
+                continue
+            del ids[id(a)]
+            if here:
+                del values[vid]
+        return held
 
     def recognize(self, a, vid, graded=False):
         """From now on an array stands for a value."""
