@@ -5,6 +5,7 @@ import sys
 import time
 import tracemalloc
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ import pytest
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
+from hybridnn.config import state
 from hybridnn.errors import TraceWarning
+from hybridnn.trace import running
 from hybridnn.trace.events import terminals
 from hybridnn.trace.skip_text import tabled
 
@@ -291,6 +294,26 @@ def test_a_function_of_one_operation_runs_eagerly_where_that_is_faster():
     assert f.stats.calls == 6000 and f.stats.python_skipped >= 500
     f.clear()
     assert f._memory.resting == 0
+
+
+def test_replays_that_take_longer_than_eager_calls_are_tried_again_ever_more_seldom(monkeypatch):
+    """The paths may have settled by then: one proof more is allowed."""
+    ticks = [0]
+    monkeypatch.setattr(running, "time", SimpleNamespace(perf_counter=lambda: ticks[0]))
+
+    @hnn.trace(mode="verify")
+    def f(x):
+        ticks[0] += 1 if state.tracer is None else 100
+        return F.sum(x)
+    naps = []
+    while len(naps) < 3:
+        f(X)
+        root = next(iter(f._memory.roots.values()))
+        if root.asleep:
+            naps.append(root.asleep)
+            root.asleep = 0
+    assert naps == [running.FIRST_NAP, running.FIRST_NAP * running.LONGER, running.FIRST_NAP * running.LONGER ** 2]
+    assert root.proofs < running.MAX_PROOFS
 
 
 def test_a_graph_that_was_walked_keeps_what_it_is_made_of():

@@ -45,7 +45,8 @@ class Root(Event):
     signature: tuple = ()
     reason: str = ""
     misses: int = 0
-    asleep: int = 0
+    asleep: int = 0                # eager calls that are to come
+    naps: int = 0                  # how often replays were found to take longer than eager calls
     proofs: int = 0
     replays: int = 0
     compare_at: int = COMPARE_AFTER

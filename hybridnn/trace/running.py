@@ -27,6 +27,7 @@ MAX_PROOFS = 16
 PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 COMPARED_CALLS, EAGER_CALLS = 8, 20_000      # when a replay that runs Python is timed against eager (COMPARE_AFTER), how often, and what follows
+FIRST_NAP, LONGER = 1000, 4      # so many eager calls follow the first time, and how many times as many each time after: paths may have settled by then
 FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream (some 15 us)
 COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which such a plan is timed
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
@@ -117,10 +118,12 @@ def _compared_run(memory, root, mode, fn, args, kwargs):
     if len(root.times[False]) == COMPARED_CALLS:
         replay, eager = min(root.times[True]), min(root.times[False])
         root.times = {True: [], False: []}
-        root.compare_at = root.replays + (COMPARE_AFTER if eager < replay else EAGER_CALLS)
+        root.compare_at = root.replays + (0 if eager < replay else EAGER_CALLS)
         if eager < replay:
-            root.asleep = EAGER_CALLS
-            memory.note("runs eagerly", f"for {EAGER_CALLS} calls: a verified replay took {replay * 1e6:.0f} us, an eager call {eager * 1e6:.0f} us")
+            root.asleep = min(EAGER_CALLS, FIRST_NAP * LONGER ** root.naps)
+            root.naps += 1
+            root.proofs = min(root.proofs, MAX_PROOFS - 1)
+            memory.note("runs eagerly", f"for {root.asleep} calls: a verified replay took {replay * 1e6:.0f} us, an eager call {eager * 1e6:.0f} us")
     return result
 
 
