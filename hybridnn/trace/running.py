@@ -11,7 +11,7 @@ from hybridnn.errors import RecordingForbidden, raised_by_signal, user_line
 from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
-from hybridnn.trace.memory import COMPARE_AFTER, IDLE_EARNS, account, new_root
+from hybridnn.trace.memory import IDLE_EARNS, account, new_root
 from hybridnn.trace.observe_later import observer_type
 from hybridnn.trace.pure import Vouched, taken
 from hybridnn.trace.refs import Doubt, class_lookup
