@@ -24,7 +24,7 @@ __all__ = ["Tile", "address", "host_tile", "pays"]
 INNER = 256         # rows of a panel: 48 KB of 48 columns
 AHEAD = 16          # rows ahead that packing asks the caches for: the hardware expects no jump to the next row
 TALL = 264          # rows of A that are visited with one panel, a little above a power of two: with the inner block, well within the second-level cache
-WIDE = 192          # columns of B from which on packing A pays
+WIDE, WIDE_TRANSPOSED = 192, 64    # columns of B from which on packing A pays: as it is, and transposed, where elements of a row lie apart
 SPARE_PACKING = 24  # so many rows at most read B where it lies, if its rows are contiguous: packing would not pay
 NARROW, FLAT, SMALL = 24, 8, 1.5e6      # columns, rows and operations below which OpenBLAS is faster
 TINY, TINY_TRANSPOSED = 2e6, 1024       # with fewer rows: operations, and elements of C if B is transposed, up to which it has code for tiny products
@@ -352,7 +352,7 @@ def _emit_product(m: Module, tile: Tile, of_rows: Func, widths: list[_Width], pa
     b_inner, b_outer = f.select(plain_b, ldb, 4), f.select(plain_b, 4, ldb)
     panel, tiles = _scratch(f, INNER * widths[0].cols * 4), _scratch(f, (INNER * TALL + tile.rows * tile.lanes) * 4)
     direct = _all(f, plain_b, rows <= SPARE_PACKING)
-    pack_a = _all(f, cols >= WIDE, rows > SPARE_PACKING)
+    pack_a = _all(f, cols >= f.select(plain_a, WIDE, WIDE_TRANSPOSED), rows > SPARE_PACKING)
     with f.range(0, rows, TALL) as i0, f.range(0, inner, INNER) as k0:
         height, depth = f.least(rows - i0, TALL), f.least(inner - k0, INNER)
         left = f.at(a, row * i0 + col * k0)
