@@ -17,7 +17,7 @@ from hybridnn.core.op import OPS
 from hybridnn.errors import InvalidType
 from hybridnn.graph import Graph
 from hybridnn.jit import fuse as fusion
-from hybridnn.jit import fused_nodes, layout, memory, parts, row_blocks
+from hybridnn.jit import fused_nodes, gemm, layout, memory, parts, row_blocks
 from hybridnn.jit.known import Known
 
 ELEMENTWISE = sorted(n for n, op in OPS.items() if op.kind == "elementwise" and op.samples is None and not op.multi)
@@ -188,6 +188,17 @@ def test_outputs_are_fresh_and_share_nothing():
     for i, a in enumerate(arrays):
         assert a.flags.writeable
         assert not any(np.may_share_memory(a, b) for b in arrays[:i])
+
+
+@pytest.mark.skipif(gemm.host_tile() is None, reason="products are OpenBLAS's on this CPU")
+@pytest.mark.parametrize("steps, rows, copies", [(6, 16, 1), (3, 16, 0), (6, 100, 0)])
+def test_a_matrix_that_many_small_products_read_transposed_is_turned_once(steps, rows, copies):
+    def recurrence(h, w):
+        for _ in range(steps):
+            h = OPS["tanh"](OPS["matmul"](h, w, transa=False, transb=True))
+        return [h, w - 0.1 * w]
+    executable = check(recurrence, array(rows, 48), array(48, 48) * 0.2, writes=[(1, 1)], rtol=1e-4, atol=1e-5)
+    assert kinds(executable).count("copy") == copies
 
 
 def test_writes_in_place():

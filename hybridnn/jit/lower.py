@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from hybridnn.core.op import OPS
-from hybridnn.jit import kernels, layout, lower_memory, native, source
+from hybridnn.jit import gemm, kernels, layout, lower_memory, native, source
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
 from hybridnn.jit.join import view_index
@@ -34,6 +34,7 @@ PLACING = ("fused", "matmul", "products")     # kinds of nodes that write their 
 WIDEST = 8                    # bytes of the largest element of a kernel
 NEAR = 4                      # steps between elements that vector code is written for
 PARALLEL_BYTES = 400_000      # below, a step runs on one thread
+OFTEN, FEW_ROWS = 4, 64       # products of so many rows at most that read an operand transposed, from which on a copy of it pays
 
 
 class _Lowering:
@@ -46,6 +47,8 @@ class _Lowering:
         self.known = {}       # kernel calls by nest and operands
         self.halves = {}      # what nests become that sum up by blocks of rows: (id of the nest, blocks) -> both halves
         self.parts, self.turned = self._find_parts(), self._find_turned()
+        self.turned_often = Counter(n.inputs[1] for n in graph.nodes if _turns(graph.specs, n))
+        self.lying = {}       # values that many products read transposed -> places of copies
 
     def _find_parts(self):
         """Values that kernels can write straight into what they are joined to: value -> (join node, number)."""
@@ -261,6 +264,16 @@ class _Lowering:
         self.must_copy(turned, copy)
         return viewed(copy, OPS["transpose"], {"axes": tuple(np.argsort(order).tolist())})
 
+    def right_operand(self, node):
+        """The place of a product's second operand: of a copy that lies as it is read, where many products of few rows, as of the steps of a loop, read the
+        operand transposed. Each of them would have to turn it anew."""
+        v = node.inputs[1]
+        if self.turned_often[v] < OFTEN or not _turns(self.specs, node):
+            return self.values[v]
+        if v not in self.lying:
+            self.lying[v] = self.turned_copy(self.values[v], (1, 0))
+        return self.lying[v]
+
     def arranged(self, nest, ins, outs):
         """(a kernel call, its text, what it does in place), the same for equal nests whose operands have equal strides."""
         key = id(nest), ins, outs       # the graph holds the nest
@@ -269,6 +282,14 @@ class _Lowering:
             call = layout.arrange(nest, ins, outs)
             found = self.known[key] = call, source.render(call.structure), _inplace(call)
         return found
+
+
+def _turns(specs, node):
+    """Whether the node is a product of few rows, by code of our own, that reads its second operand transposed."""
+    if node.op.name != "matmul" or not dict(node.attrs)["transb"] or gemm.host_tile() is None:
+        return False
+    a, b = (specs[v] for v in node.inputs)
+    return len(a.shape) == len(b.shape) == 2 and b.dtype == np.float32 and 1 < a.shape[dict(node.attrs)["transa"]] <= FEW_ROWS
 
 
 def _operand(place):
@@ -331,7 +352,7 @@ def _grain(step):
 
 def _matmul(low, node):
     attrs = dict(node.attrs)
-    a, b = (low.values[v] for v in node.inputs)
+    a, b = low.values[node.inputs[0]], low.right_operand(node)
     spec = low.specs[node.outputs[0]]
     if a.dtype != b.dtype or spec.dtype != a.dtype or 0 in (*a.shape, *b.shape):
         return False
