@@ -7,9 +7,10 @@ from jit_graphs import array, copies, graph_of, random_graph
 
 import hybridnn.ops  # noqa: F401
 from hybridnn.core.op import OPS
-from hybridnn.graph import Node, run, verify
+from hybridnn.graph import Node, infer, run, verify
 from hybridnn.jit import passes
-from hybridnn.jit.decompose import CheckOp, decompose
+from hybridnn.jit.decompose import CheckOp, decompose, infer_fast
+from hybridnn.spec import Spec
 
 seeds = st.integers(0, 10**6)
 
@@ -122,3 +123,19 @@ def test_attributes_that_were_left_out_are_named_in_full():
     assert [n.attrs for n in full.nodes] == [(("transa", True), ("transb", False))]
     same_results(graph, full, operands)
     assert passes.complete_attrs(full).nodes == full.nodes
+
+
+@pytest.mark.parametrize("name, shapes, attrs", [
+    *[(name, [(3, 1, 5, 7)], {"axis": axis, "keepdims": keepdims}) for name in ("sum", "amax", "mean") for axis in (None, (), (0,), (1, 3), (-1, 0))
+      for keepdims in (False, True)],
+    ("sum", [(9, 9)], {"axis": None}), ("argmax", [(9, 9)], {"axis": (1,)}), ("sum_to", [(9, 9)], {"shape": (9, 1)}),
+    ("add", [(9, 1, 9), (8, 1)], {}), ("mul", [(9, 9), ()], {}), ("add", [(), ()], {}), ("cast", [(9, 9)], {"dtype": "float64"}),
+    ("greater", [(9, 9), (9,)], {}),
+    *[("matmul", shapes, {"transa": a, "transb": b}) for a, b, shapes in (
+        (False, False, [(8, 9), (9, 7)]), (True, False, [(9, 8), (9, 7)]), (True, True, [(2, 9, 8), (7, 9)]), (False, True, [(5, 1, 8, 9), (3, 7, 9)]))],
+])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "?"])
+def test_what_an_operation_gives_is_known_without_computing_it(name, shapes, attrs, dtype):
+    op, attrs = OPS[name], tuple(attrs.items())
+    specs = [Spec(shape, np.dtype(dtype)) for shape in shapes]
+    assert infer_fast(op, specs, attrs) == infer(op, specs, attrs)
