@@ -112,7 +112,7 @@ _known = Known(64)  # lives of spans -> their sizes, heuristic, starts, best rat
 def _remember(spans: Sequence[Buffer], name: str, starts: list[int], size: int, bound: int) -> None:
     if 0 < len(spans) <= MOST_STACKED and bound:
         lives = tuple([(b.first, b.last) for b in spans])
-        best = _known[lives][-1] if lives in _known else size / bound
+        *_, best = _known.get(lives) or (size / bound,)
         _known[lives] = tuple([b.size for b in spans]), name, starts, min(best, size / bound)
 
 

@@ -68,13 +68,14 @@ def _strides(shape, step):
 
 def viewed(place, op, attrs):
     """The place that the view operation ``op`` gives, or None where it must copy."""
-    found = _view(place.shape, place.strides, place.dtype, op, tuple(attrs.items()), repr(attrs))
+    told = tuple([type(i) is bool for i in attrs["index"]]) if "index" in attrs else ()
+    found = _view(place.shape, place.strides, place.dtype, op, tuple(attrs.items()), told)
     return found and Place(place.root, place.offset + found[0], *found[1:], place.dtype)
 
 
 @functools.lru_cache(4096)
 def _view(shape, strides, dtype, op, attrs, _):
-    """(offset, shape, strides) of a view, found by running the operation on an array over unused memory. The last argument tells True from 1 in ``attrs``."""
+    """(offset, shape, strides) of a view, found by running the operation on an array over unused memory. The last argument tells True from 1 in an index."""
     low = sum((n - 1) * s for n, s in zip(shape, strides) if s < 0)
     high = sum((n - 1) * s for n, s in zip(shape, strides) if s > 0) + dtype.itemsize
     probe = np.ndarray(shape, dtype, np.empty(high - low, np.uint8), -low, strides)
