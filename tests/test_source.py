@@ -29,9 +29,10 @@ def array(*shape):
 
 
 CASES = {
-    "chain": (lambda x, b: [OPS["tanh"](1.5 * x + b) * OPS["sigmoid"](x)], (array(5, 7), array(7))),
+    "chain": (lambda x, b: [OPS["tanh"](1.5 * x + b) * OPS["sigmoid"](x)], (array(5, 17), array(17))),
     "flat": (lambda x, a: [OPS["relu"](x) * a], (array(5, 7), .5)),
     "softmax": (lambda x: [OPS["softmax"](x, axis=(1,))], (array(5, 300),)),
+    "pixels": (lambda x, b: [OPS["sigmoid"](x + b)], (array(40, 3), array(3))),
     "classes": (lambda x: [OPS["log_softmax"](x, axis=(1,))], (array(40, 5),)),
     "layer_norm": (lambda x, e, g: [OPS["standardize"](x, e, axis=(1,))[0] * g], (array(5, 70), 1e-5, array(70))),
     "batch_norm": (lambda x, e: OPS["standardize"](x, e, axis=(0, 2)), (array(4, 3, 5), 1e-5)),

@@ -4,8 +4,8 @@ CPU: ``kernel(bufs, args, lo, hi)``, see ``pointers``. ``args`` holds a pair per
 strides that are given at run time. CUDA: the same words as parameters, each thread takes iterations ``cuda.grid(1)``, ``+
 cuda.gridsize(1)``, ...
 
-Styles: "map" (no reduction), "row" (the innermost axis is reduced), "short" (the same for many short rows, on the CPU), "column" and "blocks" (the innermost
-axis is kept); a module for each kind.
+Styles: "map" (no reduction), "row" (the innermost axis is reduced), "column" and "blocks" (the innermost axis is kept); and on the CPU, where the innermost
+axis is short, "tiled" instead of "map" and "short" instead of "row". A module for each kind.
 """
 import functools
 
@@ -13,16 +13,18 @@ from hybridnn.jit.source_column import write_column
 from hybridnn.jit.source_map import write_map
 from hybridnn.jit.source_row import write_row
 from hybridnn.jit.source_short import write_short
+from hybridnn.jit.source_tiled import write_tiled
 from hybridnn.jit.source_writer import Writer
 
 __all__ = ["render"]
 
-_STYLES = {"map": write_map, "row": write_row, "short": write_short, "column": write_column, "blocks": write_column}
+_STYLES = {"map": write_map, "tiled": write_tiled, "row": write_row, "short": write_short, "column": write_column, "blocks": write_column}
+_ON_CUDA = {"tiled": "map", "short": "row"}
 
 
 @functools.lru_cache(4096)
 def render(structure, target="cpu"):
     """Python text of the kernel; ``target`` is "cpu" or "cuda"."""
     w = Writer(structure, target)
-    _STYLES["row" if structure.style == "short" and w.cuda else structure.style](w)
+    _STYLES[_ON_CUDA.get(structure.style, structure.style) if w.cuda else structure.style](w)
     return w.text()

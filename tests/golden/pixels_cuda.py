@@ -1,0 +1,24 @@
+"""Tiled: absolute, add, divide, exp, maximum, negative, sign."""
+import math
+
+from numba import cuda, float32
+
+
+def kernel(p0, p1, p2, n0, n1, s0_0, s2_0):
+    for i in range(cuda.grid(1), n0 * n1, cuda.gridsize(1)):
+        c1 = i % n1
+        r1 = i // n1
+        c0 = r1
+        o0 = c0 * s0_0
+        o2 = c0 * s2_0
+        v0 = p0[o0 + c1]
+        v1 = p1[c1]
+        v2 = v0 + v1
+        v3 = abs(v2)
+        v4 = -v3
+        v5 = math.exp(v4)
+        v6 = (float32(v2 > float32(0)) - float32(v2 < float32(0)) if v2 == v2 else v2)
+        v7 = (v5 if v5 > v6 or v5 != v5 else v6)
+        v9 = float32(1.0) + v5
+        v10 = v7 / v9
+        p2[o2 + c1] = v10
