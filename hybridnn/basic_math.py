@@ -9,33 +9,34 @@ import sys
 import numpy as np
 
 from hybridnn.core import Variable
+from hybridnn.core.variable import as_variable
 from hybridnn.functions.math import absolute, add, matmul
 
 __all__ = ["Absolute", "Add", "AddConstant", "Div", "DivFromConstant", "MatMul", "Mul", "MulConstant", "MultiAdd", "Neg", "PowConstVar",
            "PowVarConst", "PowVarVar", "Sub", "SubFromConstant", "absolute", "add", "div", "floordiv", "matmul", "mul", "neg", "pow", "rdiv",
            "rfloordiv", "rmatmul", "rpow", "rsub", "sub"]
 
-neg, sub, mul, div, floordiv, pow = (operator.neg, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.pow)
+
+def _arithmetic(name, text, operate):
+    """A function of the given name that computes ``text`` with a Variable on one side at least, and so gives a Variable for arrays too."""
+    def function(self, rhs):
+        return operate(as_variable(self), rhs)
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"``{text}``, as a Variable."
+    return function
 
 
-def rsub(self, rhs):
-    """``rhs - self``."""
-    return rhs - self
+sub, rsub = _arithmetic("sub", "self - rhs", operator.sub), _arithmetic("rsub", "rhs - self", lambda x, y: y - x)
+div, rdiv = _arithmetic("div", "self / rhs", operator.truediv), _arithmetic("rdiv", "rhs / self", lambda x, y: y / x)
+pow, rpow = _arithmetic("pow", "self ** rhs", operator.pow), _arithmetic("rpow", "rhs ** self", lambda x, y: y ** x)
+floordiv = _arithmetic("floordiv", "self // rhs", operator.floordiv)
+rfloordiv = _arithmetic("rfloordiv", "rhs // self", lambda x, y: y // x)
+mul = _arithmetic("mul", "self * rhs", operator.mul)
 
 
-def rdiv(self, rhs):
-    """``rhs / self``."""
-    return rhs / self
-
-
-def rfloordiv(self, rhs):
-    """``rhs // self``."""
-    return rhs // self
-
-
-def rpow(self, rhs):
-    """``rhs ** self``."""
-    return rhs ** self
+def neg(self):
+    """``-self``, as a Variable."""
+    return -as_variable(self)
 
 
 def rmatmul(self, rhs):

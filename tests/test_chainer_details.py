@@ -248,6 +248,16 @@ def test_reflected_arithmetic():
     assert basic_math.rmatmul(x, np.eye(2)).array.tolist() == [4, 8]
 
 
+@pytest.mark.parametrize("name", ["add", "sub", "rsub", "mul", "div", "rdiv", "floordiv", "rfloordiv", "pow", "rpow", "matmul", "rmatmul"])
+def test_arithmetic_of_arrays_gives_variables(name):
+    x, y = np.array([[4., 8.], [2., 1.]]), np.array([[3., 2.], [1., 2.]])
+    function = getattr(basic_math, name)
+    found = function(x, y)
+    assert isinstance(found, Variable) and found.array.tolist() == function(Variable(x), Variable(y)).array.tolist()
+    assert isinstance(basic_math.neg(x), Variable)
+    assert isinstance(basic_math.Sub().apply((x, y))[0], Variable)
+
+
 @pytest.mark.parametrize("other", [[3.0, 4.0], (3.0, 4.0), "a", b"a", None])
 @pytest.mark.parametrize("operate", [lambda x, y: x + y, lambda x, y: y - x, lambda x, y: x * y, lambda x, y: y * x, lambda x, y: x ** y])
 def test_arithmetic_with_what_is_no_number_or_array(operate, other):
