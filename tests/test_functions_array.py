@@ -465,3 +465,10 @@ def test_order_of_coordinates():
     assert F.CooMatrix(data[::-1], row[::-1], col[::-1], (2, 2)).order == "other"
     assert F.to_coo(np.zeros((2, 2))).order == "C"
     assert F.CooMatrix(data, col, row, (2, 2), order="other").order == "other"
+
+
+@pytest.mark.parametrize("name", ["concat", "stack", "hstack", "vstack", "dstack", "pad_sequence"])
+def test_a_variable_is_a_sequence_of_its_rows_as_an_array_is(name):
+    function, x = getattr(F, name), np.arange(12.0).reshape(2, 3, 2)
+    assert (function(Variable(x)).array == function(x).array).all()
+    assert (function(x).array == function(list(x)).array).all()

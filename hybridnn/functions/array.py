@@ -145,7 +145,7 @@ def copy(x, dst):
 # ------------------------------------------------------------------------------------------------------------- join and split
 
 def _joined(name, xs):
-    xs = tuple([of_shape(x) for x in ([xs] if isinstance(xs, Variable) else xs)])
+    xs = tuple([of_shape(x) for x in xs])
     if not xs:
         raise InvalidType(name, "at least one array", "an empty sequence")
     return xs
