@@ -112,15 +112,17 @@ def draws(stream, name):
 
 def stream_state(stream):
     """Where a stream is: ``np.random`` itself, or a generator."""
-    if type(stream) is random.Random:
-        return stream.getstate()
+    if type(stream) is random.Random:       # whose own method asks for an attribute that may be gone
+        return super(random.Random, stream).getstate(), vars(stream).copy()
     return stream.bit_generator.state if type(stream) is np.random.Generator else stream.get_state(legacy=False)
 
 
 def put_stream_back(stream, found):
     """The stream goes on where ``stream_state`` found it."""
     if type(stream) is random.Random:
-        stream.setstate(found)
+        super(random.Random, stream).setstate(found[0])
+        vars(stream).clear()
+        vars(stream).update(found[1])
     elif type(stream) is np.random.Generator:
         stream.bit_generator.state = found
     else:
@@ -132,9 +134,10 @@ def draw(observer, fn, args, kw, stream):
     if type(stream) is random.Random:
         if vars(stream).keys() - {"gauss_next"} or any(vars(random.Random).get(name) is not attr for name, attr in _OF_RANDOM.items()):
             raise Doubt("a random generator with methods of its own")
+        observer.guard("class", stream, random.Random)
         observer.guard("surface", random.Random)
         observer.guard("methods", stream)
-        args = [Ref("mirror", observer._items(a)) if a.kind == "static" and type(a.value) is list else a for a in args]
+        args = [_frozen(observer, a) for a in args]
     args, kw = [operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
     late = any(map(sources_of, [*args, *kw.values()]))
     if late and observer.writes_so_far() or not late and not all(map(_is_given, [*args, *kw.values()])) or not late and any(
@@ -150,6 +153,14 @@ def draw(observer, fn, args, kw, stream):
     if ref.kind == "whole":
         return _numbers_of(ref)
     return ref
+
+
+def _frozen(observer, ref):
+    """A list from outside, with the members that it has now."""
+    if ref.kind != "static" or type(ref.value) is not list:
+        return ref
+    observer._freeze(ref.value)
+    return Ref("mirror", [Ref("static", v) for v in ref.value])
 
 
 def _drawn(value, found):

@@ -59,11 +59,13 @@ _instructions = {}
 
 
 def instructions(code):
-    """offset -> instruction of a code object, kept for the process (bounded by the program's size)."""
-    found = _instructions.get(code)
-    if found is None:
-        found = _instructions[code] = {i.offset: i for i in dis.get_instructions(code)}
-    return found
+    """offset -> instruction of a code object, kept for the process (bounded by the program's size). A program that is run again, as cells of a notebook are,
+    has equal code, whose inner functions are others."""
+    known, table = _instructions.get(code, (None, None))
+    if known is not code:
+        table = {i.offset: i for i in dis.get_instructions(code)}
+        _instructions[code] = code, table
+    return table
 
 
 class Frame:

@@ -30,6 +30,7 @@ from hybridnn.trace.refs import (
     class_lookup,
     code_of,
     constant,
+    is_library_code,
     is_numeric,
     is_pure,
     is_traced,
@@ -359,6 +360,8 @@ class Calls:
             self._operators_of(args[0], f"__{fn.__name__}__")
             f.waiting = ("call", Ref("static", fn), args, kw, "push")
             return
+        if fn is len and len(args) == 1 and self._own_length(f, args[0]):
+            return
         if fn is getattr and len(args) == 2 and not kw:
             self._load_attr(f, args[0], self.plain(args[1]), method=False)
             return
@@ -367,6 +370,21 @@ class Calls:
             f.waiting = ("make", None, [], {}, found)       # the class's own check runs meanwhile
         else:
             f.stack.append(found)
+
+    def _own_length(self, f, ref):
+        """``len()`` of an object whose class says it; False if the class is none of the user's."""
+        ref = self.use(ref)
+        if ref.kind not in ("static", "object") or isinstance(ref.value, Link):
+            return False
+        cls = ref.value.cls if ref.kind == "object" else type(ref.value)
+        target = class_lookup(cls, "__len__")
+        if not isinstance(target, types.FunctionType) or is_library_code(target):
+            return False
+        self.guard("classattr", cls, "__len__", target)
+        if ref.kind == "static":
+            self.guard("class", ref.value, cls)
+        f.waiting = ("call", constant(target), [ref], {}, "push")
+        return True
 
     def op_MAKE_FUNCTION(self, f, i):
         code = f.stack.pop().value

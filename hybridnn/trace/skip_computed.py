@@ -139,7 +139,8 @@ class Computing:
         if ref.kind == "number":
             name = self._computed(ref)
             if type(ref.value) is int:
-                self.make_lines.append(f"if not {operand.within.start} <= {name} < {operand.within.stop}: raise Unexpected")
+                fits = f"if not {operand.within.start} <= {name} < {operand.within.stop}: raise Unexpected"
+                (self.make_lines if self.made_after.get(id(ref)) is None else self.outcomes.setdefault(name, [])).append(fits)
             return name
         return self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]), operand.within)
 

@@ -14,7 +14,6 @@ IDIOMS = {**LEARNING, **MODELS}
 SENSITIVE = ("simclr", "transformer")      # the first steps of Adam magnify the rounding of gradients near zero
 
 
-
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", IDIOMS)
 def test_idiom(name, mode, executor):
