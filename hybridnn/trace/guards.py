@@ -365,7 +365,7 @@ class Writer:
         for timing, queue in hooks.queues.items():
             found = f"{text}['_hooks'].queues[{timing!r}]"
             ids = self.strong(tuple([id(self.kept(h)) for h in queue.values()]))
-            same.append(f"tuple(map(id, {found}.values())) == {ids}" if queue else f"not {found}")
+            same.append(f"tuple(map(id, {found}.values())) == {ids}" if queue else f"len({found}) == 0")
         self.require(" and ".join([*same, f"{text}.get('_loss_scale') is None"]), "the optimizer's hooks changed")
 
     def kept(self, obj):

@@ -90,6 +90,8 @@ class Sources:
             return self._computed(ref)
         if ref.kind == "made":
             inner = ref.source[1]
+            if inner.kind == "state" and id(a) in self.written:
+                return self._kept(a)
             return self._computed(inner) if inner.kind == "array" else w.read(inner.source)
         if ref.kind == "static":
             name = w.strong(x)
@@ -99,7 +101,7 @@ class Sources:
                 text = f"{name}._array is {w.strong(a)} and {name}._requires_grad is {x._requires_grad} and {name}._pending is None"
                 w.require_in(x, x.__dict__, f"{text} and {name}._tape is {w.strong(x._tape)}", "a parameter's array was replaced")
             return self._kept(a)
-        if ref.source[0] == "slot" or id(x) in self.written and ref.kind == "state":
+        if ref.source[0] == "slot" or id(a) in self.written and ref.kind == "state":
             return self._kept(a)
         text = w.read(ref.source)
         if isinstance(x, Variable):

@@ -96,7 +96,7 @@ def replacements(v):
 
 
 INSIDE = {"function": ("code", "defaults", "keyword defaults", "new attribute"), "box": ("clear", "reverse", "add", "refill", "pop"), "set": ("add", "clear"),
-          "array": ("written", "read-only", "reshaped", "reinterpreted"), "partial": ("state",), "object": ("class", "namespace", "new attribute"),
+          "array": ("written", "read-only", "reshaped"), "partial": ("state",), "object": ("class", "namespace", "new attribute"),
           "variable": ("written", "new array", "double array", "gradient", "frozen", "named", "class")}
 REPLACED = {"none": lambda v: None, "odd": lambda v: Odd(), "negated": lambda v: not v, "next": lambda v: v + 1, "large": lambda v: 10 ** 9,
             "copy": lambda v: type("Copy", (v,), {}) if isinstance(v, type) else copy.deepcopy(v),
@@ -170,7 +170,6 @@ CHANGES = {
     ("set", "add"): lambda s: s.add(9), ("set", "clear"): lambda s: s.clear(),
     ("array", "written"): lambda a: np.copyto(a, ~a if a.dtype == bool else a * 2, casting="unsafe"),
     ("array", "read-only"): lambda a: setattr(a.flags, "writeable", False), ("array", "reshaped"): lambda a: setattr(a, "shape", (*a.shape, 1)),
-    ("array", "reinterpreted"): lambda a: setattr(a, "dtype", {4: "i4", 8: "f8", 1: "u1"}[a.itemsize]),
     ("partial", "state"): lambda p: p.__setstate__((p.func, p.args, {**p.keywords, "q": 3.0}, {})),
     ("object", "class"): lambda o: other_class(o, k=9.0, act=lambda self, x: x, forward=lambda self, *a: a[0], rate=0.3, a=4.0),
     ("object", "namespace"): lambda o: setattr(o, "__dict__", dict(o.__dict__)),

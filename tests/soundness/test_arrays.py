@@ -631,3 +631,20 @@ def test_a_parameter_becomes_a_view_of_another(mode):
             return result
         return net, [lambda: step(arr(5, 4)), shared]
     check(make, mode, tolerance=10.0)
+
+
+@pytest.mark.parametrize("name", ["avg_mean", "avg_var"])
+@pytest.mark.parametrize("kind", [L.BatchNormalization, L.BatchRenormalization])
+def test_running_statistics_are_made_read_only(mode, kind, name):
+    def make(wrap):
+        net = kind(4)
+        f = wrap(lambda x: net(x))
+
+        def locked():
+            getattr(net, name).flags.writeable = False
+            try:
+                return f(arr(5, 4))
+            finally:
+                getattr(net, name).flags.writeable = True
+        return [net], [lambda: f(arr(5, 4)), locked]
+    check(make, mode)
