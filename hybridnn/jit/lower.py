@@ -297,8 +297,8 @@ def _operand(place):
     return layout.Operand(0, place.offset % WIDEST, place.strides)
 
 
-def _probe(place):
-    return View(0, place.offset, place.shape, place.strides)
+def _probe(place, buffer=0):
+    return View(buffer, place.offset, place.shape, place.strides)
 
 
 def _grain_bytes(place):
@@ -358,9 +358,10 @@ def _matmul(low, node):
         return False
     a, b = (_swapped(p) if t else p for p, t in ((a, attrs["transa"]), (b, attrs["transb"])))
     y = whole(Root(ARENA, 0, spec.nbytes), spec.shape, spec.dtype)
-    if matmul_step(_probe(a), _probe(b), _probe(y), spec.dtype) is None:
+    probes = _probe(a), _probe(b, int(a.root is not b.root))       # as the step will be asked for: what is found out is not found out again
+    if matmul_step(*probes, _probe(y, 2), spec.dtype) is None:
         return False
-    y = low.product_target(node.outputs[0], lambda y: matmul_step(_probe(a), _probe(b), _probe(y), spec.dtype) is not None)
+    y = low.product_target(node.outputs[0], lambda y: matmul_step(*probes, _probe(y, 2), spec.dtype) is not None)
     low.step("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node)
     return True
 

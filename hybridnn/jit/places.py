@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hybridnn.core.op import OPS
+
 __all__ = ["Place", "Root", "channels_first", "whole", "viewed"]
 
 ARENA, INPUT, CONSTANT, OUTPUT, SLOT, SCALAR = "arena", "input", "constant", "output", "slot", "scalar"
@@ -68,6 +70,10 @@ def _strides(shape, step):
 
 def viewed(place, op, attrs):
     """The place that the view operation ``op`` gives, or None where it must copy."""
+    if op is OPS["transpose"]:
+        return place._replace(shape=tuple([place.shape[a] for a in attrs["axes"]]), strides=tuple([place.strides[a] for a in attrs["axes"]]))
+    if op is OPS["reshape"] and place.dense and min(attrs["shape"], default=1) > 0:
+        return whole(place.root, attrs["shape"], place.dtype)._replace(offset=place.offset)
     told = tuple([type(i) is bool for i in attrs["index"]]) if "index" in attrs else ()
     found = _view(place.shape, place.strides, place.dtype, op, tuple(attrs.items()), told)
     return found and Place(place.root, place.offset + found[0], *found[1:], place.dtype)
