@@ -316,6 +316,25 @@ def test_replays_that_take_longer_than_eager_calls_are_tried_again_ever_more_sel
     assert root.proofs < running.MAX_PROOFS
 
 
+def test_a_function_whose_paths_take_turns_runs_eagerly_where_the_search_takes_longer(monkeypatch):
+    """Every plan that is tried in vain takes its time; what comes out is the same."""
+    missed = running._missed
+    monkeypatch.setattr(running, "_missed", lambda *given: (time.sleep(0.001), missed(*given))[1])
+    numbers, rests = [hnn.Variable(np.array(k, "f")) for k in range(5)], []
+
+    @hnn.trace
+    def f(x, k):
+        x = F.exp(x)
+        for _ in range(int(k.array)):
+            x = x * 0.5
+        return x
+    with hnn.using_config("trace_compile", "sync"):
+        for n in np.random.default_rng(0).integers(1, 5, 500):
+            np.testing.assert_allclose(f(X, numbers[n]).array, np.exp(X) * 0.5 ** n, rtol=1e-5)
+            rests.append(f._memory.resting)
+    assert max(rests) == running.FIRST_NAP and f.stats.python_skipped > 10
+
+
 def test_a_graph_that_was_walked_keeps_what_it_is_made_of():
     """The loss's graph could be walked again: seven values would be kept for that, or the one that they are computed from."""
     x = hnn.Variable(np.ones((200, 300), np.float32))

@@ -13,7 +13,7 @@ from hybridnn.trace.events import Event, terminals
 __all__ = ["IDLE_EARNS", "Memory", "Root", "Stats", "account", "new_root"]
 
 log = logging.getLogger("hybridnn.trace")
-COMPARE_AFTER = 64
+COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans tried in vain, after which calls are timed against eager ones
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
@@ -88,7 +88,11 @@ class Memory:
     counters: set = field(default_factory=set)      # places that the function assigns
     locks: tuple = (0, None)
     credit: float | None = None
-    resting: int = 0       # calls that are to run eagerly: skipping Python takes longer
+    resting: int = 0       # calls that are to run eagerly: skipping Python takes longer; -1: calls are timed to find that out
+    naps: int = 0          # how often it was found that to find a path takes longer
+    searched: int = 0      # plans that were tried in vain
+    compare_at: int = MANY_SEARCHES
+    search_times: dict = field(default_factory=lambda: {True: [], False: []})      # seconds of calls that look for their path (True) and of eager ones
 
     def __post_init__(self):
         self.credit = 2.0 * self.max_paths
@@ -117,7 +121,7 @@ class Memory:
             self.roots.clear()
             self.segments.clear()
             self.plans = []
-            self.resting = 0
+            self.resting = self.searched = 0
             self.why.clear()
             self.stats.paths = self.stats.arena_bytes = self.stats.arena_lower_bound = self.stats.retained_bytes = 0
             self.version += 1

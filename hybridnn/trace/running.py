@@ -5,6 +5,7 @@ import sys
 import time
 import types
 from dataclasses import dataclass
+from statistics import median
 
 from hybridnn.config import config, global_config, state
 from hybridnn.errors import RecordingForbidden, raised_by_signal, user_line
@@ -28,6 +29,7 @@ PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 COMPARED_CALLS, EAGER_CALLS = 8, 20_000      # when a replay that runs Python is timed against eager (COMPARE_AFTER), how often, and what follows
 FIRST_NAP, LONGER = 1000, 4      # so many eager calls follow the first time, and how many times as many each time after: paths may have settled by then
+SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses lie before the next comparison; how many replays more a path that is left counts for
 FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream (some 15 us)
 COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which such a plan is timed
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
@@ -43,6 +45,8 @@ def run(memory, fn, self_object, args, kwargs):
     """One call of a traced function."""
     asked = state.trace or global_config.trace
     if memory.resting and not on_call and not asked:
+        if memory.resting < 0:
+            return _compared_search(memory, fn, self_object, args, kwargs)
         memory.resting -= 1
         memory.stats.calls += 1
         return fn(*args, **kwargs)
@@ -64,6 +68,35 @@ def run(memory, fn, self_object, args, kwargs):
                 return _skipped(memory, plan, result)
             _missed(memory, plan, result)
     return _run_python(memory, mode, fn, args, kwargs)
+
+
+def _compared_search(memory, fn, self_object, args, kwargs):
+    """Law L3: where many paths take turns, to try one plan after the other may take longer than Python; then the function runs eagerly for a while."""
+    times = memory.search_times
+    traced = len(times[True]) <= len(times[False])
+    memory.resting = 0
+    start = time.perf_counter()
+    if traced:
+        result = run(memory, fn, self_object, args, kwargs)
+    else:
+        memory.stats.calls += 1
+        result = fn(*args, **kwargs)
+    times[traced].append(time.perf_counter() - start)
+    memory.resting = -1
+    if len(times[False]) >= COMPARED_CALLS:
+        searching, eager = median(times[True]), median(times[False])
+        memory.search_times, memory.searched = {True: [], False: []}, 0
+        memory.resting = _nap(memory.naps) if eager < searching else 0
+        if eager < searching:
+            memory.naps += 1
+            memory.note("runs eagerly", f"for {memory.resting} calls: finding a path took {searching * 1e6:.1f} us, an eager call {eager * 1e6:.1f} us")
+        else:
+            memory.compare_at *= SELDOM
+    return result
+
+
+def _nap(naps):
+    return min(EAGER_CALLS, FIRST_NAP * LONGER ** naps)
 
 
 def _of_signature(plans, args, kwargs):
@@ -120,7 +153,7 @@ def _compared_run(memory, root, mode, fn, args, kwargs):
         root.times = {True: [], False: []}
         root.compare_at = root.replays + (0 if eager < replay else EAGER_CALLS)
         if eager < replay:
-            root.asleep = min(EAGER_CALLS, FIRST_NAP * LONGER ** root.naps)
+            root.asleep = _nap(root.naps)
             root.naps += 1
             root.proofs = min(root.proofs, MAX_PROOFS - 1)
             memory.note("runs eagerly", f"for {root.asleep} calls: a verified replay took {replay * 1e6:.0f} us, an eager call {eager * 1e6:.0f} us")
@@ -176,6 +209,9 @@ def _missed(memory, plan, miss):
     """Note a guard that failed; a plan that never fits any more goes."""
     plan.misses += 1
     plan.last_miss = miss
+    memory.searched += 1
+    if memory.searched >= memory.compare_at and not memory.resting:
+        memory.resting = -1
     if plan.misses == MANY_MISSES or plan.dead:
         with memory.lock:
             memory.plans = [p for p in memory.plans if p is not plan]
@@ -217,6 +253,8 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     finally:
         state.tracer = outer
     account(memory, root, call, end)
+    if call.left and root.replays < root.compare_at:
+        root.replays = min(root.replays + LEFT_COUNTS, root.compare_at)
     if call.difference is not None:
         raise mismatch(memory.name, *call.difference)
     return result

@@ -54,8 +54,10 @@ class Computing:
             raise Doubt("NumPy computes after an update what operations take")
         after = self.made_after[id(ref)] = self._after(found)
         if after is None:
-            self.make_lines += self._computing(name, ref, together=True)
+            lines, warns = self._computing(name, ref)
+            self.make_lines += lines
             self.made_first += [] if same else [name]
+            self.may_warn |= warns
         else:
             self.later.setdefault(found.at, []).append((name, ref))
 
@@ -65,27 +67,29 @@ class Computing:
         late = any(r.kind in ("fresh", "hole") or self.made_after.get(id(r)) is not None for r in operands)
         return found.at if late else None
 
-    def _computing(self, name, ref, together=False):
-        """Lines that compute a value and leave if it is of another kind than the recorded one. ``together``: a function around many of them sees to what
-        NumPy warns of."""
+    def _computing(self, name, ref):
+        """Lines that compute a value and leave if it is of another kind than the recorded one, and whether NumPy may warn there."""
         found, w = ref.source, self.writer
         parts = [self._operand_text(a) for a in found.args] + [f"{k}={self._operand_text(v)}" for k, v in found.kw.items()]
         plain = found.safe or found.drawn or ref.kind == "number" and all(type(a.value) in (int, float, bool) for a in found.args)
-        self.may_warn |= together and not plain
         fn = IN_PLACE[found.fn] if found.alone else found.fn
         if fn is put:
-            return [f"{name}[{parts[1]}] = {parts[2]}"]
-        if (plain or together) and fn in SYMBOLS:
-            lines = [f"{name} = {SYMBOLS[fn].format(*parts)}"]
-        else:
-            lines = [f"{name} = {w.strong(fn)}({', '.join(parts)})" if plain or together else f"{name} = recompute({', '.join([w.strong(fn), *parts])})"]
+            return [f"{name}[{parts[1]}] = {parts[2]}"], True
+        lines = [f"{name} = {SYMBOLS[fn].format(*parts)}" if fn in SYMBOLS else f"{name} = {w.strong(fn)}({', '.join(parts)})"]
         if ref.kind == "number" and not found.safe:
             lines.append(f"if type({name}) is not {w.strong(type(ref.value))}: raise Unexpected")
         if ref.kind == "whole" and found.late:
             lines.append(f"if list(map(type, {name})) != {w.strong(list(map(type, ref.value)))}: raise Unexpected")
         if ref.kind == "array" and not found.safe and not found.alone and not _is_arithmetic(found):
             lines.append(f"if not ({self._same_kind(name, ref.value)}): raise Unexpected")
-        return lines
+        return lines, not plain
+
+    @staticmethod
+    def _under_one_state(lines, names):
+        """The lines as a function, under one errstate that NumPy's warnings are errors in, and the names that it makes."""
+        made = "".join([f"{name}, " for name in dict.fromkeys(names)])
+        call = f"{made}= recompute(making)" if made else "recompute(making)"
+        return ["def making():", *["    " + line for line in lines], f"    return {made or '()'}", call]
 
     def _same_kind(self, name, y):
         """The text of a test whether an array, or a number of NumPy's, is like the recorded one."""

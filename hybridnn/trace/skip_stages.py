@@ -54,8 +54,7 @@ class Stages:
             wrote = wrote or any(e.kind == "inplace" for e in events)
             if look is not None:
                 self._look(look)
-            for name, ref in self.later.get(at, ()):
-                self._compute_later(name, ref)
+            self._compute_later(self.later.get(at, ()))
             if look is None and at < len(self.path) and self.path[at].kind == "function":
                 self._take_outputs(self.path[at])
         self._count_updates(len(self.path))
@@ -88,11 +87,30 @@ class Stages:
             lines.append(f"{w.strong(e.check)}([{', '.join(given)}], {w.strong(e.key[1])})")
         return lines
 
-    def _compute_later(self, name, ref):
-        before, self.makes = self.makes, []
-        lines = self._computing(name, ref)
-        self.body += [*self.makes, *lines, *self.outcomes.get(name, ())]
-        self.makes = before
+    def _compute_later(self, found):
+        """Lines of the computations that rest on what has been computed so far, as many as can be under one errstate."""
+        together, made, warns = [], [], False
+
+        def write():
+            nonlocal warns
+            self.body += self._under_one_state(together, made) if warns else together
+            together.clear()
+            made.clear()
+            warns = False
+        for name, ref in found:
+            before, self.makes = self.makes, []
+            lines, may_warn = self._computing(name, ref)
+            if self.makes or ref.source.drawn:
+                write()
+            self.body += self.makes
+            self.makes = before
+            together += lines
+            made += [name] if lines[0].startswith(f"{name} = ") else []
+            warns |= may_warn
+            if ref.source.drawn or name in self.outcomes:
+                write()
+                self.body += self.outcomes.get(name, ())
+        write()
 
     def _wanted(self, stages):
         """Values that Python sees after the call."""

@@ -147,8 +147,7 @@ class Text:
                 lines.append(f"draw{k} = numpy_random.{name}(*{w.strong(args)})")
         before, made = [], self.make_lines
         if self.may_warn:
-            names = "".join([f"{name}, " for name in self.made_first])
-            made = ["def making():", *["    " + line for line in made], f"    return {names}", f"{names}= recompute(making)"]
+            made = self._under_one_state(made, self.made_first)
         if self._restores():
             before = [f"drawing{k} = stream_state({w.strong(stream)})" for k, stream in enumerate(self._streams())]
         failed = self._put_back() if self.observer.draws else []
