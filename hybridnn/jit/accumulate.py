@@ -14,6 +14,7 @@ absolute values.
 """
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
@@ -120,6 +121,8 @@ def _independent(work, group):
     """The group in parts whose nodes do not depend on each other."""
     if not work.depends([v for n in group for v in n.inputs], group):
         return [group]
+    if all(work.depends(b.inputs, [a]) for a, b in pairwise(group)):
+        return []
     levels = {}
     depth = work.depths(group)
     for node in group:

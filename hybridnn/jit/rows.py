@@ -1,4 +1,5 @@
 """``Rows``: a graph under change by a pass that puts rows of arrays together; it knows which values lie where in which others."""
+from collections import deque
 from itertools import accumulate, pairwise
 from math import prod
 
@@ -119,16 +120,16 @@ class Rows:
         number, producer, floor = self.number, self.producer, self._floor(nodes)
         if self.made_by_effects:
             return self._leads_to(values, {id(n) for n in nodes}, floor)
-        goals, seen, stack = {v for n in nodes for v in n.outputs}, set(values), [*values]
-        while stack:
-            v = stack.pop()
+        goals, seen, queue = {v for n in nodes for v in n.outputs}, set(values), deque(values)
+        while queue:
+            v = queue.popleft()         # from near to far: what is asked for often is near
             if v in goals:
                 return True
             if v in producer and number.get(v, floor) >= floor:
                 for u in producer[v].inputs:
                     if u not in seen:
                         seen.add(u)
-                        stack.append(u)
+                        queue.append(u)
         return False
 
     def _leads_to(self, values, goals, floor):
