@@ -77,7 +77,8 @@ class Library:
         if kind in ("function", "operator") and not (isinstance(value, Variable) and any(value._array is real_array(r) for r in refs)):
             vids = {vid_of(o) for e in self.call.path[start:] for o in e.operands}
             leaves = [x._array if isinstance(x, Variable) else x for x in map(self.call.leaves.get, vids) if x is not None]
-            self._only_operands(refs, vids, {memory_of(a) for a in leaves if isinstance(a, np.ndarray)})
+            newest = {new for e in self.call.path[start:] for _, new in e.rebinds}      # what the arrays that were changed are now
+            self._only_operands(refs, vids | newest, {memory_of(a) for a in leaves if isinstance(a, np.ndarray)})
         return summarize(self, kind, refs, value, start)
 
     def _identify_mask(self, indices, start):

@@ -310,3 +310,27 @@ def test_variables_of_arrays_that_an_update_has_computed(mode):
             return {"loss": loss, "other": other, "gradient": h.grad}
         return [encoder, decoder, critic], [lambda: f(arr(4, 6), arr(4, 3)), lambda: f(arr(4, 6), arr(4, 3)), lambda: f(arr(5, 6), arr(5, 3))]
     skipped(check(make, mode), mode)
+
+
+def test_spectral_normalisation_several_times_in_a_call(mode):
+    """The singular vector that the hook keeps is moved on by each of the calls."""
+    def make(wrap):
+        generator, critic = L.Linear(3, 2), hnn.Sequential(L.Linear(2, 4), F.relu, L.Linear(4, 1))
+        for layer in (critic[0], critic[2]):
+            layer.add_hook(hnn.link_hooks.SpectralNormalization())
+        first, second = optimizers.Adam().setup(generator), optimizers.Adam().setup(critic)
+
+        @wrap
+        def f(x, z):
+            fake = generator(z)
+            loss = F.mean(F.relu(1 - critic(x))) + F.mean(F.relu(1 + critic(fake.array)))
+            critic.cleargrads()
+            loss.backward()
+            second.update()
+            other = -F.mean(critic(generator(z)))
+            generator.cleargrads()
+            other.backward()
+            first.update()
+            return loss, other, critic[0].W_u.copy()
+        return [generator, critic], [lambda: f(arr(6, 2), arr(6, 3)), lambda: f(arr(6, 2), arr(6, 3)), lambda: f(arr(5, 2), arr(5, 3))]
+    skipped(check(make, mode), mode)
