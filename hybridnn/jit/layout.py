@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from hybridnn.jit.known import Known
 from hybridnn.jit.nest import REDUCTIONS
 
-__all__ = ["TILE", "Instruction", "Operand", "Output", "Pointer", "Structure", "arrange", "repeated", "turned", "waiting"]
+__all__ = ["SHORT", "TILED", "Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
 
 _structures = Known(4096)      # what a structure depends on -> it, and the nest whose code that names
 BLOCKS, ROWS = 8, 32      # fewer blocks, or rows in a block, and threads share columns
 SHORT = 24      # elements of a row at most where vectors lie across rows: 3 to 10 times as fast up to 15, as fast with 16, 1.3 times with 24
-TILED, TILE = 8, 64      # a last axis that is shorter is looped over together with the one before it, so many rows at a time: up to 5 times as fast
+TILED = 8       # a last axis that is shorter is looped over together with the one before it: up to 8 times as fast
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
 
@@ -163,7 +163,7 @@ def _new_structure(nest, style, groups, classes, where):
     stores = tuple([Output(s.item, first_store + k, tuple(sorted({new_axis[d] for d in s.dims if d >= 0}))) for k, s in enumerate(nest.stores)])
     kinds = [*[(nest.items[n].kind, nest.items[n].fn) for n in where], *[(nest.items[s.item].kind, "store") for s in nest.stores]]
     pointers = [Pointer(kind, role, c) for (kind, role), c in zip(kinds, classes, strict=True)]
-    pointers += [Pointer(kind, "scratch", ()) for kind in _scratch_kinds(nest, style, pointers)]
+    pointers += [Pointer(kind, "scratch", ()) for kind in _scratch_kinds(nest, style)]
     return Structure(style, tuple([g[0] in nest.reduced for g in groups]), items, stores, tuple(pointers))
 
 
@@ -181,22 +181,6 @@ def _is_tiled(nest, sizes, strides):
     if len(sizes) != 2 or not 1 < sizes[1] < TILED or any(i.fn == "iota" for i in nest.items):
         return False
     return {(0, 1)} <= set(map(tuple, strides)) <= {(sizes[1], 1), (0, 1), (0, 0)}
-
-
-def repeated(pointers):
-    """Of a kernel of style "tiled", the pointers to an element for each place of the last axis."""
-    return [n for n, p in enumerate(pointers) if p.classes == ("0", "1")]
-
-
-def waiting(items, reduced):
-    """Of a kernel of style "short", the items that add up elements of a row, or that are known per row and needed for every element."""
-    used = {a for i in items if not set(i.axes).isdisjoint(reduced) for a in i.args}
-    return [n for n, i in enumerate(items) if i.fn in REDUCTIONS or n in used and i.axes and set(i.axes).isdisjoint(reduced) and i.fn not in ("load", "iota")]
-
-
-def turned(pointers):
-    """Of a kernel of style "short", the pointers to an element for every place: a block of rows goes through a copy in which rows lie side by side."""
-    return [n for n, p in enumerate(pointers) if p.classes and "0" not in p.classes]
 
 
 def _class(stride, inner):
@@ -227,20 +211,11 @@ def _blocks(sizes, reduced):
 def _scratch(nest, style, sizes, reduced, pointers):
     """Bytes per scratch pointer. Per column sum three rows (partial, total, correction), per extreme one; for every block, if these are shared between
     threads."""
-    if style == "tiled":
-        return tuple([ITEMSIZE[p.kind] * sizes[1] * TILE for p in pointers if p.role == "scratch"])
-    if style == "short":
-        many = len(turned(pointers))
-        return tuple([ITEMSIZE[p.kind] * sizes[0] * (sizes[1] if k < many else 1) for k, p in enumerate(p for p in pointers if p.role == "scratch")])
     elements = math.prod(sizes[-1:]) * (_blocks(sizes, reduced) if style == "blocks" else 1)
     return tuple([elements * ITEMSIZE[p.kind] for p in pointers if p.role == "scratch"])
 
 
-def _scratch_kinds(nest, style, pointers):
-    if style == "short":        # copies of operands, then what waits
-        return [*[pointers[n].kind for n in turned(pointers)], *[nest.items[n].kind for n in waiting(nest.items, nest.reduced)]]
-    if style == "tiled":
-        return [pointers[n].kind for n in repeated(pointers)]
+def _scratch_kinds(nest, style):
     rows = {"sum": 3, "max": 1, "min": 1}
     return [i.kind for i in nest.items if i.fn in REDUCTIONS for _ in range(rows[i.fn])] if style in ("column", "blocks") else []
 

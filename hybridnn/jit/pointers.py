@@ -5,7 +5,8 @@ args[k + 1]` (a buffer's base and a byte offset) as a float32 pointer: `p[i]` lo
 `parallel_loops()` as the kernel's last statement states that no iteration of its loops reads or writes, through such a pointer,
 an element that another iteration writes. An output may then still be the very buffer of an input (same index, in place), and
 LLVM vectorises with any number of pointers and without run-time alias checks (LangRef: llvm.loop.parallel_accesses). Kernels
-that scatter or carry values through memory use `serial_ptr_*`, or leave `parallel_loops()` out.
+that scatter or carry values through memory use `serial_ptr_*`, or leave `parallel_loops()` out. `local_f32(64)` is room for so
+many elements on the stack.
 """
 from __future__ import annotations
 
@@ -75,7 +76,28 @@ POINTERS = {
     f"{kind}{key}": _pointer_intrinsic(f"{kind}{key}", dtype, kind == "ptr_")
     for key, dtype in ELEMENTS.items() for kind in ("ptr_", "serial_ptr_")
 }
-globals().update(POINTERS)
+
+
+def _local_intrinsic(name, dtype):
+    def typed(typingctx, count):
+        if not isinstance(count, types.IntegerLiteral):
+            return None
+        result, size = ElementPointer(dtype, True), count.literal_value
+
+        def codegen(context, builder, sig, values):
+            element = context.get_data_type(dtype)
+            with builder.goto_entry_block():
+                memory = builder.alloca(ir.ArrayType(element, size))
+            return builder.bitcast(memory, context.get_value_type(sig.return_type))
+
+        return result(count), codegen
+
+    typed.__name__ = typed.__qualname__ = name
+    return intrinsic(prefer_literal=True)(typed)
+
+
+LOCALS = {f"local_{key}": _local_intrinsic(f"local_{key}", dtype) for key, dtype in ELEMENTS.items()}
+globals().update(POINTERS | LOCALS)
 
 
 def _back_edges(function):

@@ -1,25 +1,29 @@
 """Kernels of style "short": many rows of a few elements (scores of classes or of actions), with vectors across rows.
 
 The range is rows. A block of rows is copied so that rows lie side by side, worked on in loops along the rows outside and across them inside, and copied back.
-What is known per row only, sums and extremes and what is computed of them, waits in scratch rows of one element per row.
+What is known per row only, sums and extremes and what is computed of them, waits in arrays of one element per row.
 """
 from contextlib import contextmanager
 
-from hybridnn.jit.layout import turned, waiting
+from hybridnn.jit.layout import SHORT
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.source_reductions import accumulate, initial, stages_of
 
 __all__ = ["write_short"]
 
-BLOCK = 256      # rows at a time: what they need stays in the first-level cache
+BLOCK = 128      # rows at a time: what they need stays in the first-level cache
 
 
 def write_short(w):
     short = _Short(w)
+    for p in short.turned:
+        w.local(f"t{p}", w.s.pointers[p].kind, BLOCK * SHORT)
+    for i in short.waiting:
+        w.local(f"w{i}", w.s.items[i].kind, BLOCK)
     for i in short.top:
         w.emit(i)
     with w.loop(f"for b in range(lo, hi, {BLOCK}):"):
-        w.block(BLOCK, "hi")
+        w.line(f"m = hi - b if hi - b < {BLOCK} else {BLOCK}")
         short.copy("load")
         for k in range(1 + max(short.stage)):
             short.write(k)
@@ -28,52 +32,56 @@ def write_short(w):
 
 
 class _Short:
-    """The loops of a block of rows, stage by stage."""
+    """The loops of a block of rows, stage by stage.
+
+    ``turned``: pointers to an element for every place; a block goes through copies of what they point to. ``waiting``: items that add up elements of a row,
+    or that are known per row and needed for every element.
+    """
 
     def __init__(self, w):
         self.w, self.items, self.stores, self.stage = w, w.s.items, w.s.stores, stages_of(w.s)
-        w.offsets.update({n: f"o * s{n}_0" for n, p in enumerate(w.s.pointers) if p.classes and p.classes[0] != "0"})
+        w.offsets.update({n: f"(b + o) * s{n}_0" for n, p in enumerate(w.s.pointers) if p.classes and p.classes[0] != "0"})
         self.top = [i for i, item in enumerate(self.items) if not item.axes]
-        scratch = [n for n, p in enumerate(w.s.pointers) if p.role == "scratch"]
-        self.copies = dict(zip(turned(w.s.pointers), scratch))
-        self.place = {i: f"p{n}[o]" for i, n in zip(waiting(self.items, (1,)), scratch[len(self.copies):], strict=True)}
+        self.turned = [n for n, p in enumerate(w.s.pointers) if p.classes and "0" not in p.classes]
+        used = {a for i in self.items if 1 in i.axes for a in i.args}
+        self.waiting = [n for n, i in enumerate(self.items) if i.fn in REDUCTIONS or n in used and i.axes == (0,) and i.fn not in ("load", "iota")]
 
     def copy(self, role):
         """Operands with an element for every place, row by row."""
-        copies = [(p, c) for p, c in self.copies.items() if self.w.s.pointers[p].role == role]
+        copies = [p for p in self.turned if self.w.s.pointers[p].role == role]
         if copies:
             with self.rows(), self.w.loop("for j in range(n1):"):
-                for p, c in copies:
-                    near, far = f"p{c}[j * n0 + o]", f"p{p}[{self.w.index(p, 'j')}]"
+                for p in copies:
+                    near, far = f"t{p}[j * {BLOCK} + o]", f"p{p}[{self.w.index(p, 'j')}]"
                     self.w.line(f"{near} = {far}" if role == "load" else f"{far} = {near}")
 
     def write(self, k):
         """What is known when ``k`` reductions, one after the other, are."""
-        reductions = [i for i in self.place if self.items[i].fn in REDUCTIONS and self.stage[i] == k + 1]
-        kept = [i for i in self.place if self.items[i].fn not in REDUCTIONS and self.stage[i] == k]
+        reductions = [i for i in self.waiting if self.items[i].fn in REDUCTIONS and self.stage[i] == k + 1]
+        kept = [i for i in self.waiting if self.items[i].fn not in REDUCTIONS and self.stage[i] == k]
         stores = [s for s in self.stores if 1 in s.axes and self.stage[s.item] == k]
         if kept or reductions:
             with self.rows():
                 self.compute(kept, fresh=kept)
                 for i in kept:
-                    self.w.line(f"{self.place[i]} = {self.w.value(i)}")
+                    self.w.line(f"w{i}[o] = {self.w.value(i)}")
                 for i in reductions:
-                    self.w.line(f"{self.place[i]} = {initial(self.items[i])}")
+                    self.w.line(f"w{i}[o] = {initial(self.items[i])}")
         if reductions or stores:
             with self.w.loop("for j in range(n1):"):
-                self.w.line("z = j * n0")
+                self.w.line(f"z = j * {BLOCK}")
                 with self.rows():
                     self.compute([*(self.items[i].args[0] for i in reductions), *(s.item for s in stores)])
                     for i in reductions:
                         self.add_up(i)
                     for s in stores:
-                        self.w.line(f"p{self.copies[s.pointer]}[z + o] = {self.w.value(s.item)}")
+                        self.w.line(f"t{s.pointer}[z + o] = {self.w.value(s.item)}")
 
     def add_up(self, i):
-        w, item, place = self.w, self.items[i], self.place[i]
-        w.line(f"m{i} = {place}")
+        w, item = self.w, self.items[i]
+        w.line(f"m{i} = w{i}[o]")
         accumulate(w, item, f"m{i}", w.value(item.args[0]))
-        w.line(f"{place} = m{i}")
+        w.line(f"w{i}[o] = m{i}")
 
     def finish(self):
         """Results that have an element per row."""
@@ -86,9 +94,9 @@ class _Short:
 
     @contextmanager
     def rows(self):
-        with self.w.loop("for o in range(b, e):"):
+        with self.w.loop("for o in range(m):"):
             if any(i.fn == "iota" and i.value == 0 for i in self.items):
-                self.w.unravel("o", [0])
+                self.w.line("c0 = b + o")
             yield
 
     def compute(self, roots, fresh=()):
@@ -98,12 +106,12 @@ class _Short:
             i = stack.pop()
             if i not in needed and i not in self.top:
                 needed.add(i)
-                stack += self.items[i].args if i in fresh or i not in self.place else ()
+                stack += self.items[i].args if i in fresh or i not in self.waiting else ()
         for i in sorted(needed):
             item = self.items[i]
-            if i in self.place and i not in fresh:
-                self.w.line(f"v{i} = {self.place[i]}")
-            elif item.fn == "load" and item.value in self.copies:
-                self.w.line(f"v{i} = p{self.copies[item.value]}[z + o]")
+            if i in self.waiting and i not in fresh:
+                self.w.line(f"v{i} = w{i}[o]")
+            elif item.fn == "load" and item.value in self.turned:
+                self.w.line(f"v{i} = t{item.value}[z + o]")
             else:
                 self.w.emit(i, "j")

@@ -23,6 +23,7 @@ class Writer:
     lines: list = field(default_factory=list)
     depth: int = 1
     names: set = field(default_factory=set)      # functions to import
+    locals: set = field(default_factory=set)     # those that make room for arrays
     offsets: dict = field(default_factory=dict)  # pointer -> name of its current offset
     wide: bool = False                           # float32 items are computed in float64, under other names
 
@@ -91,6 +92,11 @@ class Writer:
     def coordinate(self, axis, inner):
         return inner if axis == len(self.s.axes) - 1 and inner is not None else f"c{axis}"
 
+    def local(self, name, kind, count):
+        """The line that makes room for so many elements."""
+        self.locals.add(f"local_{SUFFIX[kind]}")
+        self.line(f"{name} = local_{SUFFIX[kind]}({count})")
+
     def block(self, length, n):
         """The line that sets ``e``, the end of the block that begins at ``b``."""
         self.line(f"e = b + {length} if b + {length} < {n} else {n}")
@@ -143,7 +149,7 @@ class Writer:
         result += [""] * bool(result) + ([f"from numba import {', '.join(casts)}", ""] if casts else [])
         reducers = sorted(n for n in self.names if n[:4] in ("sum_", "max_", "min_"))
         pointers = {self.pointer_type(p) for p in self.s.pointers}
-        functions = sorted(pointers | {"parallel_loops"} | {w for w in _calls(body) if _is_vecmath(w)})
+        functions = sorted(pointers | self.locals | {"parallel_loops"} | {w for w in _calls(body) if _is_vecmath(w)})
         result += [f"from hybridnn.jit.reducers import {', '.join(reducers)}"] if reducers else []
         return [*result, f"from hybridnn.jit.vecmath import {', '.join(functions)}"]
 
@@ -169,4 +175,4 @@ def _calls(text):
 
 def _is_vecmath(name):
     return name.rpartition("_")[2] in ("f32", "f64", "bool", "i32",
-                                       "i64") and not name.startswith(("sum_", "max_", "min_", "ptr_"))
+                                       "i64") and not name.startswith(("sum_", "max_", "min_", "ptr_", "local_"))

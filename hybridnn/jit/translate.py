@@ -17,6 +17,7 @@ from hybridnn.jit.translate_values import (
     CALLS,
     CONSTANTS,
     INT64,
+    LOCALS,
     POINTERS,
     PTR,
     REDUCERS,
@@ -78,7 +79,7 @@ def _kernel(tree):
 def _check_import(node):
     """Known names come from where they are defined, and keep their names: calls are then resolved by name."""
     of = {"math": CONSTANTS, "numba": TYPES, "hybridnn.jit.reducers": REDUCERS,
-          "hybridnn.jit.vecmath": {**DEFINITIONS, **POINTERS, "parallel_loops": None}}.get(node.module, {})
+          "hybridnn.jit.vecmath": {**DEFINITIONS, **POINTERS, **LOCALS, "parallel_loops": None}}.get(node.module, {})
     for alias in node.names:
         if alias.name not in of or alias.asname:
             raise unknown(node)

@@ -11,8 +11,8 @@ from hybridnn.jit.vecmath_basic import reduce_add, reduce_max, reduce_min
 from hybridnn.jit.vecmath_expr import V
 from hybridnn.jit.vecmath_table import DEFINITIONS
 
-__all__ = ["CALLS", "CONSTANTS", "INT64", "POINTERS", "PTR", "REDUCERS", "TYPES", "Loop", "Pointer", "State", "Untranslatable", "Value", "binary", "index_of",
-           "evaluate", "name_of", "number_of", "pointer_of", "store", "truth", "unknown"]
+__all__ = ["CALLS", "CONSTANTS", "INT64", "LOCALS", "POINTERS", "PTR", "REDUCERS", "TYPES", "Loop", "Pointer", "State", "Untranslatable", "Value",
+           "binary", "evaluate", "index_of", "name_of", "number_of", "pointer_of", "store", "truth", "unknown"]
 
 PTR, BIT, BYTE, INT64 = ir.PointerType(), ir.IntType(1), ir.IntType(8), ir.IntType(64)
 FLOATS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
@@ -24,6 +24,7 @@ REDUCERS = {f"{name}_{key}": (body, (kind, kind), kind) for key, kind in (("f32"
 CALLS = {**DEFINITIONS, **REDUCERS}
 POINTERS = {f"{prefix}{key}": (name, prefix == "ptr_") for key, name in ELEMENT_NAMES.items()
             for prefix in ("ptr_", "serial_ptr_")}
+LOCALS = {f"local_{key}": name for key, name in ELEMENT_NAMES.items()}
 
 FLOAT_OPS = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 INTEGER_OPS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor"}
@@ -115,7 +116,9 @@ def _variable(s, node):
 
 
 def pointer_of(s, node):
-    """What ``ptr_f32(bufs, args, 4)`` and its like give; None for another expression."""
+    """What ``ptr_f32(bufs, args, 4)`` or ``local_f32(64)`` and their like give; None for another expression."""
+    if isinstance(node, ast.Call) and name_of(node.func) in LOCALS:
+        return _local(s, node)
     if not (isinstance(node, ast.Call) and name_of(node.func) in POINTERS):
         return None
     kind, parallel = POINTERS[node.func.id]
@@ -123,6 +126,18 @@ def pointer_of(s, node):
         raise unknown(node)
     address = element_address(s.b, s.env["bufs"].ir, s.env["args"].ir, index_of(s, node.args[2]))
     return Pointer(kind, s.b.inttoptr(address, PTR), parallel)
+
+
+def _local(s, node):
+    """Room on the stack."""
+    count = number_of(node.args[0]) if len(node.args) == 1 and not s.loops else None
+    if type(count) is not int or count < 1:
+        raise unknown(node)
+    kind = LOCALS[node.func.id]
+    with s.b.goto_entry_block():
+        memory = s.b.alloca(ir.ArrayType(BYTE if kind == "boolean" else TYPES[kind], count))
+    memory.align, memory.type = 64, PTR
+    return Pointer(kind, memory, True)
 
 
 def _place(s, node):

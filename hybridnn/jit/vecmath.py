@@ -64,9 +64,9 @@ def define(name: str, body, arguments, result: str):
     return intrinsic(typed)
 
 
-globals().update(pointers.POINTERS)
+globals().update(pointers.POINTERS | pointers.LOCALS)
 __all__ = [
-    "FUNCTIONS", "KERNEL_SIGNATURE", "KEYS", "POWERS", "Function", "body_of", "parallel_loops", *pointers.POINTERS,
+    "FUNCTIONS", "KERNEL_SIGNATURE", "KEYS", "POWERS", "Function", "body_of", "parallel_loops", *pointers.POINTERS, *pointers.LOCALS,
     *DEFINITIONS,
 ]
 

@@ -1,26 +1,26 @@
 """Tiled: absolute, add, divide, exp, maximum, negative, sign."""
 from numba import float32
 
-from hybridnn.jit.vecmath import absolute_f32, exp_f32, maximum_f32, parallel_loops, ptr_f32, sign_f32
+from hybridnn.jit.vecmath import absolute_f32, exp_f32, local_f32, maximum_f32, parallel_loops, ptr_f32, sign_f32
 
 
 def kernel(bufs, args, lo, hi):
     p0 = ptr_f32(bufs, args, 0)
     p1 = ptr_f32(bufs, args, 2)
     p2 = ptr_f32(bufs, args, 4)
-    p3 = ptr_f32(bufs, args, 6)
-    n1 = args[9]
+    n1 = args[7]
+    t1 = local_f32(512)
     t = hi - lo if hi - lo < 64 else 64
-    for r in range(t):
-        for j in range(n1):
-            p3[r * n1 + j] = p1[j]
+    for j in range(n1):
+        for r in range(t):
+            t1[r * n1 + j] = p1[j]
     for b in range(lo, hi, 64):
         e = b + 64 if b + 64 < hi else hi
         z = b * n1
         m = (e - b) * n1
         for i in range(m):
             v0 = p0[z + i]
-            v1 = p3[i]
+            v1 = t1[i]
             v2 = v0 + v1
             v3 = absolute_f32(v2)
             v4 = -v3
