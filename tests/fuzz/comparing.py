@@ -8,6 +8,7 @@ import math
 import random
 import traceback
 import types
+import typing
 import warnings
 
 import numpy as np
@@ -27,7 +28,7 @@ class World:
     def __init__(self, program, trace, filename):
         self.program = program
         self.globals = {"__name__": "fuzzed", "np": np, "hnn": hnn, "F": F, "L": L, "math": math, "random": random,
-                        "functools": functools, "contextlib": contextlib, "dataclasses": dataclasses}
+                        "functools": functools, "contextlib": contextlib, "dataclasses": dataclasses, "typing": typing}
         np.random.seed(11)
         random.seed(11)
         self.traced = []

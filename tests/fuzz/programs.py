@@ -33,7 +33,9 @@ EXPRESSIONS = {
         | net.lstm.h if net.lstm.h is not None and net.lstm.h.shape == {M}.shape else {M} | F.forget(helper, {M}) | next(gen({M})) | F.concat(list(gen({M})), 0)[:len({M})]
         | ({M} if {B} else {M}) | sum([F.tanh({M} * i) for i in (1, 2)]) | {i: {M} * i for i in (1, 2)}[2] | repeated({M}, k) | Pair({M}, {P}).product()
         | Pair(b={P}, a={M}).a | functools.partial(helper)({M}) | inner(*[{M}]) | (lambda v, w=rate: v * w)({M}) | getattr(F, "tanh")({M}) | hold.other({M})
-        | F.tanh({M}) * getattr(hold, "none", 0.5) | F.relu(net.seq({M})) | net[net.which]({M}) | max([{M}, {M}], key=lambda v: v.ndim) | F.tanh(z := {M}) + z""",
+        | F.tanh({M}) * getattr(hold, "none", 0.5) | F.relu(net.seq({M})) | Smooth(0.2).apply(({M},))[0] | Smooth().apply((net.l1({M}),))[0] | Split().apply(({M}, {A}))[k % 2] | {M} * cfg.scale
+        | hnn.distributions.Normal({M}, log_scale={M} * 0.1).log_prob({M}) | hnn.distributions.Normal({M}, F.exp({M} * 0.1)).sample() | {M} * cfg.twice
+        | hnn.distributions.Categorical(logit={M}).log_prob(t[:len({M})])[:, None] * {M} | {M} * OWN.uniform(0.5, 1.5) | net[net.which]({M}) | max([{M}, {M}], key=lambda v: v.ndim) | F.tanh(z := {M}) + z""",
     "D": "F.cast({M}, 'float64') | {D} * 1.5 | F.tanh({D}) | {D} + {D} | hnn.Variable(np.asarray({A}, 'float64')) | {D} * {D} | F.sum({D}, axis=1, keepdims=True) * {D}",
     "I": """t[:len({M})] | np.argmax({M}.array, axis=1) | F.argmax({M}, axis=1).array | np.argsort({A}[:, 0]) % 4 | np.arange(len({M})) % 3 | (t[:len({M})] + k) % 4
         | np.full(len({M}), net.count % 4)""",
@@ -46,9 +48,9 @@ EXPRESSIONS = {
     "T": "F.transpose({M}) | {M}.T | F.tanh({T}) | {T} * {c} | {T} + {T} | F.matmul(net.W, {T})",
     "A": """{M}.array | {M}.data * 0.5 | np.tanh({M}.array) | {A} + 1 | {A}[::-1] | np.asfortranarray({A}) | {M}.array.T.copy().T | {A}.copy() | np.where({A} > 0, {A}, 0.5) | np.clip({A}, -1, 1)
         | np.concatenate([{A}, {A}])[:len({A})] | ({A} - {A}.mean(0)).astype("f")""",
-    "P": """hold.bias | hold.gain | hold.K * 0.25 | COUNT[0] * 0.125 | hold.calls * 0.1 | opt2.lr * 10 | float(F.tanh({S})) | SCALE | rate | net.scale | F.tanh({S}).item() | math.tanh({S}.array) | float(np.tanh({M}.array).mean()) | np.random.rand()
+    "P": """cfg.scale | OWN.random() | random.choice([0.5, 1.5]) | opt.t * 0.1 | net.best | math.sqrt(abs({P})) | {P} / (1.5 + abs({P})) | hold.bias | hold.gain | hold.K * 0.25 | COUNT[0] * 0.125 | hold.calls * 0.1 | opt2.lr * 10 | float(F.tanh({S})) | SCALE | rate | net.scale | F.tanh({S}).item() | math.tanh({S}.array) | float(np.tanh({M}.array).mean()) | np.random.rand()
         | float(format({P}, ".3f")) | [{P}, {P}][k % 2] | sorted([{P}, 0.4])[0] | dict(a={P}).get("a", 1.0) | opt2.lr | (0.2 if {B} else {P}) | Pair(1, {P}).b | random.random() | k * 0.5 | net.count * 0.01 | len({M}) * 0.1 | max({P}, 0.3) | opt.hyperparam.__dict__.get('lr', 0.5) | -{P} | {P} * {P}""",
-    "B": """float({S}) > {c} | {S} > {c} | {S}.array > {c} | F.max({M}) > {c} | F.sum({C}) < {c} | k % 2 == 0 | net.count % 3 == 1 | net.flag | flag | {M}.shape[0] > 3
+    "B": """float({S}) < net.best | {P} < net.best | not math.isnan({P}) | np.isfinite({S}.array) | OWN.random() < 0.5 | cfg.act == "tanh" | float({S}) > {c} | {S} > {c} | {S}.array > {c} | F.max({M}) > {c} | F.sum({C}) < {c} | k % 2 == 0 | net.count % 3 == 1 | net.flag | flag | {M}.shape[0] > 3
         | SCALE > 1.6 | {P} > {c} | hnn.config.train | isinstance(x, hnn.Variable) | net.p.grad is not None | rate < 0.6 | not {S} > {c} | np.random.rand() > 0.4
         | hold.K > 2 | hold.on | net2.l1.W.grad is None | "w" in net.table | isinstance(hold, Child) | y.requires_grad | int(F.argmax({V}).array) > 1 | len(net.kept) % 4 == 2 | bool({S} > {c}) and k > 0
         | isinstance(hold, Holder) | 0.1 < rate < {P} | k in (1, 3) | any(v > {c} for v in (rate, k)) | hasattr(hold, "extra") | Pair(1, 2) == Pair(1, k) | opt.t % 2 == 1 | net.l1.W.update_rule.enabled""",
@@ -57,7 +59,8 @@ TABLE = {kind: [re.sub(r"\s+", " ", e).strip() for e in text.split(" | ")] for k
 SIMPLE = {"D": "F.cast(y, 'float64')", "I": "t[:len(y)]", "M": "y", "V": "net.p", "S": "F.sum(y)", "C": "y[:, :1]", "T": "y.T", "A": "raw", "P": "rate", "B": "flag", "F": "inner"}
 LITERALS = [0.5137, -0.7391, 1.2713, 0.1173, -1.6111, 2.3719]
 OPTIMIZERS = ["SGD(0.03)", "MomentumSGD(0.02)", "Adam(0.02, eps=0.01)", "AdamW(0.02, eps=0.01)", "RMSprop(0.01, eps=0.01)", "NesterovAG(0.01)"]
-EVENTS = ["", "", "", "", "rebind(SCALE=1.75)", "rebind(SCALE=2)", "world.rate(0.75)", "net.flag = not net.flag", "net.scale *= 1.25", "setattr(opt, 'alpha' if hasattr(opt, 'alpha') else 'lr', 0.005)",
+EVENTS = ["", "", "", "", "rebind(cfg=Settings(0.75))", "setattr(Smooth, 'gain', 0.5)", "setattr(Smooth, 'forward', Smooth.forward_other)", "setattr(net, 'best', 0.1)",
+          "OWN.seed(5)", "setattr(opt, 't', 3)", "rebind(SCALE=1.75)", "rebind(SCALE=2)", "world.rate(0.75)", "net.flag = not net.flag", "net.scale *= 1.25", "setattr(opt, 'alpha' if hasattr(opt, 'alpha') else 'lr', 0.005)",
           "net.cleargrads()", "net.p.array[1] += 0.1", "net.buf[2] = 0.3", "net.l1 = net.l2.copy()", "rebind(helper=F.relu)", "net.h = None", "net.kept.clear()",
           "setattr(Child, 'K', 3)", "setattr(Child, 'act', F.sin)", "setattr(hold, 'bias', 0.75)", "setattr(hold, '__class__', Holder)", "hold.__dict__.update(act=F.cos)",
           "setattr(hold, 'on', not hold.on)", "net.table.update(w=0.5)", "net.table.pop('w', None)", "net.lstm.reset_state()", "setattr(net2.l1, 'W', net.l1.W)",
@@ -309,6 +312,8 @@ class Writer:
         after = self.pick(["opt.update()", "opt.update()", "opt.update()", "", "net.p.grad *= 0.5" if "net.p" in self.lines[-1] else "", "log(net.p.grad is None)"])
         if after:
             self.line(after, depth)
+        if self.one_in(3):
+            self.line(f"if float({name}.array) < net.best: net.best = float({name}.array)", depth)
         self.scope[name] = "S"
 
     def _grad(self, depth):
@@ -421,6 +426,41 @@ class Child(Holder):
     def other(self, a):
         return super().other(a) * 0.5
 
+class Settings(typing.NamedTuple):
+    scale: float = 1.25
+    act: str = "tanh"
+    twice = property(lambda self: self.scale * 2)
+
+class Smooth(hnn.FunctionNode):
+    gain = 1.5
+
+    def __init__(self, slope=0.1):
+        self.slope = slope
+
+    def forward(self, inputs):
+        x, = inputs
+        self.retain_inputs((0,))
+        self.above = x > 0
+        return np.where(self.above, x, x * self.slope).astype(x.dtype) * x.dtype.type(self.gain),
+
+    def forward_other(self, inputs):
+        return inputs[0] * inputs[0].dtype.type(SCALE),
+
+    def backward(self, indexes, gs):
+        return gs[0] * np.where(self.above, self.gain, self.slope * self.gain).astype(gs[0].dtype)
+
+class Split(hnn.FunctionNode):
+    def forward(self, inputs):
+        self.retain_outputs((0,))
+        a, b = inputs
+        return np.tanh(a), np.abs(b) + 1
+
+    def backward(self, indexes, gs):
+        y, = self.get_retained_outputs()
+        return tuple([None if gs[i] is None else gs[0] * (1 - y * y) if i == 0 else gs[1] * 0.5 for i in indexes])
+
+cfg, OWN = Settings(), random.Random(3)
+
 def weights(*shape):
     return np.sin(np.arange(np.prod(shape), dtype="f")).reshape(shape) * 0.5
 
@@ -443,6 +483,7 @@ class Net(hnn.Chain):
             self.p, self.W = hnn.Parameter(np.linspace(0.3, 1.2, 4, dtype='f')), hnn.Parameter(hnn.initializers.Normal(0.4), (4, 4))
             self.seq = hnn.Sequential(L.Linear(4, 4, initialW=weights(4, 4)), F.tanh)
         self.which = "l1"
+        self.best = 5.0
         self.count, self.scale, self.flag, self.kept, self.h, self.last = 0, 1.0, True, [], None, None
         self.buf, self.mean, self.var = np.linspace(-1, 1, 4, dtype='f'), np.zeros(4, 'f'), np.ones(4, 'f')
         self.mask, self.table = np.array([True, False, True, True]), {"w": 1.5, "u": None}
