@@ -4,6 +4,8 @@ Each fact is a tuple; ``Writer.check`` turns it into a line. Objects stand in th
 reaches (found in globals, cells or arguments) are held weakly, and the plan goes when one of them goes.
 """
 import abc
+import functools
+import sys
 import types
 import weakref
 
@@ -11,10 +13,11 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watchable
-from hybridnn.trace.refs import IMMUTABLE_TYPE, class_lookup
+from hybridnn.trace.refs import IMMUTABLE_TYPE, TRUSTED, class_lookup
 
 __all__ = ["Writer", "methods"]
 
+_members = {}            # id of a namespace -> what it has
 NOTHING = object()       # stands for what a dict does not have; None would be a value
 
 
@@ -269,6 +272,12 @@ class Writer:
         names = methods(type(obj)) if isinstance(obj, Variable) else attributes(type(obj)).keys() - obj.__dict__.keys()
         self.require_in(obj, obj.__dict__, f"{self.space(obj)}.keys().isdisjoint({self.strong(names)})", f"a method of a {type(obj).__name__} is hidden")
 
+    def library(self):
+        """What the library's functions call by name is what it is now."""
+        for space in function_modules():
+            text = f"{self.strong(has_members)}({self.strong(space)}, {self.strong(members_of(space))})"
+            self.require_in(space, space, text, f"a name of {space['__name__']} was rebound")
+
     def surface(self, cls):
         """All attributes of a class and its bases are the same objects."""
         same = f"{self.strong(has_attributes)}({self.strong(cls)}, {self.strong(attributes(cls))})"
@@ -406,6 +415,26 @@ def has_attributes(cls, known):
     """Whether a class has these attributes, and no others."""
     now = attributes(cls)
     return now.keys() == known.keys() and all(now[name] is attr for name, attr in known.items())
+
+
+@functools.cache
+def function_modules():
+    """The namespaces of the modules whose functions are trusted; not of those that only have other paths to them."""
+    found = [vars(m) for name, m in sorted(sys.modules.items()) if name.startswith(TRUSTED)]
+    return [space for space in found if any(isinstance(v, types.FunctionType) and v.__module__ == space["__name__"] for v in space.values())]
+
+
+def members_of(space):
+    """A namespace as it is now; one and the same copy for all plans as long as nothing changes."""
+    kept = _members.get(id(space))
+    if kept is None or not has_members(space, kept):
+        kept = _members[id(space)] = dict(space)
+    return kept
+
+
+def has_members(space, known):
+    """Whether a namespace has the very same values under the same names."""
+    return space.keys() == known.keys() and all(space[name] is value for name, value in known.items())
 
 
 def methods(cls):

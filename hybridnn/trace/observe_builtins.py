@@ -26,6 +26,7 @@ from hybridnn.trace.refs import (
     Rowwise,
     class_lookup,
     constant,
+    is_named_tuple,
     is_numeric,
     is_pure,
     mirror,
@@ -60,6 +61,8 @@ def _len(observer, args, kw):
         return constant(len(observer._layers(ref, "__len__")))
     if ref.kind == "static" and type(ref.value) in CONTAINERS:
         observer._freeze(ref.value)
+    elif ref.kind == "static" and isinstance(ref.value, tuple) and is_named_tuple(type(ref.value)):
+        observer.guard_named(type(ref.value))
     elif isinstance(ref.value, np.ndarray) or ref.kind in ("mirror", "set") or ref.kind == "static" and is_pure(ref.value):
         pass
     else:

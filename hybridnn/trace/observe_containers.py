@@ -37,6 +37,9 @@ class Containers:
             f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
         elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, str, *DICTS):
             f.stack.append(self._static_item(box.value, key.value))
+        elif box.kind == key.kind == "static" and type(key.value) is int and isinstance(box.value, tuple) and is_named_tuple(type(box.value)):
+            self.guard_named(type(box.value))
+            f.stack.append(self.member_of_tuple(box.value, key.value))
         elif box.kind == "static" and is_pure(key.value) and isinstance(class_lookup(type(box.value), "__getitem__"), types.FunctionType):
             getter = class_lookup(type(box.value), "__getitem__")
             self.guard("class", box.value, type(box.value))

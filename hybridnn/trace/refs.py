@@ -10,7 +10,7 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
-__all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
+__all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
            "Generator", "Iterator", "Pending", "Ref", "Rows", "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant",
            "goes_through_links", "identity", "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced",
            "mirror", "place", "plain_to_see", "real_array", "trusted_kind"]

@@ -31,6 +31,7 @@ class Facts:
             w.require(f"setting({key!r}) is {w.strong(setting(key))}", f"config.{key} changed")
         for cls in (Variable, Parameter):
             w.surface(cls)
+        w.library()
         for i, x in enumerate(observer.args):
             self._argument(("arg", i), x, 0)
         for k, x in observer.kwargs.items():

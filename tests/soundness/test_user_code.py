@@ -65,7 +65,7 @@ def test_settings_in_named_tuples(mode):
         @wrap
         def step(x):
             scale, *_ = s.cfg
-            return s.cfg.applied(x) * s.cfg.weights * scale, s.cfg
+            return s.cfg.applied(x) * s.cfg.weights * scale * len(s.cfg) + s.cfg[0], s.cfg
 
         def put(cfg):
             before, s.cfg = s.cfg, cfg
