@@ -247,6 +247,15 @@ def test_argument_goes(no_collector):
     np.testing.assert_allclose(f(other, x).array, other.plain(x).array, rtol=1e-5)
 
 
+def test_a_proof_that_ends_inside_the_library_keeps_nothing(no_collector):
+    def run(net):
+        f = hnn.trace(lambda x: F.forget(lambda h: F.tanh(net.l1(h)), hnn.Variable(x)))
+        warm(f, arr(3, 4))
+        return [weakref.ref(o) for o in (net, f._memory)]
+    refs = run(Net())
+    assert [r() for r in refs] == [None] * 2
+
+
 def test_global_goes(no_collector):
     global GLOBAL_NET
     GLOBAL_NET, x = Net(), arr(3, 4)

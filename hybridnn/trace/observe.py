@@ -139,6 +139,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         for f in self.frames:
             f.real.f_trace_opcodes = False      # never drop a trace function while CPython 3.11 is calling it: it holds no reference of its own
         self.frames.clear()
+        self.trusted = None         # a frame, which knows its trace function
 
     def _place(self, where):
         """The user's line that runs; and the library's, if that is where the observer stopped."""

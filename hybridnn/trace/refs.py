@@ -249,7 +249,7 @@ def is_library(frame):
 @functools.cache
 def _library_module(name):
     package = name.split(".")[0]
-    return package in ("hybridnn", "numpy", "numba", "llvmlite", "_distutils_hack") or package in sys.stdlib_module_names
+    return package in ("hybridnn", "numpy", "numba", "llvmlite", "_distutils_hack") or package in sys.stdlib_module_names or package.startswith("namedtuple_")
 
 
 def goes_through_links(frame):
