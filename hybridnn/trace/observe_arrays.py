@@ -4,7 +4,7 @@ import operator
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import CHANGES, Computed, change_own, operand, root_array, with_elements
+from hybridnn.trace.arrays import CHANGES, Computed, calculate, change_own, operand, root_array, with_elements
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import Doubt, Ref, constant, is_pure
 from hybridnn.trace.summaries import guard_links
@@ -92,6 +92,16 @@ class Arrays:
     def copy_into(self, x, y):
         """``numpy.copyto(x, y)``."""
         self._store(self._target(x), np.copyto, [y])
+
+    def compute_into(self, fn, args, kw):
+        """``fn(..., out=array)``: what it gives without ``out`` is copied there."""
+        out = kw["out"]
+        made = calculate(self, fn, args, {k: v for k, v in kw.items() if k != "out"})
+        y, a = made.value, out.value
+        if made.kind != "array" or type(y) is not np.ndarray or y.dtype != a.dtype or y.shape != a.shape:
+            raise Doubt("NumPy with an array of another kind for its results")
+        self._store(self._target(out), np.copyto, [made])
+        return out
 
     def _store(self, target, fn, args):
         args = [operand(self, r) for r in args]

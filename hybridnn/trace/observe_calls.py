@@ -90,6 +90,9 @@ class Calls:
         if fn.value is np.broadcast_shapes and not kw:
             f.waiting = ("make", fn, [], {}, constant(np.broadcast_shapes(*[self.whole(a) for a in args])))
             return
+        if is_array_function(fn.value) and fn.kind == "static" and "out" in kw and kw["out"].kind == "state":
+            f.waiting = ("make", fn, [], {}, self.compute_into(fn.value, args, kw))
+            return
         if is_array_function(fn.value) and fn.kind == "static":
             f.waiting = ("make", fn, [], {}, calculate(self, fn.value, args, kw))
             return

@@ -1,4 +1,5 @@
 """Arrays that a traced function writes with NumPy: target networks, moving averages, updates by hand, statistics after an update."""
+import types
 import warnings
 
 import numpy as np
@@ -455,3 +456,33 @@ def test_an_argument_written_behind_backward_and_used_again(mode, asked):
             return F.tanh(x), gy
         return link, [lambda k=k: step(hnn.Variable(arr(3, 4, seed=k)), hnn.Variable(arr(3, 4, seed=k + 9))) for k in range(3)]
     check(make, mode)
+
+
+def test_results_that_numpy_writes_where_it_is_told(mode):
+    def make(wrap):
+        net = L.Linear(4, 3, initialW=arr(3, 4))
+        opt = optimizers.SGD(0.1).setup(net)
+        s, kept = types.SimpleNamespace(most=0.5), np.zeros((3, 4), "f")
+
+        @wrap
+        def step(x):
+            loss = F.sum(net(x) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            for p in net.params():
+                np.clip(p.array, -s.most, s.most, out=p.array)
+            np.multiply(kept, 0.5, out=kept)
+            np.add(kept, net.W.array, out=kept)
+            return loss, np.negative(net.b.array, out=net.b.array)
+
+        def locked():
+            kept.flags.writeable = False
+            try:
+                return step(arr(2, 4))
+            finally:
+                kept.flags.writeable = True
+        return [net, kept], [lambda: step(arr(2, 4)), lambda: setattr(s, "most", 0.1) or step(arr(2, 4)), lambda: setattr(s, "most", 2.0) or step(arr(2, 4)),
+                             locked,
+                             lambda: net.W.array.__imul__(3) is None or step(arr(2, 4)), lambda: setattr(s, "most", "q") or step(arr(2, 4))]
+    skipped(check(make, mode), mode)
