@@ -238,12 +238,13 @@ class _Lowering:
         sums = [self.fresh(shape, np.dtype(i.kind)) for i in first.nest.items if i.fn in REDUCTIONS]
         rows = nest.sizes[0] // blocks
 
-        def half(half, read, made, name, ops):
+        def step_of(half, read, made, name, ops):
             reads, writes = [*read, *(step.reads[k] for k, _ in half.reads)], [*made, *(step.writes[k] for k, _ in half.writes)]
-            ins_, outs_ = (*map(_operand, read), *split_operands(half.reads, ins, rows)), (*map(_operand, made), *split_operands(half.writes, outs, rows))
-            arranged, text, inplace = self.arranged(half.nest, ins_, outs_)
+            operands = (*map(_operand, read), *split_operands(half.reads, ins, rows))
+            results = (*map(_operand, made), *split_operands(half.writes, outs, rows))
+            arranged, text, inplace = self.arranged(half.nest, operands, results)
             return LowStep("kernel", name, reads, writes, ops=ops, lines=step.lines, arranged=arranged, text=text, inplace=inplace)
-        return [half(first, [], sums, step.name, step.ops), half(second, sums, [], "sums of blocks", ())]
+        return [step_of(first, [], sums, step.name, step.ops), step_of(second, sums, [], "sums of blocks", ())]
 
     def near(self, node):
         """Where a kernel reads its operands: copies of those whose elements lie far apart along the innermost axis, if that costs less than code without
