@@ -58,10 +58,21 @@ def test_kernels(fn, operands):
 
 
 def test_rows_are_written_in_place():
-    operands = array(ROWS, N), array(ROWS, N)
-    graph = graph_of(lambda a, g: [a * spread(rows("sum", g * a)), softmax(a)], *operands, writes=[(0, 0)])
+    def product(x, y):
+        return OPS["matmul"](x, y, transa=False, transb=False)
+    operands = array(ROWS, N), array(N, N)
+    graph = graph_of(lambda x, w: [product(softmax(product(x, w)), w)], *operands)
     executable = jit.compile(graph)
-    assert kinds(executable) == ["kernel"]
+    assert kinds(executable) == ["gemm", "kernel", "gemm"] and executable.arena_bytes <= ROWS * N * 4 + 64
+    assert_same(graph, executable, operands, 5e-6, 5e-6)
+
+
+def test_a_sum_and_an_update_beside_it():
+    """The update comes last: what others wait for is not computed in its kernel."""
+    operands = array(ROWS, N), array(ROWS, N)
+    graph = graph_of(lambda a, g: [a - 0.1 * g, OPS["exp"](rows("sum", a * a))], *operands, writes=[(0, 0)])
+    executable = jit.compile(graph)
+    assert "sub" in executable.steps[-1].ops and "sum" not in executable.steps[-1].ops
     assert_same(graph, executable, operands, 5e-6, 5e-6)
 
 

@@ -182,17 +182,8 @@ class Executable:
         if code == UNDOABLE or code == FINISHED and any(np.geterr()[key] != "ignore" for bit, key, _ in KINDS if flags & bit):
             outputs[:] = run(self.graph, arrays)
         elif code == DONE:
-            tell(flags if self._is_invalid(flags, arrays) else flags & ~fpstatus.INVALID)
+            tell(flags)
         return code in (UNDOABLE, FINISHED, DONE)
-
-    def _is_invalid(self, flags, arrays):
-        """Whether NumPy would find an invalid operation where flags say so. It does not mind comparing what is NaN already, for which CPUs raise the flag."""
-        if not flags & fpstatus.INVALID or not any(np.isnan(a).any() for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"):
-            return True
-        heard = []
-        with np.errstate(all="ignore", invalid="call", call=lambda *about: heard.append(about)):
-            run(self.graph.replace(writes=()), arrays)
-        return bool(heard)
 
     def _fail(self, failed, call, segment):
         """A native step reported an error: the operation itself raises it in Python.

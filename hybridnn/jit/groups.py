@@ -152,6 +152,8 @@ def merged(state, g, h):
     if not fits or is_column(sizes, over) and not _column_fits(_parts_of(g, h, of_g, of_h),
                                                                             tuple(range(len(sizes)))):
         return None
+    if over and not is_column(sizes, over) and not (state.written.isdisjoint(g.home) and state.written.isdisjoint(h.home)):
+        return None     # an update beside a sum that others wait for (a penalty) would come before them, and what comes after an update cannot be undone
     return sizes, of_g, of_h, levels, over
 
 

@@ -38,6 +38,7 @@ class State:
         self.graph, self.specs = graph, graph.specs
         self.producer = {v: i for i, n in enumerate(graph.nodes) for v in n.outputs}
         self.constants = dict(graph.constants)
+        self.written = frozenset([v for _, v in graph.writes])
         self.literals = _literals(graph)
         self.base = {}
         self.groups = {}      # node index -> Group
