@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 from hybridnn.graph import Graph, Node
 from hybridnn.jit.known import Known
-from hybridnn.jit.nest import FusedOp, Item, Nest, Store
+from hybridnn.jit.nest import FusedOp, Item, Nest, Store, reached
 from hybridnn.jit.parts import REDUCERS
 from hybridnn.jit.scalar import kind_of
 
@@ -174,12 +174,7 @@ class _Body:
 
 def _live(items, roots):
     """The items that the roots need, renumbered."""
-    used, stack = set(), list(roots)
-    while stack:
-        i = stack.pop()
-        if i not in used:
-            used.add(i)
-            stack += items[i].args
+    used = reached(items, roots)
     renumber = {old: new for new, old in enumerate(sorted(used))}
     return tuple([Item(i.fn, tuple([renumber[a] for a in i.args]), i.kind, i.axes, i.value)
                   for k, i in enumerate(items) if k in used]), renumber

@@ -86,18 +86,6 @@ def _unify(sigma, dims_h, dims_g, strict):
     return True
 
 
-def _alone(state, part, sizes):
-    """A part as a group."""
-    reads, deps, producer = {}, set(), state.producer
-    for v, base, dims in part.operands:
-        if not state.specs[v].weak:
-            reads.setdefault(base, set()).add(dims)
-            if base in producer:
-                deps.add(producer[base])
-    home = dict(zip(part.node.outputs, part.outs))
-    return Group(part.index, [part], list(sizes), part.reduced or None, home, reads, {part.axes}, deps)
-
-
 def _in_step(g, h):
     """Whether what passes between the groups has all axes, the same in both."""
     all_axes = False
@@ -280,7 +268,7 @@ def grow(state):
             _place(state, _opaque(index, node, state))
             continue
         part = part_of(state, index)
-        group = _alone(state, part, form.sizes)
+        group = group_of(state, [part], form.sizes)
         _place(state, group)
         _join_producers(state, group, part)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from hybridnn.graph import Graph, run
 
-__all__ = ["FusedOp", "Item", "Nest", "Store", "is_column"]
+__all__ = ["FusedOp", "Item", "Nest", "Store", "is_column", "reached"]
 
 REDUCTIONS = ("sum", "max", "min")
 
@@ -38,6 +38,17 @@ class Store(NamedTuple):
 def is_column(sizes, reduced):
     """Whether something is reduced, but not along the innermost axis."""
     return bool(reduced) and len(sizes) - 1 not in reduced
+
+
+def reached(items, roots, without=(), ends=()):
+    """The set of the roots and all that they are computed from, ``without`` some; of what is in ``ends`` no operands are needed."""
+    found, stack = set(), list(roots)
+    while stack:
+        i = stack.pop()
+        if i not in found and i not in without:
+            found.add(i)
+            stack += () if i in ends else items[i].args
+    return found
 
 
 @dataclass(frozen=True)

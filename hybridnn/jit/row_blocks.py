@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hybridnn.jit.known import Known
 from hybridnn.jit.layout import BLOCKS, ROWS, Operand
-from hybridnn.jit.nest import REDUCTIONS, Item, Nest, Store
+from hybridnn.jit.nest import REDUCTIONS, Item, Nest, Store, reached
 
 __all__ = ["Half", "in_blocks", "number_of_blocks", "split_operands"]
 
@@ -108,13 +108,7 @@ class _Body:
 
     def copy(self, roots):
         """Add what the roots need and is not there yet."""
-        needed, stack = set(), list(roots)
-        while stack:
-            i = stack.pop()
-            if i not in needed and i not in self.made:
-                needed.add(i)
-                stack += self.nest.items[i].args
-        for i in sorted(needed):
+        for i in sorted(reached(self.nest.items, roots, without=self.made)):
             item = self.nest.items[i]
             self.made[i] = self.add(Item(item.fn, tuple([self.made[a] for a in item.args]), item.kind, self.axes(item.axes), self.value(item)))
 

@@ -1,6 +1,6 @@
 """Kernels of style "column" and "blocks": the innermost axis is kept, sums are kept per column in scratch rows. The range is columns, or blocks: iterations
 of other axes that are kept. Every range of blocks has scratch rows of its own."""
-from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.nest import REDUCTIONS, reached
 from hybridnn.jit.source_reductions import accumulate, compensate, initial, stages_of
 from hybridnn.jit.support import NUMBA, SUFFIX, literal
 
@@ -141,13 +141,7 @@ class _ColumnParts:
 
 def _operands(items, roots):
     """The roots and all that they are computed from, down to reductions."""
-    stack, seen = list(roots), set()
-    while stack:
-        i = stack.pop()
-        if i not in seen:
-            seen.add(i)
-            stack += () if items[i].fn in REDUCTIONS else items[i].args
-    return seen
+    return reached(items, roots, ends={i for i, item in enumerate(items) if item.fn in REDUCTIONS})
 
 
 def _write_cuda(w, parts, rows, blocks, inner):

@@ -5,7 +5,7 @@ The range is the axes that are not. There is one loop over the row per stage, a 
 import functools
 from contextlib import ExitStack
 
-from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.nest import REDUCTIONS, reached
 from hybridnn.jit.source_reductions import accumulate, compensate, initial, stages_of
 from hybridnn.jit.source_writer import Writer
 from hybridnn.jit.support import is_expensive, literal
@@ -144,11 +144,5 @@ class _RowPlan:
 
     def _reached(self, k, skip=()):
         """Full items that the loop of stage ``k`` computes, where those in ``skip`` are loaded."""
-        stack = [self.items[i].args[0] for i in self._reductions(k)] + [s.item for s in self._stores(k)]
-        seen = set()
-        while stack:
-            i = stack.pop()
-            if i in self.full and i not in seen:
-                seen.add(i)
-                stack += () if i in skip else self.items[i].args
-        return seen
+        roots = [self.items[i].args[0] for i in self._reductions(k)] + [s.item for s in self._stores(k)]
+        return reached(self.items, roots, without={*self.top, *self.outer}, ends=skip)

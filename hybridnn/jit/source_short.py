@@ -6,7 +6,7 @@ What is known per row only, sums and extremes and what is computed of them, wait
 from contextlib import contextmanager
 
 from hybridnn.jit.layout import SHORT
-from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.nest import REDUCTIONS, reached
 from hybridnn.jit.source_reductions import accumulate, initial, stages_of
 
 __all__ = ["write_short"]
@@ -101,13 +101,7 @@ class _Short:
 
     def compute(self, roots, fresh=()):
         """Lines for what the roots need; what waits is loaded from where it waits, but for the ``fresh`` items."""
-        needed, stack = set(), list(roots)
-        while stack:
-            i = stack.pop()
-            if i not in needed and i not in self.top:
-                needed.add(i)
-                stack += self.items[i].args if i in fresh or i not in self.waiting else ()
-        for i in sorted(needed):
+        for i in sorted(reached(self.items, roots, without=self.top, ends=set(self.waiting) - set(fresh))):
             item = self.items[i]
             if i in self.waiting and i not in fresh:
                 self.w.line(f"v{i} = w{i}[o]")
