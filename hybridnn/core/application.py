@@ -65,8 +65,7 @@ def apply_eager(op, inputs, attrs):
     v._requires_grad = True      # as on the class; what is an instance's own is read ten times as fast, here and below
     backprop = state.backprop
     if global_config.enable_backprop if backprop is None else backprop:
-        n = len(inputs)
-        program = op.programs.get((mask, n)) or op.program(mask, n)
+        program = op.programs.get(mask | bit) or op.program(mask, len(inputs))
         node = _new(OpNode)
         node.seq, node.program, node.edges, node.attrs = next_seq(), program, edges, attrs
         node.is_leaf, node.owner, node.grad, node.plain = False, None, None, True
@@ -126,8 +125,7 @@ def wrap_outputs(op, inputs, arrays, attrs, mask, y):
 
 
 def _tape_node(op, inputs, arrays, attrs, mask, y):
-    n = len(inputs)
-    program = op.programs.get((mask, n)) or op.program(mask, n)
+    program = op.program(mask, len(inputs))
     edges = []
     for x in inputs:
         edges.append((x._tape or make_leaf(x)) if isinstance(x, Variable) and x._requires_grad else None)

@@ -33,7 +33,7 @@ class Op:
         self.samples, self.domain, self.decompose, self.meta = samples, domain, decompose, meta or {}
         self.params = _operand_names(forward)
         self.rules, self.run_inplace = [], None
-        self.programs = {}
+        self.programs = {}      # by the mask with a bit above it that tells the number of operands
         self.__name__, self.__doc__ = name, forward.__doc__
         if name in OPS:
             raise ValueError(f"two operations are called {name!r}")
@@ -76,7 +76,7 @@ class Op:
 
     def program(self, mask, n):
         """The gradient program for operands whose bits are set in ``mask``, of ``n`` operands."""
-        key = (mask, n)
+        key = mask | 1 << n
         found = self.programs.get(key)
         if found is None:
             found = self.programs[key] = Program(self, mask, n)

@@ -2,10 +2,12 @@
 import numpy as np
 
 from hybridnn.backend import is_array
+from hybridnn.config import state
 from hybridnn.core import arithmetic as ops
-from hybridnn.core.application import apply
+from hybridnn.core.application import apply, apply_eager
 from hybridnn.core.op import OPS, Op
 from hybridnn.core.product import matmul
+from hybridnn.core.programs import NO_ATTRS
 from hybridnn.core.variable import Variable
 
 __all__ = ["OPERANDS"]
@@ -17,15 +19,17 @@ _UFUNC_OPS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div
 
 
 def _binary(op: Op, refuse=None):
-    """The method of an operator and its reflection. (No function between them and ``apply``: every call in them costs as much as adding two numbers.)"""
+    """The method of an operator and its reflection. (No function between them and ``apply_eager``: every call in them costs as much as adding two numbers.)"""
     def binary(self, other):
         if isinstance(other, OPERANDS) or is_array(other):
-            return apply(op, (self, other))
+            tracer = state.tracer
+            return apply_eager(op, (self, other), NO_ATTRS) if tracer is None else tracer.apply(op, (self, other), NO_ATTRS)
         return NotImplemented if refuse is None else refuse(other)
 
     def reflected(self, other):
         if isinstance(other, OPERANDS) or is_array(other):
-            return apply(op, (other, self))
+            tracer = state.tracer
+            return apply_eager(op, (other, self), NO_ATTRS) if tracer is None else tracer.apply(op, (other, self), NO_ATTRS)
         return NotImplemented if refuse is None else refuse(other)
     return binary, reflected
 

@@ -14,7 +14,7 @@ RELEASED = ("released",)      # in place of what a node saved, once it is given 
 
 def as_ndarray(y):
     """``y`` as an array: NumPy's scalars become arrays without axes."""
-    return y if type(y) is np.ndarray or is_array(y) else np.asarray(y)
+    return y.__array__() if isinstance(y, np.generic) else y if is_array(y) else np.asarray(y)
 
 
 class Program:
