@@ -137,6 +137,17 @@ def test_products_read_transposes_and_slices_in_place():
     assert kinds(executable) == ["gemm", "kernel", "gemm"]
 
 
+def test_products_read_copies_of_what_blas_cannot_read():
+    def body(x, w, s):
+        rows = OPS["broadcast_to"](s, shape=(6, 8))
+        many = OPS["broadcast_to"](OPS["reshape"](w, shape=(1, 5, 8))[:, ::-1, ::-1], shape=(3, 5, 8))
+        products = [(x[:, ::-1], w), (rows, w), (x, w[:, ::-1])]
+        return [OPS["matmul"](a, b, transa=False, transb=True) for a, b in products] + [
+            OPS["matmul"](x[:3, None], many, transa=False, transb=True),
+            OPS["matmul"](x[::-1, ::-1], x, transa=True, transb=False) + OPS["matmul"](rows, x[:, ::-1], transa=True, transb=False)]
+    assert "python" not in kinds(check(body, array(6, 8), array(5, 8), array(8)))
+
+
 def test_views_cost_nothing_and_copies_are_native():
     def body(x):
         y = OPS["exp"](x)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.jit import gemm, kernels, layout, lower_memory, native, source
-from hybridnn.jit.blas import matmul_step
+from hybridnn.jit.blas import matmul_step, readable as blas_readable
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
 from hybridnn.jit.join import view_index
 from hybridnn.jit.lower_conv import CONVOLUTIONS
@@ -186,6 +186,16 @@ class _Lowering:
             self.values[v] = copy
         return self.values[v]
 
+    def readable(self, place):
+        """The place if BLAS can read the matrices in it (not those of rows that run backwards or are one row many times), else that of a copy."""
+        if blas_readable(_probe(place), place.dtype.itemsize):
+            return place
+        repeated = [n > 1 and stride == 0 for n, stride in zip(place.shape[:-2], place.strides)] + [False] * 2     # matrices, which need one copy
+        once = Place(place.root, place.offset, tuple(1 if r else n for r, n in zip(repeated, place.shape)), place.strides, place.dtype)
+        copy = self.fresh(once.shape, place.dtype)
+        self.must_copy(once, copy)
+        return Place(copy.root, 0, place.shape, tuple(0 if r else stride for r, stride in zip(repeated, copy.strides)), place.dtype)
+
     def must_copy(self, x, y):
         """A copy, by a Python step where there is no native one."""
         if not self.copy(x, y):
@@ -359,12 +369,20 @@ def _matmul(low, node):
         return False
     a, b = (_swapped(p) if t else p for p, t in ((a, attrs["transa"]), (b, attrs["transb"])))
     y = whole(Root(ARENA, 0, spec.nbytes), spec.shape, spec.dtype)
-    probes = _probe(a), _probe(b, int(a.root is not b.root))       # as the step will be asked for: what is found out is not found out again
+    probes = _probes(a, b)
     if matmul_step(*probes, _probe(y, 2), spec.dtype) is None:
-        return False
+        a, b = low.readable(a), low.readable(b)
+        probes = _probes(a, b)
+        if matmul_step(*probes, _probe(y, 2), spec.dtype) is None:
+            return False
     y = low.product_target(node.outputs[0], lambda y: matmul_step(*probes, _probe(y, 2), spec.dtype) is not None)
     low.step("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node)
     return True
+
+
+def _probes(a, b):
+    """Views as the step will be asked for: what is found out is not found out again."""
+    return _probe(a), _probe(b, int(a.root is not b.root))
 
 
 def _swapped(place):

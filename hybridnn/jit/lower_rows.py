@@ -24,16 +24,22 @@ def _products(low, node):
     places = [low.values[v] for v in node.inputs]
     if any(p.dtype != spec.dtype or 0 in p.shape for p in places):
         return False
-    pairs = [(_turned(a, ta), _turned(b, tb)) for a, b, (ta, tb) in zip(places[::2], places[1::2], node.op.transposed)]
+    pairs, whole = _pairs(node, places), View.contiguous(2, spec.shape, spec.dtype.itemsize)
 
     def fits(probe):
         return all(matmul_step(_probe(a, 0), _probe(b, 1), probe, spec.dtype, beta=1.) is not None for a, b in pairs)
-    if not fits(View.contiguous(2, spec.shape, spec.dtype.itemsize)):
-        return False
+    if not fits(whole):
+        pairs = _pairs(node, [low.readable(p) for p in places])
+        if not fits(whole):
+            return False
     y = low.product_target(node.outputs[0], lambda place: fits(_probe(place, 2)))
     for k, (a, b) in enumerate(pairs):
         low.step("gemm", "matmul", [a, b, y] if k else [a, b], [y], _product(a, b, y, float(k > 0)), node)
     return True
+
+
+def _pairs(node, places):
+    return [(_turned(a, ta), _turned(b, tb)) for a, b, (ta, tb) in zip(places[::2], places[1::2], node.op.transposed)]
 
 
 def _product(a, b, y, beta):
