@@ -65,6 +65,11 @@ def _is_shared(x):
     return isinstance(x, Variable) and x._array is not None and _refs(x._array) > PARAMETER_REFS + 1
 
 
+def _has_another_variable(call, a):
+    """Whether the program has made another Variable of an array from outside: kernels that read it by its second name might come too late."""
+    return bool(call.again) and call.is_given(a) and any(getattr(call.leaves[vid], "_array", None) is a for vid in call.again.values())
+
+
 def _rebind(call, x, vid):
     """From here on ``x`` has value ``vid``."""
     a = x._array if isinstance(x, Variable) else x
@@ -84,6 +89,9 @@ def record_inplace(call, op, inputs, targets, attrs):
     if operands is not None and any(not owns_memory(plain[k]) for k in targets):
         if all(_can_be_written(plain[k]) for k in targets):
             call.give_up(f"{op.name} changes an array in place that shares its memory with another")
+        operands = None
+    if operands is not None and any(_has_another_variable(call, plain[k]) for k in targets):
+        call.give_up(f"{op.name} changes an array in place that another Variable was made of")
         operands = None
     if operands is None:
         _eagerly(call, op, inputs, targets, attrs)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from hybridnn._references import count_references
+from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Leaf
 from hybridnn.trace.operands import same_bytes
@@ -94,9 +95,10 @@ class Values:
         return vid if self.wrappers.get(vid) is x or self.walking else self.again.get(id(x), FOREIGN)
 
     def made_again(self, x):
-        """Whether ``x`` is a Variable that the program has made of an array that this call computed and showed, and that nobody has written into since:
-        it has that value, and no creator."""
-        return type(x) is Variable and x._pending is None and x._tape is None and self._is_shown(x._array) and self.unchanged(self.known_vid(x))
+        """Whether ``x`` is another Variable that the program has made of an array that this call computed and showed, or took from outside, and that nobody
+        has written into since: it has that value, and no creator."""
+        own = type(x) is Variable and x._pending is None and x._tape is None
+        return own and (self._is_shown(x._array) or self.is_given(x._array)) and self.unchanged(self.known_vid(x))
 
     def may_have_changed(self, x):
         """Whether the program may have written into this array, or a Variable's, that this call computed and showed."""
@@ -107,6 +109,12 @@ class Values:
         code = self.ids.get(id(a)) if type(a) is np.ndarray else None
         vid = code if code is None or code >= 0 else ~code
         return vid is not None and vid not in self.leaves and vid not in self.view_of and a.flags.c_contiguous and a.base is None
+
+    def is_given(self, a):
+        """Whether an array has come from outside, and is not a parameter's, which may be updated in place."""
+        code = self.ids.get(id(a))
+        x = None if code is None else self.leaves.get(code if code >= 0 else ~code)
+        return x is not None and not isinstance(x, Parameter) and a.flags.c_contiguous
 
     def known_vid(self, x):
         """The vid of a value, however it is wrapped; None if this call does not know it."""
