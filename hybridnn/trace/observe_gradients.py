@@ -27,6 +27,8 @@ class Gradients:
         given = self.given.get(id(v))
         if given is not None:
             return given[1]
+        if any(e[0] == "begin" and e[1] is v for e in self.effects):
+            raise Doubt("reads a gradient that backward begins with")
         if vid is None:
             raise Doubt("reads a gradient that was not computed in this call")
         return self.show_array(value, vid)
@@ -70,7 +72,29 @@ class Gradients:
                 raise Doubt("assigns .grad")
             self.given[id(v)] = owner, value
             self.effects.append(("regrad", owner, value))
-        f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)       # the setter runs meanwhile
+        self._let_setter_run(f, after)
+
+    def begin_gradient(self, f, owner, value, after):
+        """``y.grad = array``, with which backward from ``y`` begins, a Variable that this call has computed."""
+        self.guard("classattr", Variable, "grad", class_lookup(Variable, "grad"))
+        value, v = self.use(value), owner.value
+        if type(v) is not Variable or not v._requires_grad or value.kind not in ("arg", "state", "view", "array", "fresh", "static") or self.writes_so_far():
+            raise Doubt("assigns .grad")
+        if type(value.value) is not np.ndarray or value.value.shape != v.shape or value.value.dtype != v.dtype:
+            raise Doubt("assigns .grad")
+        self.effects.append(("begin", v, value))
+        self.keep.append(owner)
+        self._let_setter_run(f, after)
+
+    @staticmethod
+    def _let_setter_run(f, after):
+        f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)
+
+    def meet_beginnings(self):
+        """Backward begins with the gradients that the program has assigned."""
+        for _, v, ref in [e for e in self.effects if e[0] == "begin"]:
+            if v._tape is not None and v._tape.grad is not None:
+                identify(self, ref, array_of(v._tape.grad))
 
     def meet_gradients(self, params):
         """An update takes the gradients: what the program has made of them is what the observer thinks."""

@@ -15,8 +15,10 @@ class Library:
 
     def _before_trusted(self, kind, top):
         waiting = top.waiting
-        if kind == "backward" and self.applied:
-            self.note_gradients()
+        if kind == "backward":
+            self.meet_beginnings()
+            if self.applied:
+                self.note_gradients()
         if kind in ("apply_function", "retained"):
             self.check_arguments(waiting[2][1:], waiting[3])
         elif kind == "report":

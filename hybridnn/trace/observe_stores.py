@@ -137,8 +137,8 @@ class Stores:
             self.guard("classattr", cls, name, attr)
             self.assign_array(f, owner, attr.fset, value, after)
             return
-        if isinstance(obj, Variable) and name == "grad" and owner.kind == "static":
-            self.assign_gradient(f, owner, value, after)
+        if isinstance(obj, Variable) and name == "grad" and owner.kind in ("static", "fresh"):
+            (self.assign_gradient if owner.kind == "static" else self.begin_gradient)(f, owner, value, after)
             return
         if owner.kind != "static" or isinstance(obj, (types.ModuleType, type, Variable)):
             raise Doubt(f"assigns .{name}")

@@ -8,15 +8,18 @@ class Effects:
     """Writes the lines that change what the user can see."""
 
     def _effects(self):
-        grads = {}
+        grads, begun = {}, set()
         updates = sum(e[0] == "update" for e in self.observer.effects)
         for kind, *rest in self.observer.effects:
             updates -= kind == "update"
             if kind == "clear":
                 for ref in rest[0]:
                     grads[self._node_of(ref)] = "None"
+            elif kind == "begin":
+                begun.add(id(rest[0]))
             elif kind == "backward":
                 self._backward(rest[0], grads)
+                begun.discard(id(rest[1]))
             elif kind == "regrad":
                 self._give(*rest, grads)
             elif kind == "fill":
@@ -37,6 +40,8 @@ class Effects:
                 self._emit(self._assignment(rest[0]).format(self._value(rest[1])))
             elif kind == "append":
                 self._emit(f"{self.writer.strong(rest[0][1])}.append({self._value(rest[1])})")
+        if begun:
+            raise Doubt("assigns .grad without backward")
         self.nodes = list(grads)
         self.body += [f"n = {node}; n.grad = {g}" for node, g in grads.items()]
         if self.stored:

@@ -334,3 +334,99 @@ def test_spectral_normalisation_several_times_in_a_call(mode):
             return loss, other, critic[0].W_u.copy()
         return [generator, critic], [lambda: f(arr(6, 2), arr(6, 3)), lambda: f(arr(6, 2), arr(6, 3)), lambda: f(arr(5, 2), arr(5, 3))]
     skipped(check(make, mode), mode)
+
+
+def given_again(net, x, g):
+    v, w = hnn.Variable(x), hnn.Variable(x)
+    y, z = F.exp(net(v)), F.sum(w * x)
+    y.grad = g
+    y.backward()
+    z.backward()
+    return z, v.grad, w.grad
+
+
+def adjoint(net, x, g):
+    """Each step of a loop is made again on the way back, which begins with the gradient that the next one gave."""
+    states = [hnn.as_variable(x)]
+    with hnn.no_backprop_mode():
+        for _ in range(2):
+            states.append(states[-1] + F.tanh(net(states[-1])))
+    for state in reversed(states[:-1]):
+        z = hnn.Variable(state.array)
+        y = z + F.tanh(net(z))
+        y.grad = g
+        z.cleargrad()
+        y.backward()
+        g = z.grad_var.array
+    return g
+
+
+def computed_by_numpy(net, x, g):
+    y = net(x)
+    y.grad = np.sign(g) * 0.5
+    y.backward()
+    return y
+
+
+def written_meanwhile(net, x, g):
+    y = net(x)
+    z = F.sum(y * x)
+    y.grad = g
+    x += 1
+    w = hnn.Variable(x)
+    y.backward()
+    return F.sum(w * w) + z
+
+
+def never_used(net, x, g):
+    y = net(x)
+    y.grad = g
+    F.sum(y).backward()
+    return y, y.grad
+
+
+def looked_at_first(net, x, g):
+    y = net(x)
+    y.grad = g
+    before = y.grad
+    y.backward()
+    return before, y.grad
+
+
+@pytest.mark.parametrize("body", [given_again, adjoint, computed_by_numpy, written_meanwhile, never_used, looked_at_first])
+def test_variables_of_arrays_from_outside_and_first_gradients(mode, body):
+    def make(wrap):
+        net = L.Linear(3, 3)
+        net.W.array[...], net.b.array[...] = arr(3, 3) * 0.3, 0.1
+        opt = hnn.optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def f(x, g):
+            net.cleargrads()
+            out = body(net, x, g)
+            opt.update()
+            return out
+        return [net], [lambda: f(arr(2, 3), arr(2, 3, seed=1)), lambda: f(arr(2, 3, seed=1), arr(2, 3)), lambda: f(arr(4, 3), arr(4, 3))]
+    w = check(make, mode, tolerance=10.0)
+    if body in (given_again, adjoint, computed_by_numpy):
+        skipped(w, mode)
+
+
+def test_an_array_of_several_variables_is_updated(mode):
+    """What is read by another name is read before it is written."""
+    def make(wrap):
+        net = hnn.Chain(w=L.Linear(3, 3))
+        net.w.W.array[...], net.w.b.array[...] = arr(3, 3) * 0.3, 0.1
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x):
+            before, bare = hnn.Variable(net.w.W.array), net.w.W.array
+            y = F.sum(before * bare * 0.1)
+            loss = F.sum(net.w(x) ** 2) + F.sum(F.exp(before))
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, F.sum(F.tanh(before)), y, F.sum(bare * x[:1])
+        return [net], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3))]
+    check(make, mode, tolerance=10.0)
