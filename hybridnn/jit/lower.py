@@ -10,7 +10,8 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.jit import gemm, kernels, layout, lower_memory, native, source
-from hybridnn.jit.blas import matmul_step, readable as blas_readable
+from hybridnn.jit.blas import matmul_step
+from hybridnn.jit.blas import readable as blas_readable
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
 from hybridnn.jit.join import view_index
 from hybridnn.jit.lower_conv import CONVOLUTIONS
