@@ -5,6 +5,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from math import prod
+from weakref import getweakrefcount
 
 import numpy as np
 
@@ -18,18 +19,19 @@ from hybridnn.jit.native import NativePlan
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR
 from hybridnn.jit.watching import on_run
 
-__all__ = ["Executable", "StepRecord"]
+__all__ = ["Executable", "StepRecord", "unheld"]
 
 ALIGNMENT, POOL = 64, 4
 PRODUCTS = "gemm", "im2col", "lapack"   # steps that call BLAS
 LARGE_MATRIX = 400            # rows from which LAPACK gains by threads
 # Status codes of a step that found floating-point flags: before the first write; at the end of steps that write nothing; after.
-UNDOABLE, FINISHED, DONE = 3, 4, 5
+UNDOABLE, FINISHED, DONE = 4, 5, 6
 KINDS = ((fpstatus.DIVIDE, "divide", "divide by zero"), (fpstatus.OVERFLOW, "over", "overflow"), (fpstatus.INVALID, "invalid", "invalid value"))
 LARGE_OUTPUT = 1 << 16
 GENERATIONS = 3               # the last call's outputs are still in use when the next call begins
 _refs = count_references
 OURS_ALONE = 2                # the name in ``take`` and getrefcount's argument
+FLAGGED = UNDOABLE, FINISHED, DONE
 RELEASE_BYTES = 1 << 19       # plans that move more let other Python threads run meanwhile
 
 
@@ -69,7 +71,7 @@ class Spare:
                 a = self.given.pop(0)
             except IndexError:
                 break
-            if _refs(a) == OURS_ALONE:
+            if _refs(a) == OURS_ALONE and not getweakrefcount(a):
                 self.given.append(a)
                 return a
             self.given.append(a)
@@ -84,7 +86,7 @@ class Executable:
 
     ``arrays`` are aligned to ``graph.inputs``: C-contiguous aligned ndarrays of the specs' dtype and shape (not checked here),
     Python numbers where the spec is weak. An array that is written must not overlap another one. ``run_into(arrays, outputs)`` is
-    the same into given arrays.
+    the same into given arrays, ``reusing(arrays, numbers, old)`` into arrays that nobody needs any more.
 
     Attributes:
         steps: ``StepRecord`` per step.
@@ -92,6 +94,7 @@ class Executable:
         kernels_compiled, compile_seconds: kernels that were in no cache, and the time that compiling this graph took.
         sources: texts of its kernels.
         output_specs: Specs of the outputs.
+        reusable: numbers of the outputs that ``reusing`` takes.
     """
 
     def __init__(self, graph, lowered, started):
@@ -107,6 +110,8 @@ class Executable:
         self._segments = self._split(native)
         first = self._segments[0] if len(self._segments) == 1 and not lowered.n_slots else None
         self._single = first.run if isinstance(first, _Native) else None
+        large = [k for k in sorted(lowered.late_outputs) if self._shapes[k][2] is not None]
+        self.reusable = tuple(large) if self._single is not None else ()
         self.compile_seconds = time.perf_counter() - started
 
     def _split(self, native):
@@ -126,18 +131,34 @@ class Executable:
     def __call__(self, arrays):
         empty = np.empty
         outputs = [empty(shape, dtype) if spare is None else spare.take() for shape, dtype, spare in self._shapes]
-        if not on_run:
-            return self.run_into(arrays, outputs)
+        return self.run_into(arrays, outputs) if not on_run else self._watched(arrays, outputs, None)
+
+    def reusing(self, arrays, numbers, old):
+        """As a call, but outputs of these ``numbers``, all of which are ``reusable``, lie in the arrays of the list ``old`` where only that list holds one and
+        it is like a new one.
+
+        If an exception comes from a step, as the operation raises it, ``old`` is as it was, in values too; otherwise it is empty. Not for callers to whom
+        floating-point warnings are exceptions.
+        """
+        outputs = [None] * len(self._shapes)
+        for i, k in enumerate(numbers):
+            outputs[k] = unheld(old, i, *self._shapes[k][:2])
+        for k, (shape, dtype, spare) in enumerate(self._shapes):
+            if outputs[k] is None:
+                outputs[k] = np.empty(shape, dtype) if spare is None or k in numbers else spare.take()
+        return self.run_into(arrays, outputs, old) if not on_run else self._watched(arrays, outputs, old)
+
+    def _watched(self, arrays, outputs, old):
         start = time.perf_counter()
-        self.run_into(arrays, outputs)
+        self.run_into(arrays, outputs, old)
         end = time.perf_counter()
         for watcher in list(on_run):
             watcher(self, start, end)
         return outputs
 
-    def run_into(self, arrays, outputs):
+    def run_into(self, arrays, outputs, old=None):
         """Run into ``outputs`` (a list of C-contiguous arrays of ``output_specs``, sharing no memory with anything else); returns
-        it.
+        it. ``old``: see ``reusing``.
 
         Where a Python step makes an output as a new array, that array replaces the one in the list.
         """
@@ -147,7 +168,12 @@ class Executable:
         except IndexError:
             arena = _aligned(self.arena_bytes)
         if self._single is not None:
+            kept = None if old is None else [*old]
+            if old:
+                old.clear()       # a signal may come at any time
             failed = self._single(arena, arrays, self._constants, outputs)
+            if failed is not None and failed[1] not in FLAGGED and old is not None:
+                old += kept
             if failed is not None and not self._floats(failed, arrays, outputs):
                 self._fail(failed, _Call(arena, arrays, self._constants, outputs, []), self._segments[0])
         else:
@@ -155,6 +181,13 @@ class Executable:
         if len(self._arenas) < POOL:
             self._arenas.append(arena)
         return outputs
+
+    def release(self):
+        """Let go of the memory that is kept for the next call."""
+        self._arenas.clear()
+        for _, _, spare in self._shapes:
+            if spare is not None:
+                spare.given.clear()
 
     def _run_segments(self, arena, arrays, outputs):
         call = _Call(arena, arrays, self._constants, outputs, [arena] * self._lowered.n_slots)
@@ -197,6 +230,15 @@ class Executable:
         if step.node is not None:
             step.node.op.run([call.array(p) for p in step.reads[:len(step.node.inputs)]], dict(step.node.attrs))
         raise RuntimeError(f"{step.name}: the native step failed with code {code} ({value})")
+
+
+def unheld(old, i, shape, dtype):
+    """Array number ``i`` of a list if only the list holds it and it is like a new one, else None."""
+    a = old[i]
+    if _refs(a) != OURS_ALONE + 1 or type(a) is not np.ndarray or a.shape != shape or a.dtype is not dtype or getweakrefcount(a):
+        return None
+    flags = a.flags
+    return a if flags.owndata and flags.carray else None
 
 
 class _Native:

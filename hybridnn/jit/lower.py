@@ -421,7 +421,8 @@ def lower(graph, reasons):
         low.node(node)
     outputs = lower_memory.assign_outputs(low)
     lower_memory.assign_writes(low)
-    return Lowered(low.steps, low.roots, low.values, low.constants, low.n_slots, lower_memory.plan(low), outputs, len(graph.inputs))
+    found = lower_memory.plan(low)
+    return Lowered(low.steps, low.roots, low.values, low.constants, low.n_slots, found, outputs, len(graph.inputs), lower_memory.late_outputs(low))
 
 
 def bind(lowered, n_outputs):

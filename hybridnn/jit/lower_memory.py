@@ -5,7 +5,7 @@ from hybridnn.jit.lower_steps import LowStep
 from hybridnn.jit.memory import Buffer, plan_memory
 from hybridnn.jit.places import ARENA, INPUT, OUTPUT, SLOT, Root, whole
 
-__all__ = ["assign_outputs", "assign_writes", "plan"]
+__all__ = ["assign_outputs", "assign_writes", "late_outputs", "plan"]
 
 FALLIBLE = ("python", "gather", "scatter", "check", "lapack")
 
@@ -48,6 +48,17 @@ def assign_writes(low):
         low.must_copy(place, target)
 
 
+def late_outputs(low):
+    """Numbers of outputs whose arrays stay as they are until all steps that can fail are done; lifetimes are known."""
+    ready = last_that_can_fail(low.steps) + 1
+    first = {w.root.index: w.root.first for step in low.steps for w in step.writes if w.root.kind == OUTPUT}
+    return frozenset([k for k, step in first.items() if step >= ready])
+
+
+def last_that_can_fail(steps):
+    return max([i for i, step in enumerate(steps) if step.kind in FALLIBLE], default=-1)
+
+
 class _Uses:
     """Which steps read and write a root, as numbers in order; for reads with the number of the operand."""
 
@@ -58,7 +69,7 @@ class _Uses:
                 self.reads[place.root].append((i, r))
             for place in step.writes:
                 self.writes[place.root].append(i)
-        self.last_that_can_fail = max([i for i, step in enumerate(steps) if step.kind in FALLIBLE], default=-1)
+        self.last_that_can_fail = last_that_can_fail(steps)
 
 
 def _write_directly(low, place, target, uses):

@@ -51,3 +51,4 @@ class Lowered:
     plan: object
     outputs: list
     n_inputs: int = 0
+    late_outputs: frozenset = frozenset()      # numbers of outputs that nothing is written into before all steps that can fail are done

@@ -317,6 +317,8 @@ def _prove(memory, observer, call, end, pure, result, before):
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
         return
     end.doubt = ""
+    for segment in [s for e in call.path for s in e.segments.values() if s.executable is not None]:
+        segment.executable.release()
     plan.few = sum(len(e.apps) for e in call.path) <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW)
     plan.signature = call.root.signature
     with memory.lock:

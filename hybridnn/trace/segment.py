@@ -44,10 +44,13 @@ class Interpreted:
     """Stands in for an executable that cannot be made: the graph, run node by node."""
     kernels_compiled = arena_bytes = arena_lower_bound = 0
     compile_seconds = 0.0
-    steps = ()
+    steps = reusable = ()
 
     def __init__(self, graph):
         self.graph = graph
+
+    def release(self):
+        """There is nothing to let go of."""
 
     def __call__(self, arrays):
         return run(self.graph, arrays)

@@ -49,6 +49,8 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.outcomes = {}      # name of a computed number -> a line that leaves if its truth is another one
         self.olds, self.containers, self.stored, self.gradients = {}, {}, set(), {}
         self.shown = set()      # values that the program has made other Variables of
+        self.reused = None      # the name of the nodes whose gradients are computed where the old ones lie
+        self.calls = []         # of compiled stages: place in the body, segment, names of outputs, text of inputs
         self.apart = set()      # leaves with gaps between their rows: segments get copies
 
     def plan(self):

@@ -8,11 +8,12 @@ class Effects:
     """Writes the lines that change what the user can see."""
 
     def _effects(self):
-        grads, begun = {}, set()
+        grads, cleared, begun = {}, set(), set()
         updates = sum(e[0] == "update" for e in self.observer.effects)
         for kind, *rest in self.observer.effects:
             updates -= kind == "update"
             if kind == "clear":
+                cleared.update([self._node_of(ref) for ref in rest[0] if self._node_of(ref) not in grads])
                 for ref in rest[0]:
                     grads[self._node_of(ref)] = "None"
             elif kind == "begin":
@@ -43,9 +44,27 @@ class Effects:
         if begun:
             raise Doubt("assigns .grad without backward")
         self.nodes = list(grads)
+        self._reuse({node: g for node, g in grads.items() if node in cleared})
         self.body += [f"n = {node}; n.grad = {g}" for node, g in grads.items()]
         if self.stored:
             self.body.append(f"if scaled[0]: unscale([{', '.join(sorted(self.stored))}])")
+
+    def _reuse(self, grads):
+        """The only stage computes new gradients where those lie that the call clears first, if nobody else has them. They go from their nodes before, and
+        are put back if the stage raises: nothing has been written there yet.
+        """
+        w = self.writer
+        if len(self.calls) != 1 or self.later or self.looks or not all(node in w.names for node in grads):
+            return
+        place, segment, outs, given = self.calls[0]
+        executable = segment.executable
+        number = {outs[k]: k for k in executable.reusable}
+        reused = {number[g]: w.names[node] for node, g in grads.items() if g in number}
+        if reused:
+            self.reused = w.strong(tuple(reused.values()))
+            call = f"{w.strong(executable.reusing)}({given}, {w.strong(tuple(reused))}, reused)"
+            self.body[place] = f"{''.join(o + ', ' for o in outs)}= {w.strong(executable)}({given}) if reused is None else {call}"
+            self.body.insert(place, f"reused = None if warnings_raise() else take({self.reused})")
 
     def _emit(self, line):
         """A line after all operations, after what it names has been made."""

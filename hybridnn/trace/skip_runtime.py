@@ -6,7 +6,7 @@ from hybridnn.errors import raised_by_signal
 from hybridnn.trace.arrays import as_defect
 from hybridnn.trace.skip_plan import Refused
 
-__all__ = ["grad_of", "gradient", "leaf", "new", "refuse", "setting", "unscale"]
+__all__ = ["grad_of", "gradient", "leaf", "new", "put_back", "refuse", "setting", "take", "unscale"]
 
 new = object.__new__
 
@@ -51,3 +51,18 @@ def grad_of(node):
     """A node's gradient as an array, or None."""
     g = node.grad
     return g._array if isinstance(g, Variable) else g
+
+
+def take(nodes):
+    """The nodes' gradients, which they have no more: from now on nobody can come upon one who has not got it already."""
+    old = [n.grad for n in nodes]
+    for n in nodes:
+        n.grad = None
+    return old
+
+
+def put_back(nodes, old):
+    """What was taken, where nothing has come in its place."""
+    for n, g in zip(nodes, old):
+        if n.grad is None:
+            n.grad = g

@@ -195,6 +195,7 @@ class Stages:
         given = ", ".join(self.text[v] for v in segment.inputs)
         given = f"({given},)" if segment.inputs else "()"
         outs = [f"v{v}" if v in produced else f"copy{v}" for v in segment.outputs]
+        self.calls.append((len(self.body), segment, outs, given))
         self.body.append(f"{''.join(o + ', ' for o in outs)}= {name}({given})" if outs else f"{name}({given})")
         if segment.writes:
             self.body.append("written = True")

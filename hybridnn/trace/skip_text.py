@@ -11,7 +11,7 @@ from hybridnn.jit.dictwatch import watch
 from hybridnn.trace.arrays import Unexpected, missed, put_stream_back, recompute, root_array, stream_state
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, STORES, Miss
-from hybridnn.trace.skip_runtime import grad_of, gradient, leaf, new, refuse, setting, unscale
+from hybridnn.trace.skip_runtime import grad_of, gradient, leaf, new, put_back, refuse, setting, take, unscale
 from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, rebinds_along, specs_along
 
 __all__ = ["Text"]
@@ -61,6 +61,9 @@ class Text:
         refused = [f"    return refuse(error, written, counted, ({draws}))"]
         if self._restores():
             refused = ["    refused = refuse(error, written, counted, ())", *self._put_back(), "    return refused"]
+        if self.reused is not None:
+            lines.append("reused = None")
+            refused = [f"    if reused: put_back({self.reused}, reused)", *refused]
         hypers = [e[1] for e in self.observer.effects if e[0] == "hyper"]
         lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(hypers)]
         refused = [*[f"    if not written: {self._assignment(where).format(f'hyper{k}')}" for k, where in enumerate(hypers)], *refused]
@@ -91,7 +94,7 @@ class Text:
                      numpy_random=np.random, stream_state=stream_state, put_stream_back=put_stream_back, state=state, G=global_config.__dict__, setting=setting,
                      leaf=leaf, gradient=gradient, grad_of=grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
-                     shares=shares, roots=roots, warnings_raise=warnings_raise)
+                     shares=shares, roots=roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew, confirm=watched.confirm)
             lines = tabled(w.watched_lines, names)
