@@ -241,12 +241,15 @@ def _backward_derivative(check, variables, ys, params, gys, directions):
 
 
 def _backward_from(ys, gys, enable_double_backprop=False):
-    """Backward from several outputs at once, with their gradients."""
-    roots = [(y, g) for y, g in zip(ys, gys) if y is not None and g is not None and y.requires_grad]
-    for y, g in roots:
+    """Backward from several outputs at once, with their gradients; an output that comes twice gets the sum of both."""
+    roots = {}
+    for y, g in zip(ys, gys):
+        if y is not None and g is not None and y.requires_grad:
+            roots[y] = roots[y] + g if y in roots else g
+    for y, g in roots.items():
         y.grad_var = g
     if roots:
-        backward([y for y, _ in roots], enable_double_backprop=enable_double_backprop)
+        backward(list(roots), enable_double_backprop=enable_double_backprop)
 
 
 def _numeric_derivative(check, gys, directions):

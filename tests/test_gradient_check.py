@@ -84,6 +84,11 @@ def test_right_gradients_pass():
     gradient_check.check_double_backward(lambda a: Scaled().apply((a,)), x, g, draw(2, 3))
 
 
+def test_inputs_that_share_a_gradient_pass_twice():
+    gradient_check.check_double_backward(F.add, (draw(2, 3), draw(2, 3), draw(2, 3)), draw(2, 3), (draw(2, 3), draw(2, 3), draw(2, 3)))
+    gradient_check.check_backward(lambda x: [F.exp(x)] * 2, draw(2), (draw(2), draw(2)))
+
+
 def test_a_wrong_first_gradient_fails():
     with pytest.raises(AssertionError, match="check_backward failed"):
         gradient_check.check_backward(lambda a: Scaled(first=1.01).apply((a,)), draw(2, 3), draw(2, 3))
