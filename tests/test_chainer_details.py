@@ -446,6 +446,13 @@ def test_kinds_of_errors(kind, call):
         call(Variable(np.ones((2, 3), "f")))
 
 
+@pytest.mark.parametrize("x", [None, "one", object(), [None], {}])
+def test_what_is_no_number_is_refused(x):
+    for f in (hnn.as_variable, F.sum, F.max, F.cumsum, F.flatten, F.transpose, F.squeeze, F.relu, F.add):
+        with pytest.raises(InvalidType, match=r"number|relu"):
+            f(x)
+
+
 @pytest.mark.parametrize("join", [F.hstack, F.vstack, F.dstack])
 def test_arrays_to_join_have_as_many_axes(join):
     x = np.ones(1)

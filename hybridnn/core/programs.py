@@ -14,7 +14,14 @@ RELEASED = ("released",)      # in place of what a node saved, once it is given 
 
 def as_ndarray(y):
     """``y`` as an array: NumPy's scalars become arrays without axes."""
-    return y.__array__() if isinstance(y, np.generic) else y if is_array(y) else np.asarray(y)
+    return y.__array__() if isinstance(y, np.generic) else y if is_array(y) else _array_of(y)
+
+
+def _array_of(y):
+    a = np.asarray(y)
+    if a.dtype.kind == "O":
+        raise TypeError(f"{type(y).__name__} is neither an array nor a number")
+    return a
 
 
 class Program:

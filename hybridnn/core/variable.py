@@ -552,9 +552,16 @@ def as_variable(x):
     if isinstance(x, Variable):
         return x
     v = _new(Variable)
-    v._array = x if is_array(x) else np.asarray(x)
+    v._array = x if is_array(x) else _numbers(x)
     v._requires_grad = False
     return v
+
+
+def _numbers(x):
+    a = np.asarray(x)
+    if a.dtype.kind not in "biufc":
+        raise InvalidType("as_variable", "a Variable, an array, a number or a list of numbers", f"{type(x).__name__} {x!r:.60}")
+    return a
 
 
 def as_array(x):
