@@ -74,9 +74,36 @@ def viewed(place, op, attrs):
         return place._replace(shape=tuple([place.shape[a] for a in attrs["axes"]]), strides=tuple([place.strides[a] for a in attrs["axes"]]))
     if op is OPS["reshape"] and place.dense and min(attrs["shape"], default=1) > 0:
         return whole(place.root, attrs["shape"], place.dtype)._replace(offset=place.offset)
+    sliced = _sliced(place, attrs["index"]) if op is OPS["get_item"] and _is_plain(attrs["index"], place.shape) else None
+    if sliced is not None:
+        return sliced
     told = tuple([type(i) is bool for i in attrs["index"]]) if "index" in attrs else ()
     found = _view(place.shape, place.strides, place.dtype, op, tuple(attrs.items()), told)
     return found and Place(place.root, place.offset + found[0], *found[1:], place.dtype)
+
+
+def _is_plain(index, shape):
+    """Whether it is ints and slices alone, and leaves an axis (NumPy gives no view of a single element)."""
+    kinds = list(map(type, index))
+    ints = kinds.count(int)
+    return ints + kinds.count(tuple) == len(kinds) <= len(shape) > ints
+
+
+def _sliced(place, index):
+    """The place at a plain index; None where that takes nothing."""
+    offset, shape, strides = place.offset, [], []
+    for i, n, stride in zip(index, place.shape, place.strides):
+        if type(i) is int:
+            offset += (i % n) * stride
+            continue
+        start, stop, step = slice(*i[1:]).indices(n)
+        offset += start * stride
+        shape.append(len(range(start, stop, step)))
+        if not shape[-1]:
+            return None
+        strides.append(stride * step)
+    rest = len(index)
+    return Place(place.root, offset, (*shape, *place.shape[rest:]), (*strides, *place.strides[rest:]), place.dtype)
 
 
 @functools.lru_cache(4096)

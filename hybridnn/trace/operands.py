@@ -68,4 +68,5 @@ def same_bytes(a, b):
     if a.nbytes <= 4096:
         return a.tobytes() == b.tobytes()
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    return bool((a.reshape(-1).view(np.uint8) == b.reshape(-1).view(np.uint8)).all())
+    word = np.uint64 if a.nbytes % 8 == 0 else np.uint8        # eight bytes at a time take half as long
+    return bool((a.reshape(-1).view(word) == b.reshape(-1).view(word)).all())
