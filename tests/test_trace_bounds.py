@@ -113,6 +113,23 @@ def test_two_shapes_and_two_branches_ten_thousand_times(measured):
     assert growth < 100_000 and f.stats.paths == 4
 
 
+def test_plans_for_other_sizes_share_their_code():
+    net = L.Linear(4, 3)
+    opt = hnn.optimizers.SGD(0.01).setup(net)
+
+    @hnn.trace
+    def step(x):
+        net.cleargrads()
+        loss = F.sum(net(x) ** 2)
+        loss.backward()
+        opt.update()
+        return loss
+    for n in (3, 3, 3, 3, 5, 5, 5, 5):
+        step(rows(n))
+    few, many = step._memory.plans
+    assert step.stats.python_skipped == 2 and few.code is many.code and few.run is not many.run
+
+
 def test_training_keeps_flat_memory(measured):
     net = L.Linear(4, 3)
     opt = hnn.optimizers.Adam().setup(net)

@@ -171,7 +171,7 @@ class Writer:
         if ("header", text) in self.settled:
             return
         self.settled.add(("header", text))
-        same = f"{text}.shape == {a.shape} and {text}.dtype == {self.strong(a.dtype)} and {text}.strides == {a.strides}"
+        same = f"{text}.shape == {self.strong(a.shape)} and {text}.dtype == {self.strong(a.dtype)} and {text}.strides == {self.strong(a.strides)}"
         self._require_of_object(a, f"{same} and {text}.flags.writeable is {a.flags.writeable}", "an array was made read-only, or got another shape or dtype")
 
     _writeable = header
@@ -205,11 +205,11 @@ class Writer:
             creator = value._tape is not None and not value._tape.is_leaf and value._requires_grad
             self.require(f"(t is not None and not t.is_leaf and {value._requires_grad}) is {creator}", f"{what}: its creator")
             value = value._array
-        self.require(f"type(x) is ndarray and x.shape == {value.shape!r} and x.dtype == {self.strong(value.dtype)}", f"{what}: shape or dtype")
+        self.require(f"type(x) is ndarray and x.shape == {self.strong(value.shape)} and x.dtype == {self.strong(value.dtype)}", f"{what}: shape or dtype")
         if self.writes:
             self.require("x.base is None and id(x) not in roots or not shares(x)", f"{what}: a parameter or a view of one")
         if not value.flags.c_contiguous:
-            self.require(f"x.strides == {value.strides!r} and x.flags.aligned", f"{what}: memory layout")
+            self.require(f"x.strides == {self.strong(value.strides)} and x.flags.aligned", f"{what}: memory layout")
             return
         self.lines.append("x = x.flags")
         self.require("x.c_contiguous and x.aligned", f"{what}: memory layout")

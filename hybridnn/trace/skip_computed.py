@@ -96,8 +96,8 @@ class Computing:
         w = self.writer
         if not isinstance(y, np.ndarray):
             return f"type({name}) is {w.strong(type(y))}"
-        same = f"type({name}) is ndarray and {name}.dtype == {w.strong(y.dtype)} and {name}.shape == {y.shape!r} and {name}.strides == {y.strides!r} " \
-               f"and {name}.flags.aligned"
+        same = f"type({name}) is ndarray and {name}.dtype == {w.strong(y.dtype)} and {name}.shape == {w.strong(y.shape)} and " \
+               f"{name}.strides == {w.strong(y.strides)} and {name}.flags.aligned"
         return f"{same} and ({name}.base is None or not shares({name}))" if w.writes else same
 
     def _operand_text(self, ref):

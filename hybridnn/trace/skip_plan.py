@@ -31,7 +31,8 @@ def _gone(self, args, kwargs):
 
 
 class Plan:
-    """A proved path. ``run(self, args, kwargs)`` returns the result or a ``Miss``; ``source`` is the generated text.
+    """A proved path. ``run(self, args, kwargs)`` returns the result or a ``Miss``; ``source`` is the generated text, in which sizes are names, and
+    ``code`` what it is compiled to.
 
     ``touched(self, args, kwargs)`` gives what a run changes: nodes of gradients, arrays, (object, attribute) pairs, counters, random streams.
     """
@@ -43,7 +44,7 @@ class Plan:
         self.few, self.times = False, None     # whether eager may be faster; seconds of (skipped, eager) calls while that is being found out
         self.last_miss = None
         self.keeps_streams = False      # whether it reads the state of random streams, to put it back if Python has to run after all
-        self.source = ""
+        self.source, self.code = "", None
         self.run = self.touched = None
         self.segments = []
 

@@ -87,9 +87,9 @@ class Results:
         elif vid in self.made and (self.made[vid][0].taped or vid in self.graded):
             spec = self.made[vid][3]
             if self.call.released and (vid in self.call.cut or not self.made[vid][0].taped):
-                lines.append(f"{name}._tape = TapeLeaf({spec.shape!r}, {self.writer.strong(spec.dtype)})")
+                lines.append(f"{name}._tape = TapeLeaf({self.writer.strong(spec.shape)}, {self.writer.strong(spec.dtype)})")
             elif self.call.released:
-                lines.append(f"{name}._tape = ReleasedNode({spec.shape!r}, {self.writer.strong(spec.dtype)})")
+                lines.append(f"{name}._tape = ReleasedNode({self.writer.strong(spec.shape)}, {self.writer.strong(spec.dtype)})")
             else:
                 self.uses_tape = True
                 lines.append(f"{name}._tape = {self._traced_node(vid)}")

@@ -38,7 +38,7 @@ class Sources:
             elif drawn is not None:
                 self.leaf_text[vid] = f"draw{drawn}"
             elif ref is None and any(a is seed for seed in self.call.seeds):
-                self.leaf_text[vid] = f"{self.writer.strong(np.ones)}({a.shape!r}, {self.writer.strong(a.dtype)})"
+                self.leaf_text[vid] = f"{self.writer.strong(np.ones)}({self.writer.strong(a.shape)}, {self.writer.strong(a.dtype)})"
             elif ref is None and is_fixed(a):
                 self.leaf_text[vid] = self.writer.strong(a)
             elif ref is None and (own := self._seen(a)) is not None:
@@ -77,7 +77,7 @@ class Sources:
         text = f"grad_of({self._node_of(ref)})"
         w = self.writer
         w.lines.append(f"x = {text}")
-        w.require(f"type(x) is ndarray and x.shape == {a.shape!r} and x.dtype == {w.strong(a.dtype)} and x.flags.c_contiguous",
+        w.require(f"type(x) is ndarray and x.shape == {w.strong(a.shape)} and x.dtype == {w.strong(a.dtype)} and x.flags.c_contiguous",
                   "a gradient from before the call")
         return text
 

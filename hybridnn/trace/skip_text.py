@@ -100,11 +100,18 @@ class Text:
             lines = tabled(w.watched_lines, names)
             usual = "\n".join(["def recheck():", "    token = renew()", *["    " + line for line in lines], "    confirm(token)", "", usual])
         plan.source, plan.keeps_streams = usual, self._restores()
-        exec(compile(plan.source, f"<replay of {self.call.owner.name}>", "exec"), names)
+        plan.code = self._code(usual)
+        exec(plan.code, names)
         names.pop("recheck", None)
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
         plan.watched = watched
         return plan
+
+    def _code(self, source):
+        """The compiled text: what it was compiled to for another plan, such as one for other sizes, or now."""
+        owner = self.call.owner
+        known = next((p.code for p in owner.plans if p.source == source), None)
+        return known or compile(source, f"<replay of {owner.name}>", "exec")
 
     def _numbers_kept(self):
         """Lines that compute the numbers which the tape keeps and no stage has needed."""
