@@ -17,7 +17,8 @@ from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, rebinds_al
 __all__ = ["Text"]
 
 MANY = 8        # lines of one form, from which on they are a loop
-QUOTED_OR_NAME = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:[kwd]|miss)\d+\b""")
+QUOTED_OR_NAME = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?:[kwd]|miss)\d+\b)""")
+QUOTES = ("'", '"')
 
 
 def tabled(lines, names):
@@ -25,23 +26,19 @@ def tabled(lines, names):
     gets the tables. The order among the lines does not count."""
     forms, result = {}, []
     for line in lines:
-        found = []
-
-        def variable(match, found=found):
-            if match[0][0] in "'\"":
-                return match[0]
-            found.append(names[match[0]])
-            return f"a{len(found) - 1}"
-        form = QUOTED_OR_NAME.sub(variable, line)
-        forms.setdefault(form, []).append((line, tuple(found)))
-    for form, alike in forms.items():
-        if len(alike) < MANY or not alike[0][1]:
+        parts = QUOTED_OR_NAME.split(line)      # every second one is quoted, or a name
+        found = [p for p in parts[1::2] if not p.startswith(QUOTES)]
+        form = tuple(parts[::2]), tuple([p if p.startswith(QUOTES) else "" for p in parts[1::2]])
+        forms.setdefault(form, []).append((line, found))
+    for (between, quoted), alike in forms.items():
+        variables = [f"a{k}" for k in range(len(alike[0][1]))]
+        if len(alike) < MANY or not variables:
             result += [line for line, _ in alike]
             continue
-        table = f"table{len(names)}"
-        names[table] = tuple([objects for _, objects in alike])
-        variables = "".join([f"a{k}, " for k in range(len(alike[0][1]))])
-        result += [f"for {variables}in {table}:", f"    {form}"]
+        table, given = f"table{len(names)}", iter(variables)
+        names[table] = tuple([tuple([names[name] for name in found]) for _, found in alike])
+        line = between[0] + "".join([(q or next(given)) + text for q, text in zip(quoted, between[1:], strict=True)])
+        result += [f"for {', '.join(variables)}, in {table}:", f"    {line}"]
     return result
 
 
