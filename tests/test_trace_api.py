@@ -204,7 +204,7 @@ def test_statistics():
     hot(f, X)
     s = f.stats
     assert (s.calls, s.recordings, s.paths, s.fallbacks, s.evictions) == (8, 1, 1, 0, 0)
-    assert s.hits == 7 and 0 < s.python_skipped <= 5 and s.kernels >= 0 and s.compile_seconds > 0
+    assert s.hits == 7 and 0 < s.python_skipped <= 6 and s.kernels >= 0 and s.compile_seconds > 0
     assert s.arena_bytes >= s.arena_lower_bound >= 0 and s.retained_bytes >= 0
     assert "hits=7" in str(s)
 

@@ -14,7 +14,7 @@ absolute values.
 """
 from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
@@ -210,7 +210,7 @@ def _summed(graph, merge):
 
 def _sums(graph):
     """Pairs (last addition, its terms); terms are (value, whether the sum is its only use), of the shape and dtype of the sum."""
-    uses = Counter(v for n in graph.nodes for v in n.inputs)
+    uses = Counter(chain.from_iterable([n.inputs for n in graph.nodes]))
     uses.update(graph.outputs)
     uses.update(v for _, v in graph.writes)
     add, trees = OPS["add"], {}

@@ -66,7 +66,7 @@ def decompose(graph):
 
 
 def _renamed(node, rename):
-    if not rename or not any(v in rename for v in node.inputs):
+    if not rename or rename.keys().isdisjoint(node.inputs):
         return node
     return Node(node.op, tuple([rename.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
 

@@ -3,6 +3,7 @@
 What a node is alone says ``parts``, which nodes make up a kernel ``groups``; here groups are put in order, and ``fused_nodes`` writes them as nests.
 """
 from dataclasses import dataclass
+from itertools import chain
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
@@ -99,6 +100,8 @@ def _order(state):
     """Groups and lone nodes, every one behind what it reads (depth first, in graph order)."""
     done, result = set(), []
     for start in range(len(state.graph.nodes)):
+        if id(state.groups[start]) in done:
+            continue
         stack = [(state.groups[start], False)]
         while stack:
             group, ready = stack.pop()
@@ -116,11 +119,12 @@ def _order(state):
 def _needed(state, nodes):
     """Values that must exist outside the groups that make them."""
     needed = set(state.graph.outputs) | {v for _, v in state.graph.writes}
+    weak = {v for v, spec in state.specs.items() if spec.weak}
     for item in reversed(nodes):
         if isinstance(item, Node):
             if not needed.isdisjoint(item.outputs) or not is_pure(item.op):
                 needed.update(item.inputs)
         elif not needed.isdisjoint(item.home):
-            needed.update([v for v in item.reads if v not in item.home])
-            needed.update([v for p in item.parts for v, _, _ in p.operands if state.specs[v].weak])
+            needed.update(item.reads.keys() - item.home.keys())
+            needed.update(weak.intersection(chain.from_iterable([p.node.inputs for p in item.parts])))
     return needed

@@ -226,7 +226,11 @@ def _place(state, group):
 
 def _settle(state, g, h, indices):
     """All that depended on ``g``, or on ``h``, which nodes ``indices`` were, depends on what is above either now."""
-    above = (g.above | h.above) & ~(g.bit | h.bit)
+    _raise(state, g, (g.above | h.above) & ~(g.bit | h.bit), indices)
+
+
+def _raise(state, g, above, indices):
+    """``g`` depends on the groups ``above`` now, and so does all that depends on it or on nodes ``indices``."""
     stack = [k for i in (indices if above == g.above else g.indices) for k in state.below[i]]
     g.above, more = above, above | g.bit
     while stack:
@@ -267,16 +271,90 @@ def grow(state):
         if form.part is None or node.outputs[0] in state.base:
             _place(state, _opaque(index, node, state))
             continue
-        part = part_of(state, index)
-        group = group_of(state, [part], form.sizes)
-        _place(state, group)
-        _join_producers(state, group, part)
+        _join_producers(state, _Single(state, part_of(state, index), form.sizes))
 
 
-def _join_producers(state, group, part):
-    for b in by_size(state, [b for _, b, _ in part.operands]):
+class _Single:
+    """A node that is in no group yet: what it reads, as ``Group`` has it, and what it depends on."""
+    __slots__ = ("above", "deps", "part", "reads", "sizes")
+
+    def __init__(self, state, part, sizes):
+        reads, specs, groups = {}, state.specs, state.groups
+        for v, base, dims in part.operands:
+            if not specs[v].weak:
+                reads.setdefault(base, set()).add(dims)
+        self.part, self.sizes, self.reads = part, list(sizes), reads
+        self.deps = {state.producer[b] for b in reads if b in state.producer}
+        self.above, window = 0, part.index // WINDOW
+        for i in self.deps:
+            other = groups[i]
+            if other.number // WINDOW == window:
+                self.above |= other.above | other.bit
+
+
+def _join_producers(state, single):
+    """Put a node into the groups of its producers, which become one, as far as they fit; into a group of its own if none does."""
+    group = None
+    for b in by_size(state, [b for _, b, _ in single.part.operands]):
         other = state.groups[state.producer[b]]
+        if not other.parts:
+            continue
+        if group is None and _append(state, other, single):
+            group = other
+            continue
+        group = group or _alone(state, single)
         group = _try_join(state, other, group) or group
+    if group is None:
+        _alone(state, single)
+
+
+def _alone(state, single):
+    part = single.part
+    home = dict(zip(part.node.outputs, part.outs))
+    group = Group(part.index, [part], single.sizes, part.reduced or None, home, single.reads, {part.axes}, single.deps)
+    _place(state, group)
+    return group
+
+
+def _append(state, g, single):
+    """Whether a node was put into the group right away: it has the same axes, reads what is made there in step, and goes over the axes as the group does.
+    ``_try_join`` would do the same with a group of its own; most nodes need none."""
+    part = single.part
+    if g.sizes != single.sizes or part.axes not in g.levels or part.reduced and part.reduced != g.reduced or is_column(g.sizes, g.reduced):
+        return False
+    if len(g.parts) >= MAX_NODES or len(g.reads) + len(single.reads) + len(g.home) + len(part.outs) > 2 * MAX_POINTERS:
+        return False
+    if g.reduced and not (state.written.isdisjoint(g.home) and state.written.isdisjoint(part.node.outputs)):
+        return False
+    if g.number // WINDOW != part.index // WINDOW or not _reads_in_step(g, single) or _depends(state, single, g):
+        return False
+    _put_in(state, g, single)
+    return True
+
+
+def _reads_in_step(g, single):
+    """Whether what a node reads of the group's results has the axes that it has there, and some of it all axes."""
+    all_axes = False
+    for v in g.home.keys() & single.reads.keys():
+        dims = g.home[v]
+        if single.reads[v] != {dims}:
+            return False
+        all_axes = all_axes or len(dims) - dims.count(-1) == len(g.sizes)
+    return all_axes
+
+
+def _put_in(state, g, single):
+    part = single.part
+    g.parts.append(part)
+    g.home.update(zip(part.node.outputs, part.outs))
+    for base, dims in single.reads.items():
+        g.reads[base] = g.reads[base] | dims if base in g.reads else dims
+    state.groups[part.index] = g
+    for i in single.deps:
+        state.below[i].append(part.index)
+        if state.groups[i] is not g:
+            g.deps.add(i)
+    _raise(state, g, (g.above | single.above) & ~g.bit, ())
 
 
 def join_siblings(state):

@@ -1,6 +1,6 @@
 """``Rows``: a graph under change by a pass that puts rows of arrays together; it knows which values lie where in which others."""
 from collections import deque
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from math import prod
 
 from hybridnn.core.op import OPS
@@ -59,49 +59,46 @@ class Rows:
             return self.graph
         wanted = {*self.graph.outputs, *(v for _, v in self.graph.writes)}
         made = [self.producer[v] for v in sorted(wanted & self.producer.keys(), key=self._when)]
-        live = []
+        live, previous = [], self.previous
         for node in reversed(self._in_order([*[n for n in self.graph.nodes if id(n) not in self.removed], *made])):
-            if id(node) in self.previous or not wanted.isdisjoint(node.outputs):
+            if not wanted.isdisjoint(node.outputs) or previous and id(node) in previous:
                 live.append(node)
                 wanted.update(node.inputs)
         return self.graph.replace(nodes=tuple(live[::-1]), specs=self.specs)
 
     def _in_order(self, roots, before=0):
         """The nodes and all that they need but for the first ``before`` of the graph, each behind what it needs, otherwise in this order."""
-        done, nodes = set(map(id, self.graph.nodes[:before])), []
+        earlier, previous, nodes = self.graph.nodes[:before], self.previous, []
+        missing = set(self.producer)        # values that nothing has made yet
+        missing.difference_update(chain.from_iterable([n.outputs for n in earlier]))
+        done = set(map(id, earlier))
         for root in roots:
             if id(root) in done:
                 continue
-            if id(root) in self.previous or self._is_missing(root, done):
-                self._emit(root, done, nodes)
-            else:
+            if missing.isdisjoint(root.inputs) and id(root) not in previous:
                 done.add(id(root))
+                missing.difference_update(root.outputs)
                 nodes.append(root)
+            else:
+                self._emit(root, done, missing, nodes)
         return nodes
 
-    def _is_missing(self, node, done):
-        """Whether the maker of an operand is."""
-        for v in node.inputs:
-            n = self.producer.get(v)
-            if n is not None and id(n) not in done:
-                return True
-        return False
-
-    def _emit(self, node, done, nodes):
+    def _emit(self, node, done, missing, nodes):
         """Append the node to ``nodes``, behind all that it needs."""
         stack = [(node, False)]
         while stack:
             node, ready = stack.pop()
-            if ready:
-                nodes.append(node)
-            elif id(node) not in done:
+            if not ready:
+                if id(node) in done:
+                    continue
                 done.add(id(node))
-                missing = [(n, False) for n in reversed(self._needs(node)) if id(n) not in done]
-                if missing:
+                needs = [(n, False) for n in reversed(self._needs(node)) if id(n) not in done]
+                if needs:
                     stack.append((node, True))
-                    stack += missing
-                else:
-                    nodes.append(node)
+                    stack += needs
+                    continue
+            missing.difference_update(node.outputs)
+            nodes.append(node)
 
     # ---- what depends on what
 
@@ -292,9 +289,11 @@ def _is_range(index):
 
 def _effects(graph):
     """id of each node that may have effects -> the one before it, or None."""
+    ops = {id(n.op): n.op for n in graph.nodes}
+    impure = {k for k, op in ops.items() if not is_pure(op)}
     found, last = {}, None
-    for n in graph.nodes:
-        if not is_pure(n.op):
+    for n in graph.nodes if impure else ():
+        if id(n.op) in impure:
             found[id(n)] = last
             last = n
     return found

@@ -6,6 +6,7 @@ known to depend on the arguments only; everything else (a C function that is not
 is a ``Doubt`` with its line, and the function stays in verified replay. The observer changes nothing: CPython runs the program.
 """
 import dis
+import functools
 import gc
 import sys
 import types
@@ -68,6 +69,12 @@ def instructions(code):
     return table
 
 
+@functools.cache
+def _followers(cls):
+    """What follows each kind of instruction, by its name."""
+    return {name[3:]: getattr(cls, name) for name in dir(cls) if name.startswith("op_")}
+
+
 class Frame:
     """The state of a followed Python frame."""
     __slots__ = ("branch", "cells", "code", "fn", "generator", "kwnames", "last", "locals", "real", "result", "retrying", "stack", "suspended",
@@ -96,7 +103,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.call, self.fn, self.args, self.kwargs = call, fn, args, kwargs
         self.self_object = self_object
         self.frames, self.trusted = [], None
-        self.guards, self.effects, self.origins, self.numbers = {}, [], {}, {}
+        self.guards, self.guarded, self.effects, self.origins, self.numbers = {}, set(), [], {}, {}
         self.overlay, self.keep, self.views, self.draws, self.computed = {}, [], [], [], []
         self.memory = {}
         self.shown, self.changed, self.given = {}, {}, {}       # gradients, see ``Gradients``
@@ -415,12 +422,12 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         i, expected, f.branch = f.table[offset], f.branch, None
         if expected is not None and offset != expected:
             raise Doubt("a loop does not go on as was expected")
-        method = getattr(self, "op_" + i.opname, None)
-        if method is None:
+        follow = _followers(type(self)).get(i.opname)
+        if follow is None:
             raise Doubt(f"the instruction {i.opname} is not understood")
         stack, kwnames, self.passing = list(f.stack), f.kwnames, ()
         try:
-            method(f, i)
+            follow(self, f, i)
         except Pending as pending:
             f.stack, f.kwnames = stack, kwnames
             f.waiting = ("retry", offset, pending.passes, len(self.call.path), pending.iterator)
@@ -434,8 +441,11 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
     # ------------------------------------------------------------------------------------------------------------- origins
 
     def guard(self, *fact):
-        self.keep.append(fact)
-        self.guards[identity(fact)] = fact
+        ids = tuple(map(id, fact))
+        if ids not in self.guarded:         # most facts are met again and again; objects of one that is known are alive, and so have these ids
+            self.guarded.add(ids)
+            self.keep.append(fact)
+            self.guards[identity(fact)] = fact
 
     def root_object(self, value, source):
         """An object reached from an argument: the same object on every call, checked."""

@@ -113,9 +113,10 @@ class Library:
 
     def _numbers_are_noted(self, refs):
         """A number that no operation takes as it is, at run time, must be the same on every call: an exponent may belong to the path."""
-        noted = {id(ref) for ref in self.numbers.values()}
-        for ref in refs:
-            if ref.kind in ("arg", "hole", "number") and type(ref.value) in SCALARS and id(ref) not in noted:
+        found = [ref for ref in refs if ref.kind in ("arg", "hole", "number") and type(ref.value) in SCALARS]
+        noted = {id(ref) for ref in self.numbers.values()} if found else ()
+        for ref in found:
+            if id(ref) not in noted:
                 self.use(ref)
 
     def _note_numbers(self, event, refs):

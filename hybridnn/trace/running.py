@@ -224,7 +224,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     call = Call(root, memory)
     call.forbid = mode == "error_on_record"
     root.replays += call.mode == "replay"
-    observer = _observer(memory, root, mode, call, fn, args, kwargs) if root.replays >= 2 else None
+    observer = _observer(memory, root, mode, call, fn, args, kwargs)
     call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
     call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
     outer, state.tracer = state.tracer, call
