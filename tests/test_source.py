@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from jit_graphs import graph_of
+from kernel_cases import CASES, array
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
-from hybridnn.core.op import OPS
 from hybridnn.errors import BackendError
 from hybridnn.graph import run
 from hybridnn.jit import cuda, layout, source
@@ -19,37 +19,6 @@ from hybridnn.jit.places import ARENA, Root, whole
 from hybridnn.jit.source_writer import parameters
 
 GOLDEN = Path(__file__).parent / "golden"
-
-
-rng = np.random.default_rng(0)
-
-
-def array(*shape):
-    return rng.uniform(-1.5, 1.5, shape).astype("f4")
-
-
-CASES = {
-    "chain": (lambda x, b: [OPS["tanh"](1.5 * x + b) * OPS["sigmoid"](x)], (array(5, 17), array(17))),
-    "flat": (lambda x, a: [OPS["relu"](x) * a], (array(5, 7), .5)),
-    "softmax": (lambda x: [OPS["softmax"](x, axis=(1,))], (array(5, 300),)),
-    "pixels": (lambda x, b: [OPS["sigmoid"](x + b)], (array(40, 3), array(3))),
-    "classes": (lambda x: [OPS["log_softmax"](x, axis=(1,))], (array(40, 5),)),
-    "layer_norm": (lambda x, e, g: [OPS["standardize"](x, e, axis=(1,))[0] * g], (array(5, 70), 1e-5, array(70))),
-    "batch_norm": (lambda x, e: OPS["standardize"](x, e, axis=(0, 2)), (array(4, 3, 5), 1e-5)),
-    "bias_gradient": (lambda g, y: [OPS["sum"](g * (1 - y * y), axis=(0,), keepdims=False), g * (1 - y * y)],
-                      (array(70, 9), array(70, 9))),
-    "row_max": (lambda x: [OPS["amax"](OPS["cast"](x, dtype="int32"), axis=(1,), keepdims=False)], (array(5, 70) * 100,)),
-    "column_extremes": (lambda x: [OPS["amax"](x, axis=(0,), keepdims=False), OPS["amin"](x, axis=(0,), keepdims=False)],
-                        (array(70, 9),)),
-    "label_mask": (lambda t: [OPS["cast"](OPS["iota_equal"](t, depth=4), dtype="float32") * 2], (np.array([1, 0, 3], "i4"),)),
-    "adam": (lambda *xs: OPS["update_adam"](*xs, wide=False),
-             (*[np.abs(array(3, 4)) for _ in range(4)], .1, .1, .1, 1e-8, 1., 1.)),
-    "image_sums": (lambda g, y: [OPS["sum"](g * y, axis=(1, 2), keepdims=True), OPS["amax"](y, axis=(1, 2), keepdims=False), g * y],
-                   (array(9, 5, 7, 3), array(9, 5, 7, 3))),
-    "momentum": (lambda *xs: OPS["update_momentum"](*xs, wide=False), (*[array(3, 4) for _ in range(3)], .1, .9)),
-    "double": (lambda x: [OPS["where"](x > 0, OPS["exp"](x), OPS["log1p"](x * 0.5))], (array(5, 7).astype("f8"),)),
-    "total": (lambda x: [OPS["sum"](x, axis=None, keepdims=False)], (array(40, 50),)),
-}
 
 
 def prepared(name):

@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from gpu_math import gpu_math
 
 from hybridnn.jit import fpstatus, vecmath, vecmath_check
 from hybridnn.jit.native import NativePlan, Step, View
@@ -228,6 +229,33 @@ def test_cuda_expressions_mean_the_same(name, dtype):
             got = eval(expression, {"math": math, "T": T, "abs": abs, **names})
             expected = vecmath_check.reference(name)(*[np.array(v, exact_type) for v in operands])
         assert math.isclose(got, float(expected), rel_tol=1e-6, abs_tol=1e-30), f"{expression} at {operands}"
+
+
+EXTREME = (0.0, -0.0, 0.5, -0.5, 1.5, -2.5, 1.0, -1.0, 2.0, 7.0, -7.0, 100.25, -1e4, 8388607.5, 1e18, -1e30, np.inf, -np.inf, np.nan, 120.0, -120.0)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [*vecmath.FUNCTIONS, *vecmath.POWERS])
+def test_cuda_expressions_at_extremes(name, dtype):
+    """NaN, infinities, signed zeros, very small and very large numbers, as NumPy has them; of two zeros ``fmax`` and ``fmin`` may give either."""
+    f, T, limits = (vecmath.FUNCTIONS | vecmath.POWERS)[name, dtype], np.dtype(dtype).type, np.finfo(dtype)
+    text = f.cuda.replace("{T}", "T")
+    extreme = [*EXTREME, limits.tiny, limits.smallest_subnormal, -limits.smallest_subnormal, limits.max, -limits.max]
+    points = [np.array(p) for p in zip(*product([T(v) for v in extreme], repeat=f.arity), strict=True)]
+    with np.errstate(all="ignore"):
+        if isinstance(name, float):
+            want = np.power(points[0], np.full(points[0].shape, name, dtype))       # an array: ``** 0.5`` of one is a root, which -inf has none of
+        else:
+            want = vecmath_check.reference(name)(*[p.astype(LONG) if name in ("erf", "erfc") else p for p in points])
+        values = [eval(text.format(*[f"x{k}" for k in range(f.arity)]), {"math": gpu_math, "T": T, "abs": abs, **{f"x{k}": v for k, v in enumerate(vs)}})
+                  for vs in zip(*points, strict=True)]
+    got, want = np.array(values), np.asarray(want).astype(f.result)
+    assert got.dtype == want.dtype
+    if f.result == "bool":
+        np.testing.assert_array_equal(got, want)
+        return
+    np.testing.assert_allclose(got, want, 4e-6 if dtype == "float32" else 1e-14, 4 * limits.smallest_subnormal)
+    if name not in ("fmax", "fmin"):
+        np.testing.assert_array_equal(np.signbit(got[want == 0]), np.signbit(want[want == 0]))
 
 
 def test_the_assembly_check_sees_scalar_code():

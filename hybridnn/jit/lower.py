@@ -13,6 +13,7 @@ from hybridnn.jit import gemm, kernels, layout, lower_memory, native, source
 from hybridnn.jit.blas import matmul_step
 from hybridnn.jit.blas import readable as blas_readable
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
+from hybridnn.jit.inplace import inplace_pairs
 from hybridnn.jit.join import view_index
 from hybridnn.jit.lower_conv import CONVOLUTIONS
 from hybridnn.jit.lower_linalg import LINEAR
@@ -25,7 +26,6 @@ from hybridnn.jit.native import View
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
 from hybridnn.jit.row_blocks import in_blocks, number_of_blocks, split_operands
-from hybridnn.jit.source_row import loops_of_pointers
 from hybridnn.jit.support import is_expensive
 
 __all__ = ["bind", "lower"]
@@ -292,7 +292,7 @@ class _Lowering:
         found = self.known.get(key)
         if found is None:
             call = layout.arrange(nest, ins, outs)
-            found = self.known[key] = call, source.render(call.structure), _inplace(call)
+            found = self.known[key] = call, source.render(call.structure), inplace_pairs(call)
         return found
 
 
@@ -315,28 +315,6 @@ def _probe(place, buffer=0):
 
 def _grain_bytes(place):
     return PARALLEL_BYTES // 2 if bytes_of(place) >= PARALLEL_BYTES else 0
-
-
-def _inplace(arranged):
-    """Pairs (output, operand) that a kernel goes through in the same way, reading an element last just before it writes it.
-
-    An operand that the kernel also goes through in another way (x + x.T) does not qualify.
-    """
-    style = arranged.structure.style
-    column = style in ("column", "blocks")
-    loads_until, stores_from = loops_of_pointers(arranged.structure) if style == "row" else ({}, {})
-    loads, stores = {}, []      # operand -> how it is gone through, and until which loop
-    for n, ((position, role, _), pointer, strides) in enumerate(zip(arranged.operands, arranged.structure.pointers, arranged.strides)):
-        if role == "load":
-            loads.setdefault(position, []).append((pointer.kind, strides, loads_until.get(n, 0)))
-        elif role == "store" and not (column and _over_rows(arranged.structure, strides)):
-            stores.append((position, pointer.kind, strides, stores_from.get(n, 0)))
-    return tuple([(out, position) for out, kind, strides, first in stores for position, same in loads.items()
-                  if all([k == kind and s == strides and last <= first for k, s, last in same])])
-
-
-def _over_rows(structure, strides):
-    return any(r and s for r, s in zip(structure.axes, strides))
 
 
 def _kernel_step(step, at, address):

@@ -29,6 +29,11 @@ _MOD = "math.fmod({0}, {1})"
 _SIGNS_DIFFER = f"{_MOD} != {{T}}(0) and ({_MOD} < {{T}}(0)) != ({{1}} < {{T}}(0))"
 _REMAINDER = f"({_MOD} + {{1}} if {_SIGNS_DIFFER} else math.copysign({_MOD}, {{1}}))"
 
+_FINITE = "{0} - {0} == {T}(0)"
+# {C} is a third rounded to {T}, and {D} what it lacks: a ** (C + D) = a ** C * (1 + D log a), nearly.
+_CBRT = f"(math.copysign(math.pow(abs({{0}}), {{C}}) * ({{T}}(1) + {{D}} * math.log(abs({{0}}))), {{0}}) if {_FINITE} and {{0}} != {{T}}(0) else {{0}})"
+THIRD = {"float32": (0.3333333432674408, -9.934107481068821e-09), "float64": (0.3333333333333333, 1.850371707708594e-17)}
+
 
 def _whole(more: str) -> str:
     return _WHOLE.replace("{more}", more)
@@ -45,7 +50,7 @@ _UNARY = {
     "rint": "(math.copysign((abs({0}) + {B}) - {B}, {0}) if abs({0}) < {B} else {0})",
     "absolute": "abs({0})", "sin": "math.sin({0})", "cos": "math.cos({0})", "tan": "math.tan({0})",
     "sinh": "math.sinh({0})", "cosh": "math.cosh({0})", "arcsinh": "math.asinh({0})", "arccosh": "math.acosh({0})",
-    "arctanh": "math.atanh({0})", "cbrt": "math.copysign(math.pow(abs({0}), {T}(1) / {T}(3)), {0})",
+    "arctanh": "math.atanh({0})", "cbrt": _CBRT,
     "arcsin": "math.asin({0})", "arccos": "math.acos({0})", "arctan": "math.atan({0})",
     "sign": "({T}({0} > {T}(0)) - {T}({0} < {T}(0)) if {0} == {0} else {0})",
 }
@@ -65,21 +70,34 @@ _TESTS = {
 }
 
 
-# x ** constant, by dtype: the suffix of the kernel function's name and the CUDA expression. 1 and 0 need none.
-_HALVES = {0.5: ("half", "math.pow({0}, {T}(0.5))"), -0.5: ("minus_half", "math.pow({0}, {T}(-0.5))")}
+# x ** constant, by dtype: the suffix of the kernel function's name and the CUDA expression. 1 and 0 need none. For -inf, C's pow gives inf and 0.
+_MINUS_INF = f"{{0}} < {{T}}(0) and not {_FINITE}"
+_HALVES = {0.5: ("half", f"({{0}} * {{0}} if {_MINUS_INF} else math.sqrt({{0}}) + {{T}}(0))"),
+           -0.5: ("minus_half", f"({{T}}(0) if {_MINUS_INF} else {{T}}(1) / (math.sqrt({{0}}) + {{T}}(0)))")}
 INTEGER_POWERS = {"float32": tuple(range(-8, 0)) + tuple(range(2, 9)), "float64": (-4, -3, -2, -1, 2, 3, 4)}
+
+
+def _product_cuda(base: str, n: int) -> str:
+    """``base`` to the power n, n >= 1, by squaring and multiplying."""
+    if n == 1:
+        return base
+    half = _product_cuda(base, n // 2)
+    return f"({half} * {half}{f' * {base}' if n % 2 else ''})"
 
 
 def _rows(group, arity, result=None):
     for dtype, suffix in SUFFIX.items():
         for name, cuda in group.items():
-            text = cuda.replace("{B}", f"{{T}}({2**23 if dtype == 'float32' else 2**52})")
+            third, rest = THIRD[dtype]
+            text = cuda.replace("{B}", f"{{T}}({2**23 if dtype == 'float32' else 2**52})").replace("{C}", f"{{T}}({third})").replace("{D}", f"{{T}}({rest})")
             yield (name, dtype), Function(f"{name}_{suffix}", arity, result or dtype, text)
 
 
 def _floor_divide_cuda() -> str:
-    quotient = f"(({{0}} - {_REMAINDER}) / {{1}})"
-    return f"(math.copysign((abs({quotient}) + {{B}}) - {{B}}, {quotient}) if abs({quotient}) < {{B}} else {quotient})"
+    """From the exact remainder, rounded to the nearest whole number; a zero has the sign of the quotient, and a quotient by zero is all there is."""
+    floored = f"(({{0}} - {_MOD}) / {{1}} - ({{T}}(1) if {_SIGNS_DIFFER} else {{T}}(0)))"
+    nearest = f"(math.copysign((abs({floored}) + {{B}}) - {{B}}, {floored}) if abs({floored}) < {{B}} else {floored})"
+    return f"({{0}} / {{1}} if {{1}} == {{T}}(0) else math.copysign({{T}}(0), {{0}} / {{1}}) if {floored} == {{T}}(0) else {nearest})"
 
 
 _BINARY["floor_divide"] = _floor_divide_cuda()
@@ -92,7 +110,7 @@ def _power_rows():
     for dtype, suffix in SUFFIX.items():
         for n in INTEGER_POWERS[dtype]:
             name = f"power_{'minus_' * (n < 0)}{abs(n)}_{suffix}"
-            yield (float(n), dtype), Function(name, 1, dtype, f"math.pow({{0}}, {{T}}({n}))")
+            yield (float(n), dtype), Function(name, 1, dtype, _product_cuda("{0}" if n > 0 else "({T}(1) / {0})", abs(n)))
         for exponent, (word, cuda) in _HALVES.items():
             yield (exponent, dtype), Function(f"power_{word}_{suffix}", 1, dtype, cuda)
 
