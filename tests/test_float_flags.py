@@ -122,3 +122,13 @@ def test_what_stands_beside_short_rows_raises_no_flags(fn, width, monkeypatch):
         for _ in range(6):
             traced(x)
     assert traced.stats.python_skipped > 0
+
+
+@pytest.mark.parametrize("fn", [lambda x: F.logsumexp(x, axis=1), lambda x: F.einsum("ij,kj->ik", x, x)], ids=["logsumexp", "einsum"])
+def test_coarse_operations_in_float16_warn_as_they_do(fn):
+    """No finer operations in their place: nothing fuses in this dtype."""
+    traced = hnn.trace(fn)
+    with hnn.using_config("trace_compile", "sync"):
+        for x in (np.ones((3, 2), "e"), np.array([[-np.inf, -np.inf], [np.inf, -np.inf], [0, 0]], "e")):
+            for _ in range(6):
+                assert categories(traced, x) == categories(fn, x)

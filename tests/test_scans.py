@@ -45,6 +45,15 @@ def test_running_sums_products_and_recurrences(axis, reverse, dtype):
     np.testing.assert_allclose(jit.compile(graph)([x, b])[0], run(graph, [x, b])[0], {"f4": 2e-6, "f8": 1e-14}[dtype], {"f4": 2e-6, "f8": 1e-14}[dtype])
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_running_sums_keep_the_signs_of_zeros(dtype):
+    x = np.array([[-0.0, 0.0, -0.0], [-0.0, -0.0, 1.0]], dtype)
+    for axis in (0, 1):
+        graph = graph_of(lambda x, axis=axis: OPS["cumsum"](x, axis=axis), x)
+        got, want = compiled_natively(graph)([x])[0], x.cumsum(axis)
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f2", "i4", "?"])
 @pytest.mark.parametrize("steps", [1, -2, 4, -5, 9])
 def test_shifted_padded_and_cleared(steps, dtype):

@@ -48,10 +48,13 @@ class CheckOp:
 
 
 def decompose(graph):
-    """Afterwards no node's op has a decomposition, except where that fails or looks at values (such ops stay as they are)."""
+    """Afterwards no node's op has a decomposition, except where that fails or looks at values (such ops stay as they are).
+
+    Nothing fuses in float16, and NumPy may warn of the finer operations where it does not of the coarse one.
+    """
     out = _Output(graph)
     for node in graph.nodes:
-        if node.op.decompose is None:
+        if node.op.decompose is None or any(out.specs[v].dtype == np.float16 for v in node.inputs):
             out.nodes.append(node)
             continue
         template = _template(out, node)

@@ -76,7 +76,9 @@ def _extreme(sign: str) -> Any:
     return line
 
 
-def _running(start: int, step: Any) -> Any:
+def _running(start: float, step: Any) -> Any:
+    """``start`` changes no element that ``step`` takes first: -0.0, added, keeps the sign of a zero."""
+
     def line(f: Func, kind: Any, operands: list[Val], out: Val, unit: Val, n: Val, place: Any) -> None:
         total = f.var(f.value(_type_of(kind)(start), kind), kind)
         with f.range(0, n) as k:
@@ -102,6 +104,6 @@ def _type_of(kind: Any) -> type:
 
 _LINES = {
     "prod": _product,
-    "argmax": _extreme(">"), "argmin": _extreme("<"), "cumsum": _running(0, lambda y, x: y + x), "cumprod": _running(1, lambda y, x: y * x),
+    "argmax": _extreme(">"), "argmin": _extreme("<"), "cumsum": _running(-0.0, lambda y, x: y + x), "cumprod": _running(1, lambda y, x: y * x),
     "linear_scan": _running(0, lambda y, a, b: a * y + b),
 }  # fmt: skip
