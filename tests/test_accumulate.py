@@ -259,3 +259,13 @@ def test_the_first_error_of_the_graph_is_raised():
     labels[0][1] = 0
     with pytest.raises(TypeError, match="label 8"):
         executable(operands)
+
+
+def test_a_number_that_gets_an_axis():
+    """It has no rows to lie in."""
+    x, w = np.ones((3, 2), "f"), np.ones((2, 2), "f")
+
+    def step(x, w):
+        total = OPS["sum"](dot(x, w) + dot(x * 2, w), axis=None, keepdims=False)
+        return [OPS["get_item"](total, index=(None,)), dot(x, x, True) + dot(x, x * 3, True)]
+    assert_kept(graph_of(step, x, w), [x, w])

@@ -183,7 +183,7 @@ class Rows:
     def _home_of_slice(self, node):
         x, index = node.inputs[0], dict(node.attrs)["index"]
         shape = self.specs[x].shape
-        if len(index) != 1 or x in self.producer and self.producer[x].op.name in SCATTERING:
+        if len(index) != 1 or not shape or x in self.producer and self.producer[x].op.name in SCATTERING:
             return
         start = _first_row(index[0], shape[0])
         if start is not None:

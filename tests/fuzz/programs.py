@@ -40,7 +40,7 @@ EXPRESSIONS = {
     "I": """t[:len({M})] | np.argmax({M}.array, axis=1) | F.argmax({M}, axis=1).array | np.argsort({A}[:, 0]) % 4 | np.arange(len({M})) % 3 | (t[:len({M})] + k) % 4
         | np.full(len({M}), net.count % 4)""",
     "V": """F.sum({M}, axis=0) | F.mean({M}, axis=0) | {M}[0] | {M}[-1] | F.max({M}, axis=0) | {V} * {c} | F.tanh({V}) | {V} + {V} | net.p | {V} * {P}
-        | hnn.Variable(net.buf) | net.buf * {V} | F.matmul(net.W, {V}) | net.W[1] | F.sum(net.W, axis=1) | {V}[::-1] | net.p * 2 | F.softmax({V}[None])[0]""",
+        | hnn.Variable(net.buf) | net.buf * {V} | F.matmul(net.W, {V}) | net.W[1] | F.sum(net.W, axis=1) | {V}[::-1] | net.p * 2 | F.softmax({V}[None])[0] | {V} * {S}[None] | F.dropout({S}[None], {r}) + {V}""",
     "S": """F.sum({M}) | F.mean({M}) | F.mean({M} * {M}) | F.mean_squared_error({M}, {M}) | F.softmax_cross_entropy({M}, t[:len({M})]) | F.sum({V}) | {S} * {c}
         | {S} + {S} | {V}[1] | F.max({M}) | F.logsumexp({M}) | F.tanh({S}) | F.sum({T}) | F.sum({C}) | {M}[0, 1] | F.sum(F.absolute({V})) * 0.1""",
     "C": """F.sum({M}, axis=1, keepdims=True) | F.mean({M}, axis=1, keepdims=True) | F.max({M}, axis=1, keepdims=True) | {M}[:, 1:2] | F.tanh({C})
