@@ -71,12 +71,17 @@ def _note_views(call, event, plain, outs):
     app = event.apps[0]
     for k, v in enumerate(outs):
         y = v._array
-        shared = [i for i, a in enumerate(plain) if type(a) is np.ndarray and (a is y or y.base is not None and np.may_share_memory(a, y))]
+        shared = [i for i, a in enumerate(plain) if type(a) is np.ndarray and (a is y or y.base is not None and _is_view(y, a))]
         if shared and len(plain) == 1:
             event.views[v._vid] = (app.node.inputs[0], app, k)
         elif shared or y.base is not None and not y.flags.writeable:
             call.give_up(f"{app.node.op.name} returns a view that cannot be made again")
     call.view_of.update(event.views)
+
+
+def _is_view(y, a):
+    """Whether one array is a view of another, or of what this is a view of; NumPy says of empty ones that they share nothing."""
+    return np.may_share_memory(a, y) or not y.size and (y.base is a or y.base is a.base)
 
 
 def _node(op, operands, attrs, event):

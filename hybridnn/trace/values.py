@@ -129,9 +129,9 @@ class Values:
         self.values[vid] = copied
 
     def unchanged(self, vid):
-        """False if somebody wrote into the operand's array after it was first used."""
+        """False if somebody wrote into the operand's array, or gave it another shape or dtype, after it was first used."""
         pair = self.snapshots.get(self.origin(vid))
-        return pair is None or same_bytes(*pair)
+        return pair is None or pair[0].shape == pair[1].shape and pair[0].dtype == pair[1].dtype and same_bytes(*pair)
 
     def origin(self, vid):
         """The value whose memory a view shares."""

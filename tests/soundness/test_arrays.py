@@ -275,6 +275,37 @@ def test_result_written_inside(mode):
     check(make, mode)
 
 
+@pytest.mark.parametrize("change", [lambda a: setattr(a, "shape", (4, 3)), lambda a: setattr(a, "dtype", "i4"),
+                                    lambda a: (a.fill(2), setattr(a, "shape", (2, 6)))], ids=["shape", "dtype", "both"])
+def test_result_gets_another_shape_or_dtype_inside(mode, change):
+    def make(wrap):
+        x = var(3, 4)
+
+        @wrap
+        def f(x):
+            y = F.tanh(x)
+            before = F.sum(y * 3)
+            change(y.array)
+            return y, y.shape, F.sum(y, axis=0), y * 2, before
+        return [x], [lambda: f(x)]
+    check(make, mode)
+
+
+def test_views_of_empty_arrays(mode):
+    """They can be written to where the array can."""
+    def make(wrap):
+        @wrap
+        def f(x, k):
+            return x[:, 1:2], F.reshape(x, (2, 0)), x.T, F.tanh(x)[:, :k], F.sum(x[:0], axis=0)
+
+        def read_only(rows):
+            a = np.zeros((rows, 4), "f")
+            a.flags.writeable = False
+            return f(hnn.Variable(a[:0]), 2)
+        return [], [lambda: f(var(0, 4), 2), lambda: read_only(0), lambda: read_only(3), lambda: f(arr(0, 4), 2)]
+    check(make, mode)
+
+
 def test_held_view_of_result_written_inside(mode):
     def make(wrap):
         x = var(3)
