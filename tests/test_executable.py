@@ -241,6 +241,22 @@ def test_rows_are_written_in_place_where_nothing_reads_them_again(fn, in_place):
     assert (executable.arena_bytes == 6 * 40 * 4) == in_place
 
 
+@pytest.mark.parametrize("rows", [40, 1], ids=["rows", "one row"])
+@pytest.mark.parametrize("fn, in_place", [
+    (lambda h, m: [h * m, OPS["sum"](h * m, axis=(0,), keepdims=False)], True),                               # a bias, behind an activation
+    (lambda h, m: [h * m, OPS["sum"](h * m, axis=(0,), keepdims=False) * OPS["sum"](h, axis=(0,), keepdims=False)], True),
+    (lambda h, m: [h * m[:1], OPS["sum"](h, axis=(0,), keepdims=False) * m[0]], True),
+    (lambda h, m: [h * m, OPS["sum"](h * m, axis=(0,), keepdims=False), h * 2], None),
+], ids=["one sum", "two sums", "broadcast", "two results"])
+def test_columns_are_written_in_place_while_they_are_summed(fn, in_place, rows):
+    def around(x, w, m):
+        h, *others = fn(OPS["matmul"](x, w, transa=False, transb=False), m)
+        return [OPS["matmul"](h, w, transa=False, transb=True), *others]
+    executable = check(around, array(rows, 30), array(30, 50) * .1, array(rows, 50), rtol=1e-5, atol=1e-5)
+    if in_place is not None and rows > 1:
+        assert (executable.arena_bytes < 2 * rows * 50 * 4) == in_place
+
+
 def test_intermediate_memory_is_shared():
     def body(x):
         for _ in range(6):

@@ -9,20 +9,16 @@ _IN_LOOPS = {"cpu": ("row",), "cuda": ("row", "short")}      # styles whose text
 def inplace_pairs(arranged, target="cpu"):
     """Pairs (output, operand) that a kernel goes through in the same way, reading an element last just before it writes it.
 
-    An operand that the kernel also goes through in another way (x + x.T) does not qualify.
+    An operand that the kernel also goes through in another way (x + x.T) does not qualify. In columns, what has an element for every row is read and written
+    in one loop, and what has none after it.
     """
     style = arranged.structure.style
-    column = style in ("column", "blocks")
     loads_until, stores_from = loops_of_pointers(arranged.structure) if style in _IN_LOOPS[target] else ({}, {})
     loads, stores = {}, []      # operand -> how it is gone through, and until which loop
     for n, ((position, role, _), pointer, strides) in enumerate(zip(arranged.operands, arranged.structure.pointers, arranged.strides)):
         if role == "load":
             loads.setdefault(position, []).append((pointer.kind, strides, loads_until.get(n, 0)))
-        elif role == "store" and not (column and _over_rows(arranged.structure, strides)):
+        elif role == "store":
             stores.append((position, pointer.kind, strides, stores_from.get(n, 0)))
     return tuple([(out, position) for out, kind, strides, first in stores for position, same in loads.items()
                   if all([k == kind and s == strides and last <= first for k, s, last in same])])
-
-
-def _over_rows(structure, strides):
-    return any(r and s for r, s in zip(structure.axes, strides))

@@ -24,13 +24,13 @@ from hybridnn.jit.lower_steps import Lowered, LowStep, bytes_of
 from hybridnn.jit.moves import copy_step, fill_step
 from hybridnn.jit.native import View
 from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.order import VIEWS
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
 from hybridnn.jit.row_blocks import in_blocks, number_of_blocks, split_operands
 from hybridnn.jit.support import is_expensive
 
 __all__ = ["bind", "lower"]
 
-VIEWS = ("reshape", "transpose", "broadcast_to", "get_item", "identity", "constant")
 PLACING = ("fused", "matmul", "products")     # kinds of nodes that write their results where these belong
 WIDEST = 8                    # bytes of the largest element of a kernel
 NEAR = 4                      # steps between elements that vector code is written for

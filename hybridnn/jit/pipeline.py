@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from hybridnn.jit.executable import Executable
 from hybridnn.jit.fuse import fuse_with_reasons
 from hybridnn.jit.lower import lower
-from hybridnn.jit.order import updates_last
+from hybridnn.jit.order import frees_first, updates_last
 from hybridnn.jit.passes import simplify
 
 __all__ = ["compile_graph"]
@@ -19,7 +19,7 @@ def compile_graph(graph):
         simple = simplify(graph)
         fused, reasons = fuse_with_reasons(simple)
         named = {simple.nodes[i].outputs[:1]: text for i, text in reasons.items()}
-        return Executable(graph, lower(updates_last(fused), named), started)
+        return Executable(graph, lower(frees_first(updates_last(fused)), named), started)
 
 
 @contextmanager
