@@ -1,4 +1,5 @@
 """The text of a plan, put together: guards, draws, counters, stages, gradients, attributes, result."""
+import functools
 import re
 
 import numpy as np
@@ -26,9 +27,7 @@ def tabled(lines, names):
     gets the tables. The order among the lines does not count."""
     forms, result = {}, []
     for line in lines:
-        parts = QUOTED_OR_NAME.split(line)      # every second one is quoted, or a name
-        found = [p for p in parts[1::2] if not p.startswith(QUOTES)]
-        form = tuple(parts[::2]), tuple([p if p.startswith(QUOTES) else "" for p in parts[1::2]])
+        form, found = _form(line)
         forms.setdefault(form, []).append((line, found))
     for (between, quoted), alike in forms.items():
         variables = [f"a{k}" for k in range(len(alike[0][1]))]
@@ -40,6 +39,14 @@ def tabled(lines, names):
         line = between[0] + "".join([(q or next(given)) + text for q, text in zip(quoted, between[1:], strict=True)])
         result += [f"for {', '.join(variables)}, in {table}:", f"    {line}"]
     return result
+
+
+@functools.lru_cache(8192)
+def _form(line):
+    """A line between the names, and what is quoted there; and the names. Plans for other sizes have the same lines."""
+    parts = QUOTED_OR_NAME.split(line)      # every second one is quoted, or a name
+    found = [p for p in parts[1::2] if not p.startswith(QUOTES)]
+    return (tuple(parts[::2]), tuple([p if p.startswith(QUOTES) else "" for p in parts[1::2]])), found
 
 
 class Text:
