@@ -4,6 +4,7 @@ A ``Graph`` is in SSA form: every value has one id, one ``Spec``, and one origin
 that the graph changes in place: after a run, input ``target``'s array holds value ``value``. A pass is a function ``Graph -> Graph``; ``verify``
 runs behind it.
 """
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from hybridnn.core.op import Op
 from hybridnn.spec import Spec, spec_of
 
-__all__ = ["Graph", "Node", "infer", "run", "verify"]
+__all__ = ["Graph", "Node", "infer", "infer_fast", "run", "verify"]
 
 
 @dataclass(eq=False, slots=True)
@@ -121,6 +122,34 @@ def infer(op, specs, attrs):
     with np.errstate(all="ignore"):
         result = op.run(operands, dict(attrs))
     return tuple([spec_of(y) for y in (result if op.multi else (result,))])
+
+
+def infer_fast(op, specs, attrs):
+    """``infer`` without arithmetic on whole arrays where the shape follows from the kind."""
+    if op.kind == "elementwise" and any([s.size > 64 for s in specs]):
+        small = tuple([s if s.weak else Spec((1,) * len(s.shape), s.dtype) for s in specs])
+        shapes = {s.shape for s in specs if s.shape}
+        shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
+        return tuple([Spec(shape, s.dtype) for s in _infer_small(op, small, attrs)])
+    if op.kind == "reduction" and {k for k, _ in attrs} == {"axis", "keepdims"} and specs[0].size > 64:
+        return _reduced(op, specs, attrs)
+    if op.name == "matmul":
+        flags = dict(attrs)
+        a, b = ((*s.shape[:-2], s.shape[-1], s.shape[-2]) if flags[t] else s.shape for s, t in zip(specs, ("transa", "transb"), strict=True))
+        if a[-1] == b[-2]:
+            batch = a[:-2] if a[:-2] == b[:-2] else np.broadcast_shapes(a[:-2], b[:-2])
+            return (Spec((*batch, a[-2], b[-1]), np.result_type(specs[0].dtype, specs[1].dtype)),)
+    return infer(op, specs, attrs)
+
+
+def _reduced(op, specs, attrs):
+    (x,), (axis, keepdims) = specs, (dict(attrs)[k] for k in ("axis", "keepdims"))
+    gone = range(len(x.shape)) if axis is None else {a % len(x.shape) for a in (axis if isinstance(axis, tuple) else (axis,))}
+    shape = tuple([1 if k in gone else n for k, n in enumerate(x.shape) if keepdims or k not in gone])
+    return tuple([Spec(shape, s.dtype) for s in _infer_small(op, (Spec((1,) * len(x.shape), x.dtype),), attrs)])
+
+
+_infer_small = functools.lru_cache(4096)(infer)
 
 
 def _probe(spec):

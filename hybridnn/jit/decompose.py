@@ -1,5 +1,4 @@
 """Decomposition, a pass: coarse operations become the finer ones that they are declared with, so that these can fuse."""
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +6,9 @@ import numpy as np
 from hybridnn.core.compose import compose
 from hybridnn.core.op import Op
 from hybridnn.errors import raised_by_signal
-from hybridnn.graph import Graph, Node, infer
+from hybridnn.graph import Graph, Node, infer_fast
 from hybridnn.jit.specs import Specs
-from hybridnn.spec import Spec, spec_of
+from hybridnn.spec import spec_of
 
 __all__ = ["CheckOp", "NumberOp", "decompose"]
 
@@ -136,34 +135,6 @@ class _Builder:
 
 def _number_spec(fn, specs):
     return spec_of(fn(*[s.weak(1) for s in specs]))
-
-
-def infer_fast(op, specs, attrs):
-    """``graph.infer`` without arithmetic on whole arrays where the shape follows from the kind."""
-    if op.kind == "elementwise" and any([s.size > 64 for s in specs]):
-        small = tuple([s if s.weak else Spec((1,) * len(s.shape), s.dtype) for s in specs])
-        shapes = {s.shape for s in specs if s.shape}
-        shape = shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)
-        return tuple([Spec(shape, s.dtype) for s in _infer_small(op, small, attrs)])
-    if op.kind == "reduction" and {k for k, _ in attrs} == {"axis", "keepdims"} and specs[0].size > 64:
-        return _reduced(op, specs, attrs)
-    if op.name == "matmul":
-        flags = dict(attrs)
-        a, b = ((*s.shape[:-2], s.shape[-1], s.shape[-2]) if flags[t] else s.shape for s, t in zip(specs, ("transa", "transb"), strict=True))
-        if a[-1] == b[-2]:
-            batch = a[:-2] if a[:-2] == b[:-2] else np.broadcast_shapes(a[:-2], b[:-2])
-            return (Spec((*batch, a[-2], b[-1]), np.result_type(specs[0].dtype, specs[1].dtype)),)
-    return infer(op, specs, attrs)
-
-
-def _reduced(op, specs, attrs):
-    (x,), (axis, keepdims) = specs, (dict(attrs)[k] for k in ("axis", "keepdims"))
-    gone = range(len(x.shape)) if axis is None else {a % len(x.shape) for a in (axis if isinstance(axis, tuple) else (axis,))}
-    shape = tuple([1 if k in gone else n for k, n in enumerate(x.shape) if keepdims or k not in gone])
-    return tuple([Spec(shape, s.dtype) for s in _infer_small(op, (Spec((1,) * len(x.shape), x.dtype),), attrs)])
-
-
-_infer_small = functools.lru_cache(4096)(infer)
 
 
 def _inline(out, node, template):

@@ -7,6 +7,7 @@ from hybridnn.core.variable import Variable, as_variable
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import Outcome
 from hybridnn.trace.matching import match
+from hybridnn.trace.noting import note_backward
 from hybridnn.trace.operands import same_bytes
 from hybridnn.trace.recording import composite, constant, operand_of
 from hybridnn.trace.tape import early_node, leaf_node, producers, saved_values
@@ -36,8 +37,18 @@ def record_backward(call, outputs, flags):
             backward_eager(outputs, retain_grad, double, loss_scale, double)
         return
     event.key = (flags, tuple(g is None for g in seeds))
-    stored, priors = [], []
     _seed(call, outputs, seeds, loss_scale, event)
+    stored, priors = None if retain_grad or double else note_backward(call, event, outputs, loss_scale), []
+    if stored is None:
+        stored = _compute_backward(call, event, outputs, flags, priors)
+    _finish_backward(call, event, outputs, stored, priors, retain_grad)
+    stored.clear()
+
+
+def _compute_backward(call, event, outputs, flags, priors):
+    """Backward on Variables with arrays; ``priors`` gets the operands that the leaves' earlier gradients are."""
+    retain_grad, double, loss_scale, _ = flags
+    stored = []
 
     def store(node, g, as_variables, scale):
         prior = node.grad
@@ -58,8 +69,7 @@ def record_backward(call, outputs, flags):
         backward_eager(outputs, retain_grad, double, loss_scale, True, store)
     finally:
         call.inner = None
-    _finish_backward(call, event, outputs, stored, priors, retain_grad)
-    stored.clear()
+    return stored
 
 
 def _writeable(call, g):

@@ -21,8 +21,9 @@ from hybridnn.trace.grad import match_grad, record_grad
 from hybridnn.trace.inplace import match_inplace, record_inplace
 from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
 from hybridnn.trace.matchers import matcher
+from hybridnn.trace.noting import NeedsValues, note_inner
 from hybridnn.trace.rebuild import rebuild
-from hybridnn.trace.recording import derive, record_inner, record_op
+from hybridnn.trace.recording import constant, derive, record_inner, record_op
 from hybridnn.trace.segment import Known, run_segment
 from hybridnn.trace.standins import Paused
 from hybridnn.trace.tape import CallTape, producers, saved_values
@@ -46,8 +47,8 @@ class Call(Values):
     """
     __slots__ = ("__weakref__", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
                  "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "nodes", "noted", "owned", "owner", "path", "pending", "reason",
-                 "recorded", "released_at", "renamed", "root", "seeds", "stale", "survivors", "used",
-                 "warned")      # quick to read: an operation reads a dozen of them
+                 "recorded", "released_at", "renamed", "root", "seeds", "stale", "survivors", "unvalued",
+                 "used", "warned")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
         super().__init__(root.next_vid)
@@ -63,6 +64,7 @@ class Call(Values):
         self.dirty = set()        # ids of arrays whose in-place change is pending
         self.nodes = {}           # id(tape node) -> vid, while recording
         self.inner = None         # the composite event being recorded
+        self.unvalued = False     # its operations are noted, not computed
         self.renamed = []         # (weak reference to a Variable of this call, its vid before it was changed in place)
         self.stale = set()        # vids of views whose memory has been changed in place
         self.cut = set()          # vids whose creators were forgotten
@@ -97,6 +99,8 @@ class Call(Values):
                         return result
             self.leave()
         if self.mode == "record":
+            if self.unvalued:
+                return note_inner(self, op, inputs, attrs)
             return record_inner(self, op, inputs, attrs) if self.inner is not None else record_op(self, op, inputs, attrs)
         return apply_eager(op, inputs, attrs)
 
@@ -109,6 +113,7 @@ class Call(Values):
             record_inplace(self, op, inputs, targets, attrs)
             return
         if self.inner is not None:
+            self._ask_for_values()
             self.give_up(f"{op.name} changes an array in place during backward")
         with self.paused():
             apply_inplace_eager(op, inputs, targets, attrs)
@@ -176,8 +181,18 @@ class Call(Values):
         """A number that a gradient rule computes from traced numbers."""
         return derive(self, fn, args)
 
+    def constant(self, value):
+        """The number of a value that the event being recorded takes as a constant."""
+        return constant(self, value)
+
+    def _ask_for_values(self):
+        """Somebody looks at what is only noted."""
+        if self.unvalued:
+            raise NeedsValues
+
     def expose(self, v):
         """The user asks for an array: pending work that it depends on runs; from now on others can write into it."""
+        self._ask_for_values()
         if self.mode == "eager" or self.inner is not None:
             return
         vid = self.known_vid(v)
@@ -199,6 +214,7 @@ class Call(Values):
             self.snapshot(vid, a)
 
     def read(self, v, kind, args):
+        self._ask_for_values()
         if self.mode == "eager" or self.inner is not None:
             return LOOKS[kind](now(v), *args)
         vid = self.known_vid(v)
@@ -225,6 +241,7 @@ class Call(Values):
 
     def materialize(self, v):
         """The array of a pending Variable that another thread or a finished call asks for."""
+        self._ask_for_values()
         self.leave()
         return v._array
 
@@ -245,6 +262,7 @@ class Call(Values):
     def note_function(self, function, gs):
         """Backward has reached a user's function, whose Python must run; gives the gradients that it gets."""
         if self.inner is not None:
+            self._ask_for_values()
             self.give_up(f"hnn.grad, or backward that keeps more than gradients, through {function.label} inside the function")
         return plain_gradients(self, gs) if self.walking else gs
 
