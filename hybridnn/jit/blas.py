@@ -323,10 +323,10 @@ ADDRESS, INNER, STRIDES, ALPHA, BETA, WORDS = 6, 7, 9, 18, 19, 20
 
 @functools.cache
 def _code(bits: int, letter: str, routine: str) -> Module:
-    """One routine in a module of its own: what plans do not use is not compiled."""
+    """One routine in a module of its own: what plans do not use is not compiled. Only outer products compute much in their own loop."""
     from hybridnn.jit import lowlevel as low
 
-    return low.load(letter + routine, _emit, bits, letter, routine, as_written=True)
+    return low.load(letter + routine, _emit, bits, letter, routine, as_written=routine != "outer")
 
 
 def _emit(m: Module, bits: int, letter: str, routine: str) -> None:
