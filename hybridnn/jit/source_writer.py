@@ -25,7 +25,7 @@ class Writer:
     names: set = field(default_factory=set)      # functions to import
     locals: set = field(default_factory=set)     # those that make room for arrays
     offsets: dict = field(default_factory=dict)  # pointer -> name of its current offset
-    wide: bool = False                           # float32 items are computed in float64, under other names
+    wide: frozenset = frozenset()                # float32 items that are computed in float64, under other names
 
     @property
     def cuda(self):
@@ -53,11 +53,18 @@ class Writer:
         item = self.s.items[i]
         if item.fn == "const":
             return literal(item.value, self.kind(i))
-        return f"d{i}" if self.wide and item.kind == "f4" else f"v{i}"
+        return f"d{i}" if i in self.wide else f"v{i}"
 
     def kind(self, i):
-        kind = self.s.items[i].kind
-        return "f8" if self.wide and kind == "f4" else kind
+        return "f8" if i in self.wide else self.s.items[i].kind
+
+    def operand(self, a, wide):
+        """Text and kind of an operand of an item, which is computed in float64 or not."""
+        item = self.s.items[a]
+        kind = "f8" if wide and item.kind == "f4" else item.kind
+        if item.fn == "const":
+            return literal(item.value, kind), kind
+        return f"v{a}" if kind == item.kind else self.value(a) if a in self.wide else f"float64(v{a})", kind
 
     def index(self, p, inner=None):
         """Element index of pointer ``p``; ``inner`` is the variable of the innermost axis, if the pointer steps along it here."""
@@ -81,13 +88,13 @@ class Writer:
         elif fn == "iota":
             text = f"{NUMBA[kind]}({self.coordinate(value, inner)})"
         else:
-            text = self.expression(fn, self.kind(i), args)
+            text = self.expression(fn, self.kind(i), args, i in self.wide)
         self.line(f"{self.value(i)} = {text}")
 
-    def expression(self, fn, kind, args):
-        items = [self.s.items[a] for a in args]
-        constants = [i.value if i.fn == "const" else None for i in items]
-        return expression(fn, kind, [self.kind(a) for a in args], [self.value(a) for a in args], constants, self.cuda)
+    def expression(self, fn, kind, args, wide):
+        constants = [i.value if i.fn == "const" else None for i in (self.s.items[a] for a in args)]
+        texts, kinds = zip(*[self.operand(a, wide) for a in args], strict=True)
+        return expression(fn, kind, kinds, texts, constants, self.cuda)
 
     def coordinate(self, axis, inner):
         return inner if axis == len(self.s.axes) - 1 and inner is not None else f"c{axis}"

@@ -38,11 +38,17 @@ def kernel(bufs, args, lo, hi):
     d27 = float64(v27)
     for b in range(lo, hi, 256):
         e = b + 256 if b + 256 < hi else hi
-        k = int32(2147483647)
+        k2 = int32(2147483647)
         for j in range(b, e):
-            k = least_i32(k, smallness_f32(p2[j]))
-        m = e if k < int32(-1556580439) else b
-        for i in range(b, m):
+            k2 = least_i32(k2, smallness_f32(p2[j]))
+        m = e if k2 < int32(-1556580439) else b
+        k1 = int32(2147483647)
+        k3 = int32(2147483647)
+        for j in range(b, m):
+            k1 = least_i32(k1, smallness_f32(p1[j]))
+            k3 = least_i32(k3, smallness_f32(p3[j]))
+        d = m if k1 < int32(-1556580439) or k3 < int32(-2002376885) else b
+        for i in range(b, d):
             d0 = float64(p0[i])
             d1 = float64(p1[i])
             d2 = float64(p2[i])
@@ -64,6 +70,28 @@ def kernel(bufs, args, lo, hi):
             p10[i] = float32(d29)
             p11[i] = float32(d13)
             p12[i] = float32(d18)
+        for i in range(d, m):
+            v0 = p0[i]
+            v1 = p1[i]
+            d2 = float64(p2[i])
+            v3 = p3[i]
+            d10 = float64(v1) - d2
+            d12 = d11 * d10
+            d13 = d2 + d12
+            v14 = v1 * v1
+            v15 = v14 - v3
+            v17 = v16 * v15
+            v18 = v3 + v17
+            v20 = v19 * v0
+            v21 = sqrt_f32(v18)
+            v23 = v21 + v22
+            v25 = v24 / v23
+            d26 = float64(v25) * d13
+            d28 = d27 * d26
+            d29 = float64(v20) - d28
+            p10[i] = float32(d29)
+            p11[i] = float32(d13)
+            p12[i] = v18
         for i in range(m, e):
             v0 = p0[i]
             v1 = p1[i]

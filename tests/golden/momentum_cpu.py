@@ -20,10 +20,10 @@ def kernel(bufs, args, lo, hi):
     d7 = float64(v7)
     for b in range(lo, hi, 256):
         e = b + 256 if b + 256 < hi else hi
-        k = int32(2147483647)
+        k2 = int32(2147483647)
         for j in range(b, e):
-            k = least_i32(k, smallness_f32(p2[j]))
-        m = e if k < int32(-2086001628) else b
+            k2 = least_i32(k2, smallness_f32(p2[j]))
+        m = e if k2 < int32(-2086001628) else b
         for i in range(b, m):
             d0 = float64(p0[i])
             d1 = float64(p1[i])
