@@ -119,7 +119,7 @@ def test_the_cache_is_bounded(cache, monkeypatch):
 
 def test_a_new_toolchain_has_new_keys(monkeypatch):
     before = kernels.symbol.__wrapped__(text(1))
-    monkeypatch.setattr(kernels, "_toolchain", lambda: "another compiler")
+    monkeypatch.setattr(kernels, "toolchain", lambda: "another compiler")
     assert kernels.symbol.__wrapped__(text(1)) != before
 
 

@@ -2,6 +2,7 @@
 
 The parts load at the first compilation, so that ``import hybridnn`` stays fast.
 """
+from hybridnn.jit.collector import collector_at_rest as _collector_at_rest
 from hybridnn.jit.watching import on_run
 
 __all__ = ["compile", "on_run"]
@@ -9,5 +10,6 @@ __all__ = ["compile", "on_run"]
 
 def compile(graph, **options):
     """An ``Executable`` that does what ``hybridnn.graph.run(graph, ...)`` does, faster."""
-    from hybridnn.jit.pipeline import compile_graph
-    return compile_graph(graph)
+    with _collector_at_rest():
+        from hybridnn.jit.pipeline import compile_graph
+        return compile_graph(graph)

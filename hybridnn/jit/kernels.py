@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hybridnn.errors import CacheWarning
 
-__all__ = ["Loaded", "cache_directory", "load", "symbol"]
+__all__ = ["Loaded", "cache_directory", "load", "read_kept", "symbol", "toolchain", "write_kept"]
 
 MAX_BYTES, MAX_FILES = 256 << 20, 8192
 _SOURCES = ("vecmath*.py", "pointers*.py", "reducers.py", "kernels.py", "*compiler.py", "translate*.py", "machine.py")
@@ -43,7 +43,7 @@ def load(texts):
     with _lock:
         keys = [symbol(t) for t in texts]
         missing = {k: t for k, t in zip(keys, texts) if k not in _addresses}
-        objects = {k: _read(k) for k in missing}
+        objects = {k: read_kept(k, ".o") for k in missing}
         new = {k: t for k, t in missing.items() if objects[k] is None}
         if new:
             objects.update(_compile_all(new))
@@ -55,11 +55,11 @@ def load(texts):
 @functools.lru_cache(65536)
 def symbol(text):
     """The name of a kernel's machine code: a hash of all that it depends on."""
-    return "hnn_" + hashlib.sha256((text + _toolchain()).encode()).hexdigest()[:40]
+    return "hnn_" + hashlib.sha256((text + toolchain()).encode()).hexdigest()[:40]
 
 
 @functools.cache
-def _toolchain():
+def toolchain():
     """Versions, sources that kernels are compiled through, and the CPU."""
     import llvmlite
     import llvmlite.binding as llvm
@@ -85,7 +85,7 @@ def _compile_all(texts):
         name = str(directory / f"{key}.py") if directory else f"<kernel {key}>"
         result[key] = compiler.compile_object(key, text, name)
         if directory:
-            _write(directory, key, text, result[key])
+            _write(directory, key, {".py": text.encode(), ".o": _signed(key, result[key])})
     return result
 
 
@@ -131,12 +131,12 @@ def _warn(problem, hint):
                       CacheWarning, stacklevel=2)
 
 
-def _read(key):
-    """The object code kept for ``key``, or None; a file that is not what was written is removed."""
+def read_kept(key, ending=".kept"):
+    """The bytes kept for ``key``, or None; a file that is not what was written is removed."""
     directory = _directory()
     if directory is None:
         return None
-    path = directory / f"{key}.o"
+    path = directory / f"{key}{ending}"
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -145,16 +145,28 @@ def _read(key):
         return _warn(str(error), "remove the file, or name another directory in HYBRIDNN_CACHE")
     digest, code = data[:32], data[32:]
     if hashlib.sha256(key.encode() + code).digest() != digest:
-        _warn(f"{path} is corrupt", "it is compiled again")
+        _warn(f"{path} is corrupt", "it is made again")
         _remove(path)
         return None
     return code
 
 
-def _write(directory, key, text, code):
+def write_kept(key, data):
+    """Keeps bytes for other processes, if the cache directory can be used."""
+    directory = _directory()
+    if directory is not None:
+        _write(directory, key, {".kept": _signed(key, data)})
+
+
+def _signed(key, data):
+    return hashlib.sha256(key.encode() + data).digest() + data
+
+
+def _write(directory, key, files):
+    """Write files of these endings."""
     try:
-        _replace(directory / f"{key}.py", text.encode())
-        _replace(directory / f"{key}.o", hashlib.sha256(key.encode() + code).digest() + code)
+        for ending, data in files.items():
+            _replace(directory / f"{key}{ending}", data)
         _bound(directory)
     except OSError as error:
         _warn(str(error), "free some space, or name another directory in HYBRIDNN_CACHE")

@@ -1,10 +1,9 @@
 """The pipeline: simplify, fuse, lower, bind."""
-import gc
 import time
-from contextlib import contextmanager
 
 from hybridnn.jit.executable import Executable
 from hybridnn.jit.fuse import fuse_with_reasons
+from hybridnn.jit.kept import keep, kept, key_of
 from hybridnn.jit.lower import lower
 from hybridnn.jit.order import frees_first, updates_last
 from hybridnn.jit.passes import simplify
@@ -15,20 +14,18 @@ __all__ = ["compile_graph"]
 def compile_graph(graph):
     """An ``Executable`` for the graph."""
     started = time.perf_counter()
-    with _collector_at_rest():
+    fused, reasons = _fused(graph)
+    return Executable(graph, lower(fused, reasons), started)
+
+
+def _fused(graph):
+    """The graph, simplified, fused and in order; and why nodes are not fused, by their first outputs. Large graphs are looked for on disk first."""
+    key = key_of(graph)
+    found = None if key is None else kept(key, graph)
+    if found is None:
         simple = simplify(graph)
         fused, reasons = fuse_with_reasons(simple)
-        named = {simple.nodes[i].outputs[:1]: text for i, text in reasons.items()}
-        return Executable(graph, lower(frees_first(updates_last(fused)), named), started)
-
-
-@contextmanager
-def _collector_at_rest():
-    """Without the search for cyclic garbage: the passes make many objects and hardly a cycle, and a quarter of their time went by in looking for some."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
+        found = frees_first(updates_last(fused)), {simple.nodes[i].outputs[:1]: text for i, text in reasons.items()}
+        if key is not None:
+            keep(key, *found)
+    return found
