@@ -255,6 +255,8 @@ def _device_named(text):
         return CpuDevice()
     if module == "@cupy" and number.isdigit():
         return GpuDevice.from_device_id(int(number))
+    if module in ("native", "cuda"):      # ChainerX's names
+        return ChainerxDevice(text)
     raise ValueError(f"no device is called {text!r}: devices are '@numpy', '@cupy:0', '@cupy:1', ...")
 
 

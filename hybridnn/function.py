@@ -10,8 +10,9 @@ from hybridnn.backend import cupy, is_array
 from hybridnn.config import config, force_backprop_mode, no_backprop_mode, state
 from hybridnn.core import FunctionNode, Variable, as_array
 from hybridnn.errors import InvalidType
+from hybridnn.function_hook import FunctionHook
 
-__all__ = ["Function", "FunctionAdapter", "force_backprop_mode", "no_backprop_mode"]
+__all__ = ["Function", "FunctionAdapter", "FunctionHook", "force_backprop_mode", "no_backprop_mode"]
 
 
 def _on_gpu(arrays):

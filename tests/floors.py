@@ -4,7 +4,7 @@ A module belongs to the longest prefix that names it. It may import from its own
 """
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("config", "configuration", "debug", "errors", "warnings", "_runtime_info", "_references"),
+    ("config", "configuration", "debug", "errors", "function_hook", "warnings", "_runtime_info", "_references"),
     ("_backend", "backend", "backends", "cuda", "device_resident", "memory_layouts", "openblas", "spec", "types"),
     ("core",),
     ("function", "function_node", "variable"),
@@ -12,7 +12,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("basic_math", "functions", "_backprop_utils"),
     ("utils",),
     ("distribution", "distributions"),
-    ("link", "links", "link_hook", "link_hooks", "function_hook", "function_hooks", "sequential", "parameter",
+    ("link", "links", "link_hook", "link_hooks", "function_hooks", "sequential", "parameter",
      "initializer", "initializers", "serializer", "serializers", "reporter", "summary"),
     ("optimizer", "_hooks", "_hyperparameter", "_update_rule", "optimizers", "optimizer_hooks", "gradient_check"),
     ("graph", "computational_graph"),

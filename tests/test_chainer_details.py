@@ -45,6 +45,37 @@ def test_a_function_still_traces_and_pickles():
     assert pickle.loads(pickle.dumps(F.relu)) is F.relu
 
 
+def test_iterators_of_ones_own_step_as_ours():
+    from hybridnn.iterators._statemachine import IteratorState, iterator_statemachine
+    state = IteratorState(current_position=0, epoch=0, is_new_epoch=False, order=None)
+    state, indices = iterator_statemachine(state, 4, True, None, 3)
+    assert state == (1, 1, True, None) and indices.tolist() == [0, 1, 2, 0]
+    state = IteratorState(2, 0, False, np.array([2, 0, 1]))
+    state, indices = iterator_statemachine(state, batch_size=2, repeat=False, order_sampler=lambda order, position: order, dataset_len=3)
+    assert state[:3] == (0, 1, True) and indices.tolist() == [1]
+    assert iterator_statemachine(state, 2, False, None, 3) == (state, None)
+
+
+def test_a_loop_of_ones_own_converts_as_an_updater():
+    from hybridnn.dataset.convert import _call_converter
+    seen = []
+    for function in (lambda batch, device: seen.append(device), hnn.dataset.converter()(lambda batch, device: seen.append(device))):
+        _call_converter(function, [1], hnn.get_device("@numpy"))
+    assert seen == [-1, hnn.get_device("@numpy")]
+    with pytest.raises(TypeError, match="decorates a function"):
+        hnn.dataset.converter()(3)
+
+
+def test_function_hooks_where_chainer_began_with_them():
+    assert hnn.function.FunctionHook is hnn.FunctionHook
+
+
+@pytest.mark.parametrize("name", ["native", "native:0", "cuda:0"])
+def test_devices_of_chainerx_are_not_there(name):
+    with pytest.raises(RuntimeError, match="ChainerX is not part"):
+        hnn.get_device(name)
+
+
 def test_functions_as_objects():
     x = np.arange(48.0).reshape(1, 1, 6, 8)
     for f, function in ((F.pooling.max_pooling_2d.MaxPooling2D(2), F.max_pooling_2d),

@@ -16,6 +16,8 @@ class Converter:
 
 class _FunctionConverter(Converter):
     def __init__(self, function):
+        if not callable(function):
+            raise TypeError(f"converter() decorates a function(batch, device); got {type(function).__name__}")
         self.function = function
         self.__doc__ = function.__doc__
 
@@ -35,6 +37,9 @@ def call_converter(function, batch, device):
     if not isinstance(device, Device):
         raise InvalidType("converter", "a Device or None", type(device).__name__)
     return function(batch, -1 if device.xp is np else device.device.id)
+
+
+_call_converter = call_converter      # Chainer's name, which loops that are written by hand use
 
 
 def call_with(function, arrays):

@@ -3,7 +3,7 @@ import numpy as np
 
 from hybridnn.dataset import Iterator
 from hybridnn.iterators.order_samplers import ShuffleOrderSampler
-from hybridnn.iterators.position import Position, advance, choose_sampler
+from hybridnn.iterators.position import IteratorState, choose_sampler, iterator_statemachine
 
 __all__ = ["DatasetIterator", "SerialIterator"]
 
@@ -18,7 +18,7 @@ class DatasetIterator(Iterator):
         shuffle: None or True: a random order for every epoch; False: the dataset's own.
         order_sampler: callable that gives the order of an epoch; excludes ``shuffle``.
     """
-    _position = Position()
+    _position = IteratorState()
     _saved_order = "order"      # the name of the order in a file; Chainer's iterators differ in it
 
     def __init__(self, dataset, batch_size, repeat=True, shuffle=None, order_sampler=None):
@@ -32,11 +32,11 @@ class DatasetIterator(Iterator):
     def reset(self):
         """Back to the beginning, with a new order."""
         order = None if self.order_sampler is None else self.order_sampler(np.arange(len(self.dataset)), 0)
-        self._position = Position(order=order)
+        self._position = IteratorState(order=order)
         self._previous_epoch_detail = -1.0
 
     def _advance(self, position):
-        return advance(position, self.batch_size, self._repeat, self.order_sampler, len(self.dataset))
+        return iterator_statemachine(position, self.batch_size, self._repeat, self.order_sampler, len(self.dataset))
 
     @property
     def repeat(self):
@@ -46,7 +46,7 @@ class DatasetIterator(Iterator):
     @property
     def current_position(self):
         """Examples of the current epoch that have been given."""
-        return self._position.current
+        return self._position.current_position
 
     @property
     def epoch(self):
@@ -75,11 +75,11 @@ class DatasetIterator(Iterator):
     def serialize(self, serializer):
         """Save or load position and order."""
         position = self._position
-        current, epoch = int(serializer("current_position", position.current)), int(serializer("epoch", position.epoch))
+        current, epoch = int(serializer("current_position", position.current_position)), int(serializer("epoch", position.epoch))
         fresh, order = bool(serializer("is_new_epoch", position.is_new_epoch)), position.order
         if order is not None:
             order = self._serialize_order(serializer, np.array(order))
-        self._position = Position(current, epoch, fresh, order)
+        self._position = IteratorState(current, epoch, fresh, order)
         try:
             self._previous_epoch_detail = float(serializer("previous_epoch_detail", self._previous_epoch_detail))
         except KeyError:      # a file of Chainer's first version
