@@ -363,11 +363,11 @@ class _Call:
         base = {INPUT: self.inputs, CONSTANT: self.constants, OUTPUT: self.outputs}.get(root.kind, self.slots)[root.index]
         if not isinstance(base, np.ndarray):
             return base
-        if base.shape == place.shape and base.strides == place.strides and place.offset == 0:
+        if base.shape == place.shape and base.strides == place.strides and base.dtype == place.dtype and place.offset == root.offset == 0:
             return base
         if base.nbytes == 0:
             return np.empty(place.shape, place.dtype)
-        return np.ndarray(place.shape, place.dtype, base, place.offset, place.strides)
+        return np.ndarray(place.shape, place.dtype, base, root.offset + place.offset, place.strides)
 
 
 def _aligned(nbytes):

@@ -44,6 +44,7 @@ class _Lowering:
         self.values, self.steps, self.roots, self.constants = {}, [], [], []
         self.inputs = {}
         self.n_slots = 0
+        self.checks = 0       # steps at the beginning that look at labels
         self.layouts = {}     # value -> [(layout of oneDNN, place)]; such a value need not be in ``values``
         self.known = {}       # kernel calls by nest and operands
         self.halves = {}      # what nests become that sum up by blocks of rows: (id of the nest, blocks) -> both halves
@@ -379,9 +380,13 @@ def _check(low, node):
         return False
     t = low.dense(node.inputs[labels])
     ignored, classes = dict(node.attrs).get("ignore_label"), shape[axis]
-    low.steps.append(LowStep("check", node.op.name, [low.values[v] for v in node.inputs], [],
-                             lambda _, at, address: label_check(at(t), classes, ignored, address), node, (node.op.op.name,),
-                             (node.line,) if node.line else (), text=label_check_text(t.dtype)))
+    step = LowStep("check", node.op.name, [low.values[v] for v in node.inputs], [], lambda _, at, address: label_check(at(t), classes, ignored, address), node,
+                   (node.op.op.name,), (node.line,) if node.line else (), text=label_check_text(t.dtype))
+    if t.root.kind in (INPUT, CONSTANT):       # the sooner nothing can fail any more, the more may lie in outputs
+        low.steps.insert(low.checks, step)
+        low.checks += 1
+    else:
+        low.steps.append(step)
     return True
 
 
