@@ -1,6 +1,8 @@
 """Lowering of pooling to native steps."""
+import numpy as np
+
 from hybridnn.jit.places import channels_first
-from hybridnn.jit.pooling import ARRAYS, AXES, KINDS, pooling_step
+from hybridnn.jit.pooling import ARRAYS, AXES, KINDS, PLACES, pooling_step
 
 __all__ = ["POOLINGS", "ROLES"]
 
@@ -17,8 +19,8 @@ def _pooling(low, node):
     turned = channels_first if node.op.kind == "channels last" else lambda x: x
     places = dict(zip(operands, (turned(low.values[v]) for v in node.inputs)))
     kinds = {**{a: p.dtype for a, p in places.items()}, **{a: low.specs[v].dtype for a, v in zip(results, node.outputs)}}
-    axes = len(attrs["ksize"])
-    if not 0 < axes <= AXES or kinds["x"] not in KINDS or kinds["x"] != kinds["y"] or kinds.get("p", "int32") != "int32":
+    axes, place = len(attrs["ksize"]), kinds.get("p", np.dtype(np.int32))
+    if not 0 < axes <= AXES or kinds["x"] not in KINDS or kinds["x"] != kinds["y"] or place not in PLACES:
         return False
     if any(low.specs[v].size == 0 for v in (*node.inputs, *node.outputs)):
         return False
@@ -30,7 +32,7 @@ def _pooling(low, node):
     places.update(zip(results, map(turned, writes)))
     window = attrs["ksize"], attrs["stride"], attrs["pad"]
     low.step("pooling", name, reads, writes,
-             lambda at: pooling_step(name, {a: at(places[a]) for a in ARRAYS[name]}, kinds["x"], *window), node)
+             lambda at: pooling_step(name, {a: at(places[a]) for a in ARRAYS[name]}, kinds["x"], *window, place), node)
     return True
 
 

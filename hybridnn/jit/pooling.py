@@ -25,6 +25,7 @@ ARRAYS = {
 }  # fmt: skip
 SCATTERS = "max_pooling_grad", "sum_pooling_grad"  # they write x
 KINDS = {np.dtype(np.float32): low.F32, np.dtype(np.float64): low.F64, np.dtype(np.int32): low.I32, np.dtype(np.int64): low.I64}
+PLACES = {np.dtype(np.int8): low.I8, np.dtype(np.int32): low.I32}
 AXES = 3
 MOST_TOGETHER = 9  # elements of a window that are visited together
 GRAIN_BYTES = 200_000  # that a thread reads and writes at least
@@ -35,7 +36,7 @@ class Variant:
     """What the code of a kernel depends on.
 
     ``dense`` names the arrays without gaps along the innermost loop; ``step`` is the distance of windows in x along lines, in
-    elements, where it is 1 or 2, else 0. ``window`` is the size of windows whose elements are visited together where they lie
+    elements, where it is 1 or 2, else 0. ``place`` is the dtype of places. ``window`` is the size of windows whose elements are visited together where they lie
     inside of x: small ones, and where x is written, all inside and none that overlap. ``inside``: all of them lie inside;
     ``covered``: every element of x is in a window.
     """
@@ -45,24 +46,25 @@ class Variant:
     along_channels: bool
     dense: str
     step: int
+    place: str = "i4"
     window: tuple[int, ...] = ()
     inside: bool = False
     covered: bool = False
 
 
-def pooling_step(name: str, views: Mapping[str, View], dtype: Any, ksize: Any, stride: Any, pad: Any) -> Step:
-    """``name`` is an operation of ``ARRAYS``; ``views`` has x (n, c, *size), y and p (n, c, *windows), p of int32.
+def pooling_step(name: str, views: Mapping[str, View], dtype: Any, ksize: Any, stride: Any, pad: Any, place: Any = np.int32) -> Step:
+    """``name`` is an operation of ``ARRAYS``; ``views`` has x (n, c, *size), y and p (n, c, *windows), p of dtype ``place``: int8 or int32.
 
     One to three spatial axes; strides are multiples of the element's size.
     """
-    dtype, x, y = np.dtype(dtype), views["x"], views["y"]
-    strides = [_in_elements(views[a], 4 if a == "p" else dtype.itemsize) for a in ARRAYS[name]]
+    dtype, place, x, y = np.dtype(dtype), np.dtype(place), views["x"], views["y"]
+    strides = [_in_elements(views[a], (place if a == "p" else dtype).itemsize) for a in ARRAYS[name]]
     along_channels = x.shape[1] > 1 and strides[0][1] == 1
     dense = "".join(a for a, s in zip(ARRAYS[name], strides) if s[1 if along_channels else 4] == 1)
     step = strides[0][4] * stride[-1]
     windows = _three(y.shape[2:], 1)
     axes = list(zip(_three(x.shape[2:], 1), _three(ksize, 1), windows, _three(stride, 1), _three(pad, 0)))
-    variant = Variant(name, dtype.str[1:], along_channels, dense, step if step in (1, 2) and not along_channels else 0)
+    variant = Variant(name, dtype.str[1:], along_channels, dense, step if step in (1, 2) and not along_channels else 0, place.str[1:])
     variant = _with_window(variant, axes)
     pointers = [w for a in ARRAYS[name] for w in (views[a].buf, views[a].offset)]
     words = [*pointers, x.shape[1], *[w for s in strides for w in s], *[w for axis in axes for w in axis]]
@@ -108,7 +110,7 @@ class _Kernel:
 
     def __init__(self, m: low.Module, variant: Variant):
         self.variant, self.arrays = variant, ARRAYS[variant.name]
-        self.kind = KINDS[np.dtype(variant.dtype)]
+        self.kind, self.place = KINDS[np.dtype(variant.dtype)], PLACES[np.dtype(variant.place)]
         self.m, self.functions = m, {}
         self.f, _, self.args, self.lo, self.hi = low.step_function(m, "pooling")
         at = 2 * len(self.arrays)
@@ -122,10 +124,10 @@ class _Kernel:
         return self.f.load(low.I64, self.args, i)
 
     def load(self, array: str, i: low.Val) -> low.Val:
-        return self.f.load(low.I32 if array == "p" else self.kind, self.data[array], i)
+        return self.f.load(self.place if array == "p" else self.kind, self.data[array], i)
 
     def store(self, value: Any, array: str, i: Any) -> None:
-        self.f.store(value, self.data[array], i, low.I32 if array == "p" else self.kind)
+        self.f.store(value, self.data[array], i, self.place if array == "p" else self.kind)
 
     def choose(self, condition: low.Val, a: Any, b: Any, kind: Any = low.I64) -> low.Val:
         """A select that stays one: random data would make a branch of it cost more than all the rest."""
@@ -150,7 +152,7 @@ class _Kernel:
         if body not in self.functions:
             self.functions[body] = self.loop(tuple(bases), distances, body, len(more))
         starts = [base + first * d for base, d in zip(bases.values(), distances)]
-        pointers = [f.at(self.data[a], i * (4 if a == "p" else low.BYTES[self.kind])) for a, i in zip(bases, starts)]
+        pointers = [f.at(self.data[a], i * low.BYTES[self.place if a == "p" else self.kind]) for a, i in zip(bases, starts)]
         f.call(self.functions[body], *pointers, last - first, *distances, *more)
 
     def loop(self, arrays: Sequence[str], distances: Sequence[Any], body: Body, more: int) -> low.Func:
@@ -337,7 +339,7 @@ def _maximum(k: _Kernel, at: Mapping[str, low.Val], number: low.Val) -> None:
     v, old = k.load("x", at["x"]), k.load("y", at["y"])
     better = (v > old) | ((v == v) == 0)
     k.store(k.choose(better, v, old), "y", at["y"])
-    k.store(k.choose(better, k.f.narrow(number, low.I32), k.load("p", at["p"])), "p", at["p"])
+    k.store(k.choose(better, k.f.narrow(number, k.place), k.load("p", at["p"])), "p", at["p"])
 
 
 def _sum(k: _Kernel, at: Mapping[str, low.Val], number: low.Val) -> None:
@@ -345,12 +347,12 @@ def _sum(k: _Kernel, at: Mapping[str, low.Val], number: low.Val) -> None:
 
 
 def _pick(k: _Kernel, at: Mapping[str, low.Val], number: low.Val) -> None:
-    chosen = k.load("p", at["p"]) == k.f.narrow(number, low.I32)
+    chosen = k.load("p", at["p"]) == k.f.narrow(number, k.place)
     k.store(k.choose(chosen, k.load("x", at["x"]), k.load("y", at["y"])), "y", at["y"])
 
 
 def _add_chosen(k: _Kernel, at: Mapping[str, low.Val], number: low.Val) -> None:
-    chosen = k.load("p", at["p"]) == k.f.narrow(number, low.I32)
+    chosen = k.load("p", at["p"]) == k.f.narrow(number, k.place)
     k.store(k.load("x", at["x"]) + k.choose(chosen, k.load("y", at["y"]), 0, k.kind), "x", at["x"])
 
 
@@ -368,11 +370,11 @@ BODIES = {
 
 
 def _maximum_of(k: _Kernel, elements: Sequence[low.Val], at: Mapping[str, low.Val]) -> None:
-    best, place = k.load("x", elements[0]), k.f.value(0, low.I32)
+    best, place = k.load("x", elements[0]), k.f.value(0, k.place)
     for number, e in enumerate(elements[1:], 1):
         v = k.load("x", e)
         better = (v > best) | ((v == v) == 0)
-        best, place = k.choose(better, v, best), k.choose(better, number, place, low.I32)
+        best, place = k.choose(better, v, best), k.choose(better, number, place, k.place)
     k.store(best, "y", at["y"])
     k.store(place, "p", at["p"])
 

@@ -37,14 +37,14 @@ def _picked_samples(rng, dtype):
 
 @operation(kind="pooling", multi=True, samples=_samples)
 def max_pooling(xp, x, *, ksize, stride, pad, cover_all):
-    """Maximum of every window of x (n, c, *size), and its place in the window (row-major number; the first of equals). Padding
-    never wins.
+    """Maximum of every window of x (n, c, *size), and its place in the window (row-major number, int8 if it fits, else int32; the first of
+    equals). Padding never wins.
     """
     window = _window(x.shape[2:], ksize, stride, pad, cover_all)
     padded = window.pad_array(xp, x, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min)
     first, *slots = window.slots()
     y = padded[first].copy()
-    place = xp.zeros(y.shape, "int32")
+    place = xp.zeros(y.shape, "int8" if len(slots) <= 127 else "int32")
     for i, slot in enumerate(slots, 1):
         value = padded[slot]
         better = (value > y) | (value != value)  # NaN wins
