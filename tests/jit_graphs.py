@@ -6,6 +6,7 @@ from hybridnn.core.compose import compose
 from hybridnn.core.op import OPS
 from hybridnn.graph import Graph, Node, infer, run, verify
 from hybridnn.jit.decompose import NumberOp
+from hybridnn.jit.places import ARENA, OUTPUT
 from hybridnn.jit.specs import Specs
 from hybridnn.spec import spec_of
 
@@ -84,6 +85,30 @@ def compiled_natively(graph):
     executable = jit.compile(graph)
     assert [s.name for s in executable.steps if s.kind == "python"] == []
     return executable
+
+
+def roots_of(executable):
+    """The blocks of memory of an executable's steps that are neither inputs nor constants."""
+    steps = executable._lowered.steps
+    return {id(p.root): p.root for s in steps for p in (*s.reads, *s.writes, *s.scratch) if p.root.kind in (ARENA, OUTPUT)}.values()
+
+
+def overlaps(executable):
+    """Pairs of roots that are alive at the same time, in the same memory, and do not take over one another."""
+    found, roots = [], [r for r in roots_of(executable) if r.first >= 0]
+    results = {r.index: id(r) for r in sorted(roots, key=lambda r: r.first) if r.kind == OUTPUT}       # what is written last into an output is the output
+
+    def ends(r):
+        return len(executable._lowered.steps) if r.kind == OUTPUT and results[r.index] == id(r) else r.last
+
+    def family(r):
+        return id(r) if r.inside is None else family(r.inside)
+    for k, a in enumerate(roots):
+        for b in roots[:k]:
+            same = a.kind == b.kind and (a.kind == ARENA or a.index == b.index) and family(a) != family(b)
+            if same and a.first <= ends(b) and b.first <= ends(a) and a.offset < b.offset + b.nbytes and b.offset < a.offset + a.nbytes:
+                found.append((a, b))
+    return found
 
 
 def random_graph(seed, size=12, shape=None):

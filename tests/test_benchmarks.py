@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from common import GOALS, WORKLOADS, names_from, reseed
 from compare import Measurement, best_peer, geometric_mean, line, ratios, summary
+from jit_graphs import overlaps
 from ours import builders
 
 import hybridnn as hnn
@@ -54,6 +55,7 @@ def test_no_python_runs_and_memory_is_planned_tightly(name):
     stats, report = made[0].stats, str(made[0].explain())
     assert stats.python_skipped > 0, report
     assert stats.arena_bytes <= 1.05 * stats.arena_lower_bound, report
+    assert not [pair for s in made[0]._memory.segments for pair in overlaps(s.executable)]
 
 
 class TestTheTable:
