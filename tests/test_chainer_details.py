@@ -677,6 +677,42 @@ def test_a_traced_function_shows_creators_as_well():
         assert total == y.array.sum()
 
 
+_W, _LABELS = hnn.Parameter(np.ones((2, 4), "f")), np.array([0, 1, -1])
+_NOISY = {
+    "dropout": lambda x: F.dropout(x), "zoneout": lambda x: F.zoneout(x, x * 2), "dropconnect": lambda x: F.simplified_dropconnect(x, _W, ratio=.5),
+    "dropconnect_of_one_mask": lambda x: F.simplified_dropconnect(x, _W, hnn.Variable(np.ones(2, "f")), .5, use_batchwise_mask=False),
+    "dropconnect_of_an_array": lambda x: F.simplified_dropconnect(x, _W.array, ratio=.5),
+    "loss": lambda x: F.softmax_cross_entropy(x, _LABELS), "untold": lambda x: F.softmax_cross_entropy(x, _LABELS, cache_score=False),
+    "losses": lambda x: F.softmax_cross_entropy(F.log_softmax(x) * 2, _LABELS, reduce="no"),
+    "smoothed": lambda x: F.softmax_cross_entropy(x, _LABELS, label_smoothing=.1, normalize=False),
+    "weighted": lambda x: F.softmax_cross_entropy(x, _LABELS, class_weight=np.ones(4, "f"))}
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("case", _NOISY)
+def test_what_creators_tell_is_told_once_python_is_skipped(case, backward):
+    def step(x):
+        y = _NOISY[case](x)
+        if backward:
+            F.sum(y).backward()
+        return y
+
+    def told(y):
+        return [getattr(y.creator, name, "nothing") for name in ("mask", "flag_x", "flag_h", "y")]
+    traced, x = hnn.trace(step), Variable(np.random.RandomState(0).randn(3, 4).astype("f"))
+    for seed in range(6):
+        np.random.seed(seed)
+        got = told(traced(x))
+        np.random.seed(seed)
+        for a, b in zip(got, told(step(x)), strict=True):
+            assert type(a) is type(b)
+            if isinstance(a, np.ndarray):
+                np.testing.assert_allclose(a, b, rtol=1e-5)
+            else:
+                assert a is b or a == b
+    assert traced.stats.python_skipped or case == "dropconnect_of_an_array"
+
+
 @pytest.mark.parametrize("scalar", [np.float64, np.float32, np.array])
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_settings_given_as_numpy_scalars_leave_the_dtype(dtype, scalar):

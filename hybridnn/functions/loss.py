@@ -10,7 +10,7 @@ from hybridnn.core.arithmetic import cast, log, not_equal, where
 from hybridnn.core.fixed import fixed_array
 from hybridnn.core.op_node import show
 from hybridnn.core.product import matmul
-from hybridnn.core.shapes import broadcast_to, sum_
+from hybridnn.core.shapes import broadcast_to, reshape, sum_
 from hybridnn.errors import InvalidType
 from hybridnn.functions._metric_loss import (
     black_out,
@@ -79,11 +79,18 @@ def softmax_cross_entropy(
         return show(loss, y=_probabilities if cache_score else _nothing)
     log_p = apply(log_softmax, (x,), {"axis": (1,)})
     loss = _composed(x, t, log_p, normalize, class_weight, ignore_label, reduce, label_smoothing)
-    return show(loss, y=(lambda node: np.exp(log_p.array)) if cache_score else _nothing)
+    return show(loss, y=_composed_probabilities if cache_score else _nothing)
 
 
 def _probabilities(node):
     return None if node.out is None else np.exp(node.out[1])
+
+
+def _composed_probabilities(node):
+    """All of the graph's paths back from the loss lead to the logarithms."""
+    while node.program.op is not log_softmax:
+        node = next(x if x.owner is None else x.owner for x in node.edges if x is not None)
+    return None if node.out is None else np.exp(node.out)
 
 
 def _nothing(node):
@@ -114,7 +121,8 @@ def _spread_weight(name, class_weight, x):
     if isinstance(class_weight, Variable) or getattr(class_weight, "ndim", 0) != 1 or class_weight.dtype.kind != "f":
         raise InvalidType(name, "class_weight as an array (classes,) of a floating dtype", describe(class_weight=class_weight))
     expect(class_weight.shape[0] == x.shape[1], name, "one class_weight per class", x=x, class_weight=class_weight)
-    return class_weight.reshape((-1,) + (1,) * (len(x.shape) - 2)).astype(x.dtype, copy=False)
+    weight = _in_dtype(as_variable(class_weight), x.dtype)
+    return weight if x.ndim == 2 else reshape.to(weight, (weight.size, *[1] * (x.ndim - 2)))
 
 
 def _mean_over_labels(losses, t, normalize, ignore_label):

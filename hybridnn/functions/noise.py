@@ -53,6 +53,10 @@ def _first(node):
     return node.kept_inputs()[0]
 
 
+def _not_first(node):
+    return ~_first(node)
+
+
 def _second(node):
     return node.kept_inputs()[1]
 
@@ -106,7 +110,7 @@ def zoneout(h, x, ratio=.5, **kwargs):
     if h.shape != x.shape:
         raise InvalidType("zoneout", "h and x of one shape", f"h.shape={h.shape}, x.shape={x.shape}")
     y = apply(where, (apply(greater_equal, (_uniform(x.shape), ratio)), x, h))
-    return show(y, flag_x=_first, flag_h=lambda node: ~_first(node))
+    return show(y, flag_x=_first, flag_h=_not_first)
 
 
 def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_batchwise_mask=True):
@@ -134,7 +138,15 @@ def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_ba
         mask = apply(greater_equal, (_uniform(shape), ratio))
     elif mask.shape != shape:
         raise InvalidType("simplified_dropconnect", f"a mask of shape {shape}", f"mask.shape={mask.shape}")
-    return show(_dropconnect(x, W * (1 / (1 - ratio)) * mask, b), mask=lambda node: as_array(mask))
+    y = _dropconnect(x, W * (1 / (1 - ratio)) * mask, b)
+    return show(y, mask=_weights_kept if W.requires_grad else lambda node: as_array(mask))
+
+
+def _weights_kept(node):
+    """The mask, which the masked weights' node keeps: the first operand's, as it is all the way back to there."""
+    while node.program.op is not mul:
+        node = node.edges[0]
+    return _second(node)
 
 
 def _dropconnect(x, W, b):

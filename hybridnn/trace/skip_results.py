@@ -93,6 +93,10 @@ class Results:
             else:
                 self.uses_tape = True
                 lines.append(f"{name}._tape = {self._traced_node(vid)}")
+        if v._shown is not None:
+            if any(fn.__closure__ for fn in v._shown.values()):
+                raise Doubt("returns a Variable whose creator tells what the call has drawn")
+            lines.append(f"{name}._shown = {self.writer.strong(v._shown)}")
         self.makes += lines
         return name
 
