@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import hybridnn.functions as F
+from hybridnn.backend import beside
 
 PLAIN, MATRIX, CUBE, IMAGE = (3, 4), (3, 3), (2, 3, 4), (2, 4, 6, 6)
 
@@ -96,8 +97,8 @@ ELEMENTWISE = {
            on(CUBE, CUBE)),
     "cast": (on(PLAIN, typ="float64"),), "clip": (on(PLAIN, x_min=-1.0, x_max=1.0), on((), x_min=-1.0, x_max=1.0)),
     "clipped_relu": (on(PLAIN, z=1.0), on(())), "copy": (on(PLAIN, dst=-1),), "fmod": (on(PLAIN, np.full(PLAIN, 0.75)),),
-    "polygamma": (by(lambda x: F.polygamma(np.ones(x.shape, "i"), x), PLAIN, bounds=POSITIVE),),
-    "zeta": (by(lambda q: F.zeta(np.full(q.shape, 2.5, q.dtype), q), PLAIN, bounds=(1.0, 3.0)),),
+    "polygamma": (by(lambda x: F.polygamma(beside(np.ones(x.shape, "i"), x), x), PLAIN, bounds=POSITIVE),),
+    "zeta": (by(lambda q: F.zeta(beside(np.full(q.shape, 2.5, q.dtype), q), q), PLAIN, bounds=(1.0, 3.0)),),
     "linear_interpolate": (on(PLAIN, PLAIN, PLAIN),), "swish": (on(PLAIN, (4,)),), "prelu": (on(CUBE, (3,)),),
     "where": (on(np.eye(3, 4, dtype=bool), PLAIN, PLAIN),), "bias": (on(CUBE, (3,)), on(PLAIN, PLAIN, axis=0)),
     "scale": (on(CUBE, (3,)), on(PLAIN, PLAIN, axis=0)), "crelu": (on(PLAIN), on(CUBE, axis=2)),
@@ -118,7 +119,7 @@ ARRAYS = {
     "get_item": (on(PLAIN, slices=(slice(None, None, -1), 1)), on(PLAIN, slices=([0, 0, 2], slice(1, 3)))),
     "im2col": (on(IMAGE, ksize=3, stride=2, pad=1),), "moveaxis": (on(CUBE, source=0, destination=2),),
     "pad": (on(PLAIN, pad_width=((1, 0), (2, 1)), mode="constant"), on(PLAIN, pad_width=1, mode="reflect")),
-    "pad_sequence": (by(lambda *xs: F.pad_sequence(list(xs)), (3, 2), (1, 2)),), "permutate": (on(PLAIN, indices=ints(2, 0, 1)),),
+    "pad_sequence": (by(lambda *xs: F.pad_sequence(list(xs)), (3, 2), (1, 2)),), "permutate": (on(PLAIN, ints(2, 0, 1)),),
     "repeat": (on(PLAIN, repeats=2, axis=1),), "reshape": (on(PLAIN, shape=(2, -1)), on((), shape=(1, 1))),
     "resize_images": (on(IMAGE, output_shape=(4, 9)),), "roll": (on(PLAIN, shift=2, axis=1),), "rollaxis": (on(CUBE, axis=2),),
     "rotary_embedding": (on((2, 3, 4)),), "scatter_add": (by(lambda a, b: F.scatter_add(a, [0, 0, 2], b), PLAIN, PLAIN),),
@@ -131,7 +132,7 @@ ARRAYS = {
     "transpose_sequence": (by(lambda *xs: F.transpose_sequence(list(xs)), (3, 2), (1, 2)),),
     "to_coo": (by(lambda x: F.to_coo(x).data, PLAIN),),
     "sparse_matmul": (by(lambda b: F.sparse_matmul(
-        F.CooMatrix(np.array([1, -2, 3], b.dtype), ints(0, 0, 2), ints(1, 3, 0), PLAIN), b), (4, 2)),),
+        F.CooMatrix(*(beside(a, b) for a in (np.array([1, -2, 3], b.dtype), ints(0, 0, 2), ints(1, 3, 0))), PLAIN), b), (4, 2)),),
 }
 
 MATHS = {
@@ -175,7 +176,7 @@ NORMALIZATIONS = {
     "batch_normalization": (on(PLAIN, (4,), (4,)), on(IMAGE, (4,), (4,))),
     "fixed_batch_normalization": (on(PLAIN, (4,), (4,), (4,), (4,), bounds=POSITIVE),),
     "batch_renormalization": (Sample(((5, 4), (4,), (4,)), stops=True, via=lambda x, g, b: F.batch_renormalization(
-        x, g, b, 2.0, 1.0, running_mean=np.zeros(4, x.dtype), running_var=np.ones(4, x.dtype))),),
+        x, g, b, 2.0, 1.0, running_mean=beside(np.zeros(4, x.dtype), x), running_var=beside(np.ones(4, x.dtype), x))),),
     "fixed_batch_renormalization": (on(PLAIN, (4,), (4,), (4,), (4,), bounds=POSITIVE),),
     "decorrelated_batch_normalization": (on((8, 4), groups=2),),
     "fixed_decorrelated_batch_normalization": (on((8, 4), (2, 2), (2, 2, 2), groups=2),),
@@ -199,8 +200,8 @@ LOSSES = {
     "discriminative_margin_based_clustering_loss": (on((2, 3, 4, 4), CLUSTERS,
                                                        delta_v=0.1, delta_d=1.0, max_embedding_dim=3),),
     "connectionist_temporal_classification": (by(lambda *xs: F.connectionist_temporal_classification(
-        list(xs), ints([1, 2], [2, 2]), 0), *[(2, 4)] * 5),),
-    "crf1d": (by(lambda c, *xs: F.crf1d(c, list(xs), [ints(0, 2), ints(1, 1), ints(2,)]), MATRIX, (2, 3), (2, 3), (1, 3)),),
+        list(xs), beside(ints([1, 2], [2, 2]), *xs), 0), *[(2, 4)] * 5),),
+    "crf1d": (by(lambda c, *xs: F.crf1d(c, list(xs), [beside(t, c) for t in (ints(0, 2), ints(1, 1), ints(2,))]), MATRIX, (2, 3), (2, 3), (1, 3)),),
     "argmax_crf1d": (by(lambda c, *xs: F.argmax_crf1d(c, list(xs))[0], MATRIX, (2, 3), (2, 3), (1, 3)),),
     "negative_sampling": (on(PLAIN, ints(0, 2, 1), (5, 4), sampler=lambda shape: np.ones(shape, "i"), sample_size=2),),
     "black_out": (on(PLAIN, ints(0, 2, 1), (5, 4), ints((3, 4), (3, 1), (0, 4))),),

@@ -96,6 +96,13 @@ class UpdateRule(Counted):
         if not self.enabled:
             return
         self.t += 1
+        if cupy is None:
+            self._update_once(param)
+        else:
+            with param.device.create_context():
+                self._update_once(param)
+
+    def _update_once(self, param):
         if self._use_fp32_update and _dtype_of(param) == np.float16:
             self._update_master(param)
         else:
@@ -153,7 +160,7 @@ class UpdateRule(Counted):
             self._state = {}
             self.init_state(param)
         if cupy is not None:
-            _move_state(self._state, param.xp)
+            _move_state(self._state, param.device)
 
     def serialize(self, serializer):
         """Save or load ``t`` and the state."""
@@ -198,11 +205,11 @@ def _dtype_of(param):
     return None if own is None else np.dtype(own)
 
 
-def _move_state(values, xp):
-    """Bring the state's arrays to the module of the parameter's array."""
+def _move_state(values, device):
+    """Bring the state's arrays to the device of the parameter's array."""
     for key, a in values.items():
-        if is_array(a) and (xp is np) != isinstance(a, np.ndarray):
-            values[key] = cupy.asnumpy(a) if xp is np else cupy.asarray(a)
+        if is_array(a):
+            values[key] = device.send(a)
 
 
 class OpRule(UpdateRule):

@@ -17,9 +17,9 @@ try:
 except ImportError:
     cupy = None
 
-__all__ = ["ChainerxDevice", "CpuDevice", "Device", "GpuDevice", "Intel64Device", "check_cuda_available", "copyto", "cupy",
+__all__ = ["ChainerxDevice", "CpuDevice", "Device", "GpuDevice", "Intel64Device", "back_after", "beside", "check_cuda_available", "copied", "copyto", "cupy",
            "from_chx", "get_array_module", "get_array_types", "get_cpu_array_types", "get_device", "get_device_from_array", "get_dtype",
-           "is_array", "is_arrays_compatible", "mixed16", "numpy", "special_functions", "to_chx", "to_cpu", "to_gpu", "using_device"]
+           "is_array", "is_arrays_compatible", "is_finite", "mixed16", "numpy", "special_functions", "there", "to_chx", "to_cpu", "to_gpu", "using_device"]
 
 
 class _Mixed16:
@@ -273,6 +273,48 @@ def get_device_from_array(*arrays):
             if device is not None:
                 return device
     return CpuDevice()
+
+
+def beside(array, *others):
+    """An array of NumPy's that the library has made, on the GPU of the first of ``others`` that lies on one, if any: arrays, or Variables over arrays.
+
+    What Variables hold is taken as it is: values that a trace has yet to compute are NumPy's.
+    """
+    device = None if cupy is None else _gpu_of(others)
+    return array if device is None else device.send(array)
+
+
+def there(*arrays):
+    """A block in which the GPU is the current one that the first of the arrays (or Variables) lies on that lies on any; else nothing happens."""
+    device = None if cupy is None else _gpu_of(arrays)
+    return contextlib.nullcontext() if device is None else device.create_context()
+
+
+@contextlib.contextmanager
+def back_after():
+    """A block that may ``use`` devices: after it the current one is what it was."""
+    with cupy.cuda.Device():
+        yield
+
+
+def _gpu_of(arrays):
+    for x in arrays:
+        a = getattr(x, "_array", x)
+        if isinstance(a, cupy.ndarray):
+            return GpuDevice(a.device)
+    return None
+
+
+def copied(array):
+    """A copy of an array on the device that it lies on (CuPy's own ``copy`` is on the current one)."""
+    with there(array):
+        return array.copy()
+
+
+def is_finite(array):
+    """Whether all elements are finite, wherever the array lies."""
+    with there(array):
+        return bool(get_array_module(array).isfinite(array).all())
 
 
 def to_cpu(array):

@@ -10,7 +10,7 @@ from collections.abc import MutableSequence
 
 import numpy as np
 
-from hybridnn.backend import copyto, is_array
+from hybridnn.backend import copyto, cupy, is_array
 from hybridnn.config import warn
 from hybridnn.core import Parameter
 from hybridnn.device_resident import DeviceResident
@@ -56,6 +56,16 @@ class Link(DeviceResident):
         if self._local_link_hooks is None and active.hooks is None:
             return self.forward(*args, **kwargs)
         return self._call_hooked(args, kwargs)
+
+    if cupy is not None:
+        def __call__(self, *args, **kwargs):
+            if self._device.xp is np:
+                return self._call_here(args, kwargs)
+            with self._device.create_context():
+                return self._call_here(args, kwargs)
+
+    def _call_here(self, args, kwargs):
+        return self.forward(*args, **kwargs) if self._local_link_hooks is None and active.hooks is None else self._call_hooked(args, kwargs)
 
     def _call_hooked(self, args, kwargs):
         self._check_init()

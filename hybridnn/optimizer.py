@@ -8,6 +8,7 @@ from hybridnn import optimizer_hooks
 from hybridnn._hooks import Hookable, check_callable
 from hybridnn._hyperparameter import Hyperparameter, HyperparameterProxy
 from hybridnn._update_rule import Counted, OpRule, UpdateRule, cast_into, update_blocks
+from hybridnn.backend import is_finite
 from hybridnn.config import no_backprop_mode, warn
 from hybridnn.core import OPS, apply, grouped_updates
 
@@ -133,7 +134,7 @@ class Optimizer(Counted):
             return
         for name, param in self.target.namedparams(include_uninit=False):
             g = param.grad
-            if g is not None and not param.xp.isfinite(g).all():
+            if g is not None and not is_finite(g):
                 self._loss_scaling_isnan = self._loss_scaling_isnan_ever = True
                 warn(f"the gradient of {name} is not finite (iteration {self.t}, loss scale {self._loss_scale}); "
                               "this update is left out", stacklevel=3)

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from hybridnn.backend import get_array_module
+from hybridnn.backend import get_array_module, there
 from hybridnn.config import config, no_backprop_mode
 from hybridnn.core import Variable
 from hybridnn.core.arithmetic import identity
@@ -119,20 +119,23 @@ class Summary:
 
     def add(self, value, weight=1):
         """Add a scalar."""
-        value = _DOUBLE * value
-        self._x += weight * value
-        self._x2 += weight * value * value
-        self._n += weight
+        with there(value):
+            value = _DOUBLE * value
+            self._x += weight * value
+            self._x2 += weight * value * value
+            self._n += weight
 
     def compute_mean(self):
         """Weighted mean."""
-        return self._x / self._n
+        with there(self._x):
+            return self._x / self._n
 
     def make_statistics(self):
         """Mean and standard deviation."""
-        mean = self._x / self._n
-        variance = self._x2 / self._n - mean * mean
-        return mean, get_array_module(variance).sqrt(variance)
+        with there(self._x):
+            mean = self._x / self._n
+            variance = self._x2 / self._n - mean * mean
+            return mean, get_array_module(variance).sqrt(variance)
 
     def serialize(self, serializer):
         """Save or load the sums."""

@@ -17,7 +17,9 @@ from hybridnn import jit
 from hybridnn.graph import run as graph_run
 from hybridnn.jit import source
 from hybridnn.jit.inplace import inplace_pairs
+from hybridnn.jit.layout import Instruction, Output, Pointer, Structure
 from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.vecmath_names import FUNCTIONS, POWERS
 
 GUARD = 16      # elements around every operand
 SENTINEL = {"f": -12345.0, "i": -77, "u": 77, "b": True}
@@ -86,6 +88,31 @@ def collect(workloads=WORKLOADS, programs=True):
                 number = sum(k.name.startswith(f"{name}-") for k in found.values())
                 found[text] = Kernel(f"{name}-{number}", step)
     return list(found.values())
+
+
+@dataclass(frozen=True)
+class Function:
+    """A kernel of one function, named by it and the dtype."""
+    name: str
+    structure: object
+
+    @property
+    def text(self):
+        return source.render(self.structure, "cuda")
+
+
+def functions():
+    """A kernel for every scalar function that kernels may call, in both precisions."""
+    for (name, dtype), f in (FUNCTIONS | POWERS).items():
+        kind = np.dtype(dtype).str[1:]
+        loads = [Instruction("load", (), kind, (0,), k) for k in range(f.arity)]
+        exponent = [] if isinstance(name, str) else [Instruction("const", (), kind, (), name)]
+        fn = name if isinstance(name, str) else "power"
+        result = "b1" if f.result == "bool" else kind
+        items = (*loads, *exponent, Instruction(fn, tuple(range(len(loads) + len(exponent))), result, (0,), None))
+        pointers = [Pointer(kind, "load", ("1",))] * f.arity + [Pointer(result, "store", ("1",))]
+        stores = (Output(len(items) - 1, f.arity, (0,)),)
+        yield Function(f.name, Structure("map", (False,), items, stores, tuple(pointers)))
 
 
 # ------------------------------------------------------------------------------------------------------------------ what they mean

@@ -3,7 +3,7 @@ import weakref
 
 import numpy as np
 
-from hybridnn.backend import cupy
+from hybridnn.backend import cupy, there
 from hybridnn.config import config, global_config, state
 from hybridnn.core.debugging import check_nan, explain, remember_stack
 from hybridnn.core.labels import FunctionCall
@@ -184,8 +184,18 @@ def apply_inplace_eager(op, inputs, targets, attrs):
         op.run_inplace(arrays, attrs)
         return
     results = run_checked(op, arrays, attrs)
-    for k, y in zip(targets, results if op.multi else (results,), strict=True):
+    results = results if op.multi else (results,)
+    if cupy is not None:
+        _store_there(arrays, targets, results)
+        return
+    for k, y in zip(targets, results, strict=True):
         arrays[k][...] = y
+
+
+def _store_there(arrays, targets, results):
+    with there(*arrays):
+        for k, y in zip(targets, results, strict=True):
+            arrays[k][...] = y
 
 
 def grouped_updates(update):

@@ -3,7 +3,7 @@ import functools
 
 import numpy as np
 
-from hybridnn.backend import cupy
+from hybridnn.backend import cupy, there
 from hybridnn.config import state, warn
 from hybridnn.core import variable as core_variable
 from hybridnn.core.tape import make_leaf, scaled
@@ -71,8 +71,16 @@ def initial_grad(v, loss_scale):
     if v.size != 1:
         raise InvalidType("backward", "a Variable with one element, or with its grad set", str(spec_of(v)),
                           "sum() it, or set y.grad = an array of its shape")
-    g = _cached_one(v.shape, v.dtype).copy() if cupy is None else v.xp.ones(v.shape, v.dtype)      # faster than ``np.ones``
-    return g if loss_scale is None else v.xp.full_like(g, loss_scale)
+    if cupy is None:
+        g = _cached_one(v.shape, v.dtype).copy()      # faster than ``np.ones``
+        return g if loss_scale is None else np.full_like(g, loss_scale)
+    return _filled(v, 1 if loss_scale is None else loss_scale)
+
+
+def _filled(v, number):
+    """Like ``v``, on its device."""
+    with there(v):
+        return v.xp.full(v.shape, number, v.dtype)
 
 
 @functools.lru_cache(64)
@@ -118,8 +126,7 @@ def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad
             continue
         seed = None if grad_outputs is None else grad_outputs[i]
         if seed is None:
-            ones = v.xp.ones(v.shape, v.dtype) if loss_scale is None else v.xp.full(v.shape, loss_scale, v.dtype)
-            seed = core_variable.Variable(ones, requires_grad=False)
+            seed = core_variable.Variable(_filled(v, 1 if loss_scale is None else loss_scale), requires_grad=False)
         node = v._tape or make_leaf(v)
         _accumulate(grads, node, seed)
     targets = {(x._tape or make_leaf(x)): None for x in inputs}

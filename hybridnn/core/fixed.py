@@ -12,10 +12,9 @@ _known = weakref.WeakValueDictionary()      # id -> the array
 
 @functools.lru_cache(256)
 def fixed_array(make, *args):
-    """The array ``make(*args)``, read-only, the same object for the same arguments (which must be hashable)."""
+    """The array of NumPy's ``make(*args)``, read-only, the same object for the same arguments (which must be hashable); ``beside`` brings it to a GPU."""
     a = make(*args)
-    if hasattr(a.flags, "writeable"):       # CuPy's arrays have no such flag
-        a.flags.writeable = False
+    a.flags.writeable = False
     _known[id(a)] = a
     return a
 

@@ -6,7 +6,7 @@ from abc import ABCMeta
 
 import numpy as np
 
-from hybridnn.backend import cupy, is_array
+from hybridnn.backend import cupy, is_array, there
 from hybridnn.config import config, global_config, state
 from hybridnn.core import type_check
 from hybridnn.core.debugging import check_nan
@@ -73,6 +73,10 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     @property
     def xp(self):
         return np if cupy is None or not self._input_arrays else cupy.get_array_module(*self._input_arrays)
+
+    def _forward_there(self, arrays):
+        with there(*arrays):
+            return self.forward(arrays)
 
     # ---- to override
 
@@ -160,7 +164,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         hooks = [*(() if state.hooks is None else state.hooks.values()), *self.local_function_hooks.values()]
         for hook in hooks:
             hook.forward_preprocess(self, arrays)
-        outputs = self.forward(arrays)
+        outputs = self.forward(arrays) if cupy is None else self._forward_there(arrays)
         for hook in hooks:
             hook.forward_postprocess(self, arrays)
         outputs = self._checked(outputs)

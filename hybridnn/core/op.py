@@ -3,7 +3,7 @@ import inspect
 
 import numpy as np
 
-from hybridnn.backend import cupy, get_array_module
+from hybridnn.backend import cupy, get_array_module, there
 from hybridnn.core.application import apply
 from hybridnn.core.programs import OPS, Program, as_ndarray
 from hybridnn.core.variable import Variable
@@ -53,9 +53,12 @@ class Op:
 
     def run(self, arrays, attrs):
         """Forward on arrays; results are arrays of the operands' module, never NumPy scalars."""
-        xp = np if cupy is None else get_array_module(*arrays)
-        y = self.forward(xp, *arrays, **attrs)
+        y = self.forward(np, *arrays, **attrs) if cupy is None else self._forward_there(arrays, attrs)
         return tuple([as_ndarray(v) for v in y]) if self.multi else as_ndarray(y)
+
+    def _forward_there(self, arrays, attrs):
+        with there(*arrays):
+            return self.forward(get_array_module(*arrays), *arrays, **attrs)
 
     def vjp(self, rule):
         """Register the gradient rule of all operands: returns their gradients (a tuple if there are several operands; None for none).

@@ -1,7 +1,7 @@
 """``Parameter``: a Variable that a Link owns and an optimizer updates."""
 import numpy as np
 
-from hybridnn.backend import get_array_module, get_dtype, is_array
+from hybridnn.backend import get_array_module, get_dtype, is_array, there
 from hybridnn.core.tape import Leaf
 from hybridnn.core.variable import Variable
 from hybridnn.errors import InvalidType, UninitializedParameterError
@@ -138,7 +138,8 @@ class Parameter(Variable):
         self._tape = Leaf(a.shape, a.dtype)
         self._tape.name = self._name
         if self._first_grad is not None:
-            self._tape.grad = get_array_module(a).full_like(a, self._first_grad)
+            with there(a):
+                self._tape.grad = get_array_module(a).full_like(a, self._first_grad)
 
     def cleargrad(self):
         """Set the gradient to None; an uninitialised parameter starts without one."""

@@ -7,7 +7,8 @@ import copy
 
 import numpy as np
 
-from hybridnn.backend import CpuDevice, Intel64Device, cupy, get_array_module, get_device, get_device_from_array, is_array, to_chx
+from hybridnn.backend import CpuDevice, Intel64Device, copyto, cupy, get_array_module, get_device, get_device_from_array, is_array, there, to_chx
+from hybridnn.backend import copied as copy_of
 from hybridnn.config import state, warn
 from hybridnn.core import backprop, variable_node
 from hybridnn.core.labels import array_label
@@ -237,7 +238,7 @@ class Variable:
             copied.__dict__[key] = copy.deepcopy(value, memo)
         g = self._grad
         if g is not None:
-            copied.grad = g.copy()
+            copied.grad = copy_of(g)
         return copied
 
     def __getstate__(self):
@@ -425,7 +426,8 @@ class Variable:
             return
         g = self.grad_var
         if g is None:
-            self.grad = self.xp.zeros_like(self.array)
+            with there(self.array):
+                self.grad = self.xp.zeros_like(self.array)
         else:
             g.unchain()
             g.array.fill(0)
@@ -439,16 +441,19 @@ class Variable:
         g = var.grad
         if g is not None:
             mine = self.grad
-            self.grad = g.copy() if mine is None else as_ndarray(mine + g)
+            device = self.device
+            with device.create_context():
+                g = g.copy() if var.device == device else device.send(g)
+                self.grad = g if mine is None else as_ndarray(mine + g)
 
     def copydata(self, var):
         """Copy ``var``'s values into this Variable's array; an uninitialised parameter takes the other's shape."""
         if not _same_initialized(self, var):
             return
         if self.array is None:
-            self.array = var.array.copy()
+            self.array = self.device.send(copy_of(var.array))
         else:
-            self.array[...] = get_device_from_array(self.array).send(var.array)
+            copyto(self.array, var.array)
 
     def backward(self, retain_grad=False, enable_double_backprop=False, loss_scale=None):
         """Gradients of this (scalar, unless ``grad`` is set) Variable with respect to all it depends on, accumulated in ``grad``.

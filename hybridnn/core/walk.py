@@ -7,11 +7,17 @@ import heapq
 import numpy as np
 
 from hybridnn._references import count_references
+from hybridnn.backend import back_after, cupy, get_device_from_array
 from hybridnn.config import config, state
 from hybridnn.core.debugging import add_stack, check_nan
 from hybridnn.core.programs import OPS, as_ndarray
 
 __all__ = ["add_gradients", "fit", "nodes_behind", "walk", "walk_to"]
+
+
+def _go_to(g):
+    """The device of a gradient becomes the current one."""
+    get_device_from_array(*[getattr(v, "_array", v) for v in (g.values() if type(g) is dict else (g,))]).use()
 
 
 def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
@@ -20,7 +26,7 @@ def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
     heapq.heapify(heap)
     pop, push = heapq.heappop, heapq.heappush
     hooks, store = state.hooks, store or _store
-    plain = hooks is None and not as_variables and not retain_grad
+    plain = cupy is None and hooks is None and not as_variables and not retain_grad
     while heap:
         node = pop(heap)[1]
         g = grads.pop(node)
@@ -38,6 +44,8 @@ def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
                     grads[x] = add_gradients(before, gx)
             gx = before = None       # ``grads`` is to be the only owner
             continue
+        if cupy is not None:
+            _go_to(g)
         if node.is_leaf:
             store(node, g, as_variables, loss_scale)
             continue
@@ -73,6 +81,8 @@ def walk_to(grads, targets, retain_grad):
     while heap:
         node = heapq.heappop(heap)[1]
         g = grads.pop(node)
+        if cupy is not None:
+            _go_to(g)
         if type(g) is dict:
             g = _all_outputs(node, g)
         if node in targets:
@@ -88,6 +98,10 @@ def walk_to(grads, targets, retain_grad):
                     grads[x][i] = gi if i not in grads[x] else add_gradients(grads[x][i], gi)
             else:
                 grads[x] = add_gradients(grads[x], gx)
+
+
+if cupy is not None:
+    walk, walk_to = back_after()(walk), back_after()(walk_to)
 
 
 def _pull(node, g, useful):

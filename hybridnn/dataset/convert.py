@@ -133,7 +133,9 @@ def _map(function, arrays):
 
 
 def _copy_pinned(a):
-    """A copy on the current GPU and stream. The pinned block lives until CuPy has finished with it."""
+    """A copy on the current GPU and stream, if need be. The pinned block lives until CuPy has finished with it."""
+    if not isinstance(a, np.ndarray):
+        return get_device(cupy.cuda.Device()).send(a)
     pinned = np.frombuffer(cupy.cuda.alloc_pinned_memory(a.nbytes), a.dtype, a.size).reshape(a.shape)
     pinned[...] = a
     y = cupy.empty(a.shape, a.dtype)

@@ -79,7 +79,7 @@ class Bernoulli(Univariate):
         return _if_binary(self.binary_check, x, x * self.p + (1 - x) * (1 - self.p), 0.)
 
     def sample_n(self, n):
-        return apply(cast, (draw("rand", n, *self.batch_shape) < self.p,), {"dtype": "int64"})
+        return apply(cast, (draw("rand", n, *self.batch_shape, near=self.p) < self.p,), {"dtype": "int64"})
 
 
 @register_kl(Bernoulli, Bernoulli)

@@ -47,7 +47,7 @@ class Beta(Univariate):
         return where(x >= 0, where(x <= 1, y, -float("inf")), -float("inf"))
 
     def sample_n(self, n):
-        return _random(self.a.dtype, "beta", self.a, self.b, size=(n, *self.batch_shape))
+        return _random("beta", self.a, self.b, size=(n, *self.batch_shape))
 
 
 @register_kl(Beta, Beta)

@@ -63,7 +63,7 @@ class Categorical(Distribution):
         return self.log_p[(*np.indices(self.batch_shape, sparse=True), x)]
 
     def sample_n(self, n):
-        return apply(pick, (self.p, draw("rand", n, *self.batch_shape)))
+        return apply(pick, (self.p, draw("rand", n, *self.batch_shape, near=self.p)))
 
 
 @register_kl(Categorical, Categorical)

@@ -39,4 +39,4 @@ class Chisquare(Univariate):
         return _times_log(h - 1, x) - lgamma(h) - h * log(2) - .5 * x
 
     def sample_n(self, n):
-        return _random(self.k.dtype, "chisquare", self.k, size=(n, *self.batch_shape))
+        return _random("chisquare", self.k, size=(n, *self.batch_shape))

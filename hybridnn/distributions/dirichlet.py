@@ -1,6 +1,7 @@
 """The Dirichlet distribution."""
 import numpy as np
 
+from hybridnn.backend import beside, to_cpu
 from hybridnn.core.variable import as_array, as_variable
 from hybridnn.distribution import Distribution, register_kl
 from hybridnn.distributions.utils import _parameter, _point, _times_log
@@ -61,9 +62,9 @@ class Dirichlet(Distribution):
         return sum_(_times_log(self.alpha - 1, _point(x, self.alpha)), axis=-1) - _lbeta(self.alpha)
 
     def sample_n(self, n):
-        alpha = np.asarray(as_array(self.alpha))
+        alpha = to_cpu(as_array(self.alpha))
         shares = np.random.standard_gamma(alpha, (n, *alpha.shape))
-        return as_variable((shares / shares.sum(-1, keepdims=True)).astype(alpha.dtype))
+        return as_variable(beside((shares / shares.sum(-1, keepdims=True)).astype(alpha.dtype), self.alpha))
 
 
 @register_kl(Dirichlet, Dirichlet)

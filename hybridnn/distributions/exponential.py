@@ -45,7 +45,7 @@ class Exponential(Univariate):
         return -1 / self.lam * log1p(-as_variable(x))
 
     def sample_n(self, n):
-        return _noise(self.lam.dtype, "standard_exponential", (n, *self.batch_shape)) / self.lam
+        return _noise(self.lam, "standard_exponential", (n, *self.batch_shape)) / self.lam
 
 
 @register_kl(Exponential, Exponential)

@@ -36,7 +36,7 @@ class Gamma(Univariate):
         return where(x >= 0, y, -float("inf"))
 
     def sample_n(self, n):
-        return self.theta * _random(self.k.dtype, "standard_gamma", self.k, size=(n, *self.batch_shape))
+        return self.theta * _random("standard_gamma", self.k, size=(n, *self.batch_shape))
 
 
 @register_kl(Gamma, Gamma)

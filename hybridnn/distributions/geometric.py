@@ -28,7 +28,7 @@ class Geometric(Univariate):
         return _times(_point(x, self.p) - 1, log1p(-self.p)) + log(self.p)
 
     def sample_n(self, n):
-        return _random(self.p.dtype, "geometric", self.p, size=(n, *self.batch_shape))
+        return _random("geometric", self.p, size=(n, *self.batch_shape))
 
 
 @register_kl(Geometric, Geometric)

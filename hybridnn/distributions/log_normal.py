@@ -38,7 +38,7 @@ class LogNormal(Univariate):
         return LOGPROBC - self._log_sigma - log_x - .5 * ((log_x - self.mu) / self.sigma) ** 2
 
     def sample_n(self, n):
-        return F.exp(self.sigma * _noise(self.mu.dtype, "standard_normal", (n, *self.batch_shape)) + self.mu)
+        return F.exp(self.sigma * _noise(self.mu, "standard_normal", (n, *self.batch_shape)) + self.mu)
 
 
 @register_kl(LogNormal, LogNormal)

@@ -1,6 +1,7 @@
 """The multivariate normal distribution."""
 import numpy as np
 
+from hybridnn.backend import beside
 from hybridnn.core.variable import as_variable
 from hybridnn.distribution import Distribution, register_kl
 from hybridnn.distributions.normal import ENTROPYC, LOGPROBC
@@ -16,7 +17,7 @@ __all__ = ["MultivariateNormal"]
 def _triangle(x, lower):
     """The triangular part of matrices: what lies on the other side is not looked at."""
     ones = np.ones(x.shape[-2:], x.dtype)
-    return x * (np.tril(ones) if lower else np.triu(ones))
+    return x * beside(np.tril(ones) if lower else np.triu(ones), x)
 
 
 def _triangular_inv(x, lower=True):
@@ -106,7 +107,7 @@ class MultivariateNormal(Distribution):
         return LOGPROBC * self.d - self._logdet_scale - .5 * self._distance(x)
 
     def sample_n(self, n):
-        eps = _noise(self.loc.dtype, "standard_normal", (n, *self.loc.shape, 1))
+        eps = _noise(self.loc, "standard_normal", (n, *self.loc.shape, 1))
         return self.loc + squeeze(matmul(self.scale_tril, eps), axis=-1)
 
 

@@ -1,6 +1,7 @@
 """The categorical distribution over one-hot vectors."""
 import numpy as np
 
+from hybridnn.backend import beside
 from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.random import draw
@@ -50,8 +51,8 @@ class OneHotCategorical(Distribution):
         return sum_(self.log_p * _point(x, self.p), axis=-1)
 
     def sample_n(self, n):
-        categories = apply(pick, (self.p, draw("rand", n, *self.batch_shape)))
-        chosen = expand_dims(categories, -1) == np.arange(self.p.shape[-1])
+        categories = apply(pick, (self.p, draw("rand", n, *self.batch_shape, near=self.p)))
+        chosen = expand_dims(categories, -1) == beside(np.arange(self.p.shape[-1]), self.p)
         return apply(cast, (chosen,), {"dtype": self.p.dtype.str})
 
 

@@ -52,7 +52,7 @@ class Pareto(Univariate):
         return where(x >= self.scale, y, -_INF)
 
     def sample_n(self, n):
-        return self.scale * (_random(self.alpha.dtype, "pareto", self.alpha, size=(n, *self.batch_shape)) + 1)
+        return self.scale * (_random("pareto", self.alpha, size=(n, *self.batch_shape)) + 1)
 
 
 @register_kl(Pareto, Pareto)

@@ -33,7 +33,7 @@ class Poisson(Univariate):
         return _times(x, self._log_lam) - lgamma(x + 1) - self.lam
 
     def sample_n(self, n):
-        return _random(self.lam.dtype, "poisson", self.lam, size=(n, *self.batch_shape))
+        return _random("poisson", self.lam, size=(n, *self.batch_shape))
 
 
 @register_kl(Poisson, Poisson)

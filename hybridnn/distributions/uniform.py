@@ -72,7 +72,7 @@ class Uniform(Univariate):
         return x * self.scale + self.loc
 
     def sample_n(self, n):
-        return self.icdf(_noise(self.low.dtype, "rand", n, *self.batch_shape))
+        return self.icdf(_noise(self.low, "rand", n, *self.batch_shape))
 
 
 @register_kl(Uniform, Uniform)

@@ -48,4 +48,4 @@ class LocationScale(Univariate):
         return (x - self.loc) / self.scale
 
     def sample_n(self, n):
-        return self.loc + self.scale * _noise(self.loc.dtype, *self._standard_draw, (n, *self.batch_shape))
+        return self.loc + self.scale * _noise(self.loc, *self._standard_draw, (n, *self.batch_shape))

@@ -1,7 +1,7 @@
 """What the distributions share."""
 import numpy as np
 
-from hybridnn.backend import get_dtype
+from hybridnn.backend import beside, get_dtype, to_cpu
 from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.random import draw
@@ -24,18 +24,18 @@ def _point(x, like):
     return x if x.dtype.kind == "f" else apply(cast, (x,), {"dtype": like.dtype.str})
 
 
-def _noise(dtype, name, *args):
-    """Random numbers that depend on no array: ``numpy.random.<name>(*args)`` in ``dtype``."""
-    return apply(cast, (draw(name, *args),), {"dtype": dtype.str})
+def _noise(like, name, *args):
+    """Random numbers that depend on no array: ``numpy.random.<name>(*args)`` in the dtype and on the device of the Variable ``like``."""
+    return apply(cast, (draw(name, *args, near=like),), {"dtype": like.dtype.str})
 
 
-def _random(dtype, name, *parameters, size):
-    """``numpy.random.<name>`` of the values of parameters, in ``dtype``. No gradient flows to them.
+def _random(name, *parameters, size):
+    """``numpy.random.<name>`` of the values of parameters, in the first one's dtype and on its device. No gradient flows to them.
 
     The values are looked at here, so this is a function of its own, which no trace skips, and not a ``draw``.
     """
-    values = getattr(np.random, name)(*[np.asarray(as_array(p)) for p in parameters], size=size)
-    return as_variable(np.asarray(values, dtype))
+    values = getattr(np.random, name)(*[to_cpu(as_array(p)) for p in parameters], size=size)
+    return as_variable(beside(np.asarray(values, parameters[0].dtype), parameters[0]))
 
 
 def _modified_xlogx(x):

@@ -94,7 +94,7 @@ class SimplifiedDropconnect(_Function):
 
     def call(self, x, W, b=None):
         if self.mask is None:
-            self.mask = as_array(draw("rand", *(x.shape[:1] if self.use_batchwise_mask else ()), *W.shape)) >= self.ratio
+            self.mask = as_array(draw("rand", *(x.shape[:1] if self.use_batchwise_mask else ()), *W.shape, near=x)) >= self.ratio
         return simplified_dropconnect(x, W, b, self.ratio, mask=self.mask, use_batchwise_mask=self.use_batchwise_mask)
 
 

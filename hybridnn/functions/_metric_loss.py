@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hybridnn.backend import beside, there
 from hybridnn.core import apply, as_array, as_variable
 from hybridnn.core.arithmetic import not_equal, where
 from hybridnn.core.indexing import take
@@ -103,12 +104,13 @@ def negative_sampling(x, t, W, sampler, sample_size, reduce="sum", *, return_sam
         t=t,
         W=W,
     )
-    samples = np.array(sampler((x.shape[0], sample_size + 1)))
-    samples[:, 0] = as_array(t)
+    with there(x):
+        samples = x.xp.array(beside(sampler((x.shape[0], sample_size + 1)), x))
+        samples[:, 0] = as_array(t)
     products = _sum(embed_id(samples, W, ignore_label=-1) * reshape.to(x, (x.shape[0], 1, x.shape[1])), (2,))
     sign = np.ones(sample_size + 1, x.dtype)
     sign[0] = -1
-    losses = _sum(apply(softplus, (products * sign, 1.0)), (1,))
+    losses = _sum(apply(softplus, (products * beside(sign, x), 1.0)), (1,))
     losses = apply(where, (apply(not_equal, (t, -1)), losses, 0))
     losses = losses if reduce == "no" else _sum(losses)
     return (losses, samples) if return_samples else losses
@@ -176,12 +178,15 @@ def discriminative_margin_based_clustering_loss(
     measure = _norm_1 if norm == 1 else _norm_2
     delta_v, delta_d, alpha, beta, gamma = (scalar_for(x, setting) for setting in (delta_v, delta_d, alpha, beta, gamma))
     n, count = x.shape[:2]
-    masks = np.stack([labels == c + 1 for c in range(count)])[:, :, None]  # (instances, n, 1, h, w)
+    with there(labels):
+        masks = np.stack([labels == c + 1 for c in range(count)])[:, :, None]  # (instances, n, 1, h, w)
+        of_pixels = (1 / np.maximum(masks.sum((2, 3, 4)), 1)[:, :, None]).astype(x.dtype)
+        of_images = (1 / np.maximum(masks.sum((1, 2, 3, 4)), 1)).astype(x.dtype)
     x = x.reshape((1, *x.shape))
-    centres = _sum(x * masks, (3, 4)) * (1 / np.maximum(masks.sum((2, 3, 4)), 1)[:, :, None]).astype(x.dtype)
+    centres = _sum(x * masks, (3, 4)) * of_pixels
     regular = _sum(measure(centres, (1, 2))) * (1 / (count * n))
     spread = apply(relu, (measure((centres.reshape((*centres.shape, 1, 1)) - x) * masks, (2,)) - delta_v,))
-    variance = _sum(spread * spread, (1, 2, 3)) * (1 / np.maximum(masks.sum((1, 2, 3, 4)), 1)).astype(x.dtype)
+    variance = _sum(spread * spread, (1, 2, 3)) * of_images
     first, second = np.triu_indices(count, 1)
     gaps = apply(relu, (2 * delta_d - measure(_rows(centres, first) - _rows(centres, second), (2,)),))
     distance = _sum(gaps * gaps) * (1 / max(len(first) * n, 1))

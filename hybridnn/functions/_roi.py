@@ -7,6 +7,7 @@ candidates and pick the first largest.
 
 import numpy as np
 
+from hybridnn.backend import beside, to_cpu
 from hybridnn.core import apply, as_array, as_variable
 from hybridnn.core.arithmetic import where
 from hybridnn.core.indexing import take
@@ -39,9 +40,14 @@ def _ratio(name, sampling_ratio):
     return pair
 
 
+def _on_host(x):
+    """Where regions lie is worked out by NumPy."""
+    return np.asarray(to_cpu(as_array(x)))
+
+
 def _regions(name, x, rois, roi_indices, spatial_scale):
     """x as a Variable, rois (regions, 4) in x's pixels, and the image of every region, checked."""
-    x, rois, indices = as_variable(x), np.asarray(as_array(rois)), np.asarray(as_array(roi_indices))
+    x, rois, indices = as_variable(x), _on_host(rois), _on_host(roi_indices)
     expect_float(name, x=x, rois=rois)
     expect(len(x.shape) == 4, name, "x (n, channels, height, width)", x=x)
     expect(
@@ -107,8 +113,8 @@ def _sample_weights(low, high, out, limit, ratio):
 
 def _separable(x, rows, columns, indices):
     """rows @ x[indices] @ columns.T, per region and channel."""
-    images = apply(take, (x, indices), {"pattern": (("array", 0),)})
-    rows, columns = [w.astype(x.dtype)[:, None] for w in (rows, columns)]
+    images = apply(take, (x, beside(indices, x)), {"pattern": (("array", 0),)})
+    rows, columns = [beside(w.astype(x.dtype)[:, None], x) for w in (rows, columns)]
     return apply(
         matmul, (apply(matmul, (rows, images), {"transa": False, "transb": False}), columns), {"transa": False, "transb": True}
     )
@@ -157,11 +163,11 @@ def roi_average_align_2d(x, rois, roi_indices, outsize, spatial_scale, sampling_
 def _first_largest(values, counted, empty):
     """The first largest of the candidates on axis 1 that count; ``empty`` where none does."""
     if not counted.all():
-        values = apply(where, (counted, values, -np.inf))
+        values = apply(where, (beside(counted, values), values, -np.inf))
     best = apply(argmax, (values,), {"axis": (1,)})
     y = apply(pick_label, (values, best), {"ignore_label": None})
     some = counted.any(axis=1)
-    return y if some.all() else apply(where, (some, y, empty))
+    return y if some.all() else apply(where, (beside(some, y), y, empty))
 
 
 def _spread(of_rows, of_columns):
@@ -177,9 +183,10 @@ def _max_of_bins(x, edges, indices, empty):
     n, out_h, out_w = len(indices), rows.shape[1], columns.shape[1]
     rows, columns = _spread(*[np.minimum(p, size - 1) for p, size in zip((rows, columns), x.shape[2:])])
     counted = np.logical_and(*_spread(*inside))
+    places = [beside(a, x) for a in (indices.reshape(-1, 1, 1, 1, 1), rows, columns)]
     values = apply(
         take,
-        (apply(transpose, (x,), {"axes": (0, 2, 3, 1)}), indices.reshape(-1, 1, 1, 1, 1), rows, columns),
+        (apply(transpose, (x,), {"axes": (0, 2, 3, 1)}), *places),
         {"pattern": (("array", 0), ("array", 1), ("array", 2))},
     )
     candidates = counted.shape[1] * counted.shape[2]
@@ -207,7 +214,7 @@ def roi_pooling_2d(x, rois, outh, outw, spatial_scale):
         outh, outw: bins.
         spatial_scale: factor from the regions' unit to pixels of x.
     """
-    rois = np.asarray(as_array(rois))
+    rois = _on_host(rois)
     expect(rois.ndim == 2 and rois.shape[1] == 5, "roi_pooling_2d", "rois (regions, 5)", rois=rois)
     _size("roi_pooling_2d", (outh, outw))
     x, corners, indices = _regions("roi_pooling_2d", x, rois[:, [2, 1, 4, 3]], rois[:, 0].astype(int), spatial_scale)

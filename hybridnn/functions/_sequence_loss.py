@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hybridnn.backend import there
 from hybridnn.core import apply, as_array, as_variable
 from hybridnn.core.arithmetic import log, where
 from hybridnn.core.indexing import get_item, take
@@ -126,11 +127,12 @@ def argmax_crf1d(cost, xs):
 def _trace_back(alpha, done, choices):
     best = as_array(apply(argmax, (alpha,), {"axis": (1,)}))
     path = [best]
-    for choice, ended in zip(reversed(choices), reversed(done)):
-        best = np.take_along_axis(choice, best[:, None], 1)[:, 0]
-        if ended.shape[0]:
-            best = np.concatenate([best, as_array(apply(argmax, (ended,), {"axis": (1,)}))])
-        path.append(best)
+    with there(best):
+        for choice, ended in zip(reversed(choices), reversed(done)):
+            best = np.take_along_axis(choice, best[:, None], 1)[:, 0]
+            if ended.shape[0]:
+                best = np.concatenate([best, as_array(apply(argmax, (ended,), {"axis": (1,)}))])
+            path.append(best)
     return path[::-1]
 
 

@@ -118,7 +118,7 @@ def rrelu(x, l=1.0 / 8, u=1.0 / 3, *, r=None, return_r=False, **kwargs):
     if not config.train:
         r = apply(zeros_for, (x,), {"shape": x.shape}) + scalar_for(x, (l + u) / 2)
     elif r is None:
-        r = apply(cast, (draw("uniform", l, u, x.shape),), {"dtype": x.dtype.str})
+        r = apply(cast, (draw("uniform", l, u, x.shape, near=x),), {"dtype": x.dtype.str})
     elif r.shape != x.shape or r.dtype != x.dtype:
         raise InvalidType("rrelu", f"r of x's shape and dtype, {x.dtype}{list(x.shape)}", f"{r.dtype}{list(r.shape)}")
     y = apply(_a.leaky_relu, (x, r))

@@ -4,11 +4,13 @@ from math import prod as _prod
 
 import numpy as np
 
+from hybridnn.backend import CpuDevice, beside, cupy, get_device, get_device_from_array
 from hybridnn.config import config
 from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast as _cast
 from hybridnn.core.arithmetic import identity as _identity
 from hybridnn.core.arithmetic import where as _where
+from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.indexing import encode_index as _encode_index
 from hybridnn.core.indexing import get_item as _get_item
 from hybridnn.core.indexing import is_basic, put, put_item
@@ -135,11 +137,38 @@ def cast(x, typ):
 
 
 def copy(x, dst):
-    """A copy on a device: -1, "@numpy", "native", a ``CpuDevice`` or ``cuda.DummyDevice`` is the CPU."""
-    if not (dst in (-1, "@numpy", "native") or getattr(dst, "xp", None) is np or getattr(dst, "id", None) == -1):
-        raise BackendError(f"copy: expected the CPU (-1 or '@numpy') as the device\n  got: {dst!r}\n"
-                           "  hint: Variable.to_gpu moves leaves to a GPU")
-    return apply(_o.copy, (x,))
+    """A copy on a device; its gradient comes back to where ``x`` is.
+
+    Args:
+        x: Variable or array.
+        dst: a number (-1: the CPU), "@numpy", "@cupy:0", a ``Device``, or ``cuda.DummyDevice`` (the CPU). ``BackendError`` for a GPU that is not there.
+    """
+    device = _device(dst)
+    if cupy is None:
+        return apply(_o.copy, (x,))
+    x = as_variable(x)
+    return apply(_o.copy, (x,)) if x.device == device else _Copy(device).apply((x,))[0]
+
+
+def _device(dst):
+    try:
+        return CpuDevice() if dst == "native" or getattr(dst, "id", None) == -1 else get_device(dst)
+    except (BackendError, TypeError, ValueError) as error:
+        raise BackendError(f"copy: expected a device that is there\n  got: {dst!r}\n  {error}") from error
+
+
+class _Copy(FunctionNode):
+    """From one device to another."""
+
+    def __init__(self, device):
+        self.device = device
+
+    def forward(self, arrays):
+        self.source = get_device_from_array(*arrays)
+        return self.device.send(arrays)
+
+    def backward(self, indexes, gradients):
+        return copy(gradients[0], self.source),
 
 
 # ------------------------------------------------------------------------------------------------------------- join and split
@@ -427,7 +456,8 @@ def select_item(x, t):
 
 def permutate(x, indices, axis=0, inv=False):
     """Slices along an axis in the order of ``indices``, a permutation; ``inv`` undoes it."""
-    x, indices = of_shape(x), of_shape(indices)
+    x = of_shape(x)
+    indices = beside(of_shape(indices), x)
     if indices.dtype.kind not in "iu" or indices.ndim != 1:
         raise InvalidType("permutate", "a one-dimensional array of ints as indices", f"{indices.dtype}{list(indices.shape)}")
     axis = axis_of("permutate", axis, x.ndim)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hybridnn.backend import beside
 from hybridnn.core import apply, as_variable
 from hybridnn.core.arithmetic import where
 from hybridnn.core.fixed import fixed_array
@@ -44,7 +45,7 @@ def scaled_dot_product_attention(query, key, value, mask=None, causal=False, sca
     )
     mask, bias = (mask, None) if mask is None or mask.dtype.kind == "b" else (None, mask)
     scores = scores if bias is None else scores + bias
-    visible = _visible(mask, causal, query.shape[-2], key.shape[-2])
+    visible = _visible(mask, causal, query, key)
     if visible is not None:
         scores = apply(where, (visible, scores, float(np.finfo(scores.dtype).min)))
     weights = apply(softmax, (scores,), {"axis": (len(scores.shape) - 1,)})
@@ -55,10 +56,11 @@ def scaled_dot_product_attention(query, key, value, mask=None, causal=False, sca
     return apply(matmul, (weights, value), {"transa": False, "transb": False})
 
 
-def _visible(mask, causal, queries, keys):
+def _visible(mask, causal, query, key):
     if not causal:
         return mask
-    past = np.tri(queries, keys, keys - queries, dtype=bool)
+    queries, keys = query.shape[-2], key.shape[-2]
+    past = beside(np.tri(queries, keys, keys - queries, dtype=bool), query)
     return past if mask is None else mask * past
 
 
@@ -78,7 +80,7 @@ def rotary_embedding(x, positions=None, base=10000.0):
     )
     x, half = as_variable(x), x.shape[-1] // 2
     if positions is None:
-        cos, sin = (fixed_array(_turns, fn, x.shape[-2], half, base, x.dtype) for fn in (np.cos, np.sin))
+        cos, sin = (beside(fixed_array(_turns, fn, x.shape[-2], half, base, x.dtype), x) for fn in (np.cos, np.sin))
     else:
         expect(positions.shape[-1:] == x.shape[-2:-1], "rotary_embedding", "one position per place", x=x, positions=positions)
         cos, sin = (_turns(fn, positions, half, base, x.dtype) for fn in (np.cos, np.sin))
@@ -89,4 +91,4 @@ def rotary_embedding(x, positions=None, base=10000.0):
 def _turns(fn, positions, half, base, dtype):
     """``fn`` (cos or sin) of the angles at these positions, or at the first so many."""
     positions = np.arange(positions) if isinstance(positions, int) else positions
-    return fn(positions[..., None] * base ** (-np.arange(half) / max(half, 1))).astype(dtype)
+    return fn(positions[..., None] * beside(base ** (-np.arange(half) / max(half, 1)), positions)).astype(dtype)

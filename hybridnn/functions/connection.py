@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hybridnn.backend import beside
 from hybridnn.core import apply, as_variable
 from hybridnn.core.fixed import fixed_array
 from hybridnn.core.indexing import get_item
@@ -237,7 +238,8 @@ def _places(offset, ksize, stride, size):
     out_w).
     """
     n, channels, oh, ow = offset.shape
-    base, span = fixed_array(_regular, ksize, stride, (oh, ow), offset.dtype), fixed_array(_span, size, channels // 2, offset.dtype)
+    base, span = (beside(a, offset) for a in (fixed_array(_regular, ksize, stride, (oh, ow), offset.dtype),
+                                              fixed_array(_span, size, channels // 2, offset.dtype)))
     places = ((as_variable(offset) + base) / span - 0.5) * 2
     return places.reshape((n, 2, channels // 2, oh * ow))
 

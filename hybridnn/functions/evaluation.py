@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hybridnn.backend import beside, to_cpu
 from hybridnn.core import apply, as_array, as_variable
 from hybridnn.core.arithmetic import cast, equal, greater_equal, not_equal
 from hybridnn.core.fixed import fixed_array
@@ -79,7 +80,7 @@ def classification_summary(y, t, label_num=None, beta=1.0, ignore_label=-1):
     y, t = _operand(y), _operand(t)
     _check_scores("classification_summary", y, t)
     if label_num is None:
-        label_num = int(as_array(t).max(initial=-1)) + 1
+        label_num = int(to_cpu(as_array(t)).max(initial=-1)) + 1
     attrs = {"label_num": label_num, "beta": beta, "ignore_label": ignore_label, "dtype": "float64"}
     return apply(ops.classification_summary, (y, t), attrs)
 
@@ -117,6 +118,6 @@ def r2_score(pred, true, sample_weight=None, multioutput="uniform_average"):
     expect(
         pred.shape == true.shape and len(pred.shape) >= 1, "r2_score", "pred and true (n, ...) of one shape", pred=pred, true=true
     )
-    weight = fixed_array(np.ones, pred.shape[:1], true.dtype) if sample_weight is None else sample_weight
+    weight = beside(fixed_array(np.ones, pred.shape[:1], true.dtype), true) if sample_weight is None else sample_weight
     expect(weight.shape == pred.shape[:1], "r2_score", "sample_weight (n,)", pred=pred, sample_weight=weight)
     return apply(ops.r2_score, (pred, true, weight), {"several": multioutput == "raw_values"})

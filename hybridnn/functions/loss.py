@@ -5,6 +5,7 @@ from math import pi
 
 import numpy as np
 
+from hybridnn.backend import beside
 from hybridnn.core import Variable, apply, as_variable
 from hybridnn.core.arithmetic import cast, log, not_equal, where
 from hybridnn.core.fixed import fixed_array
@@ -282,7 +283,7 @@ def hinge(x, t, norm="L1", reduce="mean"):
         x=x,
         t=t,
     )
-    ones = fixed_array(x.xp.ones, t.shape, x.dtype)
+    ones = beside(fixed_array(np.ones, t.shape, x.dtype), x)
     label = apply(ops.put_label, (ones, t), {"classes": x.shape[1], "ignore_label": None})
     y = apply(relu, (1 + x * (1 - 2 * label),))
     y = y if norm == "L1" else y * y
@@ -345,9 +346,9 @@ def decov(h, reduce="half_squared_sum"):
     expect_choice("decov", "reduce", reduce, ("half_squared_sum", "no"))
     h = as_variable(h)
     expect(len(h.shape) == 2 and h.dtype.kind == "f", "decov", "h (n, k) of floats", h=h)
-    covariance = cross_covariance(h, h, "no") * fixed_array(_off_diagonal, h.xp, h.shape[1], h.dtype)
+    covariance = cross_covariance(h, h, "no") * beside(fixed_array(_off_diagonal, h.shape[1], h.dtype), h)
     return covariance if reduce == "no" else _sum(covariance * covariance) * 0.5
 
 
-def _off_diagonal(xp, n, dtype):
-    return 1 - xp.eye(n, dtype=dtype)
+def _off_diagonal(n, dtype):
+    return 1 - np.eye(n, dtype=dtype)

@@ -17,9 +17,9 @@ from hybridnn.ops.noise import dropout_mask, one_hot_largest
 __all__ = ["dropout", "gaussian", "gumbel_softmax", "simplified_dropconnect", "zoneout"]
 
 
-def _uniform(shape):
-    """An array of numbers from [0, 1)."""
-    return draw("rand", *shape) if shape else draw("random_sample", ())
+def _uniform(shape, near):
+    """An array of numbers from [0, 1), on the device of ``near``."""
+    return draw("rand", *shape, near=near) if shape else draw("random_sample", (), near=near)
 
 
 def dropout(x, ratio=.5, *, mask=None, return_mask=False, **kwargs):
@@ -40,7 +40,7 @@ def dropout(x, ratio=.5, *, mask=None, return_mask=False, **kwargs):
     x = of_shape(x)
     if mask is None:
         check_float("dropout", x)
-        mask = apply(dropout_mask, (_uniform(x.shape), ratio), {"dtype": x.dtype.str})
+        mask = apply(dropout_mask, (_uniform(x.shape, x), ratio), {"dtype": x.dtype.str})
         if mask.dtype != x.dtype:       # the ratio is a NumPy scalar
             mask = apply(cast, (mask,), {"dtype": x.dtype.str})
     elif mask.shape != x.shape:
@@ -75,7 +75,7 @@ def gaussian(mean, ln_var, *, eps=None, return_eps=False):
         raise InvalidType("gaussian", "mean and ln_var of one shape and dtype",
                           f"{mean.dtype}{list(mean.shape)}, {ln_var.dtype}{list(ln_var.shape)}")
     if eps is None:
-        eps = apply(cast, (draw("standard_normal", ln_var.shape),), {"dtype": mean.dtype.str})
+        eps = apply(cast, (draw("standard_normal", ln_var.shape, near=ln_var),), {"dtype": mean.dtype.str})
     elif eps.shape != mean.shape:
         raise InvalidType("gaussian", f"eps of shape {mean.shape}", f"eps.shape={eps.shape}")
     y = mean + exp(ln_var * .5) * eps
@@ -95,7 +95,7 @@ def gumbel_softmax(log_pi, tau=.1, axis=1, hard=False):
     check_float("gumbel_softmax", log_pi)
     if log_pi.ndim < 1:
         return log_pi * 0 + 1
-    g = apply(cast, (draw("gumbel", 0., 1., log_pi.shape),), {"dtype": log_pi.dtype.str})
+    g = apply(cast, (draw("gumbel", 0., 1., log_pi.shape, near=log_pi),), {"dtype": log_pi.dtype.str})
     y = softmax((log_pi + g) / scalar_for(log_pi, tau), axis=axis)
     return apply(one_hot_largest, (y,), {"axis": axis_of("gumbel_softmax", axis, y.ndim)}) if hard else y
 
@@ -109,7 +109,7 @@ def zoneout(h, x, ratio=.5, **kwargs):
     x, h = of_shape(x), of_shape(h)
     if h.shape != x.shape:
         raise InvalidType("zoneout", "h and x of one shape", f"h.shape={h.shape}, x.shape={x.shape}")
-    y = apply(where, (apply(greater_equal, (_uniform(x.shape), ratio)), x, h))
+    y = apply(where, (apply(greater_equal, (_uniform(x.shape, x), ratio)), x, h))
     return show(y, flag_x=_first, flag_h=_not_first)
 
 
@@ -135,7 +135,7 @@ def simplified_dropconnect(x, W, b=None, ratio=.5, train=True, mask=None, use_ba
     ratio = ratio if train else 0
     shape = (x.shape[0], *W.shape) if use_batchwise_mask else W.shape
     if mask is None:
-        mask = apply(greater_equal, (_uniform(shape), ratio))
+        mask = apply(greater_equal, (_uniform(shape, x), ratio))
     elif mask.shape != shape:
         raise InvalidType("simplified_dropconnect", f"a mask of shape {shape}", f"mask.shape={mask.shape}")
     y = _dropconnect(x, W * (1 / (1 - ratio)) * mask, b)

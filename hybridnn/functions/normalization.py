@@ -3,6 +3,7 @@
 
 import numpy as np
 
+from hybridnn.backend import there
 from hybridnn.config import warn
 from hybridnn.core import apply, apply_inplace, as_variable
 from hybridnn.core.argument import refuse_kwargs
@@ -243,8 +244,9 @@ def decorrelated_batch_normalization(x, *, groups=16, eps=2e-5, running_mean=Non
     m = rows.shape[2]
     mean = apply(sum_, (rows,), {"axis": (2,), "keepdims": True}) * (1 / max(m, 1))
     centred = rows - mean
-    identity = centred.xp.eye(rows.shape[1], dtype=rows.dtype)
-    projection = apply(inverse_sqrt, (_product(centred, centred, transb=True) * (1 / max(m, 1)) + identity * scalar_for(x, eps),))
+    with there(centred):
+        ridge = centred.xp.eye(rows.shape[1], dtype=rows.dtype) * scalar_for(x, eps)
+    projection = apply(inverse_sqrt, (_product(centred, centred, transb=True) * (1 / max(m, 1)) + ridge,))
     if running_mean is not None:
         apply_inplace(running_average, (running_mean, mean, decay, 1 - decay), (0,))
     if running_projection is not None:

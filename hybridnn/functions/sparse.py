@@ -1,6 +1,7 @@
 """Sparse matrices in coordinate form, and their products with dense ones."""
 import numpy as np
 
+from hybridnn.backend import beside, get_array_module, to_cpu
 from hybridnn.core.application import apply
 from hybridnn.core.shapes import transpose
 from hybridnn.core.variable import Variable, as_array
@@ -35,9 +36,10 @@ class CooMatrix:
 
     def to_dense(self):
         """The dense array (batch first, if there is one)."""
-        y = np.zeros((*self.row.shape[:-1], *self.shape), self.data.dtype)
-        lead = (np.arange(len(self.row))[:, None],) if self.row.ndim == 2 else ()
-        np.add.at(y, (*lead, np.maximum(self.row, 0), np.maximum(self.col, 0)), np.where(self.row >= 0, self.data.array, 0))
+        xp = get_array_module(self.row)
+        y = xp.zeros((*self.row.shape[:-1], *self.shape), self.data.dtype)
+        lead = (xp.arange(len(self.row))[:, None],) if self.row.ndim == 2 else ()
+        xp.add.at(y, (*lead, xp.maximum(self.row, 0), xp.maximum(self.col, 0)), xp.where(self.row >= 0, self.data.array, 0))
         return y
 
 
@@ -59,7 +61,7 @@ def _order(row, col):
 
 def _ascends(first, second):
     """Whether the places that are there ascend by ``first``, then ``second``, in every matrix."""
-    for a, b in zip(np.atleast_2d(first), np.atleast_2d(second)):
+    for a, b in zip(np.atleast_2d(to_cpu(first)), np.atleast_2d(to_cpu(second))):
         if ((a < 0) != (b < 0)).any():
             raise InvalidType("CooMatrix", "row and col to be -1 at the same places", f"row={a}, col={b}")
         places = list(zip(a[a >= 0].tolist(), b[a >= 0].tolist()))
@@ -72,6 +74,7 @@ def to_coo(x, ldnz=None, requires_grad=False):
     """The ``CooMatrix`` of a dense matrix (m, n) or batch (b, m, n), with room for at least ``ldnz`` entries each."""
     if x.ndim not in (2, 3):
         raise InvalidType("to_coo", "an array with 2 or 3 axes", f"x.shape={x.shape}")
+    given, x = x, to_cpu(as_array(x))
     matrices = x if x.ndim == 3 else x[None]
     places = [np.nonzero(m) for m in matrices]
     size = max([ldnz or 0, *(len(r) for r, _ in places)])
@@ -80,7 +83,7 @@ def to_coo(x, ldnz=None, requires_grad=False):
     for i, (r, c) in enumerate(places):
         data[i, :len(r)], row[i, :len(r)], col[i, :len(r)] = matrices[i][r, c], r, c
     pick = slice(None) if x.ndim == 3 else 0
-    return CooMatrix(data[pick], row[pick], col[pick], x.shape[-2:], requires_grad=requires_grad)
+    return CooMatrix(*(beside(a[pick], given) for a in (data, row, col)), x.shape[-2:], requires_grad=requires_grad)
 
 
 def sparse_matmul(a, b, transa=False, transb=False):

@@ -52,9 +52,11 @@ def _found(name):
 
 
 def signature(structure):
-    """numba types of the CUDA kernel's parameters: a pointer per operand, then int64 words."""
+    """numba types of the CUDA kernel's parameters: a pointer per operand, then int64 words. Bools are bytes; one that is given as a Python number is a word."""
     from numba.core import types
-    pointers = [types.CPointer(getattr(types, NUMBA[p.kind])) for p in structure.pointers if p.role != "scratch"]
+    names = ["uint8" if p.kind == "b1" else NUMBA[p.kind] for p in structure.pointers if p.role != "scratch"]
+    words = [p.kind == "b1" and p.role == "weak" for p in structure.pointers]
+    pointers = [types.CPointer(types.int64 if word else getattr(types, name)) for name, word in zip(names, words)]
     return types.void(*pointers, *[types.int64] * len(parameters(structure)))
 
 

@@ -82,7 +82,7 @@ class Writer:
             return
         if fn == "load":
             text = f"p{value}[{self.index(value, inner)}]"
-            text = f"float64({text})" if self.kind(i) != kind else text
+            text = f"float64({text})" if self.kind(i) != kind else f"{text} != 0" if kind == "b1" and self.cuda else text
         elif fn == "weak":
             text = f"p{value}[0]" + (" != 0" if kind == "b1" else "")
         elif fn == "iota":

@@ -3,6 +3,7 @@ import operator
 
 import numpy as np
 
+from hybridnn.backend import beside
 from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.variable import Variable, as_array, as_variable
@@ -40,7 +41,7 @@ def of_shape(x):
 def scalar_for(x, value):
     """``value``, a setting of a function of ``x``, such that it leaves the dtype of ``x`` as a Python number does."""
     if isinstance(value, np.generic | np.ndarray) and of_shape(x).dtype.kind == "f":
-        return as_array(apply(cast, (value,), {"dtype": of_shape(x).dtype.str}))
+        return beside(as_array(apply(cast, (value,), {"dtype": of_shape(x).dtype.str})), x)
     return value
 
 

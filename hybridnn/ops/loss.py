@@ -138,7 +138,7 @@ def softmax_cross_entropy(xp, x, t, *, ignore_label, normalize):
     x (n, classes, ...), t (n, ...). ``normalize``: divide by the number of labels that count, else by n.
     """
     safe, valid = class_labels(xp, t, x.shape[1], ignore_label, "softmax_cross_entropy")
-    log_p = x - xp.maximum.reduce(x, 1, keepdims=True)
+    log_p = x - (np.maximum.reduce if xp is np else xp.max)(x, 1, keepdims=True)      # CuPy's maximum has no ``reduce``
     log_p -= xp.log(xp.add.reduce(xp.exp(log_p), 1, keepdims=True))
     picked = log_p[_at(xp, safe)]
     count = int(xp.count_nonzero(valid))

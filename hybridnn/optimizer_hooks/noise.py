@@ -1,4 +1,5 @@
 """Noise on gradients."""
+from hybridnn.backend import there
 from hybridnn.core import OPS, apply_inplace
 from hybridnn.core.random import draw
 from hybridnn.optimizer_hooks._ops import noisy
@@ -36,7 +37,8 @@ class GradientNoise:
             return
         if self.noise_func is exponential_decay_noise:
             # The same numbers, with the drawn array as an operand, so that a trace can draw anew.
-            noise = param.xp.asarray(draw("standard_normal", g.shape))
-            apply_inplace(noisy, (g, noise, _std(self, rule)), (0,), {"dtype": g.dtype.str})
+            apply_inplace(noisy, (g, draw("standard_normal", g.shape, near=g), _std(self, rule)), (0,), {"dtype": g.dtype.str})
         else:
-            apply_inplace(OPS["add"], (g, self.noise_func(param.xp, g.shape, g.dtype, self, rule)), (0,))
+            with there(g):
+                noise = self.noise_func(param.xp, g.shape, g.dtype, self, rule)
+            apply_inplace(OPS["add"], (g, noise), (0,))

@@ -23,6 +23,8 @@ def is_number(x):
 def unfit(a, strided=False):
     """Why an operand cannot be traced, or None; ``strided`` if it may lie in memory in any way: with gaps, backwards, repeated, axes in another order."""
     if type(a) is not np.ndarray:
+        if is_array(a) and not isinstance(a, np.ndarray):
+            return "an array on a GPU"
         return f"a {type(a).__name__}" if is_array(a) or not isinstance(a, np.generic) else "a NumPy scalar"
     if not a.flags.aligned:
         return "an array that is not aligned"

@@ -4,6 +4,7 @@ Values are not part of it. A replay runs the user's Python, which sees them, and
 """
 import numpy as np
 
+from hybridnn.backend import cupy
 from hybridnn.config import config
 from hybridnn.core.variable import Variable
 
@@ -26,6 +27,8 @@ def _describe(x, depth):
     kind = type(x)
     if issubclass(kind, Variable):       # isinstance() may run the program's code
         a = x._array if x._array is not None or not x.is_initialized else x
+        if cupy is not None and isinstance(a, cupy.ndarray):
+            return Variable, a.shape, a.dtype, x._requires_grad, a.device
         return (Variable, None, None, x._requires_grad) if a is None else (Variable, a.shape, a.dtype, x._requires_grad)
     if kind is np.ndarray:
         return kind, x.shape, x.dtype

@@ -1,7 +1,7 @@
 """Sampling from a discrete distribution in constant time (Walker 1974: the alias method)."""
 import numpy as np
 
-from hybridnn.backend import get_array_module
+from hybridnn.backend import beside, there
 from hybridnn.device_resident import DeviceResident
 from hybridnn.errors import InvalidType
 
@@ -25,15 +25,15 @@ class WalkerAlias(DeviceResident):
         self.threshold, self.values = _cells(p / p.sum())
 
     def sample(self, shape):
-        """int32 outcomes of this shape, drawn with one uniform number each."""
-        xp = get_array_module(self.threshold)
-        return self.lookup(xp.random.uniform(0, len(self.threshold), shape))
+        """int32 outcomes of this shape, drawn with one uniform number of NumPy's each."""
+        return self.lookup(beside(np.random.uniform(0, len(self.threshold), shape), self.threshold))
 
     def lookup(self, position):
         """Outcomes for uniform numbers from [0, n)."""
-        index = position.astype(np.int32)
-        above = self.threshold[index] < position.astype(np.float32) - index.astype(np.float32)
-        return self.values[index * 2 + above.astype(np.int32)]
+        with there(self.threshold):
+            index = position.astype(np.int32)
+            above = self.threshold[index] < position.astype(np.float32) - index.astype(np.float32)
+            return self.values[index * 2 + above.astype(np.int32)]
 
     def device_resident_accept(self, visitor):
         """Show the sampler and its tables to a visitor."""

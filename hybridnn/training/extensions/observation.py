@@ -1,7 +1,7 @@
 """Extensions that add to the observation or look at parameters."""
 import numpy as np
 
-from hybridnn.backend import get_array_module, is_array
+from hybridnn.backend import get_array_module, is_array, is_finite
 from hybridnn.reporter import DictSummary, report
 from hybridnn.training.extension import PRIORITY_EDITOR, PRIORITY_WRITER, Extension, make_extension
 from hybridnn.training.triggers import get_trigger
@@ -28,7 +28,7 @@ class FailOnNonNumber(Extension):
     def __call__(self, trainer):
         for name, optimizer in trainer.updater.get_all_optimizers().items():
             for path, param in optimizer.target.namedparams(False):
-                if not param.xp.isfinite(param.array).all():
+                if not is_finite(param.array):
                     raise RuntimeError(f"the parameter {path} of optimizer {name!r} is not finite "
                                        f"after {trainer.updater.iteration} updates")
 

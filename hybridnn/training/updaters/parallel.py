@@ -52,8 +52,9 @@ class ParallelUpdater(StandardUpdater):
         losses = [self._loss(name, arrays) for name, arrays in zip(self._models, shares, strict=True)]
         for model in self._models.values():      # only now do parameters without a shape exist everywhere
             model.cleargrads()
-        for loss in losses:
-            loss.backward(loss_scale=self.loss_scale)
+        for name, loss in zip(self._models, losses, strict=True):
+            with using_device(self._device_of(name)):
+                loss.backward(loss_scale=self.loss_scale)
         for model in self._others().values():
             optimizer.target.addgrads(model)
         optimizer.update()
@@ -62,10 +63,13 @@ class ParallelUpdater(StandardUpdater):
         if self.auto_new_epoch and iterator.is_new_epoch:
             optimizer.new_epoch(auto=True)
 
+    def _device_of(self, name):
+        return self._devices.get(name, self._models[name].device)
+
     def _loss(self, name, arrays):
         model = self._models[name]
         model.cleargrads()                       # frees memory
-        with force_backprop_mode(), using_device(self._devices.get(name, model.device)):
+        with force_backprop_mode(), using_device(self._device_of(name)):
             return call_with(model if self.loss_func is None else self.loss_func, arrays)
 
 
