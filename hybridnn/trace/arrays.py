@@ -22,13 +22,20 @@ __all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed",
            "sources_of", "stream_of", "stream_state", "with_elements"]
 
 _FUNCTIONS = (
-    "all", "any", "append", "arange", "argmax", "argmin", "argsort", "around", "array", "array_split", "asarray", "ascontiguousarray",
-    "atleast_1d", "atleast_2d", "average", "bincount", "broadcast_to", "clip", "column_stack", "concatenate", "cos", "cumprod", "cumsum",
-    "diag", "diff", "dot", "expand_dims", "eye", "flip", "full", "full_like", "hstack", "identity", "indices", "linspace", "logspace", "max", "mean",
-    "median", "min", "moveaxis", "ones", "ones_like", "outer", "pad", "prod", "ravel", "repeat", "reshape", "roll", "round", "searchsorted",
-    "sort", "squeeze", "stack", "std", "sum", "swapaxes", "take", "take_along_axis", "tile", "transpose", "tril", "triu", "unique", "var",
-    "vstack", "where", "zeros", "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8", "isclose")
-_FOUND = {id(fn): fn for fn in [np.linalg.norm, *(getattr(np, name) for name in _FUNCTIONS), *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
+    "all", "allclose", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
+    "array_split", "asarray", "ascontiguousarray", "atleast_1d", "atleast_2d", "atleast_3d", "average", "bincount", "broadcast_arrays",
+    "broadcast_to", "clip", "column_stack", "compress", "concatenate", "convolve", "corrcoef", "cos", "count_nonzero", "cov", "cross", "cumprod",
+    "cumsum", "delete", "diag", "diag_indices", "diagonal", "diff", "digitize", "dot", "dsplit", "dstack", "ediff1d", "einsum", "expand_dims",
+    "extract", "eye", "flatnonzero", "flip", "fliplr", "flipud", "full", "full_like", "geomspace", "histogram", "hsplit", "hstack", "identity",
+    "indices", "inner", "insert", "interp", "isclose", "isin", "kron", "lexsort", "linspace", "logspace", "max", "mean", "median", "meshgrid", "min",
+    "moveaxis", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar",
+    "nonzero", "ones", "ones_like", "outer", "pad", "partition", "percentile", "prod", "ptp", "quantile", "ravel", "repeat", "reshape", "roll",
+    "rot90", "round", "searchsorted", "select", "sort", "split", "squeeze", "stack", "std", "sum", "swapaxes", "take", "take_along_axis", "tile",
+    "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "triu", "triu_indices", "unique", "unravel_index", "vander", "var", "vdot",
+    "vsplit", "vstack", "where", "zeros", "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8")
+_OF_LINALG = ("cholesky", "det", "inv", "norm", "pinv", "solve")
+_FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(getattr(np.linalg, name) for name in _OF_LINALG),
+                                *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
 ARRAY_METHODS = frozenset([
     "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumprod", "cumsum", "diagonal", "dot", "flatten", "item", "max",
     "mean", "min", "prod", "ravel", "repeat", "reshape", "round", "squeeze", "std", "sum", "swapaxes", "take", "tolist", "trace", "transpose",
@@ -42,6 +49,8 @@ SAME_TYPE = (operator.add, operator.sub, operator.mul, operator.truediv, operato
              operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge,
              math.isnan, math.isinf, math.isfinite)    # give a number of a type that those of their operands decide
 _OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul, float])
+_WITH_INTS = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, np.add, np.subtract, np.multiply, np.divide, np.power,
+                        np.maximum, np.minimum])
 _KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
     "all", "any", "argmax", "argmin", "clip", "dot", "mean", "max", "min", "prod", "std", "sum", "var", "median", "average", "float32", "float64")}
 _KEEPING[id(np.linalg.norm)] = np.linalg.norm
@@ -57,7 +66,7 @@ _OF_PYTHON = frozenset([
 STREAMS = np.random.Generator, np.random.RandomState, random.Random      # the first two are written in C: nobody replaces their methods
 _OF_RANDOM = dict(vars(random.Random))
 CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
-REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial")
+REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial", "overwrite_input")
 MOST_NUMBERS = 256    # in a list that the program makes of an array
 MOST = 1 << 53        # ints up to here are floats too
 LARGEST = 1 << 22      # elements of an array that the observer computes itself
@@ -233,6 +242,16 @@ def operand(observer, ref):
     return ref
 
 
+def _may_be_any(observer, fn, ref, args):
+    """Whether an int from outside need not be the same on every call: in arithmetic with floats it decides values only, as long as it is small."""
+    if ref.kind not in ("arg", "number") or type(ref.value) is not int or fn not in _WITH_INTS or sources_of(ref) or not _is_small(ref.value):
+        return False
+    if not any(isinstance(a.value, (np.ndarray, np.floating)) and a.value.dtype.kind == "f" for a in args):
+        return False
+    observer.guard("bounded", ref, False)
+    return True
+
+
 def is_open(ref):
     """Whether an int may be any on every call: one that is drawn, or found in what the call computes."""
     return ref.kind == "number" and any(isinstance(r.source, Computed) and r.source.drawn or r.kind == "fresh" for r in leaves_of(ref))
@@ -248,7 +267,8 @@ def calculate(observer, fn, args, kw):
         raise Doubt("NumPy with unusual arguments")
     if isinstance(fn, np.ufunc) and len(args) != fn.nin:
         raise Doubt("a ufunc with unusual arguments")
-    args, kw = [operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
+    args = [a if _may_be_any(observer, fn, a, args) else operand(observer, a) for a in args]
+    kw = {k: operand(observer, v) for k, v in kw.items()}
     value = under({"all": "ignore"}, fn, *map(_value, args), **{k: _value(v) for k, v in kw.items()})
     for ref in args:
         if ref.kind != "mirror" and value is ref.value and isinstance(value, np.ndarray):

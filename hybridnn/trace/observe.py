@@ -113,6 +113,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.started = False
         self.stored_at = sys.maxsize      # how many events came before the first of these was written
         self.stored = set()         # ids of arrays that NumPy has written
+        self.rows = {}              # id of the Ref of a row -> the Refs of the array and of the row's number
+        self.parts = {}             # id of the Ref of a view that was changed in place -> the array that it is a view of, and its place there
         self.rewritten = set()      # ids of containers from outside of which this call has assigned members
         self.grown = set()          # ids of containers from outside that this call has given more members
         self.counters = getattr(call.owner, "counters", set())      # places that the function assigns: their numbers are read anew on every call

@@ -1,4 +1,5 @@
 """What the program writes into arrays with NumPy after the last operation: target networks, moving averages, updates by hand."""
+import functools
 import operator
 
 import numpy as np
@@ -13,6 +14,13 @@ __all__ = ["Arrays"]
 
 ARITHMETIC = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.neg])
 INPLACE = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv}
+
+
+def _change_part(fn, a, key, y):
+    fn(a[key], y)
+
+
+PARTS = {symbol: functools.partial(_change_part, fn) for symbol, fn in INPLACE.items()}
 
 
 class Arrays:
@@ -51,6 +59,8 @@ class Arrays:
 
     def change_in_place(self, symbol, x, y):
         """``x += y`` and the like."""
+        if x.kind in ("array", "view") and symbol in INPLACE and self._change_part(symbol, x, y):
+            return x
         if x.kind == "array" and symbol in CHANGES:
             change_own(self, x, CHANGES[symbol], [y])
             return x
@@ -62,8 +72,24 @@ class Arrays:
         self._store(self._target(x), INPLACE[symbol], [y])
         return x
 
+    def _change_part(self, symbol, x, y):
+        """Whether ``x`` is ``a[key]``, a view of an array from outside, as in ``a[key] += y``; the store of the view into ``a`` that follows is then none."""
+        found = x.source
+        if x.kind == "array" and found.fn is not operator.getitem or type(x.value) is not np.ndarray:
+            return False
+        whole, key = self.rows[id(x)] if x.kind == "view" else found.args
+        if whole.kind != "state" or x.value.base is not whole.value:
+            return False
+        key = self._constant_key(key)
+        self._store(self._target(whole), PARTS[symbol], [key, y])
+        self.keep.append(x)
+        self.parts[id(x)] = whole.value, key.value
+        return True
+
     def store_elements(self, x, key, y):
         """``x[key] = y``."""
+        if id(y) in self.parts and self.parts[id(y)][0] is x.value and self._constant_key(key).value == self.parts[id(y)][1]:
+            return
         if x.kind == "array":
             change_own(self, x, with_elements, [key, y])
             return

@@ -65,6 +65,7 @@ class Containers:
         """A row of an array that came from outside: NumPy makes a new view, which is found again by its memory."""
         row = Ref("view", ref.value[k], ("row", ref.source, k))
         self.views.append(row)
+        self.rows[id(row)] = ref, Ref("static", k)
         return row
 
     def _mirror_item(self, box, key):

@@ -4,8 +4,8 @@ import numpy as np
 from hybridnn.core import OPS
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import GradientMethod, OpRule
-from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, Lasso, WeightDecay
-from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lassoed
+from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, GradientLARS, Lasso, WeightDecay
+from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lars_scaled, lassoed
 from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
 from hybridnn.trace.events import vid_of
@@ -15,7 +15,8 @@ from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_library_c
 __all__ = ["array_of", "guard_links", "result", "summarize", "wrapped"]
 
 HOOK_OPS = {GradientClipping: (clip_rate, ("threshold",)), GradientHardClipping: (hard_clipped, ("lower_bound", "upper_bound")),
-            Lasso: (lassoed, ("rate",)), WeightDecay: (decayed, ("rate",)), ExponentialMovingAverage: (averaged, ("decay", "rise"))}
+            Lasso: (lassoed, ("rate",)), WeightDecay: (decayed, ("rate",)), ExponentialMovingAverage: (averaged, ("decay", "rise")),
+            GradientLARS: (lars_scaled, ("threshold", "weight_decay", "eps"))}
 """Hooks whose effects are known -> the operation that takes their numbers, and where these are."""
 
 

@@ -486,3 +486,63 @@ def test_results_that_numpy_writes_where_it_is_told(mode):
                              locked,
                              lambda: net.W.array.__imul__(3) is None or step(arr(2, 4)), lambda: setattr(s, "most", "q") or step(arr(2, 4))]
     skipped(check(make, mode), mode)
+
+
+def whole(table, p, x):
+    table[...] *= 0.5
+    table[:] += x.mean(0)
+    p.array[...] -= 0.1 * p.grad
+
+
+def rows(table, p, x):
+    table[1] += x[0]
+    table[-1] -= 1
+    row = table[0]
+    row *= 2
+    p.array[0] += x[1]
+    return row.copy()
+
+
+def columns(table, p, x):
+    table[:, 1:] += x[0, 1:]
+    table[1:, 0] = table[1:, 0] + 1
+    return table[0].sum()
+
+
+def elements(table, p, x):
+    for k in range(3):
+        table[k % 2, k] += x[k, k]
+    table[[0, 1]] += 1
+    return table[0].copy()
+
+
+def put_elsewhere(table, p, x):
+    part = table[0]
+    part += x[0]
+    table[1] = part
+    return part * 2
+
+
+def seen_before(table, p, x):
+    part = table[0]
+    total = part.sum()
+    part += 1
+    return total, part.sum(), float(part[0])
+
+
+@pytest.mark.parametrize("change", [whole, rows, columns, elements, put_elsewhere, seen_before])
+def test_parts_of_an_array_are_changed_in_place(mode, change):
+    def make(wrap):
+        net, table = L.Linear(3, 2), arr(2, 3).copy()
+        net.W.array[...], net.b.array[...] = arr(2, 3), 0
+
+        @wrap
+        def f(x):
+            loss = F.sum(F.tanh(net(x)) ** 2)
+            net.cleargrads()
+            loss.backward()
+            return loss, change(table, net.W, x), table.copy()
+        return [net], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3) * 2), lambda: f(arr(5, 3))]
+    w = check(make, mode)
+    if change in (whole, rows, columns):
+        skipped(w, mode)

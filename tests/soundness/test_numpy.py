@@ -684,3 +684,46 @@ def test_builtins_on_arrays_and_variables(mode):
             return F.sum(abs(d) * rest), pow(d, 2), pow(x + 3, n), abs(-x), pow(2, n)
         return [], [lambda: f(arr(3, 4), 2), lambda: f(arr(3, 4), 3), lambda: f(arr(3, 4), .5), lambda: f(arr(4).astype("i"), 2)]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("body", [
+    lambda x: F.sum(F.exp(x)[np.tril_indices(4, -1)]), lambda x: sum([F.sum(F.exp(p) * k) for k, p in enumerate(np.split(x, 2))]),
+    lambda x: F.sum(F.exp(np.einsum("ij,kj->ik", x, x))), lambda x: F.sum(F.exp(x) - np.quantile(x, 0.25, axis=1, keepdims=True)),
+    lambda x: F.sum(F.exp(x)[np.nonzero(x > 0)]), lambda x: F.sum(F.exp(np.meshgrid(x[0], x[1])[1])), lambda x: np.split(F.exp(x).array, 2) + np.split(x, 2),
+    lambda x: F.sum(F.exp(np.linalg.cholesky(x @ x.T + np.eye(4, dtype="f")))), lambda x: F.exp(np.linalg.solve(x[:, :4], x[:, 4:])),
+    lambda x: F.exp(x) * 2 if np.allclose(x, x[0]) else F.tanh(x)])
+def test_more_functions_of_numpy(mode, body):
+    def make(wrap):
+        f = wrap(body)
+        return [], [lambda: f(arr(4, 5)), lambda: f(arr(4, 5) * 2 + 1), lambda: f(arr(4, 6)), lambda: f(arr(4, 5) * 0)]
+    skipped(check(make, mode), mode)
+
+
+def test_a_median_that_may_overwrite_its_operand(mode):
+    def make(wrap):
+        @wrap
+        def f(x):
+            m = np.median(x, overwrite_input=True)
+            return F.sum(F.exp(x[0]) * m), x
+        return [], [lambda: f(arr(5, 3)), lambda: f(arr(5, 3) * 2)]
+    check(make, mode)
+
+
+def test_ints_that_go_up_meet_arrays(mode):
+    def make(wrap):
+        net, box = L.Linear(3, 2), {"n": 1}
+        net.W.array[...], net.b.array[...] = arr(2, 3), 0
+        average, opt = net.W.array.copy(), hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, n, power):
+            box["n"] += 1
+            loss = F.sum(F.tanh(net(x / n) ** 2))
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            average[...] += (net.W.array - average) / box["n"] + x.mean() ** power
+            return loss, average.copy()
+        calls = iter(range(1, 1000))
+        return [net], [lambda: f(arr(4, 3), next(calls), next(calls) % 4), lambda: f(arr(4, 3), -next(calls), 2), lambda: f(arr(4, 3), 1 << 70, 1)]
+    skipped(check(make, mode), mode)

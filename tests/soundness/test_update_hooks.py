@@ -7,7 +7,7 @@ import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn import optimizers
-from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, Lasso, WeightDecay
+from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, GradientLARS, Lasso, WeightDecay
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 
@@ -18,7 +18,8 @@ HOOKS = {
     "decay": lambda: [WeightDecay(0.1)],
     "lasso": lambda: [Lasso(0.1)],
     "average": lambda: [optimizers.ExponentialMovingAverage(0.9)],
-    "several": lambda: [WeightDecay(0.1), GradientClipping(0.3), Lasso(0.01), optimizers.ExponentialMovingAverage(0.5)],
+    "trust ratios": lambda: [GradientLARS(0.1, weight_decay=0.01)],
+    "several": lambda: [WeightDecay(0.1), GradientClipping(0.3), GradientLARS(0.5), Lasso(0.01), optimizers.ExponentialMovingAverage(0.5)],
 }
 
 
