@@ -87,7 +87,7 @@ class Text:
         lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
         last = ", recheck=recheck" if watched else ""
         usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
-        written = {self._oldest(r) for seg in plan.segments for r, _ in seg.writes}
+        written = self.call.leaves.keys() & {self._oldest(r) for seg in plan.segments for r, _ in seg.writes}      # the rest is what an earlier stage has made
         usual += "\n" + self._touched(written)
         roots = frozenset([*[id(root_array(self._array(v))) for v in written], *[id(a) for a in self._stored_arrays()]])
 

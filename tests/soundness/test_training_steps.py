@@ -331,3 +331,25 @@ def test_draws_after_an_operation_that_raises(mode, steps):
         return [net], [lambda: f(given(1, 2, 3), labels(3)), wrong, drawn, lambda: f(given(4, 4, 0), labels(3)),
                        lambda: f(given(1, 2, 3), labels(3) + 7), drawn, lambda: f(given(-1, 2, 3), labels(3))]
     skipped(check(make, mode), mode)
+
+
+def test_gradients_added_up_over_parts_that_are_looked_at(mode):
+    """The update clips gradients that an earlier stage has computed."""
+    def make(wrap):
+        net = L.Linear(3, 2)
+        net.W.array[...], net.b.array[...] = arr(2, 3), 0
+        opt = optimizers.Adam().setup(net)
+        opt.add_hook(hnn.optimizer_hooks.GradientClipping(0.1))
+
+        @wrap
+        def f(x):
+            net.cleargrads()
+            total = 0.0
+            for part in np.split(x, 2):
+                loss = F.sum(F.tanh(net(part)) ** 2) / 2
+                loss.backward()
+                total += float(loss.array)
+            opt.update()
+            return total, net.W.grad.copy()
+        return [net, opt], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3) * 2), lambda: f(arr(6, 3))]
+    skipped(check(make, mode), mode)
