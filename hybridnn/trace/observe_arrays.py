@@ -134,7 +134,7 @@ class Arrays:
         self.take(args)
         self.stored_at = min(self.stored_at, len(self.call.path))
         self.stored.add(id(root_array(target.value)))
-        self.effects.append(("store", target, fn, args))
+        self.effects.append(("store", target, fn, args, len(self.call.path)))
 
     def copy_parameters(self, args, kw):
         """``link.copyparams(other)``: both trees are guarded, and arrays are copied."""
@@ -188,7 +188,7 @@ class Arrays:
         where = ("attr", v, "_array")
         self.counters.add(where_id(where))
         self.overlay[where_id(where)] = value
-        self.stored_at = min(self.stored_at, len(self.call.path))
+        self.stored_at, self.rebound_at = min(self.stored_at, len(self.call.path)), min(self.rebound_at, len(self.call.path))
         self.stored.add(id(a))
         self.take([value])
         self.effects.append(("rebind", where, value))

@@ -3,6 +3,8 @@
 The function checks the guards, reads arrays and numbers where they come from, runs the compiled stages, and does what the Python would have done beside
 computing: gradients, counters, attributes, results. It returns ``MISS`` before anything has changed if a guard fails or a condition comes out otherwise.
 """
+from hybridnn.trace.arrays import root_array
+from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.observe_gradients import by_hand
 from hybridnn.trace.refs import Doubt
@@ -46,6 +48,8 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.later = {}         # number of events -> computations that rest on what they made
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
         self.old_lines = []
+        self.early, self.until = {}, -1       # number of events -> what NumPy writes, and computes of it, there; the last event that is an operation
+        self.takes_back = False     # whether any of that may have to be taken back
         self.outcomes = {}      # name of a computed number -> a line that leaves if its truth is another one
         self.olds, self.containers, self.stored, self.gradients = {}, {}, set(), {}
         self.shown = set()      # values that the program has made other Variables of
@@ -102,11 +106,39 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                 self._computed(ref)
 
     def _refuse_after_stores(self):
-        """What NumPy writes is written after all operations."""
-        at = min([self.observer.stored_at, *[e[1].source.at for e in self.observer.effects if e[0] == "compute"]])
+        """What NumPy writes, and computes of it, before the last operation is written and computed where the program does so."""
         made = {o.vid for e in self.path for o in e.outs if o is not None}
-        for e in [e for e in self.path[at:] if e.kind != "end"]:
-            if e.kind != "read" or e.key[0] != "expose" and (e.operands[0] not in made or e.operands[0] in self.call.view_of):
-                raise Doubt("an operation after NumPy has computed with updated arrays, or written into one", e.line)
+        self.until = max([k for k, e in enumerate(self.path) if self._computes(e, made)], default=-1)
+        if self.observer.rebound_at <= self.until:
+            raise Doubt("an operation after an array that NumPy has made was assigned to a Variable", self.path[self.until].line)
+        stores = {}
+        for _, target, *_, at in [e for e in self.observer.effects if e[0] == "store"]:
+            stores.setdefault(id(root_array(target.value)), []).append(at)
+        self.takes_back = any(at <= self.until for found in stores.values() for at in found)
+        if self.takes_back:
+            self._refuse_both(stores)
+        for effect in self.observer.effects:
+            at = effect[-1] if effect[0] == "store" else effect[1].source.at if effect[0] == "compute" else None
+            if at is not None and at <= self.until:
+                self.early.setdefault(at, []).append(effect)
+                self.later.setdefault(at, [])
         if self.observer.stored_at <= len(self.path) or any(e[0] == "compute" and not e[1].source.safe for e in self.observer.effects):
             self.writer.lines.append(WARNINGS_RAISE)
+
+    def _computes(self, event, made):
+        """Whether an event does more than to look at what the call has computed."""
+        looks = event.kind == "read" and (event.key[0] == "expose" or event.operands[0] in made and event.operands[0] not in self.call.view_of)
+        return event.kind != "end" and not looks
+
+    def _refuse_both(self, stores):
+        """No operation takes an array that another one has taken before NumPy wrote into it: to the path it is what it was. ``stores``: when it did."""
+        bound, before = {}, {new: old for old, news in self.rebound.items() for new in news}
+        for k, e in enumerate(self.path):
+            for vid in map(vid_of, e.operands):
+                vid = self.call.origin(vid)
+                while vid in before:
+                    vid = self.call.origin(before[vid])
+                if vid in self.call.leaves:
+                    since = bound.setdefault(vid, k)
+                    if any(since < at <= k for at in stores.get(id(root_array(self._array(vid))), ())):
+                        raise Doubt("an operation takes an array that it, or another one, has taken before NumPy wrote into it", e.line)

@@ -10,7 +10,9 @@ class Effects:
     def _effects(self):
         grads, cleared, begun = {}, set(), set()
         updates = sum(e[0] == "update" for e in self.observer.effects)
-        for kind, *rest in self.observer.effects:
+        early = {id(e) for found in self.early.values() for e in found}
+        for effect in [e for e in self.observer.effects if id(e) not in early]:
+            kind, *rest = effect
             updates -= kind == "update"
             if kind == "clear":
                 cleared.update([self._node_of(ref) for ref in rest[0] if self._node_of(ref) not in grads])
@@ -71,7 +73,26 @@ class Effects:
         self.after += [*self.makes, line]
         self.makes = []
 
-    def _store(self, target, fn, args):
+    def _write_early(self, found, updated):
+        """Lines of what NumPy writes, and computes of it, before other operations. ``updated``: it is too late to take it back."""
+        for kind, first, *rest in found:
+            before, self.makes = self.makes, []
+            if kind == "store":
+                lines = [self._store(first, *rest)] if updated else self._store_for_now(first, *rest)
+            else:
+                lines = [self._last(first)]
+                lines = lines if updated or first.source.safe else self._under_one_state(lines, [self.making[id(first)]])
+            self.body += [*self.makes, *lines]
+            self.makes = before
+
+    def _store_for_now(self, target, fn, args, at):
+        """Lines that write into an array, and take it back if Python has to run after all."""
+        w, array = self.writer, self.writer.strong(target.value)
+        part = self._operand_text(args[0]) if len(args) == 2 else "..."
+        texts = ", ".join([self._operand_text(r) for r in args])
+        return [f"undone.append(({array}, {part}, copied({array}[{part}])))", f"recompute({w.strong(fn)}, {array}, {texts})"]
+
+    def _store(self, target, fn, args, at):
         """The line that writes into an array."""
         texts = ", ".join([self._operand_text(r) for r in args])
         return f"{self.writer.strong(fn)}({self.writer.strong(target.value)}, {texts})"
@@ -80,8 +101,11 @@ class Effects:
         """The line of a computation that NumPy makes after all operations, with its own warnings."""
         found = ref.source
         parts = [self._operand_text(a) for a in found.args] + [f"{k}={self._operand_text(v)}" for k, v in found.kw.items()]
-        name = self.making[id(ref)] = f"m{len(self.making)}"
-        return f"{name} = {self.writer.strong(found.fn)}({', '.join(parts)})"
+        return f"{self._last_name(ref)} = {self.writer.strong(found.fn)}({', '.join(parts)})"
+
+    def _last_name(self, ref):
+        """The name of a computation that has to wait, which an operation may take."""
+        return self.making.setdefault(id(ref), f"m{len(self.making)}")
 
     def _assignment(self, where):
         """The text that assigns to a place, with ``{}`` for the value."""

@@ -1,4 +1,6 @@
 """What the text of a plan calls beside NumPy and the compiled stages."""
+import numpy as np
+
 from hybridnn.config import config, global_config
 from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.variable import Variable
@@ -6,9 +8,9 @@ from hybridnn.errors import raised_by_signal
 from hybridnn.trace.arrays import as_defect
 from hybridnn.trace.skip_plan import Refused
 
-__all__ = ["grad_of", "gradient", "leaf", "new", "put_back", "refuse", "setting", "take", "unscale"]
+__all__ = ["copied", "grad_of", "gradient", "leaf", "new", "put_back", "refuse", "setting", "take", "take_back", "unscale"]
 
-new = object.__new__
+new, copied = object.__new__, np.array
 
 
 def refuse(error, written, counted, draws):
@@ -18,6 +20,12 @@ def refuse(error, written, counted, draws):
     for steps in counted:
         steps[0] -= 1
     return Refused(draws, as_defect(error))
+
+
+def take_back(undone):
+    """Arrays get back the parts that NumPy has written into, the last one first."""
+    for a, part, old in reversed(undone):
+        a[part] = old
 
 
 def setting(key):

@@ -55,6 +55,7 @@ class Stages:
             if look is not None:
                 self._look(look)
             self._compute_later(self.later.get(at, ()))
+            self._write_early(self.early.get(at, ()), wrote)
             if look is None and at < len(self.path) and self.path[at].kind == "function":
                 self._take_outputs(self.path[at])
         self._count_updates(len(self.path))

@@ -12,7 +12,7 @@ from hybridnn.jit.dictwatch import watch
 from hybridnn.trace.arrays import Unexpected, missed, put_stream_back, recompute, root_array, stream_state
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, STORES, Miss
-from hybridnn.trace.skip_runtime import grad_of, gradient, leaf, new, put_back, refuse, setting, take, unscale
+from hybridnn.trace.skip_runtime import copied, grad_of, gradient, leaf, new, put_back, refuse, setting, take, take_back, unscale
 from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, rebinds_along, specs_along
 
 __all__ = ["Text"]
@@ -68,9 +68,11 @@ class Text:
         if self.reused is not None:
             lines.append("reused = None")
             refused = [f"    if reused: put_back({self.reused}, reused)", *refused]
+        refused = ["    if not written: take_back(undone)", *refused] if self.takes_back else refused
         hypers = [e[1] for e in self.observer.effects if e[0] == "hyper"]
         lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(hypers)]
         refused = [*[f"    if not written: {self._assignment(where).format(f'hyper{k}')}" for k, where in enumerate(hypers)], *refused]
+        lines += ["undone = []"] if self.takes_back else []
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
         if self.uses_tape:
             lines += self._numbers_kept()
@@ -96,7 +98,7 @@ class Text:
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
                      ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode,
                      numpy_random=np.random, stream_state=stream_state, put_stream_back=put_stream_back, state=state, G=global_config.__dict__, setting=setting,
-                     leaf=leaf, gradient=gradient, grad_of=grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
+                     take_back=take_back, copied=copied, leaf=leaf, gradient=gradient, grad_of=grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
                      shares=shares, roots=roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
         if watched is not None:
@@ -138,7 +140,8 @@ class Text:
 
     def _leave_if(self, condition):
         """Lines that leave where a value came out otherwise."""
-        return [f"if {condition}:", *(self._put_back() if self._restores() else []), "    return MISS"]
+        take_back = ["    take_back(undone)"] if self.takes_back else []
+        return [f"if {condition}:", *take_back, *(self._put_back() if self._restores() else []), "    return MISS"]
 
     def _streams(self):
         """The random streams that the program and the library draw from."""

@@ -546,3 +546,98 @@ def test_parts_of_an_array_are_changed_in_place(mode, change):
     w = check(make, mode)
     if change in (whole, rows, columns):
         skipped(w, mode)
+
+
+def normalised(table, link, x, t):
+    table[0] *= 0.9
+    table[0] += 0.1 * x.mean(0)
+    table[1] = 0.9 * table[1] + 0.1 * (x ** 2).mean(0)
+    return F.softmax_cross_entropy(link((x - table[0]) / np.sqrt(table[1])), t)
+
+
+def cached(table, link, x, t):
+    y = link(x)
+    table[:, :2] = y.array[:2]
+    return F.sum(F.matmul(y, table[:, :2], transb=True) ** 2) + F.softmax_cross_entropy(y, t)
+
+
+def decided(table, link, x, t):
+    y = F.softmax_cross_entropy(link(x), t)
+    table[0] += float(y.array)
+    if float(F.sum(F.tanh(link(table))).array) > 1.2:
+        y = y * 2
+    table[1] -= 1
+    return y + F.sum(link(table[1:]))
+
+
+def taken_before(table, link, x, t):
+    y = link(table)
+    table *= 0.5
+    return F.softmax_cross_entropy(link(x), t) + F.sum(y * y)
+
+
+def taken_twice(table, link, x, t):
+    y = link(table)
+    table *= 0.5
+    return F.softmax_cross_entropy(link(x), t) + F.sum(y) + F.sum(link(table))
+
+
+def view_before(table, link, x, t):
+    row = table[:1]
+    copied = table[:1] * 1
+    table += 1
+    return F.softmax_cross_entropy(link(x), t) + F.sum(F.exp(link(row)) + link(copied))
+
+
+def variable_of_it(table, link, x, t):
+    table -= x[:2]
+    v = hnn.Variable(table)
+    loss = F.sum(F.tanh(link(v)))
+    loss.backward()
+    table += v.grad
+    return F.softmax_cross_entropy(link(x), t)
+
+
+def parameters(table, link, x, t):
+    link.W.array[...] *= 0.9
+    return F.softmax_cross_entropy(link(x), t)
+
+
+@pytest.mark.parametrize("body", [normalised, cached, decided, taken_before, taken_twice, view_before, variable_of_it, parameters])
+def test_operations_after_numpy_has_written(mode, body):
+    """Labels that are out of range, invalid numbers and other outcomes come behind what is written: the program runs instead, and finds the arrays as they
+    were."""
+    def make(wrap):
+        link, table = L.Linear(3, 2), arr(2, 3).copy() ** 2
+        link.W.array[...], link.b.array[...] = arr(2, 3), 0
+        opt = optimizers.SGD(0.01).setup(link)
+
+        @wrap
+        def f(x, t):
+            loss = body(table, link, x, t)
+            link.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, table.copy()
+
+        def wrong():
+            try:
+                f(arr(4, 3), np.array([0, 1, 5, 0]))
+            except TypeError as error:
+                return str(error)[:20], table.copy()
+
+        def strict():
+            old = table.copy()
+            table[...] = -1e-3
+            try:
+                with np.errstate(all="raise"):
+                    return f(arr(4, 3), np.array([0, 1, 1, 0]))
+            except FloatingPointError as error:
+                return str(error)[:10], table.copy()
+            finally:
+                table[...] = old
+        t = np.array([0, 1, 1, 0])
+        return [link], [lambda: f(arr(4, 3), t), lambda: f(arr(4, 3) * 2, t), lambda: f(arr(5, 3), np.append(t, 1)), wrong, strict]
+    w = check(make, mode, tolerance=10.0)
+    if body in (normalised, cached, view_before, parameters):
+        skipped(w, mode)
