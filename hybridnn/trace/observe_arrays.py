@@ -262,4 +262,8 @@ class Arrays:
 
     def writes_so_far(self):
         """Whether anything has been changed in place in this call."""
-        return bool(self.stored) or any(e.kind == "inplace" for e in self.call.path)
+        return bool(self.stored) or self.has_updated()
+
+    def has_updated(self):
+        """Whether operations have changed anything in place in this call, which cannot be taken back."""
+        return any(e.kind == "inplace" for e in self.call.path)

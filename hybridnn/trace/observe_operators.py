@@ -239,9 +239,12 @@ class Operators:
             return False
         if x.kind == "number" and not sources_of(x):
             return False
-        if self.writes_so_far():
+        if self.has_updated():
             self.compute_ahead(x, self.first_write())
-        self.guard("outcome", x, bool(x.value))
+        if x.source.last:       # what has been written can be taken back
+            self.effects.append(("decide", x, bool(x.value)))
+        else:
+            self.guard("outcome", x, bool(x.value))
         return True
 
     def _object_truth(self, cls):

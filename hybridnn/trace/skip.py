@@ -49,7 +49,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
         self.old_lines = []
         self.early, self.until = {}, -1       # number of events -> what NumPy writes, and computes of it, there; the last event that is an operation
-        self.takes_back = False     # whether any of that may have to be taken back
+        self.takes_back, self.kept = False, set()       # whether any of that may have to be taken back, and the parts of arrays that are kept for it
         self.outcomes = {}      # name of a computed number -> a line that leaves if its truth is another one
         self.olds, self.containers, self.stored, self.gradients = {}, {}, set(), {}
         self.shown = set()      # values that the program has made other Variables of
@@ -81,7 +81,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         looks = [i for i, e in enumerate(self.path) if e.kind == "read" and e.key[1] is not None]
         if looks and any(k == "inplace" for k in kinds[:looks[-1]]):
             raise Doubt("looks at a value after an update")
-        self.looks = bool(looks) or any(f[0] == "outcome" for f in self.observer.guards.values())
+        self.looks = bool(looks) or any(f[0] == "outcome" for f in self.observer.guards.values()) or any(e[0] == "decide" for e in self.observer.effects)
         for e in self.path:
             if e.kind == "function" and (any(o.vid not in self.observer.function_outputs for o in e.outs) or e.function.taped and not self.call.released):
                 raise Doubt(f"runs {e.key[0].__name__}, a function with its own Python", e.line)
@@ -114,16 +114,22 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         stores = {}
         for _, target, *_, at in [e for e in self.observer.effects if e[0] == "store"]:
             stores.setdefault(id(root_array(target.value)), []).append(at)
-        self.takes_back = any(at <= self.until for found in stores.values() for at in found)
+        self._find_early()
         if self.takes_back:
             self._refuse_both(stores)
-        for effect in self.observer.effects:
-            at = effect[-1] if effect[0] == "store" else effect[1].source.at if effect[0] == "compute" else None
-            if at is not None and at <= self.until:
-                self.early.setdefault(at, []).append(effect)
-                self.later.setdefault(at, [])
         if self.observer.stored_at <= len(self.path) or any(e[0] == "compute" and not e[1].source.safe for e in self.observer.effects):
             self.writer.lines.append(WARNINGS_RAISE)
+
+    def _find_early(self):
+        """What is written and computed before an operation, or before what decides."""
+        decides = max([k for k, e in enumerate(self.observer.effects) if e[0] == "decide"], default=-1)
+        for k, effect in enumerate(self.observer.effects):
+            kind = effect[0]
+            at = effect[-1] if kind == "store" else effect[1].source.at if kind in ("compute", "decide") else None
+            if at is not None and (at <= self.until or k <= decides):
+                self.early.setdefault(at, []).append(effect)
+                self.later.setdefault(at, [])
+                self.takes_back |= kind == "store"
 
     def _computes(self, event, made):
         """Whether an event does more than to look at what the call has computed."""

@@ -51,7 +51,7 @@ class Computing:
         if found.drawn and not found.late:
             return
         if found.last:
-            if found.at > self.until or type(ref.value) is int:
+            if type(ref.value) is int or not any(e[1] is ref for e in self.early.get(found.at, ())):
                 raise Doubt("NumPy computes after an update what operations take")
             return
         after = self.made_after[id(ref)] = self._after(found)

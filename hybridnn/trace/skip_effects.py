@@ -74,23 +74,40 @@ class Effects:
         self.makes = []
 
     def _write_early(self, found, updated):
-        """Lines of what NumPy writes, and computes of it, before other operations. ``updated``: it is too late to take it back."""
+        """Lines of what NumPy writes, and computes of it, before other operations, as many as can be under one errstate. ``updated``: it is too late to take
+        it back."""
+        together, made = [], []
+
+        def write():
+            self.body += together if updated else self._under_one_state(together, made) if together else []
+            together.clear()
+            made.clear()
         for kind, first, *rest in found:
             before, self.makes = self.makes, []
             if kind == "store":
-                lines = [self._store(first, *rest)] if updated else self._store_for_now(first, *rest)
+                lines = [*([] if updated else self._kept_part(first, rest[1])), self._store(first, *rest)]
+            elif kind == "decide":
+                lines = []
+                write()
+                self.body += self._leave_if(f"bool({self.making[id(first)]}) is not {rest[0]}")
             else:
                 lines = [self._last(first)]
-                lines = lines if updated or first.source.safe else self._under_one_state(lines, [self.making[id(first)]])
-            self.body += [*self.makes, *lines]
+                made.append(self.making[id(first)])
+            if self.makes:
+                write()
+                self.body += self.makes
             self.makes = before
+            together += lines
+        write()
 
-    def _store_for_now(self, target, fn, args, at):
-        """Lines that write into an array, and take it back if Python has to run after all."""
-        w, array = self.writer, self.writer.strong(target.value)
-        part = self._operand_text(args[0]) if len(args) == 2 else "..."
-        texts = ", ".join([self._operand_text(r) for r in args])
-        return [f"undone.append(({array}, {part}, copied({array}[{part}])))", f"recompute({w.strong(fn)}, {array}, {texts})"]
+    def _kept_part(self, target, args):
+        """The line that keeps what is going to be written over, in case that Python has to run after all; none if it has been kept."""
+        array = self.writer.strong(target.value)
+        part = self._operand_text(args[0]) if len(args) == 2 and args[0].value is not ... else "..."
+        if not self.kept.isdisjoint({(array, "..."), (array, part)}):
+            return []
+        self.kept.add((array, part))
+        return [f"undone.append(({array}, {part}, copied({array}[{part}])))"]
 
     def _store(self, target, fn, args, at):
         """The line that writes into an array."""
