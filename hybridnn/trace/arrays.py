@@ -305,7 +305,7 @@ def _has_to_wait(observer, found):
         return True
     if any(observer.is_written(a) for part in parts for a in _outside_arrays(part)):
         return True
-    return not found.safe and any(map(sources_of, parts))
+    return observer.has_updated() and not found.safe and any(map(sources_of, parts))
 
 
 def _outside_arrays(ref):
@@ -448,10 +448,11 @@ def combine(observer, fn, *args):
     """Python's arithmetic on numbers: any on those from outside, which is done before all else, and on what was read from Variables as long as nothing has
     been written; after that only such as cannot fail."""
     late, safe = any(map(sources_of, args)), False
+    waits = any(r.kind not in ("fresh", "hole") for part in args for r in sources_of(part))
     if late:
         args = [observer.use(r) if r.kind == "arg" and type(r.value) is int and not observer._counts(r) else r for r in args]
         safe = _cannot_fail(observer, fn, args)
-        if not safe and observer.writes_so_far():
+        if not safe and (waits or observer.has_updated()):
             raise Doubt("computes with a Python number that was read from a Variable")
     try:
         value = fn(*[r.value for r in args])
@@ -460,7 +461,7 @@ def combine(observer, fn, *args):
     if type(value) not in (int, float, bool):
         raise Doubt(f"computes a {type(value).__name__} of numbers")
     ref = Ref("number", value, Computed(fn, list(args), {}, len(observer.call.path), safe=safe or fn in SAME_TYPE))
-    if any(r.kind not in ("fresh", "hole") for part in args for r in sources_of(part)):
+    if waits:
         ref.source.last = True
         observer.effects.append(("compute", ref))
     elif not safe and (fn not in CANNOT_FAIL or fn is operator.truediv or len({type(r.value) for r in args}) > 1):

@@ -31,7 +31,8 @@ FUNCTION = _Function()
 class Leaf:
     """An operand from outside the call: spec, whether it needs a gradient, whether it has a creator from an earlier call, and the strides of its array
     if it is not contiguous. ``again``: an array that this call knows already: ``"made"`` if the program has made another Variable of it, without a
-    creator; ``"changed"`` if it may have written into what this call has computed and shown."""
+    creator; ``"changed"`` if it may have written into what this call has computed and shown; ``"written"`` if it has written into what comes from
+    outside."""
     vid: int
     spec: Spec
     requires_grad: bool

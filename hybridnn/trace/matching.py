@@ -81,7 +81,9 @@ def match(call, operands, inputs):
 def unbind(call, bound):
     """Take back what ``bind`` did."""
     for key in bound:
-        if key < 0:
+        if type(key) is tuple:
+            call.ids[key[0]] = key[1]
+        elif key < 0:
             call.again.pop(-key, None)
         else:
             del call.ids[key]
@@ -91,6 +93,8 @@ def bind(call, leaf, x, bound):
     """Whether ``x`` comes from outside and is like the leaf; then it is bound to it, and the id of its array is put into ``bound``."""
     variable = isinstance(x, Variable)
     a = x._array if variable else x
+    if leaf.again == "written":
+        return leaf.is_variable is variable and _bind_written(call, leaf, x, a, bound)
     if leaf.again:
         return leaf.is_variable is variable and _bind_again(call, leaf, x, a, bound)
     number = None
@@ -126,6 +130,17 @@ def _bind_again(call, leaf, x, a, bound):
     call.again[id(x)] = leaf.vid
     bound.append(-id(x))
     call.hold(leaf.vid, x, a, False)
+    return True
+
+
+def _bind_written(call, leaf, x, a, bound):
+    """Whether ``x`` is something from outside, like the leaf, that the program has written into; then it is bound to it."""
+    if not call.was_written(x) or a.shape != leaf.spec.shape or a.dtype != leaf.spec.dtype:
+        return False
+    if leaf.requires_grad is not (leaf.is_variable and x._requires_grad):
+        return False
+    bound.append((id(a), call.renew(x, a, leaf.vid)))
+    call.hold(leaf.vid, x, a, True)
     return True
 
 

@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.events import Number
+from hybridnn.trace.events import Leaf, Number
 from hybridnn.trace.refs import SCALARS, Doubt, Ref, constant
 
 __all__ = ["Vouched", "taken"]
@@ -28,6 +28,8 @@ class Vouched:
     def __init__(self, call, args, kwargs, result, seen):
         if any(e.kind in ("inplace", "backward") for e in call.path):
             raise Doubt("mode='pure' skips Python only in functions that neither run backward nor update")
+        if any(isinstance(o, Leaf) and o.again == "written" for e in call.path for o in e.operands):
+            raise Doubt("writes into arrays")
         for e in call.path:
             if e.kind == "read" and e.key[1] is None:
                 raise Doubt("looks at a value, and Python may use it", e.line)

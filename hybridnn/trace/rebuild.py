@@ -12,7 +12,7 @@ from hybridnn.trace.events import Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.operands import same_bytes
 from hybridnn.trace.standins import Naming
-from hybridnn.trace.tape import CallTape
+from hybridnn.trace.tape import CallTape, producers, saved_values
 
 __all__ = ["rebuild"]
 
@@ -43,9 +43,12 @@ def rebuild(call):
 
 
 @contextmanager
-def as_used(call):
-    """Arrays that the program has written into since they were used hold what they held then: gradients that were asked for before came from that."""
-    written = [(a, a.copy(), past) for a, past in call.snapshots.values() if a.flags.writeable and not same_bytes(a, past)]
+def as_used(call, outputs):
+    """Arrays that the program has written into since they were used for these outputs hold what they held then: gradients that were asked for before came
+    from that."""
+    known = [vid for vid in map(call.known_vid, outputs) if vid is not None]
+    used = {call.origin(vid) for vid in saved_values(producers(call.path), known, call.cut)}
+    written = [(a, a.copy(), past) for v, (a, past) in call.snapshots.items() if v in used and a.flags.writeable and not same_bytes(a, past)]
     for a, _, past in written:
         a[...] = past
     try:
@@ -231,7 +234,7 @@ class Rebuild:
         for v, fresh in zip(outputs, unseeded, strict=True):
             if v._tape is not None:
                 v._tape.grad = None if fresh else self.operand(next(seeds))
-        with Naming(self.call, event), as_used(self.call):
+        with Naming(self.call, event), as_used(self.call, outputs):
             backward_eager(outputs, flags[0], flags[1], flags[2], True)
         for (node, _), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
             self.fill(node.grad, outcome)
@@ -249,7 +252,7 @@ class Rebuild:
         xs = [self.operand(o) for o in event.operands]
         seeds = iter(xs[n_out + n_in:])
         grad_outputs = [None if none else next(seeds) for none in given] or None
-        with Naming(self.call, event), as_used(self.call):
+        with Naming(self.call, event), as_used(self.call, xs[:n_out]):
             results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double, None)
         for g, outcome in zip(results, event.outs, strict=True):
             if g is not None:

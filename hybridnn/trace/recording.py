@@ -152,6 +152,19 @@ def _again(call, x, a, how):
     return leaf
 
 
+def _written(call, x, a):
+    """A ``Leaf`` for an array from outside that the program has written into since the call used it."""
+    spec, variable = spec_of(a), isinstance(x, Variable)
+    leaf = Leaf(call.new_vid(spec), spec, variable and x._requires_grad, variable, False, again="written")
+    call.renew(x, a, leaf.vid)
+    call.keep.append(a)
+    call.values[leaf.vid] = a
+    call.leaves[leaf.vid] = call.wrappers[leaf.vid] = x
+    if leaf.requires_grad:
+        call.nodes[id(x.__dict__.get("_tape") or x.node._tape)] = leaf.vid
+    return leaf
+
+
 def operand_of(call, x, name, strided=False, changed=False):
     """The operand that stands for ``x``: the number of a value, or a new ``Leaf``; None if the call gave up. ``changed``: the value may be that of an
     array which the program has written into, of no interest to a gradient."""
@@ -169,6 +182,8 @@ def operand_of(call, x, name, strided=False, changed=False):
     if vid is not None:
         if vid_of(vid) not in call.stale and call.unchanged(vid_of(vid)):
             return vid
+        if call.was_written(x):
+            return _written(call, x, a)
         call.give_up(f"{name} takes an array that was written inside the function after its first use")
         return None
     problem = unfit(a, strided)

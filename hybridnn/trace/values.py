@@ -116,6 +116,22 @@ class Values:
         x = None if code is None else self.leaves.get(code if code >= 0 else ~code)
         return x is not None and not isinstance(x, Parameter) and a.flags.c_contiguous
 
+    def was_written(self, x):
+        """Whether ``x`` is, or is a Variable over, an array from outside that the program has written into since its last use in this call, and that has
+        memory of its own."""
+        a, code = (x._array if isinstance(x, Variable) else x), self.code_of(x)
+        if type(a) is not np.ndarray or a.base is not None or not a.flags.c_contiguous or type(code) is not int:
+            return False
+        vid = code if code >= 0 else ~code
+        own = not isinstance(x, Variable) or x._pending is None and (x._tape is None or x._tape.is_leaf)
+        return own and self.leaves.get(vid) is x and id(x) not in self.again and not self.unchanged(vid)
+
+    def renew(self, x, a, vid):
+        """From here on ``x``, which has been written into, stands for another value; gives the code of what it was."""
+        code = self.ids[id(a)]
+        self.ids[id(a)] = ~vid if isinstance(x, Variable) and x._requires_grad else vid
+        return code
+
     def known_vid(self, x):
         """The vid of a value, however it is wrapped; None if this call does not know it."""
         if isinstance(x, Variable) and x._pending is self:
@@ -161,7 +177,9 @@ class Values:
                 self.values.pop(o.vid)
                 self.snapshots.pop(o.vid, None)
                 x = self.leaves.pop(o.vid)
-                if o.again:
+                if o.again == "written":
+                    self.renew(x, x._array if isinstance(x, Variable) else x, max(v for v, other in self.leaves.items() if other is x))
+                elif o.again:
                     del self.again[id(x)]
                 else:
                     del self.ids[id(x._array if isinstance(x, Variable) else x)]
