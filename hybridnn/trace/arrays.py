@@ -17,7 +17,7 @@ from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
 __all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "as_defect", "below", "calculate", "change_own",
-           "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_stream", "leaves_of",
+           "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_small", "is_stream", "leaves_of",
            "memory_of", "missed", "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses", "rests_on_constants", "root_array",
            "sources_of", "stream_of", "stream_state", "with_elements"]
 
@@ -51,6 +51,9 @@ SAME_TYPE = (operator.add, operator.sub, operator.mul, operator.truediv, operato
 _OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul, float])
 _WITH_INTS = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, np.add, np.subtract, np.multiply, np.divide, np.power,
                         np.maximum, np.minimum])
+_WITH_INTS_OF_64_BITS = frozenset([operator.add, operator.sub, operator.mul, np.add, np.subtract, np.multiply])
+_COMPARING = frozenset([operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge, np.less, np.less_equal, np.equal, np.not_equal, np.greater,
+                        np.greater_equal])
 _KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
     "all", "any", "argmax", "argmin", "clip", "dot", "mean", "max", "min", "prod", "std", "sum", "var", "median", "average", "float32", "float64")}
 _KEEPING[id(np.linalg.norm)] = np.linalg.norm
@@ -243,10 +246,13 @@ def operand(observer, ref):
 
 
 def _may_be_any(observer, fn, ref, args):
-    """Whether an int from outside need not be the same on every call: in arithmetic with floats it decides values only, as long as it is small."""
-    if ref.kind not in ("arg", "number") or type(ref.value) is not int or fn not in _WITH_INTS or sources_of(ref) or not _is_small(ref.value):
+    """Whether an int from outside need not be the same on every call: in comparisons, and in arithmetic with floats and ints of 64 bits, it decides values
+    only, as long as it is small."""
+    if ref.kind not in ("arg", "number") or type(ref.value) is not int or sources_of(ref) or not is_small(ref.value):
         return False
-    if not any(isinstance(a.value, (np.ndarray, np.floating)) and a.value.dtype.kind == "f" for a in args):
+    dtypes = [a.value.dtype for a in args if isinstance(a.value, (np.ndarray, np.number))]
+    fits = fn in _COMPARING or fn in _WITH_INTS and dtypes[0].kind == "f" or fn in _WITH_INTS_OF_64_BITS and dtypes[0] == np.int64 if dtypes else False
+    if not fits:
         return False
     observer.guard("bounded", ref, False)
     return True
@@ -261,19 +267,19 @@ def _value(ref):
     return type(ref.value)([_value(r) for r in ref.value]) if ref.kind == "mirror" else ref.value
 
 
-def calculate(observer, fn, args, kw):
-    """The Ref of what a function of NumPy's gives for these Refs."""
+def calculate(observer, fn, args, kw, keyed=False):
+    """The Ref of what a function of NumPy's gives for these Refs. ``keyed``: the second is a key that is known to fit the first."""
     if any(name in REFUSED for name in kw):
         raise Doubt("NumPy with unusual arguments")
     if isinstance(fn, np.ufunc) and len(args) != fn.nin:
         raise Doubt("a ufunc with unusual arguments")
-    args = [a if _may_be_any(observer, fn, a, args) else operand(observer, a) for a in args]
+    args = [a if keyed and k or _may_be_any(observer, fn, a, args) else operand(observer, a) for k, a in enumerate(args)]
     kw = {k: operand(observer, v) for k, v in kw.items()}
     value = under({"all": "ignore"}, fn, *map(_value, args), **{k: _value(v) for k, v in kw.items()})
     for ref in args:
         if ref.kind != "mirror" and value is ref.value and isinstance(value, np.ndarray):
             return ref
-    found = Computed(fn, args, kw, len(observer.call.path), safe=_is_safe(fn, args))
+    found = Computed(fn, args, kw, len(observer.call.path), safe=keyed or _is_safe(fn, args))
     _note_uses(observer, found, value)
     ref = _result(value, found)
     if observer.writes_so_far() and _has_to_wait(observer, found):
@@ -472,7 +478,7 @@ def combine(observer, fn, *args):
 def _cannot_fail(observer, fn, args):
     """Whether arithmetic gives a number of a known type, whatever was read: on floats and small ints. That ints are small, and divisors from outside not
     zero, is looked at before all else."""
-    if fn not in CANNOT_FAIL or any(type(r.value) not in (int, float) or r.kind == "static" and not _is_small(r.value) for r in args):
+    if fn not in CANNOT_FAIL or any(type(r.value) not in (int, float) or r.kind == "static" and not is_small(r.value) for r in args):
         return False
     early = [not sources_of(r) and r.kind in ("arg", "number") for r in args]
     divides = fn is operator.truediv
@@ -485,7 +491,8 @@ def _cannot_fail(observer, fn, args):
     return True
 
 
-def _is_small(value):
+def is_small(value):
+    """Whether arithmetic on a Python number cannot leave the numbers that floats hold exactly."""
     return type(value) is float or abs(value) < MOST
 
 

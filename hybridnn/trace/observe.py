@@ -24,6 +24,7 @@ from hybridnn.trace.observe_containers import Containers
 from hybridnn.trace.observe_functions import Functions
 from hybridnn.trace.observe_gradients import Gradients
 from hybridnn.trace.observe_imports import Imports
+from hybridnn.trace.observe_keys import Keys
 from hybridnn.trace.observe_library import Library
 from hybridnn.trace.observe_match import Match
 from hybridnn.trace.observe_names import Names
@@ -87,7 +88,7 @@ class Frame:
         self.table = instructions(code)
 
 
-class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Functions, Imports, Match, Library):
+class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Functions, Imports, Match, Keys, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -115,6 +116,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.rebound_at = sys.maxsize     # how many before the first array was assigned to a Variable
         self.stored = set()         # ids of arrays that NumPy has written
         self.rows = {}              # id of the Ref of a row -> the Refs of the array and of the row's number
+        self.opened = {}            # see ``Keys``
         self.parts = {}             # id of the Ref of a view that was changed in place -> the array that it is a view of, and its place there
         self.rewritten = set()      # ids of containers from outside of which this call has assigned members
         self.grown = set()          # ids of containers from outside that this call has given more members
@@ -475,6 +477,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             return self._use_argument(ref)
         if ref.kind in ("hole", "number"):
             return self._use_number(ref)
+        if ref.kind == "span":
+            return self.closed_slice(ref.source.args)
         return ref
 
     def _use_number(self, ref):

@@ -80,15 +80,15 @@ class Arrays:
         whole, key = self.rows[id(x)] if x.kind == "view" else found.args
         if whole.kind != "state" or x.value.base is not whole.value:
             return False
-        key = self._constant_key(key)
-        self._store(self._target(whole), PARTS[symbol], [key, y])
+        key = self._key_of(whole.value, key)
+        self._store(self._target(whole), PARTS[symbol], [y], key)
         self.keep.append(x)
-        self.parts[id(x)] = whole.value, key.value
+        self.parts[id(x)] = whole.value, key
         return True
 
     def store_elements(self, x, key, y):
         """``x[key] = y``."""
-        if id(y) in self.parts and self.parts[id(y)][0] is x.value and self._constant_key(key).value == self.parts[id(y)][1]:
+        if id(y) in self.parts and self.parts[id(y)][0] is x.value and self._same_key(self._key_of(x.value, key), self.parts[id(y)][1]):
             return
         if x.kind == "array":
             change_own(self, x, with_elements, [key, y])
@@ -96,7 +96,16 @@ class Arrays:
         if x.kind == "fresh" and x.source[1] in self.shown:
             self.change_gradient(x, with_elements, [key, y])
             return
-        self._store(self._target(x), operator.setitem, [self._constant_key(key), y])
+        self._store(self._target(x), operator.setitem, [y], self._key_of(x.value, key))
+
+    def _key_of(self, a, key):
+        """A key of ``a`` as it may stand in a plan."""
+        opened = key if key in self.opened.values() else self.open_key(a, key)
+        return self._constant_key(key) if opened is None else opened
+
+    @staticmethod
+    def _same_key(x, y):
+        return x is y or x.kind == y.kind == "static" and x.value == y.value
 
     def _constant_key(self, key):
         key = self.use(key)
@@ -129,8 +138,8 @@ class Arrays:
         self._store(self._target(out), np.copyto, [made])
         return out
 
-    def _store(self, target, fn, args):
-        args = [operand(self, r) for r in args]
+    def _store(self, target, fn, args, key=None):
+        args = [*([] if key is None else [key]), *[operand(self, r) for r in args]]
         self.take(args)
         self.stored_at = min(self.stored_at, len(self.call.path))
         self.stored.add(id(root_array(target.value)))

@@ -21,6 +21,10 @@ class Containers:
 
     def op_BINARY_SUBSCR(self, f, i):
         key, box = f.stack.pop(), self.use(f.stack.pop())
+        part = self.array_part(box, key)
+        if part is not None:
+            f.stack.append(part)
+            return
         key = key if isinstance(box.value, np.ndarray) and is_open(key) else self.use(key)
         if type(box.value) in DICTS:
             key = self.key_of_classes(key)
@@ -123,10 +127,7 @@ class Containers:
         return ref.value
 
     def op_BUILD_SLICE(self, f, i):
-        parts = [folded(self.use(x)) for x in self._take(f, i.arg)]
-        if any(p.kind != "static" for p in parts):
-            raise Doubt("a slice that is not the same on every call")
-        f.stack.append(constant(slice(*[p.value for p in parts])))
+        f.stack.append(self.slice_of(self._take(f, i.arg)))
 
     def op_BUILD_STRING(self, f, i):
         parts = self._take(f, i.arg)

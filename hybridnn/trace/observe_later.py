@@ -12,7 +12,6 @@ import sys
 import threading
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import folded
 from hybridnn.trace.observe import Observer, instructions
 from hybridnn.trace.refs import Cell, Closure, Doubt, Ref, constant
 
@@ -368,10 +367,7 @@ class LaterObserver(Observer):
         self.op_STORE_SUBSCR(f, i)
 
     def _slice(self, f):
-        parts = [folded(self.use(x)) for x in self._take(f, 2)]
-        if any(p.kind != "static" for p in parts):
-            raise Doubt("a slice that is not the same on every call")
-        f.stack.append(constant(slice(*[p.value for p in parts])))
+        f.stack.append(self.slice_of(self._take(f, 2)))
 
     def op_CONVERT_VALUE(self, f, i):
         self._push_text(f, CONVERSIONS[i.arg])

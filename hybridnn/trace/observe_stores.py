@@ -42,7 +42,11 @@ class Stores:
         self._store_attr(f, owner, i.argval, f.stack.pop(), "drop")
 
     def op_STORE_SUBSCR(self, f, i):
-        key, box, value = folded(self.use(f.stack.pop())), self.use(f.stack.pop()), f.stack.pop()
+        key, box, value = f.stack.pop(), self.use(f.stack.pop()), f.stack.pop()
+        if isinstance(box.value, np.ndarray) and self.open_key(box.value, key) is not None:
+            self.store_elements(box, key, value)
+            return
+        key = folded(self.use(key))
         if box.kind == "namespace":
             self.set_namespace_item(box.value, self.plain(key), value)
         elif box.kind == "mirror" and box.source is None and key.kind == "static" and not isinstance(box.value, tuple):

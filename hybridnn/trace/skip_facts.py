@@ -11,7 +11,8 @@ from hybridnn.trace.skip_runtime import setting
 __all__ = ["Facts"]
 
 PLACES = ("attr", "cell", "global", "item", "classattr")      # facts about one value somewhere
-COMPUTED = {"number": "_same_number", "outcome": "_same_truth", "bounded": "_is_bounded", "apart": "_is_apart"}     # facts about what is computed on every call
+COMPUTED = {"number": "_same_number", "outcome": "_same_truth", "bounded": "_is_bounded", "apart": "_is_apart",
+            "within": "_is_within", "span": "_has_length"}     # facts about what is computed on every call
 DEEPEST = 20      # levels of containers in arguments
 
 
@@ -64,6 +65,14 @@ class Facts:
         text = self._operand_text(ref)
         small = f"-{MOST} < {text} < {MOST}" if type(ref.value) is int else "True"
         self.make_lines.append(f"if not ({small} and ({text} or {not divides})): raise Unexpected")
+
+    def _is_within(self, ref, size):
+        """A number is one of an axis's elements."""
+        self.make_lines.append(f"if not {-size} <= {self._operand_text(ref)} < {size}: raise Unexpected")
+
+    def _has_length(self, ref, size, count):
+        """A slice of an axis has so many elements."""
+        self.make_lines.append(f"if len(range(*{self._operand_text(ref)}.indices({size}))) != {count}: raise Unexpected")
 
     def _is_apart(self, ref):
         """An array is none of those that the call changes, nor a view of one."""
