@@ -52,8 +52,8 @@ _OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul,
 _WITH_INTS = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, np.add, np.subtract, np.multiply, np.divide, np.power,
                         np.maximum, np.minimum])
 _WITH_INTS_OF_64_BITS = frozenset([operator.add, operator.sub, operator.mul, np.add, np.subtract, np.multiply])
-_COMPARING = frozenset([operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge, np.less, np.less_equal, np.equal, np.not_equal, np.greater,
-                        np.greater_equal])
+_COMPARING = frozenset([operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge, np.less, np.less_equal, np.equal, np.not_equal,
+                        np.greater, np.greater_equal])
 _KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
     "all", "any", "argmax", "argmin", "clip", "dot", "mean", "max", "min", "prod", "std", "sum", "var", "median", "average", "float32", "float64")}
 _KEEPING[id(np.linalg.norm)] = np.linalg.norm
