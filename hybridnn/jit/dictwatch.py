@@ -25,6 +25,7 @@ FUNCTION_OFFSETS = (48, 56, 64)   # PyFunctionObject: __code__, __defaults__, __
 ARRAY_OFFSETS = (24, 32, 40, 56, 64)      # PyArrayObject_fields, after data: nd, dimensions, strides, (base,) descr, flags
 CLASS_OFFSET = 384        # PyTypeObject: tp_version_tag, after tp_del
 NO_TAG = -1               # differs from every word: what has none is looked at on every call
+OFTEN = 8                 # how many times a dict has changed when it is better looked at by itself
 PLAIN = frozenset([int, float, bool, str, bytes, complex, type(None)])
 DICT_OFFSET = -24         # the managed __dict__ of an instance stands before its garbage collector's head
 
@@ -36,7 +37,8 @@ class Watch:
     ``unchanged()`` tells whether they are as they were. ``renew()`` takes the present state as the one to compare with, and ``confirm()`` of what it gave says
     that all that rests on it has been looked at since: before that, nothing counts as unchanged. Objects are not kept alive: the caller must not ask after
     one of them has gone. What rests on more than the identity of values may look at numbers and texts only: these are kept up to the next ``renew()``, so that
-    nothing else comes to lie at their addresses. Objects whose identity matters must be kept elsewhere.
+    nothing else comes to lie at their addresses. Objects whose identity matters must be kept elsewhere. ``restless`` has the dicts that have changed so often
+    that one would better not watch them: all that is watched has to be looked at when one of them changes.
 
     Args:
         values: whether to compare the values of instances one by one.
@@ -54,6 +56,8 @@ class Watch:
             if type(obj) is np.ndarray:
                 self._headers.append((len(rows) - 1, rows[-1][1], _word(rows[-1][1])))
         starts = np.cumsum([0, *map(len, rows)])
+        self._owners = np.repeat(np.arange(len(rows)) - self._first, np.diff(starts))       # of each word, the number of its dict
+        self._changes, self.restless = np.zeros(len(self.dicts), np.int64), []
         self._headers = [(starts[row], starts[row + 1], *rest) for row, *rest in self._headers]
         addresses = [a for row in rows for a in row]
         self._table = np.array([len(addresses), *[w for a in addresses for w in (a, 0)], 0, 0], np.int64)
@@ -77,11 +81,21 @@ class Watch:
                 self._held = [v for d in self.dicts for v in d.values() if type(v) in PLAIN]
                 self._place()
             self._keep_to_headers()
+            before = self._table[2:-2:2].copy()
+            before[:1] = before[:1] if self._true is None else self._true
             self._copy()
+            self._count(before != self._table[2:-2:2])
             tags = self._table[2:2 + 2 * self._first:2]
             tags[tags == 0] = NO_TAG
             self._true, self._table[2] = self._table[2], NO_TAG
         return token
+
+    def _count(self, changed):
+        """Note which dicts have changed, and which of them do so again and again."""
+        found = np.unique(self._owners[changed])
+        found = found[(found >= 0) & (found < len(self.dicts))]
+        self._changes[found] += 1
+        self.restless += [self.dicts[k] for k in found if self._changes[k] == OFTEN]
 
     def confirm(self, token):
         """What rests on the state at that ``renew()`` holds."""

@@ -19,7 +19,7 @@ from hybridnn.trace.refs import Doubt, Ref, is_pure
 __all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "as_defect", "below", "calculate", "change_own",
            "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_small", "is_stream", "leaves_of",
            "memory_of", "missed", "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses", "rests_on_constants", "root_array",
-           "sources_of", "stream_of", "stream_state", "with_elements"]
+           "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
     "all", "allclose", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
@@ -52,6 +52,7 @@ _OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul,
 _WITH_INTS = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, np.add, np.subtract, np.multiply, np.divide, np.power,
                         np.maximum, np.minimum])
 _WITH_INTS_OF_64_BITS = frozenset([operator.add, operator.sub, operator.mul, np.add, np.subtract, np.multiply])
+_MAKING = {np.array: (0, 1), np.asarray: (0, 1), np.full: (1, 2)}      # where they take what an array is made of, and its dtype
 _COMPARING = frozenset([operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge, np.less, np.less_equal, np.equal, np.not_equal,
                         np.greater, np.greater_equal])
 _KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
@@ -150,9 +151,10 @@ def draw(observer, fn, args, kw, stream):
         observer.guard("surface", random.Random)
         observer.guard("methods", stream)
         args = [_frozen(observer, a) for a in args]
-    args, kw = [operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
+    limits = [a for k, a in enumerate(args) if _is_limit(observer, fn, k, args)]
+    args, kw = [a if a in limits else operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
     late = any(map(sources_of, [*args, *kw.values()]))
-    if late and observer.writes_so_far() or not late and not all(map(_is_given, [*args, *kw.values()])) or not late and any(
+    if late and observer.writes_so_far() or not late and not all(a in limits or _is_given(a) for a in [*args, *kw.values()]) or not late and any(
             d.source.late for d, *_ in observer.draws):
         raise Doubt("draws random numbers with arguments that are computed, or behind such a draw")
     before = stream_state(stream)
@@ -258,6 +260,38 @@ def _may_be_any(observer, fn, ref, args):
     return True
 
 
+def varies(ref):
+    """Whether a Ref is a small int from outside, or is computed of such, before all else."""
+    return ref.kind in ("arg", "number") and type(ref.value) is int and is_small(ref.value) and not sources_of(ref) and not is_open(ref)
+
+
+def _is_put_into_array(observer, fn, k, args, kw):
+    """Whether an operand of NumPy's is an int, or a list of such, that an array is made of: it may be any that the array's dtype holds."""
+    position, at = _MAKING.get(fn, (None, None))
+    parts = list(args[k].value) if args[k].kind == "mirror" and type(args[k].value) in (list, tuple) else [args[k]]
+    if position != k or not any(map(varies, parts)) or not all(varies(r) or r.kind == "static" and type(r.value) is int for r in parts):
+        return False
+    dtype = args[at] if len(args) > at else kw.get("dtype", Ref("static", int))
+    if dtype.kind != "static" or np.dtype(dtype.value).kind not in "fi":
+        return False
+    dtype = np.dtype(dtype.value)
+    low, high = (-MOST, MOST) if dtype.kind == "f" or dtype.itemsize == 8 else (np.iinfo(dtype).min, np.iinfo(dtype).max + 1)
+    for r in filter(varies, parts):
+        observer.guard("within", r, low, high)
+    return True
+
+
+def _is_limit(observer, fn, k, args):
+    """Whether an argument of a draw is a limit for ints, and any number above the other limit would do as well."""
+    if getattr(fn, "__name__", "") not in ("randint", "integers") or k > 1 or args[k].kind != "arg" or not varies(args[k]) or k == 0 and len(args) > 1:
+        return False
+    low = args[0] if k else Ref("static", 0)
+    if low.kind != "static" or type(low.value) is not int or args[k].value <= low.value:
+        return False
+    observer.guard("above", args[k].source, low.value, 1 << 31)
+    return True
+
+
 def is_open(ref):
     """Whether an int may be any on every call: one that is drawn, or found in what the call computes."""
     return ref.kind == "number" and any(isinstance(r.source, Computed) and r.source.drawn or r.kind == "fresh" for r in leaves_of(ref))
@@ -273,7 +307,8 @@ def calculate(observer, fn, args, kw, keyed=False):
         raise Doubt("NumPy with unusual arguments")
     if isinstance(fn, np.ufunc) and len(args) != fn.nin:
         raise Doubt("a ufunc with unusual arguments")
-    args = [a if keyed and k or _may_be_any(observer, fn, a, args) else operand(observer, a) for k, a in enumerate(args)]
+    args = [a if keyed and k or _may_be_any(observer, fn, a, args) or _is_put_into_array(observer, fn, k, args, kw) else operand(observer, a)
+            for k, a in enumerate(args)]
     kw = {k: operand(observer, v) for k, v in kw.items()}
     value = under({"all": "ignore"}, fn, *map(_value, args), **{k: _value(v) for k, v in kw.items()})
     for ref in args:

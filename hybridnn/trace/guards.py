@@ -24,13 +24,13 @@ NOTHING = object()       # stands for what a dict does not have; None would be a
 class Writer:
     """Collects the lines and the namespace of one generated function. ``on_death`` is called when a root object goes."""
 
-    def __init__(self, on_death, busy=(), writes=True):
+    def __init__(self, on_death, busy=(), writes=True, restless=frozenset()):
         self.writes = writes
         self.lines, self.names, self.known, self.on_death = [], {}, {}, on_death
         self.reasons = []
         self.watched_lines, self.watched, self.watched_objects, self.watched_classes = [], {}, {}, {}
         self.settled = set()      # places whose numbers have been checked
-        self.busy = {id(obj) for obj in busy}
+        self.busy, self.restless = {id(obj) for obj in busy}, restless
 
     # ---- objects
 
@@ -116,7 +116,7 @@ class Writer:
 
     def require_in(self, owner, space, condition, reason):
         """Like ``require`` for a condition on one dict that seldom changes: checked again only after the dict has changed."""
-        if id(owner) in self.busy:
+        if id(owner) in self.busy or id(space) in self.restless:
             self.require(condition, reason)
             return
         self.watched[id(space)] = space
@@ -161,6 +161,10 @@ class Writer:
             return
         self.settled.add(key)
         self.require(f"type({self.read(source)}) is {self.strong(kind)}", f"the type of {_where(source)}")
+
+    def _above(self, source, low, most):
+        """A Python int is above another one, and not so large that what takes it does something else."""
+        self.require(f"type({self.read(source)}) is int and {low} < {self.read(source)} < {most}", f"the size of {_where(source)}")
 
     def _long(self, box, index):
         self.require(f"{-index - 1 if index < 0 else index} < len({self.strong(box)})", "a list has become shorter")

@@ -85,6 +85,7 @@ class Memory:
     version: int = 0
     clock: int = 0
     warned: set = field(default_factory=set)
+    restless: set = field(default_factory=set)      # ids of dicts that change between calls
     counters: set = field(default_factory=set)      # places that the function assigns
     locks: tuple = (0, None)
     credit: float | None = None

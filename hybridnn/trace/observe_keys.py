@@ -3,15 +3,10 @@ import operator
 
 import numpy as np
 
-from hybridnn.trace.arrays import Computed, calculate, folded, is_open, is_small, sources_of
+from hybridnn.trace.arrays import Computed, calculate, folded, varies
 from hybridnn.trace.refs import Doubt, Ref, constant
 
 __all__ = ["Keys"]
-
-
-def _varies(ref):
-    """Whether a Ref is an int from outside, or is computed of such, before all else."""
-    return ref.kind in ("arg", "number") and type(ref.value) is int and is_small(ref.value) and not sources_of(ref) and not is_open(ref)
 
 
 class Keys:
@@ -19,8 +14,8 @@ class Keys:
 
     def slice_of(self, parts):
         """The Ref of ``slice(*parts)``: a constant, or a ``span`` of ints, which is one only where it has to be."""
-        if any(map(_varies, parts)):
-            parts = [r if _varies(r) else folded(self.use(r)) for r in parts]
+        if any(map(varies, parts)):
+            parts = [r if varies(r) else folded(self.use(r)) for r in parts]
             if all(r.kind != "static" or r.value is None or type(r.value) is int for r in parts):
                 return Ref("span", slice(*[r.value for r in parts]), Computed(slice, parts, {}, len(self.call.path), safe=True))
         return self.closed_slice(parts)
@@ -36,10 +31,10 @@ class Keys:
         """The key of a place in array ``a`` whose numbers may be others on every call, as long as what is there has the same shape; None if it has none."""
         single = key.kind != "mirror"
         parts = [key] if single else list(key.value) if type(key.value) is tuple else []
-        if not any(r.kind == "span" or _varies(r) for r in parts):
+        if not any(r.kind == "span" or varies(r) for r in parts):
             return None
         if id(key) not in self.opened:
-            parts = [r if r.kind == "span" or _varies(r) else self.use(r) for r in parts]
+            parts = [r if r.kind == "span" or varies(r) else self.use(r) for r in parts]
             basic = all(r.kind in ("span", "arg", "number") or r.kind == "static" and (r.value is None or r.value is ... or type(r.value) in (int, slice))
                         for r in parts)
             if not basic:
@@ -61,7 +56,7 @@ class Keys:
                 if r.kind == "span":
                     self.guard("span", r, a.shape[axis], len(range(*r.value.indices(a.shape[axis]))))
                 elif r.kind != "static":
-                    self.guard("within", r, a.shape[axis])
+                    self.guard("within", r, -a.shape[axis], a.shape[axis])
                 axis += 1
 
     def array_part(self, box, key):

@@ -19,7 +19,7 @@ from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.shadow import checked_replay
 from hybridnn.trace.signature import signature
 from hybridnn.trace.skip import make_plan
-from hybridnn.trace.skip_plan import Miss, Refused
+from hybridnn.trace.skip_plan import RESTLESS, Miss, Refused
 from hybridnn.trace.watch import on_call
 
 __all__ = ["run"]
@@ -209,6 +209,9 @@ def _missed(memory, plan, miss):
     """Note a guard that failed; a plan that never fits any more goes."""
     plan.misses += 1
     plan.last_miss = miss
+    if miss is RESTLESS:
+        memory.restless.update(map(id, plan.watched.restless))
+        plan.dead = True
     memory.searched += 1
     if memory.searched >= memory.compare_at and not memory.resting:
         memory.resting = -1

@@ -34,7 +34,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.observer, self.call, self.result, self.version = observer, call, plan, version
         self.path = call.path
         busy = [e[1][1] for e in observer.effects if e[0] in STORES[:3]]
-        self.writer = Writer(killer(plan), busy, bool(observer.stored) or any(e.kind == "inplace" for e in call.path))
+        self.writer = Writer(killer(plan), busy, bool(observer.stored) or any(e.kind == "inplace" for e in call.path), call.owner.restless)
         self.body = []
         self.made = producers(self.path)
         self.rebound = {}       # value -> its values after changes in place

@@ -66,9 +66,9 @@ class Facts:
         small = f"-{MOST} < {text} < {MOST}" if type(ref.value) is int else "True"
         self.make_lines.append(f"if not ({small} and ({text} or {not divides})): raise Unexpected")
 
-    def _is_within(self, ref, size):
-        """A number is one of an axis's elements."""
-        self.make_lines.append(f"if not {-size} <= {self._operand_text(ref)} < {size}: raise Unexpected")
+    def _is_within(self, ref, low, high):
+        """A number is one of an axis's elements, or of the numbers of a dtype."""
+        self.make_lines.append(f"if not {low} <= {self._operand_text(ref)} < {high}: raise Unexpected")
 
     def _has_length(self, ref, size, count):
         """A slice of an axis has so many elements."""

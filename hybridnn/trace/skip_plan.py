@@ -1,7 +1,7 @@
 """What a proved path is: a ``Plan``, and what running one can give instead of a result."""
 import weakref
 
-__all__ = ["CHANGED", "GONE", "MISS", "STORES", "Miss", "Plan", "Refused", "killer"]
+__all__ = ["CHANGED", "GONE", "MISS", "RESTLESS", "STORES", "Miss", "Plan", "Refused", "killer"]
 
 
 class Miss:
@@ -22,6 +22,7 @@ class Refused:
 MISS = Miss("a condition came out otherwise")
 CHANGED = Miss("what is computed before all else came out otherwise, or with a warning or an error")
 GONE = Miss("an object, or a member of one, that the plan was made for has gone")
+RESTLESS = Miss("a namespace that the plan rests on changes again and again")
 STORES = ("assign", "append", "hyper", "report")      # effects that keep a value, their last member
 
 

@@ -11,7 +11,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watch
 from hybridnn.trace.arrays import Unexpected, missed, put_stream_back, recompute, root_array, stream_state
 from hybridnn.trace.floats import warnings_raise
-from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, STORES, Miss
+from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, RESTLESS, STORES, Miss
 from hybridnn.trace.skip_runtime import copied, grad_of, gradient, leaf, new, put_back, refuse, setting, take, take_back, unscale
 from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, rebinds_along, specs_along
 
@@ -102,9 +102,10 @@ class Text:
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
                      shares=shares, roots=roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
         if watched is not None:
-            names.update(unchanged=watched.unchanged, renew=watched.renew, confirm=watched.confirm)
+            names.update(unchanged=watched.unchanged, renew=watched.renew, confirm=watched.confirm, restless=watched.restless, RESTLESS=RESTLESS)
             lines = tabled(w.watched_lines, names)
-            usual = "\n".join(["def recheck():", "    token = renew()", *["    " + line for line in lines], "    confirm(token)", "", usual])
+            look = ["    token = renew()", *["    " + line for line in lines], "    confirm(token)", "    if restless: return RESTLESS"]
+            usual = "\n".join(["def recheck():", *look, "", usual])
         plan.source, plan.keeps_streams = usual, self._restores()
         plan.code = self._code(usual)
         exec(plan.code, names)
