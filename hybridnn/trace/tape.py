@@ -242,7 +242,12 @@ class CallTape:
         return output
 
     def _traced(self, app, position, spec):
-        return TracedNode(self, app, position, spec)
+        node = TracedNode(self, app, position, spec)
+        found, inner = node.__dict__, app.node      # what every walk asks for, at once
+        found["seq"], found["program"], found["plain"] = self.base + ROOM * (position + 1), inner.op.program(app.mask, len(inner.inputs)), not self.released
+        if not inner.op.multi:
+            found["shape"], found["dtype"] = spec.shape, spec.dtype
+        return node
 
     def _known(self, key):
         ref = self.nodes.get(key)
