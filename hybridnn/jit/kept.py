@@ -23,6 +23,7 @@ from hybridnn.jit.channels import LastOp
 from hybridnn.jit.decompose import CheckOp, NumberOp
 from hybridnn.jit.join import JoinOp
 from hybridnn.jit.known import Known
+from hybridnn.jit.memory import recall
 from hybridnn.jit.nest import FusedOp, Item, Nest, Store
 from hybridnn.jit.specs import Specs
 from hybridnn.spec import Spec
@@ -58,20 +59,21 @@ def key_of(graph):
         return None
 
 
-def keep(key, fused, reasons):
-    """Keeps a fused graph, and why nodes are not fused."""
+def keep(key, fused, reasons, placed):
+    """Keeps a fused graph, why nodes are not fused, and how its buffers were placed."""
     try:
-        kernels.write_kept(key, marshal.dumps((_Writer().all_of(fused), tuple(reasons.items())), PLAIN))
+        kernels.write_kept(key, marshal.dumps((_Writer().all_of(fused), tuple(reasons.items()), placed), PLAIN))
     except (NotPlain, ValueError):
         pass        # the next program plans as this one has
 
 
 def kept(key, graph):
-    """What ``keep`` was given, or None."""
+    """The fused graph that was kept, and why nodes are not fused, or None; how buffers were placed is known from now on."""
     data = kernels.read_kept(key)
     if data is None:
         return None
-    written, reasons = marshal.loads(data)
+    written, reasons, placed = marshal.loads(data)
+    recall(placed)
     fused = verify(_read(*written))
     assert _surface(fused) == _surface(graph), f"another graph was kept under {key}"
     return fused, dict(reasons)

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from hybridnn.errors import CacheWarning
 __all__ = ["Loaded", "cache_directory", "load", "read_kept", "symbol", "toolchain", "write_kept"]
 
 MAX_BYTES, MAX_FILES = 256 << 20, 8192
+LOOK = 64
 _SOURCES = ("vecmath*.py", "pointers*.py", "reducers.py", "kernels.py", "*compiler.py", "translate*.py", "machine.py")
 _lock = threading.RLock()
 _addresses = {}          # key -> address, for the life of the process
@@ -155,19 +157,20 @@ def write_kept(key, data):
     """Keeps bytes for other processes, if the cache directory can be used."""
     directory = _directory()
     if directory is not None:
-        _write(directory, key, {".kept": _signed(key, data)})
+        _write(directory, key, {".kept": _signed(key, data)}, bounded=zlib.crc32(data) % LOOK == 0)      # looking takes longer than writing
 
 
 def _signed(key, data):
     return hashlib.sha256(key.encode() + data).digest() + data
 
 
-def _write(directory, key, files):
-    """Write files of these endings."""
+def _write(directory, key, files, bounded=True):
+    """Write files of these endings; ``bounded``: see that there are not too many."""
     try:
         for ending, data in files.items():
             _replace(directory / f"{key}{ending}", data)
-        _bound(directory)
+        if bounded:
+            _bound(directory)
     except OSError as error:
         _warn(str(error), "free some space, or name another directory in HYBRIDNN_CACHE")
 
@@ -192,9 +195,9 @@ def _remove(path):
 
 
 def _bound(directory):
-    """Drop the files longest unused when there are too many; looked at once per 64 files written."""
+    """Drop the files longest unused when there are too many; looked at with the first of ``LOOK`` files that a process writes."""
     _state["written"] = _state.get("written", 0) + 1
-    if _state["written"] % 64 != 1:
+    if _state["written"] % LOOK != 1:
         return
     files = sorted(((e.stat().st_mtime, e.stat().st_size, e.path) for e in os.scandir(directory) if e.is_file()), reverse=True)
     total = 0

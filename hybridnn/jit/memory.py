@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,12 +41,13 @@ class Buffer:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Byte offsets, one per buffer; ``size`` of the arena; ``lower_bound``: no arena can be smaller; the heuristic that won."""
+    """Byte offsets, one per buffer; ``size`` of the arena; ``lower_bound``: no arena can be smaller; the heuristic that won; what ``recall`` takes."""
 
     offsets: tuple[int, ...]
     size: int
     lower_bound: int
     heuristic: str = ""
+    placed: tuple[Any, ...] = ()
 
 
 def plan_memory(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> MemoryPlan:
@@ -60,10 +62,10 @@ def plan_memory(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> Memory
     owner, spans = _merge(buffers, alignment)
     bound = lower_bound(spans)
     name, starts, size = _as_before(spans, bound) or _best(spans, bound)
-    _remember(spans, name, starts, size, bound)
+    placed = _remember(spans, name, starts, size, bound)
     offsets = tuple(starts[o] for o in owner)
     assert size >= bound
-    return MemoryPlan(offsets, size, bound, name)
+    return MemoryPlan(offsets, size, bound, name, placed)
 
 
 def lower_bound(buffers: Sequence[Buffer]) -> int:
@@ -109,11 +111,21 @@ def _merge(buffers: Sequence[Buffer], alignment: int) -> tuple[list[int], list[B
 _known = Known(64)  # lives of spans -> their sizes, heuristic, starts, best ratio of arena to bound
 
 
-def _remember(spans: Sequence[Buffer], name: str, starts: list[int], size: int, bound: int) -> None:
-    if 0 < len(spans) <= MOST_STACKED and bound:
-        lives = tuple([(b.first, b.last) for b in spans])
-        *_, best = _known.get(lives) or (size / bound,)
-        _known[lives] = tuple([b.size for b in spans]), name, starts, min(best, size / bound)
+def _remember(spans: Sequence[Buffer], name: str, starts: list[int], size: int, bound: int) -> tuple[Any, ...]:
+    """What is remembered: the lives, and what belongs to them."""
+    if not 0 < len(spans) <= MOST_STACKED or not bound:
+        return ()
+    lives = tuple([(b.first, b.last) for b in spans])
+    *_, best = _known.get(lives) or (size / bound,)
+    _known[lives] = tuple([b.size for b in spans]), name, starts, min(best, size / bound)
+    return lives, _known[lives]
+
+
+def recall(placed: tuple[Any, ...]) -> None:
+    """What was placed in another process is known in this one."""
+    if placed:
+        lives, found = placed
+        _known[lives] = found
 
 
 def _as_before(spans: Sequence[Buffer], bound: int) -> tuple[str, list[int], int] | None:

@@ -12,20 +12,19 @@ __all__ = ["compile_graph"]
 
 
 def compile_graph(graph):
-    """An ``Executable`` for the graph."""
+    """An ``Executable`` for the graph. How large graphs are fused is looked for on disk first."""
     started = time.perf_counter()
-    fused, reasons = _fused(graph)
-    return Executable(graph, lower(fused, reasons), started)
+    key = key_of(graph)
+    found = None if key is None else kept(key, graph)
+    fused, reasons = found or _fused(graph)
+    lowered = lower(fused, reasons)
+    if key is not None and found is None:
+        keep(key, fused, reasons, lowered.plan.placed)
+    return Executable(graph, lowered, started)
 
 
 def _fused(graph):
-    """The graph, simplified, fused and in order; and why nodes are not fused, by their first outputs. Large graphs are looked for on disk first."""
-    key = key_of(graph)
-    found = None if key is None else kept(key, graph)
-    if found is None:
-        simple = simplify(graph)
-        fused, reasons = fuse_with_reasons(simple)
-        found = frees_first(updates_last(fused)), {simple.nodes[i].outputs[:1]: text for i, text in reasons.items()}
-        if key is not None:
-            keep(key, *found)
-    return found
+    """The graph, simplified, fused and in order; and why nodes are not fused, by their first outputs."""
+    simple = simplify(graph)
+    fused, reasons = fuse_with_reasons(simple)
+    return frees_first(updates_last(fused)), {simple.nodes[i].outputs[:1]: text for i, text in reasons.items()}
