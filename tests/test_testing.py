@@ -396,6 +396,25 @@ def test_requirements():
             decorate(lambda: 1)()
 
 
+@pytest.mark.parametrize(("requirement", "met"), [
+    ("package", True), ("package==1.26", False), ("package==1.26.0", False), ("package == 1.26.4", True), ("package==1.26.*", True), ("package!=1.26.*", False),
+    ("package!=1.2.*", True), ("package~=1.25", True), ("package~=1.25.3", False), ("package~=1.26.3", True), ("package>=1.20,!=1.26.4", False),
+    ("package>1.26.4.0", False), ("package>=1.8.0rc0,<2", True), ("package==2.0", False), ("other==2", True), ("other<=2.0.0", True)])
+def test_requirements_are_compared_as_versions(requirement, met):
+    with testing.patch("importlib.metadata.version", wraps=lambda name: {"package": "1.26.4", "other": "2.0"}[name]):
+        decorate = testing.without_requires(requirement)
+    if met:
+        with pytest.raises(unittest.SkipTest):
+            decorate(lambda: 1)()
+    else:
+        assert decorate(lambda: 1)() == 1
+
+
+def test_a_requirement_that_cannot_be_read():
+    with pytest.raises(ValueError, match="'numpy=>1'"):
+        testing.with_requires("numpy=>1")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
 def test_generated_matrices_have_their_singular_values(dtype):
     a = testing.generate_matrix((2, 4, 3), dtype, singular_values=[3, 2, 1])

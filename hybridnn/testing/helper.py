@@ -9,6 +9,8 @@ import warnings
 
 __all__ = ["assert_warns", "patch", "with_requires", "without_requires"]
 
+_CONDITION = r"\s*(?:==|!=|<=|>=|~=|<|>)\s*\w+(?:\.\w+)*(?:\.\*)?\s*"
+
 
 @contextlib.contextmanager
 def assert_warns(expected):
@@ -35,19 +37,23 @@ def _met(requirements):
 
 
 def _met_one(requirement):
-    name, conditions = re.fullmatch(r"\s*([\w.-]+)\s*(.*)", requirement).groups()
+    found = re.fullmatch(rf"\s*([\w.-]+)\s*({_CONDITION}(,{_CONDITION})*)?", requirement)
+    if found is None:
+        raise ValueError(f"requirement {requirement!r}: expected a package and conditions like 'numpy>=1.20,!=1.22.*'")
     try:
-        version = importlib.metadata.version(name)
+        version = importlib.metadata.version(found[1])
     except importlib.metadata.PackageNotFoundError:
         return False
-    pattern = r"\s*(==|!=|<=|>=|<|>)\s*([\w.]+)\s*"
-    return all(_compare(version, *re.fullmatch(pattern, c).groups()) for c in conditions.split(",") if c)
+    return all(_compare(version, *c) for c in re.findall(r"([=!<>~]+)\s*([\w.*]+)", found[2] or ""))
 
 
 def _compare(version, symbol, bound):
-    key = lambda v: [int(n) for n in re.findall(r"\d+", v)][:3]
-    a, b = key(version), key(bound)
-    return {"==": a == b, "!=": a != b, "<=": a <= b, ">=": a >= b, "<": a < b, ">": a > b}[symbol]
+    a, b = [[int(n) for n in re.findall(r"\d+", v)][:3] for v in (version, bound)]
+    known = len(b) - (symbol == "~=")
+    a, b = [[*v, 0, 0, 0][:3] for v in (a, b)]
+    like = a[:known] == b[:known]
+    equal = like if bound.endswith(".*") else a == b
+    return {"==": equal, "!=": not equal, "<=": a <= b, ">=": a >= b, "<": a < b, ">": a > b, "~=": like and a >= b}[symbol]
 
 
 def patch(target, *args, **kwargs):
