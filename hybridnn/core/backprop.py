@@ -21,6 +21,7 @@ def backward(outputs, retain_grad=False, enable_double_backprop=False, loss_scal
     """Backpropagate from several Variables at once, accumulating into the leaves' ``grad`` (equations 2 and 4 of the seed).
 
     As in Chainer, the outputs' own gradients are used up: they are None afterwards, unless ``retain_grad`` asks for all.
+    So are those that have been set on other outputs of the operations on the way.
     """
     if loss_scale is not None:
         scaled[0] = True

@@ -4,14 +4,16 @@ A ``Leaf`` stands for a value that nobody computed, an ``Output`` for one of sev
 (op_node.py) or a user's ``FunctionNode`` (function_node.py). Gradients live on nodes, so a Variable may die before backward reaches it.
 """
 import itertools
+import weakref
 
 from hybridnn.errors import ReleasedGraphError
 
-__all__ = ["RELEASED_TEXT", "ROOM", "Leaf", "Output", "ReleasedNode", "TapeNode", "TracedNumber", "connect_outputs", "make_leaf", "next_seq", "rank_of",
-           "scaled"]
+__all__ = ["RELEASED_TEXT", "ROOM", "Leaf", "Output", "ReleasedNode", "TapeNode", "TracedNumber", "connect_outputs", "make_leaf", "move_gradient", "next_seq",
+           "note_giver", "rank_of", "scaled", "seeded_values"]
 
 ROOM = 1 << 24      # the nodes of a traced call get numbers between two of the sequence, and their outputs numbers between theirs
 next_seq = itertools.count(ROOM * ROOM, ROOM * ROOM).__next__
+seeded_values = [False]      # whether the gradient of a value that may be one of several of its operation was ever set
 scaled = [False]      # whether any gradient of this process has been scaled, so that a node may say so
 RELEASED_TEXT = ("the graph of this value belonged to a traced call that ran backward through it, updated arrays in place and released it\n"
                  "  hint: walk a graph again before the update, inside the traced function; or update outside of it")
@@ -30,6 +32,8 @@ class TapeNode:
     retained = None       # weak reference to the array, if a user's function retains it
     closed: str | None = None         # why nobody can go back through the node, if so
     refusal: type[Exception] = RuntimeError      # what says it
+    giver = None          # weak reference to the Variable through which the gradient was set, where neighbours may have to know
+    seeded = None         # of a node with several outputs: those whose gradient was set, as weak references by number
     wanted = True         # whether the value's gradient is asked for, where somebody changes his mind after the application
     plain = False         # an operation's, whose gradients of plain arrays come from its program and what it saved
     first_rank = 0        # of a leaf: what its rank was before its creator was forgotten
@@ -115,6 +119,23 @@ def connect_outputs(node, variables):
     for i, v in enumerate(variables):
         a = v._array
         v._tape = Output(node, i, v.shape, v.dtype) if a is not None or v._pending is not None else Output(node, i, None, None)
+
+
+def note_giver(node, giver):
+    """The gradient of ``node`` was set through a Variable (a weak reference): backward from a neighbour uses it as long as that one lives."""
+    node.giver = giver
+    seeded_values[0] = True
+    if node.owner is not None:
+        if node.owner.seeded is None:
+            node.owner.seeded = {}
+        node.owner.seeded[node.index] = weakref.ref(node)
+
+
+def move_gradient(node, other):
+    """``other`` takes the place of ``node``, which stood for the same value."""
+    other.grad, other.loss_scale = node.grad, node.loss_scale
+    if node.giver is not None:
+        note_giver(other, node.giver)
 
 
 def rank_of(node):

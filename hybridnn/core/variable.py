@@ -4,6 +4,7 @@ What an operation does with Variables stands above, in ``application``; Python's
 this one as it needs them: ``variable_node`` (how a place in the graph is shown) and ``backprop``.
 """
 import copy
+import weakref
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from hybridnn.config import state, warn
 from hybridnn.core import backprop, variable_node
 from hybridnn.core.labels import array_label
 from hybridnn.core.programs import OPS, as_ndarray
-from hybridnn.core.tape import Output, TapeNode, make_leaf, rank_of, scaled
+from hybridnn.core.tape import Output, TapeNode, make_leaf, note_giver, rank_of, scaled
 from hybridnn.errors import InvalidType, UninitializedParameterError
 from hybridnn.memory_layouts import require_plain
 from hybridnn.spec import spec_of
@@ -386,7 +387,10 @@ class Variable:
         if not is_array(g):
             raise InvalidType("grad", "an array or None", type(g).__name__)
         self._check_grad(g)
-        (self._tape or make_leaf(self)).grad = g
+        node = self._tape or make_leaf(self)
+        node.grad = g
+        if node.owner is not None or self._pending is not None:
+            note_giver(node, weakref.ref(self))
 
     _grad = grad      # Chainer's name for it inside
 
@@ -403,7 +407,10 @@ class Variable:
     def grad_var(self, g):
         if g is not None:
             self._check_grad(g)
-        (self._tape or make_leaf(self)).grad = g
+        node = self._tape or make_leaf(self)
+        node.grad = g
+        if node.owner is not None or self._pending is not None:
+            note_giver(node, weakref.ref(self))
 
     def _check_grad(self, g):
         if self._array is None and self._pending is None:

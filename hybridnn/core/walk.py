@@ -9,6 +9,7 @@ import numpy as np
 from hybridnn._references import count_references
 from hybridnn.backend import back_after, cupy, get_device_from_array
 from hybridnn.config import config, state
+from hybridnn.core import variable as core_variable
 from hybridnn.core.debugging import add_stack, check_nan
 from hybridnn.core.programs import OPS, as_ndarray
 
@@ -60,6 +61,8 @@ def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
             slots[node.index] = g if node.index not in slots else add_gradients(slots[node.index], g)
             continue
         if type(g) is dict:
+            if node.seeded is not None:
+                _take_seeds(node, g, retain_grad, as_variables)
             g = _all_outputs(node, g)
         gxs = node.gradients(g, as_variables) if hooks is None else _hooked_gradients(node, g, as_variables)
         for x, gx in zip(node.edges, gxs, strict=False):
@@ -168,6 +171,18 @@ def _hooked_gradients(node, g, as_variables):
     if config.debug:
         check_nan(node.label, "backward", [getattr(x, "array", x) for x in result])
     return result
+
+
+def _take_seeds(node, slots, retain_grad, as_variables):
+    """Outputs that the walk did not come by contribute the gradients that a living Variable was given; these are used up, as those of the roots are."""
+    for i, ref in node.seeded.items():
+        y = ref()
+        if y is None or i in slots or y.is_leaf or y.grad is None or y.giver() is None:
+            continue
+        g = y.grad
+        slots[i] = core_variable.as_variable(g) if as_variables else getattr(g, "array", g)
+        if not retain_grad:
+            y.grad = None
 
 
 def _all_outputs(node, slots):

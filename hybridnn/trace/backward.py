@@ -12,7 +12,7 @@ from hybridnn.trace.operands import same_bytes
 from hybridnn.trace.recording import composite, constant, operand_of
 from hybridnn.trace.tape import early_node, leaf_node, producers, saved_values
 
-__all__ = ["leave_if_written", "match_backward", "record_backward"]
+__all__ = ["is_seeded_beside", "leave_if_written", "match_backward", "record_backward"]
 
 _new = object.__new__
 
@@ -25,6 +25,16 @@ def leave_if_written(call, outputs):
     graph = saved_values(producers(call.path), [vid for vid in map(call.known_vid, outputs) if vid is not None], call.cut)
     if not written.isdisjoint(map(call.origin, graph)):
         call.give_up("an array is written between its use and backward")
+
+
+def is_seeded_beside(call, outputs):
+    """Whether a value that is one of several of its operation has a gradient, which backward may use though it begins elsewhere."""
+    alive = [*call.pending, *[v for ref in call.survivors if (v := ref()) is not None]]
+    seeded = [v._vid for v in alive if v._tape is not None and v._tape.grad is not None and not any(v is y for y in outputs)]
+    if not seeded:
+        return False
+    made = producers(call.path)
+    return any(vid in made and len(made[vid][0].node.outputs) > 1 for vid in seeded)
 
 
 def record_backward(call, outputs, flags):

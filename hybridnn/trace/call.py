@@ -11,10 +11,10 @@ from hybridnn.config import global_config, state
 from hybridnn.core.application import apply_eager, apply_inplace_eager
 from hybridnn.core.backprop import backward_eager, begins_at_leaf, grad_eager
 from hybridnn.core.op_node import OpNode
-from hybridnn.core.tape import TracedNumber
+from hybridnn.core.tape import TracedNumber, move_gradient, seeded_values
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal, user_line
-from hybridnn.trace.backward import leave_if_written, match_backward, record_backward
+from hybridnn.trace.backward import is_seeded_beside, leave_if_written, match_backward, record_backward
 from hybridnn.trace.events import Event
 from hybridnn.trace.floats import error_state
 from hybridnn.trace.grad import match_grad, record_grad
@@ -139,6 +139,8 @@ class Call(Values):
     def backward(self, outputs, retain_grad, double, loss_scale):
         flags = (retain_grad, double, loss_scale, len(outputs))
         leave_if_written(self, outputs)
+        if seeded_values[0] and is_seeded_beside(self, outputs):
+            self.give_up("backward while another output of an operation has a gradient")
         if self.mode != "eager" and self.inner is None and not retain_grad and not double and is_function_behind(self):
             walk_backward(self, outputs, flags)
             self.used = True
@@ -441,7 +443,7 @@ class Call(Values):
             node = tape.node(v._vid) if tape is not None and v._requires_grad else None
             if node is not None:
                 if v._tape is not None:
-                    node.grad, node.loss_scale = v._tape.grad, v._tape.loss_scale
+                    move_gradient(v._tape, node)
                 v._tape = node
                 nodes.append(node)
         if self.functions and tape is not None:

@@ -6,7 +6,7 @@ from hybridnn.config import state
 from hybridnn.core.application import apply_inplace_eager, run_checked, wrap_outputs
 from hybridnn.core.backprop import backward_eager, grad_eager
 from hybridnn.core.tape import Leaf as TapeLeaf
-from hybridnn.core.tape import ReleasedNode
+from hybridnn.core.tape import ReleasedNode, move_gradient
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.trace.events import Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
@@ -174,7 +174,7 @@ class Rebuild:
         gone = TapeLeaf if outcome.vid in self.call.cut else ReleasedNode
         v._tape = node = gone(outcome.spec.shape, outcome.spec.dtype) if node is None else node
         if early is not None:
-            node.grad, node.loss_scale = early.grad, early.loss_scale
+            move_gradient(early, node)
         self.call.nodes[id(node)] = outcome.vid
         self.call.keep.append(node)
 
@@ -201,7 +201,7 @@ class Rebuild:
             elif outcome.vid not in call.snapshots:
                 call.know(target._array, outcome.vid, outcome.requires_grad)
             if target._tape is not None and v._tape is not None and target._tape.is_leaf:
-                v._tape.grad = target._tape.grad
+                move_gradient(target._tape, v._tape)
             target._tape = v._tape
         self.real[outcome.vid] = target
         if v._tape is not None:
