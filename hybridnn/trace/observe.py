@@ -484,6 +484,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             return self._use_argument(ref)
         if ref.kind in ("hole", "number"):
             return self._use_number(ref)
+        if ref.kind == "text":
+            raise Doubt("a text that is not the same on every call decides what happens")
         if ref.kind == "span":
             return self.closed_slice(ref.source.args)
         return ref

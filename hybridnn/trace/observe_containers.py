@@ -7,7 +7,7 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import calculate, folded, is_open
+from hybridnn.trace.arrays import Computed, calculate, folded, is_open, sources_of
 from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Ref, class_lookup, constant, is_named_tuple, is_pure, mirror
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
@@ -131,20 +131,36 @@ class Containers:
 
     def op_BUILD_STRING(self, f, i):
         parts = self._take(f, i.arg)
-        f.stack.append(constant("".join(p.value for p in parts)))
+        text = "".join([p.value for p in parts])
+        f.stack.append(self._text("".join, Ref("mirror", tuple(parts)), text) if any(p.kind == "text" for p in parts) else constant(text))
 
     def op_FORMAT_VALUE(self, f, i):
         spec = f.stack.pop() if i.arg & 4 else constant("")
         convert = {0: lambda v: v, 1: str, 2: repr, 3: ascii}[i.arg & 3]
+        if spec.kind != "static":
+            raise Doubt("a format that is not the same on every call")
         self._push_text(f, lambda v: format(convert(v), spec.value))
 
     def _push_text(self, f, convert):
-        value = self.formatted(f.stack.pop())
-        text = constant(convert(value))
+        ref = f.stack.pop()
+        if ref.kind in ("arg", "number", "hole", "text") and type(ref.value) in (int, float, str) or ref.kind == "array" and isinstance(ref.value, np.floating):
+            value, text = ref.value, self._text(convert, ref, convert(ref.value))
+        else:
+            value = self.formatted(ref)
+            text = constant(convert(value))
         if type(value) in SCALARS:
             f.stack.append(text)
         else:
             f.waiting = ("make", None, [], {}, text)        # NumPy's own Python may run meanwhile, for a dtype
+
+    def _text(self, fn, ref, text):
+        """The Ref of a text that may be another one on the next call."""
+        waits = any(r.kind not in ("fresh", "hole") for r in sources_of(ref))
+        found = Ref("text", text, Computed(fn, [ref], {}, len(self.call.path), safe=True, last=waits))
+        self.keep += [ref, found]
+        if waits:
+            self.effects.append(("compute", found))
+        return found
 
     def formatted(self, ref):
         """A value whose text is the same on every call."""

@@ -376,5 +376,7 @@ class LaterObserver(Observer):
         self._push_text(f, format)
 
     def op_FORMAT_WITH_SPEC(self, f, i):
-        spec = f.stack.pop().value
-        self._push_text(f, lambda v: format(v, spec))
+        spec = f.stack.pop()
+        if spec.kind != "static":
+            raise Doubt("a format that is not the same on every call")
+        self._push_text(f, lambda v: format(v, spec.value))

@@ -20,7 +20,7 @@ class Results:
             return self._container(ref)
         if ref.kind == "hole":
             return f"hole{self.path.index(ref.source[1])}"
-        if ref.kind in ("array", "number"):
+        if ref.kind in ("array", "number", "text"):
             return self._computed(ref)
         if ref.kind == "static":
             return self.writer.held(ref.value) if isinstance(ref.value, Variable) else self.writer.strong(ref.value)
