@@ -6,7 +6,7 @@ from jit_graphs import array, assert_same, graph_of, kinds, overlaps, roots_of
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.graph import run
-from hybridnn.jit.lower_memory import LEAST_HOST
+from hybridnn.jit.hosts import LEAST_HOST
 from hybridnn.jit.places import OUTPUT
 
 UNITS, ROWS = 160, 20

@@ -1,15 +1,13 @@
 """Where the values of steps lie: in output arrays, in targets of in-place writes, or in the arena, whose plan is made here."""
 from collections import defaultdict
 
+from hybridnn.jit.hosts import chains_of, put_in_outputs
 from hybridnn.jit.lower_steps import LowStep
-from hybridnn.jit.memory import ALIGNMENT, Buffer, plan_memory
+from hybridnn.jit.memory import Buffer, plan_memory
 from hybridnn.jit.places import ARENA, INPUT, OUTPUT, SLOT, Root, whole
 
 __all__ = ["assign_outputs", "assign_writes", "late_outputs", "plan"]
 
-LEAST_HOST = 1 << 16          # bytes of an output that intermediate values are put into
-LEAST_GUEST = 1 << 12
-ALIGNED = "onednn", "reorder"       # steps whose operands lie at the beginning of a cache line, which an output need not
 FALLIBLE = ("python", "gather", "scatter", "check", "lapack")
 
 
@@ -129,54 +127,12 @@ def _take_over(write, read, i, step, position):
             root.inside = old
 
 
-def _put_in_outputs(low, roots):
-    """Intermediate values lie in output arrays that are written later, and behind all steps that can fail; gives the roots that found no such place."""
-    ready = last_that_can_fail(low.steps) + 1
-    hosts = {w.root.index: (w.root, []) for step in low.steps for w in step.writes if w.root.kind == OUTPUT and w.root.nbytes >= LEAST_HOST}
-    if not hosts:
-        return roots
-    apart = {id(p.root) for step in low.steps for p in (*step.scratch, *((*step.reads, *step.writes) if step.kind in ALIGNED else ()))}
-    for chain in sorted(_chains(roots), key=lambda c: (c[0].nbytes * (c[0].first - c[-1].last), c[0].first)):
-        size, first, last = -(-chain[0].nbytes // ALIGNMENT) * ALIGNMENT, chain[0].first, max(r.last for r in chain)
-        if size < LEAST_GUEST or first < ready or any(id(r) in apart for r in chain):
-            continue
-        for k, (host, guests) in hosts.items():
-            at = _lowest([g for g in guests if g[0] <= last and first <= g[1]], size)
-            if last < host.first and at + size <= host.nbytes:
-                guests.append((first, last, at, at + size))
-                for r in chain:
-                    r.kind, r.index, r.offset = OUTPUT, k, at
-                break
-    return [r for r in roots if r.kind == ARENA]
-
-
-def _chains(roots):
-    """Roots of which each takes over the memory of the one before."""
-    chains = {}
-    for r in sorted(roots, key=lambda r: r.first):
-        chain = chains[id(r)] = [] if r.inside is None else chains[id(r.inside)]
-        chain.append(r)
-    return list({id(c): c for c in chains.values()}.values())
-
-
-def _lowest(guests, size):
-    """The lowest offset with room between those who are there at the same time."""
-    at = 0
-    for *_, start, end in sorted(guests, key=lambda g: g[2]):
-        if start - at >= size:
-            break
-        at = max(at, end)
-    return at
-
-
 def plan(low):
     """Lifetimes of roots, and from them offsets in the arena."""
     _lifetimes(low)
-    roots = _put_in_outputs(low, [r for r in low.roots if r.kind == ARENA and r.first >= 0])
-    roots.sort(key=lambda r: r.first)
-    number = {id(r): k for k, r in enumerate(roots)}
-    found = plan_memory([Buffer(r.nbytes, r.first, max(r.last, r.first), number[id(r.inside)] if r.inside else None)
-                        for r in roots])
-    for root, offset in zip(roots, found.offsets):
-        root.offset = offset
+    chains = chains_of([r for r in low.roots if r.kind == ARENA and r.first >= 0])
+    chains = put_in_outputs(low.steps, chains, last_that_can_fail(low.steps) + 1)
+    found = plan_memory([Buffer(c.size, c.first, c.last) for c in chains])
+    for chain, offset in zip(chains, found.offsets):
+        chain.place(offset)
     return found

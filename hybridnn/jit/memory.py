@@ -199,7 +199,7 @@ def _place(spans: Sequence[Buffer], order: Order, give_up: int | None = None) ->
     size = 0
     for n, i in enumerate(order):
         b = spans[i]
-        at = starts[i] = _lowest_gap(placed[:, :n], b)
+        at = starts[i] = lowest_gap(placed[:, :n], b)
         size = max(size, at + b.size)
         if give_up is not None and size >= give_up:
             break
@@ -209,7 +209,7 @@ def _place(spans: Sequence[Buffer], order: Order, give_up: int | None = None) ->
     return starts, size
 
 
-def _lowest_gap(placed: np.ndarray, b: Buffer) -> int:
+def lowest_gap(placed: np.ndarray, b: Buffer) -> int:
     """The lowest offset with room for ``b`` between the placed buffers that live while it does."""
     first, last, start, end = placed
     meets = ((first <= b.last) & (last >= b.first)).nonzero()[0]
