@@ -1,10 +1,12 @@
 """How the cost of a training step grows with batch, width, depth and unrolled steps, eager and traced: ``docs/growth.md``.
 
-usage: python benchmarks/growth.py [--quick] [--again] [--plot-only] [sweep ...]
+usage: python benchmarks/growth.py [--quick] [--again] [--memory] [--plot-only] [sweep ...]
 
-Time: median over rounds in which eager and traced take turns. Memory: what a step allocates at its peak beyond what it started with
-(tracemalloc), for traced the arena of intermediate values included. Every point is written to ``docs/growth.json`` at once; a run that
-was interrupted goes on there, and ``--again`` or other conditions start anew. Needs matplotlib.
+Time: median over rounds in which eager and traced take turns. Memory: what a step allocates at its peak beyond what it started with, parameters,
+optimizer state and the gradients of the step before (tracemalloc); for traced, memory that it otherwise keeps from call to call is let go of
+before, so that it counts. Every point is written to ``docs/growth.json`` at once; a run that was interrupted goes on there, and ``--again`` or other
+conditions start anew. ``--memory`` measures the memory of the points that are there anew, which other programs on the machine do not disturb. Needs
+matplotlib.
 """
 
 import argparse
@@ -119,13 +121,15 @@ def in_turn(calls, rounds, at_least):
     return [median(column) * 1e6 for column in zip(*times)]
 
 
-def peak_bytes(call):
-    """The most that a call holds beyond what was held before."""
+def peak_bytes(call, step):
+    """The most that a call of a step holds beyond what was held before."""
     call()
     gc.collect()
     tracemalloc.start()
     try:
         call()
+        for segment in step._memory.segments if hasattr(step, "_memory") else ():
+            segment.executable.release()
         gc.collect()
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
@@ -136,15 +140,28 @@ def peak_bytes(call):
 
 
 def measure(sweep, value, quick):
-    _, eager = workload(sweep, value, lambda f: f)
+    plain, eager = workload(sweep, value, lambda f: f)
     step, traced = workload(sweep, value, hnn.trace)
     start = time.perf_counter()
     seconds(traced, WARM)
     first, compiled = time.perf_counter() - start, step.stats.kernels
     eager()
     us = in_turn([eager, traced], *((5, 0.01) if quick else (15, 0.05)))
-    arena = step.stats.arena_bytes
-    return Point(*us, peak_bytes(eager), peak_bytes(traced) + arena, first, compiled)
+    return Point(*us, peak_bytes(eager, plain), peak_bytes(traced, step), first, compiled)
+
+
+def measure_memory(path):
+    """The memory of all points anew."""
+    held = json.loads(path.read_text())
+    for key, point in held["points"].items():
+        sweep, value = key.split()
+        plain, eager = workload(sweep, int(value), lambda f: f)
+        step, traced = workload(sweep, int(value), hnn.trace)
+        seconds(eager, 2)
+        seconds(traced, WARM)
+        point.update(eager_bytes=peak_bytes(eager, plain), traced_bytes=peak_bytes(traced, step))
+        path.write_text(json.dumps(held, indent=1) + "\n")
+        print(f"{key:12} eager {point['eager_bytes'] / 1e6:9.3f} MB, traced {point['traced_bytes'] / 1e6:9.3f} MB", flush=True)
 
 
 def conditions(quick):
@@ -229,7 +246,8 @@ One training step (forward, backward, SGD update) in float32 against its size, e
 ![Time and memory of a training step against batch size, width, depth and unrolled steps](growth.svg)
 
 Measured with {conditions}. Time is the median over rounds in which eager and traced took turns; memory is the peak of what one step
-allocates, for traced with the arena of its intermediate values. The cache of kernels was empty when the run began; sizes after the first
+allocates beyond what it started with: parameters and the gradients of the step before. Memory that the traced step otherwise keeps from call to call counts
+in it. The cache of kernels was empty when the run began; sizes after the first
 need few kernels or none of their own. Over 1000 steps the gradient of the first half vanishes: it becomes subnormal numbers, which CPUs
 multiply a hundred times more slowly, eager and traced. The numbers are in [growth.json](growth.json); the page
 and the plot come from `python benchmarks/growth.py{option}`{caution}.
@@ -266,6 +284,7 @@ def arguments():
     parser.add_argument("sweeps", nargs="*", metavar="sweep", help=f"of {', '.join(SWEEPS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="three sizes and five rounds each")
     parser.add_argument("--again", action="store_true", help="measure anew what was measured")
+    parser.add_argument("--memory", action="store_true", help="measure only the memory anew")
     parser.add_argument("--plot-only", action="store_true", help="measure nothing, draw what the JSON file holds")
     parser.add_argument("--out", type=Path, default=DOCS, metavar="FOLDER", help="where growth.json, .svg and .md go (default: docs)")
     given = parser.parse_args()
@@ -284,7 +303,7 @@ def main():
     if not given.plot_only:
         with hnn.using_config("trace_compile", "sync"), tempfile.TemporaryDirectory() as empty:
             os.environ["HYBRIDNN_CACHE"] = empty
-            run(given.sweeps or list(SWEEPS), given, path)
+            measure_memory(path) if given.memory else run(given.sweeps or list(SWEEPS), given, path)
     held = json.loads(path.read_text())
     plot(held["points"], given.out / "growth.svg")
     (given.out / "growth.md").write_text(page(held), encoding="utf-8")

@@ -55,6 +55,7 @@ def test_no_python_runs_and_memory_is_planned_tightly(name):
     stats, report = made[0].stats, str(made[0].explain())
     assert stats.python_skipped > 0, report
     assert stats.arena_bytes <= 1.05 * stats.arena_lower_bound, report
+    assert all(s.executable.memory_bytes <= 1.2 * s.executable.memory_lower_bound for p in made[0]._memory.plans for s in p.segments), report
     assert not [pair for s in made[0]._memory.segments for pair in overlaps(s.executable)]
 
 

@@ -90,7 +90,9 @@ class Executable:
 
     Attributes:
         steps: ``StepRecord`` per step.
-        arena_bytes, arena_lower_bound: memory of intermediate values in one call, and the least that any plan could need.
+        arena_bytes, arena_lower_bound: memory of the intermediate values of one call that do not lie in outputs which are written later, and the least that
+            any plan could need for them.
+        memory_bytes, memory_lower_bound: arena and outputs together, and the least that these could be for this order of steps.
         kernels_compiled, compile_seconds: kernels that were in no cache, and the time that compiling this graph took.
         sources: texts of its kernels.
         output_specs: Specs of the outputs.
@@ -104,6 +106,8 @@ class Executable:
         native, loaded, texts = bind(lowered, len(graph.outputs))
         self.steps = tuple([StepRecord(s.kind, s.name, s.ops, s.lines, s.bytes, s.reason) for s in lowered.steps])
         self.arena_bytes, self.arena_lower_bound = lowered.plan.size, lowered.plan.lower_bound
+        self.memory_bytes = lowered.plan.size + sum([s.nbytes for s in self.output_specs])
+        self.memory_lower_bound = lowered.memory_bound
         self.kernels_compiled, self.sources = loaded.compiled, tuple(texts)
         self._constants = tuple(lowered.constants)
         self._arenas = []

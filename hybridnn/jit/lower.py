@@ -404,8 +404,9 @@ def lower(graph, reasons):
         low.node(node)
     outputs = lower_memory.assign_outputs(low)
     lower_memory.assign_writes(low)
-    found = lower_memory.plan(low)
-    return Lowered(low.steps, low.roots, low.values, low.constants, low.n_slots, found, outputs, len(graph.inputs), lower_memory.late_outputs(low))
+    found, bound = lower_memory.plan(low)
+    late = lower_memory.late_outputs(low)
+    return Lowered(low.steps, low.roots, low.values, low.constants, low.n_slots, found, outputs, len(graph.inputs), late, bound)
 
 
 def bind(lowered, n_outputs):

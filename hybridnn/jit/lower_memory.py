@@ -3,7 +3,7 @@ from collections import defaultdict
 
 from hybridnn.jit.hosts import chains_of, put_in_outputs
 from hybridnn.jit.lower_steps import LowStep
-from hybridnn.jit.memory import Buffer, plan_memory
+from hybridnn.jit.memory import Buffer, lower_bound, plan_memory
 from hybridnn.jit.places import ARENA, INPUT, OUTPUT, SLOT, Root, whole
 
 __all__ = ["assign_outputs", "assign_writes", "late_outputs", "plan"]
@@ -128,11 +128,13 @@ def _take_over(write, read, i, step, position):
 
 
 def plan(low):
-    """Lifetimes of roots, and from them offsets in the arena."""
+    """Lifetimes of roots, and from them offsets in the arena; gives the plan, and the least that arena and outputs could be together."""
     _lifetimes(low)
     chains = chains_of([r for r in low.roots if r.kind == ARENA and r.first >= 0])
+    outputs = {id(p.root): p.root for step in low.steps for p in step.writes if p.root.kind in (OUTPUT, SLOT)}.values()
+    bound = lower_bound([*[Buffer(c.size, c.first, c.last) for c in chains], *[Buffer(r.nbytes, r.first, len(low.steps)) for r in outputs]])
     chains = put_in_outputs(low.steps, chains, last_that_can_fail(low.steps) + 1)
     found = plan_memory([Buffer(c.size, c.first, c.last) for c in chains])
     for chain, offset in zip(chains, found.offsets):
         chain.place(offset)
-    return found
+    return found, bound

@@ -52,3 +52,4 @@ class Lowered:
     outputs: list
     n_inputs: int = 0
     late_outputs: frozenset = frozenset()      # numbers of outputs that nothing is written into before all steps that can fail are done
+    memory_bound: int = 0      # the least that arena and outputs could be together

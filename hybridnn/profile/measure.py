@@ -86,8 +86,8 @@ class _Profile:
         kinds = [s.kind for s in steps]
         traced = Row("traced", seconds["traced"], native_seconds=native, kernels=kinds.count("kernel"), steps=len(steps),
                      python_steps=kinds.count("python"), memory_peak=peaks["traced"],
-                     memory_planned=sum(exe.arena_bytes for exe in executables),
-                     memory_lower_bound=sum(exe.arena_lower_bound for exe in executables), **counts)
+                     memory_planned=sum(exe.memory_bytes for exe in executables),
+                     memory_lower_bound=sum(exe.memory_lower_bound for exe in executables), **counts)
         return Report(self.memory.name, self.repeat, (eager, traced), difference, differences, self.tolerance, self._spans(),
                       Explanation.of(self.memory))
 
@@ -145,8 +145,10 @@ class _Profile:
         return list(ran.values()), float(np.median(shares))
 
     def _peak(self, call):
-        """Bytes allocated during a call at the same time, at most."""
+        """Bytes allocated during a call at the same time, at most. What the trace keeps from call to call is allocated anew, so that it counts."""
         self.heap.restore()
+        for segment in [s for s in self.memory.segments if s.executable is not None]:
+            segment.executable.release()
         gc.collect()
         running = tracemalloc.is_tracing()
         tracemalloc.start()

@@ -19,8 +19,9 @@ class Row:
         seconds: time of a call.
         native_seconds: the part spent in compiled segments, their Python steps included.
         kernels, python_steps, steps: generated kernels, steps that call Python, and all steps that a call runs.
-        memory_planned, memory_lower_bound: arenas for intermediate values, and the least that any plan could need.
-        memory_peak: most memory allocated during a call, Python objects included; the arenas are there before.
+        memory_planned, memory_lower_bound: arenas for intermediate values and the results of compiled segments, and the least that these could be
+            for their order of steps.
+        memory_peak: most memory allocated during a call beyond what was there before, arenas, results and Python objects included.
         hits, python_skipped, recordings: of the timed calls, the replays from start to end, those that ran no Python, and new
             recordings.
     """

@@ -17,6 +17,7 @@ class PathReport:
         tier: ``"python skipped"``, ``"verified replay"`` or ``"eager"``.
         reason: why Python is not skipped, with file and line.
         segments: a tuple of tuples of the executables' step records.
+        memory: of each segment, the bytes of its arena and of arena and outputs together, and the least that these could be for its order of steps.
     """
     signature: tuple
     outcomes: tuple
@@ -24,6 +25,7 @@ class PathReport:
     tier: str
     reason: str
     segments: tuple
+    memory: tuple
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Explanation:
             lines += [f"  python not skipped: {p.reason}"] if p.reason else []
             lines += [f"  {kind} -> {'any value' if outcome is None else outcome[1]}   at {line}" for kind, outcome, line in p.outcomes]
             for k, steps in enumerate(p.segments):
-                lines += [f"  segment {k}: {len(steps)} steps", *[f"    {_step(s)}" for s in steps]]
+                lines += [f"  segment {k}: {len(steps)} steps, {_memory(*p.memory[k])}", *[f"    {_step(s)}" for s in steps]]
         lines += [f"eager: signature {s[0]}: {r}" for s, r in self.eager]
         lines += [f"{what}: {text}" for what, text in self.why[-10:]]
         return "\n".join(lines)
@@ -66,6 +68,10 @@ def _step(s):
     return f"{s.kind:8} {s.name}{ops}{reason}{line}"
 
 
+def _memory(arena, both, least):
+    return f"memory {both} bytes (arena {arena}, the rest outputs), at least {least}"
+
+
 def _plan_segments(memory, end):
     return [s for p in memory.plans if p.end is end for s in p.segments][:1]
 
@@ -73,6 +79,7 @@ def _plan_segments(memory, end):
 def _path_report(memory, root, end):
     path = path_to(end)
     outcomes = tuple((e.key[0], e.key[1], e.line) for e in path if e.kind == "read")
-    segments = tuple(tuple(s.executable.steps) for s in [*_plan_segments(memory, end), *[s for e in path for s in e.segments.values()]] if s.executable)
+    executables = [s.executable for s in [*_plan_segments(memory, end), *[s for e in path for s in e.segments.values()]] if s.executable]
+    planned = tuple((exe.arena_bytes, exe.memory_bytes, exe.memory_lower_bound) for exe in executables)
     tier = "eager" if root.reason else "verified replay" if end.doubt else "python skipped"
-    return PathReport(root.signature, outcomes, end.hits, tier, root.reason or end.doubt, segments)
+    return PathReport(root.signature, outcomes, end.hits, tier, root.reason or end.doubt, tuple(tuple(exe.steps) for exe in executables), planned)

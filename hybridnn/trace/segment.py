@@ -42,7 +42,7 @@ class Segment:
 
 class Interpreted:
     """Stands in for an executable that cannot be made: the graph, run node by node."""
-    kernels_compiled = arena_bytes = arena_lower_bound = 0
+    kernels_compiled = arena_bytes = arena_lower_bound = memory_bytes = memory_lower_bound = 0
     compile_seconds = 0.0
     steps = reusable = ()
 

@@ -62,7 +62,7 @@ def plan(n):
 
 class Interpreted:
     """Stands in for an ``Executable``: the graph, run node by node. All old arrays that may be used again are, however small, and are rubbish meanwhile."""
-    kernels_compiled = arena_bytes = arena_lower_bound = 0
+    kernels_compiled = arena_bytes = arena_lower_bound = memory_bytes = memory_lower_bound = 0
     compile_seconds = 0.0
     steps = ()
 
