@@ -4,6 +4,7 @@ Rules of the library write by ``apply_inplace`` only and never read an array, so
 plain arrays.
 """
 import copy
+import functools
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,15 @@ class Counted:
     @t.setter
     def t(self, value):
         self.__dict__.setdefault("_steps", [0])[0] = value
+
+
+def _on_its_device(update):
+    """The method with the parameter's device as the current one."""
+    @functools.wraps(update)
+    def on_its_device(self, param):
+        with param.device.create_context():
+            update(self, param)
+    return on_its_device
 
 
 class UpdateRule(Counted):
@@ -96,17 +106,13 @@ class UpdateRule(Counted):
         if not self.enabled:
             return
         self.t += 1
-        if cupy is None:
-            self._update_once(param)
-        else:
-            with param.device.create_context():
-                self._update_once(param)
-
-    def _update_once(self, param):
         if self._use_fp32_update and _dtype_of(param) == np.float16:
             self._update_master(param)
         else:
             self._update(param, loss_scale_of(param))
+
+    if cupy is not None:
+        update = _on_its_device(update)
 
     def _update(self, param, loss_scale):
         if _has_array(param):

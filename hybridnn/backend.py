@@ -4,6 +4,7 @@
 for a GPU raises ``BackendError``, which says what is missing.
 """
 import contextlib
+import functools
 import importlib
 import operator
 
@@ -17,9 +18,10 @@ try:
 except ImportError:
     cupy = None
 
-__all__ = ["ChainerxDevice", "CpuDevice", "Device", "GpuDevice", "Intel64Device", "back_after", "beside", "check_cuda_available", "copied", "copyto", "cupy",
-           "from_chx", "get_array_module", "get_array_types", "get_cpu_array_types", "get_device", "get_device_from_array", "get_dtype",
-           "is_array", "is_arrays_compatible", "is_finite", "mixed16", "numpy", "special_functions", "there", "to_chx", "to_cpu", "to_gpu", "using_device"]
+__all__ = ["ChainerxDevice", "CpuDevice", "Device", "GpuDevice", "Intel64Device", "back_after", "beside", "check_cuda_available",
+           "copied", "copyto", "cupy", "from_chx", "get_array_module", "get_array_types", "get_cpu_array_types", "get_device",
+           "get_device_from_array", "get_dtype", "is_array", "is_arrays_compatible", "is_finite", "mixed16", "number_of_gpus",
+           "numpy", "special_functions", "there", "to_chx", "to_cpu", "to_gpu", "using_device"]
 
 
 class _Mixed16:
@@ -292,9 +294,20 @@ def there(*arrays):
 
 @contextlib.contextmanager
 def back_after():
-    """A block that may ``use`` devices: after it the current one is what it was."""
-    with cupy.cuda.Device():
+    """A block that may ``use`` devices: after it the current one is what it was. Without a driver CuPy knows no current device."""
+    with cupy.cuda.Device() if number_of_gpus() else contextlib.nullcontext():
         yield
+
+
+@functools.cache
+def number_of_gpus():
+    """How many CUDA devices CuPy sees: 0 without CuPy or without a driver that works. Asked once."""
+    if cupy is None:
+        return 0
+    try:
+        return cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return 0
 
 
 def _gpu_of(arrays):

@@ -6,6 +6,7 @@ gradients, copies, saving, transfer) is written once, in ``Link``, over those re
 """
 import contextlib
 import copy
+import functools
 from collections.abc import MutableSequence
 
 import numpy as np
@@ -22,6 +23,17 @@ __all__ = ["Chain", "ChainList", "Link", "repeats_in"]
 
 _COPY_MODES = ("share", "copy", "init")
 _MISSING = "Link.__init__() has not been called."
+
+
+def _on_its_device(call):
+    """The method with the link's device as the current one."""
+    @functools.wraps(call)
+    def on_its_device(self, *args, **kwargs):
+        if self._device.xp is np:
+            return call(self, *args, **kwargs)
+        with self._device.create_context():
+            return call(self, *args, **kwargs)
+    return on_its_device
 
 
 class Link(DeviceResident):
@@ -58,14 +70,7 @@ class Link(DeviceResident):
         return self._call_hooked(args, kwargs)
 
     if cupy is not None:
-        def __call__(self, *args, **kwargs):
-            if self._device.xp is np:
-                return self._call_here(args, kwargs)
-            with self._device.create_context():
-                return self._call_here(args, kwargs)
-
-    def _call_here(self, args, kwargs):
-        return self.forward(*args, **kwargs) if self._local_link_hooks is None and active.hooks is None else self._call_hooked(args, kwargs)
+        __call__ = _on_its_device(__call__)
 
     def _call_hooked(self, args, kwargs):
         self._check_init()

@@ -24,8 +24,8 @@ CAPABILITIES = (8, 0), (9, 0)
 CEILING = 96        # registers of a thread, of the 255 that it may have: with more, fewer than 640 threads fit a multiprocessor
 BYTES = 16          # of a machine instruction
 # What libdevice's functions in full precision are made of, in float32: seeds that are refined, and powers of two. Others have no approximate instruction.
-PARTS = {"exp": "ex2", "expm1": "ex2", "erf": "ex2", "erfc": "ex2 rcp", "tanh": "ex2 rcp", "sinh": "ex2 div", "cosh": "ex2 div", "tan": "rcp", "asin": "rsqrt",
-         "acos": "rsqrt", "atan": "rcp", "asinh": "rcp rsqrt", "acosh": "rsqrt", "pow": "rcp", "fmod": "div rcp"}
+PARTS = {"exp": "ex2", "exp2": "ex2", "expm1": "ex2", "erf": "ex2", "erfc": "ex2 rcp", "tanh": "ex2 rcp", "sinh": "ex2 div", "cosh": "ex2 div",
+         "tan": "rcp", "asin": "rsqrt", "acos": "rsqrt", "atan": "rcp", "asinh": "rcp rsqrt", "acosh": "rsqrt", "atanh": "rcp", "pow": "rcp", "fmod": "div rcp"}
 IN_DOUBLE = "sin", "cos", "tan"     # reduce large arguments with a product in float64
 
 
@@ -142,7 +142,7 @@ def summary(codes):
 
 def report(codes):
     """A row per kernel."""
-    head = ["# Machine code of the kernels for NVIDIA GPUs", "",
+    head = ["# Machine code for GPUs", "",
             "Written by `tests/cuda_code.py`: compiled and assembled without a GPU, by the versions that the extra `cuda` names. Registers are those of a",
             "thread; instructions are of 16 bytes, with what fills up the end. Nothing here says how fast a kernel is.", "",
             *(f"* {text}" for text in summary(codes)), "", "| kernel | registers, sm_80 | instructions, sm_80 | registers, sm_90 | instructions, sm_90 |",

@@ -5,15 +5,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cuda_code import precision
 from jit_graphs import graph_of
-from kernel_cases import CASES, array
+from kernel_cases import CASES, GRAPHS, array
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
+from hybridnn import jit
+from hybridnn.core.op import OPS
 from hybridnn.errors import BackendError
 from hybridnn.graph import run
 from hybridnn.jit import cuda, layout, source
 from hybridnn.jit.fuse import fuse
+from hybridnn.jit.inplace import inplace_pairs
 from hybridnn.jit.passes import simplify
 from hybridnn.jit.places import ARENA, Root, whole
 from hybridnn.jit.source_writer import parameters
@@ -128,9 +132,31 @@ def test_ptx_or_what_is_missing(name):
         with pytest.raises(BackendError, match=r"pip install 'hybridnn\[cuda\]'"):
             cuda.emit_ptx(text, types)
         return
-    ptx = cuda.emit_ptx(text, types)
-    assert ".f64" not in ptx or name == "batch_norm"
-    assert ".approx" not in ptx
+    assert list(precision(SimpleNamespace(text=text, structure=structure), cuda.emit_ptx(text, types))) == []
+
+
+def test_bools_are_bytes_on_cuda_and_words_where_they_are_numbers():
+    """What is neither cannot be stored through a pointer, or is read from where nothing was written."""
+    def parts(name):
+        fn, operands = GRAPHS[name]
+        structure, = [s.arranged.structure for s in jit.compile(graph_of(fn, *operands))._lowered.steps]
+        return str(cuda.signature(structure)), source.render(structure, "cuda")
+    types, text = parts("bools")
+    assert types.count("uint8*") == 1 and "bool" not in types
+    types, text = parts("given_bool")
+    assert "int64*" in types and "bool" not in types and "[0] != 0" in text
+    x = layout.Pointer("b1", "load", ("1",)), layout.Pointer("f4", "store", ("1",))
+    items = layout.Instruction("load", (), "b1", (0,), 0), layout.Instruction("cast", (0,), "f4", (0,), None)
+    structure = layout.Structure("map", (False,), items, (layout.Output(1, 1, (0,)),), x)
+    assert "v0 = p0[i] != 0" in source.render(structure, "cuda") and "v0 = p0[i]\n" in source.render(structure, "cpu")
+
+
+def test_what_is_read_again_is_not_written_over_before():
+    """Rows of few elements are worked on in copies on the CPU; on CUDA a loop over the row reads what one before it would have written over."""
+    graph = graph_of(lambda x: [OPS["softmax"](x, axis=(1,)) + x], array(40, 5))
+    step, = jit.compile(graph)._lowered.steps
+    assert step.arranged.structure.style == "short"
+    assert inplace_pairs(step.arranged) == step.inplace == ((0, 0),) and inplace_pairs(step.arranged, "cuda") == ()
 
 
 def test_the_probe_gives_a_reason():

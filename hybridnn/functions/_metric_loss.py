@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hybridnn.backend import beside, there
+from hybridnn.backend import beside, copied, there
 from hybridnn.core import apply, as_array, as_variable
 from hybridnn.core.arithmetic import not_equal, where
 from hybridnn.core.indexing import take
@@ -104,16 +104,26 @@ def negative_sampling(x, t, W, sampler, sample_size, reduce="sum", *, return_sam
         t=t,
         W=W,
     )
-    with there(x):
-        samples = x.xp.array(beside(sampler((x.shape[0], sample_size + 1)), x))
-        samples[:, 0] = as_array(t)
-    products = _sum(embed_id(samples, W, ignore_label=-1) * reshape.to(x, (x.shape[0], 1, x.shape[1])), (2,))
-    sign = np.ones(sample_size + 1, x.dtype)
+    drawn, sign = sampler((x.shape[0], sample_size + 1)), np.ones(sample_size + 1, x.dtype)
     sign[0] = -1
-    losses = _sum(apply(softplus, (products * beside(sign, x), 1.0)), (1,))
+    if x.xp is np:
+        samples = np.array(drawn)
+        samples[:, 0] = as_array(t)
+    else:
+        samples, sign = _with_labels(drawn, as_array(t)), beside(sign, x)
+    products = _sum(embed_id(samples, W, ignore_label=-1) * reshape.to(x, (x.shape[0], 1, x.shape[1])), (2,))
+    losses = _sum(apply(softplus, (products * sign, 1.0)), (1,))
     losses = apply(where, (apply(not_equal, (t, -1)), losses, 0))
     losses = losses if reduce == "no" else _sum(losses)
     return (losses, samples) if return_samples else losses
+
+
+def _with_labels(drawn, t):
+    """A copy of what was drawn, on the GPU of the labels, which are its first column."""
+    with there(t):
+        samples = copied(beside(drawn, t))
+        samples[:, 0] = t
+    return samples
 
 
 def black_out(x, t, W, samples, reduce="mean"):

@@ -6,7 +6,7 @@ to be declared (``chainerx``, ``cudnn``, ``gpu``, ``ideep``, ``slow``).
 import unittest
 from typing import Any
 
-from hybridnn.backend import cupy
+from hybridnn.backend import number_of_gpus
 
 _pytest: Any
 try:
@@ -41,18 +41,9 @@ def _marked(name, f):
     return f if _pytest is None else getattr(_pytest.mark, name)(f)
 
 
-def _devices():
-    if cupy is None:
-        return 0
-    try:
-        return cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError:
-        return 0
-
-
 def multi_gpu(gpu_num):
     """The test needs so many CUDA devices."""
-    found = _devices()
+    found = number_of_gpus()
     met = found >= gpu_num
     return lambda f: _marked("gpu", f if met else _skip(f"needs {gpu_num} CUDA device(s), {found} found")(f))
 

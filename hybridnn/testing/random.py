@@ -5,7 +5,7 @@ import types
 
 import numpy as np
 
-from hybridnn.backend import cupy
+from hybridnn.backend import cupy, number_of_gpus
 from hybridnn.testing.bundle import classes_of
 
 __all__ = ["do_setup", "do_teardown", "fix_random", "generate_seed"]
@@ -21,7 +21,7 @@ def do_setup(deterministic=True):
         return
     seed = _SEED if deterministic else None
     np.random.seed(seed)
-    if cupy is not None:
+    if number_of_gpus():
         cupy.random.seed(seed)
 
 
