@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybridnn.backend import get_array_module, is_array
+from hybridnn.backend import get_array_module, is_array, there
 from hybridnn.config import using_config
 from hybridnn.core import OPS, Parameter, Variable, apply, as_array, backward
 
@@ -42,9 +42,10 @@ def numerical_grad(f, inputs, grad_outputs, eps=1e-3, detect_nondifferentiable=F
     for x in inputs:
         if x.dtype.kind != "f":
             raise RuntimeError(f"a numerical gradient needs floating-point inputs, not {x.dtype}")
-    gys = [None if g is None else np.float64(g) if np.isscalar(g) else g.astype(np.float64) for g in grad_outputs]
+    with there(*inputs):
+        gys = [None if g is None else np.float64(g) if np.isscalar(g) else g.astype(np.float64) for g in grad_outputs]
     steps = (-1.0, -0.5, 0.0, 0.5, 1.0) if detect_nondifferentiable else (-1.0, 1.0)
-    with using_config("type_check", False):
+    with using_config("type_check", False), there(*inputs):
         return [_grad_of_one(f, i, x, gys, eps, steps, (diff_atol, diff_rtol)) for i, x in enumerate(inputs)]
 
 
@@ -156,7 +157,8 @@ def _run(func, x_data, y_grad, params, eps, atol, rtol, no_grads, dtype, detect,
     if len(no_grads) != len(xs):
         raise ValueError(f"no_grads has one entry per input: {len(xs)}, not {len(no_grads)}")
     check = _Check(func, xs, params, tuple(no_grads), eps, atol, rtol, dtype, detect, functional)
-    _compare(check, None if y_grad is None else _as_tuple(y_grad))
+    with there(*xs, *params):
+        _compare(check, None if y_grad is None else _as_tuple(y_grad))
 
 
 def _compare(check, gys):

@@ -16,11 +16,12 @@ from function_samples import SAMPLES
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import backend, distributions, initializers, iterators, optimizer_hooks, optimizers, serializers, training
+from hybridnn import backend, distributions, initializers, iterators, optimizer_hooks, optimizers, serializers, testing, training
 from hybridnn.backends import cuda
 from hybridnn.core import OPS, Variable, apply
 from hybridnn.dataset import ConcatWithAsyncTransfer, concat_examples, converter, to_device
 from hybridnn.errors import InvalidType
+from hybridnn.jit import cuda as jit_cuda
 
 assert cupy.__file__.endswith("fake_cupy/cupy/__init__.py"), "PYTHONPATH=tests/fake_cupy"
 GPU, OTHER, CPU = hnn.get_device("@cupy:0"), hnn.get_device("@cupy:1"), hnn.get_device("@numpy")
@@ -680,7 +681,166 @@ def test_a_traced_training_step_follows_the_model():
     np.testing.assert_allclose(train(GPU), train(CPU), 1e-5)
 
 
+@pytest.mark.usefixtures("current")
 def test_gradient_checks_run_on_devices():
     x, g = on_gpu(np.random.normal(size=(2, 3))), on_gpu(np.random.normal(size=(2, 3)))
+    gx, = hnn.gradient_check.numerical_grad(lambda: (np.tanh(x),), (x,), (g,))
+    assert is_on_gpu(gx)
+    close(gx, on_host(g) * (1 - np.tanh(on_host(x)) ** 2))
     hnn.gradient_check.check_backward(lambda x: F.tanh(x), x, g, dtype="d")
     hnn.gradient_check.check_double_backward(lambda x: F.tanh(x), x, g, on_gpu(np.random.normal(size=(2, 3))), dtype="d")
+
+
+# ------------------------------------------------------------------------------------------------------------------- the rest of it
+
+class TestTheProbe:
+    def test_what_is_there(self):
+        found = jit_cuda.probe()
+        assert found.ok or "cannot be imported" in found.reason
+
+    @pytest.mark.parametrize("name, value, reason", [("driverGetVersion", 0, "no NVIDIA driver"), ("getDeviceCount", 0, "no device")])
+    def test_what_is_missing(self, monkeypatch, name, value, reason):
+        monkeypatch.setattr(cupy.cuda.runtime, name, staticmethod(lambda: value))
+        assert not jit_cuda.probe().ok and reason in jit_cuda.probe().reason
+
+    def test_a_driver_that_does_not_answer(self, monkeypatch):
+        def fails():
+            raise cupy.cuda.runtime.CUDARuntimeError("cudaErrorUnknown")
+        monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", staticmethod(fails))
+        assert "does not answer: cudaErrorUnknown" in jit_cuda.probe().reason
+        with pytest.raises(hnn.errors.BackendError, match="cudaErrorUnknown"):
+            backend.to_gpu(np.ones(1))
+
+    def test_no_device(self, monkeypatch):
+        monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", staticmethod(lambda: 0))
+        with pytest.raises(hnn.errors.BackendError, match="CUDA_VISIBLE_DEVICES"):
+            hnn.get_device("@cupy:0")
+
+
+@pytest.mark.parametrize("name", link_cases.INITIALIZED)
+def test_initializers_fill_device_arrays(name):
+    def filled(device):
+        np.random.seed(6)
+        with hnn.using_device(device):
+            a = device.xp.empty(link_cases.INITIALIZED[name], "f4")
+            getattr(initializers, name)()(a)
+        return a
+    got = filled(OTHER)
+    assert is_on_gpu(got, OTHER)
+    close(got, filled(CPU), 1e-6)
+    made = initializers.generate_array(initializers.One(), (2,), cupy, "f4", OTHER)
+    assert is_on_gpu(made, OTHER) and made.get().all()
+
+
+def test_states_of_recurrent_links_move():
+    def outputs(devices):
+        np.random.seed(8)
+        lstm, xs, found = L.LSTM(4, 3), [array(2, 4) for _ in range(3)], []
+        for device, x in zip(devices, xs, strict=True):
+            lstm.to_device(device)
+            found.append(on_host(lstm(device.send(x))))
+        return found
+    for got, want in zip(outputs([CPU, OTHER, GPU]), outputs([CPU] * 3), strict=True):
+        close(got, want, 1e-6)
+
+
+def test_half_precision_with_master_copies():
+    def train(device):
+        with hnn.using_config("dtype", np.float16):
+            np.random.seed(2)
+            net = L.Linear(4, 3)
+        net.to_device(device)
+        optimizer = optimizers.Adam()
+        optimizer.use_fp32_update()
+        optimizer.setup(net)
+        optimizer.loss_scaling()
+        x, t = concat_examples([(x.astype("f2"), t) for x, t in training_data()], device)
+        for _ in range(3):
+            loss = F.softmax_cross_entropy(net(x), t)
+            net.cleargrads()
+            loss.backward(loss_scale=8)
+            optimizer.update()
+        return net.W.array
+    assert is_on_gpu(train(OTHER), OTHER)
+    close(train(OTHER), train(CPU), 1e-2)
+
+
+class Doubler(hnn.FunctionNode):
+    def forward_cpu(self, xs):
+        return xs[0] * 2,
+
+    def forward_gpu(self, xs):
+        assert self.xp is cupy and cupy.cuda.Device() == xs[0].device
+        return xs[0] + xs[0],
+
+    def backward(self, indexes, gs):
+        return gs[0] * 2,
+
+
+class OldDoubler(hnn.Function):
+    def forward_cpu(self, xs):
+        return xs[0] * 2,
+
+    def forward_gpu(self, xs):
+        return xs[0] + xs[0],
+
+    def backward_cpu(self, xs, gs):
+        return gs[0] * 2,
+
+    def backward_gpu(self, xs, gs):
+        return gs[0] + gs[0],
+
+
+@pytest.mark.parametrize("apply_to", [lambda x: Doubler().apply((x,))[0], lambda x: OldDoubler()(x)], ids=["node", "function"])
+@pytest.mark.parametrize("device", [GPU, OTHER])
+def test_functions_of_users(apply_to, device):
+    x = Variable(device.send(array(3)))
+    y = apply_to(x)
+    y.grad = device.send(np.ones(3, "f4"))
+    y.backward()
+    assert is_on_gpu(y, device) and is_on_gpu(x.grad, device) and (on_host(x.grad) == 2).all()
+
+
+def test_hooks_see_device_arrays():
+    x = Variable(on_gpu(array(3, 4)))
+    timer, seen = hnn.function_hooks.TimerHook(), []
+
+    class Watch(hnn.FunctionHook):
+        name = "watch"
+
+        def forward_postprocess(self, function, in_data):
+            seen.extend(in_data)
+    with timer, Watch(), hnn.using_config("debug", True):
+        F.sum(F.tanh(x)).backward()
+    assert len(timer.call_history) >= 4 and any(map(is_on_gpu, seen)) and not any(isinstance(a, np.ndarray) for a in seen)
+
+
+@testing.inject_backend_tests(None, [{}, {"use_cuda": True}, {"use_cuda": True, "cuda_device": 1}])
+class TestFunctionCases(testing.FunctionTestCase):
+    def generate_inputs(self):
+        return array(3, 4), array(4)
+
+    def forward(self, inputs, device):
+        assert self.backend_config.device == device
+        return F.tanh(inputs[0] * inputs[1]),
+
+    def forward_expected(self, inputs):
+        return np.tanh(inputs[0] * inputs[1]),
+
+
+@testing.inject_backend_tests(None, [{}, {"use_cuda": True}, {"use_cuda": True, "cuda_device": 1}])
+class TestLinkCases(testing.LinkTestCase):
+    param_names = ("W", "b")
+
+    def generate_params(self):
+        return array(3, 4), array(3)
+
+    def create_link(self, initializers):
+        W, b = initializers
+        return L.Linear(4, 3, initialW=W, initial_bias=b)
+
+    def generate_inputs(self):
+        return array(2, 4),
+
+    def forward_expected(self, link, inputs):
+        return inputs[0] @ link.W.array.T + link.b.array,

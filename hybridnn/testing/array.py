@@ -1,7 +1,7 @@
 """Comparing and preparing arrays."""
 import numpy as np
 
-from hybridnn.backend import CpuDevice, get_array_module
+from hybridnn.backend import CpuDevice, get_array_module, there
 from hybridnn.utils import force_array
 
 __all__ = ["as_noncontiguous", "assert_allclose"]
@@ -41,8 +41,9 @@ def as_noncontiguous(array):
     if array is None or array.size <= 1:
         return array
     reversed_halves = (slice(None, None, -2),) * array.ndim
-    y = get_array_module(array).empty([2 * n for n in array.shape], array.dtype)[reversed_halves]
-    y[...] = array
+    with there(array):
+        y = get_array_module(array).empty([2 * n for n in array.shape], array.dtype)[reversed_halves]
+        y[...] = array
     return y
 
 
