@@ -7,6 +7,7 @@ need (or those whose name begins with a NAME), is compiled to PTX and assembled 
 spills registers or needs more than the ceiling, computes in float64 what is float32, flushes numbers to zero, or calls an approximate function.
 """
 import argparse
+import importlib.metadata
 import importlib.util
 import re
 import struct
@@ -142,13 +143,17 @@ def summary(codes):
 
 def report(codes):
     """A row per kernel."""
-    head = ["# Machine code for GPUs", "",
-            "Written by `tests/cuda_code.py`: compiled and assembled without a GPU, by the versions that the extra `cuda` names. Registers are those of a",
-            "thread; instructions are of 16 bytes, with what fills up the end. Nothing here says how fast a kernel is.", "",
-            *(f"* {text}" for text in summary(codes)), "", "| kernel | registers, sm_80 | instructions, sm_80 | registers, sm_90 | instructions, sm_90 |",
-            "|---|---|---|---|---|"]
     rows = [f"| {a.name} | {a.registers} | {a.instructions} | {b.registers} | {b.instructions} |" for a, b in zip(codes[::2], codes[1::2], strict=True)]
-    return "\n".join(head + rows) + "\n"
+    return "\n".join([*head(summary(codes)), *rows]) + "\n"
+
+
+def head(lines):
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba-cuda", "nvidia-nvvm", "nvidia-cuda-nvcc"))
+    return ["# Machine code for GPUs", "",
+            f"Written by `tests/cuda_code.py` with {versions}:",
+            "compiled and assembled without a GPU. Registers are those of a thread; instructions are of 16 bytes, with what fills up the end.",
+            "Nothing here says how fast a kernel is.", "", *(f"* {text}" for text in lines), "",
+            "| kernel | registers, sm_80 | instructions, sm_80 | registers, sm_90 | instructions, sm_90 |", "|---|---|---|---|---|"]
 
 
 if __name__ == "__main__":

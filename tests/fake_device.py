@@ -681,6 +681,35 @@ def test_a_traced_training_step_follows_the_model():
     np.testing.assert_allclose(train(GPU), train(CPU), 1e-5)
 
 
+@pytest.mark.parametrize("mode", ["auto", "verify", "pure"])
+def test_traced_functions_see_that_a_model_has_moved(mode):
+    """Also where Python is skipped, and where the model is no argument."""
+    net = network()
+    optimizer, data = optimizers.Adam().setup(net), {"x": array(4, 4)}
+
+    @hnn.trace(mode=mode)
+    def step():
+        loss = F.mean(net(data["x"]) ** 2) + net[0].W[0, 0] * 0
+        net.cleargrads()
+        loss.backward()
+        optimizer.update()
+        return loss
+
+    @hnn.trace(mode=mode)
+    def call(x):
+        return F.sum(net(x))
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(10):
+            step()
+            call(data["x"])
+        assert (call.stats.python_skipped > 0) == (mode != "verify")
+        for device in (GPU, CPU, OTHER, CPU):
+            net.to_device(device)
+            data["x"] = device.send(data["x"])
+            for _ in range(3):
+                assert step().device == call(data["x"]).device == net[0].W.device == device
+
+
 @pytest.mark.usefixtures("current")
 def test_gradient_checks_run_on_devices():
     x, g = on_gpu(np.random.normal(size=(2, 3))), on_gpu(np.random.normal(size=(2, 3)))
