@@ -77,6 +77,15 @@ def test_no_gradients_of_outputs_that_are_gone_cut_off_or_reached():
     assert seen(x, a, b) == [[1] * 4, [1, 1], [10, 10]]
 
 
+def test_a_function_that_is_applied_again_begins_anew():
+    function = Two()
+    x, z = Variable(np.arange(4.)), Variable(np.arange(4.))
+    a, b = given(function.apply((x,)))
+    c, d = function.apply((z,))
+    F.sum(c).backward()
+    assert seen(z, a, b) == [[2] * 4, [1] * 4, [10] * 4]
+
+
 def test_grad_does_not_use_them():
     x = Variable(np.arange(4.))
     a, b = given(F.split_axis(x, 2, 0))

@@ -20,7 +20,7 @@ __all__ = ["FunctionNode"]
 
 # What an instance knows of its application; the rest is the user's.
 _OF_ONE_APPLICATION = ("_retained_inputs", "_retained_outputs", "_input_arrays", "_output_arrays", "_outputs", "_needs", "_cut", "_view", "grad",
-                       "inputs_", "is_leaf", "loss_scale", "n_outputs", "name", "retained", "seq", "shapes_", "stack")
+                       "inputs_", "is_leaf", "loss_scale", "n_outputs", "name", "retained", "seeded", "seq", "shapes_", "stack")
 
 
 def _note_retained(nodes, arrays):
