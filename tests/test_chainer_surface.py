@@ -348,8 +348,57 @@ def test_names_show_in_the_graph():
 def test_backward_from_several_variables():
     x = hnn.Variable(np.float32([1, 2]))
     y, z = x * 2, F.sum(x)
-    hnn.backward([y, z], [hnn.Variable(np.float32([1, 10])), None])
-    assert x.grad.tolist() == [3, 21]
+    hnn.backward([y, z], [hnn.Variable(np.float32([1, 10])), hnn.Variable(np.array(1, np.float32))])
+    assert x.grad.tolist() == [3, 21] and y.grad is None
+
+
+def test_backward_begins_where_there_is_a_gradient():
+    x, one = hnn.Variable(np.array(4.)), np.array(1.)
+    y, z = x * 2, x * 3
+    y.grad = np.array(5.)
+    with pytest.warns(RuntimeWarning, match="one without a gradient"):
+        hnn.backward([y, z])
+    assert x.grad == 10 and y.grad is None and z.grad is None
+    y.grad = one
+    with pytest.warns(RuntimeWarning, match="one twice"):
+        hnn.backward([y, y])
+    assert x.grad == 12
+    hnn.backward([z, y], [None, hnn.Variable(one)])
+    assert x.grad == 14
+
+
+def test_backward_with_gradients_leaves_those_that_are_there():
+    x = hnn.Variable(np.float32([1, 2]))
+    x.grad = np.float32([100, 200])
+    y, g = x * 2, hnn.Variable(np.float32([1, 10]))
+    y.grad = np.float32([7, 8])
+    hnn.backward([y, x, y], [g, g, g])
+    assert x.grad.tolist() == [105, 250] and y.grad.tolist() == [7, 8]
+
+
+def test_backward_of_what_is_no_variable():
+    y = hnn.Variable(np.array(3.)) * 2
+    for outputs, grads in ((y, None), ([np.ones(2)], None), ([y], y)):
+        with pytest.raises(TypeError, match="backward"):
+            hnn.backward(outputs, grads)
+    with pytest.raises(ValueError, match="grad_outputs"):
+        hnn.backward([y], [])
+
+
+def test_backward_from_several_variables_inside_a_traced_function():
+    def step(x):
+        y, z = x * 2, F.exp(x)
+        y.grad = x.array * 0 + 3
+        hnn.backward([y])
+        hnn.backward([z, y], [x, x])
+        return y, z
+    traced = hnn.trace(step)
+    for k in range(12):
+        x, w = hnn.Variable(np.arange(3.) + k), hnn.Variable(np.arange(3.) + k)
+        y, z = traced(x)
+        expected, _ = step(w)
+        np.testing.assert_allclose(x.grad, w.grad, rtol=1e-12)
+        assert y.grad is None and z.grad is None and expected.grad is None
 
 
 def test_runtime_info():
