@@ -258,6 +258,8 @@ class Names:
         steps = counted.__dict__.get("_steps")
         if steps is None or type(steps[0]) is not int:
             raise Doubt("the number of updates is not counted yet")
+        if self.overlaid("item", steps, 0) is not None:
+            raise Doubt("assigns the number of updates")
         self.guard("attr", counted, "_steps", steps)
         self.counters.add(where_id(("item", steps, 0)))
         updates = sum(any(s is steps for s in e[1]) for e in self.effects if e[0] == "update")

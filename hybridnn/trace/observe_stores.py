@@ -3,12 +3,13 @@ import types
 
 import numpy as np
 
+from hybridnn._hyperparameter import Hyperparameter
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import folded
-from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, class_lookup, constant, identity, is_library_code
+from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, class_lookup, constant, identity, is_library_code, is_slot
 
 __all__ = ["Stores"]
 
@@ -99,7 +100,7 @@ class Stores:
             there = "_within_init_scope" in obj.__dict__
             self.guard(*(("attr", obj, "_within_init_scope", False) if there else ("noattr", obj, "_within_init_scope")))
             self.guard("classattr", cls, "_within_init_scope", class_lookup(cls, "_within_init_scope"))
-        self._assigned(("attr", obj, name), value, f".{name}")
+        self._set_attribute(obj, name, value)
 
     def _puts_back(self, where, value):
         """Whether an attribute that this call has assigned gets back what it had before the call, as is guarded; its assignments are then forgotten."""
@@ -159,9 +160,11 @@ class Stores:
             f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)
             return
         if type(attr) is HyperparameterProxy:
-            self._hyperparameter(f, obj, attr._attr_name, value)
+            self.guard("attr", obj, "hyperparam", obj.hyperparam)
+            self._hyperparameter(obj.hyperparam, attr._attr_name, value)
+            f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)        # __set__ runs meanwhile
             return
-        self._assigned(("attr", obj, name), value, f".{name}")
+        self._set_attribute(obj, name, value)
         if setter not in PLAIN_SETTERS:
             if not is_library_code(setter):
                 raise Doubt(f"assigns .{name}, and {cls.__name__} defines __setattr__")
@@ -169,15 +172,29 @@ class Stores:
         elif after == "push":
             f.stack.append(constant(None))
 
-    def _hyperparameter(self, f, optimizer, name, value):
-        """``optimizer.lr = rate``: the hyperparameter is set before the update reads it."""
-        space = optimizer.hyperparam.__dict__
-        if value.kind not in ("static", "arg", "number") or type(value.value) is not float or type(space.get(name)) is not float:
+    def _set_attribute(self, obj, name, value):
+        """An assignment that ends in the object's ``__dict__``."""
+        if type(obj) is Hyperparameter:
+            self._hyperparameter(obj, name, value)
+        else:
+            self._assigned(("attr", obj, name), value, f".{name}")
+
+    def _hyperparameter(self, hyperparam, name, value):
+        """``optimizer.lr = rate`` or ``hyperparam.lr = rate``: the hyperparameter is set before the update reads it."""
+        if value.kind not in ("static", "arg", "number") or type(value.value) is not float or type(hyperparam.__dict__.get(name)) is not float:
             raise Doubt(f"assigns a hyperparameter something else than a float ({name})")
-        self.guard("attr", optimizer, "hyperparam", optimizer.hyperparam)
-        self.overlay[where_id(("attr", optimizer.hyperparam, name))] = value
-        self.effects.append(("hyper", ("attr", optimizer.hyperparam, name), value))
-        f.waiting = ("make", None, [], {}, None)        # __set__ runs meanwhile
+        where = "attr", hyperparam, name
+        self.overlay[where_id(where)] = value
+        self.counters.add(where_id(where))
+        self.effects.append(("hyper", where, value))
+
+    def refuse_assigned(self, objects):
+        """The library is about to read these objects, some of it in every call before anything is assigned: this call has assigned nothing there that it does
+        not assign in its place, as it does hyperparameters."""
+        read = {id(namespace_of(obj)) for obj in objects}
+        known = {where_id(e[1]) for e in self.effects if e[0] == "hyper"}
+        if any(key[1] in read for key in self.overlay.keys() - known):
+            raise Doubt("assigns what an optimizer reads in its update")
 
     def overlaid(self, *where):
         """What this call has assigned to a place; None if it has not."""
@@ -185,8 +202,19 @@ class Stores:
 
 
 def where_id(where):
-    """A hashable key of a place: its kind, the object that holds it, the name or key (of one type and sign) there."""
+    """A hashable key of a place, the same for all ways to reach it: what holds it, and the name or key there. An attribute or a global lies in a dict."""
     kind, owner, *key = where
-    return (kind, id(owner), *[(type(k), repr(k)) for k in key])
+    if kind == "attr" and not is_slot(class_lookup(type(owner), key[0]), key[0]):
+        owner = namespace_of(owner)
+    return (kind == "cell", id(owner), *[k if type(k) in SCALARS else repr(k) for k in key])
+
+
+def namespace_of(obj):
+    """The dict of an object's attributes; the object itself if it has none."""
+    try:
+        space = object.__getattribute__(obj, "__dict__")
+    except AttributeError:
+        return obj
+    return space if type(space) is dict else obj
 
 

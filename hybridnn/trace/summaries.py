@@ -206,6 +206,7 @@ def _update(observer, refs, value, start):
     rules = [p.update_rule for p in optimizer.target.params()]
     if len({id(r) for r in rules}) < len(rules):
         raise Doubt("a parameter is updated twice (it is tied)")
+    observer.refuse_assigned(_read_by(optimizer, rules))
     guard_hyperparameters(observer, optimizer.hyperparam)
     observer.guard("attr", optimizer, "hyperparam", optimizer.hyperparam)
     for p, rule in zip(optimizer.target.params(), rules, strict=True):
@@ -227,6 +228,17 @@ def _update(observer, refs, value, start):
     _filled(observer, optimizer.target, start)
     observer.effects.append(("update", tuple(c._steps for c in [optimizer, *rules]), start))
     return constant(None)
+
+
+def _read_by(optimizer, rules):
+    """What an update reads beside parameters and gradients."""
+    found = [optimizer, optimizer._steps, optimizer.hyperparam]
+    for rule in rules:
+        found += [rule, rule._steps, rule.hyperparam, rule.state]
+    queues = optimizer._hooks.queues if optimizer._hooks is not None else {}
+    for queue in queues.values():
+        found += [queue, *queue.values(), *[h.averages for h in queue.values() if type(h) is ExponentialMovingAverage]]
+    return [*found, queues]
 
 
 def guard_hyperparameters(observer, hyperparam):

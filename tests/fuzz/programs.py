@@ -48,7 +48,7 @@ EXPRESSIONS = {
     "T": "F.transpose({M}) | {M}.T | F.tanh({T}) | {T} * {c} | {T} + {T} | F.matmul(net.W, {T})",
     "A": """{M}.array | {M}.data * 0.5 | np.tanh({M}.array) | {A} + 1 | {A}[::-1] | np.asfortranarray({A}) | {M}.array.T.copy().T | {A}.copy() | np.where({A} > 0, {A}, 0.5) | np.clip({A}, -1, 1)
         | np.concatenate([{A}, {A}])[:len({A})] | ({A} - {A}.mean(0)).astype("f")""",
-    "P": """cfg.scale | OWN.random() | random.choice([0.5, 1.5]) | opt.t * 0.1 | net.best | math.sqrt(abs({P})) | {P} / (1.5 + abs({P})) | hold.bias | hold.gain | hold.K * 0.25 | COUNT[0] * 0.125 | hold.calls * 0.1 | opt2.lr * 10 | float(F.tanh({S})) | SCALE | rate | net.scale | F.tanh({S}).item() | math.tanh({S}.array) | float(np.tanh({M}.array).mean()) | np.random.rand()
+    "P": """cfg.scale | KEYS[1] | SPACE["bias"] | OWN.random() | random.choice([0.5, 1.5]) | opt.t * 0.1 | net.best | math.sqrt(abs({P})) | {P} / (1.5 + abs({P})) | hold.bias | hold.gain | hold.K * 0.25 | COUNT[0] * 0.125 | hold.calls * 0.1 | opt2.lr * 10 | float(F.tanh({S})) | SCALE | rate | net.scale | F.tanh({S}).item() | math.tanh({S}.array) | float(np.tanh({M}.array).mean()) | np.random.rand()
         | float(format({P}, ".3f")) | [{P}, {P}][k % 2] | sorted([{P}, 0.4])[0] | dict(a={P}).get("a", 1.0) | opt2.lr | (0.2 if {B} else {P}) | Pair(1, {P}).b | random.random() | k * 0.5 | net.count * 0.01 | len({M}) * 0.1 | max({P}, 0.3) | opt.hyperparam.__dict__.get('lr', 0.5) | -{P} | {P} * {P}""",
     "B": """float({S}) < net.best | {P} < net.best | not math.isnan({P}) | np.isfinite({S}.array) | OWN.random() < 0.5 | cfg.act == "tanh" | float({S}) > {c} | {S} > {c} | {S}.array > {c} | F.max({M}) > {c} | F.sum({C}) < {c} | k % 2 == 0 | net.count % 3 == 1 | net.flag | flag | {M}.shape[0] > 3
         | SCALE > 1.6 | {P} > {c} | hnn.config.train | isinstance(x, hnn.Variable) | net.p.grad is not None | rate < 0.6 | not {S} > {c} | np.random.rand() > 0.4
@@ -219,7 +219,9 @@ class Writer:
             "for q, v in ((net2.p, net.p), (net2.l1.W, net.l1.W)): q.array[...] = q.array * 0.9 + v.array * 0.1", f"log({m}.array.dtype.name)",
             f"raw[...] = {m}.array", f"{m}.array[0] = 0.25", "net.kept.pop() if len(net.kept) > 2 else None", "opt2.lr *= 0.9", f"log((lambda w: f'{{w:.2f}}')({p}))", "hold.extra = k", "net.which = 'l1' if k % 2 else 'l2'",
             "net2.l1.copyparams(net.l1) if net.count % 3 == 0 else None", "x, y = (x, y) if flag else (y, x)" if "x" in self.scope and self.scope["x"] == "M" else "k += 0",
-            f"net.table.update({{'w': {p}, **net.table}})"]), depth)
+            f"net.table.update({{'w': {p}, **net.table}})", "opt2.hyperparam.lr = 0.05 * 0.9 ** (net.count % 5)", "opt2.hyperparam.momentum *= 0.98",
+            "setattr(opt2.hyperparam, 'lr', rate * 0.1)", f"SPACE['bias'] = {p}", f"vars(net)['scale'] = {p}", "KEYS[True] = KEYS[1] * 0.75",
+            "opt.hyperparam.__dict__.update(lr=0.02) if hasattr(opt, 'lr') else None", "decay.rate = 0.01 * (net.count % 3)"]), depth)
 
     def _other(self, depth):
         """A step of the second model."""
@@ -472,6 +474,8 @@ class Other(hnn.Chain):
 
 COUNT, hold, net2 = [0], Child(), Other()
 opt2 = hnn.optimizers.MomentumSGD(0.05).setup(net2)
+SPACE, KEYS, decay = vars(hold), {1: 0.5}, hnn.optimizer_hooks.WeightDecay(0.01)
+opt2.add_hook(decay)
 
 class Net(hnn.Chain):
     def __init__(self):
