@@ -89,6 +89,8 @@ class Containers:
             return Ref("static", box[key])
         if type(box) in DICTS and key not in box:
             raise Doubt("an exception is raised, or a default made")
+        if self.is_counted(box):
+            raise Doubt("reads a number that an update has counted")
         value = box[key]
         if isinstance(key, slice):
             self._freeze(box)

@@ -72,6 +72,8 @@ class Stores:
                 key = constant(key.value % len(box))
         elif key.value not in box:
             self.grown.add(id(box))
+        if self.is_counted(box):
+            raise Doubt("assigns a number that an update has counted")
         self.rewritten.add(id(box))
         self._assigned(("item", box, key.value), value, "a member of a container")
 
@@ -187,6 +189,10 @@ class Stores:
         self.overlay[where_id(where)] = value
         self.counters.add(where_id(where))
         self.effects.append(("hyper", where, value))
+
+    def is_counted(self, box):
+        """Whether an update of this call has counted here."""
+        return any(steps is box for e in self.effects if e[0] == "update" for steps in e[1])
 
     def refuse_assigned(self, objects):
         """The library is about to read these objects, some of it in every call before anything is assigned: this call has assigned nothing there that it does

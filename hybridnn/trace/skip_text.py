@@ -69,9 +69,8 @@ class Text:
             lines.append("reused = None")
             refused = [f"    if reused: put_back({self.reused}, reused)", *refused]
         refused = ["    if not written: take_back(undone)", *refused] if self.takes_back else refused
-        hypers = [e[1] for e in self.observer.effects if e[0] == "hyper"]
-        lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(hypers)]
-        refused = [*[f"    if not written: {self._assignment(where).format(f'hyper{k}')}" for k, where in enumerate(hypers)], *refused]
+        lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(self._hypers())]
+        refused = [*[f"    if not written: {line}" for line in self._hypers_back()], *refused]
         lines += ["undone = []"] if self.takes_back else []
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
         if self.uses_tape:
@@ -140,9 +139,20 @@ class Text:
         return bool(self.observer.draws) or self.call.draws and (self.looks or any(e.check is not None for e in self.path[:self.call.drawn_at]))
 
     def _leave_if(self, condition):
-        """Lines that leave where a value came out otherwise."""
-        take_back = ["    take_back(undone)"] if self.takes_back else []
-        return [f"if {condition}:", *take_back, *(self._put_back() if self._restores() else []), "    return MISS"]
+        """Lines that leave where a value came out otherwise. Counters may have gone up, and hyperparameters been set, for a stage that begins an update."""
+        lines = ["    take_back(undone)"] if self.takes_back else []
+        lines += [f"    {line}" for line in self._hypers_back()]
+        if any(e[0] == "update" for e in self.observer.effects):
+            lines.append("    for s in counted: s[0] -= 1")
+        return [f"if {condition}:", *(self._put_back() if self._restores() else []), *lines, "    return MISS"]
+
+    def _hypers(self):
+        """The places of hyperparameters that the call sets."""
+        return [e[1] for e in self.observer.effects if e[0] == "hyper"]
+
+    def _hypers_back(self):
+        """Lines that set them to what they were before."""
+        return [self._assignment(where).format(f"hyper{k}") for k, where in enumerate(self._hypers())]
 
     def _streams(self):
         """The random streams that the program and the library draw from."""

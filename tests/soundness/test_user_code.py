@@ -260,6 +260,29 @@ def test_a_loss_decides_after_the_update(mode, net, look, follow):
     skipped(check(make, mode, tolerance=10.0), mode)
 
 
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_a_loss_decides_behind_an_update_that_has_begun(mode, scheduled):
+    """Parameters without a gradient get one of zeros before the loss is looked at: what was counted and set for that is taken back."""
+    def make(wrap):
+        net = hnn.Chain(used=Net(), unused=L.Linear(2, 2, initialW=arr(2, 2)))
+        opt = optimizers.MomentumSGD(0.05).setup(net)
+        s = types.SimpleNamespace(best=1e9, at=0)
+
+        @wrap
+        def step(x, t):
+            if scheduled:
+                opt.lr *= 0.95
+            loss = learn(net, opt, F.softmax_cross_entropy(net.used(x), t))
+            v = float(loss.array)
+            if v < s.best:
+                s.best, s.at = v, opt.t
+            return loss
+        x = arr(4, 4)
+        return [net, s, opt.hyperparam], [lambda: step(x, T), lambda: step(x * 3, T), lambda: (setting(s, best=-1.0), step(x, T)),
+                                          lambda: (setting(s, best=1e9), step(x, T))]
+    skipped(check(make, mode, tolerance=10.0), mode)
+
+
 def test_a_value_decides_behind_draws(mode):
     """The numbers drawn are drawn again if it comes out otherwise, for whatever way the program takes then."""
     def make(wrap):
