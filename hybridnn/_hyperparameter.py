@@ -27,10 +27,14 @@ class Hyperparameter:
     def get_dict(self):
         """All values seen from here, as a new dict."""
         own = self.__dict__
-        values = {} if own["_parent"] is None else own["_parent"].get_dict()
-        if len(own) > 1:
+        if own["_parent"] is None:
+            values = own.copy()
+        else:
+            values = own["_parent"].get_dict()
+            if len(own) == 1:
+                return values
             values.update(own)
-            del values["_parent"]
+        del values["_parent"]
         return values
 
 

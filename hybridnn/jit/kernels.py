@@ -199,9 +199,18 @@ def _bound(directory):
     _state["written"] = _state.get("written", 0) + 1
     if _state["written"] % LOOK != 1:
         return
-    files = sorted(((e.stat().st_mtime, e.stat().st_size, e.path) for e in os.scandir(directory) if e.is_file()), reverse=True)
     total = 0
-    for number, (_, size, path) in enumerate(files):
+    for number, (_, size, path) in enumerate(sorted(_files(directory), reverse=True)):
         total += size
         if total > MAX_BYTES or number >= MAX_FILES:
             _remove(path)
+
+
+def _files(directory):
+    """Times, sizes and paths; without files that another process removes meanwhile."""
+    for entry in os.scandir(directory):
+        try:
+            if entry.is_file():
+                yield entry.stat().st_mtime, entry.stat().st_size, entry.path
+        except FileNotFoundError:
+            continue

@@ -30,6 +30,7 @@ class Writer:
         self.reasons = []
         self.watched_lines, self.watched, self.watched_objects, self.watched_classes = [], {}, {}, {}
         self.settled = set()      # places whose numbers have been checked
+        self.whole = {}           # the members of lists and tuples that have all been checked
         self.busy, self.restless = {id(obj) for obj in busy}, restless
 
     # ---- objects
@@ -316,6 +317,8 @@ class Writer:
         if isinstance(box, dict):
             self.require_in(box, box, self.member(text, self.strong(key), value), "a member of a dict was replaced")
             return
+        if isinstance(key, int) and 0 <= key < len(self.whole.get(text, ())) and self.whole[text][key] is value:
+            return
         inside = f"{key} < len({text})" if isinstance(box, list) and isinstance(key, int) and key >= 0 else f"len({text}) == {len(box)}"
         self.require(f"{inside} and {text}[{self.strong(key)}] is {self._inner(value)}", "a member of a container was replaced")
 
@@ -329,6 +332,7 @@ class Writer:
             return
         self.require(f"len({self.strong(box)}) == {len(members)}", "the length of a container changed")
         if members:
+            self.whole.setdefault(values, members)
             checks = " and ".join(f"{values}[{k}] is {self._inner(m)}" for k, m in enumerate(members))
             self.require(checks, "the members of a container changed")
 
@@ -343,7 +347,10 @@ class Writer:
         self.require(condition, "the keys of a dict changed")
 
     def _names(self, link, names):
-        self.require(f"{self.space(link)}['_params'] == {self.strong(names)}", "the parameters of a link changed")
+        key = self.space(link), frozenset(names)
+        if key not in self.settled:
+            self.settled.add(key)
+            self.require(f"{self.space(link)}['_params'] == {self.strong(names)}", "the parameters of a link changed")
 
     def _function(self, f, code, defaults, kwdefaults):
         text = f"{self.strong(f)}.__code__ is {self.strong(code)} and {self.strong(f)}.__defaults__ is {self.strong(defaults)} " \
