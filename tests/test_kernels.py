@@ -106,6 +106,15 @@ def test_a_full_disk_is_survived(cache, monkeypatch):
         assert kernels.load([text(9)]).compiled == 1
 
 
+def test_files_that_another_process_removes_are_no_obstacle(cache, monkeypatch):
+    """A link to nowhere is what a file is that goes between its listing and the look at it."""
+    monkeypatch.setitem(kernels._state, "written", 0)
+    cache.mkdir(mode=0o700)
+    (cache / "gone.o").symlink_to(cache / "nowhere")
+    kernels._bound(cache)
+    assert list(kernels._files(cache)) == []
+
+
 def test_the_cache_is_bounded(cache, monkeypatch):
     cache.mkdir(mode=0o700)
     for k in range(6):
