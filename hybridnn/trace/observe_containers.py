@@ -8,7 +8,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import Computed, calculate, folded, is_open, sources_of
-from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Ref, class_lookup, constant, is_named_tuple, is_pure, mirror
+from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Ref, VariableRows, class_lookup, constant, is_named_tuple, is_pure, mirror
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
@@ -273,7 +273,9 @@ class Containers:
     def op_GET_ITER(self, f, i):
         ref = self.use(f.stack.pop())
         if isinstance(ref.value, Variable):
-            raise Doubt("iterates over a Variable")
+            self._operators_of(ref, "__iter__", "__getitem__", "__len__")
+            f.waiting = ("call", Ref("static", "__iter__"), [ref], {}, "push")
+            return
         f.stack.append(ref if ref.kind == "iterator" else Ref("iterator", Iterator(self._items(ref))))
 
     op_GET_YIELD_FROM_ITER = op_GET_ITER
@@ -300,6 +302,9 @@ class Containers:
         it = f.stack[-1]
         if it.kind != "iterator":
             raise Doubt("goes through something whose members are not known")
+        if isinstance(it.value, VariableRows):
+            self._next_row(f, i, it.value)
+            return
         self.ask(it.value)
         item = it.value.next()
         f.branch = i.argval if item is None else i.offset + 2       # the program may have given a list more members meanwhile
@@ -307,6 +312,15 @@ class Containers:
             f.stack.pop()
         else:
             f.stack.append(item)
+
+    def _next_row(self, f, i, rows):
+        k = rows.more()
+        f.branch = i.argval if k is None else i.offset + 2
+        if k is None:
+            f.stack.pop()
+            f.waiting = ("make", None, [], {}, None)       # the library's generator ends meanwhile
+        else:
+            f.waiting = ("call", Ref("static", "__next__"), [rows.items], {}, "push")
 
 
 def _is_textual(value):

@@ -11,7 +11,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
 __all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
-           "Generator", "Iterator", "Pending", "Ref", "Rows", "Rowwise", "TRACED", "bind_arguments", "class_lookup", "code_of", "constant",
+           "Generator", "Iterator", "Pending", "Ref", "Rows", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "class_lookup", "code_of", "constant",
            "goes_through_links", "identity", "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced",
            "mirror", "place", "plain_to_see", "real_array", "trusted_kind"]
 
@@ -96,6 +96,19 @@ class Iterator:
         while (item := self.next()) is not None:
             found.append(item)
         return found
+
+
+class VariableRows(Iterator):
+    """The rows of a Variable, ``items``, of which the library makes each when a loop asks for it."""
+
+    def next(self):
+        """No row without a loop."""
+        raise Doubt("goes through a Variable otherwise than in a loop")
+
+    def more(self):
+        """The number of the next row, or None."""
+        self.at += 1
+        return self.at - 1 if self.at <= len(self.items.value) else None
 
 
 class Rowwise(Iterator):
@@ -235,7 +248,7 @@ VARIABLE_CODE = {
     "__array_ufunc__": "operator", "backward": "backward", "grad": "grad-or-property", "grad_var": "grad_var", "cleargrad": "cleargrad", "copydata": "copydata",
     "to_device": "to_device", "unchain_backward": "unchain", "__float__": "read", "__int__": "read", "__bool__": "read",
     "__index__": "read", "item": "read", "array": "array", "__call__": "function", "as_variable": "function", "as_array": False,
-    "apply": "function", "apply_inplace": "function"}
+    "apply": "function", "apply_inplace": "function", "__iter__": "rows", "<genexpr>": "function"}      # the last gives the rows of a Variable
 
 FUNCTION_CODE = {"apply": "apply_function", "get_retained_inputs": "retained", "get_retained_outputs": "retained", "retain_inputs": False,
                  "retain_outputs": False}

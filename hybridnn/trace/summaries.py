@@ -10,7 +10,7 @@ from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import methods
-from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_library_code, is_pure, mirror, real_array
+from hybridnn.trace.refs import Doubt, Ref, VariableRows, class_lookup, constant, is_library_code, is_pure, mirror, real_array
 
 __all__ = ["array_of", "guard_links", "result", "summarize", "wrapped"]
 
@@ -396,7 +396,11 @@ def _made(observer, refs, value, start):
     return constant(None)
 
 
-HANDLERS = {"made": _made, "copydata": _copydata, "report": _report,
+def _rows(observer, refs, value, start):
+    return Ref("iterator", VariableRows(refs[0]))
+
+
+HANDLERS = {"made": _made, "rows": _rows, "copydata": _copydata, "report": _report,
             "read": _read, "array": _array, "backward": _backward, "grad-or-property": _grad, "grad_var": _grad_var, "cleargrad": _cleargrad,
             "cleargrads": _cleargrads, "update": _update, "__setattr__": _setattr, "unchain": _unchain, "to_device": _to_device,
             "apply_function": lambda observer, refs, value, start: observer.function_applied(refs, value, start),

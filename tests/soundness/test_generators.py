@@ -175,3 +175,48 @@ def test_what_generators_leave_behind(mode):
             return F.exp(xs[0])
         return [closed], [lambda: dropped([arr(2)]), lambda: looking([arr(2)] * 2), lambda: (keeping([arr(2)]), list(kept.pop()))]
     check(make, mode)
+
+
+def summed(y):
+    return sum([F.sum(row * row) * k for k, row in zip(range(9), [row + 1 for row in y])])
+
+
+def in_two_loops(y):
+    total = 0
+    for row in y:
+        for element in row:
+            total = total + element * F.sum(row)
+    return total
+
+
+def left_early(y):
+    for row in y:
+        if float(F.sum(row).array) > 0.5:
+            break
+    return F.sum(row)
+
+
+def with_numbers(y):
+    return sum([F.sum(row) * k for k, row in enumerate(y)])
+
+
+def taken_apart(y):
+    a, *b = y
+    return F.sum(a) + F.sum(b[-1])
+
+
+@pytest.mark.parametrize("body", [summed, in_two_loops, left_early, with_numbers, taken_apart])
+def test_loops_over_the_rows_of_a_variable(mode, body):
+    def make(wrap):
+        p = hnn.Parameter(arr(3, 2))
+
+        @wrap
+        def f(x):
+            loss = body(F.tanh(x * 2)) + F.sum(body(p))
+            p.cleargrad()
+            loss.backward()
+            return loss, p.grad.copy()
+        return [p], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3) * 0.1), lambda: f(arr(5, 2)), lambda: f(arr(1, 2))]
+    w = check(make, mode, tolerance=10.0)
+    if body in (summed, in_two_loops):
+        skipped(w, mode)
