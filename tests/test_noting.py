@@ -52,6 +52,26 @@ def test_recording_gives_eagers_gradients(noted):
         np.testing.assert_array_equal(recorded[name], g, strict=True)
 
 
+def test_numbers_are_pythons_own(noted):
+    """NumPy promotes the numbers that a recording follows in another way than Python's."""
+    x = hnn.Variable(np.random.randn(50).astype("f"))
+
+    def step(scale):
+        x.cleargrad()
+        y = F.sum((x * scale - 0.3) ** 2 / (1.7 + x * x) ** 1.5)
+        y.backward()
+        first = x.grad
+        x.cleargrad()
+        y.backward()
+        return first, x.grad
+    f, results = hnn.trace(step), []
+    for scale in (0.1, 0.1, 0.7, 0.7):
+        for got, want in zip(f(scale), step(scale), strict=True):
+            results.append((got == want).all())
+            np.testing.assert_allclose(got, want, 1e-5, 1e-6)
+    assert noted == [1, 1] and all(results[:2]), "the first call has other gradients than an eager one"
+
+
 def test_recorded_gradients_go_on(noted):
     """What the call does with gradients afterwards is recorded as well, and replays agree."""
     net = L.Linear(3, 2)

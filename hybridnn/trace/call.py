@@ -384,10 +384,17 @@ class Call(Values):
 
     def _plain_numbers(self):
         """What outlives the recording keeps Python's own numbers: NumPy promotes others, even subclasses of float, differently."""
+        self.take_plain_numbers()
+
+    def take_plain_numbers(self):
+        """Nodes of the tape keep Python's own numbers from now on; gives pairs (node, what it has kept)."""
+        found = []
         for node in self.keep:
             owner = getattr(node, "owner", None) or node
-            if isinstance(owner, OpNode) and type(owner.saved) is list:
+            if isinstance(owner, OpNode) and type(owner.saved) is list and any([isinstance(x, TracedNumber) for x in owner.saved]):
+                found.append((owner, owner.saved))
                 owner.saved = [x.plain() if isinstance(x, TracedNumber) else x for x in owner.saved]
+        return found
 
     # ---- from begin to end
 

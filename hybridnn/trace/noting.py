@@ -9,6 +9,7 @@ import weakref
 import numpy as np
 
 from hybridnn.core.backprop import backward_eager
+from hybridnn.core.programs import RELEASED
 from hybridnn.core.tape import TracedNumber
 from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
@@ -21,7 +22,8 @@ __all__ = ["NeedsValues", "note_backward", "note_inner"]
 
 _new = object.__new__
 CHEAP = ("elementwise", "reduction", "view", "matmul")      # kinds of operations whose results' shapes are found without work on whole arrays
-SMALL = 1 << 16         # elements of the operands of any other
+MOVING = ("gather", "scatter", "pad", "elementwise_iota")
+SMALL, LARGE = 1 << 16, 1 << 21         # elements of the operands of others, and of those that move data: once for all operations of one shape
 
 
 class NeedsValues(Exception):
@@ -51,8 +53,14 @@ def note_backward(call, event, outputs, loss_scale):
         call.inner, call.unvalued = None, False
         for node, seed in zip(nodes, seeds, strict=True):
             node.grad = seed
-    with call.paused():
-        backward_eager(outputs, False, False, loss_scale, False)
+    traced = call.take_plain_numbers()      # NumPy promotes others in another way
+    try:
+        with call.paused():
+            backward_eager(outputs, False, False, loss_scale, False)
+    finally:
+        for node, saved in traced:
+            if node.saved is not None and node.saved is not RELEASED:
+                node.saved = saved
     return [(node, _named(call, node, vid, graded), False) for node, vid, graded in found]
 
 
@@ -112,7 +120,8 @@ def _operand(call, x):
 
 
 def _specs(op, specs, items):
-    plain = op.kind in CHEAP or all([s.size <= SMALL for s in specs])
+    most = LARGE if op.kind in MOVING else SMALL
+    plain = op.kind in CHEAP or all([s.size <= most for s in specs])
     if not plain or op.kind == "view" and any(type(i) is bool for _, index in items if type(index) is tuple for i in index):      # True is equal to 1
         raise NeedsValues
     try:

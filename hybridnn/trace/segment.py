@@ -15,6 +15,7 @@ from hybridnn.trace.floats import under
 
 __all__ = ["Known", "Segment", "build", "run_segment"]
 
+FEW = 32        # events
 COMPUTING = ("elementwise", "reduction", "matmul", "convolution", "coarse", "opaque")     # kinds of operations that do arithmetic
 
 
@@ -118,6 +119,9 @@ def _produced(events):
 
 def _used_below(root, version, event, values):
     """Those of the ``values`` that events below ``event`` use."""
+    few = _few_below(event)
+    if few is not None:
+        return values.intersection(set().union(*map(_uses, few)))
     if root.uses is None or root.uses[0] != version or event.turns is None:
         root.uses = version, _number(root)
     first, last = event.turns
@@ -128,6 +132,16 @@ def _used_below(root, version, event, values):
         k = bisect_right(turns, first)
         if k < len(turns) and turns[k] <= last:
             found.add(v)
+    return found
+
+
+def _few_below(event):
+    """The events below one, if they are few: then the tree needs no numbers."""
+    found = list(event.children)
+    for e in found:         # which grows
+        found += e.children
+        if len(found) > FEW:
+            return None
     return found
 
 
