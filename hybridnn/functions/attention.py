@@ -4,12 +4,14 @@ import numpy as np
 
 from hybridnn.backend import beside
 from hybridnn.core import apply, as_variable
-from hybridnn.core.arithmetic import where
+from hybridnn.core.arithmetic import cast, greater_equal, where
 from hybridnn.core.fixed import fixed_array
 from hybridnn.core.indexing import get_item
 from hybridnn.core.product import matmul
+from hybridnn.core.shapes import reshape
 from hybridnn.functions.array import concat
 from hybridnn.functions.noise import dropout
+from hybridnn.ops import math as ops
 from hybridnn.ops.expect import expect, expect_float
 from hybridnn.ops.softmax import softmax
 
@@ -60,8 +62,12 @@ def _visible(mask, causal, query, key):
     if not causal:
         return mask
     queries, keys = query.shape[-2], key.shape[-2]
-    past = beside(np.tri(queries, keys, keys - queries, dtype=bool), query)
-    return past if mask is None else mask * past
+    past = apply(greater_equal, [beside(a, query) for a in (fixed_array(_column, keys - queries, keys), fixed_array(np.arange, keys))])
+    return past if mask is None else apply(where, (past, mask, False))
+
+
+def _column(start, stop):
+    return np.arange(start, stop)[:, None]
 
 
 def rotary_embedding(x, positions=None, base=10000.0):
@@ -83,12 +89,16 @@ def rotary_embedding(x, positions=None, base=10000.0):
         cos, sin = (beside(fixed_array(_turns, fn, x.shape[-2], half, base, x.dtype), x) for fn in (np.cos, np.sin))
     else:
         expect(positions.shape[-1:] == x.shape[-2:-1], "rotary_embedding", "one position per place", x=x, positions=positions)
-        cos, sin = (_turns(fn, positions, half, base, x.dtype) for fn in (np.cos, np.sin))
+        angles = reshape.to(as_variable(positions), (*positions.shape, 1)) * beside(fixed_array(_speeds, half, base), x)
+        cos, sin = (apply(cast, (apply(fn, (angles,)),), {"dtype": x.dtype.str}) for fn in (ops.cos, ops.sin))
     first, second = get_item.index(x, (Ellipsis, slice(None, half))), get_item.index(x, (Ellipsis, slice(half, None)))
     return concat((first * cos - second * sin, second * cos + first * sin), axis=len(x.shape) - 1)
 
 
-def _turns(fn, positions, half, base, dtype):
-    """``fn`` (cos or sin) of the angles at these positions, or at the first so many."""
-    positions = np.arange(positions) if isinstance(positions, int) else positions
-    return fn(positions[..., None] * beside(base ** (-np.arange(half) / max(half, 1)), positions)).astype(dtype)
+def _turns(fn, length, half, base, dtype):
+    """``fn`` (cos or sin) of the angles at the first so many positions."""
+    return fn(np.arange(length)[:, None] * _speeds(half, base)).astype(dtype)
+
+
+def _speeds(half, base):
+    return base ** (-np.arange(half) / max(half, 1))
