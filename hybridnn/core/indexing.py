@@ -98,6 +98,9 @@ def _get_item(x, index):
     parts = index if isinstance(index, tuple) else (index,)
     if all(map(is_basic, parts)):
         return apply(get_item, (x,), {"index": encode_index(parts)})
+    if len(parts) == 1 and isinstance(parts[0], list):
+        index = _index_array(parts[0])
+        parts = (index,)
     if len(parts) == 1 and isinstance(index, np.ndarray) and index.dtype == bool and index.ndim and index.shape == x.shape[:index.ndim]:
         parts = np.nonzero(index)         # what NumPy makes of a mask; the shape of the result then follows from those of the operands
     arrays, pattern = [], []

@@ -1,13 +1,17 @@
 """The library's own functions, whose frames the observer does not enter."""
 import numpy as np
 
+from hybridnn.core.fixed import is_fixed
+from hybridnn.core.indexing import put, take
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import identify, is_number, memory_of, rests_on_constants
-from hybridnn.trace.events import vid_of
-from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, is_numeric, real_array
+from hybridnn.trace.events import Leaf, vid_of
+from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, is_numeric, real_array
 from hybridnn.trace.summaries import array_of, result, summarize
 
 __all__ = ["Library"]
+
+INDEXING = (put,), (take,)
 
 
 class Library:
@@ -76,6 +80,8 @@ class Library:
         self._numbers_are_noted(refs)
         if refs[-1:] and refs[-1].kind == "mask":
             self._identify_mask(refs.pop().source.value, start)
+        if kind == "function":
+            self._identify_lists(refs, start)
         if kind in ("function", "operator") and not (isinstance(value, Variable) and any(value._array is real_array(r) for r in refs)):
             vids = {vid_of(o) for e in self.call.path[start:] for o in e.operands}
             leaves = [x._array if isinstance(x, Variable) else x for x in map(self.call.leaves.get, vids) if x is not None]
@@ -90,6 +96,18 @@ class Library:
             raise Doubt("indexes a Variable by a mask")
         for o, ref in zip(operands, indices, strict=True):
             identify(self, ref, self.call.leaves[o.vid])
+
+    def _identify_lists(self, refs, start):
+        """A list that is the same on every call is an array where it is an index: ``x[[0, 2]]``."""
+        operands = [o for e in self.call.path[start:] if e.key[:1] in INDEXING for o in e.operands[1:] if type(o) is Leaf]
+        arrays = [self.call.leaves[o.vid] for o in operands]
+        made = [a for a in arrays if type(a) is np.ndarray and a.ndim == 1 and id(a) not in self.origins and not is_fixed(a)]
+        for numbers in _lists_in(refs) if made else ():
+            indices = np.flatnonzero(numbers).tolist() if numbers and type(numbers[0]) is bool else numbers
+            for a in made:
+                if a.tolist() == indices:
+                    self.origins[id(a)] = Ref("static", a, ("fixed",))
+                    self.keep.append(a)
 
     def _only_operands(self, refs, operands, lying):
         """Arrays handed to the library are operands of its operations: it has not looked at their elements otherwise."""
@@ -133,3 +151,16 @@ class Library:
         for ref in refs:
             if is_number(ref) and not any(ref is r for r in taken):
                 self.use(ref)
+
+
+def _lists_in(refs):
+    """Lists whose members are the same on every call, among what was handed over and in tuples, lists and dicts there."""
+    for ref in refs:
+        if ref.kind not in ("mirror", "static") or type(ref.value) not in (list, tuple, dict):
+            continue
+        members = ref.value.values() if type(ref.value) is dict else ref.value
+        members = list(members) if ref.kind == "mirror" else [Ref("static", m) for m in members]
+        if type(ref.value) is list and all(m.kind == "static" for m in members) and {type(m.value) for m in members} in ({int}, {bool}):
+            yield [m.value for m in members]
+        else:
+            yield from _lists_in(members)

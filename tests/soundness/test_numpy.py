@@ -727,3 +727,73 @@ def test_ints_that_go_up_meet_arrays(mode):
         calls = iter(range(1, 1000))
         return [net], [lambda: f(arr(4, 3), next(calls), next(calls) % 4), lambda: f(arr(4, 3), -next(calls), 2), lambda: f(arr(4, 3), 1 << 70, 1)]
     skipped(check(make, mode), mode)
+
+
+def test_lists_are_indices(mode):
+    def make(wrap):
+        outer, box, options = [0, 0, 2], ([0, 1], slice(1, 3)), {"slices": [0, 3]}
+
+        @wrap
+        def f(x):
+            rows = [1]
+            rows.append(3)
+            y = x[[0, 2, 2]] * x[outer] + F.scatter_add(x, [i for i in range(3)], x[rows + [0]])[outer]
+            return y, x[box], F.get_item(x, **options), x[[True, False, True, False]], x[outer, [2, 1, 0]]
+
+        def put(where, k, value):
+            where[k], old = value, where[k]
+            y = f(var(4, 3))
+            where[k] = old
+            return y
+        return [], [lambda: f(var(4, 3)), lambda: put(outer, 1, 3), lambda: put(box[0], 1, 2), lambda: put(options["slices"], 0, 1),
+                    lambda: put(options, "slices", [2]), lambda: f(var(5, 3)), lambda: (outer.append(1), f(var(4, 3)), outer.pop())[1]]
+    skipped(check(make, mode), mode)
+
+
+def test_lists_of_numbers_from_arguments_are_indices(mode):
+    def make(wrap):
+        @wrap
+        def f(x, i, rows, a):
+            return x[[i, 1]], x[rows], x[a.tolist()], x[[int(x.array[0, 0] > 0)]]
+        return [], [lambda i=i: f(arr(4, 3), i, [i, 2 - i], np.array([i, 3])) for i in (0, 2, 1, 0)]
+    check(make, mode)
+
+
+def test_attention_is_traced_without_python(mode):
+    def make(wrap):
+        block, mask = L.TransformerEncoderLayer(4, 2), np.array([[True, True, True], [True, True, False], [False, True, True]])
+        memory = L.TransformerDecoderLayer(4, 2)
+
+        @wrap
+        def f(x, positions, bias):
+            h = F.rotary_embedding(block(x, causal=True), positions)
+            y = F.sum(block(x, mask=mask, causal=True) * memory(h, x, memory_mask=mask) + block(x, mask=bias, causal=True))
+            block.cleargrads()
+            y.backward()
+            return y, h, F.scaled_dot_product_attention(x[:, -1:], x, x, causal=True)
+        first = arr(2, 3, 4)
+        return [block, memory], [lambda: f(first, np.arange(3), arr(3, 3)), lambda: f(first, np.array([1, 5, 2]), arr(3, 3)),
+                                 lambda: f(arr(1, 3, 4), np.arange(3), arr(3, 3)), lambda: put(mask, f, first)]
+
+    def put(mask, f, x):
+        mask[0, 0] ^= True
+        return f(x, np.arange(3), arr(3, 3))
+    skipped(check(make, mode), mode)
+
+
+def test_arrays_that_equal_a_list_of_indices_at_first(mode):
+    def make(wrap):
+        box = {"a": np.array([0, 1])}
+
+        @wrap
+        def f(x, a, pair, k):
+            b = a + k
+            return x[[0, 1], a], x[[0, 1], b], x[[0, 1], box["a"]], x[[0, 1], pair[0]], x[[0, 1], pair[1][1:]], x[([0, 1], a)], F.scatter_add(x, [0, 1], x[a])
+
+        def put(a):
+            box["a"] = a
+            return f(arr(3, 3), np.array([1, 1]), (np.array([2, 1]), np.array([0, 2, 2])), 1)
+        first = np.array([0, 1]), (np.array([0, 1]), np.array([2, 0, 1])), 0
+        return [], [lambda: f(arr(3, 3), *first), lambda: f(arr(3, 3), *first), lambda: put(np.array([0, 1])), lambda: put(np.array([2, 0])),
+                    lambda: f(arr(3, 3), np.array([2, 0]), (np.array([1, 1]), np.array([2, 2, 2])), 0)]
+    check(make, mode)
