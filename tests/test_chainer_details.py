@@ -1122,3 +1122,22 @@ def test_a_type_check_of_ones_own_says_what_it_expected_and_saw():
         Even().apply((np.ones(3),))
     assert (error.value.expect, error.value.actual) == ("an even length", "an odd one")
     assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+
+
+def test_a_forward_says_what_it_is_to_return():
+    class Wrong(hnn.FunctionNode):
+        def forward(self, inputs):
+            return (object(),)
+
+    with pytest.raises(TypeError, match="forward output must be a tuple of ndarrays"):
+        Wrong().apply((hnn.Variable(np.zeros(2, np.float32)),))
+
+
+def test_backward_of_several_elements_needs_a_gradient_only_where_one_is_wanted():
+    x = hnn.Variable(np.zeros(10, np.float32))
+    y = F.identity(x)
+    with pytest.raises(TypeError, match=r"set y\.grad"):
+        y.backward()
+    x.node._requires_grad = False
+    y.backward()
+    assert x.grad is None

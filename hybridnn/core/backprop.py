@@ -69,7 +69,7 @@ def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_
 
 
 def initial_grad(v, loss_scale):
-    if v.size != 1:
+    if v.size != 1 and (v._tape is None or any(n.is_leaf and n.wanted for n in nodes_behind([v._tape]))):
         raise InvalidType("backward", "a Variable with one element, or with its grad set", str(spec_of(v)),
                           "sum() it, or set y.grad = an array of its shape")
     if cupy is None:

@@ -188,7 +188,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     def _checked(self, outputs):
         if not isinstance(outputs, tuple) or not all(y is None or is_array(y) or isinstance(y, np.generic) for y in outputs):
             seen = type(outputs).__name__ if not isinstance(outputs, tuple) else ", ".join(type(y).__name__ for y in outputs)
-            raise InvalidType(self.label, "forward to return a tuple of arrays", seen, "return y,")
+            raise InvalidType(self.label, "a tuple of arrays (forward output must be a tuple of ndarrays)", seen, "return y,")
         return tuple([np.asarray(y) if isinstance(y, np.generic) else y for y in outputs])
 
     def _wrap(self, variables, arrays, outputs):

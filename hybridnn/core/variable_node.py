@@ -61,7 +61,7 @@ class VariableNode:
 
     @_requires_grad.setter
     def _requires_grad(self, wanted):
-        """Chainer's way to change a mind: users' functions that were applied already do not compute this gradient."""
+        """Chainer's way to change a mind: nobody stores this gradient any more, and users' functions that were applied already do not compute it."""
         self._tape.wanted = wanted
         v = self.get_variable_or_none()
         if v is not None:

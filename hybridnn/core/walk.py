@@ -48,7 +48,8 @@ def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
         if cupy is not None:
             _go_to(g)
         if node.is_leaf:
-            store(node, g, as_variables, loss_scale)
+            if node.wanted:
+                store(node, g, as_variables, loss_scale)
             continue
         if retain_grad and node not in roots and node.shape is not None:
             node.grad = g if as_variables else as_ndarray(g).copy()      # nobody else's, as a leaf's is
