@@ -18,7 +18,7 @@ from hybridnn.trace.refs import Doubt, Ref, is_pure
 
 __all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "as_defect", "below", "calculate", "change_own",
            "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_small", "is_stream", "leaves_of",
-           "memory_of", "missed", "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses", "rests_on_constants", "root_array",
+           "memory_of", "missed", "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses", "rests_on_constants", "root_array", "shuffle",
            "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
@@ -63,7 +63,7 @@ _DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (
     "standard_normal", "uniform"))}
 _METHODS = frozenset([
     "beta", "binomial", "choice", "exponential", "gamma", "gumbel", "integers", "laplace", "logistic", "lognormal", "normal", "permutation", "poisson", "rand",
-    "randint", "randn", "random", "random_sample", "standard_exponential", "standard_normal", "triangular", "uniform"])
+    "randint", "randn", "random", "random_sample", "shuffle", "standard_exponential", "standard_normal", "triangular", "uniform"])
 _OF_PYTHON = frozenset([
     "betavariate", "choice", "choices", "expovariate", "gauss", "getrandbits", "lognormvariate", "normalvariate", "randint", "random", "randrange", "sample",
     "triangular", "uniform"])
@@ -167,6 +167,28 @@ def draw(observer, fn, args, kw, stream):
     if ref.kind == "whole":
         return _numbers_of(ref)
     return ref
+
+
+def _shuffled(shuffle, a):
+    """What ``a`` is after ``shuffle(a)``."""
+    a = a.copy()
+    shuffle(a)
+    return a
+
+
+def shuffle(observer, fn, args, kw, stream):
+    """``fn(a)`` changes the order of an array that NumPy has made of constants in this call: from here on its Ref stands for one that is drawn."""
+    x = args[0] if len(args) == 1 and not kw else None
+    if x is None or x.kind != "array" or type(x.value) is not np.ndarray or not rests_on_constants(x):
+        raise Doubt("shuffles something that is not the same on every call")
+    check_own(observer, x)
+    old = Ref("array", x.value, x.source)
+    replace_uses(observer, x, old)
+    made = draw(observer, functools.partial(_shuffled, fn, x.value.copy()), [], {}, stream)
+    observer.keep.append(old)
+    observer.draws[-1] = (x, *observer.draws[-1][1:])
+    x.value, x.source = made.value, made.source
+    return Ref("static", None)
 
 
 def _frozen(observer, ref):
@@ -410,14 +432,20 @@ CHANGES = {symbol: changed for symbol, (changed, _) in _AUGMENTED.items()}
 IN_PLACE: dict[Any, Callable[..., Any]] = {with_elements: put, **dict(_AUGMENTED.values())}     # what gives a changed copy -> what changes the array itself
 
 
-def change_own(observer, x, fn, args):
-    """An array that NumPy has made in this call, and that nobody else has seen, is changed in place: from here on ``x`` stands for what it is then; what
-    was computed of it before rests on what it was."""
+def check_own(observer, x):
+    """An array that NumPy has made may change in place: nobody else has seen it."""
     found, a = x.source, x.value
     if type(a) is not np.ndarray or a.base is not None or not a.flags.writeable or found.real is not None or found.drawn or found.last:
         raise Doubt("changes an array in place that may be seen elsewhere")
     if id(x) in observer.taken or any(x is part for fact in observer.guards.values() for part in fact):
         raise Doubt("changes an array in place after it has been used")
+
+
+def change_own(observer, x, fn, args):
+    """An array that NumPy has made in this call, and that nobody else has seen, is changed in place: from here on ``x`` stands for what it is then; what
+    was computed of it before rests on what it was."""
+    found, a = x.source, x.value
+    check_own(observer, x)
     old, alone = Ref("array", a, found), found.fn in IN_PLACE and not observer.uses.get(id(x))
     replace_uses(observer, x, old)
     made = calculate(observer, fn, [old, *args], {})

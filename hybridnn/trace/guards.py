@@ -405,9 +405,9 @@ class Writer:
         else:
             self.require(condition, reason)
 
-    def _rule(self, rule):
+    def _rule(self, rule, enabled):
         text = self.space(rule)
-        plain = f"{text}['enabled'] is True and {text}['_hooks'] is None and {text}['_use_fp32_update'] is False"
+        plain = f"{text}['enabled'] is {enabled} and {text}['_hooks'] is None and {text}['_use_fp32_update'] is False"
         self.require_in(rule, rule.__dict__, plain, "an update rule changed")
 
     def _of(self, value):

@@ -11,7 +11,7 @@ from hybridnn.core.op import OPS, Op
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import CLOCKS, calculate, draw, is_array_function, is_draw, is_stream, read_clock, stream_of
+from hybridnn.trace.arrays import CLOCKS, calculate, draw, is_array_function, is_draw, is_stream, read_clock, shuffle, stream_of
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
 from hybridnn.trace.observe_objects import MANAGER_CODE, is_partial
@@ -80,6 +80,9 @@ class Calls:
         if fn.value is np.copyto and len(args) == 2 and not kw:
             self.copy_into(*args)
             f.waiting = ("make", fn, [], {}, constant(None))
+            return
+        if fn.value is np.random.shuffle:
+            f.waiting = ("make", fn, [], {}, shuffle(self, fn.value, args, kw, np.random))
             return
         if fn.kind == "static" and is_draw(fn.value):
             f.waiting = ("make", fn, [], {}, draw(self, fn.value, args, kw, stream_of(fn.value)))
@@ -269,7 +272,8 @@ class Calls:
                 raise Doubt("a method of an array with unusual arguments")
             f.waiting = ("make", None, [], {}, calculate(self, operator.methodcaller(name, *plain[0], **plain[1]), [owner], {}))
         elif owner.kind == "static" and is_stream(owner.value):
-            f.waiting = ("make", fn, [], {}, draw(self, getattr(owner.value, name), args, kw, owner.value))
+            draws = shuffle if name == "shuffle" else draw
+            f.waiting = ("make", fn, [], {}, draws(self, getattr(owner.value, name), args, kw, owner.value))
         elif owner.kind == "static" and type(owner.value) is str:
             found = getattr(owner.value, name)(*[self.whole(a) for a in args], **{k: self.whole(v) for k, v in kw.items()})
             f.stack.append(mirror(list, map(constant, found)) if type(found) is list else constant(found))

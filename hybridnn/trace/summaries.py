@@ -206,14 +206,17 @@ def _update(observer, refs, value, start):
     rules = [p.update_rule for p in optimizer.target.params()]
     if len({id(r) for r in rules}) < len(rules):
         raise Doubt("a parameter is updated twice (it is tied)")
-    observer.refuse_assigned(_read_by(optimizer, rules))
+    active = [r for r in rules if r.enabled]        # the others leave their parameters alone
+    observer.refuse_assigned([*rules, *_read_by(optimizer, active)])
     guard_hyperparameters(observer, optimizer.hyperparam)
     observer.guard("attr", optimizer, "hyperparam", optimizer.hyperparam)
     for p, rule in zip(optimizer.target.params(), rules, strict=True):
         guard_methods(observer, p)
         guard_methods(observer, rule)
         observer.guard("attr", p, "update_rule", rule)
-        observer.guard("rule", rule)
+        observer.guard("rule", rule, rule.enabled)
+        if not rule.enabled:
+            continue
         observer.guard("attr", rule, "hyperparam", rule.hyperparam)
         guard_hyperparameters(observer, rule.hyperparam)
         observer.guard("attr", rule, "_steps", rule._steps)
@@ -226,7 +229,7 @@ def _update(observer, refs, value, start):
     hooks = guard_hooks(observer, optimizer)
     _rule_numbers(observer, start, _hook_numbers(observer, start, hooks))
     _filled(observer, optimizer.target, start)
-    observer.effects.append(("update", tuple(c._steps for c in [optimizer, *rules]), start))
+    observer.effects.append(("update", tuple(c._steps for c in [optimizer, *active]), start))
     return constant(None)
 
 
@@ -258,9 +261,9 @@ def check_plain(optimizer):
         rule = p.update_rule
         if rule is None or not isinstance(rule, OpRule) or type(rule).update_core_cpu is not OpRule.update_core_cpu:
             raise Doubt("a parameter has an update rule of its own")
-        if not type(rule).__module__.startswith("hybridnn.") or rule._use_fp32_update is not False or rule._hooks is not None or rule.enabled is not True:
+        if not type(rule).__module__.startswith("hybridnn.") or rule._use_fp32_update is not False or rule._hooks is not None or type(rule.enabled) is not bool:
             raise Doubt("a parameter's update rule is not plain")
-        if rule.state is None:
+        if rule.enabled and rule.state is None:
             raise Doubt("the optimizer's state is not made yet")
 
 

@@ -241,3 +241,83 @@ def test_mixtures_of_samples(mode):
         t = np.array([0, 1, 1, 0], "i")
         return [net], [lambda: step(arr(4, 3), t), drawn, lambda: step(arr(3, 3), t[:3])]
     skipped(check(make, mode), mode)
+
+
+def batches(x, stream):
+    order = np.arange(len(x))
+    stream.shuffle(order)
+    return sum([F.sum(F.exp(x[order[k:k + 2]])) * (k + 1) for k in range(0, 4, 2)]), order
+
+
+def between(x, stream):
+    first, order = np.random.rand(), np.arange(6) * 2
+    doubled = order * 2
+    stream.shuffle(order)
+    return F.sum(F.exp(x)) * first, order, doubled, np.random.rand()
+
+
+def twice_shuffled(x, stream):
+    order = np.arange(6)
+    stream.shuffle(order)
+    stream.shuffle(order)
+    return F.sum(F.exp(x[order[:2]])), order
+
+
+def seen_in_a_view(x, stream):
+    order = np.arange(6)
+    part = order[:2]
+    stream.shuffle(order)
+    return F.sum(F.exp(x[part])), part
+
+
+def given(x, stream):
+    stream.shuffle(x)
+    return F.sum(F.exp(x[0]))
+
+
+@pytest.mark.parametrize("body", [batches, between, twice_shuffled, seen_in_a_view, given])
+@pytest.mark.parametrize("kind", ["global", "state", "generator"])
+def test_orders_are_shuffled(mode, body, kind):
+    def make(wrap):
+        stream = {"global": np.random, "state": np.random.RandomState(0), "generator": np.random.default_rng(0)}[kind]
+        f = wrap(lambda x: (body(x, stream), stream.random(2)))
+
+        def wrong():
+            try:
+                f(arr(6, 0))
+            except ValueError as error:
+                return str(error)
+        return [], [lambda: f(arr(6, 3)), lambda: f(arr(6, 3) * 2), lambda: f(arr(7, 3)), wrong]
+    w = check(make, mode)
+    if body in (batches, between):
+        skipped(w, mode)
+
+
+def test_limits_of_draws_that_change(mode):
+    """A memory that fills up: the numbers of its rows are drawn among those that are there."""
+    def make(wrap):
+        class Memory:
+            size, rows = 1, arr(40, 3)
+        memory = Memory()
+        net = L.Linear(3, 1)
+        net.W.array[...] = arr(1, 3)
+
+        @wrap
+        def f(n):
+            k = np.random.randint(memory.size, size=3)
+            return F.sum(net(memory.rows[k])) * n, k, np.random.randint(-1, memory.size, 2), np.random.rand()
+
+        def grown():
+            memory.size += 1
+            return f(0)
+
+        def wrong(size):
+            memory.size, before = size, memory.size
+            try:
+                return f(0)
+            except ValueError as error:
+                return str(error), np.random.rand()
+            finally:
+                memory.size = before
+        return [net], [grown, lambda: wrong(0), lambda: wrong(-3), lambda: f(1)]
+    skipped(check(make, mode), mode)

@@ -199,3 +199,28 @@ def test_a_parameter_without_a_gradient_gets_one_from_the_hooks(mode, kind, name
             return loss
         return [net], [lambda: step(arr(5, 3)), lambda: (step(arr(5, 3)), net.unused.grad.copy())]
     check(make, mode, tolerance=10.0)
+
+
+def test_parameters_that_are_not_updated(mode):
+    """Layers are frozen from the start, later, and freed again."""
+    def make(wrap):
+        links = hnn.ChainList(L.Linear(3, 4), L.Linear(4, 2))
+        opt = optimizers.Adam().setup(links)
+        opt.add_hook(WeightDecay(0.01))
+        links[0].disable_update()
+
+        @wrap
+        def f(x):
+            loss = F.sum(F.tanh(links[1](F.relu(links[0](x)))) ** 2)
+            links.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def run(which=None, on=None):
+            if which is not None:
+                (links[which].enable_update if on else links[which].disable_update)()
+            return f(arr(5, 3)), [p.grad.copy() for p in links.params()], [p.update_rule.t for p in links.params()], opt.t
+        return [links], [run, lambda: run(1, False), lambda: run(1, True), lambda: run(0, True), lambda: run(0, False)]
+    w = check(make, mode)
+    assert w.total("python_skipped") >= (10 if mode == "auto" else 0), w[0].explain()
