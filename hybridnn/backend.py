@@ -20,7 +20,7 @@ except ImportError:
 
 __all__ = ["ChainerxDevice", "CpuDevice", "Device", "GpuDevice", "Intel64Device", "back_after", "beside", "check_cuda_available",
            "copied", "copyto", "cupy", "from_chx", "get_array_module", "get_array_types", "get_cpu_array_types", "get_device",
-           "get_device_from_array", "get_dtype", "is_array", "is_arrays_compatible", "is_finite", "mixed16", "number_of_gpus",
+           "get_device_from_array", "get_dtype", "is_array", "is_arrays_compatible", "is_finite", "missing_libraries", "mixed16", "number_of_gpus",
            "numpy", "special_functions", "there", "to_chx", "to_cpu", "to_gpu", "using_device"]
 
 
@@ -231,6 +231,15 @@ def check_cuda_available():
                            "  hint: check the driver with nvidia-smi") from error
     if count == 0:
         raise BackendError("a GPU was asked for, but CUDA sees no device\n  hint: check nvidia-smi and CUDA_VISIBLE_DEVICES")
+
+
+def missing_libraries():
+    """What CuPy says that it does not find of the libraries for matrix products, or None."""
+    try:
+        importlib.import_module("cupy.cublas")
+    except ImportError as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def get_device(spec):

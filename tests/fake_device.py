@@ -5,6 +5,7 @@ A process of its own runs it, as CuPy is looked for when hybridnn is imported: `
 """
 import copy
 import pickle
+import sys
 
 import cupy
 import link_cases
@@ -739,6 +740,11 @@ class TestTheProbe:
         assert "does not answer: cudaErrorUnknown" in jit_cuda.probe().reason
         with pytest.raises(hnn.errors.BackendError, match="cudaErrorUnknown"):
             backend.to_gpu(np.ones(1))
+
+    def test_libraries_that_are_not_there(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "cupy.cublas", None)
+        found = jit_cuda.probe()
+        assert not found.ok and "libraries" in found.reason and "hybridnn[cuda]" in found.hint
 
     def test_no_device(self, monkeypatch):
         monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", staticmethod(lambda: 0))

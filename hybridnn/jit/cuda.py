@@ -6,7 +6,7 @@ Kernels are launched through CuPy, with one parameter per pointer and word; see 
 import importlib.util
 from dataclasses import dataclass
 
-from hybridnn.backend import cupy
+from hybridnn.backend import cupy, missing_libraries
 from hybridnn.errors import BackendError
 from hybridnn.jit.source_writer import parameters
 from hybridnn.jit.support import NUMBA
@@ -36,7 +36,8 @@ def probe():
             return Probe(False, "the driver sees no device", "look at nvidia-smi and CUDA_VISIBLE_DEVICES")
     except Exception as error:
         return Probe(False, f"the driver does not answer: {error}", "look at nvidia-smi")
-    return _compiler_probe()
+    missing = missing_libraries()
+    return Probe(False, f"CuPy does not find its libraries: {missing}", HINT) if missing else _compiler_probe()
 
 
 def _compiler_probe():
