@@ -3,8 +3,9 @@
 usage: PYTHONPATH=.:tests:benchmarks python tests/cuda_code.py [--report FILE.md] [NAME ...]
 
 Needs the extra ``cuda-compiler`` and SciPy. Every function that kernels may call, and every kernel that the ten workloads plan or the programs of
-``kernel_cases`` need (or those whose name begins with a NAME), is compiled to PTX and assembled for compute capabilities 8.0 and 9.0. The exit status is 1 if one of them
-spills registers or needs more than the ceiling, computes in float64 what is float32, flushes numbers to zero, or calls an approximate function.
+``kernel_cases`` need (or those whose name begins with a NAME), is compiled to PTX and assembled for compute capabilities 8.0 and 9.0. The exit status is
+1 if one of them spills registers or needs more than the ceiling, computes in float64 what is float32, flushes numbers to zero, or calls an approximate
+function.
 """
 import argparse
 import importlib.metadata
