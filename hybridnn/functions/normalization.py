@@ -3,11 +3,12 @@
 
 import numpy as np
 
-from hybridnn.backend import there
+from hybridnn.backend import beside
 from hybridnn.config import warn
 from hybridnn.core import apply, apply_inplace, as_variable
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast
+from hybridnn.core.fixed import fixed_array
 from hybridnn.core.product import matmul
 from hybridnn.core.shapes import reshape, sum_, transpose
 from hybridnn.errors import InvalidType
@@ -244,8 +245,8 @@ def decorrelated_batch_normalization(x, *, groups=16, eps=2e-5, running_mean=Non
     m = rows.shape[2]
     mean = apply(sum_, (rows,), {"axis": (2,), "keepdims": True}) * (1 / max(m, 1))
     centred = rows - mean
-    with there(centred):
-        ridge = centred.xp.eye(rows.shape[1], dtype=rows.dtype) * scalar_for(x, eps)
+    c = rows.shape[1]
+    ridge = as_variable(beside(fixed_array(np.eye, c, c, 0, rows.dtype), centred)) * scalar_for(x, eps)
     projection = apply(inverse_sqrt, (_product(centred, centred, transb=True) * (1 / max(m, 1)) + ridge,))
     if running_mean is not None:
         apply_inplace(running_average, (running_mean, mean, decay, 1 - decay), (0,))

@@ -797,3 +797,19 @@ def test_arrays_that_equal_a_list_of_indices_at_first(mode):
         return [], [lambda: f(arr(3, 3), *first), lambda: f(arr(3, 3), *first), lambda: put(np.array([0, 1])), lambda: put(np.array([2, 0])),
                     lambda: f(arr(3, 3), np.array([2, 0]), (np.array([1, 1]), np.array([2, 2, 2])), 0)]
     check(make, mode)
+
+
+def test_decorrelation_is_traced_without_python(mode):
+    def make(wrap):
+        net = hnn.Sequential(L.Linear(4, 4), L.DecorrelatedBatchNormalization(4, 2))
+        optimizer = optimizers.SGD(.1).setup(net)
+
+        @wrap
+        def step(x):
+            y = F.sum(net(x) ** 3)
+            net.cleargrads()
+            y.backward()
+            optimizer.update()
+            return y
+        return [net], [lambda: step(arr(8, 4)), lambda: step(arr(6, 4))]
+    skipped(check(make, mode), mode)
