@@ -57,7 +57,7 @@ class Watch:
                 self._headers.append((len(rows) - 1, rows[-1][1], _word(rows[-1][1])))
         starts = np.cumsum([0, *map(len, rows)])
         self._owners = np.repeat(np.arange(len(rows)) - self._first, np.diff(starts))       # of each word, the number of its dict
-        self._changes, self.restless = np.zeros(len(self.dicts), np.int64), []
+        self._changes, self.restless = [0] * len(self.dicts), []
         self._headers = [(starts[row], starts[row + 1], *rest) for row, *rest in self._headers]
         addresses = [a for row in rows for a in row]
         self._table = np.array([len(addresses), *[w for a in addresses for w in (a, 0)], 0, 0], np.int64)
@@ -92,10 +92,10 @@ class Watch:
 
     def _count(self, changed):
         """Note which dicts have changed, and which of them do so again and again."""
-        found = np.unique(self._owners[changed])
-        found = found[(found >= 0) & (found < len(self.dicts))]
-        self._changes[found] += 1
-        self.restless += [self.dicts[k] for k in found if self._changes[k] == OFTEN]
+        for k in sorted({*self._owners[changed].tolist()}):      # ``np.unique`` would load numpy.ma
+            if 0 <= k < len(self.dicts):
+                self._changes[k] += 1
+                self.restless += [self.dicts[k]] if self._changes[k] == OFTEN else []
 
     def confirm(self, token):
         """What rests on the state at that ``renew()`` holds."""
