@@ -1141,3 +1141,21 @@ def test_backward_of_several_elements_needs_a_gradient_only_where_one_is_wanted(
     x.node._requires_grad = False
     y.backward()
     assert x.grad is None
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, hnn.trace])
+def test_an_array_of_another_dtype_decides_the_dtype_of_gradients(wrap):
+    model = L.Linear(3, 2)
+
+    def step(x):
+        model.cleargrads()
+        F.sum(model(x) ** 2).backward()
+
+    step, x = wrap(step), np.ones((2, 3), np.float32)
+    step(x)
+    model.W.array = model.W.array.astype(np.float64)
+    model.b.array = model.b.array.astype(np.float64)
+    assert model.W.node.dtype == np.float64
+    for _ in range(3):
+        step(x.astype(np.float64))
+        assert model.W.grad.dtype == model.b.grad.dtype == np.float64

@@ -106,8 +106,11 @@ class Variable:
             state.tracer.assign(self)
         self._array = a = np.asarray(a) if isinstance(a, np.generic) else a      # what NumPy computes of arrays without axes
         self._pending = None
-        if self._tape is not None and a is not None and self._tape.shape != a.shape and self._tape.is_leaf:
-            self._tape = None
+        if self._tape is not None and a is not None and (self._tape.shape != a.shape or self._tape.dtype != a.dtype) and self._tape.is_leaf:
+            if self._tape.shape != a.shape:
+                self._tape = None
+            else:
+                self._tape.dtype = a.dtype      # that of gradients to come
 
     data = raw_array = array
 
