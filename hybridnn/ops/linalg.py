@@ -5,6 +5,7 @@ import numpy as np
 
 from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast, where
+from hybridnn.core.fixed import fixed_array
 from hybridnn.core.op import operation
 from hybridnn.core.product import matmul
 from hybridnn.core.shapes import broadcast_to, reshape, sum_, transpose
@@ -100,7 +101,29 @@ def _pairs(rng, dtype):
         yield (rng.normal(size=(2, 5)).astype(dtype), rng.normal(size=(2, 5)).astype(dtype)), {"inverse": inverse}
 
 
-@operation(samples=_pairs, multi=True)
+LONGEST_PRODUCT = 64       # elements that are transformed by a product with the matrix of the transform: longer ones take fewer operations otherwise
+
+
+def _wave(n, function, scale, dtype):
+    """The matrix of ``scale`` times a sine or cosine of 2 pi j k / n."""
+    k = np.arange(n)
+    return (scale * function(2 * np.pi * (np.outer(k, k) % n) / n)).astype(dtype)
+
+
+def _fft_products(real, imag, *, inverse):
+    """Short transforms as sums of products with matrices of cosines and sines."""
+    shape, n = real.shape, real.shape[-1]
+    if n > LONGEST_PRODUCT or real.dtype != imag.dtype:
+        raise ValueError("a long transform, or one of parts of different dtypes, is no product")
+    scale, dtype = 1 / n if inverse else 1.0, real.dtype.str
+    sign = -scale if inverse else scale
+    c, s, t = [fixed_array(_wave, n, *each, dtype) for each in ((np.cos, scale), (np.sin, sign), (np.sin, -sign))]
+    re, im = [reshape(x, shape=(prod(shape[:-1]), n)) for x in (real, imag)]
+    parts = [(re, c, im, s), (im, c, re, t)]
+    return tuple([reshape(matmul(a, x, transa=False, transb=False) + matmul(b, y, transa=False, transb=False), shape=shape) for a, x, b, y in parts])
+
+
+@operation(samples=_pairs, multi=True, decompose=_fft_products)
 def fft(xp, real, imag, *, inverse=False):
     """(Inverse) discrete Fourier transform along the last axis: real and imaginary part in, both out."""
     y = (xp.fft.ifft if inverse else xp.fft.fft)(real + 1j * imag)
