@@ -9,6 +9,7 @@ from statistics import median
 
 from hybridnn.config import config, global_config, state
 from hybridnn.errors import RecordingForbidden, raised_by_signal, user_line
+from hybridnn.jit.collector import collector_at_rest
 from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
@@ -307,7 +308,8 @@ def _prove(memory, observer, call, end, pure, result, before):
                 doubt = observer.doubt or Doubt("the run was not seen to its end")
                 raise Doubt(doubt.reason, doubt.line)        # not the observer's own, which would get a traceback and so keep it
             seen = Vouched(call, observer.args, observer.kwargs, result, before)
-        plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))
+        with collector_at_rest():
+            plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))
     except Doubt as d:
         end.doubt = str(d)
         call.root.proofs += MAX_PROOFS // 4 - 1
