@@ -27,6 +27,7 @@ TALL = 264          # rows of A that are visited with one panel, a little above 
 WIDE, WIDE_TRANSPOSED = 192, 64    # columns of B from which on packing A pays: as it is, and transposed, where elements of a row lie apart
 SPARE_PACKING = 24  # so many rows at most read B where it lies, if its rows are contiguous: packing would not pay
 NARROW, FLAT, SMALL = 24, 8, 1.5e6      # columns, rows and operations below which OpenBLAS is faster
+UNPACKED = 1 << 14   # elements of B, 64 KB, from which on that is slower if they do not begin with a cache line (by 1.3 times)
 TINY, TINY_TRANSPOSED = 2e6, 1024       # with fewer rows: operations, and elements of C if B is transposed, up to which it has code for tiny products
 PLAIN = 111         # CBLAS_TRANSPOSE
 STEPS = 4           # steps of the inner loop that stand in a row
@@ -73,7 +74,8 @@ def pays(tb: int, m: int, n: int, k: int, divided: bool) -> bool:
     threads, for large ones that we do not divide.
     """
     operations = 2.0 * m * n * k
-    tiny = operations < (SMALL if m >= FLAT else TINY) if tb == PLAIN else m < FLAT and m * n <= TINY_TRANSPOSED
+    small = operations < SMALL and n * k < UNPACKED if m >= FLAT else operations < TINY
+    tiny = small if tb == PLAIN else m < FLAT and m * n <= TINY_TRANSPOSED
     return n >= NARROW and m > 1 and not tiny and (divided or operations < LARGE)
 
 
