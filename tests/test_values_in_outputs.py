@@ -143,6 +143,6 @@ def test_numbers_of_rows_that_were_gathered_are_good_for_a_scatter():
     graph = graph_of(rows_of_a_table, *xs)
     executable = jit.compile(graph)
     assert_same(graph, executable, xs, rtol=1e-4, atol=1e-5)
-    assert "scatter" in kinds(executable) and 0 in executable.reusable
+    assert "scatter" in kinds(executable) and 0 in executable._lowered.late_outputs
     with pytest.raises(IndexError):
         executable((xs[0], xs[1] + 50, xs[2]))

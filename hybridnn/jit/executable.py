@@ -28,6 +28,7 @@ LARGE_MATRIX = 400            # rows from which LAPACK gains by threads
 UNDOABLE, FINISHED, DONE = 4, 5, 6
 KINDS = ((fpstatus.DIVIDE, "divide", "divide by zero"), (fpstatus.OVERFLOW, "over", "overflow"), (fpstatus.INVALID, "invalid", "invalid value"))
 LARGE_OUTPUT = 1 << 16
+LEAST_REUSED = 1 << 17        # bytes of outputs in all, below which looking for memory to use again takes longer than it saves
 GENERATIONS = 3               # the last call's outputs are still in use when the next call begins
 _refs = count_references
 OURS_ALONE = 2                # the name in ``take`` and getrefcount's argument
@@ -115,7 +116,7 @@ class Executable:
         first = self._segments[0] if len(self._segments) == 1 and not lowered.n_slots else None
         self._single = first.run if isinstance(first, _Native) else None
         large = [k for k in sorted(lowered.late_outputs) if self._shapes[k][2] is not None]
-        self.reusable = tuple(large) if self._single is not None else ()
+        self.reusable = tuple(large) if self._single is not None and sum([self.output_specs[k].nbytes for k in large]) >= LEAST_REUSED else ()
         self.compile_seconds = time.perf_counter() - started
 
     def _split(self, native):
