@@ -130,3 +130,18 @@ def test_inside_a_traced_function_by_a_value_that_python_looks_at():
         values = np.arange(4.) + (3 if k in (5, 12, 13, 21) else 0)
         x, y, v, w = Variable(values), Variable(values), Variable(np.ones(4)), Variable(np.ones(4))
         assert seen(traced(x, v), x, v) == seen(f(y, w), y, w)
+
+
+def test_an_earlier_backward_of_a_traced_function_does_without_gradients_set_later():
+    def f(x, s):
+        a, b = F.split_axis(x * 2, 2, 0)
+        F.sum(b * b).backward()
+        if s:
+            a.grad = np.ones(2)
+            F.sum(a * b).backward()
+        return a, b
+    traced = hnn.trace(f)
+    for k in range(12):
+        x, y = Variable(np.arange(4.) + k), Variable(np.arange(4.) + k)
+        s = k in (4, 7, 8)
+        assert seen(x, *traced(x, s)) == seen(y, *f(y, s))

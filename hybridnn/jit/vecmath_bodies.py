@@ -161,24 +161,24 @@ def _log1p_tail(f: V, tail, key: str) -> V:
     return y - half
 
 
-def _log_specials(x: V, y: V, pole: float = 0.0) -> V:
+def _log_specials(x: V, y: V, f: V, pole: float = 0.0) -> V:
     """`y` with log's values where x is not positive (beyond `pole`) or not finite.
 
     They are computed, not chosen, so that the flags rise that NumPy's log raises: a division by zero at the pole, an invalid
-    operation beyond it.
+    operation beyond it. The divisor has a factor (`f` is between -0.3 and 0.5, or NaN): where x was an integer, LLVM knows what x - pole is at the pole.
     """
     beyond = x < pole
     at_pole = x == pole
     y = select(x < INF, y, x)
     y = select(beyond, sqrt(select(beyond, x - pole, 1.0)), y)
-    return select(at_pole, -1.0 / fabs(select(at_pole, x - pole, 1.0)), y)
+    return select(at_pole, -1.0 / fabs(select(at_pole, x - pole, 1.0) * (f + 2.0)), y)
 
 
 def log(x: V, key: str = "") -> V:
     fmt = format_of(x)
     e, f = split_log(x)
     y = f + _log1p_tail(f, e * fmt.ln2[1], key or fmt.key)
-    return _log_specials(x, fma(e, fmt.ln2[0], y))
+    return _log_specials(x, fma(e, fmt.ln2[0], y), f)
 
 
 def log1p(x: V) -> V:
@@ -189,7 +189,7 @@ def log1p(x: V) -> V:
     e, f = split_log(u)
     y = f + _log1p_tail(f, fma(e, fmt.ln2[1], lost / u), fmt.key)
     y = select(x == 0.0, x, fma(e, fmt.ln2[0], y))
-    return _log_specials(x, y, -1.0)
+    return _log_specials(x, y, f, -1.0)
 
 
 def _log_scaled(x: V, key: str, per_e: tuple, per_f: tuple) -> V:
@@ -198,7 +198,7 @@ def _log_scaled(x: V, key: str, per_e: tuple, per_f: tuple) -> V:
     y = f + _log1p_tail(f, None, key)
     low = fma(y, per_f[1], e * per_e[1])
     exact = e * per_e[0]
-    return _log_specials(x, exact + (fma(y, per_f[0], fma(e, per_e[0], -exact)) + low))
+    return _log_specials(x, exact + (fma(y, per_f[0], fma(e, per_e[0], -exact)) + low), f)
 
 
 def log2(x: V, key: str = "f64") -> V:
