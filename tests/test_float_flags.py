@@ -132,3 +132,17 @@ def test_coarse_operations_in_float16_warn_as_they_do(fn):
         for x in (np.ones((3, 2), "e"), np.array([[-np.inf, -np.inf], [np.inf, -np.inf], [0, 0]], "e")):
             for _ in range(6):
                 assert categories(traced, x) == categories(fn, x)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u4", "i8", "u2"])
+@pytest.mark.parametrize("name", ["log", "log2", "log10", "log1p"])
+def test_logarithms_of_integers_warn_at_the_pole(name, dtype):
+    """What LLVM knows of integers must not make it choose the result instead of computing it."""
+    def fn(x):
+        return getattr(F, name)(x - 1 if name == "log1p" and dtype[0] == "i" else x) * 2
+    traced = hnn.trace(fn)
+    with hnn.using_config("trace_compile", "sync"):
+        for values in ([1, 2, 3], [0, 2, 3]):
+            for _ in range(4):
+                x = np.array(values, dtype)
+                assert categories(traced, x) == categories(fn, x)

@@ -141,6 +141,22 @@ def test_the_fast_path_equals_the_body(name, dtype):
         np.testing.assert_array_equal(np.signbit(fast)[numbers], np.signbit(body)[numbers])
 
 
+@pytest.mark.parametrize("name", [n for n in ELEMENTWISE if OPS[n].fast is not None])
+@pytest.mark.parametrize("dtype", ["?", "i1", "u2", "i8"])
+def test_the_fast_path_has_the_bodys_dtype_for_integers_and_bools(name, dtype):
+    op = OPS[name]
+    operands = [np.array([0, 1, 1, 0]).astype(dtype)] * len(op.params)
+    try:
+        with np.errstate(all="ignore"):
+            fast = op.fast(*operands)
+    except (TypeError, ValueError):
+        return
+    with np.errstate(all="ignore"):
+        body = op.forward(np, *operands)
+    assert fast.dtype == body.dtype
+    np.testing.assert_array_equal(fast, body)
+
+
 @pytest.mark.parametrize("name", [n for n in ELEMENTWISE if OPS[n].rules])
 def test_nan_goes_through(name):
     """Where an operand that has a gradient is NaN, so is the result, unless the result does not depend on that operand there."""
