@@ -62,7 +62,7 @@ def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
             slots[node.index] = g if node.index not in slots else add_gradients(slots[node.index], g)
             continue
         if type(g) is dict:
-            if node.seeded is not None:
+            if node.seeded is not None and not getattr(state.tracer, "is_of_the_past", False):
                 _take_seeds(node, g, retain_grad, as_variables)
             g = _all_outputs(node, g)
         gxs = node.gradients(g, as_variables) if hooks is None else _hooked_gradients(node, g, as_variables)

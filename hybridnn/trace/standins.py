@@ -18,6 +18,8 @@ class Paused:
 class Naming:
     """The tracer while a gradient is computed again: gives the values inside the numbers that the recording gave them."""
 
+    is_of_the_past = True      # gradients that other outputs were given since are no part of it
+
     def __init__(self, call, event):
         self.call, self.apps = call, iter(event.apps)
 
