@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cuda_code import precision
-from jit_graphs import graph_of
+from jit_graphs import assert_same, graph_of
 from kernel_cases import CASES, GRAPHS, array
 
 import hybridnn.ops
@@ -157,6 +157,17 @@ def test_what_is_read_again_is_not_written_over_before():
     step, = jit.compile(graph)._lowered.steps
     assert step.arranged.structure.style == "short"
     assert inplace_pairs(step.arranged) == step.inplace == ((0, 0),) and inplace_pairs(step.arranged, "cuda") == ()
+
+
+def test_comparisons_see_float32_where_very_small_numbers_are_computed_in_float64():
+    def fn(x, a, b, c):
+        z = OPS["sub"](OPS["mul"](x, a), b)
+        return [z, OPS["equal"](z, c), OPS["greater"](z, 0.)]
+    x = np.array([1e-38, 3., -1e-40, 0., 2e-38, 1e-44], "f4")
+    graph = graph_of(fn, x, .5, 0., 1.5)
+    executable = jit.compile(graph)
+    assert "float32(d" in executable.sources[0] and [s.kind for s in executable.steps] == ["kernel"]
+    assert_same(graph, executable, (x, .5, 0., 1.5))
 
 
 def test_the_probe_gives_a_reason():

@@ -64,7 +64,9 @@ class Writer:
         kind = "f8" if wide and item.kind == "f4" else item.kind
         if item.fn == "const":
             return literal(item.value, kind), kind
-        return f"v{a}" if kind == item.kind else self.value(a) if a in self.wide else f"float64(v{a})", kind
+        if kind == item.kind:       # what is no float is computed from what float32 holds, as everywhere else
+            return f"float32(d{a})" if a in self.wide and item.axes else f"v{a}", kind
+        return self.value(a) if a in self.wide else f"float64(v{a})", kind
 
     def index(self, p, inner=None):
         """Element index of pointer ``p``; ``inner`` is the variable of the innermost axis, if the pointer steps along it here."""
