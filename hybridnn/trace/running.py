@@ -324,7 +324,9 @@ def _prove(memory, observer, call, end, pure, result, before):
     end.doubt = ""
     for segment in [s for e in call.path for s in e.segments.values() if s.executable is not None]:
         segment.executable.release()
-    plan.few = sum(len(e.apps) for e in call.path) <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW)
+    operations = sum(len(e.apps) for e in call.path)
+    plan.few = operations <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW)
+    plan.hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
     plan.signature = call.root.signature
     with memory.lock:
         twins = [p for p in memory.plans if p.end is end][PLANS_PER_PATH - 1:]
