@@ -6,7 +6,6 @@ runs behind it.
 """
 import functools
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
@@ -163,11 +162,12 @@ def verify(graph):
     """Raise AssertionError unless every value is defined once, before use, with a spec; returns the graph."""
     made = [*graph.inputs, *[c for c, _ in graph.constants]]
     defined = set(made)
-    known, define = defined.issuperset, defined.update
     for node in graph.nodes:
-        assert known(node.inputs), f"{node.op.name} uses %{next(v for v in node.inputs if v not in defined)} before it is defined"
-        define(node.outputs)
-    made += chain.from_iterable([n.outputs for n in graph.nodes])
+        for v in node.inputs:
+            assert v in defined, f"{node.op.name} uses %{v} before it is defined"
+        for v in node.outputs:
+            made.append(v)
+            defined.add(v)
     assert len(made) == len(defined), f"%{next(v for k, v in enumerate(made) if v in made[:k])} is defined twice"
     for v in [*graph.outputs, *[v for _, v in graph.writes]]:
         assert v in defined, f"%{v} is returned or written but never defined"
