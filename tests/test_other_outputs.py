@@ -145,3 +145,18 @@ def test_an_earlier_backward_of_a_traced_function_does_without_gradients_set_lat
         x, y = Variable(np.arange(4.) + k), Variable(np.arange(4.) + k)
         s = k in (4, 7, 8)
         assert seen(x, *traced(x, s)) == seen(y, *f(y, s))
+
+
+def test_a_later_backward_does_not_put_back_gradients_that_an_earlier_one_kept():
+    def f(x, w, s):
+        t = w * x
+        F.sum(t * t).backward(retain_grad=True)
+        if s:
+            t.grad = np.ones(4)
+        F.sum(x * w).backward(retain_grad=True)
+        return t
+    traced = hnn.trace(f)
+    for k in range(12):
+        x, y, v, w = [Variable(np.arange(4.) + k) for _ in range(4)]
+        s = k in (4, 7, 8)
+        assert seen(x, v, traced(x, v, s)) == seen(y, w, f(y, w, s))

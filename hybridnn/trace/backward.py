@@ -41,6 +41,7 @@ def record_backward(call, outputs, flags):
     """Backward on Variables, added to the tree with the gradients that it stores."""
     retain_grad, double, loss_scale, _ = flags
     seeds = [None if v._tape is None else v._tape.grad for v in outputs]
+    earlier = {v._tape: g for v, g in _gradients(call)} if retain_grad else {}
     event = composite(call, "backward", [*outputs, *[g for g in seeds if g is not None]])
     if event is None:
         with call.paused():
@@ -51,7 +52,7 @@ def record_backward(call, outputs, flags):
     stored, priors = None if retain_grad or double else note_backward(call, event, outputs, loss_scale), []
     if stored is None:
         stored = _compute_backward(call, event, outputs, flags, priors)
-    _finish_backward(call, event, outputs, stored, priors, retain_grad)
+    _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier)
     stored.clear()
 
 
@@ -118,7 +119,13 @@ def _seed(call, outputs, seeds, loss_scale, event):
     call.inner = None
 
 
-def _finish_backward(call, event, outputs, stored, priors, retain_grad):
+def _gradients(call):
+    """Values that are alive, with their gradients, where these are Variables."""
+    alive = [v for ref in call.survivors if (v := ref()) is not None and v._tape is not None]
+    return [(v, v._tape.grad) for v in alive if isinstance(v._tape.grad, Variable)]
+
+
+def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier):
     if call.mode != "record":
         return
     grads = []
@@ -128,12 +135,10 @@ def _finish_backward(call, event, outputs, stored, priors, retain_grad):
             call.give_up("backward reached a graph from before the call")
             return
         grads.append((vid, Outcome(gvid, spec_of(g._array), g._requires_grad), accumulated))
-    retained, taken = [], [g for _, g, _ in stored] + [v._tape.grad for v in outputs if v._tape is not None]
+    retained, taken = [], [g for _, g, _ in stored] + [v._tape.grad for v in outputs if v._tape is not None] + list(earlier.values())
     if retain_grad:
-        for ref in call.survivors:
-            v = ref()
-            g = None if v is None or v._tape is None or any(v is y for y in outputs) else v._tape.grad
-            if isinstance(g, Variable) and (gvid := call.known_vid(g)) is not None:
+        for v, g in _gradients(call):
+            if earlier.get(v._tape) is not g and not any(v is y for y in outputs) and (gvid := call.known_vid(g)) is not None:
                 g = v._tape.grad = g if event.key[0][1] else _own(call, g, taken)
                 taken.append(g)
                 retained.append((v._vid, Outcome(gvid, spec_of(g._array), g._requires_grad)))
