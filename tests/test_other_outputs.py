@@ -160,3 +160,27 @@ def test_a_later_backward_does_not_put_back_gradients_that_an_earlier_one_kept()
         x, y, v, w = [Variable(np.arange(4.) + k) for _ in range(4)]
         s = k in (4, 7, 8)
         assert seen(x, v, traced(x, v, s)) == seen(y, w, f(y, w, s))
+
+
+class Squared(hnn.FunctionNode):
+    def forward(self, inputs):
+        self.retain_inputs((0,))
+        return inputs[0] * inputs[0],
+
+    def backward(self, indexes, grad_outputs):
+        return self.get_retained_inputs()[0] * grad_outputs[0] * 2,
+
+
+def test_a_second_backward_through_a_function_after_the_path_was_left_in_the_first():
+    def f(x, s):
+        if s:
+            x.grad = np.ones(4)
+        y = Squared().apply((F.tanh(x) * x,))[0]
+        F.sum(y).backward()
+        return y
+    traced = hnn.trace(f)
+    for s in (False, True, False, True):
+        x, z = Variable(np.arange(4.)), Variable(np.arange(4.))
+        F.sum(traced(x, s) * 3).backward()
+        F.sum(f(z, s) * 3).backward()
+        np.testing.assert_allclose(x.grad, z.grad, rtol=1e-12)

@@ -156,6 +156,7 @@ class Rebuild:
                 v = _new(Variable)
                 v._array, v._tape = y, walk.node(outcome.vid)
                 self.fill(v, outcome)
+            walk.hold(saved_values(producers(self.call.path), [o.vid for o in event.outs], self.call.cut))
             return
         old, state.backprop = state.backprop, event.key[1]
         try:

@@ -30,6 +30,17 @@ class WalkTape(CallTape):
         self.call = call
         self.functions = {self.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
 
+    def hold(self, needed):
+        """Keep values for the time after the walk: a function that stays what the walk knows is in a graph that goes on."""
+        self.values.update({v: self.call.actual(v) for v in needed if v in self.call.values})
+
+    def end(self):
+        self.functions, self.outputs = {}, {}       # whose nodes know the tape
+        for ref in self.nodes.values() if self.values else ():
+            node = ref()
+            if type(node) is WalkNode:
+                node.__class__ = TracedNode         # what it saved are values of the tape from now on
+
     def _traced(self, app, position, spec):
         return WalkNode(self, app, position, spec)
 
@@ -89,7 +100,7 @@ def walk_backward(call, outputs, flags):
     finally:
         state.backprop, call.walking = before, walking
         if tape is not None:
-            tape.functions, tape.outputs = {}, {}       # whose nodes know the tape
+            tape.end()
 
 
 def _store(call, node, g, loss_scale):
