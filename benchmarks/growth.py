@@ -48,7 +48,7 @@ class Sweep:
 SWEEPS = {
     "batch": Sweep("batch size", "3 layers of 128 units", (1, 4, 16, 64, 256, 1024, 4096), (1, 16, 256)),
     "width": Sweep("units per layer", "3 layers, batch 32", (32, 64, 128, 256, 512, 1024, 2048, 4096), (32, 128, 512)),
-    "depth": Sweep("layers", "64 units, batch 32", (1, 2, 4, 8, 16, 32, 64), (1, 8, 32)),
+    "depth": Sweep("layers", "128 units, batch 32", (1, 2, 4, 8, 16, 32, 64), (1, 8, 32)),
     "steps": Sweep("unrolled steps", "LSTM of 64 units, batch 16", (1, 3, 10, 30, 100, 300, 1000), (1, 10, 50)),
 }
 
