@@ -561,51 +561,47 @@ def test_there_are_no_parameters_of_chainerx():
         UpdateRule().update_core_chainerx(None)
 
 
-@pytest.mark.parametrize("rule", ["Adam", "AdamW", "AMSGrad", "AdaBound"])
-def test_updates_of_units_that_died(rule):
-    """Where the first moments alone are very small, their chain alone is computed in float64."""
+def same_updates(optimizer, train):
+    """A parameter and its states after ``train(step, state)``, eager and traced; ``step(g)`` updates the parameter with the gradient ``g``."""
     def trained(wrap):
         p = hnn.Parameter(np.linspace(-1, 1, 700, dtype="f"))
         link = hnn.Chain()
         with link.init_scope():
             link.p = p
-        optimizer = getattr(hnn.optimizers, rule)().setup(link)
-        g = np.geomspace(1e-6, 10, 700, dtype="f")
-        step = wrap(lambda g: (link.cleargrads(), F.sum(p * g).backward(), optimizer.update())[0])
-        for _ in range(6):
-            step(g)
-        g[::7] = 0
-        p.update_rule.state["m"][::7] *= np.float32(1e-34)
-        p.update_rule.state["m"][:350:14] = 1e-45
-        for _ in range(3):
-            step(g)
+        of_link = optimizer().setup(link)
+        train(wrap(lambda g: (link.cleargrads(), F.sum(p * g).backward(), of_link.update())[0]), lambda: p.update_rule.state)
         return [p.array, *(p.update_rule.state[k] for k in sorted(p.update_rule.state))]
     with hnn.using_config("trace_compile", "sync"):
         for got, want in zip(trained(hnn.trace), trained(lambda f: f), strict=True):
             np.testing.assert_allclose(got, want, rtol=3e-6, atol=4e-45)
             np.testing.assert_array_equal(got == 0, want == 0)
+
+
+@pytest.mark.parametrize("rule", ["Adam", "AdamW", "AMSGrad", "AdaBound"])
+def test_updates_of_units_that_died(rule):
+    """Where the first moments alone are very small, their chain alone is computed in float64."""
+    def train(step, state):
+        g = np.geomspace(1e-6, 10, 700, dtype="f")
+        for _ in range(6):
+            step(g)
+        g[::7] = 0
+        state()["m"][::7] *= np.float32(1e-34)
+        state()["m"][:350:14] = 1e-45
+        for _ in range(3):
+            step(g)
+    same_updates(getattr(hnn.optimizers, rule), train)
 
 
 @pytest.mark.parametrize("rule", ["Adam", "RMSprop", "AdaGrad", "MomentumSGD", "NesterovAG", "CorrectedMomentumSGD", "AdaDelta"])
 def test_updates_of_subnormal_moments(rule):
     """Blocks with very small numbers are computed in float64: nothing is flushed to zero, and the results are those of float32."""
-    def trained(wrap):
-        p = hnn.Parameter(np.linspace(-1, 1, 700, dtype="f"))
-        link = hnn.Chain()
-        with link.init_scope():
-            link.p = p
-        optimizer = getattr(hnn.optimizers, rule)(0.01).setup(link)
+    def train(step, state):
         g = np.geomspace(1e-25, 1e-3, 700, dtype="f")
         g[::7] = 0
-        step = wrap(lambda g: (link.cleargrads(), F.sum(p * g).backward(), optimizer.update())[0])
         for _ in range(8):
             step(g)
-        for state in p.update_rule.state.values():
-            state[5:300] *= np.float32(1e-12)
+        for values in state().values():
+            values[5:300] *= np.float32(1e-12)
         for _ in range(3):
             step(g * 0)
-        return [p.array, *(p.update_rule.state[k] for k in sorted(p.update_rule.state))]
-    with hnn.using_config("trace_compile", "sync"):
-        for got, want in zip(trained(hnn.trace), trained(lambda f: f), strict=True):
-            np.testing.assert_allclose(got, want, rtol=3e-6, atol=4e-45)
-            np.testing.assert_array_equal(got == 0, want == 0)
+    same_updates(lambda: getattr(hnn.optimizers, rule)(0.01), train)
