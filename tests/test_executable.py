@@ -445,3 +445,12 @@ def test_paths_of_labels_are_laid_natively(lengths):
     t = np.array([[1, 1, 2], [2, 3, 3], [1, 2, 3]], "i4")
     executable = check(lambda t, *n: OPS["ctc_paths"](t, *n, blank=0, steps=5), t, *lengths)
     assert "python" not in kinds(executable)
+
+
+@pytest.mark.parametrize("op", ["sum", "mean"])
+@pytest.mark.parametrize("shape, axis", [((4, 1), (1,)), ((1, 4), (0,)), ((1, 1), None), ((3, 2), (1,))])
+def test_sums_of_negative_zeros_are_zero(op, shape, axis):
+    """Also over axes of length 1: NumPy's begin with 0."""
+    x = np.zeros(shape, "f")
+    (y,) = jit.compile(graph_of(lambda x: [OPS[op](-x, axis=axis)], x))([x])
+    assert not np.signbit(y).any()

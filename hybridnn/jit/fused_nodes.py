@@ -162,8 +162,9 @@ class _Body:
         kind = kind_of(self.state.specs[p.node.outputs[0]].dtype)
         if self.items[source].kind != kind:
             source = self.add("cast", (source,), kind, self.items[source].axes)
-        if not p.reduced:
-            return source
+        if not p.reduced:      # over axes of length 1: NumPy's sum begins with 0, so that -0 becomes 0; ``sum_to`` leaves such arrays as they are
+            zero = self.add("const", (), kind, (), 0.0) if p.node.op.name == "sum" and kind[0] == "f" else None
+            return source if zero is None else self.add("add", (source, zero), kind, self.items[source].axes)
         return self.add(REDUCERS[p.node.op.name], (source,), kind, tuple(a for a in p.axes if a not in p.reduced), p.axes)
 
     def _axes(self, args):

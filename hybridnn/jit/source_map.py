@@ -124,7 +124,8 @@ def _looks_of_roots(items, mixed):
     if not costly or not mixed.isdisjoint(costly):
         return {}
     below = sorted(a for a in _below(items, costly) if items[a].fn == "load" and items[a].axes and items[a].kind == "f4")
-    squared = {a for item in items if item.fn in ("multiply", "square") and len(set(item.args)) == 1 for a in item.args}
+    squares = {a for item in items if item.fn in ("multiply", "square") and len(set(item.args)) == 1 for a in item.args}
+    squared = squares | _below(items, squares)
     return {a: SQUARED if a in squared else AVERAGED for a in below}
 
 
