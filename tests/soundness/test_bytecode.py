@@ -165,7 +165,7 @@ if sys.version_info >= (3, 12):         # before, CPython shows every instructio
         def skipped(hidden):
             Blind.at, Blind.hidden = 0, hidden
             f = hnn.trace(steps, mode=mode)
-            for _ in range(4):
+            for _ in range(3):
                 np.testing.assert_allclose(f(arr(3)).array, np.exp(arr(3)) * 6, rtol=1e-6)
             return f.stats.python_skipped
         monkeypatch.setattr(running, "observer_type", lambda: Blind)
