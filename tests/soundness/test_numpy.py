@@ -801,7 +801,7 @@ def test_arrays_that_equal_a_list_of_indices_at_first(mode):
 
 def test_decorrelation_is_traced_without_python(mode):
     def make(wrap):
-        net = hnn.Sequential(L.Linear(4, 4), L.DecorrelatedBatchNormalization(4, 2))
+        net = hnn.Sequential(L.Linear(4, 4, nobias=True), L.DecorrelatedBatchNormalization(4, 2))
         optimizer = optimizers.SGD(.1).setup(net)
 
         @wrap
@@ -812,4 +812,4 @@ def test_decorrelation_is_traced_without_python(mode):
             optimizer.update()
             return y
         return [net], [lambda: step(arr(8, 4)), lambda: step(arr(6, 4))]
-    skipped(check(make, mode), mode)
+    skipped(check(make, mode, tolerance=100.0), mode)      # whitening magnifies rounding
