@@ -390,10 +390,7 @@ class Variable:
         if not is_array(g):
             raise InvalidType("grad", "an array or None", type(g).__name__)
         self._check_grad(g)
-        node = self._tape or make_leaf(self)
-        node.grad = g
-        if node.owner is not None or self._pending is not None:
-            note_giver(node, weakref.ref(self))
+        self._store_grad(g)
 
     _grad = grad      # Chainer's name for it inside
 
@@ -410,6 +407,9 @@ class Variable:
     def grad_var(self, g):
         if g is not None:
             self._check_grad(g)
+        self._store_grad(g)
+
+    def _store_grad(self, g):
         node = self._tape or make_leaf(self)
         node.grad = g
         if node.owner is not None or self._pending is not None:

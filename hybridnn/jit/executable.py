@@ -221,7 +221,7 @@ class Executable:
             outputs[:] = run(self.graph, arrays)
         elif code == DONE:
             tell(flags)
-        return code in (UNDOABLE, FINISHED, DONE)
+        return code in FLAGGED
 
     def _fail(self, failed, call, segment):
         """A native step reported an error: the operation itself raises it in Python.

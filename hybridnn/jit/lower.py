@@ -404,8 +404,9 @@ def lower(graph, reasons):
         low.node(node)
     outputs = lower_memory.assign_outputs(low)
     lower_memory.assign_writes(low)
-    found, bound = lower_memory.plan(low)
-    late = lower_memory.late_outputs(low)
+    ready = lower_memory.last_that_can_fail(low.steps) + 1
+    found, bound = lower_memory.plan(low, ready)
+    late = lower_memory.late_outputs(low, ready)
     return Lowered(low.steps, low.roots, low.values, low.constants, low.n_slots, found, outputs, len(graph.inputs), late, bound)
 
 

@@ -6,7 +6,7 @@ from hybridnn.jit.lower_steps import LowStep
 from hybridnn.jit.memory import Buffer, lower_bound, plan_memory
 from hybridnn.jit.places import ARENA, INPUT, OUTPUT, SLOT, Root, whole
 
-__all__ = ["assign_outputs", "assign_writes", "late_outputs", "plan"]
+__all__ = ["assign_outputs", "assign_writes", "last_that_can_fail", "late_outputs", "plan"]
 
 FALLIBLE = ("python", "gather", "scatter", "check", "lapack")
 
@@ -49,9 +49,9 @@ def assign_writes(low):
         low.must_copy(place, target)
 
 
-def late_outputs(low):
-    """Numbers of outputs whose arrays stay as they are until all steps that can fail are done; lifetimes are known."""
-    ready, first = last_that_can_fail(low.steps) + 1, {}
+def late_outputs(low, ready):
+    """Numbers of outputs whose arrays stay as they are up to step ``ready``, when nothing can fail any more; lifetimes are known."""
+    first = {}
     for root in {id(w.root): w.root for step in low.steps for w in (*step.writes, *step.scratch) if w.root.kind == OUTPUT}.values():
         first[root.index] = min(first.get(root.index, root.first), root.first)
     return frozenset([k for k, step in first.items() if step >= ready])
@@ -127,13 +127,14 @@ def _take_over(write, read, i, step, position):
             root.inside = old
 
 
-def plan(low):
-    """Lifetimes of roots, and from them offsets in the arena; gives the plan, and the least that arena and outputs could be together."""
+def plan(low, ready):
+    """Lifetimes of roots, and from them offsets in the arena; gives the plan, and the least that arena and outputs could be together. ``ready``: the step from
+    which on nothing can fail any more."""
     _lifetimes(low)
     chains = chains_of([r for r in low.roots if r.kind == ARENA and r.first >= 0])
     outputs = {id(p.root): p.root for step in low.steps for p in step.writes if p.root.kind in (OUTPUT, SLOT)}.values()
     bound = lower_bound([*[Buffer(c.size, c.first, c.last) for c in chains], *[Buffer(r.nbytes, r.first, len(low.steps)) for r in outputs]])
-    chains = put_in_outputs(low.steps, chains, last_that_can_fail(low.steps) + 1)
+    chains = put_in_outputs(low.steps, chains, ready)
     found = plan_memory([Buffer(c.size, c.first, c.last) for c in chains])
     for chain, offset in zip(chains, found.offsets):
         chain.place(offset)

@@ -1,6 +1,8 @@
 """Kernels of style "map": no reduction. The range is the flat space, or all axes but the innermost."""
 import numpy as np
 
+from hybridnn.jit.nest import reached
+
 __all__ = ["write_map"]
 
 BLOCK = 256      # elements that are looked at together for very small numbers
@@ -123,19 +125,10 @@ def _looks_of_roots(items, mixed):
     costly = [i for i, item in enumerate(items) if item.fn in ("sqrt", "divide") and item.axes]
     if not costly or not mixed.isdisjoint(costly):
         return {}
-    below = sorted(a for a in _below(items, costly) if items[a].fn == "load" and items[a].axes and items[a].kind == "f4")
+    below = sorted(a for a in reached(items, costly) if items[a].fn == "load" and items[a].axes and items[a].kind == "f4")
     squares = {a for item in items if item.fn in ("multiply", "square") and len(set(item.args)) == 1 for a in item.args}
-    squared = squares | _below(items, squares)
+    squared = reached(items, squares)
     return {a: SQUARED if a in squared else AVERAGED for a in below}
-
-
-def _below(items, targets):
-    """What the targets are computed from."""
-    found = set(targets)
-    for j in reversed(range(len(items))):
-        if j in found:
-            found.update(items[j].args)
-    return found.difference(targets)
 
 
 def _nested_loops(w, rest, inner):

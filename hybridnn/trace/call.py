@@ -374,7 +374,7 @@ class Call(Values):
         if self.mode == "replay":
             self.leave()
         self.mode, self.reason = "eager", reason
-        self._plain_numbers()
+        self.take_plain_numbers()
         self.owner.gave_up(self.root, reason, user_line(2))
 
     def _to_eager(self, reason):
@@ -382,12 +382,9 @@ class Call(Values):
             self.leave()
         self.give_up(reason)
 
-    def _plain_numbers(self):
-        """What outlives the recording keeps Python's own numbers: NumPy promotes others, even subclasses of float, differently."""
-        self.take_plain_numbers()
-
     def take_plain_numbers(self):
-        """Nodes of the tape keep Python's own numbers from now on; gives pairs (node, what it has kept)."""
+        """Nodes of the tape, which outlive the recording, keep Python's own numbers from now on: NumPy promotes others, even subclasses of float, differently.
+        Gives pairs (node, what it has kept)."""
         found = []
         for node in self.keep:
             owner = getattr(node, "owner", None) or node
@@ -421,7 +418,7 @@ class Call(Values):
                 self.functions = {}       # they may know the call
                 return end
         end = None
-        self._plain_numbers()
+        self.take_plain_numbers()
         if self.mode == "record":
             end = next((e for e in self.cursor.children if e.kind == "end"), None)
             if end is None:
@@ -464,7 +461,7 @@ class Call(Values):
             except Exception as error:       # the program's own error, which is on its way, again
                 if raised_by_signal(error):
                     raise
-        self._plain_numbers()
+        self.take_plain_numbers()
         for ref in self.survivors:
             v = ref()
             if v is not None and v._array is not None:

@@ -141,25 +141,27 @@ def _is_static(call, op, i, x):
     return not any(type(o) is Number and o.value is not None and not same_number(o.value, x) for o in rivals)
 
 
-def _again(call, x, a, how):
-    """A ``Leaf`` for an array of this call's that is not the value which the array had."""
-    spec = spec_of(a)
-    variable = isinstance(x, Variable)
+def _known_before(call, x, a, how):
+    """A ``Leaf`` for an array that the call knows already, as a value of its own."""
+    spec, variable = spec_of(a), isinstance(x, Variable)
     leaf = Leaf(call.new_vid(spec), spec, variable and x._requires_grad, variable, False, again=how)
-    call.again[id(x)] = leaf.vid
     call.values[leaf.vid] = a
     call.leaves[leaf.vid] = call.wrappers[leaf.vid] = x
     return leaf
 
 
+def _again(call, x, a, how):
+    """A ``Leaf`` for an array of this call's that is not the value which the array had."""
+    leaf = _known_before(call, x, a, how)
+    call.again[id(x)] = leaf.vid
+    return leaf
+
+
 def _written(call, x, a):
     """A ``Leaf`` for an array from outside that the program has written into since the call used it."""
-    spec, variable = spec_of(a), isinstance(x, Variable)
-    leaf = Leaf(call.new_vid(spec), spec, variable and x._requires_grad, variable, False, again="written")
+    leaf = _known_before(call, x, a, "written")
     call.renew(x, a, leaf.vid)
     call.keep.append(a)
-    call.values[leaf.vid] = a
-    call.leaves[leaf.vid] = call.wrappers[leaf.vid] = x
     if leaf.requires_grad:
         call.nodes[id(x.__dict__.get("_tape") or x.node._tape)] = leaf.vid
     return leaf

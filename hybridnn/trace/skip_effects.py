@@ -15,9 +15,10 @@ class Effects:
             kind, *rest = effect
             updates -= kind == "update"
             if kind == "clear":
-                cleared.update([self._node_of(ref) for ref in rest[0] if self._node_of(ref) not in grads])
-                for ref in rest[0]:
-                    grads[self._node_of(ref)] = "None"
+                for node in map(self._node_of, rest[0]):
+                    if node not in grads:
+                        cleared.add(node)
+                    grads[node] = "None"
             elif kind == "begin":
                 begun.add(id(rest[0]))
             elif kind == "backward":
