@@ -18,7 +18,7 @@ from hybridnn.trace.backward import is_seeded_beside, leave_if_written, match_ba
 from hybridnn.trace.events import Event
 from hybridnn.trace.floats import error_state
 from hybridnn.trace.grad import match_grad, record_grad
-from hybridnn.trace.inplace import match_inplace, record_inplace
+from hybridnn.trace.inplace import changes_shared_memory, match_inplace, record_inplace
 from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
 from hybridnn.trace.matchers import matcher
 from hybridnn.trace.noting import NeedsValues, note_inner
@@ -424,6 +424,9 @@ class Call(Values):
             if end is None:
                 end = Event("end", (self._tape_needs(),), line=user_line(2))
                 self.add(end)
+            if changes_shared_memory(self):
+                self.owner.gave_up(self.root, "changes an array in place that shares its memory with another",
+                                     next(e.line for e in self.path if e.kind == "inplace"))
         for ref in self.survivors:
             v = ref()
             if v is not None:

@@ -211,13 +211,17 @@ class Writer:
             self.require(f"(t is not None and not t.is_leaf and {value._requires_grad}) is {creator}", f"{what}: its creator")
             value = value._array
         self.require(f"type(x) is ndarray and x.shape == {self.strong(value.shape)} and x.dtype == {self.strong(value.dtype)}", f"{what}: shape or dtype")
-        if self.writes:
-            self.require("x.base is None and id(x) not in roots or not shares(x)", f"{what}: a parameter or a view of one")
+        self.outside(what)
         if not value.flags.c_contiguous:
             self.require(f"x.strides == {self.strong(value.strides)} and x.flags.aligned", f"{what}: memory layout")
             return
         self.lines.append("x = x.flags")
         self.require("x.c_contiguous and x.aligned", f"{what}: memory layout")
+
+    def outside(self, what):
+        """The array ``x`` is no part of what the plan writes."""
+        if self.writes:
+            self.require("x.base is None and id(x) not in roots or not shares(x)", f"{what}: a parameter or a view of one")
 
     def _alias(self, source, value, other_source, other):
         """Two places with one array."""

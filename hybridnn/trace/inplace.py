@@ -1,6 +1,8 @@
 """Operations that change arrays in place (``apply_inplace``): updates, running statistics, gradients in hooks."""
 import weakref
 
+import numpy as np
+
 from hybridnn._references import count_references
 from hybridnn.core.application import apply_inplace_eager, run_checked
 from hybridnn.core.variable import Variable
@@ -9,11 +11,11 @@ from hybridnn.graph import Node
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import App, Event, Outcome, vid_of
 from hybridnn.trace.matching import match
-from hybridnn.trace.operands import owns_memory
+from hybridnn.trace.overlap import lies_apart, overlapping
 from hybridnn.trace.recording import operands_of
 from hybridnn.trace.values import PARAMETER_REFS
 
-__all__ = ["match_inplace", "record_inplace"]
+__all__ = ["changes_shared_memory", "match_inplace", "record_inplace"]
 
 _refs = count_references
 
@@ -23,7 +25,7 @@ def match_inplace(call, op, inputs, targets, attrs):
     for event in call.cursor.children:
         key = event.key
         if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and match(call, event.operands, inputs) \
-                and all(_is_its_own(inputs[k]) for k in targets):
+                and _may_be_changed(call, event.operands, [_array_of(x) for x in inputs], targets):
             call.release()
             call.advance(event)
             for k, (_, new) in zip(targets, event.rebinds, strict=True):
@@ -32,6 +34,10 @@ def match_inplace(call, op, inputs, targets, attrs):
                 call.flush()
             return True
     return False
+
+
+def _array_of(x):
+    return x._array if isinstance(x, Variable) else x
 
 
 def _eagerly(call, op, inputs, targets, attrs):
@@ -50,19 +56,40 @@ def _results(op, plain, targets, attrs):
     return results if fits else None
 
 
-def _can_be_written(x):
-    a = x._array if isinstance(x, Variable) else x
-    return a is None or getattr(a.flags, "writeable", True)       # CuPy's flags have no such one
+def _can_be_written(a):
+    return getattr(a.flags, "writeable", True)       # CuPy's flags have no such one
 
 
-def _is_its_own(x):
-    """Whether no other array can be seen to share memory with what ``x`` stands for, as when the event was recorded."""
-    a = x._array if isinstance(x, Variable) else x
-    return a is None or a.base is None and _can_be_written(a)
+def _may_be_changed(call, operands, arrays, targets):
+    """Whether the targets can be written, and each is nobody else's, or a view from outside that shares no memory with another operand: of what changes under
+    such a one otherwise, ``unchanged`` tells."""
+    for k in targets:
+        a = arrays[k]
+        if a is not None and not (_can_be_written(a) and (a.base is None or lies_apart(a) and _oldest(call, vid_of(operands[k])) in call.leaves)):
+            return False
+    views = [a for a in arrays if type(a) is np.ndarray and a.base is not None]
+    return not views or not overlapping([a for a in arrays if type(a) is np.ndarray], {id(arrays[k]) for k in targets})
+
+
+def _oldest(call, vid):
+    """The value that changes in place have made this one of."""
+    before = call.introduced().before
+    while vid in before:
+        vid = before[vid]
+    return vid
 
 
 def _is_shared(x):
-    return isinstance(x, Variable) and x._array is not None and _refs(x._array) > PARAMETER_REFS + 1
+    a = _array_of(x)
+    return a is not None and (a.base is not None or isinstance(x, Variable) and _refs(a) > PARAMETER_REFS + 2)
+
+
+def changes_shared_memory(call):
+    """Whether the call has changed a view in place that shares memory with another array that it takes: a path would take the change of one for none of the
+    other, and no replay would fit it."""
+    changed = {_oldest(call, old) for e in call.path for old, _ in e.rebinds} & call.leaves.keys()
+    views = {id(a) for a in map(call.actual, changed) if a.base is not None}
+    return bool(views) and overlapping(map(call.actual, call.leaves), views)
 
 
 def _has_another_variable(call, a):
@@ -86,7 +113,7 @@ def _rebind(call, x, vid):
 def record_inplace(call, op, inputs, targets, attrs):
     """Change the arrays, and add that to the tree."""
     operands, plain, _ = operands_of(call, op, inputs, targets)
-    if operands is not None and any(not owns_memory(plain[k]) for k in targets):
+    if operands is not None and not _may_be_changed(call, operands, plain, targets):
         if all(_can_be_written(plain[k]) for k in targets):
             call.give_up(f"{op.name} changes an array in place that shares its memory with another")
         operands = None

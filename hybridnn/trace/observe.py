@@ -117,7 +117,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.started = False
         self.stored_at = sys.maxsize      # how many events came before the first of these was written
         self.rebound_at = sys.maxsize     # how many before the first array was assigned to a Variable
-        self.stored = set()         # ids of arrays that NumPy has written
+        self.stored = set()         # ids of arrays that NumPy has written, and of those whose memory they are part of
         self.rows = {}              # id of the Ref of a row -> the Refs of the array and of the row's number
         self.opened = {}            # see ``Keys``
         self.parts = {}             # id of the Ref of a view that was changed in place -> the array that it is a view of, and its place there

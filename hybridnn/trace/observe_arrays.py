@@ -7,6 +7,7 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import CHANGES, Computed, calculate, change_own, operand, root_array, with_elements
 from hybridnn.trace.observe_stores import where_id
+from hybridnn.trace.overlap import lies_apart
 from hybridnn.trace.refs import Doubt, Ref, constant, is_pure
 from hybridnn.trace.summaries import guard_links
 
@@ -48,7 +49,7 @@ class Arrays:
     def _target(self, ref):
         """An array that is written: one that lives outside, and is the same on every call."""
         a = ref.value
-        if ref.kind != "state" or type(a) is not np.ndarray or a.base is not None or not a.flags.writeable:
+        if ref.kind != "state" or type(a) is not np.ndarray or not lies_apart(a) or not a.flags.writeable:
             raise Doubt("stores into a container or array that may be seen from outside")
         if ref.source[0] == "load":
             self.guard(*ref.source[1:], a)
@@ -78,7 +79,7 @@ class Arrays:
         if x.kind == "array" and found.fn is not operator.getitem or type(x.value) is not np.ndarray:
             return False
         whole, key = self.rows[id(x)] if x.kind == "view" else found.args
-        if whole.kind != "state" or x.value.base is not whole.value:
+        if whole.kind != "state" or not np.may_share_memory(x.value, whole.value):
             return False
         key = self._key_of(whole.value, key)
         self._store(self._target(whole), PARTS[symbol], [y], key)
@@ -142,7 +143,7 @@ class Arrays:
         args = [*([] if key is None else [key]), *[operand(self, r) for r in args]]
         self.take(args)
         self.stored_at = min(self.stored_at, len(self.call.path))
-        self.stored.add(id(root_array(target.value)))
+        self.stored |= {id(target.value), id(root_array(target.value))}
         self.effects.append(("store", target, fn, args, len(self.call.path)))
 
     def copy_parameters(self, args, kw):
@@ -237,7 +238,7 @@ class Arrays:
         elif ref.kind == "fresh":
             self._is_there(ref.source[1], first)
         elif isinstance(ref.value, np.ndarray):
-            if ref.kind not in ("arg", "state") or ref.source[0] in ("held", "inside", "fixed") or ref.value.base is not None or self.is_written(ref.value):
+            if ref.kind not in ("arg", "state") or ref.source[0] in ("held", "inside", "fixed") or self.is_written(ref.value):
                 raise Doubt("a number that is computed after an update decides what happens")
             self.guard("apart", ref)
 

@@ -5,7 +5,7 @@ from hybridnn.backend import is_array
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import LIMIT
 
-__all__ = ["NUMBER_TYPES", "has_creator", "is_number", "owns_memory", "same_bytes", "same_number", "unfit", "untraceable", "values_of"]
+__all__ = ["NUMBER_TYPES", "has_creator", "is_number", "same_bytes", "same_number", "unfit", "untraceable", "values_of"]
 
 NUMBER_TYPES = (float, int, bool)
 
@@ -43,11 +43,6 @@ def untraceable(arrays, outputs):
         if any(a is y or a is not None and np.may_share_memory(a, y) for a in (*arrays, *outputs[:k])):
             return "an array that shares its memory with another"
     return None
-
-
-def owns_memory(a):
-    """Whether no other array can be a view of the same memory, as far as NumPy tells."""
-    return a.base is None and a.flags.writeable
 
 
 def values_of(inputs):

@@ -84,20 +84,28 @@ def run_segment(call, events, wanted):
     for vid, fn, args in segment.host:
         values[vid] = fn(*[values[a] for a in args])
     arrays = [values[v] for v in segment.inputs]
-    if call.checked:
-        results = check_segment(call, segment, arrays, segment.compiled(call.owner))
-    else:
-        results = run(segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
+    try:
+        if call.checked:
+            results = check_segment(call, segment, arrays, segment.compiled(call.owner))
+        else:
+            results = run(segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
+    except Exception as error:
+        if getattr(error, "after_update", False):
+            _write(call, segment)
+        raise
     values.update(zip(segment.outputs, results, strict=True))
     for vid, constant in segment.given:
         values[vid] = constant.copy()
+    _write(call, segment)
+
+
+def _write(call, segment):
+    """What has been changed in place in copies gets into the arrays that others can write, too."""
     for root, newest in segment.writes:
+        call.values[newest] = call.values[root]
         if root in call.snapshots:
-            original, copied = call.snapshots[root]
+            original, copied = call.snapshots[newest] = call.snapshots[root]
             original[...] = copied
-            values[newest] = original
-        else:
-            values[newest] = values[root]
 
 
 def _current(call, events, key, segment):

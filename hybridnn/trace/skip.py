@@ -3,10 +3,13 @@
 The function checks the guards, reads arrays and numbers where they come from, runs the compiled stages, and does what the Python would have done beside
 computing: gradients, counters, attributes, results. It returns ``MISS`` before anything has changed if a guard fails or a condition comes out otherwise.
 """
+import numpy as np
+
 from hybridnn.trace.arrays import root_array
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import Writer
-from hybridnn.trace.observe_gradients import by_hand
+from hybridnn.trace.observe_gradients import array_of, by_hand
+from hybridnn.trace.overlap import overlapping
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.skip_computed import Computing
 from hybridnn.trace.skip_effects import Effects
@@ -19,6 +22,8 @@ from hybridnn.trace.skip_text import Text
 from hybridnn.trace.tape import producers, rebinds_along
 
 __all__ = ["make_plan"]
+
+OUTSIDE = ("arg", "state", "static")      # kinds of what does not come from the call itself
 
 
 def make_plan(observer, call, end, version, config_reads):
@@ -55,13 +60,15 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.shown = set()      # values that the program has made other Variables of
         self.reused = None      # the name of the nodes whose gradients are computed where the old ones lie
         self.calls = []         # of compiled stages: place in the body, segment, names of outputs, text of inputs
-        self.apart = set()      # leaves with gaps between their rows: segments get copies
+        self.apart = {}         # values in arrays from outside that are not contiguous, of which segments get copies: where the arrays are read
+        self.copies = []        # lines that make such copies of those that the path changes in place
 
     def plan(self):
         self._refuse()
         self._draw_late()
         self._run_functions()
         self._facts()
+        self._refuse_overlaps()
         self._leaves()
         kept = [e[-1] for e in self.observer.effects if e[0] in STORES]
         self._find_computed([self.observer.result, *kept, *self.observer.numbers.values(), *self._last_operands(), *self.observer.computed,
@@ -130,6 +137,14 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                 self.early.setdefault(at, []).append(effect)
                 self.later.setdefault(at, [])
                 self.takes_back |= kind == "store"
+
+    def _refuse_overlaps(self):
+        """What is written shares no memory with another array from outside: kernels, and what is computed before them, would mix them up. What NumPy makes of
+        an array from outside is computed in the program's order."""
+        met = [*[array_of(ref.value) for ref in self.observer.origins.values() if ref.kind in OUTSIDE], *self._stored_arrays()]
+        self.outside = {id(a): a for a in met if isinstance(a, np.ndarray)}
+        if self.written and overlapping(self.outside.values(), self.written):
+            raise Doubt("changes an array in place that shares its memory with another")
 
     def _computes(self, event, made):
         """Whether an event does more than to look at what the call has computed."""

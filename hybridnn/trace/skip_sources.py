@@ -52,9 +52,18 @@ class Sources:
                 if vid in self.call.scalars and ref.kind != "static":
                     self.leaf_text[vid] = f"asarray({self.leaf_text[vid]})"
                 if not a.flags.c_contiguous:
-                    self.apart.add(vid)
-                    self.leaf_text[vid] = f"contiguous({self.leaf_text[vid]})"
+                    self._copy(vid, a)
         self._distinct(variables)
+
+    def _copy(self, vid, a):
+        """Segments get a copy of an array that is not contiguous; if they change it, one copy stands for it in all of them."""
+        text = self.apart[vid] = self.leaf_text[vid]
+        self.leaf_text[vid] = f"contiguous({text})"
+        if id(a) in self.updated:
+            if id(a) in self.observer.stored:
+                raise Doubt("NumPy writes into an array that is not contiguous and that is updated, too")
+            self.copies.append(f"copied{vid} = {self.leaf_text[vid]}")
+            self.leaf_text[vid] = f"copied{vid}"
 
     def _seen(self, a):
         """The vid of an array of this call's that the program has looked at: it stands where another path has one that the program made of it."""
@@ -79,6 +88,7 @@ class Sources:
         w.lines.append(f"x = {text}")
         w.require(f"type(x) is ndarray and x.shape == {w.strong(a.shape)} and x.dtype == {w.strong(a.dtype)} and x.flags.c_contiguous",
                   "a gradient from before the call")
+        w.outside("a gradient from before the call")
         return text
 
     def _views(self):

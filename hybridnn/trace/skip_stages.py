@@ -193,7 +193,8 @@ class Stages:
             parts = [self.writer.strong(constants[a]) if a in constants else self.text[a] for a in args]
             self.body.append(f"h{vid} = {self.writer.strong(fn)}({', '.join(parts)})")
             self.text[vid] = f"h{vid}"
-        given = ", ".join(self.text[v] for v in segment.inputs)
+        apart = self._apart_from_writes(events, segment)
+        given = ", ".join(f"copied({self.text[v]})" if v in apart else self.text[v] for v in segment.inputs)
         given = f"({given},)" if segment.inputs else "()"
         outs = [f"v{v}" if v in produced else f"copy{v}" for v in segment.outputs]
         self.calls.append((len(self.body), segment, outs, given))
@@ -203,6 +204,24 @@ class Stages:
         self.text.update({v: f"v{v}" for v in segment.outputs if v in produced})
         for root, newest in segment.writes:
             self.text[newest] = self.text[root]
+            if root in self.apart:
+                self.apart[newest] = self.apart[root]
+                self.body.append(f"{self.apart[root]}[...] = {self.text[root]}")
+
+    def _apart_from_writes(self, events, segment):
+        """The inputs that are views, which NumPy has made in this call, of what the segment changes in place: it gets copies of what they are before."""
+        made, found = [v for v in segment.inputs if v in self.leaf_text and id(self._array(v)) not in self.outside], {}
+        for root, _ in segment.writes if made else ():
+            a = self._array(self._oldest(root)) if self._oldest(root) in self.call.leaves else None
+            views = [] if a is None else [v for v in made if v != root and np.may_share_memory(self._array(v), a)]
+            if not views:
+                continue
+            first = next(k for k, e in enumerate(events) if root in [old for old, _ in e.rebinds])
+            late = next((e for e in events[first:] if any(v in app.node.inputs for v in views for app in e.apps)), None)
+            if late is not None:
+                raise Doubt("takes a view of an array after an update has changed it", late.line)
+            found.update(dict.fromkeys(views))
+        return found
 
     def _count_updates(self, end):
         """Lines of the updates that begin before event number ``end`` or with it."""

@@ -9,8 +9,9 @@ from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.tape import ReleasedNode, scaled
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watch
-from hybridnn.trace.arrays import Unexpected, missed, put_stream_back, recompute, root_array, stream_state
+from hybridnn.trace.arrays import Unexpected, missed, put_stream_back, recompute, stream_state
 from hybridnn.trace.floats import warnings_raise
+from hybridnn.trace.overlap import Written
 from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, RESTLESS, STORES, Miss
 from hybridnn.trace.skip_runtime import copied, grad_of, gradient, leaf, new, put_back, refuse, setting, take, take_back, unscale
 from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, rebinds_along, specs_along
@@ -55,6 +56,7 @@ class Text:
     def _assemble(self):
         """Put the parts in order: guards, draws, counters, stages, gradients, attributes, result."""
         plan, w = self.result, self.writer
+        written = self.call.leaves.keys() & {self._oldest(r) for seg in plan.segments for r, _ in seg.writes}      # the rest is what an earlier stage has made
         objects = [o for ref in w.watched_objects.values() if (o := ref()) is not None]
         watched = watch(w.watched.values(), objects, w.watched_classes.values())
         lines = [*w.lines, *self._watched_lines(watched)]
@@ -69,13 +71,17 @@ class Text:
             lines.append("reused = None")
             refused = [f"    if reused: put_back({self.reused}, reused)", *refused]
         refused = ["    if not written: take_back(undone)", *refused] if self.takes_back else refused
+        if self.copies:
+            changed = {self.text[v]: self.apart[v] for v in written if v in self.apart}
+            refused = ["    if getattr(error, 'after_update', False):", *[f"        {a}[...] = {text}" for text, a in changed.items()], *refused]
+        lines += self.copies
         lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(self._hypers())]
         refused = [*[f"    if not written: {line}" for line in self._hypers_back()], *refused]
         lines += ["undone = []"] if self.takes_back else []
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
         if self.uses_tape:
             lines += self._numbers_kept()
-            kept = ", ".join(f"{v}: {self.text[v]}" for v in sorted(self.tape))
+            kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape))
             priors = self._priors()
             leaves = {v: x for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad and v not in priors}
             dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves.items())
@@ -88,18 +94,14 @@ class Text:
         lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
         last = ", recheck=recheck" if watched else ""
         usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
-        written = self.call.leaves.keys() & {self._oldest(r) for seg in plan.segments for r, _ in seg.writes}      # the rest is what an earlier stage has made
         usual += "\n" + self._touched(written)
-        roots = frozenset([*[id(root_array(self._array(v))) for v in written], *[id(a) for a in self._stored_arrays()]])
-
-        def shares(a):
-            return id(root_array(a)) in roots
+        memory = Written([*map(self._array, written), *self._stored_arrays()])
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
                      ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode,
                      numpy_random=np.random, stream_state=stream_state, put_stream_back=put_stream_back, state=state, G=global_config.__dict__, setting=setting,
                      take_back=take_back, copied=copied, leaf=leaf, gradient=gradient, grad_of=grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
-                     shares=shares, roots=roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
+                     shares=memory.shares, roots=memory.roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew, confirm=watched.confirm, restless=watched.restless, RESTLESS=RESTLESS)
             lines = tabled(w.watched_lines, names)
@@ -185,7 +187,7 @@ class Text:
     def _touched(self, written):
         """The text of ``Plan.touched``."""
         w, effects = self.writer, self.observer.effects
-        arrays = "".join(f"{text}, " for text in [*[self.text[v] for v in sorted(written)], *map(w.strong, self._stored_arrays())])
+        arrays = "".join(f"{text}, " for text in [*[self.apart.get(v) or self.text[v] for v in sorted(written)], *map(w.strong, self._stored_arrays())])
         places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
         attributes = "".join(f"({kind!r}, {w.held(owner) if kind == 'attr' else w.strong(owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")

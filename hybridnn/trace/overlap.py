@@ -1,0 +1,80 @@
+"""Which arrays share memory: what is changed in place must not lie where another array of the call does."""
+from bisect import bisect_right
+
+import numpy as np
+from numpy.exceptions import TooHardError
+from numpy.lib.array_utils import byte_bounds
+
+from hybridnn.trace.arrays import root_array
+
+__all__ = ["Written", "lies_apart", "overlapping"]
+
+MOST_WORK = 1000      # of NumPy's search for an element that two arrays share
+FEW = 12              # arrays with which comparing another one takes less time than finding out where that lies
+MOST_COMPARED = 64    # arrays whose ranges of addresses overlap: more are taken to share memory
+
+
+def lies_apart(a):
+    """Whether every element of an array surely has a place of its own in memory."""
+    reach = a.itemsize
+    for stride, n in sorted([(abs(s), n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1]):
+        if stride < reach:
+            return False
+        reach += stride * (n - 1)
+    return True
+
+
+def overlapping(arrays, written):
+    """Whether one of the ``arrays``, whose id is among ``written``, shares memory with another array there. One that is met twice does not with itself."""
+    near = []
+    for low, high, a in sorted([(*byte_bounds(a), a) for a in {id(a): a for a in arrays}.values() if a.size], key=lambda found: found[:2]):
+        near = [(end, b) for end, b in near if end > low]
+        both = [b for _, b in near if id(a) in written or id(b) in written]
+        if len(both) > MOST_COMPARED or any(_share(a, b) for b in both):
+            return True
+        near.append((high, a))
+    return False
+
+
+def _share(a, b):
+    """Whether two arrays have an element in common, or it would take long to find out."""
+    try:
+        return np.shares_memory(a, b, max_work=MOST_WORK)
+    except TooHardError:
+        return True
+
+
+class Written:
+    """The memory of the arrays that a plan writes. ``id(a) in roots`` says whether an array with memory of its own, which ``a`` is, may be part of it."""
+
+    def __init__(self, arrays):
+        owners = [root_array(a) for a in arrays]
+        self.roots = frozenset(map(id, owners)) if all(a.base is None for a in owners) else ANYTHING
+        self.arrays, self.starts, self.ends = arrays, [], []
+        for low, high in sorted([byte_bounds(a) for a in arrays if a.size]):
+            if self.ends and low <= self.ends[-1]:
+                self.ends[-1] = max(self.ends[-1], high)
+            else:
+                self.starts.append(low)
+                self.ends.append(high)
+
+    def shares(self, a):
+        """Whether an array lies, even in part, between the first and the last element of one that is written."""
+        owner = root_array(a)
+        if owner.base is None and id(owner) not in self.roots:
+            return False
+        if len(self.arrays) <= FEW:
+            return any([np.may_share_memory(a, b) for b in self.arrays])
+        low, high = byte_bounds(a)
+        k = bisect_right(self.starts, low) - 1
+        return k >= 0 and low < self.ends[k] or k + 1 < len(self.starts) and self.starts[k + 1] < high
+
+
+class _Anything:
+    """Holds every id: of memory that NumPy does not own, another array may be the owner."""
+
+    def __contains__(self, key):
+        return True
+
+
+ANYTHING = _Anything()
