@@ -111,7 +111,8 @@ def test_module_paths(path):
     ("training.updaters.parallel_updater", "ParallelUpdater"), ("training.extensions.log_report", "LogReport"),
     ("training.extensions.print_report", "PrintReport"), ("training.extensions.progress_bar", "ProgressBar"),
     ("training.extensions.value_observation", "observe_value"), ("training.extensions.exponential_shift", "ExponentialShift"),
-    ("training.extensions.variable_unchain", "unchain_variables"), ("iterators.serial_iterator", "SerialIterator"),
+    ("training.extensions.variable_unchain", "unchain_variables"), ("training.extensions.plot_report", "_available"),
+    ("training.extensions.variable_statistics_plot", "_available"), ("iterators.serial_iterator", "SerialIterator"),
     ("iterators.multiprocess_iterator", "MultiprocessIterator"), ("dataset.convert", "_concat_arrays"),
     ("dataset.convert", "_concat_arrays_with_padding")])
 def test_what_modules_of_chainer_hold(path, name):

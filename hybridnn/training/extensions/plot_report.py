@@ -11,6 +11,7 @@ from hybridnn.training.triggers import get_trigger
 
 __all__ = ["PlotReport", "new_figure", "plots_are_available"]
 
+_available = importlib.util.find_spec("matplotlib") is not None      # for who asks without wanting the warning
 _MISSING = "nothing is plotted, since Matplotlib is not installed\n  hint: pip install matplotlib"
 
 
@@ -29,10 +30,9 @@ def new_figure(**kwargs):
 
 def plots_are_available():
     """Whether Matplotlib is installed; warns if it is not."""
-    found = importlib.util.find_spec("matplotlib") is not None
-    if not found:
+    if not _available:
         warnings.warn(_MISSING, stacklevel=3)
-    return found
+    return _available
 
 
 class PlotReport(Extension):

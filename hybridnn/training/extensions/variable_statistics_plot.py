@@ -5,7 +5,7 @@ import numpy as np
 
 from hybridnn.backend import get_array_module, to_cpu
 from hybridnn.training.extension import Extension
-from hybridnn.training.extensions.plot_report import new_figure, plots_are_available
+from hybridnn.training.extensions.plot_report import _available, new_figure, plots_are_available  # noqa: F401  (Chainer has the first here too)
 from hybridnn.training.triggers import get_trigger
 
 __all__ = ["Reservoir", "Statistician", "VariableStatisticsPlot"]
