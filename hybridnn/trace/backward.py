@@ -175,7 +175,7 @@ def _take_grads(call, event, outputs, seeds, targets, flags):
     shared = {}
     for node, (_, outcome, _) in zip(targets, event_grads, strict=True):
         node.loss_scale = flags[2]
-        node.grad = shared.get(outcome.vid) or call.pend(outcome)
+        node.grad = shared[outcome.vid] if outcome.vid in shared else call.pend(outcome)
         if flags[1]:
             shared[outcome.vid] = node.grad
     wanted = dict(retained)

@@ -236,6 +236,21 @@ def test_same_gradient_for_two_inputs(mode):
     check(make, mode)
 
 
+@pytest.mark.parametrize("shape", [(3,), (1,), ()])
+def test_one_gradient_variable_of_two_inputs(mode, shape):
+    """Gradients that can be differentiated are Variables, which may be of any shape and zero."""
+    def make(wrap):
+        x, y = var(*shape), var(*shape, seed=1)
+
+        @wrap
+        def f(x, y, k):
+            z = F.sum((x + y) * k)
+            z.backward(enable_double_backprop=True)
+            return x.grad_var is y.grad_var, x.grad_var * 2
+        return [x, y], [lambda: (cleared(x, y), f(x, y, 0.5))[1], lambda: f(x, y, 0.25), lambda: (cleared(x, y), f(x, y, 0.0))[1]]
+    check(make, mode, held=True)
+
+
 def test_freezing(mode):
     def make(wrap):
         a, b = L.Linear(3, 3), L.Linear(3, 2)
