@@ -6,7 +6,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import Computed, calculate, combine, is_number, sources_of
-from hybridnn.trace.refs import CONTAINERS, DICTS, Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, mirror, place
+from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, mirror, place
 
 __all__ = ["Operators"]
 
@@ -18,6 +18,9 @@ OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": opera
 UNARY = {"-": operator.neg, "+": operator.pos, "~": operator.invert}
 METHODS = {symbol: fn.__name__.strip("_") for symbol, fn in OPERATORS.items()}
 UNARY_METHODS = {"-": "__neg__", "+": "__pos__", "~": "__invert__", "not": "__bool__"}
+
+
+SINGLETONS = frozenset([bool, type(None), type(...), type(NotImplemented)])      # classes whose objects are the same if they are equal
 
 
 class Operators:
@@ -148,19 +151,33 @@ class Operators:
 
     def op_IS_OP(self, f, i):
         y, x = f.stack.pop(), f.stack.pop()
+        f.stack.append(constant(self._is_same(x, y) is not bool(i.arg)))
+
+    def _is_same(self, x, y):
+        """Whether two values are one object."""
         for r, other in ((x, y), (y, x)):
-            if is_number(r) and r.kind == "arg" and other.kind == "static" and other.value is None:
-                self.guard("typed", r.source, type(r.value))
-                f.stack.append(constant(bool(i.arg)))
-                return
+            if is_number(r) and other.kind == "static" and other.value is None:
+                if r.kind == "arg":
+                    self.guard("typed", r.source, type(r.value))
+                return False
+            if r.kind == "arg" and _is_equal_to_others(r.value) and not (other.kind == "static" and type(other.value) in SINGLETONS):
+                return self._is_same_place(x, y)
         x, y = self.use(x), self.use(y)
         if "namespace" in (x.kind, y.kind):
             raise Doubt("compares the namespace of an object")
-        same = x is y if "mirror" in (x.kind, y.kind) else x.value is y.value
         outside = all(r.kind in ("arg", "state", "static") and isinstance(r.value, (Variable, np.ndarray)) and r.source for r in (x, y))
         if outside and (x.kind, y.kind) != ("static", "static"):
-            self.guard("same", place(x), x.value, place(y), y.value)
-        f.stack.append(constant(same is not bool(i.arg)))
+            return self._is_same_place(x, y)
+        return x is y if "mirror" in (x.kind, y.kind) else x.value is y.value
+
+    def _is_same_place(self, x, y):
+        """Whether two places have one object, which no value tells."""
+        if any(r.kind not in ("arg", "state", "static") for r in (x, y)):
+            if all(r.kind != "mirror" or r.source is None for r in (x, y)) and "mirror" in (x.kind, y.kind):
+                return False        # a container that the call has made
+            raise Doubt("whether a value from outside is the same object as one that was computed")
+        self.guard("same", place(x), x.value, place(y), y.value)
+        return x.value is y.value
 
     def op_CONTAINS_OP(self, f, i):
         box, x = self.use(f.stack.pop()), self.key_of_classes(self.use(f.stack.pop()))
@@ -311,3 +328,8 @@ def _is_plain_box(ref):
 def _is_classes(key):
     """Whether a key of a dict is a tuple of classes."""
     return type(key) is tuple and all(type(c) is type for c in key)
+
+
+def _is_equal_to_others(value):
+    """Whether guards look at what a value from outside consists of, and so may take another object for it."""
+    return isinstance(value, tuple) or type(value) in (list, dict) or type(value) in SCALARS and type(value) not in SINGLETONS

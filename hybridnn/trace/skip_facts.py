@@ -33,6 +33,7 @@ class Facts:
         for cls in (Variable, Parameter):
             w.surface(cls)
         w.library()
+        self.changed = frozenset([key[1] for key in observer.overlay]) | observer.grown | observer.rewritten
         for i, x in enumerate(observer.args):
             self._argument(("arg", i), x, 0)
         for k, x in observer.kwargs.items():
@@ -89,6 +90,13 @@ class Facts:
                 roots.add(produced[new])
         return {id(self._array(v)) for v in roots if v in self.call.leaves}
 
+    def _is_not_changed(self, source, x):
+        """A container in an argument is none of those that the call changes where it reaches them by another way."""
+        if id(x) in self.changed:
+            raise Doubt("changes a container that is an argument too")
+        another = f"id({self.writer.read(source)}) not in {self.writer.strong(self.changed)}"
+        self.writer.require(another, f"argument {source[1]}: a container that the call changes")
+
     def _argument(self, source, x, depth):
         w = self.writer
         if isinstance(x, (Variable, np.ndarray)):
@@ -99,6 +107,8 @@ class Facts:
             if depth == DEEPEST:
                 raise Doubt("arguments are nested too deeply")
             w.require(f"type({w.read(source)}) is {w.strong(type(x))} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
+            if self.changed and type(x) in (list, dict):
+                self._is_not_changed(source, x)
             if type(x) is dict:
                 w.keys(w.read(source), list(x))
             for k, v in x.items() if type(x) is dict else enumerate(x):

@@ -1,0 +1,65 @@
+"""One object or an equal one: what ``is`` tells, and containers that are arguments and are reached by another way as well."""
+import types
+
+import pytest
+from worlds import MODES, arr, check, skipped
+
+import hybridnn.functions as F
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def test_equal_values_that_are_other_objects(mode):
+    def make(wrap):
+        st = types.SimpleNamespace(name="abc", v=0.5, t=(1, 2), box=[1], n=1000, no=None)
+
+        @wrap
+        def f(x, name, v, t, box, n):
+            return F.exp(x) * (2 if name is st.name else 3), v is st.v, t is st.t, box is st.box, n is st.n
+
+        def same():
+            return f(arr(3), st.name, st.v, st.t, st.box, st.n)
+
+        def others():
+            return f(arr(3), "".join(["a", "bc"]), float("0.5"), tuple([1, 2]), [1], int("1000"))
+        return [st], [same, others, lambda: (setattr(st, "name", "".join(["ab", "c"])), same()), lambda: (setattr(st, "v", float("0.5")), same()),
+                      lambda: f(arr(3), st.name, float("0.5"), st.t, st.box, st.n)]
+    skipped(check(make, mode), mode)
+
+
+def test_arguments_that_are_one_object(mode):
+    def make(wrap):
+        f = wrap(lambda x, p, q, r=None: (F.exp(x), p is q, p is p, p is not r, r is None, p[0] is q[0], p is ..., p is True))
+        boxes, pair = [arr(3)], (1.5, 2)
+        return [], [lambda: f(arr(3), boxes, boxes), lambda: f(arr(3), boxes, list(boxes)), lambda: f(arr(3), pair, pair),
+                    lambda: f(arr(3), pair, (1.5, 2), pair), lambda: f(arr(3), "ab", "ab"), lambda: f(arr(3), "ab", "".join(["a", "b"]))]
+    skipped(check(make, mode), mode)
+
+
+def test_containers_of_arguments_that_the_call_changes(mode):
+    def make(wrap):
+        st = types.SimpleNamespace(box=[0.5, 1.0], table={"a": 0.5}, k=1.0)
+
+        @wrap
+        def members(x, box, table):
+            st.box[0] = st.box[0] + 0.25
+            st.table["a"] = st.table["a"] * 2
+            return F.exp(x) * box[0] * table["a"], box, table
+
+        @wrap
+        def namespace(x, table):
+            st.k = st.k * 0.9
+            return F.exp(x) * table["k"]
+
+        @wrap
+        def length(x, boxes):
+            st.box.append(1)
+            return F.exp(x) * len(boxes[0]) * boxes[0][0]
+
+        def restored():
+            st.box[:] = [0.5, 1.0]
+            return length(arr(3), (st.box,))
+        return [st], [lambda: members(arr(3), list(st.box), dict(st.table)), lambda: members(arr(3), st.box, dict(st.table)),
+                      lambda: members(arr(3), list(st.box), st.table), lambda: namespace(arr(3), {"k": 1.0}), lambda: namespace(arr(3), vars(st)),
+                      lambda: length(arr(3), ([0.5, 2],)), restored]
+    skipped(check(make, mode), mode)
