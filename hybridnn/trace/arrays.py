@@ -580,7 +580,16 @@ def identify(observer, ref, x):
             raise Doubt("an array of the program's differs from what NumPy made for the observer")
         ref.source.real = x
         observer.keep.append(x)
-        observer.origins[id(x)] = ref
+        known = observer.origins.setdefault(id(x), ref)
+        if known is not ref:
+            _stay_one(observer, known, ref)
+
+
+def _stay_one(observer, known, ref):
+    """The path knows what was computed as one of its operands, as which ``min`` and ``max`` give it; it has to be that one on every call."""
+    if observer.writes_so_far():
+        raise Doubt("one of several numbers is chosen after a change in place")
+    observer.guard("outcome", Ref("number", True, Computed(operator.is_, [known, ref], {}, len(observer.call.path), safe=True)), True)
 
 
 def sources_of(ref):

@@ -813,3 +813,18 @@ def test_decorrelation_is_traced_without_python(mode):
             return y
         return [net], [lambda: step(arr(8, 4)), lambda: step(arr(6, 4))]
     skipped(check(make, mode, tolerance=100.0), mode)      # whitening magnifies rounding
+
+
+@pytest.mark.parametrize("body", [
+    lambda h, r: (h + h.array.mean()) * min(r, h.array.mean()),
+    lambda h, r: (lambda g, m: h * g * min(g, m) * m)(h.array.mean(), h.array.max()),
+    lambda h, r: (lambda g, m: h * g * max(g, m) * m)(h.array[0], h.array[1]),
+    lambda h, r: (lambda g, m: (h * g, max(g, m), min(g, m)))(h.array[0], h.array[1]),
+    lambda h, r: (lambda g, m: h * max(g, m, r) * g * r)(h.array[0], h.array[1]),
+])
+def test_one_of_several_numbers_that_are_used_otherwise_too(mode, body):
+    """``min`` and ``max`` give one of their operands itself, and another one on another call."""
+    def make(wrap):
+        f = wrap(lambda x, r: body(F.tanh(x), r))
+        return [], [lambda: f(arr(3), 0.5), lambda: f(-arr(3), 0.5), lambda: f(arr(3, seed=1), np.float32(0.1)), lambda: f(arr(3, seed=2), np.float32(-0.3))]
+    skipped(check(make, mode), mode)
