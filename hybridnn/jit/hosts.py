@@ -1,9 +1,8 @@
 """Memory that intermediate values find in outputs before these are written."""
-from dataclasses import dataclass
+from bisect import insort
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from hybridnn.jit.memory import ALIGNMENT, Buffer, lowest_gap
+from hybridnn.jit.memory import ALIGNMENT
 from hybridnn.jit.places import OUTPUT
 
 __all__ = ["LEAST_HOST", "Chain", "chains_of", "put_in_outputs"]
@@ -16,16 +15,10 @@ ALIGNED = "onednn", "reorder"       # steps whose operands lie at the beginning 
 @dataclass(eq=False)
 class Chain:
     """Roots of which each takes over the memory of the one before."""
-    roots: list
+    first: int
+    size: int
+    roots: list = field(default_factory=list)
     last: int = 0
-
-    @property
-    def first(self):
-        return self.roots[0].first
-
-    @property
-    def size(self):
-        return self.roots[0].nbytes
 
     def place(self, offset):
         for r in self.roots:
@@ -36,7 +29,7 @@ def chains_of(roots):
     """The roots in chains, in the order in which these begin."""
     chains = {}
     for r in sorted(roots, key=lambda r: r.first):
-        chain = chains[id(r)] = Chain([]) if r.inside is None else chains[id(r.inside)]
+        chain = chains[id(r)] = Chain(r.first, r.nbytes) if r.inside is None else chains[id(r.inside)]
         chain.roots.append(r)
         chain.last = max(chain.last, r.last, r.first)
     return list({id(c): c for c in chains.values()}.values())
@@ -49,32 +42,41 @@ def put_in_outputs(steps, chains, ready):
     if not outputs:
         return chains
     apart = {id(p.root) for step in steps for p in (*step.scratch, *((*step.reads, *step.writes) if step.kind in ALIGNED else ()))}
-    placed, gone = {k: np.empty((4, 0), np.int64) for k in outputs}, set()
+    hosts, gone = [_Host(k, root.first, root.nbytes) for k, root in outputs.items()], set()
     for chain in sorted(chains, key=lambda c: (c.size * (c.first - c.last), c.first))[:MOST_GUESTS]:
-        if chain.size < LEAST_GUEST or chain.first < ready or any(id(r) in apart for r in chain.roots):
+        if chain.size < LEAST_GUEST or chain.first < ready or any([id(r) in apart for r in chain.roots]):
             continue
-        for k in [k for k, root in outputs.items() if chain.last < root.first and chain.size <= root.nbytes]:
-            at = _fits(placed[k], chain, outputs[k].nbytes)
-            if at is not None:
-                placed[k] = _with(placed[k], chain, at)
+        for host in hosts:
+            if chain.last < host.first and host.take(chain):
                 gone.add(chain)
-                chain.place(at)
                 for r in chain.roots:
-                    r.kind, r.index = OUTPUT, k
+                    r.kind, r.index = OUTPUT, host.index
                 break
     return [c for c in chains if c not in gone]
 
 
-def _fits(placed, chain, room):
-    """The lowest offset for a chain beside what is placed, or None."""
-    at = lowest_gap(placed, Buffer(_rounded(chain.size), chain.first, chain.last))
-    return at if at + chain.size <= room else None
+@dataclass(eq=False, slots=True)
+class _Host:
+    """Output number ``index``, which is written from step ``first`` on, and what lies in it before: (offset, end, first step, last step), in order."""
+    index: int
+    first: int
+    nbytes: int
+    placed: list = field(default_factory=list)
 
-
-def _with(placed, chain, at):
-    slot = int(placed[2].searchsorted(at))
-    return np.insert(placed, slot, (chain.first, chain.last, at, at + _rounded(chain.size)), axis=1)
-
-
-def _rounded(size):
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    def take(self, chain):
+        """Whether the chain has found room, at the lowest offset that is free for its whole life."""
+        size, first, last, at = chain.size, chain.first, chain.last, 0
+        rounded, most = -(-size // ALIGNMENT) * ALIGNMENT, self.nbytes - size
+        for start, end, begins, ends in self.placed:
+            if begins <= last and ends >= first:
+                if start - at >= rounded:
+                    break
+                if end > at:
+                    at = end
+                    if at > most:
+                        return False
+        if at > most:
+            return False
+        insort(self.placed, (at, at + rounded, first, last))
+        chain.place(at)
+        return True

@@ -48,6 +48,20 @@ class State:
         self.found = []       # the Form of each node
         self.symbols = {}     # size of an axis -> its number, in the order in which they are met
         self.nests = {}       # code and sizes of a group -> its nest
+        self.checked = set()  # nests that go through all of operands of which specs
+        self.weights = _Weights(graph.specs)
+
+
+class _Weights(dict):
+    """Value -> its bytes, negative: what is larger comes first."""
+
+    def __init__(self, specs):
+        super().__init__()
+        self.specs = specs
+
+    def __missing__(self, value):
+        found = self[value] = -self.specs[value].nbytes
+        return found
 
 
 def _literals(graph):
@@ -122,24 +136,24 @@ class Form:
 
 def find_parts(state):
     """Finds the forms of all nodes; returns all that fusion decides by, without sizes: which axes are as long as which, and how long about (in powers of 2)."""
-    facts, base, specs = [], state.base, state.specs
-    for index, node in enumerate(state.graph.nodes):
-        key = node.op, node.attrs, tuple([specs[v] for v in node.outputs]), tuple([_likeness(state, v) for v in node.inputs])
+    graph, facts, base, likeness = state.graph, [], state.base, _Likenesses(state)
+    for index, node in enumerate(graph.nodes):
+        inputs, outputs = node.inputs, node.outputs
+        key = node.op, node.attrs, tuple([likeness[v] for v in outputs]), tuple([likeness[v] for v in inputs])
         form = state.forms.get(key)
         if form is None:
             form = state.forms[key] = _form(state, index, node)
         state.found.append(form)
-        bases = tuple([base[v][0] if v in base else v for v in node.inputs])
+        bases = tuple([base[v][0] if v in base else v for v in inputs]) if base else inputs
         made = by_size(state, bases) if form.part is not None else ()
-        facts.append((form.number, form.symbols, node.inputs, node.outputs, bases, made, bool(base) and node.outputs[:1] != () and node.outputs[0] in base))
-    graph = state.graph
+        facts.append((form.number, form.symbols, inputs, outputs, bases, made, outputs[0] in base if outputs else False))
     return tuple(facts), tuple([n.bit_length() for n in state.symbols]), graph.inputs, graph.outputs, graph.writes
 
 
 def by_size(state, bases):
     """Those of the values that nodes make, the largest first."""
     made = {b for b in bases if b in state.producer}
-    return tuple(sorted(made, key=lambda b: -state.specs[b].nbytes) if len(made) > 1 else made)
+    return tuple(sorted(made, key=state.weights.__getitem__) if len(made) > 1 else made)
 
 
 def part_of(state, index):
@@ -149,8 +163,20 @@ def part_of(state, index):
     return Part(index, node, operands, form.part.outs, form.part.axes, form.part.reduced, form.part.program)
 
 
+class _Likenesses(dict):
+    """Value -> the number of all that a part's form depends on of it."""
+
+    def __init__(self, state):
+        super().__init__()
+        self.state, self.numbers = state, {}
+
+    def __missing__(self, value):
+        found = self[value] = self.numbers.setdefault(_likeness(self.state, value), len(self.numbers))
+        return found
+
+
 def _likeness(state, v):
-    """All that a part's form depends on of an operand."""
+    """All that a part's form depends on of an operand or a result."""
     spec = state.specs[v]
     if spec.weak:
         return _operand_key(state, v)
