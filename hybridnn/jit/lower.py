@@ -3,6 +3,7 @@
 Lowering goes in three turns: places and steps in graph order, with memory as roots; then who owns each root (output arrays,
 targets of in-place writes, the arena) and the memory plan; then native steps with addresses.
 """
+import functools
 from collections import Counter
 from math import prod
 
@@ -25,7 +26,7 @@ from hybridnn.jit.moves import copy_step, fill_step
 from hybridnn.jit.native import View
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.order import VIEWS
-from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, viewed, whole
+from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, sliced, viewed, whole
 from hybridnn.jit.row_blocks import in_blocks, number_of_blocks, split_operands
 from hybridnn.jit.support import is_expensive
 
@@ -47,6 +48,7 @@ class _Lowering:
         self.checks = 0       # steps at the beginning that look at labels
         self.layouts = {}     # value -> [(layout of oneDNN, place)]; such a value need not be in ``values``
         self.known = {}       # kernel calls by nest and operands
+        self.dear = {}        # id of a nest -> its loads, if what it does along the innermost axis is expensive
         self.halves = {}      # what nests become that sum up by blocks of rows: (id of the nest, blocks) -> both halves
         self.parts, self.turned = self._find_parts(), self._find_turned()
         self.turned_often = Counter(n.inputs[1] for n in graph.nodes if _turns(graph.specs, n))
@@ -99,7 +101,7 @@ class _Lowering:
         """Where a kernel writes value v: memory of its own, or its part of what it is joined to."""
         if v in self.parts and self.specs[v].size:
             node, k = self.parts[v]
-            return viewed(self.joined(node), OPS["get_item"], {"index": view_index(node.op.indices[k])})
+            return _part(self.joined(node), node.op.indices[k])
         if v in self.turned:
             axes, shape = self.turned[v], self.specs[v].shape
             dense = self.fresh([shape[a] for a in axes], self.specs[v].dtype)
@@ -131,7 +133,7 @@ class _Lowering:
         for v, index in zip(node.inputs, node.op.indices, strict=True):
             if not self.specs[v].size:
                 continue
-            part = viewed(whole_place, OPS["get_item"], {"index": view_index(index)})
+            part = _part(whole_place, index)
             if self.values[v] != part:
                 self.must_copy(self.values[v], part)
         return True
@@ -262,12 +264,13 @@ class _Lowering:
         """Where a kernel reads its operands: copies of those whose elements lie far apart along the innermost axis, if that costs less than code without
         vectors."""
         nest, places = node.op.nest, [self.values[v] for v in node.inputs]
-        last = len(nest.sizes) - 1
-        if any(is_expensive(i.fn, i.kind) and last in i.axes for i in nest.items):
-            for position, dims in [i.value for i in nest.items if i.fn == "load"]:
-                place = places[position]
-                if last in dims and nest.sizes[last] > 1 and not 0 <= place.strides[dims.index(last)] <= NEAR * place.dtype.itemsize:
-                    places[position] = self.turned_copy(place, sorted(range(len(dims)), key=dims.__getitem__))
+        loads = self.dear.get(id(nest))       # the graph holds the nest
+        if loads is None:
+            loads = self.dear[id(nest)] = _dear_loads(nest)
+        for position, dims, axis in loads:
+            place = places[position]
+            if not 0 <= place.strides[axis] <= NEAR * place.dtype.itemsize:
+                places[position] = self.turned_copy(place, sorted(range(len(dims)), key=dims.__getitem__))
         return places
 
     def turned_copy(self, place, order):
@@ -297,6 +300,15 @@ class _Lowering:
         return found
 
 
+def _dear_loads(nest):
+    """What a nest loads along its innermost axis, if it computes something expensive there: (position of the operand, its dims, which of them that is)."""
+    last = len(nest.sizes) - 1
+    if not nest.sizes or nest.sizes[last] < 2 or not any([is_expensive(i.fn, i.kind) and last in i.axes for i in nest.items]):
+        return ()
+    loads = [i.value for i in nest.items if i.fn == "load"]
+    return tuple([(position, dims, dims.index(last)) for position, dims in loads if last in dims])
+
+
 def _turns(specs, node):
     """Whether the node is a product of few rows, by code of our own, that reads its second operand transposed."""
     if node.op.name != "matmul" or not dict(node.attrs)["transb"] or gemm.host_tile() is None:
@@ -305,9 +317,19 @@ def _turns(specs, node):
     return len(a.shape) == len(b.shape) == 2 and b.dtype == np.float32 and 1 < a.shape[dict(node.attrs)["transa"]] <= FEW_ROWS
 
 
+def _part(place, index):
+    """The part at an index of a join."""
+    return sliced(place, index) or viewed(place, OPS["get_item"], {"index": view_index(index)})
+
+
 def _operand(place):
     """How a kernel goes through the place; of its offset, whether elements are aligned."""
-    return layout.Operand(0, place.offset % WIDEST, place.strides)
+    return _operand_at(place.offset % WIDEST, place.strides)
+
+
+@functools.lru_cache(4096)
+def _operand_at(offset, strides):
+    return layout.Operand(0, offset, strides)
 
 
 def _probe(place, buffer=0):

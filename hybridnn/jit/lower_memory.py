@@ -108,14 +108,16 @@ def _may_replace(step, root, read):
 def _lifetimes(low):
     for i, s in enumerate(low.steps):
         for p in (*s.writes, *s.scratch):
-            if p.root.first < 0:
-                p.root.first = i
-            p.root.last = max(p.root.last, i)
+            root = p.root
+            if root.first < 0:
+                root.first = i
+            root.last = i
         for p in s.reads:
-            p.root.last = max(p.root.last, i)
+            p.root.last = i
     for i, s in enumerate(low.steps):
         for write, read in s.inplace:
-            _take_over(write, s.reads[read], i, s, read)
+            if s.reads[read].root.last == i == s.writes[write].root.first:
+                _take_over(write, s.reads[read], i, s, read)
 
 
 def _take_over(write, read, i, step, position):

@@ -8,7 +8,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 
-__all__ = ["Place", "Root", "channels_first", "whole", "viewed"]
+__all__ = ["Place", "Root", "channels_first", "sliced", "whole", "viewed"]
 
 ARENA, INPUT, CONSTANT, OUTPUT, SLOT, SCALAR = "arena", "input", "constant", "output", "slot", "scalar"
 
@@ -74,9 +74,9 @@ def viewed(place, op, attrs):
         return place._replace(shape=tuple([place.shape[a] for a in attrs["axes"]]), strides=tuple([place.strides[a] for a in attrs["axes"]]))
     if op is OPS["reshape"] and place.dense and min(attrs["shape"], default=1) > 0:
         return whole(place.root, attrs["shape"], place.dtype)._replace(offset=place.offset)
-    sliced = _sliced(place, attrs["index"]) if op is OPS["get_item"] and _is_plain(attrs["index"], place.shape) else None
-    if sliced is not None:
-        return sliced
+    part = sliced(place, attrs["index"]) if op is OPS["get_item"] else None
+    if part is not None:
+        return part
     told = tuple([type(i) is bool for i in attrs["index"]]) if "index" in attrs else ()
     found = _view(place.shape, place.strides, place.dtype, op, tuple(attrs.items()), told)
     return found and Place(place.root, place.offset + found[0], *found[1:], place.dtype)
@@ -89,18 +89,25 @@ def _is_plain(index, shape):
     return ints + kinds.count(tuple) == len(kinds) <= len(shape) > ints
 
 
-def _sliced(place, index):
-    """The place at a plain index; None where that takes nothing."""
+def sliced(place, index):
+    """The place at an index of ints and slices; None for another, or where it takes nothing, or no axis is left."""
+    if not _is_plain(index, place.shape):
+        return None
     offset, shape, strides = place.offset, [], []
     for i, n, stride in zip(index, place.shape, place.strides):
         if type(i) is int:
             offset += (i % n) * stride
             continue
-        start, stop, step = slice(*i[1:]).indices(n)
-        offset += start * stride
-        shape.append(len(range(start, stop, step)))
-        if not shape[-1]:
+        _, start, stop, step = i
+        if step is None and type(start) is type(stop) is int and 0 <= start < stop <= n:
+            count, step = stop - start, 1
+        else:
+            start, stop, step = slice(start, stop, step).indices(n)
+            count = len(range(start, stop, step))
+        if not count:
             return None
+        offset += start * stride
+        shape.append(count)
         strides.append(stride * step)
     rest = len(index)
     return Place(place.root, offset, (*shape, *place.shape[rest:]), (*strides, *place.strides[rest:]), place.dtype)
