@@ -1,4 +1,5 @@
 """Writing a group as one node, whose op is a ``FusedOp``."""
+import functools
 from dataclasses import dataclass
 
 from hybridnn.graph import Graph, Node
@@ -17,13 +18,15 @@ class Kernel:
     """A group as it is for all sizes.
 
     Attributes:
-        indices: its nodes; ``views``: nodes that they look through.
+        indices: its nodes; ``nodes``: with those that they look through, in order; ``ops``: what these do.
         symbols: numbers of the sizes of its axes; ``reduced``: the axes that it reduces.
         items, stores: its nest's code.
         inputs, outputs: values that it reads and writes; ``copied``: pairs (input of the graph, what is read of it), which it writes copies of behind those.
     """
+    name: str
     indices: tuple
-    views: tuple
+    nodes: tuple
+    ops: tuple
     symbols: tuple
     reduced: tuple
     items: tuple
@@ -39,9 +42,13 @@ def kernel_of(state, group, needed, copied):
     names = _Names()
     items, stores, numbers, _ = _code(state, group, outputs, [read for _, read in copied], names)
     values = list(names)
-    symbols = tuple([state.symbols[n] for n in group.sizes])
-    return Kernel(tuple([p.index for p in group.parts]), _views(state, group), symbols, tuple(group.reduced or ()), items, stores,
-                  tuple([values[k] for k in numbers]), tuple(outputs), tuple(copied))
+    symbols, inputs = tuple([state.symbols[n] for n in group.sizes]), tuple([values[k] for k in numbers])
+    indices = tuple([p.index for p in group.parts])
+    nodes = tuple(sorted([*indices, *_views(state, group)]))
+    _check_order(state, nodes, inputs)
+    name = "+".join(dict.fromkeys([p.node.op.name for p in group.parts]))
+    return Kernel(name, indices, nodes, tuple([state.graph.nodes[k].op.name for k in nodes]), symbols, tuple(group.reduced or ()),
+                  items, stores, inputs, tuple(outputs), tuple(copied))
 
 
 def fused_node(state, kernel, sizes, copy, specs):
@@ -51,12 +58,15 @@ def fused_node(state, kernel, sizes, copy, specs):
     nest = state.nests.get(key)
     if nest is None:
         nest = state.nests[key] = Nest(sizes, kernel.reduced, kernel.items, kernel.stores)
-    nodes = [state.graph.nodes[k] for k in kernel.indices]
     outputs = *kernel.outputs, *[copy[v] for v, _ in kernel.copied]
-    check_accesses(nest, [specs[v] for v in kernel.inputs], [specs[v] for v in outputs])
-    sub = _subgraph(state, kernel, (*kernel.outputs, *[read for _, read in kernel.copied]))
-    lines = tuple(dict.fromkeys([n.line for n in nodes if n.line]))
-    op = FusedOp("+".join(dict.fromkeys([n.op.name for n in nodes])), sub, nest, lines)
+    given, made = [specs[v] for v in kernel.inputs], [specs[v] for v in outputs]
+    key = id(nest), *map(id, given), *map(id, made)
+    if key not in state.checked:
+        check_accesses(nest, given, made)
+        state.checked[key] = given, made        # which the key has the ids of
+    nodes = state.graph.nodes
+    lines = tuple(dict.fromkeys([line for k in kernel.indices if (line := nodes[k].line)]))
+    op = FusedOp(kernel.name, functools.partial(_subgraph, state.graph, state.constants, kernel), nest, lines, kernel.ops)
     return Node(op, kernel.inputs, outputs, (), lines[0] if lines else "")
 
 
@@ -194,20 +204,19 @@ def _views(state, group):
     return tuple(views)
 
 
-def _subgraph(state, kernel, outputs):
+def _subgraph(graph, constants, kernel):
     """The kernel as a graph of its own, views included."""
-    inputs = kernel.inputs
-    nodes = [state.graph.nodes[i] for i in sorted([*kernel.indices, *kernel.views])]
+    inputs, outputs = kernel.inputs, (*kernel.outputs, *[read for _, read in kernel.copied])
+    nodes = [graph.nodes[i] for i in kernel.nodes]
     used = {v for n in nodes for v in n.inputs}
-    constants = tuple([(v, state.constants[v]) for v in sorted(used) if v in state.constants and v not in inputs])
-    values = set(inputs) | {v for n in nodes for v in (*n.inputs, *n.outputs)}
-    nodes = _sorted_nodes(nodes, set(inputs) | {v for v, _ in constants})
-    return Graph(inputs, tuple(nodes), outputs, {v: state.specs[v] for v in values}, constants)
+    numbers = tuple([(v, constants[v]) for v in sorted(used) if v in constants and v not in inputs])
+    values = {*inputs, *used, *[v for n in nodes for v in n.outputs]}
+    return Graph(inputs, tuple(nodes), outputs, {v: graph.specs[v] for v in values}, numbers)
 
 
-def _sorted_nodes(nodes, known):
-    """Nodes in an order in which operands come first (joins keep graph order, so this only checks)."""
-    for n in nodes:
-        assert all(v in known for v in n.inputs), f"{n.op.name} reads what its group does not have"
+def _check_order(state, nodes, inputs):
+    """Raise AssertionError unless operands come first: joins keep graph order."""
+    known = {*inputs, *state.constants}
+    for n in [state.graph.nodes[i] for i in nodes]:
+        assert known.issuperset(n.inputs), f"{n.op.name} reads what its group does not have"
         known.update(n.outputs)
-    return nodes

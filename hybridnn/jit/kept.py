@@ -143,7 +143,7 @@ class _Writer:
 
     def _op(self, op):
         if type(op) is FusedOp:
-            return "fused", op.name, self.graph(op.graph), self._entry(self.nests, op.nest, self._nest), op.lines
+            return "fused", op.name, self.graph(op.graph), self._entry(self.nests, op.nest, self._nest), op.lines, op.ops
         if type(op) is JoinOp:
             return "join", op.shape, op.indices, op.full
         if type(op) is ProductSum:
@@ -214,4 +214,4 @@ def _graph(tables, inputs, nodes, outputs, values, numbers, constants, writes):
 _READ = {"op": lambda t, name: OPS[name], "check": lambda t, name: CheckOp(OPS[name]), "join": lambda t, *fields: JoinOp(*fields),
          "products": lambda t, transposed: ProductSum(transposed), "scatters": lambda t, shape: ScatterSum(shape),
          "last": lambda t, name, *fields: LastOp(OPS[name], *fields), "number": lambda t, module, name: NumberOp(getattr(MODULES[module], name)),
-         "fused": lambda t, name, graph, nest, lines: FusedOp(name, _graph(t, *graph), t[2][nest], lines)}
+         "fused": lambda t, name, graph, nest, lines, ops: FusedOp(name, functools.partial(_graph, t, *graph), t[2][nest], lines, ops)}

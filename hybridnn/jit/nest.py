@@ -5,10 +5,11 @@ are not reduced, or none. A load reads an operand whose dimensions are mapped to
 sums (or takes the extreme) over ``reduced`` axes. The same nest becomes different kernels according to the strides of its
 operands (see ``source``).
 """
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from hybridnn.graph import Graph, run
+from hybridnn.graph import run
 
 __all__ = ["FusedOp", "Item", "Nest", "Store", "is_column", "reached"]
 
@@ -71,19 +72,20 @@ class Nest:
 
 @dataclass(frozen=True, eq=False)
 class FusedOp:
-    """A fused region as an operation: ``run`` interprets its own ``graph``, a kernel does the same by its ``nest``."""
+    """A fused region as an operation: ``run`` interprets its own ``graph``, a kernel does the same by its ``nest``. ``make`` gives the graph, which hardly
+    anybody asks for; ``ops`` are the names of its operations."""
     name: str
-    graph: Graph
+    make: Any
     nest: Nest
     lines: tuple = ()
+    ops: tuple = ()
     multi = True
     kind = "fused"
     decompose = None
 
+    @functools.cached_property
+    def graph(self):
+        return self.make()
+
     def run(self, arrays, attrs):
         return tuple(run(self.graph, arrays))
-
-    @property
-    def ops(self):
-        """Names of the operations fused."""
-        return tuple([n.op.name for n in self.graph.nodes])

@@ -38,7 +38,7 @@ def frees_first(graph):
     return graph if nodes == graph.nodes else verify(graph.replace(nodes=nodes))
 
 
-@dataclass
+@dataclass(eq=False, slots=True)
 class _Block:
     """Memory of one or more values: its size, how many nodes are still to read it and the sum of their numbers, and whether it has been written into."""
     size: int
@@ -72,23 +72,28 @@ class _Order:
         for node in graph.nodes:
             if node.op.name in VIEWS and len(node.outputs) == 1:
                 home[node.outputs[0]] = node.inputs[0]
-        blocks = {}
+        blocks, specs = {}, graph.specs
 
         def block(v):
             way = []
-            while v in home and v not in outside:
+            while v in home and v not in outside and v not in blocks:
                 way.append(v)
                 v = home[v]
-            if v not in blocks:
-                blocks[v] = _Block(0 if v in outside else graph.specs[v].nbytes)
-            home.update([(w, v) for w in way])
-            return blocks[v]
-        self.reads = [self._distinct(map(block, n.inputs)) for n in graph.nodes]
-        self.writes = [self._distinct(map(block, n.outputs)) for n in graph.nodes]
+            found = blocks.get(v)
+            if found is None:
+                found = blocks[v] = _Block(0 if v in outside else specs[v].nbytes)
+            blocks.update(dict.fromkeys(way, found))
+            return found
 
-    @staticmethod
-    def _distinct(blocks):
-        return list({id(b): b for b in blocks if b.size}.values())
+        def distinct(values):
+            found = []
+            for v in values:
+                b = blocks.get(v) or block(v)
+                if b.size and b not in found:
+                    found.append(b)
+            return found
+        self.reads = [distinct(n.inputs) for n in graph.nodes]
+        self.writes = [distinct(n.outputs) for n in graph.nodes]
 
     def _find_readers(self):
         nodes = self.graph.nodes

@@ -48,7 +48,7 @@ class State:
         self.found = []       # the Form of each node
         self.symbols = {}     # size of an axis -> its number, in the order in which they are met
         self.nests = {}       # code and sizes of a group -> its nest
-        self.checked = set()  # nests that go through all of operands of which specs
+        self.checked = {}     # ids of nests, and of the specs of operands that they go through as they should
         self.weights = _Weights(graph.specs)
 
 
