@@ -16,6 +16,7 @@ __all__ = ["REDUCERS", "Part", "State", "by_size", "find_parts", "may_be_a_size"
 
 _count, _numbers = itertools.count(), Known(4096)      # what forms are but for sizes -> their number, and what that names
 MOST = 2**53      # whole numbers are exact up to here
+LOOPS = "elementwise", "elementwise_iota"      # kinds of operations that fuse
 REDUCERS = {"sum": "sum", "sum_to": "sum", "amax": "max", "amin": "min"}
 
 
@@ -57,10 +58,14 @@ class _Weights(dict):
 
     def __init__(self, specs):
         super().__init__()
-        self.specs = specs
+        self.specs, self.known = specs, {}      # the same by ids of specs, which the graph holds
 
     def __missing__(self, value):
-        found = self[value] = -self.specs[value].nbytes
+        spec = self.specs[value]
+        found = self.known.get(id(spec))
+        if found is None:
+            found = self.known[id(spec)] = -spec.nbytes
+        self[value] = found
         return found
 
 
@@ -136,18 +141,29 @@ class Form:
 
 def find_parts(state):
     """Finds the forms of all nodes; returns all that fusion decides by, without sizes: which axes are as long as which, and how long about (in powers of 2)."""
-    graph, facts, base, likeness = state.graph, [], state.base, _Likenesses(state)
+    graph, facts, base, based, likeness = state.graph, [], state.base, state.base.keys(), _Likenesses(state)
     for index, node in enumerate(graph.nodes):
         inputs, outputs = node.inputs, node.outputs
-        key = node.op, node.attrs, tuple([likeness[v] for v in outputs]), tuple([likeness[v] for v in inputs])
+        attrs = node.attrs if node.op.kind in LOOPS or node.op.name in REDUCERS else ()      # others do not fuse, whatever they are
+        key = node.op, attrs, tuple([likeness[v] for v in outputs]), tuple([likeness[v] for v in inputs])
         form = state.forms.get(key)
         if form is None:
             form = state.forms[key] = _form(state, index, node)
         state.found.append(form)
-        bases = tuple([base[v][0] if v in base else v for v in inputs]) if base else inputs
-        made = by_size(state, bases) if form.part is not None else ()
-        facts.append((form.number, form.symbols, inputs, outputs, bases, made, outputs[0] in base if outputs else False))
+        bases = inputs if based.isdisjoint(inputs) else tuple([base[v][0] if v in base else v for v in inputs])
+        order = _order(state, bases) if form.part is not None and len(bases) > 1 else 0
+        facts.append((form.number, form.symbols, inputs, outputs, bases, order, bool(outputs) and outputs[0] in base))
     return tuple(facts), tuple([n.bit_length() for n in state.symbols]), graph.inputs, graph.outputs, graph.writes
+
+
+def _order(state, bases):
+    """What the order of ``by_size`` depends on beside numbers of values."""
+    if len(bases) > 2:
+        return by_size(state, bases)
+    (a, b), weights, producer = bases, state.weights, state.producer
+    if a not in producer or b not in producer:
+        return 0
+    return (weights[a] > weights[b]) - (weights[a] < weights[b])
 
 
 def by_size(state, bases):
@@ -168,10 +184,17 @@ class _Likenesses(dict):
 
     def __init__(self, state):
         super().__init__()
-        self.state, self.numbers = state, {}
+        self.state, self.numbers, self.known = state, {}, {}      # likeness -> number; the same by ids of specs, which the graph holds
 
     def __missing__(self, value):
-        found = self[value] = self.numbers.setdefault(_likeness(self.state, value), len(self.numbers))
+        spec, numbers = self.state.specs[value], self.numbers
+        if spec.weak or value in self.state.base:
+            found = numbers.setdefault(_likeness(self.state, value), len(numbers))
+        else:
+            found = self.known.get(id(spec))
+            if found is None:
+                found = self.known[id(spec)] = numbers.setdefault(spec, len(numbers))
+        self[value] = found
         return found
 
 
