@@ -115,10 +115,8 @@ def matmul_step(
 
     Raises ``ValueError`` for shapes that np.matmul refuses or a wrong shape of ``c``.
     """
-    one = (a.buf, a.offset) == (b.buf, b.offset)
-    layouts = a.shape, a.strides, b.shape, b.strides, c.shape, c.strides
-    scales = np.array([alpha, beta], np.float64).tobytes()      # which tells the zeros apart
-    found = _step(*layouts, one, np.dtype(dtype), scales, grain, int(threads.TABLE[threads.LIMIT]), find() is not None)
+    plain = alpha == 1 and beta == 0 and math.copysign(1, beta) == 1
+    found = _found(a, b, c, dtype, PLAIN_SCALES if plain else np.array([alpha, beta], np.float64).tobytes(), grain)      # which tells the zeros apart
     if found is None:
         return None
     swapped, step = found
@@ -126,6 +124,20 @@ def matmul_step(
     first, second = (b, a) if swapped else (a, b)
     args[:ADDRESS] = first.buf, first.offset, second.buf, second.offset, c.buf, c.offset
     return Step(step.fn, args, step.lo, step.hi, step.grain, name or step.name, step.keep)
+
+
+PLAIN_SCALES = np.array([1.0, 0.0]).tobytes()
+
+
+def can_multiply(a: View, b: View, c: View, dtype: Any) -> bool:
+    """Whether ``matmul_step`` has a step for these, which it finds sooner afterwards."""
+    return _found(a, b, c, dtype, PLAIN_SCALES, 0) is not None
+
+
+def _found(a: View, b: View, c: View, dtype: Any, scales: bytes, grain: int) -> tuple[bool, Step] | None:
+    one = (a.buf, a.offset) == (b.buf, b.offset)
+    layouts = a.shape, a.strides, b.shape, b.strides, c.shape, c.strides
+    return _step(*layouts, one, np.dtype(dtype), scales, grain, int(threads.TABLE[threads.LIMIT]), find() is not None)
 
 
 @functools.lru_cache(4096)

@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.jit import gemm, kernels, layout, lower_memory, native, source
-from hybridnn.jit.blas import matmul_step
+from hybridnn.jit.blas import can_multiply, matmul_step
 from hybridnn.jit.blas import readable as blas_readable
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
 from hybridnn.jit.inplace import inplace_pairs
@@ -48,6 +48,7 @@ class _Lowering:
         self.checks = 0       # steps at the beginning that look at labels
         self.layouts = {}     # value -> [(layout of oneDNN, place)]; such a value need not be in ``values``
         self.known = {}       # kernel calls by nest and operands
+        self.there = {}       # values that kernels are to write straight into what they are joined to -> these places
         self.dear = {}        # id of a nest -> its loads, if what it does along the innermost axis is expensive
         self.halves = {}      # what nests become that sum up by blocks of rows: (id of the nest, blocks) -> both halves
         self.parts, self.turned = self._find_parts(), self._find_turned()
@@ -101,7 +102,8 @@ class _Lowering:
         """Where a kernel writes value v: memory of its own, or its part of what it is joined to."""
         if v in self.parts and self.specs[v].size:
             node, k = self.parts[v]
-            return _part(self.joined(node), node.op.indices[k])
+            place = self.there[v] = _part(self.joined(node), node.op.indices[k])
+            return place
         if v in self.turned:
             axes, shape = self.turned[v], self.specs[v].shape
             dense = self.fresh([shape[a] for a in axes], self.specs[v].dtype)
@@ -130,8 +132,8 @@ class _Lowering:
     def join(self, node):
         """Copies of the parts that are not in place yet."""
         whole_place = self.joined(node)
-        for v, index in zip(node.inputs, node.op.indices, strict=True):
-            if not self.specs[v].size:
+        for k, (v, index) in enumerate(zip(node.inputs, node.op.indices, strict=True)):
+            if not self.specs[v].size or self.values[v] is self.there.get(v) and self.parts[v] == (node, k):
                 continue
             part = _part(whole_place, index)
             if self.values[v] != part:
@@ -372,12 +374,12 @@ def _matmul(low, node):
     a, b = (_swapped(p) if t else p for p, t in ((a, attrs["transa"]), (b, attrs["transb"])))
     y = whole(Root(ARENA, 0, spec.nbytes), spec.shape, spec.dtype)
     probes = _probes(a, b)
-    if matmul_step(*probes, _probe(y, 2), spec.dtype) is None:
+    if not can_multiply(*probes, _probe(y, 2), spec.dtype):
         a, b = low.readable(a), low.readable(b)
         probes = _probes(a, b)
-        if matmul_step(*probes, _probe(y, 2), spec.dtype) is None:
+        if not can_multiply(*probes, _probe(y, 2), spec.dtype):
             return False
-    y = low.product_target(node.outputs[0], lambda y: matmul_step(*probes, _probe(y, 2), spec.dtype) is not None)
+    y = low.product_target(node.outputs[0], lambda y: can_multiply(*probes, _probe(y, 2), spec.dtype))
     low.step("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node)
     return True
 
