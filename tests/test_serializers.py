@@ -284,6 +284,13 @@ class TestSerializers:
                 d["c"]("x", x)
             assert HDF5Deserializer(f, strict=False)["c"]["d"]("x", 3) == 3
 
+    def test_an_old_h5py_says_so(self, tmp_path, monkeypatch):
+        with h5py.File(tmp_path / "f", "w") as f:
+            s = HDF5Serializer(f)
+            monkeypatch.setattr(h5py.version, "version_tuple", (2, 6, 0))
+            with pytest.raises(RuntimeError, match=r"need h5py 3 or newer, and this is .*\n  hint: pip install --upgrade h5py"):
+                s("x", None)
+
     def test_base_classes(self):
         for part in (lambda: hnn.AbstractSerializer()["a"], lambda: hnn.AbstractSerializer()("a", 1)):
             with pytest.raises(NotImplementedError):

@@ -19,6 +19,8 @@ def _h5py():
     if importlib.util.find_spec("h5py") is None:
         raise BackendError("HDF5 files need h5py, which is not installed\n  hint: pip install h5py, or use save_npz and load_npz")
     import h5py
+    if h5py.version.version_tuple[0] < 3:
+        raise BackendError(f"HDF5 files need h5py 3 or newer, and this is {h5py.__version__}\n  hint: pip install --upgrade h5py, or use save_npz and load_npz")
     return h5py
 
 
