@@ -60,6 +60,7 @@ PASSED = ("hybridnn.trace.api", "hybridnn.trace.running", "hybridnn.trace.memory
 # Instructions that take no items from iterators: half of all that run.
 SIMPLE = frozenset(["CACHE", "COPY", "COPY_FREE_VARS", "JUMP_BACKWARD", "JUMP_FORWARD", "LOAD_CONST", "LOAD_FAST", "LOAD_GLOBAL", "MAKE_CELL", "NOP", "POP_TOP",
                     "PRECALL", "PUSH_NULL", "RESUME", "STORE_FAST", "SWAP"])
+ROWS = frozenset([code for code in Variable.__iter__.__code__.co_consts if isinstance(code, types.CodeType)])
 _instructions = {}
 
 
@@ -119,6 +120,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.rebound_at = sys.maxsize     # how many before the first array was assigned to a Variable
         self.stored = set()         # ids of arrays that NumPy has written, and of those whose memory they are part of
         self.rows = {}              # id of the Ref of a row -> the Refs of the array and of the row's number
+        self.rows_made = set()      # (id of an event, number) of rows of Variables that iterators have given
         self.opened = {}            # see ``Keys``
         self.parts = {}             # id of the Ref of a view that was changed in place -> the array that it is a view of, and its place there
         self.rewritten = set()      # ids of containers from outside of which this call has assigned members
@@ -197,7 +199,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             return self._enter_root(frame, code) if not self.started else None
         if code in self.passing or goes_through_links(frame):
             return None
-        if self.generators and self._closes(frame):
+        if (self.generators or code in ROWS) and self._closes(frame):
             return None
         top = self.frames[-1]
         if top.waiting is not None and top.waiting[0] == "retry":
@@ -281,8 +283,10 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         return Ref("iterator", made)
 
     def _closes(self, frame):
-        """Whether a generator ends that nobody asks any more: it does not begin with the instruction that it went on to after it was asked."""
-        if not any(g.frame is not None and g.frame.real is frame for g in self.generators) or instructions(frame.f_code)[frame.f_lasti].opname == "RESUME":
+        """Whether a generator, or the library's of a Variable's rows, ends that nobody asks any more: it does not begin with the instruction that it went on to
+        after it was asked."""
+        known = frame.f_code in ROWS or any(g.frame is not None and g.frame.real is frame for g in self.generators)
+        if not known or instructions(frame.f_code)[frame.f_lasti].opname == "RESUME":
             return False
         if self._handles(frame):
             raise Doubt(f"the generator {frame.f_code.co_name} is closed")
@@ -448,7 +452,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         """Items are about to be taken from an iterator: an instruction that runs generators is followed once they have run."""
         self.passing = iterator.passing
         if iterator.live and self.frames[-1].retrying is None:
-            raise Pending(iterator=iterator)
+            raise Pending(iterator.runs_library, iterator)
 
     # ------------------------------------------------------------------------------------------------------------- origins
 

@@ -24,6 +24,7 @@ from hybridnn.trace.refs import (
     Ref,
     Rows,
     Rowwise,
+    VariableRows,
     class_lookup,
     constant,
     is_named_tuple,
@@ -73,13 +74,15 @@ def _len(observer, args, kw):
 def _iterator(observer, ref):
     """The iterator that goes through a value."""
     ref = observer.use(ref)
+    if ref.kind != "mirror" and isinstance(ref.value, Variable):
+        return observer.rows_of(ref)
     return ref.value if ref.kind == "iterator" else Iterator(observer._items(ref))
 
 
 def _zip(observer, args, kw):
     columns = [_iterator(observer, a) for a in args]
     if kw:
-        if set(kw) != {"strict"} or any(isinstance(c, (Rowwise, Generator)) for c in columns):
+        if set(kw) != {"strict"} or any(isinstance(c, (Rowwise, Generator, VariableRows)) for c in columns):
             raise Doubt("zip(strict=...)")
         if _static(observer, kw["strict"]) and len({len(c.items) - c.at for c in columns}) > 1:
             raise Doubt("zip(strict=...)")

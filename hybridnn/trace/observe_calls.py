@@ -42,6 +42,7 @@ __all__ = ["Calls"]
 
 GENERATOR = 0x20      # CO_GENERATOR
 COPY_CODE = frozenset([Link.copyparams.__code__, Sequential.copyparams.__code__])
+MAKING_ITERATORS = frozenset([enumerate, iter, zip])
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
 
 
@@ -176,7 +177,8 @@ class Calls:
 
     def _sums_variables(self, args):
         """Whether a call of ``sum`` adds Variables; its operations are then those of the path."""
-        if args[0].kind == "static" and type(args[0].value) not in (list, tuple) or args[0].kind not in ("mirror", "iterator", "static"):
+        rows = args[0].kind != "mirror" and isinstance(args[0].value, Variable)
+        if not rows and (args[0].kind == "static" and type(args[0].value) not in (list, tuple) or args[0].kind not in ("mirror", "iterator", "static")):
             return False
         try:
             items = self._items(args[0])
@@ -195,12 +197,16 @@ class Calls:
         """The Variable that ``sum`` returns: that of the last addition."""
         events = [e for e in self.call.path[start:] if e.key and e.key[0] is OPS["add"]]
         if events and self._adds(events, items, first):
-            vid = events[-1].outs[0].vid
-            found = next((v for v in reversed(self.call.pending) if v._vid == vid), None)
-            if found is not None:
-                self.keep.append(found)
-                return Ref("fresh", found)
+            return self.fresh(events[-1].outs[0].vid)
         raise Doubt("sum() of Variables that were not added one by one")
+
+    def fresh(self, vid):
+        """The Ref of a Variable that the library has just made inside an instruction."""
+        found = next((v for v in reversed(self.call.pending) if v._vid == vid), None)
+        if found is None:
+            raise Doubt("a Variable that the library made inside an instruction, and that nobody has")
+        self.keep.append(found)
+        return Ref("fresh", found)
 
     def _adds(self, events, items, first):
         """Whether the last of these additions adds the last item, to the sum of those before, and these to ``first``."""
@@ -373,8 +379,8 @@ class Calls:
             self._load_attr(f, args[0], self.plain(args[1]), method=False)
             return
         found = PURE_BUILTINS[fn](self, args, kw)
-        if fn is isinstance and asks_class(args[1]):
-            f.waiting = ("make", None, [], {}, found)       # the class's own check runs meanwhile
+        if fn is isinstance and asks_class(args[1]) or fn in MAKING_ITERATORS and any(isinstance(a.value, Variable) and a.kind != "mirror" for a in args):
+            f.waiting = ("make", None, [], {}, found)       # the class's own check, or a Variable's __iter__, runs meanwhile
         else:
             f.stack.append(found)
 

@@ -4,11 +4,13 @@ import types
 
 import numpy as np
 
+from hybridnn.core.indexing import get_item
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import Computed, calculate, folded, is_open, sources_of
-from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Ref, VariableRows, class_lookup, constant, is_named_tuple, is_pure, mirror
+from hybridnn.trace.events import vid_of
+from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Pending, Ref, VariableRows, class_lookup, constant, is_named_tuple, is_pure, mirror
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
@@ -238,6 +240,10 @@ class Containers:
         if ref.kind == "static" and type(ref.value) is list:
             self._freeze(ref.value)
             return [self.overlaid("item", ref.value, k) or self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
+        if isinstance(ref.value, Variable):
+            if self.frames[-1].retrying is None:
+                raise Pending(True)
+            return self.rows_of(ref).rest()
         if isinstance(ref.value, np.ndarray) and ref.source is not None and (ref.value.ndim > 1 or ref.kind == "array" and ref.value.ndim):
             if ref.kind != "array":
                 return [self.view(ref, k) for k in range(len(ref.value))]
@@ -245,6 +251,22 @@ class Containers:
         if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
             return self._layers(ref)
         raise Doubt(f"goes through a {type(ref.value).__name__}")
+
+    def rows_of(self, ref):
+        """The iterator over the rows of a Variable."""
+        self._operators_of(ref, "__iter__", "__getitem__", "__len__")
+        if ref.kind == "static":
+            self._same_array(ref.value)
+        return VariableRows(ref, self.made_row)
+
+    def made_row(self, ref, k):
+        """Row ``k`` of a Variable, which the instruction that is followed has made."""
+        for e in self.call.path[self.frames[-1].retrying[3]:]:
+            if e.kind == "op" and e.key[:2] == (get_item, {"index": (k,)}) and vid_of(e.operands[0]) == self.call.known_vid(ref.value):
+                if (id(e), k) not in self.rows_made:
+                    self.rows_made.add((id(e), k))
+                    return self.fresh(e.outs[0].vid)
+        raise Doubt("goes through a Variable, of which the rows are not made one by one")
 
     def member_of_tuple(self, box, k):
         """A member of a tuple from outside, which stays the same object."""

@@ -79,8 +79,9 @@ class Rows(list):
 
 
 class Iterator:
-    """An iterator over known Refs. ``passing``: the library's code that runs when CPython's own iterator takes an item."""
-    live, passing = False, ()
+    """An iterator over known Refs. ``live``: asking for an item runs code; ``runs_library``: some of that is the library's. ``passing``: the library's code
+    that runs when CPython's own iterator takes an item."""
+    live, runs_library, passing = False, False, ()
 
     def __init__(self, items):
         self.items, self.at = items, 0
@@ -99,11 +100,22 @@ class Iterator:
 
 
 class VariableRows(Iterator):
-    """The rows of a Variable, ``items``, of which the library makes each when a loop asks for it."""
+    """The rows of a Variable, ``items``, of which the library makes each when somebody asks for it: ``made_row(items, k)`` finds the one that the
+    instruction has made."""
+    runs_library = True
+
+    def __init__(self, items, made_row):
+        super().__init__(items)
+        self.made_row = made_row
+
+    @property
+    def live(self):
+        """Whether asking for an item runs the generator."""
+        return self.at <= len(self.items.value)
 
     def next(self):
-        """No row without a loop."""
-        raise Doubt("goes through a Variable otherwise than in a loop")
+        k = self.more()
+        return None if k is None else self.made_row(self.items, k)
 
     def more(self):
         """The number of the next row, or None."""
@@ -116,6 +128,7 @@ class Rowwise(Iterator):
 
     def __init__(self, parts, make):
         self.parts, self.make, self.done = parts, make, False
+        self.runs_library = any(p.runs_library for p in parts)
 
     @property
     def live(self):

@@ -400,7 +400,7 @@ def _made(observer, refs, value, start):
 
 
 def _rows(observer, refs, value, start):
-    return Ref("iterator", VariableRows(refs[0]))
+    return Ref("iterator", VariableRows(refs[0], observer.made_row))
 
 
 HANDLERS = {"made": _made, "rows": _rows, "copydata": _copydata, "report": _report,

@@ -205,7 +205,60 @@ def taken_apart(y):
     return F.sum(a) + F.sum(b[-1])
 
 
-@pytest.mark.parametrize("body", [summed, in_two_loops, left_early, with_numbers, taken_apart])
+def twice(y):
+    return sum([F.sum(a * b) for a, b in zip(y, y)])
+
+
+def beside_another(y):
+    return sum([F.sum(a * b) * k for k, (a, b) in enumerate(zip(y, F.exp(y)), 1)])
+
+
+def by_hand(y):
+    rows = iter(y)
+    first = next(rows)
+    return F.sum(first) + sum([F.sum(row * row) for row in rows]) + (0 if next(rows, None) is None else 1)
+
+
+def as_list(y):
+    a, b = list(y), tuple(y)
+    return F.sum(F.concat([*a[1:], *b], 0)) + F.sum(F.stack(a)[0]) + len(a)
+
+
+def backwards(y):
+    total = 0
+    for k, row in reversed(list(enumerate(y))):
+        total = F.tanh(total + row * k)
+    return F.sum(total)
+
+
+def handed_over(y):
+    def first(a, *rest):
+        return F.sum(a * a) + len(rest)
+    return first(*y)
+
+
+def pairs(y):
+    (a, *_), *_ = zip(y, range(9))
+    return F.sum(a) + sum([F.sum(b) for b, c in zip((2.0 * row for row in y), y)])
+
+
+def in_a_dict(y):
+    return F.sum(dict(zip("abcdefgh", y))["a"])
+
+
+def all_at_once(y):
+    return F.sum(sum(y))
+
+
+def of_elements(y):
+    a, b = y[0][:2]
+    return a * b + sum(F.exp(c) for c in y[-1])
+
+
+SKIPPED = [summed, in_two_loops, with_numbers, taken_apart, twice, beside_another, by_hand, as_list, backwards, pairs, in_a_dict, all_at_once, of_elements]
+
+
+@pytest.mark.parametrize("body", [*SKIPPED, left_early, handed_over])
 def test_loops_over_the_rows_of_a_variable(mode, body):
     def make(wrap):
         p = hnn.Parameter(arr(3, 2))
@@ -216,7 +269,49 @@ def test_loops_over_the_rows_of_a_variable(mode, body):
             p.cleargrad()
             loss.backward()
             return loss, p.grad.copy()
-        return [p], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3) * 0.1), lambda: f(arr(5, 2)), lambda: f(arr(1, 2))]
+
+        def reshaped():
+            p.array = arr(4, 2)
+            try:
+                return f(arr(4, 3))
+            finally:
+                p.array = arr(3, 2)
+        return [p], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3) * 0.1), lambda: f(arr(5, 2)), lambda: f(arr(1, 2)), reshaped]
     w = check(make, mode, tolerance=10.0)
-    if body in (summed, in_two_loops):
+    if body in SKIPPED:
         skipped(w, mode)
+
+
+@pytest.mark.parametrize("name", ["__iter__", "__getitem__", "__len__"])
+def test_rows_are_made_otherwise(mode, name, monkeypatch):
+    def make(wrap):
+        real = getattr(hnn.Variable, name)
+        swapped = {"__iter__": lambda self: iter([self[1], self[0]]), "__getitem__": lambda self, k: real(self, k) * 2, "__len__": lambda self: 2}
+
+        @wrap
+        def f(x):
+            a, b = F.tanh(x)
+            return F.sum(a) - F.sum(b) + sum([F.sum(row) * k for k, row in enumerate(F.exp(x))])
+
+        def otherwise():
+            with monkeypatch.context() as patch:
+                patch.setattr(hnn.Variable, name, swapped[name])
+                return f(arr(2, 3))
+        return [], [lambda: f(arr(2, 3)), otherwise]
+    skipped(check(make, mode), mode, 5)
+
+
+def test_a_variable_has_too_many_rows(mode):
+    def make(wrap):
+        @wrap
+        def f(x):
+            a, b = F.tanh(x)
+            return a + b
+
+        def wrong(n):
+            try:
+                return f(arr(n, 3))
+            except ValueError as error:
+                return str(error)
+        return [], [lambda: wrong(2), lambda: wrong(3), lambda: wrong(1), lambda: wrong(0)]
+    skipped(check(make, mode), mode)
