@@ -58,12 +58,13 @@ _COMPARING = frozenset([operator.lt, operator.le, operator.eq, operator.ne, oper
 _KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
     "all", "any", "argmax", "argmin", "clip", "dot", "mean", "max", "min", "prod", "std", "sum", "var", "median", "average", "float32", "float64")}
 _KEEPING[id(np.linalg.norm)] = np.linalg.norm
-_DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (
-    "beta", "binomial", "choice", "exponential", "gamma", "normal", "permutation", "poisson", "rand", "randint", "randn", "random_sample", "random",
-    "standard_normal", "uniform"))}
-_METHODS = frozenset([
-    "beta", "binomial", "choice", "exponential", "gamma", "gumbel", "integers", "laplace", "logistic", "lognormal", "normal", "permutation", "poisson", "rand",
-    "randint", "randn", "random", "random_sample", "shuffle", "standard_exponential", "standard_normal", "triangular", "uniform"])
+_OF_BOTH = (
+    "beta", "binomial", "chisquare", "choice", "dirichlet", "exponential", "gamma", "geometric", "gumbel", "hypergeometric", "laplace", "logistic", "lognormal",
+    "logseries", "multinomial", "negative_binomial", "noncentral_chisquare", "normal", "pareto", "permutation", "poisson", "power", "random", "rayleigh",
+    "standard_cauchy", "standard_exponential", "standard_gamma", "standard_normal", "standard_t", "triangular", "uniform", "vonmises", "wald", "weibull",
+    "zipf")
+_DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (*_OF_BOTH, "rand", "randint", "randn", "random_sample"))}
+_METHODS = frozenset([*_OF_BOTH, "integers", "rand", "randint", "randn", "random_sample", "shuffle"])
 _OF_PYTHON = frozenset([
     "betavariate", "choice", "choices", "expovariate", "gauss", "getrandbits", "lognormvariate", "normalvariate", "randint", "random", "randrange", "sample",
     "triangular", "uniform"])

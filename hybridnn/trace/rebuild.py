@@ -89,10 +89,12 @@ class Rebuild:
         return all(v in self.real or v in call.leaves or v in call.values for v in map(vid_of, event.operands))
 
     def revived(self, vid):
-        """A value whose Variable has died."""
-        outcome = next(o for e in self.call.path for o in outcomes(e) if o.vid == vid)
+        """A value whose Variable has died; somebody may have its array, which the tape is to keep."""
+        call = self.call
+        outcome = next(o for e in call.path for o in outcomes(e) if o.vid == vid)
         v = self.real[vid] = _new(Variable)
-        v._array, v._pending, v._vid, v._spec = self.call.values[vid], self.call, vid, outcome.spec
+        v._array = call.actual(vid) if call.origin(vid) in call.values else call.values[vid]
+        v._pending, v._vid, v._spec = call, vid, outcome.spec
         v._requires_grad = outcome.requires_grad
         if outcome.requires_grad:
             self.connect(v, outcome)
@@ -193,6 +195,8 @@ class Rebuild:
             call.know(v._array, outcome.vid, outcome.requires_grad)
         if target is None:
             target = v
+            if outcome.vid in call.snapshots:       # somebody has this very array, or a view of it
+                v._array = call.snapshots[outcome.vid][0]
             v._pending, v._vid, v._spec = call, outcome.vid, outcome.spec
             call.keep.append(v)
             call.survivors.append(weakref.ref(v))

@@ -52,9 +52,10 @@ def result(observer, value):
 
 
 def wrapped(observer, v):
-    """The Ref of a Variable that the library made of an array from outside, or of one that NumPy made; None if it is none."""
-    source = observer.origins.get(id(v._array))
-    if source is None or type(v) is not Variable or v._requires_grad or v._tape is not None or source.kind not in ("arg", "state", "view", "array"):
+    """The Ref of a Variable that the library made of an array from outside, of one that NumPy made, or of one that this call has computed and shown; None if
+    it is none."""
+    source = observer.origins.get(id(v._array)) or next((r for vid, r in observer.shown.items() if r.value is v._array and vid not in observer.changed), None)
+    if source is None or type(v) is not Variable or v._requires_grad or v._tape is not None or source.kind not in ("arg", "state", "view", "array", "fresh"):
         return None
     observer.keep.append(v)
     found = observer.origins[id(v)] = Ref("made", v, ("variable", source, {}))

@@ -9,7 +9,7 @@ from worlds import skipped as skipped_often
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import optimizers
+from hybridnn import distributions, optimizers
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 skipped = functools.partial(skipped_often, least=8)
@@ -321,3 +321,86 @@ def test_limits_of_draws_that_change(mode):
                 memory.size = before
         return [net], [grown, lambda: wrong(0), lambda: wrong(-3), lambda: f(1)]
     skipped(check(make, mode), mode)
+
+
+def positive(x):
+    return F.softplus(x) + 0.1
+
+
+SAMPLED = {
+    "gamma": lambda x: distributions.Gamma(positive(x), positive(x)),
+    "beta": lambda x: distributions.Beta(positive(x), positive(x)),
+    "dirichlet": lambda x: distributions.Dirichlet(positive(x)),
+    "poisson": lambda x: distributions.Poisson(positive(x)),
+    "geometric": lambda x: distributions.Geometric(F.sigmoid(x)),
+    "chisquare": lambda x: distributions.Chisquare(positive(x)),
+    "pareto": lambda x: distributions.Pareto(positive(x), positive(x)),
+    "categorical": lambda x: distributions.Categorical(logit=x),
+    "one-hot": lambda x: distributions.OneHotCategorical(F.softmax(x)),
+    "bernoulli": lambda x: distributions.Bernoulli(logit=x),
+}
+
+
+@pytest.mark.parametrize("kind", SAMPLED)
+def test_samples(mode, kind):
+    """Whose parameters the call computes."""
+    def make(wrap):
+        net = L.Linear(3, 4)
+        opt = optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def f(x):
+            d = SAMPLED[kind](net(x))
+            a = d.sample().array
+            loss = F.sum(d.log_prob(a)) * 0.1
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, a
+
+        def wrong():
+            net.W.array[0] = np.nan
+            try:
+                with np.errstate(all="ignore"):
+                    return f(arr(2, 3))
+            except ValueError as error:
+                return str(error)
+            finally:
+                net.W.array[...], net.b.array[...] = arr(4, 3), 0
+        return [net], [lambda: f(arr(2, 3)), drawn, lambda: f(arr(4, 3)), wrong, drawn]
+    skipped(check(make, mode, tolerance=100.0), mode, least=6)
+
+
+def written(a):
+    a[...] = 0
+    return a
+
+
+def another(a):
+    return a.copy()
+
+
+@pytest.mark.parametrize("change", [None, written, another])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_sample_is_looked_at(mode, change, when):
+    """And changed before, or after, an operation takes it again."""
+    def make(wrap):
+        net = L.Linear(3, 4)
+
+        @wrap
+        def f(x):
+            d = distributions.Categorical(logit=net(x))
+            a = d.sample().array
+            if change is not None and when == "before":
+                a = change(a)
+            first = d.log_prob(a)
+            if change is not None and when == "after":
+                a = change(a)
+            loss = F.sum(first) + F.sum(d.log_prob(hnn.as_variable(a)))
+            net.cleargrads()
+            loss.backward()
+            return loss, a
+        return [net], [lambda: f(arr(2, 3)), drawn, lambda: f(arr(4, 3)), drawn]
+    world = check(make, mode)
+    if change is None:
+        skipped(world, mode)
