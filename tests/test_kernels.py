@@ -132,6 +132,21 @@ def test_a_new_toolchain_has_new_keys(monkeypatch):
     assert kernels.symbol.__wrapped__(text(1)) != before
 
 
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_code_of_many_kernels_is_that_of_each(cpus, monkeypatch):
+    texts = [(f"k{n}", text(n), f"<k{n}>") for n in range(5)]
+    each = [machine.target_machine().emit_object(compiler.compile_ir(*t)) for t in texts]
+    monkeypatch.setattr(machine, "_cpus", lambda: cpus)
+    assert compiler.compile_objects(texts) == each
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_a_module_that_cannot_be_compiled_raises(cpus, monkeypatch):
+    monkeypatch.setattr(machine, "_cpus", lambda: cpus)
+    with pytest.raises(RuntimeError, match="parsing"):
+        machine.objects(["define void @f() { ret void }", "no module"] * 3)
+
+
 def test_kernels_are_vectorised():
     """The inner loops of a chain with exp and tanh and of a softmax work on full vector registers."""
     def chain(x, b):

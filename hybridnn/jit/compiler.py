@@ -6,19 +6,19 @@ import llvmlite.binding as llvm
 from hybridnn.jit import machine
 from hybridnn.jit.translate import Untranslatable, translate
 
-__all__ = ["COUNTS", "compile_ir", "compile_object", "optimised"]
+__all__ = ["COUNTS", "compile_ir", "compile_objects", "optimised"]
 
 COUNTS = {"translated": 0, "numba": 0}       # kernels compiled in this process, by how
 logger = logging.getLogger("hybridnn.jit")
 
 
-def compile_object(symbol, text, filename):
-    """ELF object with the function ``symbol(bufs, args, lo, hi)`` that ``kernel`` in ``text`` is."""
-    return machine.target_machine().emit_object(compile_ir(symbol, text, filename))
+def compile_objects(kernels):
+    """ELF objects, one for each triple (symbol, text, filename): it has the function ``symbol(bufs, args, lo, hi)`` that ``kernel`` in ``text`` is."""
+    return machine.objects([_lowered(*k) for k in kernels])
 
 
 def compile_ir(symbol, text, filename):
-    """The optimised LLVM module of the same."""
+    """The optimised LLVM module of one of these."""
     return optimised(_lowered(symbol, text, filename))
 
 

@@ -82,12 +82,11 @@ def _compile_all(texts):
     """key -> object code; written to the cache."""
     from hybridnn.jit import compiler
     directory = _directory()
-    result = {}
-    for key, text in texts.items():
-        name = str(directory / f"{key}.py") if directory else f"<kernel {key}>"
-        result[key] = compiler.compile_object(key, text, name)
-        if directory:
-            _write(directory, key, {".py": text.encode(), ".o": _signed(key, result[key])})
+    names = [str(directory / f"{key}.py") if directory else f"<kernel {key}>" for key in texts]
+    result = dict(zip(texts, compiler.compile_objects(list(zip(texts, texts.values(), names))), strict=True))
+    if directory:
+        for key, code in result.items():
+            _write(directory, key, {".py": texts[key].encode(), ".o": _signed(key, code)})
     return result
 
 

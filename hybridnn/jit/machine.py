@@ -1,14 +1,23 @@
 """The host as LLVM's target: one machine description for all that is compiled, and an engine that object code is loaded into."""
+import ctypes
 import functools
+import os
+import threading
 
 import llvmlite.binding as llvm
 
-__all__ = ["engine", "optimise", "target_machine"]
+__all__ = ["engine", "objects", "optimise", "target_machine"]
+
+MOST_THREADS = 8
 
 
 @functools.cache
 def target_machine():
     """Code for this CPU, fast to generate and position independent."""
+    return _new_target_machine()
+
+
+def _new_target_machine():
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     host = llvm.get_host_cpu_features()
@@ -34,8 +43,84 @@ def optimise(module):
 
     Straight-line code is not vectorised: what is worth it stands in loops.
     """
+    builder = _pass_builder(target_machine())
+    builder.getModulePassManager().run(module, builder)
+
+
+def _pass_builder(machine):
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = options.loop_interleaving = True
     options.slp_vectorization = False
-    builder = llvm.create_pass_builder(target_machine(), options)
-    builder.getModulePassManager().run(module, builder)
+    return llvm.create_pass_builder(machine, options)
+
+
+# --------------------------------------------------------------------------------------------------------------- many modules
+
+def objects(texts):
+    """ELF objects of LLVM modules, by their texts: optimised, on as many threads as there are CPUs for this process."""
+    found, left, errors = [None] * len(texts), iter(range(len(texts))), []
+
+    def work():
+        try:
+            machine = _new_target_machine()
+            for k in left:       # each number goes to one thread
+                found[k] = _object(texts[k], machine)
+        except BaseException as error:
+            errors.append(error)
+    target_machine()        # the target is set up once
+    helpers = _started(work, min(len(texts), _cpus(), MOST_THREADS) - 1)
+    try:
+        work()
+    finally:
+        for _ in left:       # after an exception, nobody begins another one
+            pass
+        for h in helpers:
+            h.join()
+    if errors:
+        raise errors[0]
+    return found
+
+
+def _started(work, count):
+    """So many threads that do it, or as many as there can be: none at the end of the interpreter."""
+    started = []
+    for _ in range(count):
+        thread = threading.Thread(target=work, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            break
+        started.append(thread)
+    return started
+
+
+def _cpus():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _object(text, machine):
+    """One module, in a context of its own: threads share nothing."""
+    with llvm.create_context() as context, llvm.parse_assembly(text, context) as module:
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+        builder = _pass_builder(machine)
+        run, emit = _long_calls()
+        run(builder.getModulePassManager(), module, builder)
+        with llvm.ffi.OutputString() as problem:
+            buffer = emit(machine, module, 1, problem)
+            if not buffer:
+                raise RuntimeError(str(problem))
+        lib = llvm.ffi.lib
+        try:
+            return ctypes.string_at(lib.LLVMPY_GetBufferStart(buffer), lib.LLVMPY_GetBufferSize(buffer))
+        finally:
+            lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+@functools.cache
+def _long_calls():
+    """What takes long, optimising and emitting code, without llvmlite's lock, under which one thread at a time would compile."""
+    lib, library = llvm.ffi.lib, ctypes.CDLL(llvm.ffi.lib._name)
+    calls = [(getattr(lib, name), getattr(library, name)) for name in ("LLVMPY_RunNewModulePassManager", "LLVMPY_TargetMachineEmitToMemory")]
+    for locked, call in calls:
+        call.argtypes, call.restype = locked.argtypes, locked.restype
+    return [call for _, call in calls]
