@@ -1,5 +1,6 @@
 """Link hooks and function hooks."""
 import io
+import re
 
 import numpy as np
 import pytest
@@ -144,16 +145,32 @@ class TestFunctionHooks:
         assert hook.events == [("before", "Tanh", 1), ("after", "Tanh", 1)]
 
     def test_printing(self, capsys):
+        def text(values, shape, grad="None"):
+            return [r"<variable at 0x[0-9a-f]+>", "- device: CPU", "- backend: <class 'numpy.ndarray'>", rf"- shape: {re.escape(str(shape))}",
+                    "- dtype: float32", f"- statistics: {values}", f"- grad: {grad}"]
+
+        def check(want):
+            lines = capsys.readouterr().out.splitlines()[:len(want)]
+            assert all(re.fullmatch(w, line) for w, line in zip(want, lines, strict=True)), lines
+
+        x = hnn.Variable(np.array([1, 2, 3], "f"))
         with function_hooks.PrintHook():
-            F.exp(np.array([1, 2, 3], "f"))
+            y = F.exp(x)
+        check(["function\texp", "input data", *text(r"mean=2\.0+, std=0\.81649\d+", (3,))])
+        y.grad = np.array([1, 1, np.inf], "f")
+        with function_hooks.PrintHook():
+            y.backward()
+        check(["function\texp", "input data", r"\(removed\)", "output gradient", *text(r"mean=0\.0+, std=0\.0+", (3,), "mean=inf, std=nan"),
+               "- not finite: 1 of 3"])
+        with function_hooks.PrintHook():
             F.exp(np.array([1, np.nan, np.inf], "f"))
-        lines = capsys.readouterr().out.splitlines()
-        assert lines[:2] == ["function\texp", "input data"]
-        assert lines[2] == "ndarray shape=(3,) dtype=float32 mean=2 std=0.816497" and lines[5].endswith("not finite: 2 of 3")
+        check(["function\texp", "input data", *text("mean=nan, std=nan", (3,)), "- not finite: 2 of 3"])
+
+    def test_printing_to_a_file(self):
         out = io.StringIO()
         with function_hooks.PrintHook(file=out, end=";", flush=False):
             hnn.Variable(np.array([], "f")) * 2
-        assert out.getvalue() == "function\t_ * 2;input data;ndarray shape=(0,) dtype=float32;2;"
+        assert re.fullmatch(r"function\t_ \* 2;input data;<variable[^;]*- statistics: empty\n- grad: None;2;", out.getvalue())
 
 
 class TestSpectralNormalization:

@@ -542,7 +542,8 @@ class Variable:
 
 
 def _statistics(a):
-    return f"mean={float(a.mean()):.8f}, std={float(a.std()):.8f}" if a.size else "empty"
+    with np.errstate(all="ignore"):       # of infinities
+        return f"mean={float(a.mean()):.8f}, std={float(a.std()):.8f}" if a.size else "empty"
 
 
 def _same_initialized(dst, src):
