@@ -135,7 +135,7 @@ def infer_fast(op, specs, attrs):
         return _reduced(op, specs, attrs)
     if op.name == "matmul":
         flags = dict(attrs)
-        a, b = ((*s.shape[:-2], s.shape[-1], s.shape[-2]) if flags[t] else s.shape for s, t in zip(specs, ("transa", "transb"), strict=True))
+        a, b = ((*s.shape[:-2], s.shape[-1], s.shape[-2]) if flags.get(t) else s.shape for s, t in zip(specs, ("transa", "transb"), strict=True))
         if a[-1] == b[-2]:
             batch = a[:-2] if a[:-2] == b[:-2] else np.broadcast_shapes(a[:-2], b[:-2])
             return (Spec((*batch, a[-2], b[-1]), np.result_type(specs[0].dtype, specs[1].dtype)),)

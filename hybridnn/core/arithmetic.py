@@ -4,6 +4,7 @@ import operator
 import numpy as np
 
 from hybridnn.core.op import Op, elementwise
+from hybridnn.core.tape import TracedNumber
 
 __all__ = ["absolute", "add", "cast", "div", "equal", "floor_divide", "greater", "greater_equal", "identity", "less", "less_equal", "log", "mul", "neg",
            "not_equal", "pow_", "remainder", "sign", "sub", "where"]
@@ -98,7 +99,11 @@ def _(g, x, y):
 
 @pow_.vjp_of("y")
 def _(g, x, y):
-    return g * (x ** y * log(x))
+    return g * (x ** y * (x.mapped(_log_of_number) if isinstance(x, TracedNumber) else _log_of_number(x) if isinstance(x, (float, int)) else log(x)))
+
+
+def _log_of_number(x):
+    return np.log(x).item()
 
 
 @elementwise(fast=np.log, domain=(0.2, 3.0))

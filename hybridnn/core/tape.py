@@ -35,6 +35,7 @@ class TapeNode:
     giver = None          # weak reference to the Variable through which the gradient was set, where neighbours may have to know
     seeded = None         # of a node with several outputs: those whose gradient was set, as weak references by number
     wanted = True         # whether the value's gradient is asked for, where somebody changes his mind after the application
+    tape = None           # of an operation in a finished call that was traced: what it shares with the others, which may go through all of them at once
     plain = False         # an operation's, whose gradients of plain arrays come from its program and what it saved
     first_rank = 0        # of a leaf: what its rank was before its creator was forgotten
     _view = None          # weak reference to the VariableNode that users hold
@@ -101,6 +102,10 @@ class TracedNumber:
 
     def plain(self):
         """The Python number."""
+        raise NotImplementedError
+
+    def mapped(self, fn):
+        """``fn`` of the number, a float or an int, which the tracer follows."""
         raise NotImplementedError
 
 

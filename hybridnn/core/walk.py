@@ -31,6 +31,9 @@ def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
     while heap:
         node = pop(heap)[1]
         g = grads.pop(node)
+        if plain and node.tape is not None and not node.tape.walked and not node.is_leaf and node.tape.through(node, g, grads, heap):
+            g = None       # ``grads`` is to be the only owner, here and below
+            continue
         if plain and not node.is_leaf and node.plain and type(g) is not dict:
             for x, gx in zip(node.edges, node.program.on_arrays(node, g)):      # what ``gradients`` and the rest below do, where nothing is special
                 if x is None or gx is None:
@@ -43,7 +46,7 @@ def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
                     push(heap, (-x.seq, x))
                 else:
                     grads[x] = add_gradients(before, gx)
-            gx = before = None       # ``grads`` is to be the only owner
+            gx = before = None
             continue
         if cupy is not None:
             _go_to(g)

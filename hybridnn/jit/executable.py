@@ -138,6 +138,11 @@ class Executable:
         outputs = [empty(shape, dtype) if spare is None else spare.take() for shape, dtype, spare in self._shapes]
         return self.run_into(arrays, outputs) if not on_run else self._watched(arrays, outputs, None)
 
+    def fresh(self, arrays):
+        """As a call, into arrays that nobody else ever holds."""
+        outputs = [np.empty(shape, dtype) for shape, dtype, _ in self._shapes]
+        return self.run_into(arrays, outputs) if not on_run else self._watched(arrays, outputs, None)
+
     def reusing(self, arrays, numbers, old):
         """As a call, but outputs of these ``numbers``, all of which are ``reusable``, lie in the arrays of the list ``old`` where only that list holds one and
         it is like a new one.

@@ -31,6 +31,10 @@ class _Arithmetic(TracedNumber):
         call = self.call()
         return -self.plain() if call is None else call.derive(operator.neg, (self,))
 
+    def mapped(self, fn):
+        call = self.call()
+        return fn(self.plain()) if call is None else call.derive(fn, (self,))
+
     def __bool__(self):
         call = self.call()
         if call is not None and not call.walking:

@@ -12,7 +12,7 @@ from hybridnn.trace.events import Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.operands import same_bytes
 from hybridnn.trace.standins import Naming
-from hybridnn.trace.tape import CallTape, producers, saved_values
+from hybridnn.trace.tape import CallTape, early_node, producers, saved_values
 
 __all__ = ["rebuild"]
 
@@ -70,7 +70,8 @@ class Rebuild:
         self.call, self.made, self.real = call, made, {}
         self.tape = NOT_MADE
         later = {vid_of(o) for e in call.path[known:] for o in e.operands if type(o) is not Number}
-        self.roots = {o.vid for e in call.path[:known] for o in outcomes(e) if o.vid in made or o.vid in later}
+        self.past_events = call.path[:known]
+        self.roots = {o.vid for e in self.past_events for o in outcomes(e) if o.vid in made or o.vid in later}
 
     def operand(self, o):
         """The actual operand: the Variable handed out, the leaf that was bound, or the number (one that gradient rules can be followed through)."""
@@ -172,6 +173,7 @@ class Rebuild:
         """The graph before a change in place is not made by running it again; it is gone if what it computed with is."""
         if self.tape is NOT_MADE:
             self.tape, self.roots = CallTape.so_far(self.call, self.roots)
+            self._share_leaves()
         early = v._tape
         node = self.tape.node(outcome.vid) if outcome.vid in self.roots else None
         gone = TapeLeaf if outcome.vid in self.call.cut else ReleasedNode
@@ -180,6 +182,14 @@ class Rebuild:
             move_gradient(early, node)
         self.call.nodes[id(node)] = outcome.vid
         self.call.keep.append(node)
+
+    def _share_leaves(self):
+        """Values that were computed where no graph was kept are leaves of the graph: the very nodes that their Variables have."""
+        for e in self.past_events:
+            for o in outcomes(e):
+                v = self.made.get(o.vid)
+                if v is not None and o.requires_grad and not is_taped(e, o.vid):
+                    self.tape.nodes["cut", o.vid] = weakref.ref(early_node(v))
 
     def _apply(self, op, event, attrs):
         """The values come from the operands as they were; the tape keeps the arrays themselves, as eager does."""

@@ -17,6 +17,7 @@ class PathReport:
         tier: ``"python skipped"``, ``"verified replay"`` or ``"eager"``.
         reason: why Python is not skipped, with file and line.
         segments: a tuple of tuples of the executables' step records.
+        outside: how many of them, the last ones, are gradients that backward outside of the function has asked for.
         memory: of each segment, the bytes of its arena and of arena and outputs together, and the least that these could be for its order of steps.
     """
     signature: tuple
@@ -25,6 +26,7 @@ class PathReport:
     tier: str
     reason: str
     segments: tuple
+    outside: int
     memory: tuple
 
 
@@ -53,7 +55,8 @@ class Explanation:
             lines += [f"  python not skipped: {p.reason}"] if p.reason else []
             lines += [f"  {kind} -> {'any value' if outcome is None else outcome[1]}   at {line}" for kind, outcome, line in p.outcomes]
             for k, steps in enumerate(p.segments):
-                lines += [f"  segment {k}: {len(steps)} steps, {_memory(*p.memory[k])}", *[f"    {_step(s)}" for s in steps]]
+                where = ", backward outside" if k >= len(p.segments) - p.outside else ""
+                lines += [f"  segment {k}{where}: {len(steps)} steps, {_memory(*p.memory[k])}", *[f"    {_step(s)}" for s in steps]]
         lines += [f"eager: signature {s[0]}: {r}" for s, r in self.eager]
         lines += [f"{what}: {text}" for what, text in self.why[-10:]]
         return "\n".join(lines)
@@ -82,4 +85,5 @@ def _path_report(memory, root, end):
     executables = [s.executable for s in [*_plan_segments(memory, end), *[s for e in path for s in e.segments.values()]] if s.executable]
     planned = tuple((exe.arena_bytes, exe.memory_bytes, exe.memory_lower_bound) for exe in executables)
     tier = "eager" if root.reason else "verified replay" if end.doubt else "python skipped"
-    return PathReport(root.signature, outcomes, end.hits, tier, root.reason or end.doubt, tuple(tuple(exe.steps) for exe in executables), planned)
+    outside = sum(s.executable is not None for s in end.segments.values())      # an end computes nothing itself
+    return PathReport(root.signature, outcomes, end.hits, tier, root.reason or end.doubt, tuple(tuple(exe.steps) for exe in executables), outside, planned)

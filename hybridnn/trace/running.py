@@ -33,6 +33,7 @@ FIRST_NAP, LONGER = 1000, 4      # so many eager calls follow the first time, an
 SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses lie before the next comparison; how many replays more a path that is left counts for
 FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream (some 15 us)
 COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which such a plan is timed
+WALK_LATER = 5e-6      # seconds by which backward outside takes longer through what such a call has left than through a graph of so few nodes
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 
 
@@ -167,7 +168,7 @@ def _eager_turn(memory, plan, fn, args, kwargs):
     result = fn(*args, **kwargs)
     plan.times[False].append(time.perf_counter() - start)
     if len(plan.times[False]) == COMPARED_CALLS:
-        skipping, eager = min(plan.times[True]), min(plan.times[False])
+        skipping, eager = min(plan.times[True]) + (WALK_LATER if plan.leaves_graph else 0.0), min(plan.times[False])
         plan.times, plan.few, plan.hits = None, eager < skipping, COMPARE_PLAN_AFTER - COMPARE_AGAIN
         if plan.few:
             memory.resting = EAGER_CALLS

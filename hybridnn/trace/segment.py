@@ -56,6 +56,8 @@ class Interpreted:
     def __call__(self, arrays):
         return run(self.graph, arrays)
 
+    fresh = __call__
+
 
 def _compile(graph, owner):
     """The executable of a graph. A failure is a defect: tests see it, users get one warning and the same results at eager speed."""

@@ -14,7 +14,7 @@ from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.overlap import Written
 from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, RESTLESS, STORES, Miss
 from hybridnn.trace.skip_runtime import copied, grad_of, gradient, leaf, new, put_back, refuse, setting, take, take_back, unscale
-from hybridnn.trace.tape import CallTape, TracedNode, leaf_variables, rebinds_along, specs_along
+from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_variables, rebinds_along
 
 __all__ = ["Text"]
 
@@ -85,12 +85,12 @@ class Text:
             priors = self._priors()
             leaves = {v: x for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad and v not in priors}
             dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves.items())
-            made, specs = w.strong(self.made), w.strong(specs_along(self.path))
+            shared = w.strong(PathTape.of(self.call))
             again = None
             if self.again is not None:
                 given = "".join(f"copy{v}, " if v in self.leaf_text else f"{self.text[v]}, " for v in self.again.inputs)
                 again = f"({w.strong(self.again)}, ({given}))"
-            lines.append(f"tape = CallTape({made}, {specs}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})")
+            lines.append(f"tape = CallTape({shared}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})")
         lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
         last = ", recheck=recheck" if watched else ""
         usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
@@ -107,7 +107,7 @@ class Text:
             lines = tabled(w.watched_lines, names)
             look = ["    token = renew()", *["    " + line for line in lines], "    confirm(token)", "    if restless: return RESTLESS"]
             usual = "\n".join(["def recheck():", *look, "", usual])
-        plan.source, plan.keeps_streams = usual, self._restores()
+        plan.source, plan.keeps_streams, plan.leaves_graph = usual, self._restores(), self.uses_tape
         plan.code = self._code(usual)
         exec(plan.code, names)
         names.pop("recheck", None)

@@ -13,10 +13,12 @@ from hybridnn.core.programs import RELEASED
 from hybridnn.core.tape import ROOM, Leaf, Output, next_seq
 from hybridnn.core.variable import Variable
 from hybridnn.graph import Graph, run
+from hybridnn.trace.compiled_walk import through
 from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.floats import under
 
-__all__ = ["CallTape", "TracedNode", "early_node", "graph_of", "leaf_node", "leaf_variables", "producers", "rebinds_along", "saved_values", "specs_along"]
+__all__ = ["CallTape", "PathTape", "TracedNode", "early_node", "graph_of", "leaf_node", "leaf_variables", "producers", "rebinds_along", "saved_values",
+           "specs_along"]
 
 
 def producers(path):
@@ -98,16 +100,19 @@ def specs_along(path):
 class PathTape:
     """What the tapes of all calls along one path share; kept at the path's end."""
 
-    def __init__(self, path):
+    def __init__(self, path, owner, segments=None):
         self.made, self.specs, self.rebinds, self._saved = producers(path), specs_along(path), rebinds_along(path), {}
+        self.constants = {v: c for e in path for v, c in e.constants}
+        self.has_functions = any(e.function is not None for e in path)
+        self.owner, self.segments, self.gradients = weakref.ref(owner), {} if segments is None else segments, {}
 
     @classmethod
     def of(cls, call):
         end = call.cursor
         if end.kind != "end":
-            return cls(call.path)
+            return cls(call.path, call.owner)
         if end.tape is None:
-            end.tape = cls(call.path)
+            end.tape = cls(call.path, call.owner, end.segments)
         return end.tape
 
     def saved_for(self, roots, cut):
@@ -135,8 +140,10 @@ class _Lazy:
 class CallTape:
     """What the surviving Variables of a replayed call share: its applications, kept values and leaves."""
 
-    def __init__(self, made, specs, values, leaves, cut, released, again=None):
-        self.made, self.specs, self.leaves, self.cut, self.released = made, specs, leaves, cut, released
+    walked = False      # whether walks are to go from node to node
+
+    def __init__(self, path, values, leaves, cut, released, again=None):
+        self.path, self.made, self.specs, self.leaves, self.cut, self.released = path, path.made, path.specs, leaves, cut, released
         self.values, self.again = values, again     # ``again``: (graph, arrays) that compute the values which are not there
         self.base = next_seq()
 
@@ -167,7 +174,7 @@ class CallTape:
             return None
         needed = set() if call.released else shared.saved_for(roots, call.cut)
         _compute_missing(call, needed)
-        return cls._holding(call, made, needed, call.released, shared.specs, shared.rebinds)
+        return cls._holding(call, shared, needed, call.released)
 
     @classmethod
     def so_far(cls, call, roots):
@@ -178,14 +185,16 @@ class CallTape:
         if not _compute_unchanged(call, needed, made):
             roots = {v for v in roots if _compute_unchanged(call, saved_values(made, [v], call.cut), made)}
             needed = saved_values(made, roots, call.cut)
-        tape = cls._holding(call, made, needed, False, specs_along(call.path), rebinds_along(call.path))
+        path = PathTape(call.path[:call.executed], call.owner)
+        path.specs, path.rebinds = specs_along(call.path), rebinds_along(call.path)
+        tape = cls._holding(call, path, needed, False)
         for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it
             call.know(call.values[vid], vid)
             call.recognize(kept, vid)
         return tape, roots
 
     @classmethod
-    def _holding(cls, call, made, needed, released, specs, rebinds):
+    def _holding(cls, call, path, needed, released):
         known = call.values
         values = {v: known[v] for v in needed if v in known}
         for v in needed.intersection(call.snapshots):
@@ -193,9 +202,13 @@ class CallTape:
         for v in needed.intersection(call.view_of):
             if call.origin(v) in known:
                 values[v] = call.actual(v)
-        tape = cls(made, specs, values, leaf_variables(call, rebinds), call.cut, released)
-        tape.functions = {made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
+        tape = cls(path, values, leaf_variables(call, path.rebinds), call.cut, released)
+        tape.functions = {path.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape
+
+    def through(self, node, g, grads, heap):
+        """See ``compiled_walk.through``."""
+        return through(self, node, g, grads, heap)
 
     def value(self, vid):
         """A value that the tape keeps, or that it computes again when it is first asked for."""

@@ -12,7 +12,7 @@ from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.core.walk import walk
 from hybridnn.trace.events import spec_along
-from hybridnn.trace.tape import CallTape, TracedNode, leaf_node, leaf_variables, producers, rebinds_along, specs_along
+from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_node, leaf_variables
 
 __all__ = ["WalkTape", "is_function_behind", "plain_gradients", "walk_backward"]
 
@@ -21,12 +21,14 @@ _new = object.__new__
 
 class WalkTape(CallTape):
     """The tape of the running call, as far as its path goes."""
+    walked = True
 
     def __init__(self, call):
         for x in call.leaves.values():
             if isinstance(x, Variable) and x._requires_grad and x._tape is None:
                 x._tape = TapeLeaf(x.shape, x.dtype)          # before the nodes in the order of the walk
-        super().__init__(producers(call.path), specs_along(call.path), {}, leaf_variables(call, rebinds_along(call.path)), call.cut, False)
+        path = PathTape(call.path, call.owner)
+        super().__init__(path, {}, leaf_variables(call, path.rebinds), call.cut, False)
         self.call = call
         self.functions = {self.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
 

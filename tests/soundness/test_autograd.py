@@ -1288,3 +1288,24 @@ def test_parameters_without_axes(mode, how):
             return step(arr(3)), type(p.array) is type(p.grad) is np.ndarray
         return p, [lambda: step(arr(3)), outside]
     check(make, mode)
+
+
+def test_leaves_that_the_call_has_computed(mode):
+    """A gradient without a graph is a leaf of what is computed from it, also where the path is left after an update that lies between."""
+    def make(wrap):
+        net = L.Linear(3, 2)
+        opt, count = hnn.optimizers.SGD(0.1).setup(net), [0]
+
+        @wrap
+        def step(x):
+            g, = hnn.grad([F.sum(F.tanh(net.W))], [net.W])
+            squared = g * g
+            net.b.grad = np.ones(2, "f")
+            opt.update()
+            F.sum(F.tanh(squared) * F.exp(x)).backward()
+            count[0] += 1
+            if count[0] % 2 == 0:
+                opt.update()
+            return g, g.grad
+        return [net], [lambda: step(var(2, 3))]
+    check(make, mode)

@@ -118,3 +118,23 @@ def test_a_path_left_in_an_update_behind_normalization(mode):
             return result
         return net, [lambda: step(arr(4, 4)), frozen]
     check(make, mode)
+
+
+def test_powers_of_numbers(mode):
+    """The gradient takes the logarithm of the number; of zero it warns, as NumPy does."""
+    def make(wrap):
+        w, base = var(4), [1.5]
+
+        @wrap
+        def step(k):
+            w.cleargrad()
+            loss = F.sum(k ** w) + F.sum(k * 2 ** (w * k))
+            loss.backward()
+            return loss
+
+        def run(k=None):
+            base[0] += 0.25
+            return step(base[0] if k is None else k)
+        return [w], [run, lambda: run(2), lambda: run(0.0), lambda: run(1)]
+    traces = check(make, mode)
+    assert mode != "auto" or traces.total("python_skipped") > 10

@@ -1,0 +1,270 @@
+"""Backward outside of traced functions: through graphs of several calls, changed in between, walked twice, cut, or with values that the caller changes."""
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, var
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+class Net(hnn.Chain):
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.first, self.norm, self.last = L.Linear(4, 6), L.BatchNormalization(6), L.Linear(6, 2)
+
+    def forward(self, x):
+        return self.last(F.relu(self.norm(self.first(x))))
+
+
+def learner(net, optimizer):
+    """``learn(loss)``: backward outside, and the update."""
+    optimizer.setup(net)
+
+    def learn(loss, clear=True):
+        if clear:
+            net.cleargrads()
+        loss.backward()
+        optimizer.update()
+        return loss
+    return learn
+
+
+def test_training_with_the_forward_pass_traced(mode):
+    def make(wrap):
+        net = Net()
+        forward, learn = wrap(net.forward), learner(net, hnn.optimizers.Adam(0.01))
+        x, t = arr(5, 4), np.array([0, 1, 1, 0, 1], "i")
+
+        def call(x=x, t=t):
+            return learn(F.softmax_cross_entropy(forward(x), t))
+
+        def evaluated():
+            with hnn.using_config("train", False):
+                return learn(F.softmax_cross_entropy(forward(x), t))
+        return net, [call, lambda: call(arr(3, 4), t[:3]), evaluated, lambda: learn(F.sum(forward(x) ** 2), clear=False)]
+    check(make, mode)
+
+
+def test_a_tree_of_calls(mode):
+    """The results of calls are operands of others; all share their parameters."""
+    def make(wrap):
+        cell = L.Linear(6, 3)
+        join = wrap(lambda a, b: F.tanh(cell(F.concat((a, b)))))
+        xs = [var(1, 3, seed=k) for k in range(4)]
+
+        def tree(shape):
+            if isinstance(shape, int):
+                return xs[shape]
+            a, b = map(tree, shape)
+            return join(a, b)
+
+        def run(shape):
+            cell.cleargrads()
+            for x in xs:
+                x.cleargrad()
+            y = tree(shape)
+            F.sum(y * y).backward()
+            return y
+        return [cell, xs], [lambda: run(((0, 1), (2, 3))), lambda: run((((0, 1), 2), 3)), lambda: run((0, 0))]
+    check(make, mode)
+
+
+def test_several_results(mode):
+    """Gradients come to all results, to some, to one that another was computed from, and to one twice."""
+    def make(wrap):
+        w, x = var(4, 3, seed=1), var(2, 4)
+
+        def body(x):
+            h = F.tanh(F.matmul(x, w))
+            a, b, c = F.split_axis(h * 2, 3, axis=1)
+            return h, a, (b * c, F.exp(h))
+        f = wrap(body)
+
+        def run(loss):
+            w.cleargrad(), x.cleargrad()
+            y = f(x)
+            loss(*y).backward()
+            return y
+
+        def grads(h, a, rest):
+            a.grad = np.full(a.shape, 0.5, "f")
+            return F.sum(rest[0])
+        return [w, x], [lambda: run(lambda h, a, r: F.sum(h * h) + F.sum(a) * F.sum(r[0] * r[1][:, :1])), lambda: run(lambda h, a, r: F.sum(a)),
+                        lambda: run(lambda h, a, r: F.sum(r[1])), lambda: run(grads), lambda: run(lambda h, a, r: F.sum(h) + F.sum(h * 3))]
+    check(make, mode)
+
+
+def test_walked_twice(mode):
+    def make(wrap):
+        net, x = L.Linear(4, 3), var(2, 4)
+        f = wrap(lambda x: F.sigmoid(net(x)))
+
+        def run(times):
+            net.cleargrads(), x.cleargrad()
+            y = f(x)
+            for k in range(times):
+                F.sum(y * (k + 1)).backward()
+            return y
+        return [net, x], [lambda: run(2), lambda: run(3), lambda: run(1)]
+    check(make, mode)
+
+
+def test_arrays_written_before_backward(mode):
+    """Eager keeps arrays, not copies: what is written into parameters and arguments in between changes the gradients."""
+    def make(wrap):
+        net, x = L.Linear(4, 3), var(2, 4)
+        f = wrap(lambda x: F.tanh(net(F.sin(x))) * F.sum(x))
+
+        def run(write):
+            net.cleargrads(), x.cleargrad()
+            y = f(x)
+            kept = net.W.array.copy(), x.array.copy()
+            write()
+            F.sum(y).backward()
+            net.W.array[...], x.array[...] = kept
+            return y
+
+        def fill(a):
+            a[...] = 0.5
+        return [net, x], [lambda: run(lambda: None), lambda: run(lambda: fill(net.W.array)), lambda: run(lambda: fill(x.array)),
+                          lambda: run(lambda: setattr(net.W, "array", np.ones_like(net.W.array)))]
+    check(make, mode)
+
+
+def test_graphs_cut_after_the_call(mode):
+    def make(wrap):
+        net, x = L.Linear(4, 3), var(2, 4)
+
+        def body(x):
+            h = net(x)
+            return h, F.tanh(h) * 2
+        f = wrap(body)
+
+        def run(change):
+            net.cleargrads(), x.cleargrad()
+            h, y = f(F.exp(x))
+            change(h, y)
+            F.sum(y).backward()
+            return h, y
+        return [net, x], [lambda: run(lambda h, y: None), lambda: run(lambda h, y: h.unchain()), lambda: run(lambda h, y: h.unchain_backward()),
+                          lambda: run(lambda h, y: y.unchain())]
+    check(make, mode)
+
+
+def test_frozen_between_forward_and_backward(mode):
+    def make(wrap):
+        net = Net()
+        f, x = wrap(net.forward), arr(5, 4)
+
+        def run(change=lambda: None):
+            net.cleargrads()
+            net.first.W.requires_grad = True
+            y = f(x)
+            change()
+            F.sum(y * y).backward()
+            return y
+        return net, [run, lambda: run(lambda: setattr(net.first.W, "_requires_grad", True))]
+    check(make, mode)
+
+
+def test_other_ways_back(mode):
+    """Gradients as Variables, kept gradients, hooks and loss scales."""
+    def make(wrap):
+        net, x = L.Linear(4, 3), var(2, 4)
+        f = wrap(lambda x: F.sum(F.tanh(net(x)) ** 2))
+
+        def cleared(run):
+            def call():
+                net.cleargrads(), x.cleargrad()
+                return run(f(F.sin(x)))
+            return call
+
+        def hooked(y):
+            with hnn.function_hooks.TimerHook() as hook:
+                y.backward()
+            return len(hook.call_history)
+
+        def second(y):
+            g, = hnn.grad([y], [x], enable_double_backprop=True)
+            F.sum(g * g).backward()
+            return g
+        return [net, x], [cleared(lambda y: y.backward()), cleared(lambda y: y.backward(retain_grad=True)), cleared(hooked), cleared(second),
+                          cleared(lambda y: y.backward(loss_scale=8.0)), cleared(lambda y: y.backward(enable_double_backprop=True)),
+                          cleared(lambda y: hnn.grad([y], [x]))]
+    check(make, mode)
+
+
+def test_numbers_that_change(mode):
+    def make(wrap):
+        x, state = var(3, 4), dict(k=0.5)
+        f = wrap(lambda k: F.tanh(x * k) / k + (k - x) ** 2 - k ** F.sin(x))
+
+        def run(k=None):
+            x.cleargrad()
+            state["k"] += 0.25
+            y = f(state["k"] if k is None else k)
+            F.sum(y).backward()
+            return y
+        return [x, state], [run, lambda: run(2), lambda: run(1.0), lambda: run(np.float32(0.5))]
+    check(make, mode)
+
+
+def test_draws_and_indices(mode):
+    def make(wrap):
+        table, w, n = var(7, 4), var(4, 4, seed=1), iter(range(10 ** 6))
+
+        def body(ids, flag):
+            h = F.dropout(F.embed_id(ids, table) * 2, 0.3)
+            return F.max(F.matmul(h, w), axis=1) if flag else F.log_softmax(F.matmul(h, w))[np.arange(len(ids)), ids % 4]
+        f = wrap(body)
+
+        def run(flag):
+            table.cleargrad(), w.cleargrad()
+            y = f(np.array([next(n) % 7, 3, 3, next(n) % 5], "i"), flag)
+            F.sum(y * y).backward()
+            return y
+        return [table, w], [lambda: run(True), lambda: run(False)]
+    check(make, mode)
+
+
+def test_backward_inside_and_outside(mode):
+    """What a call's own backward has walked is walked again outside."""
+    def make(wrap):
+        net, x = L.Linear(64, 64), var(40, 64)
+
+        def body(x):
+            y = F.exp(F.tanh(F.tanh(net(x)) * 2) * 0.5)
+            net.cleargrads()
+            F.sum(y).backward()
+            return y
+        f = wrap(body)
+
+        def run(times):
+            x.cleargrad()
+            y = f(x)
+            for _ in range(times):
+                F.sum(y * y).backward()
+            return y
+        return [net, x], [lambda: run(1), lambda: run(0), lambda: run(2)]
+    check(make, mode)
+
+
+def test_values_that_are_not_numbers(mode):
+    """NaN and infinities in gradients warn as in eager."""
+    def make(wrap):
+        x = var(3, 4)
+        f = wrap(lambda x: F.log(x * x) / F.sqrt(x * x))
+
+        def run(fill):
+            x.cleargrad()
+            x.array[0, 0] = fill
+            with np.errstate(all="ignore"):
+                y = f(x)
+            F.sum(y).backward()
+            return y
+        return [x], [lambda: run(0.5), lambda: run(0.0), lambda: run(np.nan), lambda: run(np.inf)]
+    check(make, mode)
