@@ -220,7 +220,7 @@ def test_graphs_that_end_inside_the_call(walks):
             plain = F.sin(w)
         return cut, plain, F.tanh(cut * w) * plain
     forward = hnn.trace(body)
-    for k in range(6):
+    for _ in range(6):
         grads = []
         for fn in (body, forward):
             w.cleargrad()

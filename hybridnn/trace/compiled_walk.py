@@ -76,7 +76,7 @@ def _is_as_left(tape):
     """Whether nobody has cut a graph off in the middle, or given a gradient to a value that a walk passes by."""
     for key, ref in tape.__dict__.get("nodes", _NONE).items():
         n = ref()
-        if n is not None and not _is_end(key) and (n.is_leaf or n.seeded is not None and any([(y := seeded()) is not None and y.grad is not None for seeded in n.seeded.values()])):
+        if n is not None and (n.is_leaf and not _is_end(key) or n.seeded is not None and _has_seed(n)):
             return False
     return True
 
@@ -84,6 +84,11 @@ def _is_as_left(tape):
 def _is_end(key):
     """Whether this is the place of a leaf among the tape's nodes."""
     return type(key) is tuple and key[0] == "cut"
+
+
+def _has_seed(node):
+    """Whether one of several outputs has a gradient that it was given."""
+    return any([(y := ref()) is not None and y.grad is not None for ref in node.seeded.values()])
 
 
 def _gradient(tape, given):
