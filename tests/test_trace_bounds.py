@@ -352,6 +352,21 @@ def test_a_function_whose_paths_take_turns_runs_eagerly_where_the_search_takes_l
     assert max(rests) == running.FIRST_NAP and f.stats.python_skipped > 10
 
 
+def test_many_eager_calls_in_a_row_are_not_asked_one_by_one():
+    """Law L3: that takes some microseconds; other arguments are noticed soon all the same."""
+    @hnn.trace
+    def f(x, mode):
+        y = F.tanh(x)
+        return y.creator if mode is None else F.sum(y)
+    for _ in range(400):
+        f(X, None)
+    assert f.stats.calls == 400 and f.stats.recordings == 1 and f._memory.resting <= running.RESTING
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(running.RESTING + 30):
+            f(X, [1])
+    assert f.stats.recordings == 2 and f.stats.python_skipped > 10
+
+
 def test_a_graph_that_was_walked_keeps_what_it_is_made_of():
     """The loss's graph could be walked again: seven values would be kept for that, or the one that they are computed from."""
     x = hnn.Variable(np.ones((200, 300), np.float32))

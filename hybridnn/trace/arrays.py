@@ -289,9 +289,14 @@ def varies(ref):
 
 
 def _is_put_into_array(observer, fn, k, args, kw):
-    """Whether an operand of NumPy's is an int, or a list of such, that an array is made of: it may be any that the array's dtype holds."""
+    """Whether an operand of NumPy's is an int, or a list of such, that an array is made of: it may be any that the array's dtype holds; or a bool, or a list of
+    such."""
     position, at = _MAKING.get(fn, (None, None))
     parts = list(args[k].value) if args[k].kind == "mirror" and type(args[k].value) in (list, tuple) else [args[k]]
+    if position == k and parts and all(type(r.value) is bool and r.kind in ("arg", "static") for r in parts):
+        for r in [r for r in parts if r.kind == "arg"]:
+            observer.guard("typed", r.source, bool)
+        return True
     if position != k or not any(map(varies, parts)) or not all(varies(r) or r.kind == "static" and type(r.value) is int for r in parts):
         return False
     dtype = args[at] if len(args) > at else kw.get("dtype", Ref("static", int))

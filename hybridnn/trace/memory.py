@@ -91,6 +91,7 @@ class Memory:
     credit: float | None = None
     resting: int = 0       # calls that are to run eagerly: skipping Python takes longer; -1: calls are timed to find that out
     naps: int = 0          # how often it was found that to find a path takes longer
+    idle: int = 0          # calls in a row that were to run eagerly
     searched: int = 0      # plans that were tried in vain
     compare_at: int = MANY_SEARCHES
     search_times: dict = field(default_factory=lambda: {True: [], False: []})      # seconds of calls that look for their path (True) and of eager ones
@@ -122,7 +123,7 @@ class Memory:
             self.roots.clear()
             self.segments.clear()
             self.plans = []
-            self.resting = self.searched = 0
+            self.resting = self.searched = self.idle = 0
             self.why.clear()
             self.stats.paths = self.stats.arena_bytes = self.stats.arena_lower_bound = self.stats.retained_bytes = 0
             self.version += 1

@@ -20,7 +20,7 @@ from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.shadow import checked_replay
 from hybridnn.trace.signature import signature
 from hybridnn.trace.skip import make_plan
-from hybridnn.trace.skip_plan import RESTLESS, Miss, Refused
+from hybridnn.trace.skip_plan import OTHERWISE, RESTLESS, Miss, Refused
 from hybridnn.trace.watch import on_call
 
 __all__ = ["run"]
@@ -34,6 +34,7 @@ SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses lie before the 
 FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream (some 15 us)
 COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which such a plan is timed
 WALK_LATER = 5e-6      # seconds by which backward outside takes longer through what such a call has left than through a graph of so few nodes
+IDLE, RESTING = 128, 15      # eager calls in a row after which so many at a time are not asked whether they are eager, which takes some 4 us
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 
 
@@ -65,7 +66,7 @@ def run(memory, fn, self_object, args, kwargs):
             if kind is Ran:
                 return result.value
             if kind is Refused:
-                return _refused(memory, plan, fn, args, kwargs, result)
+                return _refused(memory, plan, mode, fn, args, kwargs, result)
             if kind is not Miss:
                 return _skipped(memory, plan, result)
             _missed(memory, plan, result)
@@ -133,15 +134,25 @@ def _run_python(memory, mode, fn, args, kwargs):
     root = memory.roots.get(key)
     if root is None:
         if memory.credit < 1 and mode != "error_on_record":
-            memory.credit += IDLE_EARNS
+            memory.credit += IDLE_EARNS * _idle(memory)
             return fn(*args, **kwargs)
         root = new_root(memory, key)
     if root.reason or root.asleep:
-        root.asleep = max(0, root.asleep - 1)
+        root.asleep = max(0, root.asleep - _idle(memory))
         return fn(*args, **kwargs)
+    memory.idle = 0
     if root.replays >= root.compare_at:
         return _compared_run(memory, root, mode, fn, args, kwargs)
     return _traced_run(memory, root, mode, fn, args, kwargs)
+
+
+def _idle(memory):
+    """A call is to run eagerly. Behind many such calls in a row only one in a few finds out whether it is; gives how many this one stands for."""
+    memory.idle += 1
+    if memory.idle < IDLE or memory.resting:
+        return 1
+    memory.resting = RESTING
+    return RESTING + 1
 
 
 def _compared_run(memory, root, mode, fn, args, kwargs):
@@ -194,15 +205,16 @@ def _skipped(memory, plan, result):
     return result
 
 
-def _refused(memory, plan, fn, args, kwargs, refused):
-    """An operation raised in native code: the program raises it again, in Python, where the user's line is."""
+def _refused(memory, plan, mode, fn, args, kwargs, refused):
+    """An operation raised in native code: the program raises it again, in Python, where the user's line is. Or it is another path that fits."""
+    _missed(memory, plan, OTHERWISE)
     if refused.defect is not None:
         with memory.lock:
             memory.plans = [p for p in memory.plans if p is not plan]
         memory.warn_once("defect", f"Python is not skipped any more, by a defect of hybridnn: {refused.defect}")
     state.given_draws = list(refused.draws)
     try:
-        return fn(*args, **kwargs)
+        return _run_python(memory, mode, fn, args, kwargs) if refused.otherwise else fn(*args, **kwargs)
     finally:
         state.given_draws = None
 

@@ -1,7 +1,7 @@
 """What a proved path is: a ``Plan``, and what running one can give instead of a result."""
 import weakref
 
-__all__ = ["CHANGED", "GONE", "MISS", "RESTLESS", "STORES", "Miss", "Plan", "Refused", "killer"]
+__all__ = ["CHANGED", "GONE", "MISS", "OTHERWISE", "RESTLESS", "STORES", "Miss", "Plan", "Refused", "killer"]
 
 
 class Miss:
@@ -13,14 +13,15 @@ class Miss:
 
 class Refused:
     """What a plan returns when an operation has raised before anything was written: Python is to run, and gets the numbers already drawn. ``defect``: it is
-    the plan's own text that is wrong."""
+    the plan's own text that is wrong. ``otherwise``: nothing has raised, but what NumPy computes came out of another kind."""
 
-    def __init__(self, draws, defect=None):
-        self.draws, self.defect = draws, defect
+    def __init__(self, draws, defect=None, otherwise=False):
+        self.draws, self.defect, self.otherwise = draws, defect, otherwise
 
 
 MISS = Miss("a condition came out otherwise")
 CHANGED = Miss("what is computed before all else came out otherwise, or with a warning or an error")
+OTHERWISE = Miss("what NumPy computes of what the call has computed came out of another kind, or with a warning or an error")
 GONE = Miss("an object, or a member of one, that the plan was made for has gone")
 RESTLESS = Miss("a namespace that the plan rests on changes again and again")
 STORES = ("assign", "append", "hyper", "report")      # effects that keep a value, their last member

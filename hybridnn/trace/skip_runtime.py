@@ -5,8 +5,8 @@ from hybridnn.config import config, global_config
 from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
-from hybridnn.trace.arrays import as_defect
-from hybridnn.trace.skip_plan import Refused
+from hybridnn.trace.arrays import Unexpected, as_defect
+from hybridnn.trace.skip_plan import OTHERWISE, Refused
 
 __all__ = ["copied", "grad_of", "gradient", "leaf", "new", "put_back", "refuse", "setting", "take", "take_back", "unscale"]
 
@@ -14,12 +14,14 @@ new, copied = object.__new__, np.array
 
 
 def refuse(error, written, counted, draws):
-    """Take counters back; the program itself will raise the error where it belongs."""
+    """Take counters back; the program itself will raise the error where it belongs. What only came out otherwise may fit another path."""
     if written or getattr(error, "after_update", False) or raised_by_signal(error):
         raise error
     for steps in counted:
         steps[0] -= 1
-    return Refused(draws, as_defect(error))
+    if type(error) is Unexpected and not draws:
+        return OTHERWISE
+    return Refused(draws, as_defect(error), type(error) is Unexpected)
 
 
 def take_back(undone):

@@ -828,3 +828,40 @@ def test_one_of_several_numbers_that_are_used_otherwise_too(mode, body):
         f = wrap(lambda x, r: body(F.tanh(x), r))
         return [], [lambda: f(arr(3), 0.5), lambda: f(-arr(3), 0.5), lambda: f(arr(3, seed=1), np.float32(0.1)), lambda: f(arr(3, seed=2), np.float32(-0.3))]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_sizes_that_values_decide(mode, noise):
+    """Other sizes are other paths, which take turns."""
+    def make(wrap):
+        link = L.Linear(3, 3)
+        link.W.array[...] = np.eye(3)
+
+        @wrap
+        def f(x):
+            y = link(F.dropout(x, 0.5) if noise else x)
+            rows = np.flatnonzero(x[:, 0] + 0 * y.array[:, 0] > 0)
+            loss = F.sum(F.tanh(y[rows]) ** 2) if len(rows) else F.sum(y)
+            link.cleargrads()
+            loss.backward()
+            return loss, rows, np.random.rand()
+
+        def signs(*given):
+            x = arr(4, 3)
+            x[:, 0] = given
+            return lambda: f(x)
+        return [link], [signs(1, -1, 1, -1), signs(1, 1, 1, -1), signs(-1, 1, -1, 1), signs(-1, -1, -1, -1), signs(-1, 1, 1, 1)]
+    skipped(check(make, mode), mode, 15)
+
+
+def test_arrays_of_bools_among_the_arguments(mode):
+    def make(wrap):
+        @wrap
+        def f(x, flags, flag):
+            done = np.array(flags)
+            return F.sum(x * (1 - done.astype("f"))), np.asarray(flags, "f"), np.array([flag, True]), done
+
+        def run(*given):
+            return lambda: f(arr(2), given, given[0])
+        return [], [run(True, False), run(False, False), run(1, 0), run(True, np.True_), run(True, None), run(True, False, True), run(False, True)]
+    skipped(check(make, mode), mode, 15)
