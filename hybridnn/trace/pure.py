@@ -36,7 +36,8 @@ class Vouched:
         self.call, self.args, self.kwargs = call, args, kwargs
         self.guards, self.effects, self.origins, self.numbers, self.views, self.draws, self.computed = {}, [], {}, {}, [], [], []
         self.stored, self.stored_at, self.rebound_at, self.changed, self.given = set(), sys.maxsize, sys.maxsize, {}, {}
-        self.applied, self.function_outputs = {}, {}
+        self.applied, self.function_outputs, self.shown = {}, {}, {}
+        self.overlay, self.grown, self.rewritten = {}, set(), set()
         self.arrays = {}        # id of an array among the arguments -> where it is read first, and as what
         self.sources = {}       # id of a container or number among the arguments -> where it is read
         for i, x in enumerate(args):
