@@ -1,4 +1,6 @@
 """The compiled stages of a plan: the path's operations, split where a value is looked at, and which of their values are kept."""
+import re
+
 import numpy as np
 
 from hybridnn.trace.arrays import sources_of
@@ -12,6 +14,7 @@ __all__ = ["WARNINGS_RAISE", "Stages"]
 
 WARNINGS_RAISE = "if warnings_raise(): return CHANGED"      # it is too late for errors where something has been written
 
+NAME = re.compile(r"\w+")
 LEAST_AGAIN, MUCH_LESS = 1 << 16, 2       # bytes from which on values are rather computed again, and how many times what is copied for that
 
 
@@ -73,7 +76,8 @@ class Stages:
         w, lines = self.writer, []
         if WARNINGS_RAISE not in w.lines and any(e.apps for e in events):
             w.lines.append(WARNINGS_RAISE)
-        late = {name for found in self.later.values() for name, _ in found} | {f"v{v}" for v in self.shown}
+        waiting = {self.making[id(ref)] for found in self.early.values() for kind, ref, *_ in found if kind == "compute" and id(ref) in self.making}
+        late = {name for found in self.later.values() for name, _ in found} | {f"v{v}" for v in self.made} | waiting
         for e in [e for e in events if e.check is not None or e.flush]:
             if e.flush:
                 raise Doubt("an operation that may refuse its operands, after an update", e.line)
@@ -82,7 +86,7 @@ class Stages:
                 vid = vid_of(o)
                 spec = spec_along(e, vid)
                 text = self.text.get(vid) if spec.dtype.kind in "iu" else w.strong(spec)
-                if text is None or text in late:
+                if text is None or not late.isdisjoint(NAME.findall(text)):
                     raise Doubt("labels or indices that are computed after an update", e.line)
                 given.append(text)
             lines.append(f"{w.strong(e.check)}([{', '.join(given)}], {w.strong(e.key[1])})")

@@ -353,3 +353,30 @@ def test_gradients_added_up_over_parts_that_are_looked_at(mode):
             return total, net.W.grad.copy()
         return [net, opt], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3) * 2), lambda: f(arr(6, 3))]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("body", [
+    lambda h, emb, p, k: emb(F.argmax(h, axis=1).array),
+    lambda h, emb, p, k: h + emb(F.argmax(h, axis=1).array.astype("i"))[:len(h)],
+    lambda h, emb, p, k: (lambda i: (float(i.array[0]), p.array.sum() + 1, emb(i)))(F.argmax(h * p, axis=1)),
+    lambda h, emb, p, k: (lambda i, c: (emb(i) * c, emb(i + 3)))(F.argmax(h * p, axis=1), float(p.array.sum())),
+    lambda h, emb, p, k: emb(np.int32(h.array[0].argmax()) * np.ones(2, "i") * k),
+    lambda h, emb, p, k: F.softmax_cross_entropy(h * p, p.array.argsort()[:3]),
+])
+def test_indices_that_are_computed_behind_an_update(mode, body):
+    """Whether they are refused cannot be looked at before it."""
+    def make(wrap):
+        emb, p = L.EmbedID(5, 4, initialW=arr(5, 4)), hnn.Parameter(arr(4))
+        opt = hnn.optimizers.SGD(0.1).setup(emb)
+
+        @wrap
+        def f(x, k):
+            h = F.tanh(x)
+            loss = F.sum(h * p) + F.sum(emb(np.array([0, 1], "i")))
+            emb.cleargrads()
+            p.cleargrad()
+            loss.backward()
+            opt.update()
+            return body(h, emb, p, k), loss
+        return [emb, p], [lambda: f(arr(3, 4), 1), lambda: f(arr(3, 4, seed=2), 1), lambda: f(arr(3, 4), 7)]
+    check(make, mode)
