@@ -5,7 +5,7 @@ import types
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import Computed, calculate, combine, is_number, sources_of
+from hybridnn.trace.arrays import Computed, calculate, combine, is_number
 from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, mirror, place
 
 __all__ = ["Operators"]
@@ -253,8 +253,6 @@ class Operators:
     def _decides(self, x):
         """Whether the truth of a computed number is an outcome of the path: a plan computes it anew, and leaves if it is another one."""
         if x.kind not in ("array", "number") or not isinstance(x.source, Computed) or np.size(x.value) != 1:
-            return False
-        if x.kind == "number" and not sources_of(x):
             return False
         if self.has_updated():
             self.compute_ahead(x, self.first_write())

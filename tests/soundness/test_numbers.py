@@ -1,10 +1,13 @@
 """Python numbers that change between calls, wherever an operation or a gradient takes them."""
+import itertools
+
 import pytest
-from worlds import MODES, arr, check, var
+from worlds import MODES, arr, check, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
+from hybridnn import optimizers
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 
@@ -138,3 +141,46 @@ def test_powers_of_numbers(mode):
         return [w], [run, lambda: run(2), lambda: run(0.0), lambda: run(1)]
     traces = check(make, mode)
     assert mode != "auto" or traces.total("python_skipped") > 10
+
+
+def several_times(h, k, r):
+    n = 0
+    while n < 3 and k > 10 * n:
+        h, n = h * 0.9, n + 1
+    return h
+
+
+def one_of_many(h, k, r):
+    if k < 10:
+        return h
+    if k < 20 and r < 0.08:
+        return h * 2
+    return h * 3 if k % 2 == 0 or r > 0.5 else h
+
+
+@pytest.mark.parametrize("body", [
+    several_times, one_of_many, lambda h, k, r: h * 2 if k > 12 else h, lambda h, k, r: h * 2 if r < 0.06 else h,
+    lambda h, k, r: h * (0.5 if 5 <= k < 15 else r),
+    lambda h, k, r: h if not k > 7 else -h, lambda h, k, r: h * max(r, 0.1) if r != 0.1 else h, lambda h, k, r: h * (r > 0.1 and 2.0 or 1.0),
+    lambda h, k, r: h if k % 5 else h * 2, lambda h, k, r: h if 1 / (k - 14) > 0 else h * 2,
+])
+def test_numbers_that_come_with_every_call_decide(mode, body):
+    """As in schedules by the number of the step: the outcome is what counts, not the number."""
+    def make(wrap):
+        net, numbers = L.Linear(3, 3, initialW=arr(3, 3)), itertools.count()
+        opt = optimizers.SGD(0.05).setup(net)
+
+        @wrap
+        def f(x, k, r):
+            h = body(F.tanh(net(x)), k, r)
+            loss = F.sum(h * h)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def turn(k=None):
+            k = next(numbers) if k is None else k
+            return f(arr(2, 3), k, 1 / (k + 1))
+        return [net], [turn, lambda: f(arr(2, 3), 12.0, True), lambda: f(arr(2, 3), 3, float("nan")), lambda: turn(15)]
+    skipped(check(make, mode, steps=[0] * 30 + [1, 1, 1, 2, 0, 2, 3, 0, 1]), mode, least=15)
