@@ -471,7 +471,9 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
     def note_origin(self, ref):
         if isinstance(ref.value, np.generic) and ref.source is not None and ref.kind in ("arg", "static") and ref.value.dtype.kind in "fiu":
             self.keep.append(ref.value)
-            self.origins.setdefault(id(ref.value), ref)
+            first = self.origins.setdefault(id(ref.value), ref)
+            if first.source != ref.source and first.kind in ("arg", "static"):        # the path has one operand for both
+                self.guard("alias", place(first), first.value, place(ref), ref.value)
         if isinstance(ref.value, (Variable, np.ndarray)) and ref.source is not None and ref.kind in ("arg", "static", "state"):
             self.keep.append(ref.value)
             self.origins.setdefault(id(ref.value), ref)

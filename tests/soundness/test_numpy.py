@@ -865,3 +865,14 @@ def test_arrays_of_bools_among_the_arguments(mode):
             return lambda: f(arr(2), given, given[0])
         return [], [run(True, False), run(False, False), run(1, 0), run(True, np.True_), run(True, None), run(True, False, True), run(False, True)]
     skipped(check(make, mode), mode, 15)
+
+
+def test_one_number_of_numpy_in_two_places(mode):
+    """The path has one operand for both: it holds as long as they are one object."""
+    def make(wrap):
+        s = np.float32(0.5)
+        f = wrap(lambda x, a, b: F.tanh(x) * a + b)
+        g = wrap(lambda x, numbers: F.tanh(x) * numbers[0] + numbers[1])
+        return [], [lambda: f(arr(3), s, s), lambda: f(arr(3), np.float32(1), np.float32(2)), lambda: f(arr(3), np.float32(3), s), lambda: g(arr(3), [s, s]),
+                    lambda: g(arr(3), [np.float32(1), np.float32(2)])]
+    skipped(check(make, mode), mode)
