@@ -198,7 +198,7 @@ class Stores:
         """The library is about to read these objects, some of it in every call before anything is assigned: this call has assigned nothing there that it does
         not assign in its place, as it does hyperparameters."""
         read = {id(namespace_of(obj)) for obj in objects}
-        known = {where_id(e[1]) for e in self.effects if e[0] == "hyper"}
+        known = {where_id(e[1]) for e in self.effects if e[0] == "hyper"} | {where_id(("attr", *e[1:])) for e in self.effects if e[0] == "count"}
         if any(key[1] in read for key in self.overlay.keys() - known):
             raise Doubt("assigns what an optimizer reads in its update")
 

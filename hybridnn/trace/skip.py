@@ -41,6 +41,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         busy = [e[1][1] for e in observer.effects if e[0] in STORES[:3]]
         self.writer = Writer(killer(plan), busy, bool(observer.stored) or any(e.kind == "inplace" for e in call.path), call.owner.restless)
         self.body = []
+        self.found = {self.writer.read(("load", *where)): f"hyper{k}" for k, where in enumerate(self._hypers())}
         self.made = producers(self.path)
         self.rebound = {}       # value -> its values after changes in place
         for old, new in rebinds_along(self.path):

@@ -116,7 +116,11 @@ class Computing:
             return self.writer.strong(ref.value)
         if is_number(ref) and ref.source[0] == "load":
             self.writer.check(("typed", ref.source, type(ref.value)))
-        return self.writer.read(ref.source)
+        return self._as_found(self.writer.read(ref.source))
+
+    def _as_found(self, text):
+        """The text of a value as the call has found it: hyperparameters are set while it runs."""
+        return self.found.get(text, text)
 
     def _find_computed(self, refs):
         """Computations whose results Python sees."""
@@ -148,7 +152,7 @@ class Computing:
                 fits = f"if not {operand.within.start} <= {name} < {operand.within.stop}: raise Unexpected"
                 (self.make_lines if self.made_after.get(id(ref)) is None else self.outcomes.setdefault(name, [])).append(fits)
             return name
-        return self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]), operand.within)
+        return self._as_found(self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]), operand.within))
 
     def _checked_number(self, text, kind, within):
         """A number that is read anew must have the recorded type, and an int must fit the arrays that it meets."""

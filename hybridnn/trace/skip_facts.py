@@ -34,6 +34,8 @@ class Facts:
             w.surface(cls)
         w.library()
         self.changed = frozenset([key[1] for key in observer.overlay]) | observer.grown | observer.rewritten
+        self.reporters = {id(e[1]): e[1] for e in observer.effects if e[0] == "report"}.values()
+        self._look_at_no_report()
         for i, x in enumerate(observer.args):
             self._argument(("arg", i), x, 0)
         for k, x in observer.kwargs.items():
@@ -94,8 +96,26 @@ class Facts:
         """A container in an argument is none of those that the call changes where it reaches them by another way."""
         if id(x) in self.changed:
             raise Doubt("changes a container that is an argument too")
+        self._is_no_report(x, self.writer.read(source))
+        if not self.changed:
+            return
         another = f"id({self.writer.read(source)}) not in {self.writer.strong(self.changed)}"
         self.writer.require(another, f"argument {source[1]}: a container that the call changes")
+
+    def _look_at_no_report(self):
+        """Dicts that the call looks at are none that it reports to."""
+        if not self.reporters:
+            return
+        for fact in self.observer.guards.values():
+            place = fact[1:] if fact[0] == "spec" else fact[1][1:] if fact[0] == "typed" and fact[1][0] == "load" else fact
+            if place[0] in ("item", "members", "order") and isinstance(place[1], dict):
+                self._is_no_report(place[1], self.writer.strong(place[1]))
+
+    def _is_no_report(self, x, text):
+        for reporter in self.reporters:
+            if reporter.observation is x:
+                raise Doubt("looks at the dict that it reports to")
+            self.writer.require(f"{self.writer.held(reporter)}.observation is not {text}", "looks at the dict that it reports to")
 
     def _argument(self, source, x, depth):
         w = self.writer
@@ -107,7 +127,7 @@ class Facts:
             if depth == DEEPEST:
                 raise Doubt("arguments are nested too deeply")
             w.require(f"type({w.read(source)}) is {w.strong(type(x))} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
-            if self.changed and type(x) in (list, dict):
+            if type(x) in (list, dict):
                 self._is_not_changed(source, x)
             if type(x) is dict:
                 w.keys(w.read(source), list(x))

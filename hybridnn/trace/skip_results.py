@@ -46,8 +46,8 @@ class Results:
 
     def _before(self, source):
         """A value from outside as it was before the call's own assignments."""
-        text = self.writer.read(source)
-        if source[0] in ("arg", "kwarg"):
+        text = self._as_found(self.writer.read(source))
+        if source[0] in ("arg", "kwarg") or text in self.found.values():
             return text
         if text not in self.olds:
             self.olds[text] = f"old{len(self.olds)}"

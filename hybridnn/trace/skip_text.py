@@ -62,6 +62,7 @@ class Text:
         lines = [*w.lines, *self._watched_lines(watched)]
         if lines:
             lines = ["try:", *["    " + line for line in lines], "except Exception as error:", "    return missed(error, GONE)"]
+        lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(self._hypers())]
         lines += self._drawing()
         draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
         refused = [f"    return refuse(error, written, counted, ({draws}))"]
@@ -75,7 +76,6 @@ class Text:
             changed = {self.text[v]: self.apart[v] for v in written if v in self.apart}
             refused = ["    if getattr(error, 'after_update', False):", *[f"        {a}[...] = {text}" for text, a in changed.items()], *refused]
         lines += self.copies
-        lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(self._hypers())]
         refused = [*[f"    if not written: {line}" for line in self._hypers_back()], *refused]
         lines += ["undone = []"] if self.takes_back else []
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]

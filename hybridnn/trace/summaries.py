@@ -1,4 +1,6 @@
 """What the library's own functions do beside computing, for the observer: results as Refs, effects on gradients, counters and graphs."""
+import operator
+
 import numpy as np
 
 from hybridnn.core import OPS
@@ -8,8 +10,10 @@ from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, Gra
 from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lars_scaled, lassoed
 from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
+from hybridnn.trace.arrays import combine
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import methods
+from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import Doubt, Ref, VariableRows, class_lookup, constant, is_library_code, is_pure, mirror, real_array
 
 __all__ = ["array_of", "guard_links", "result", "summarize", "wrapped"]
@@ -295,7 +299,21 @@ def _averages(observer, hook):
     for name, a in hook.averages.items():
         observer.guard("item", hook.averages, name, a)
         observer.origins[id(a)] = Ref("state", a, ("fixed",))
-    observer.effects.append(("count", hook, "updates"))
+    _count(observer, hook, "updates")
+
+
+def _count(observer, obj, name):
+    """``obj.name += 1``, which the library does."""
+    place = "attr", obj, name
+    value = observer.overlaid(*place)
+    if value is None:
+        value = Ref("arg", obj.__dict__[name] - 1, ("load", *place))
+        observer.guard("typed", value.source, int)
+    if type(value.value) is not int:
+        raise Doubt(f"assigns a number that an update counts ({name})")
+    observer.overlay[where_id(place)] = combine(observer, operator.add, value, constant(1))
+    observer.counters.add(where_id(place))
+    observer.effects.append(("count", obj, name))
 
 
 def _hook_numbers(observer, start, hooks):

@@ -7,7 +7,8 @@ from worlds import MODES, arr, check, skipped, var
 
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import optimizer_hooks, optimizers
+from hybridnn import optimizer_hooks, optimizers, reporter
+from hybridnn.optimizers.ema import ExponentialMovingAverage
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 RATES = {"SGD": "lr", "MomentumSGD": "lr", "Adam": "alpha"}
@@ -119,3 +120,94 @@ def test_a_place_that_is_no_dicts(mode):
             return F.tanh(x) * b.k * b.__dict__["k"]
         return [], [lambda: step(var(3, 4)), lambda: (b.__dict__.update(k=2.0), step(var(3, 4)))]
     check(make, mode)
+
+
+def kept_and_put_back(s, rate, learn):
+    before = s.opt.lr
+    s.opt.lr = rate
+    learn()
+    s.opt.lr = before
+    return before, s.opt.lr
+
+
+def kept_in_a_list(s, rate, learn):
+    before = [s.opt.hyperparam.lr, f"{s.opt.lr:.3f}"]
+    s.opt.hyperparam.lr = rate
+    learn()
+    return before[0], before
+
+
+def lowered_twice(s, rate, learn):
+    before = s.opt.lr
+    s.opt.lr = before * 0.9
+    between = s.opt.lr
+    learn()
+    s.opt.lr = between * 0.9 if rate > 0.01 else before
+    learn()
+    return between, before, s.opt.lr
+
+
+def assigned_between(s, rate, learn):
+    before = s.opt.momentum
+    learn()
+    s.opt.momentum = rate
+    return before, s.opt.momentum
+
+
+@pytest.mark.parametrize("body", [kept_and_put_back, kept_in_a_list, lowered_twice, assigned_between])
+def test_hyperparameters_that_were_read_before(mode, body):
+    def make(wrap):
+        net = L.Linear(3, 3, initialW=arr(3, 3))
+        s, turns = types.SimpleNamespace(opt=optimizers.MomentumSGD(0.1).setup(net)), iter(range(1, 1000))
+
+        @wrap
+        def step(x, rate):
+            def learn():
+                loss = F.sum(net(x) ** 2)
+                net.cleargrads()
+                loss.backward()
+                s.opt.update()
+            first, *others = body(s, rate, learn)
+            return F.tanh(x) * first, first, others
+        return [net, s.opt.hyperparam], [lambda: step(arr(2, 3), 0.1 / next(turns)), lambda: step(arr(2, 3), 0.05)]
+    skipped(check(make, mode), mode)
+
+
+def test_how_often_an_average_was_updated(mode):
+    def make(wrap):
+        net = L.Linear(3, 3, initialW=arr(3, 3))
+        opt, average = optimizers.SGD(0.1).setup(net), ExponentialMovingAverage(0.9)
+        opt.add_hook(average)
+
+        @wrap
+        def step(x, times):
+            before = average.updates
+            for _ in range(times):
+                loss = F.sum(net(x) ** 2)
+                net.cleargrads()
+                loss.backward()
+                opt.update()
+            return F.tanh(x) * average.updates, average.updates, before
+        return [net, average], [lambda: step(arr(2, 3), 1), lambda: step(arr(2, 3), 2), lambda: (setattr(average, "updates", 0), step(arr(2, 3), 1))]
+    skipped(check(make, mode), mode)
+
+
+def test_reports_that_are_looked_at(mode):
+    """In the Reporter, in the dict that it reports to, and in an argument."""
+    def make(wrap):
+        net, s = L.Linear(3, 3, initialW=arr(3, 3)), types.SimpleNamespace(reporter=reporter.Reporter(), seen={"net/mean": 0.5}, other={"net/mean": 0.25})
+        s.reporter.add_observer("net", net)
+
+        @wrap
+        def step(x, given):
+            y = F.tanh(net(x))
+            before = s.seen.get("net/mean")
+            reporter.report({"mean": float(F.mean(y).array)}, net)
+            return y * given["net/mean"], before, s.seen.get("net/mean")
+
+        def under(observation, given):
+            with s.reporter.scope(observation):
+                return step(arr(2, 3), given)
+        return [s.seen, s.other], [lambda: under(s.other, {"net/mean": 0.75}), lambda: under(s.seen, {"net/mean": 0.75}), lambda: under({}, s.seen),
+                                   lambda: under(s.other, s.other), lambda: (s.seen.clear(), under(s.seen, s.seen))]
+    skipped(check(make, mode), mode, least=5)
