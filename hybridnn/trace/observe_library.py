@@ -1,9 +1,12 @@
 """The library's own functions, whose frames the observer does not enter."""
+import types
+
 import numpy as np
 
 from hybridnn.core.fixed import is_fixed
 from hybridnn.core.indexing import put, take
 from hybridnn.core.variable import Variable
+from hybridnn.functions.noise import gumbel_softmax
 from hybridnn.trace.arrays import identify, is_number, memory_of, rests_on_constants
 from hybridnn.trace.events import Leaf, vid_of
 from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, is_numeric, real_array
@@ -12,6 +15,7 @@ from hybridnn.trace.summaries import array_of, result, summarize
 __all__ = ["Library"]
 
 INDEXING = (put,), (take,)
+FLOWING = {gumbel_softmax: ("tau",)}       # numbers that a function hands on to an operation without looking at them: they may change between calls
 
 
 class Library:
@@ -28,7 +32,7 @@ class Library:
         elif kind == "report":
             self.check_arguments(waiting[2][1:], {k: v for k, v in waiting[3].items() if k == "observer"})
         elif isinstance(kind, str) and kind != "operator":
-            self.check_arguments(waiting[2], waiting[3])
+            self.check_arguments(*_without_flowing(*waiting[1:4]))
 
     def array_of(self, ref, value):
         """The Ref of the array of a Variable."""
@@ -151,6 +155,15 @@ class Library:
         for ref in refs:
             if is_number(ref) and not any(ref is r for r in taken):
                 self.use(ref)
+
+
+def _without_flowing(fn, args, kw):
+    """Arguments of a library function but for the floats that only flow through it."""
+    names = FLOWING.get(fn.value, ()) if isinstance(fn, Ref) and isinstance(fn.value, types.FunctionType) else ()
+    if not names:
+        return args, kw
+    given = dict(zip(fn.value.__code__.co_varnames, args), **kw)
+    return (), {k: r for k, r in given.items() if not (k in names and is_number(r) and type(r.value) is float)}
 
 
 def _lists_in(refs):
