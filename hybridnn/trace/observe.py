@@ -242,7 +242,9 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
 
     def _identify_each(self, pairs):
         for ref, x in pairs:
-            if ref.kind == "made" and ref.value is None:
+            if ref.kind == "mirror" and type(x) in (list, tuple) and type(ref.value) is type(x) and len(ref.value) == len(x):
+                self._identify_each(zip(ref.value, x))
+            elif ref.kind == "made" and ref.value is None:
                 ref.value = x
                 self.keep.append(x)
                 self.origins.setdefault(id(x), ref)

@@ -6,7 +6,10 @@ result at its end. ``map`` and ``filter`` call theirs whenever somebody asks for
 import functools
 import types
 
+from hybridnn.core.variable import Variable
+from hybridnn.trace.arrays import is_array_function
 from hybridnn.trace.refs import SCALARS, Doubt, Iterator, Ref, Rowwise, constant, is_pure, mirror
+from hybridnn.trace.summaries import summarize
 
 __all__ = ["Callbacks", "Mapped", "drives"]
 
@@ -22,15 +25,19 @@ class Step:
 
 
 class Mapped(Iterator):
-    """What ``map`` or ``filter`` makes: ``row`` waits to be handed to the function, ``made`` has what it has given so far."""
+    """What ``map`` or ``filter`` makes: ``row`` waits to be handed to the function, ``made`` has what it has given so far. ``runs_library``: the function is
+    NumPy's, or ``Variable``, whose own Python is not followed."""
 
     def __init__(self, observer, fn, parts, keep):
         self.observer, self.fn, self.parts, self.keep = observer, fn, parts, keep
         self.row, self.made, self.called, self.done = None, [], False, False
+        self.runs_library = fn is not None and fn.kind == "static" and (fn.value is Variable or is_array_function(fn.value))
 
     @property
     def live(self):
         """Whether asking for an item may run the function in a frame of its own."""
+        if self.runs_library:
+            return not self.done
         self._without_frame()
         return not self.done and not self.made
 
@@ -65,6 +72,9 @@ class Mapped(Iterator):
             return None
         step = Step(self, self.observer.frames[-1].real)
         self.observer._call(step, self.fn, list(self.row), {})
+        if self.runs_library and step.waiting is not None:
+            self.give(self._made_by_library(step))
+            return None
         if step.waiting is None:
             if self.called and step.stack[-1].kind != "static":
                 raise Doubt("map() of a function that runs in frames for some items only")
@@ -73,6 +83,14 @@ class Mapped(Iterator):
         if step.waiting[0] != "call" or step.waiting[4:] != ("push",):
             raise Doubt("map() of a function whose calls are not plain")
         return step
+
+    def _made_by_library(self, step):
+        """What a call gives that is not followed."""
+        if step.waiting[0] == "make":
+            return step.waiting[4]
+        made, *_ = refs = step.waiting[2]
+        summarize(self.observer, "made", refs, None, None)
+        return made
 
     def give(self, result):
         """Note what the function has returned for the item."""
@@ -177,9 +195,9 @@ def drives(waiting):
 
 
 def _mapped_in(iterator):
-    """Each ``Mapped`` of which an iterator takes items."""
+    """Each ``Mapped`` of a function of the user's of which an iterator takes items."""
     if isinstance(iterator, Mapped):
-        return [iterator]
+        return [] if iterator.runs_library else [iterator]
     return [m for part in iterator.parts for m in _mapped_in(part)] if isinstance(iterator, Rowwise) else []
 
 

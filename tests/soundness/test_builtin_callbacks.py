@@ -23,6 +23,12 @@ def scale(x):
     return x * 2
 
 
+def with_gradients(variables):
+    a, b = variables
+    F.sum(F.exp(a) * b).backward()
+    return a.grad * 2, b.grad
+
+
 class Times:
     def __init__(self, by):
         self.by = by
@@ -49,6 +55,13 @@ class Times:
     lambda x, net: x * 2 if any(map(lambda n: n > 1, [0, 2, 3])) and all(p.array is not None for p in net.params()) else x,
     lambda x, net: dict(map(lambda k: (k, x * k), [1, 2])),
     lambda x, net: (lambda *ys: sum(ys))(*map(lambda k: x * k, (1, 2))),
+    lambda x, net: F.concat(list(map(hnn.Variable, (x, x * 2))), axis=0),
+    lambda x, net: [F.exp(v) for v in map(hnn.as_variable, [x, x])],
+    lambda x, net: sum([F.sum(v) * k for k, v in enumerate(map(hnn.Variable, [x, x * 2]), 1)]),
+    lambda x, net: F.tanh(np.concatenate([*map(np.atleast_3d, (x, x * 2))])),
+    lambda x, net: [F.tanh(a) * b for a, b in [map(np.stack, zip(*[(x, x), (x, x * 2)]))]],
+    lambda x, net: F.exp(next(map(hnn.Variable, [x, x]))) + F.exp(sum(map(np.tanh, [x, x]))),
+    lambda x, net: with_gradients(map(hnn.Variable, (x, x * 2))),
     lambda x, net: list(map(functools.partial(F.leaky_relu, slope=0.3), [x])) + [functools.partial(scale)(x)],
 ])
 def test_callbacks(mode, body):
