@@ -5,16 +5,21 @@ import operator
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import CHANGES, Computed, calculate, change_own, operand, root_array, with_elements
+from hybridnn.trace.arrays import CHANGES, Computed, calculate, change_own, operand, root_array, sources_of, with_elements
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import lies_apart
-from hybridnn.trace.refs import Doubt, Ref, constant, is_pure
+from hybridnn.trace.refs import Doubt, Ref, constant, is_numeric, is_pure
 from hybridnn.trace.summaries import guard_links
 
 __all__ = ["Arrays"]
 
 ARITHMETIC = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.neg])
 INPLACE = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv}
+
+
+def _has_array(key):
+    """Whether a key is an array or a tuple with some."""
+    return any(map(_has_array, key.value)) if key.kind == "mirror" and type(key.value) is tuple else is_numeric(key)
 
 
 def _change_part(fn, a, key, y):
@@ -97,7 +102,16 @@ class Arrays:
         if x.kind == "fresh" and x.source[1] in self.shown:
             self.change_gradient(x, with_elements, [key, y])
             return
-        self._store(self._target(x), operator.setitem, [y], self._key_of(x.value, key))
+        target = self._target(x)
+        self._store(target, operator.setitem, [y], self._fitting_key(target, key) if _has_array(key) else self._key_of(x.value, key))
+
+    def _fitting_key(self, target, key):
+        """A key that is an array, or has some: what lies there is looked at before all else, which fails if it does not fit."""
+        key = operand(self, key)
+        if self.is_written(target.value) or any(map(sources_of, [key])):
+            raise Doubt("stores into an array where an array says that is computed, or after other stores")
+        calculate(self, operator.getitem, [target, key], {})
+        return key
 
     def _key_of(self, a, key):
         """A key of ``a`` as it may stand in a plan."""

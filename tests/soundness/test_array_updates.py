@@ -762,3 +762,78 @@ def test_parameters_change_by_hand_between_two_passes(mode, body, kind):
     w = check(make, mode, tolerance=100.0)
     if body in (there_and_back, kept_and_put_back, several_steps):
         skipped(w, mode)
+
+
+def drawn_rows(buffer, rows, y):
+    rows = np.random.randint(0, len(buffer), len(y))
+    z = buffer[rows]
+    buffer[rows] = 0.5 * z + y
+
+
+def given_rows(buffer, rows, y):
+    buffer[rows] = y
+
+
+def with_a_column(buffer, rows, y):
+    buffer[rows, 1] = y[:, 0]
+
+
+def with_two_arrays(buffer, rows, y):
+    buffer[np.arange(len(y)), rows % 3] = y[:, 0]
+
+
+def where_true(buffer, rows, y):
+    buffer[np.abs(buffer) > 0.9] = 0.25
+
+
+def added(buffer, rows, y):
+    buffer[rows] += y
+
+
+def twice(buffer, rows, y):
+    buffer[rows] = y
+    buffer[rows[::-1]] = 2 * y
+
+
+def computed_rows(buffer, rows, y):
+    buffer[np.argsort(y[:, 0])] = y
+
+
+@pytest.mark.parametrize("body", [drawn_rows, given_rows, with_a_column, with_two_arrays, where_true, added, twice, computed_rows])
+def test_rows_that_arrays_name(mode, body):
+    """As of a buffer of samples; numbers that are out of range raise where the program stands."""
+    def make(wrap):
+        link, buffer = L.Linear(3, 3), arr(6, 3).copy()
+        opt = optimizers.SGD(0.01).setup(link)
+
+        @wrap
+        def f(x, rows):
+            y = link(x)
+            body(buffer, rows, y.array * 2)
+            loss = F.sum(y * y)
+            link.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, buffer.copy()
+
+        def run(*rows, dtype=np.int64):
+            return lambda: f(arr(len(rows), 3), np.array(rows, dtype))
+
+        def wrong(*rows):
+            try:
+                return run(*rows)()
+            except IndexError as error:
+                return str(error), buffer.copy()
+
+        def frozen():
+            buffer.flags.writeable = False
+            try:
+                return run(1, 2)()
+            except ValueError as error:
+                return str(error)
+            finally:
+                buffer.flags.writeable = True
+        return [link, buffer], [run(1, 2), run(5, 5), lambda: wrong(0, 6), lambda: wrong(-7, 1), run(-1, 3), run(1, 2, 0), run(1, 0, dtype=np.int32), frozen]
+    world = check(make, mode, tolerance=100.0)
+    if body not in (where_true, twice, computed_rows):
+        skipped(world, mode)
