@@ -14,6 +14,7 @@ from hybridnn.core.tape import TracedNumber
 from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.graph import Node, infer_fast
+from hybridnn.jit.collector import collector_at_rest
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import App
 from hybridnn.trace.operands import NUMBER_TYPES
@@ -42,7 +43,8 @@ def note_backward(call, event, outputs, loss_scale):
         found.append((node, call.known_vid(g), g._requires_grad))
     call.inner, call.unvalued = event, True
     try:
-        backward_eager(outputs, False, False, loss_scale, True, store)
+        with collector_at_rest():
+            backward_eager(outputs, False, False, loss_scale, True, store)
     except Exception as error:        # what goes wrong with values, too, does so again
         if raised_by_signal(error):
             raise
