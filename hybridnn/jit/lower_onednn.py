@@ -131,10 +131,7 @@ def _made_for(way, geometry, last, limit):
     """The whole problem says how arrays lie; the pieces lie in the same way. ``limit``: of threads. Primitives may be shared: they keep nothing of a call."""
     units = _units(way, geometry)
     with onednn.one_thread() if units else nullcontext():
-        x, weights, y = _shapes(geometry)
-        order = _channels_last if last else onednn.free
-        x, weights, y = order(x), onednn.free(weights), order(y)
-        primitive = _primitive(way, geometry, x, weights, y)
+        primitive = _whole(way, geometry, last, limit, units > 0)
         if units < 2:
             return Pieces(primitive, primitive.layouts, 1)
         layouts, images = primitive.layouts, geometry.images // units
@@ -142,6 +139,15 @@ def _made_for(way, geometry, last, limit):
         if any(p.size * units != layouts[n].size for n, p in parts.items() if n not in WEIGHTS):
             raise onednn.Unsupported("pieces of a layout that are not like the whole")
         return Pieces(_primitive(way, geometry, *parts.values()), layouts, units)
+
+
+@functools.lru_cache(128)
+def _whole(way, geometry, last, limit, alone):
+    """The primitive of the whole problem, for one thread if it is made ``alone``; that of the forward pass is made once for all ways."""
+    order = _channels_last if last else onednn.free
+    x, weights, y = _shapes(geometry)
+    forward = None if way == "forward" else _whole("forward", geometry, last, limit, alone)
+    return _primitive(way, geometry, order(x), onednn.free(weights), order(y), forward)
 
 
 def _units(way, g):
@@ -152,12 +158,13 @@ def _units(way, g):
     return max(fit, default=int(flops < ALONE_FLOPS))
 
 
-def _primitive(way, geometry, x, weights, y):
+def _primitive(way, geometry, x, weights, y, forward=None):
+    """``forward``: that of the forward pass of the same, if it is there."""
     w = geometry.windows
     after = [max(0, (o - 1) * s + (k - 1) * d + 1 - n - p)
              for n, k, o, s, p, d in zip(w.size, w.kernel, w.out, w.stride, w.pad, w.dilation)]
     window = onednn.Geometry(w.stride, w.pad, tuple(after), w.dilation)
-    forward = onednn.convolution(x, weights, y, window)
+    forward = forward or onednn.convolution(x, weights, y, window)
     if way == "forward":
         return forward
     backward = onednn.convolution_backward_data if way == "grad_x" else onednn.convolution_backward_weights
