@@ -197,9 +197,29 @@ def test_decisions_are_taken_over_where_sizes_say_the_same():
 
     def of(rows, columns, last):
         return facts(step, array(rows), array(columns), array(last))
-    assert of(5, 7, 1) == of(6, 7, 1) == of(4, 6, 1)
-    others = of(7, 5, 1), of(6, 6, 1), of(5, 8, 1), of(5, 1, 1), of(1, 7, 1), of(5, 7, 7)    # larger first, equal, twice as long, of one element, not broadcast
+    assert of(5, 7, 1) == of(6, 7, 1) == of(4, 6, 1) == of(5, 800, 1)
+    others = of(7, 5, 1), of(6, 6, 1), of(5, 1, 1), of(1, 7, 1), of(5, 7, 7)    # larger first, equal, of one element, not broadcast
     assert len({of(5, 7, 1), *others}) == 1 + len(others)
+
+
+def test_where_operations_sink_to_is_taken_over_if_that_pays_for_other_sizes_too(monkeypatch):
+    """To make the slope behind the product spares 2 arrays of all elements, and takes 1, and 2 of the rows and of the columns each."""
+    def step(x, w, u, v, b, c):
+        h = x + 1.5
+        slope = OPS["exp"](h * u * v * b * c)
+        return [h, OPS["matmul"](OPS["tanh"](h), w, transa=False, transb=False) * slope]
+
+    def moved(rows, columns):
+        shapes = (rows, columns), (columns, columns), (rows, 1), (rows, 1), (columns,), (columns,)
+        graph = simplify(graph_of(step, *[array(*s) for s in shapes]))
+        after = fuse(graph)
+        assert nests(after) == nests(from_scratch(graph, monkeypatch))
+        return "exp" in after.nodes[-1].op.ops
+    known = Known(16)
+    monkeypatch.setattr(fusion, "_decided", known)
+    assert [moved(5, 3), moved(7, 6), moved(5, 4), moved(900, 80), moved(4, 3)] == [False, True, True, True, False]
+    (decided,) = known.values()
+    assert len(decided) == 2
 
 
 def test_axes_that_happen_to_be_as_long_are_told_apart(monkeypatch):

@@ -13,12 +13,13 @@ from hybridnn.jit.known import Known
 from hybridnn.jit.nest import is_column
 from hybridnn.jit.parts import State, find_parts, resolve_views
 from hybridnn.jit.purity import is_pure
-from hybridnn.jit.sink import sink
+from hybridnn.jit.sink import pays, sink
 from hybridnn.jit.specs import Specs
 
 __all__ = ["fuse", "fuse_with_reasons", "why_not"]
 
-_decided = Known(16)      # the facts that fusion decides by -> what it decided
+_decided = Known(16)      # the facts that fusion decides by -> what it decided, for some sizes
+MOST_ALIKE = 4
 
 
 def fuse(graph):
@@ -32,22 +33,26 @@ def why_not(graph):
 
 
 def fuse_with_reasons(graph):
-    """The graph after fusion, and node index -> why it is not fusable. What was decided for a graph that differs in sizes alone, about as large, is taken over:
-    groups depend on which axes are as long as which, and what goes first and where operations sink to on how much memory that moves."""
+    """The graph after fusion, and node index -> why it is not fusable. What was decided for a graph that differs in sizes alone is taken over if it would be
+    decided again: groups depend on which axes are as long as which and what goes first, where operations sink to on what moves less memory."""
     state = State(graph)
     resolve_views(state)
     facts = find_parts(state)
-    decided = _decided.get(facts)
+    before = _decided.get(facts, ())
+    decided = next((d for d in before if all([pays(state, spared, more) is saves for spared, more, saves in d.compared])), None)
     if decided is None:
-        decided = _decided[facts] = _decide(state)
+        decided = _decide(state)
+        _decided[facts] = (decided, *before)[:MOST_ALIKE]
     return _written(state, decided), {k: form.reason for k, form in enumerate(state.found) if form.part is None}
 
 
 @dataclass(frozen=True)
 class _Decided:
-    """``order``: indices of lone nodes, and kernels, each behind what it reads; ``copies``: pairs (input, what the kernel reads that writes the copy)."""
+    """``order``: indices of lone nodes, and kernels, each behind what it reads; ``copies``: pairs (input, what the kernel reads that writes the copy);
+    ``compared``: see ``State``."""
     order: tuple
     copies: tuple
+    compared: tuple
 
 
 def _decide(state):
@@ -62,7 +67,7 @@ def _decide(state):
     copies = _copies_on_the_way(state, nodes)
     index = {id(n): k for k, n in enumerate(state.graph.nodes)}
     order = [index[id(n)] if isinstance(n, Node) else kernel_of(state, n, needed, [c[:2] for c in copies if c[2] is n]) for n in nodes]
-    return _Decided(tuple(order), tuple([c[:2] for c in copies]))
+    return _Decided(tuple(order), tuple([c[:2] for c in copies]), tuple(state.compared))
 
 
 def _written(state, decided):

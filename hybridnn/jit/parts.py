@@ -51,6 +51,7 @@ class State:
         self.nests = {}       # code and sizes of a group -> its nest
         self.checked = {}     # ids of nests, and of the specs of operands that they go through as they should
         self.weights = _Weights(graph.specs)
+        self.compared = []    # what was decided by sizes: arguments of ``sink.pays``, and what that gave
 
 
 class _Weights(dict):
@@ -140,7 +141,8 @@ class Form:
 
 
 def find_parts(state):
-    """Finds the forms of all nodes; returns all that fusion decides by, without sizes: which axes are as long as which, and how long about (in powers of 2)."""
+    """Finds the forms of all nodes; returns all that fusion decides by but for ``state.compared``: of sizes, which axes are as long as which, and which of a
+    node's operands are larger."""
     graph, facts, base, based, likeness = state.graph, [], state.base, state.base.keys(), _Likenesses(state)
     for index, node in enumerate(graph.nodes):
         inputs, outputs = node.inputs, node.outputs
@@ -153,7 +155,7 @@ def find_parts(state):
         bases = inputs if based.isdisjoint(inputs) else tuple([base[v][0] if v in base else v for v in inputs])
         order = _order(state, bases) if form.part is not None and len(bases) > 1 else 0
         facts.append((form.number, form.symbols, inputs, outputs, bases, order, bool(outputs) and outputs[0] in base))
-    return tuple(facts), tuple([n.bit_length() for n in state.symbols]), graph.inputs, graph.outputs, graph.writes
+    return tuple(facts), graph.inputs, graph.outputs, graph.writes
 
 
 def _order(state, bases):

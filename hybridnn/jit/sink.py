@@ -9,7 +9,7 @@ from hybridnn.graph import Node
 from hybridnn.jit.groups import Group, absorb, distinct, group_of, merged
 from hybridnn.jit.nest import is_column
 
-__all__ = ["sink"]
+__all__ = ["pays", "sink"]
 
 
 def sink(state, order, needed):
@@ -20,9 +20,20 @@ def sink(state, order, needed):
     moved = False
     for group in reversed(distinct(state)):
         for target, parts in _movable(group, readers, kept):
-            if _saved(state, group, target, parts, readers, kept) > 0 and _move(state, group, target, parts, readers):
+            moves = _traffic(state, group, target, parts, readers, kept)
+            if moves is None:
+                continue
+            saves = pays(state, *moves)
+            state.compared.append((*moves, saves))
+            if saves and _move(state, group, target, parts, readers):
                 moved = True
     return moved
+
+
+def pays(state, spared, more):
+    """Whether values that are not written and read take more memory than those that are read in addition: all that sinking decides by sizes."""
+    weights = state.weights
+    return 2 * sum([weights[v] for v in spared]) < sum([weights[v] for v in more])      # weights are negative
 
 
 def _readers(order, needed):
@@ -52,17 +63,17 @@ def _movable(group, readers, kept):
     return [(target, parts) for target, parts in found.items() if len(parts) < len(group.parts)]
 
 
-def _saved(state, group, target, parts, readers, kept):
-    """Bytes that are not written and read, less those that are read in addition. None are saved in kernels that go over rows more than once: they would
+def _traffic(state, group, target, parts, readers, kept):
+    """The values that are not written and read, and those that are read in addition. None in kernels that go over rows more than once: they would
     compute more."""
     if target.reduced and not is_column(target.sizes, target.reduced):
-        return 0
+        return None
     made = {v for p in parts for v in p.node.outputs}
     reads = {b for p in parts for v, b, _ in p.operands if not state.specs[v].weak} - made
     fresh = reads - target.reads.keys()
     if any(v in group.home and v not in kept and readers[v] <= {group} for v in fresh):
-        return 0            # nobody else has them written
-    return sum(2 * state.specs[v].nbytes for v in made if target in readers[v]) - sum(state.specs[v].nbytes for v in fresh)
+        return None         # nobody else has them written
+    return tuple([v for v in made if target in readers[v]]), tuple(fresh)
 
 
 def _move(state, group, target, parts, readers):
