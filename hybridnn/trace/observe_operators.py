@@ -181,9 +181,26 @@ class Operators:
 
     def op_CONTAINS_OP(self, f, i):
         box, x = self.use(f.stack.pop()), self.key_of_classes(self.use(f.stack.pop()))
-        if x.kind != "static" or not is_pure(x.value):
+        if not self._compares_plainly(x):
+            raise Doubt("the operator in")
+        hashed = box.kind == "set" or isinstance(box.value, (set, frozenset, dict))
+        if hashed and not is_pure(x.value):
             raise Doubt("the operator in")
         f.stack.append(constant(self._contains(box, x.value) is not bool(i.arg)))
+
+    def _compares_plainly(self, ref):
+        """Whether ``==`` of a value that is the same on every call runs no code: of constants, functions, classes, and objects that are equal to themselves
+        only."""
+        value, cls = ref.value, type(ref.value)
+        if ref.kind != "static" or isinstance(value, (Variable, np.ndarray)):
+            return False
+        if is_pure(value) or cls in (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type):
+            return True
+        plain = class_lookup(cls, "__eq__") is object.__eq__
+        if plain:
+            self.guard("class", value, cls)
+            self.guard("classattr", cls, "__eq__", object.__eq__)
+        return plain
 
     def _contains(self, box, x):
         """Whether a plain constant is in a container; one that came from outside is guarded, with its members."""
@@ -202,7 +219,7 @@ class Operators:
         if type(box.value) not in (list, tuple, Rows):
             raise Doubt("the operator in")
         items = [self.use(r) for r in self._items(box)]
-        if any(r.kind != "static" or not is_pure(r.value) for r in items):
+        if not all(map(self._compares_plainly, items)):
             raise Doubt("the operator in")
         return x in [r.value for r in items]
 

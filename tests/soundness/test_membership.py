@@ -58,3 +58,56 @@ def test_a_layer_that_the_optimizer_does_not_know(mode):
             return loss
         return [net, last], [lambda: (step(x, t), last.W.grad.copy())]
     skipped(check(make, mode), mode, 3)
+
+
+class Mode:
+    """Equal to itself only, until its class says otherwise."""
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
+
+    def __eq__(self, other):
+        return isinstance(other, Named) and self.name == other.name
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize("kind", ["function", "link", "object", "class", "own equality"])
+def test_objects_in_lists_and_tuples(mode, kind):
+    def make(wrap):
+        x = var(3, 4)
+        a, b = {"function": (F.tanh, F.sigmoid), "link": (L.Linear(4, 4), L.Linear(4, 4)), "object": (Mode(), Mode()), "class": (Mode, Named),
+                "own equality": (Named("a"), Named("b"))}[kind]
+        box, known = {"chosen": a, "others": (b,)}, [a]
+
+        @wrap
+        def f(x):
+            y = x * 2 if box["chosen"] in known else x * 3
+            y = y + 1 if box["chosen"] in (b, None, 1) else y - 1
+            return F.exp(y) if box["chosen"] not in box["others"] else y
+
+        def swap():
+            box["chosen"] = b if box["chosen"] is a else a
+            return f(x)
+
+        def grow():
+            known.append(b)
+            return f(x)
+
+        def other_tuple():
+            box["others"] = (a, b)
+            return f(x)
+
+        def equal():
+            """All objects of the class are equal for a while."""
+            Mode.__eq__ = lambda self, other: isinstance(other, Mode)
+            try:
+                return f(x)
+            finally:
+                del Mode.__eq__
+        return [x], [lambda: f(x), swap, equal, grow, other_tuple]
+    world = check(make, mode)
+    if kind != "own equality":
+        skipped(world, mode)
