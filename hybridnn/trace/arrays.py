@@ -16,10 +16,10 @@ from hybridnn.errors import raised_by_signal
 from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
-__all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "as_defect", "below", "calculate", "change_own",
-           "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_small", "is_stream", "leaves_of",
-           "memory_of", "missed", "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses", "rests_on_constants", "root_array", "shuffle",
-           "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
+__all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "as_defect", "below", "calculate", "change_own", "choose",
+           "chooses", "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_small", "is_stream",
+           "leaves_of", "memory_of", "missed", "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses", "rests_on_constants",
+           "root_array", "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
     "all", "allclose", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
@@ -168,6 +168,22 @@ def draw(observer, fn, args, kw, stream):
     if ref.kind == "whole":
         return _numbers_of(ref)
     return ref
+
+
+def choose(observer, fn, box):
+    """The Ref of the member of a list or tuple that ``random.choice`` gives: which one it is must be the same on every call."""
+    items = observer._items(box)
+    if not items:
+        raise Doubt("an exception is raised")
+    return items[observer.use(draw(observer, fn, [Ref("static", range(len(items)))], {}, fn.__self__)).value]
+
+
+def chooses(fn, args, kw):
+    """Whether a draw is ``random.choice`` of a list or tuple whose members are not all numbers."""
+    box = args[0] if len(args) == 1 and not kw and type(stream_of(fn)) is random.Random and fn.__name__ == "choice" else None
+    if box is None or box.kind not in ("mirror", "static", "arg") or type(box.value) not in (list, tuple):
+        return False
+    return not all(type(v.value if box.kind == "mirror" else v) in (int, float) for v in box.value)
 
 
 def _shuffled(shuffle, a):

@@ -11,7 +11,7 @@ from hybridnn.core.op import OPS, Op
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import CLOCKS, calculate, draw, is_array_function, is_draw, is_stream, read_clock, shuffle, stream_of
+from hybridnn.trace.arrays import CLOCKS, calculate, choose, chooses, draw, is_array_function, is_draw, is_stream, read_clock, shuffle, stream_of
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
 from hybridnn.trace.observe_objects import MANAGER_CODE, is_partial
@@ -86,7 +86,7 @@ class Calls:
             f.waiting = ("make", fn, [], {}, shuffle(self, fn.value, args, kw, np.random))
             return
         if fn.kind == "static" and is_draw(fn.value):
-            f.waiting = ("make", fn, [], {}, draw(self, fn.value, args, kw, stream_of(fn.value)))
+            f.waiting = ("make", fn, [], {}, self._drawn(draw, fn.value, args, kw, stream_of(fn.value)))
             return
         if fn.kind == "static" and isinstance(fn.value, types.BuiltinFunctionType) and fn.value in CLOCKS and not args and not kw:
             f.stack.append(read_clock(self, fn.value))
@@ -141,6 +141,10 @@ class Calls:
             self._unknown(fn.value, args)
         else:
             self._call_object(f, fn, args, kw)
+
+    def _drawn(self, draws, fn, args, kw, stream):
+        """What a draw gives."""
+        return choose(self, fn, *args) if chooses(fn, args, kw) else draws(self, fn, args, kw, stream)
 
     def _call_function(self, f, fn, args, kw):
         code = code_of(fn)
@@ -279,7 +283,7 @@ class Calls:
             f.waiting = ("make", None, [], {}, calculate(self, operator.methodcaller(name, *plain[0], **plain[1]), [owner], {}))
         elif owner.kind == "static" and is_stream(owner.value):
             draws = shuffle if name == "shuffle" else draw
-            f.waiting = ("make", fn, [], {}, draws(self, getattr(owner.value, name), args, kw, owner.value))
+            f.waiting = ("make", fn, [], {}, self._drawn(draws, getattr(owner.value, name), args, kw, owner.value))
         elif owner.kind == "static" and type(owner.value) is str:
             found = getattr(owner.value, name)(*[self.whole(a) for a in args], **{k: self.whole(v) for k, v in kw.items()})
             f.stack.append(mirror(list, map(constant, found)) if type(found) is list else constant(found))
