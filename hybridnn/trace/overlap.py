@@ -7,7 +7,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from hybridnn.trace.arrays import root_array
 
-__all__ = ["Written", "lies_apart", "overlapping"]
+__all__ = ["Written", "lies_apart", "overlapping", "sharing"]
 
 MOST_WORK = 1000      # of NumPy's search for an element that two arrays share
 FEW = 12              # arrays with which comparing another one takes less time than finding out where that lies
@@ -26,14 +26,17 @@ def lies_apart(a):
 
 def overlapping(arrays, written):
     """Whether one of the ``arrays``, whose id is among ``written``, shares memory with another array there. One that is met twice does not with itself."""
+    return next(sharing(arrays, written), None) is not None
+
+
+def sharing(arrays, written):
+    """Pairs of ``arrays`` that share memory, and one of which has its id among ``written``."""
     near = []
     for low, high, a in sorted([(*byte_bounds(a), a) for a in {id(a): a for a in arrays}.values() if a.size], key=lambda found: found[:2]):
         near = [(end, b) for end, b in near if end > low]
         both = [b for _, b in near if id(a) in written or id(b) in written]
-        if len(both) > MOST_COMPARED or any(_share(a, b) for b in both):
-            return True
+        yield from [(a, b) for b in both if len(both) > MOST_COMPARED or _share(a, b)]
         near.append((high, a))
-    return False
 
 
 def _share(a, b):

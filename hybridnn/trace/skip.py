@@ -9,7 +9,7 @@ from hybridnn.trace.arrays import root_array
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.observe_gradients import array_of, by_hand
-from hybridnn.trace.overlap import overlapping
+from hybridnn.trace.overlap import sharing
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.skip_computed import Computing
 from hybridnn.trace.skip_effects import Effects
@@ -62,6 +62,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.reused = None      # the name of the nodes whose gradients are computed where the old ones lie
         self.calls = []         # of compiled stages: place in the body, segment, names of outputs, text of inputs
         self.apart = {}         # values in arrays from outside that are not contiguous, of which segments get copies: where the arrays are read
+        self.parts = set()      # ids of arrays from outside of which parts are written, or that are parts of what is written
         self.copies = []        # lines that make such copies of those that the path changes in place
 
     def plan(self):
@@ -140,12 +141,17 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                 self.takes_back |= kind == "store"
 
     def _refuse_overlaps(self):
-        """What is written shares no memory with another array from outside: kernels, and what is computed before them, would mix them up. What NumPy makes of
-        an array from outside is computed in the program's order."""
-        met = [*[array_of(ref.value) for ref in self.observer.origins.values() if ref.kind in OUTSIDE], *self._stored_arrays()]
-        self.outside = {id(a): a for a in met if isinstance(a, np.ndarray)}
-        if self.written and overlapping(self.outside.values(), self.written):
-            raise Doubt("changes an array in place that shares its memory with another")
+        """What is written shares no memory with another array from outside: kernels, and what is computed before them, would mix them up. Exceptions are arrays
+        that stay the same, of one owner, such as a vector and its parts: what NumPy makes of either is computed in the program's order."""
+        met = [(ref, array_of(ref.value)) for ref in self.observer.origins.values() if ref.kind in OUTSIDE]
+        self.outside = {id(a): a for a in [*[a for _, a in met], *self._stored_arrays()] if isinstance(a, np.ndarray)}
+        read_anew = {id(a) for ref, a in met if ref.kind == "arg" or ref.kind == "state" and ref.source[0] == "load" and id(a) not in self.written}
+        for a, b in sharing(self.outside.values(), self.written) if self.written else ():
+            if root_array(a) is not root_array(b) or {id(a), id(b)} & read_anew or {id(a), id(b)} <= self.updated:
+                raise Doubt("changes an array in place that shares its memory with another")
+            self.parts |= {id(a), id(b)} - self.updated
+        for k in self.parts:
+            self.writer.header(self.outside[k])
 
     def _computes(self, event, made):
         """Whether an event does more than to look at what the call has computed."""

@@ -4,7 +4,7 @@ import numpy as np
 from hybridnn.config import config
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import MOST
+from hybridnn.trace.arrays import MOST, root_array
 from hybridnn.trace.refs import Doubt, is_named_tuple
 from hybridnn.trace.skip_runtime import setting
 
@@ -41,7 +41,7 @@ class Facts:
         for k, x in observer.kwargs.items():
             self._argument(("kwarg", k), x, 0)
         self.updated = self._updated()      # these, and what NumPy writes, stay the same objects
-        self.written = {*self.observer.stored, *self.updated}
+        self.written = {*self.observer.stored, *self.updated, *self.owners}
         same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}
         for fact in observer.guards.values():
             if fact[0] == "typed" and fact[1][0] == "load" and (fact[1][1], id(fact[1][2]), *fact[1][3:]) in same:
@@ -90,7 +90,9 @@ class Facts:
             for old, new in e.rebinds:
                 produced[new] = produced.get(old, old)
                 roots.add(produced[new])
-        return {id(self._array(v)) for v in roots if v in self.call.leaves}
+        arrays = [self._array(v) for v in roots if v in self.call.leaves]
+        self.owners = {id(root_array(a)) for a in arrays}
+        return set(map(id, arrays))
 
     def _is_not_changed(self, source, x):
         """A container in an argument is none of those that the call changes where it reaches them by another way."""

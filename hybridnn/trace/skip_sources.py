@@ -5,7 +5,7 @@ import numpy as np
 
 from hybridnn.core.fixed import is_fixed
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import memory_of
+from hybridnn.trace.arrays import memory_of, root_array
 from hybridnn.trace.events import Leaf, vid_of
 from hybridnn.trace.observe_gradients import by_hand
 from hybridnn.trace.refs import Doubt
@@ -60,7 +60,7 @@ class Sources:
         text = self.apart[vid] = self.leaf_text[vid]
         self.leaf_text[vid] = f"contiguous({text})"
         if id(a) in self.updated:
-            if id(a) in self.observer.stored:
+            if {id(a), id(root_array(a))} & self.observer.stored:
                 raise Doubt("NumPy writes into an array that is not contiguous and that is updated, too")
             self.copies.append(f"copied{vid} = {self.leaf_text[vid]}")
             self.leaf_text[vid] = f"copied{vid}"

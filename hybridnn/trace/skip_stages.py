@@ -213,8 +213,10 @@ class Stages:
                 self.body.append(f"{self.apart[root]}[...] = {self.text[root]}")
 
     def _apart_from_writes(self, events, segment):
-        """The inputs that are views, which NumPy has made in this call, of what the segment changes in place: it gets copies of what they are before."""
-        made, found = [v for v in segment.inputs if v in self.leaf_text and id(self._array(v)) not in self.outside], {}
+        """The inputs that are views, such as NumPy has made in this call, of what the segment changes in place, or of which that is one: it gets copies of what
+        they are before."""
+        made = [v for v in segment.inputs if v in self.leaf_text and (id(self._array(v)) not in self.outside or id(self._array(v)) in self.parts)]
+        found = {}
         for root, _ in segment.writes if made else ():
             a = self._array(self._oldest(root)) if self._oldest(root) in self.call.leaves else None
             views = [] if a is None else [v for v in made if v != root and np.may_share_memory(self._array(v), a)]

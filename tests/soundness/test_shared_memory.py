@@ -513,3 +513,115 @@ def test_operations_take_views_of_a_parameter(mode, look, when):
     world = check(make, mode, tolerance=10.0)
     if when == "before":
         skipped(world, mode)
+
+
+def read_after(v, when):
+    return float(np.abs(v).max()) if when == "after" else None
+
+
+def read_before(v, when):
+    return float(np.abs(v).max()) if when == "before" else None
+
+
+def read_always(v, when):
+    return v.copy(), float(np.sum(v * v))
+
+
+def decayed_after(v, when):
+    if when == "after":
+        v *= 0.99
+
+
+def shifted_before(v, when):
+    if when == "before":
+        v -= 0.01
+
+
+def noise_and_norm(v, when):
+    norm = float(np.linalg.norm(v))
+    v[2:5] = 0.5
+    v += 0.01 * np.random.randn(v.size).astype("f")
+    return norm, v.sum()
+
+
+@pytest.mark.parametrize("body", [read_after, read_before, read_always, decayed_after, shifted_before, noise_and_norm])
+@pytest.mark.parametrize("transpose", [False, True])
+def test_a_vector_and_its_parts(mode, body, transpose):
+    """NumPy reads and writes the vector, operations the parameters, which are its parts."""
+    def make(wrap):
+        model = net()
+        flat(model)
+        if transpose:
+            model.a.W.array = model.vector[:12].reshape(3, 4).T
+        opt = optimizers.Adam().setup(model)
+        box = {"v": model.vector, "tail": model.vector[-1:]}
+
+        @wrap
+        def f(x):
+            loss = loss_of(model, x)
+            early = body(box["v"], "before")
+            model.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, early, body(box["v"], "after")
+
+        def another():
+            """A vector of which the parameters are no parts."""
+            box["v"] = arr(model.vector.size)
+            try:
+                return f(arr(2, 3))
+            finally:
+                box["v"] = model.vector
+
+        def part():
+            box["v"] = model.vector[2:9]
+            try:
+                return f(arr(2, 3))
+            finally:
+                box["v"] = model.vector
+
+        def frozen():
+            model.vector.flags.writeable = False
+            try:
+                return f(arr(2, 3))
+            except ValueError as error:
+                return str(error)
+            finally:
+                model.vector.flags.writeable = True
+
+        def moved():
+            model.b.b.array = model.b.b.array.copy()
+            return f(arr(2, 3))
+        return [model, box], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3)), another, part, frozen, moved]
+    world = check(make, mode, tolerance=100.0)
+    if body in (read_after, read_before, read_always, decayed_after)[:3 if transpose else 4]:
+        skipped(world, mode, 5)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("kind", ["vector", "part"])
+def test_operations_take_the_vector(mode, when, kind):
+    def make(wrap):
+        model = net()
+        flat(model)
+        opt = optimizers.SGD(0.1).setup(model)
+        v = model.vector if kind == "vector" else model.vector[3:7]
+
+        @wrap
+        def f(x):
+            early = F.sum(F.tanh(v)) if when == "before" else None
+            loss = loss_of(model, x)
+            model.cleargrads()
+            loss.backward()
+            opt.update()
+            return early, loss, F.sum(F.exp(v)) if when == "after" else None
+
+        def read_only():
+            """Neither is written: both may be taken."""
+            return g(arr(2, 3))
+
+        @wrap
+        def g(x):
+            return F.sum(F.tanh(v)) + loss_of(model, x)
+        return [model], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3)), read_only]
+    check(make, mode, tolerance=10.0)
