@@ -20,7 +20,7 @@ def by_hand(observer):
 
 class Gradients:
     """``shown`` has, by value, the one Ref of an array that the program has looked at; ``changed`` those into which it has written, and ``given`` what it
-    has assigned to ``p.grad``."""
+    has assigned to ``p.grad``; ``changed_at``: how many events came before the first such change."""
 
     def show_gradient(self, v, value, vid):
         """The Ref of what ``v.grad`` gives."""
@@ -55,6 +55,7 @@ class Gradients:
         self.keep += [old, made]
         self.computed = [x if ref is made else ref for ref in self.computed]
         self.changed[vid] = x
+        self.changed_at.setdefault(vid, len(self.call.path))
 
     def assign_gradient(self, f, owner, value, after):
         """``p.grad = array``."""

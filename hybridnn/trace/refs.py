@@ -34,11 +34,11 @@ def is_pure(value):
 
 
 class Doubt(Exception):
-    """Why a run could not be proved to depend on guarded facts only."""
+    """Why a run could not be proved to depend on guarded facts only. ``by_chance``: another run of the same function may well be."""
 
-    def __init__(self, reason, line=""):
+    def __init__(self, reason, line="", by_chance=False):
         super().__init__(f"{reason} ({line})" if line else reason)
-        self.reason, self.line = reason, line
+        self.reason, self.line, self.by_chance = reason, line, by_chance
 
 
 @dataclass(eq=False, slots=True)

@@ -325,7 +325,7 @@ def _prove(memory, observer, call, end, pure, result, before):
             plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))
     except Doubt as d:
         end.doubt = str(d)
-        call.root.proofs += MAX_PROOFS // 4 - 1
+        call.root.proofs += 0 if d.by_chance else MAX_PROOFS // 4 - 1
         memory.note("python runs", end.doubt)
         return
     except Exception as error:        # a defect of ours: tests see it, users get one warning and verified replay

@@ -87,6 +87,10 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
             raise Doubt("the library warns, as it must on every call")
         kinds = [e.kind for e in self.path]
         self._refuse_after_stores()
+        for vid, at in self.observer.changed_at.items():
+            taken = next((e for e in self.path[at:] if e.kind != "end" and vid in map(vid_of, e.operands)), None)
+            if taken is not None:
+                raise Doubt("takes a gradient into which the program wrote what was there", taken.line, by_chance=True)
         looks = [i for i, e in enumerate(self.path) if e.kind == "read" and e.key[1] is not None]
         if looks and any(k == "inplace" for k in kinds[:looks[-1]]):
             raise Doubt("looks at a value after an update")

@@ -837,3 +837,35 @@ def test_rows_that_arrays_name(mode, body):
     world = check(make, mode, tolerance=100.0)
     if body not in (where_true, twice, computed_rows):
         skipped(world, mode)
+
+
+def largest(p, limit):
+    p.grad[p.grad > limit] = limit
+
+
+def within(p, limit):
+    p.grad[...] = np.clip(p.grad, -limit, limit)
+
+
+def scaled_down(p, limit):
+    p.grad *= min(1.0, limit / (float(np.linalg.norm(p.grad)) + 1e-6))
+
+
+@pytest.mark.parametrize("change", [largest, within, scaled_down])
+def test_gradients_into_which_nothing_else_is_written_at_first(mode, change):
+    """Clipping that begins late: the path was recorded with gradients as backward gave them."""
+    def make(wrap):
+        net = L.Linear(3, 4, initialW=arr(4, 3))
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, limit):
+            loss = F.sum(net(x) ** 2)
+            net.cleargrads()
+            loss.backward()
+            for p in net.params():
+                change(p, limit)
+            opt.update()
+            return loss
+        return [net], [lambda: f(arr(2, 3) * np.float32(0.1), 100.0), lambda: f(arr(2, 3), 0.5), lambda: f(arr(2, 3) * np.float32(0.01), 100.0)]
+    skipped(check(make, mode), mode)
