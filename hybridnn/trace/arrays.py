@@ -17,9 +17,9 @@ from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
 
 __all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "as_defect", "below", "calculate", "change_own", "choose",
-           "chooses", "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_small", "is_stream",
-           "leaves_of", "memory_of", "missed", "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses", "rests_on_constants",
-           "root_array", "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
+           "chooses", "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_place", "is_small",
+           "is_stream", "leaves_of", "memory_of", "missed", "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses",
+           "rests_on_constants", "root_array", "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
     "all", "allclose", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
@@ -302,6 +302,12 @@ def _may_be_any(observer, fn, ref, args):
 def varies(ref):
     """Whether a Ref is a small int from outside, or is computed of such, before all else."""
     return ref.kind in ("arg", "number") and type(ref.value) is int and is_small(ref.value) and not sources_of(ref) and not is_open(ref)
+
+
+def is_place(ref):
+    """Whether a Ref is a small int, of Python's or NumPy's, that may be another one on every call, and is known before all else; it may be drawn."""
+    whole = ref.kind in ("arg", "number") and type(ref.value) is int or ref.kind == "array" and isinstance(ref.value, np.integer)
+    return whole and is_small(ref.value) and not sources_of(ref) and not (ref.kind == "array" and rests_on_constants(ref))
 
 
 def _is_put_into_array(observer, fn, k, args, kw):

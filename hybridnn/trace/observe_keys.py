@@ -3,7 +3,7 @@ import operator
 
 import numpy as np
 
-from hybridnn.trace.arrays import Computed, calculate, folded, varies
+from hybridnn.trace.arrays import Computed, calculate, folded, is_place
 from hybridnn.trace.refs import Doubt, Ref, constant
 
 __all__ = ["Keys"]
@@ -14,8 +14,8 @@ class Keys:
 
     def slice_of(self, parts):
         """The Ref of ``slice(*parts)``: a constant, or a ``span`` of ints, which is one only where it has to be."""
-        if any(map(varies, parts)):
-            parts = [r if varies(r) else folded(self.use(r)) for r in parts]
+        if any(map(is_place, parts)):
+            parts = [r if is_place(r) else folded(self.use(r)) for r in parts]
             if all(r.kind != "static" or r.value is None or type(r.value) is int for r in parts):
                 return Ref("span", slice(*[r.value for r in parts]), Computed(slice, parts, {}, len(self.call.path), safe=True))
         return self.closed_slice(parts)
@@ -31,11 +31,11 @@ class Keys:
         """The key of a place in array ``a`` whose numbers may be others on every call, as long as what is there has the same shape; None if it has none."""
         single = key.kind != "mirror"
         parts = [key] if single else list(key.value) if type(key.value) is tuple else []
-        if not any(r.kind == "span" or varies(r) for r in parts):
+        if not any(r.kind == "span" or is_place(r) for r in parts):
             return None
         if id(key) not in self.opened:
-            parts = [r if r.kind == "span" or varies(r) else self.use(r) for r in parts]
-            basic = all(r.kind in ("span", "arg", "number") or r.kind == "static" and (r.value is None or r.value is ... or type(r.value) in (int, slice))
+            parts = [r if r.kind == "span" or is_place(r) else self.use(r) for r in parts]
+            basic = all(r.kind == "span" or is_place(r) or r.kind == "static" and (r.value is None or r.value is ... or type(r.value) in (int, slice))
                         for r in parts)
             if not basic:
                 return None

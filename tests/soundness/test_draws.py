@@ -441,3 +441,63 @@ def test_members_that_are_chosen(mode, kind):
                 return str(error)
         return [links], [run(arr(2), arr(2, seed=1)), grown, none, run(arr(3), arr(3, seed=4))]
     skipped(check(make, mode), mode, least=1)
+
+
+def window(data):
+    i = np.random.randint(0, 20)
+    return data[i:i + 4]
+
+
+def windows(data):
+    return np.stack([data[i:i + 4] for i in np.random.randint(0, 20, 3)])
+
+
+def crop(data):
+    i, j = np.random.randint(0, 3, 2)
+    return np.pad(data[:4], 1)[i:i + 4, j:j + 2]
+
+
+def by_python(data):
+    i = random.randrange(20)
+    return data[i:i + 2] * data[i, 1] + data[-i - 1]
+
+
+def filled(data):
+    x = np.zeros((6, 2), "f")
+    i = np.random.randint(0, 4)
+    x[i:i + 2] = data[:2]
+    x[i, 0] = 3
+    return x
+
+
+def of_any_length(data):
+    return data[np.random.randint(0, 3):]
+
+
+@pytest.mark.parametrize("body", [window, windows, crop, by_python, filled, of_any_length])
+def test_windows_at_places_that_are_drawn(mode, body):
+    """Data that grow shorter give windows of other lengths, or none."""
+    def make(wrap):
+        net, box = L.Linear(2, 3), {"data": arr(24, 2)}
+
+        @wrap
+        def f(x):
+            x = body(box["data"])
+            y = net(x.reshape(-1, 2))
+            loss = F.sum(F.tanh(y))
+            net.cleargrads()
+            loss.backward()
+            return loss, x
+
+        def shorter(n):
+            box["data"] = arr(24, 2)[:n]
+            try:
+                return f(None)
+            except (IndexError, ValueError) as error:
+                return str(error)
+            finally:
+                box["data"] = arr(24, 2)
+        return [net], [lambda: f(None), drawn, lambda: shorter(21), lambda: shorter(7), drawn, lambda: shorter(0)]
+    world = check(make, mode)
+    if body is not of_any_length:
+        skipped(world, mode)
