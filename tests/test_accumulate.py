@@ -13,6 +13,7 @@ from hybridnn.core.op import OPS
 from hybridnn.graph import Graph, Node, run, verify
 from hybridnn.jit import accumulate as passes
 from hybridnn.jit.join import join_parts
+from hybridnn.jit.passes import simplify
 from hybridnn.spec import spec_of
 
 ROWS = {"pattern": (("array", 0),)}
@@ -85,7 +86,15 @@ def test_long_sequences_are_cut():
     operands = network_operands(steps=300, rows=8)
     graph = assert_kept(graph_of(recurrent_network, *operands), operands, rtol=1e-3)
     assert counts(graph)["take"] == 3
-    assert max(graph.specs[n.outputs[0]].shape[0] for n in graph.nodes if n.op is take) == passes.MAX_ROWS
+    rows = [graph.specs[n.outputs[0]].shape[0] for n in graph.nodes if n.op is take]
+    assert rows == [800, 800, 800] and max(rows) <= passes.MAX_ROWS
+
+
+def test_sequences_of_several_batch_sizes_are_cut_alike():
+    def cut(rows):
+        graph = simplify(graph_of(recurrent_network, *network_operands(steps=35, rows=rows)))
+        return [len(n.inputs) for n in graph.nodes if n.op.kind == "join"], [n.op.name for n in graph.nodes]
+    assert cut(30) == cut(32) == cut(40) == cut(56) != cut(29)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -192,19 +192,16 @@ class Rows:
 
     def runs(self, items, operands, most):
         """``items`` sorted and split so that in a run every operand (``operands(item)``) lies next to the one before it, or none
-        of them lies anywhere yet; of up to ``most`` rows.
+        of them lies anywhere yet; of up to ``most`` rows, in as few runs as that takes, about as long: so for many sizes they are the same.
         """
-        keyed = sorted(items, key=lambda i: self._order(operands(i)))
-        runs, rows, before = [], 0, None
-        for item in keyed:
+        runs, before = [], None
+        for item in sorted(items, key=lambda i: self._order(operands(i))):
             values = operands(item)
-            n = self.specs[values[0]].shape[0]
-            if before is None or most and rows + n > most or not all(map(self._follows, before, values)):
+            if before is None or not all(map(self._follows, before, values)):
                 runs.append([])
-                rows = 0
-            runs[-1].append(item)
-            rows, before = rows + n, values
-        return runs
+            runs[-1].append((item, self.specs[values[0]].shape[0]))
+            before = values
+        return [[item for item, _ in part] for run in runs for part in (_balanced(run, most) if most else [run])]
 
     def _order(self, values):
         """Where the first operand lies that does, else when the first one is made."""
@@ -272,6 +269,25 @@ class Rows:
                 break
             v = x
         return v
+
+
+def _balanced(run, most):
+    """Pairs (item, rows) in as few parts as have up to ``most`` rows each, that is about as many."""
+    rows = [n for _, n in run]
+    count, longest = len(_parts(run, most)), max(rows)
+    return _parts(run, min(most, -(-sum(rows) // count) + longest - 1))
+
+
+def _parts(run, most):
+    """Pairs (item, rows) in parts of up to ``most`` rows, from the first on; an item with more is alone."""
+    parts, total = [], 0
+    for item, n in run:
+        if not parts or total + n > most:
+            parts.append([])
+            total = 0
+        parts[-1].append((item, n))
+        total += n
+    return parts
 
 
 def _first_row(index, rows):
