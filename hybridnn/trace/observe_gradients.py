@@ -20,7 +20,8 @@ def by_hand(observer):
 
 class Gradients:
     """``shown`` has, by value, the one Ref of an array that the program has looked at; ``changed`` those into which it has written, and ``given`` what it
-    has assigned to ``p.grad``; ``changed_at``: how many events came before the first such change."""
+    has assigned to ``p.grad``; ``changed_at``: how many events came before the first such change. ``held`` has parameters by the numbers of the gradients
+    that they had before the call, and that an update takes."""
 
     def show_gradient(self, v, value, vid):
         """The Ref of what ``v.grad`` gives."""
@@ -103,6 +104,10 @@ class Gradients:
             g = None if p._tape is None else array_of(p._tape.grad)
             if g is None:
                 continue
-            ref = self.given[id(p)][1] if id(p) in self.given else self.changed.get(self.call.known_vid(g))
+            vid = self.call.known_vid(g)
+            ref = self.given[id(p)][1] if id(p) in self.given else self.changed.get(vid)
             if ref is not None:
                 identify(self, ref, g)
+            elif vid in self.call.leaves and array_of(self.call.leaves[vid]) is g and vid not in self.held:
+                ref = self.held[vid] = Ref("static", p, ("fixed",))
+                self.note_origin(ref)

@@ -57,7 +57,7 @@ class Effects:
         are put back if the stage raises: nothing has been written there yet.
         """
         w = self.writer
-        if len(self.calls) != 1 or self.later or self.looks or not all(node in w.names for node in grads):
+        if len(self.calls) != 1 or self.later or self.looks or self.observer.held or not all(node in w.names for node in grads):
             return
         place, segment, outs, given = self.calls[0]
         executable = segment.executable

@@ -21,7 +21,7 @@ class Sources:
         self.fixed = {id(x) for x in self.call.leaves.values() if isinstance(x, Variable) and x._tape is not None}
         memory = {}
         variables = []
-        priors = self._priors()
+        priors, held = self._priors(), self.observer.held
         self._differentiated = {vid_of(o) for e in self.path if e.kind != "inplace" for o in e.operands}
         for ref in self._views():
             memory[memory_of(ref.value)] = ref
@@ -43,6 +43,10 @@ class Sources:
                 self.leaf_text[vid] = self.writer.strong(a)
             elif ref is None and (own := self._seen(a)) is not None:
                 self._stands_for(vid, own)
+            elif ref is None and vid in held and vid not in self._differentiated:
+                if id(a) in self.updated:
+                    raise Doubt("changes a gradient from before the call in place")
+                self.leaf_text[vid] = self._prior(held[vid], a)
             elif ref is None:
                 raise Doubt(f"an array of shape {a.shape} whose origin is not known")
             elif ref.kind == "made" and ref.source[1].kind == "fresh":

@@ -82,8 +82,8 @@ class Text:
         if self.uses_tape:
             lines += self._numbers_kept()
             kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape))
-            priors = self._priors()
-            leaves = {v: x for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad and v not in priors}
+            gradients = self._priors().keys() | self.observer.held.keys()
+            leaves = {v: x for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad and v not in gradients}
             dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves.items())
             shared = w.strong(PathTape.of(self.call))
             again = None

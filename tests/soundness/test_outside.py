@@ -268,3 +268,141 @@ def test_values_that_are_not_numbers(mode):
             return y
         return [x], [lambda: run(0.5), lambda: run(0.0), lambda: run(np.nan), lambda: run(np.inf)]
     check(make, mode)
+
+
+def gradients_of(net, seed):
+    """Gradients from outside for all parameters."""
+    rng = np.random.default_rng(seed)
+    for p in net.params():
+        p.grad = rng.normal(size=p.shape).astype(p.dtype)
+
+
+@pytest.mark.parametrize("optimizer", ["Adam(0.01)", "MomentumSGD(0.1)", "SGD(0.1)", "RMSprop(0.01)"])
+def test_updates_alone(mode, optimizer):
+    """The update takes gradients as they stand when it begins, whoever has put them there."""
+    def make(wrap):
+        net, n = Net(), iter(range(10 ** 6))
+        net(arr(5, 4))
+        opt = eval(f"hnn.optimizers.{optimizer}").setup(net)
+        update = wrap(opt.update)
+
+        def run(change=lambda: None):
+            gradients_of(net, next(n))
+            change()
+            update()
+            return [p.grad for p in net.params()]
+
+        def strided():
+            net.first.W.grad = np.asfortranarray(net.first.W.grad)
+
+        def own():
+            net.first.W.grad = net.first.W.array
+
+        def view():
+            net.norm.beta.grad = net.norm.gamma.array[::-1]
+
+        def shared():
+            net.norm.beta.grad = net.norm.gamma.grad
+
+        def none():
+            net.last.b.grad = None
+
+        def variables():
+            net.last.b.grad_var = hnn.Variable(np.ones(2, "f"))
+        return [net, opt], [run, lambda: run(strided), lambda: run(own), lambda: run(view), lambda: run(shared), lambda: run(none), lambda: run(net.cleargrads),
+                            lambda: run(variables), lambda: update()]
+    traces = check(make, mode)
+    assert mode != "auto" or traces.total("python_skipped") > 10
+
+
+def test_an_update_between(mode):
+    """Gradients from before the call are used up, cleared, computed anew where they lie, added to, or looked at in the call."""
+    def make(wrap):
+        net, n, x = L.Linear(4, 3), iter(range(10 ** 6)), arr(5, 4)
+        opt = hnn.optimizers.Adam(0.01).setup(net)
+
+        @wrap
+        def later():
+            opt.update()
+            net.cleargrads()
+            loss = F.sum(F.tanh(net(x)))
+            loss.backward()
+            return loss
+
+        @wrap
+        def added():
+            opt.update()
+            F.sum(net(x)).backward()
+            opt.update()
+
+        @wrap
+        def cleared():
+            opt.update()
+            net.cleargrads()
+
+        @wrap
+        def seen():
+            g = net.W.grad
+            opt.update()
+            return float(g.sum()), net.W.grad
+
+        @wrap
+        def assigned(value):
+            net.W.grad = value
+            opt.update()
+
+        def given(fn, *args):
+            def call():
+                gradients_of(net, next(n))
+                return fn(*args)
+            return call
+        return [net, opt], [given(later), later, given(added), given(cleared), given(seen), given(assigned, np.ones((3, 4), "f")), added]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("hook", ["WeightDecay(0.1)", "GradientClipping(0.5)", "GradientHardClipping(-0.1, 0.1)", "Lasso(0.01)"])
+def test_hooks_on_gradients_from_outside(mode, hook):
+    def make(wrap):
+        net, n = L.Linear(4, 3), iter(range(10 ** 6))
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+        opt.add_hook(eval(f"hnn.optimizer_hooks.{hook}"))
+        update, kept = wrap(opt.update), []
+
+        def run(share=False):
+            gradients_of(net, next(n))
+            kept[:] = [net.W.grad]
+            if share:
+                net.b.grad = net.W.grad[:, 0]
+            update()
+            return kept
+        return [net, opt, kept], [run, lambda: run(True)]
+    check(make, mode)
+
+
+def test_parameters_that_the_loss_does_not_use(mode):
+    """They keep the gradients that they have."""
+    def make(wrap):
+        net, x = Net(), arr(5, 4)
+        net(x)
+        opt = hnn.optimizers.Adam(0.01).setup(net)
+
+        @wrap
+        def step(x):
+            net.first.cleargrads()
+            loss = F.sum(net.first(x) ** 2)
+            loss.backward()
+            opt.update()
+            return loss
+
+        def run(change):
+            change()
+            return step(x)
+
+        def some():
+            net.last.W.grad = np.ones((2, 6), "f")
+
+        def none():
+            net.last.W.grad = None
+        return [net, opt], [lambda: run(lambda: None), lambda: run(some), lambda: run(none), lambda: run(lambda: gradients_of(net, 3))]
+    traces = check(make, mode)
+    assert mode != "auto" or traces.total("python_skipped") > 10
