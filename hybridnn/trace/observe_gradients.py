@@ -100,6 +100,7 @@ class Gradients:
 
     def meet_gradients(self, params):
         """An update takes the gradients: what the program has made of them is what the observer thinks."""
+        before = {new: old for e in self.call.path for old, new in e.rebinds}       # hooks change gradients in place
         for p in params:
             g = None if p._tape is None else array_of(p._tape.grad)
             if g is None:
@@ -108,6 +109,9 @@ class Gradients:
             ref = self.given[id(p)][1] if id(p) in self.given else self.changed.get(vid)
             if ref is not None:
                 identify(self, ref, g)
-            elif vid in self.call.leaves and array_of(self.call.leaves[vid]) is g and vid not in self.held:
+                continue
+            while vid in before:
+                vid = before[vid]
+            if vid in self.call.leaves and array_of(self.call.leaves[vid]) is g and vid not in self.held:
                 ref = self.held[vid] = Ref("static", p, ("fixed",))
                 self.note_origin(ref)

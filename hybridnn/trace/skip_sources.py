@@ -7,7 +7,7 @@ from hybridnn.core.fixed import is_fixed
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import memory_of, root_array
 from hybridnn.trace.events import Leaf, vid_of
-from hybridnn.trace.observe_gradients import by_hand
+from hybridnn.trace.observe_gradients import array_of, by_hand
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.summaries import wrapped
 
@@ -43,9 +43,7 @@ class Sources:
                 self.leaf_text[vid] = self.writer.strong(a)
             elif ref is None and (own := self._seen(a)) is not None:
                 self._stands_for(vid, own)
-            elif ref is None and vid in held and vid not in self._differentiated:
-                if id(a) in self.updated:
-                    raise Doubt("changes a gradient from before the call in place")
+            elif ref is None and vid in held and vid not in self.graded:
                 self.leaf_text[vid] = self._prior(held[vid], a)
             elif ref is None:
                 raise Doubt(f"an array of shape {a.shape} whose origin is not known")
@@ -58,6 +56,17 @@ class Sources:
                 if not a.flags.c_contiguous:
                     self._copy(vid, a)
         self._distinct(variables)
+        self.changed_held = [vid for vid in held if vid in self.leaf_text and id(array_of(self.call.leaves[vid])) in self.updated]
+        if self.changed_held:
+            self._hold_apart(held)
+
+    def _hold_apart(self, held):
+        """Gradients from before the call that it changes in place, as hooks do, share no memory with each other; with other arrays neither, which stay what
+        they are: ``_prior`` asks for that."""
+        if any(vid not in held and self.leaf_text[vid] not in self.writer.names for vid in self.call.leaves):
+            raise Doubt("changes a gradient from before the call in place")
+        texts = [self.leaf_text[vid] for vid in held if vid in self.leaf_text]
+        self.writer.require(f"len({{{', '.join([f'id({t})' for t in texts])}}}) == {len(texts)}", "two parameters have one gradient")
 
     def _copy(self, vid, a):
         """Segments get a copy of an array that is not contiguous; if they change it, one copy stands for it in all of them."""

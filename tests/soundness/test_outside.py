@@ -362,21 +362,40 @@ def test_an_update_between(mode):
 
 @pytest.mark.parametrize("hook", ["WeightDecay(0.1)", "GradientClipping(0.5)", "GradientHardClipping(-0.1, 0.1)", "Lasso(0.01)"])
 def test_hooks_on_gradients_from_outside(mode, hook):
+    """They change the caller's arrays in place, which may be one for two parameters, a part of another, or one that the function takes elsewhere."""
     def make(wrap):
-        net, n = L.Linear(4, 3), iter(range(10 ** 6))
+        net, n = L.Linear(3, 3), iter(range(10 ** 6))
+        net.add_param("again", (3, 3), "f", initializer=1)
         opt = hnn.optimizers.SGD(0.1).setup(net)
         opt.add_hook(eval(f"hnn.optimizer_hooks.{hook}"))
-        update, kept = wrap(opt.update), []
+        kept, buffer = [], np.ones((3, 3), "f")
+        update = wrap(opt.update)
+        besides = wrap(lambda x: (opt.update(), F.sum(hnn.as_variable(x) * 2))[1])
+        closed = wrap(lambda: (opt.update(), F.sum(hnn.as_variable(buffer) * 2))[1])
 
-        def run(share=False):
+        def run(change=lambda: None, fn=update, *args):
             gradients_of(net, next(n))
             kept[:] = [net.W.grad]
-            if share:
-                net.b.grad = net.W.grad[:, 0]
-            update()
-            return kept
-        return [net, opt, kept], [run, lambda: run(True)]
-    check(make, mode)
+            change()
+            return kept, fn(*args)
+
+        def part():
+            net.b.grad = net.W.grad[:, 0]
+
+        def one():
+            net.again.grad = net.W.grad
+
+        def closed_over():
+            buffer[...] = 0.5
+            net.W.grad = buffer
+
+        def argument():
+            gradients_of(net, next(n))
+            return besides(net.W.grad)
+        return [net, opt, kept], [run, lambda: run(part), lambda: run(one), lambda: run(lambda: None, besides, arr(3, 3)), argument,
+                                  lambda: run(lambda: None, closed), lambda: run(closed_over, closed)]
+    traces = check(make, mode)
+    assert mode != "auto" or traces.total("python_skipped") > 10
 
 
 def test_parameters_that_the_loss_does_not_use(mode):
