@@ -277,7 +277,9 @@ def operand(observer, ref):
         pass
     elif isinstance(value, np.ndarray):
         known = ref.kind in ("arg", "state", "view") and ref.source is not None or ref.kind == "fresh" and ref.source and ref.source[0] == "array"
-        if not known or type(value) is not np.ndarray:
+        if ref.kind == "static" and ref.source == ("fixed",) and type(value) is np.ndarray:
+            ref = observer.fixed_array(value)
+        elif not known or type(value) is not np.ndarray:
             raise Doubt("NumPy on an array whose origin is not known")
     elif ref.kind != "static" or not (is_pure(value) or isinstance(value, np.generic)):
         raise Doubt("NumPy on a value that is not the same on every call")

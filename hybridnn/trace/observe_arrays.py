@@ -51,6 +51,11 @@ class Arrays:
         self.origins.setdefault(id(a), ref)
         return ref
 
+    def fixed_array(self, a):
+        """An array that stays the same object, such as a function's default."""
+        self.guard("writeable", a)
+        return self._held(a)
+
     def _target(self, ref):
         """An array that is written: one that lives outside, and is the same on every call."""
         a = ref.value

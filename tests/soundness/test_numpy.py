@@ -876,3 +876,33 @@ def test_one_number_of_numpy_in_two_places(mode):
         return [], [lambda: f(arr(3), s, s), lambda: f(arr(3), np.float32(1), np.float32(2)), lambda: f(arr(3), np.float32(3), s), lambda: g(arr(3), [s, s]),
                     lambda: g(arr(3), [np.float32(1), np.float32(2)])]
     skipped(check(make, mode), mode)
+
+
+def test_defaults_that_are_arrays(mode):
+    """They stay the same objects, until the function gets other defaults; what is in them may change."""
+    def make(wrap):
+        scale, other, ones = arr(3), arr(3, seed=1), np.ones(3, "f")
+
+        def body(x, scale=scale, *, shift=ones):
+            return F.sum(F.tanh(x * np.exp(scale)) * float(scale.max())) + np.sum(shift * 2)
+
+        @wrap
+        def f(x):
+            return body(x), body(x, other)
+
+        def written():
+            scale[...] += 0.5
+            return f(arr(2, 3))
+
+        def reshaped():
+            body.__defaults__ = (arr(2, 3),)
+            try:
+                return f(arr(2, 3))
+            finally:
+                body.__defaults__ = (scale,)
+
+        def shifted():
+            body.__kwdefaults__["shift"] = np.full(3, 7, "f")
+            return f(arr(2, 3))
+        return [scale, other, ones], [lambda: f(arr(2, 3)), written, reshaped, shifted, lambda: f(arr(4, 3))]
+    skipped(check(make, mode), mode)
