@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import types
 import warnings
 
 import numpy as np
@@ -138,6 +139,18 @@ def test_code_of_many_kernels_is_that_of_each(cpus, monkeypatch):
     each = [machine.target_machine().emit_object(compiler.compile_ir(*t)) for t in texts]
     monkeypatch.setattr(machine, "_cpus", lambda: cpus)
     assert compiler.compile_objects(texts) == each
+
+
+def test_another_llvmlite_compiles_with_its_own_calls(monkeypatch):
+    texts = [(f"k{n}", text(n), f"<k{n}>") for n in range(3)]
+    expected = compiler.compile_objects(texts)
+    for lib in (types.SimpleNamespace(_name="no library"), types.SimpleNamespace(_name=None), types.SimpleNamespace()):
+        with monkeypatch.context() as changed:
+            changed.setattr(machine.llvm.ffi, "lib", lib)
+            found = machine._long_calls.__wrapped__()
+        assert found is None
+    monkeypatch.setattr(machine, "_long_calls", lambda: None)
+    assert compiler.compile_objects(texts) == expected
 
 
 @pytest.mark.parametrize("cpus", [1, 4])

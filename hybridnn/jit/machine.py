@@ -102,25 +102,37 @@ def _object(text, machine):
     """One module, in a context of its own: threads share nothing."""
     with llvm.create_context() as context, llvm.parse_assembly(text, context) as module:
         module.triple, module.data_layout = machine.triple, str(machine.target_data)
-        builder = _pass_builder(machine)
-        run, emit = _long_calls()
-        run(builder.getModulePassManager(), module, builder)
-        with llvm.ffi.OutputString() as problem:
-            buffer = emit(machine, module, 1, problem)
-            if not buffer:
-                raise RuntimeError(str(problem))
-        lib = llvm.ffi.lib
-        try:
-            return ctypes.string_at(lib.LLVMPY_GetBufferStart(buffer), lib.LLVMPY_GetBufferSize(buffer))
-        finally:
-            lib.LLVMPY_DisposeMemoryBuffer(buffer)
+        builder, calls = _pass_builder(machine), _long_calls()
+        if calls is None:
+            builder.getModulePassManager().run(module, builder)
+            return machine.emit_object(module)
+        calls[0](builder.getModulePassManager(), module, builder)
+        return _emitted(calls[1], machine, module)
+
+
+def _emitted(emit, machine, module):
+    lib = llvm.ffi.lib
+    with llvm.ffi.OutputString() as problem:
+        buffer = emit(machine, module, 1, problem)
+        if not buffer:
+            raise RuntimeError(str(problem))
+    try:
+        return ctypes.string_at(lib.LLVMPY_GetBufferStart(buffer), lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
 @functools.cache
 def _long_calls():
-    """What takes long, optimising and emitting code, without llvmlite's lock, under which one thread at a time would compile."""
-    lib, library = llvm.ffi.lib, ctypes.CDLL(llvm.ffi.lib._name)
-    calls = [(getattr(lib, name), getattr(library, name)) for name in ("LLVMPY_RunNewModulePassManager", "LLVMPY_TargetMachineEmitToMemory")]
-    for locked, call in calls:
-        call.argtypes, call.restype = locked.argtypes, locked.restype
+    """What takes long, optimising and emitting code, without llvmlite's lock, under which one thread at a time would compile. None where llvmlite is another
+    inside than these functions of its library suppose: then its own calls do the work."""
+    lib = llvm.ffi.lib
+    try:
+        library = ctypes.CDLL(lib._name)
+        calls = [(getattr(lib, name), getattr(library, name)) for name in ("LLVMPY_RunNewModulePassManager", "LLVMPY_TargetMachineEmitToMemory")]
+        for locked, call in calls:
+            call.argtypes, call.restype = locked.argtypes, locked.restype
+        lib.LLVMPY_GetBufferStart, lib.LLVMPY_GetBufferSize, lib.LLVMPY_DisposeMemoryBuffer     # noqa: B018
+    except (AttributeError, OSError, TypeError):
+        return None
     return [call for _, call in calls]
