@@ -230,3 +230,14 @@ def test_graphs_that_end_inside_the_call(walks):
         for a, b in zip(*grads, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)
     assert walks[-1]
+
+
+def test_gradients_without_axes(walks):
+    """What arrives may be a scalar of NumPy's: rules are NumPy's arithmetic."""
+    w = hnn.Parameter(np.ones(3, "f"))
+    forward = hnn.trace(lambda: F.sum(w * w))
+    for _ in range(5):
+        w.cleargrad()
+        (forward() * 2 + 1).backward()
+        np.testing.assert_array_equal(w.grad, [4, 4, 4])
+    assert walks[-1]

@@ -14,6 +14,7 @@ from hybridnn.core.walk import add_gradients
 from hybridnn.trace.compare import check_segment, mismatch
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.noted_gradient import NotedGradient, note_gradient
+from hybridnn.trace.operands import NUMBER_TYPES
 
 __all__ = ["through"]
 
@@ -133,9 +134,11 @@ def _run(tape, gradient, arrived):
 
 
 def _ordered(x):
-    """An array as compiled code takes it; a number as it is."""
-    if not isinstance(x, np.ndarray):
-        return x
+    """An array as compiled code takes it, which gradient rules may have made a scalar of NumPy's; a Python number as it is."""
+    if type(x) is not np.ndarray:
+        if type(x) in NUMBER_TYPES:
+            return x
+        x = np.asarray(x)
     flags = x.flags
     return x if flags.c_contiguous and flags.aligned else np.require(x, requirements="CA")
 
