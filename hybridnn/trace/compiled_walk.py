@@ -43,7 +43,7 @@ def through(tape, node, g, grads, heap):
         n = heappop(heap)[1]
         arrived.append((n, grads.pop(n)))
     given = dict([pair for n, gn in arrived for pair in _named(n, gn)])
-    gradient = _gradient(tape, given) if _is_as_left(tape) and errors_may_wait() else None
+    gradient = _gradient(tape, given) if _fit(given, tape.specs) and _is_as_left(tape) and errors_may_wait() else None
     if gradient is None:
         tape.walked = True
         for n, gn in arrived[1:]:
@@ -71,6 +71,15 @@ def _named(node, g):
         return ((node.owner.app.node.outputs[node.index], g),)
     vids = node.app.node.outputs
     return ((vids[0], g),) if type(g) is not dict else [(vids[i], gi) for i, gi in g.items()]
+
+
+def _fit(given, specs):
+    """Whether all gradients are like their values; users' rules may give others."""
+    for vid, g in given.items():
+        spec = specs[vid]
+        if g.shape != spec.shape or g.dtype != spec.dtype:
+            return False
+    return True
 
 
 def _is_as_left(tape):
