@@ -18,8 +18,8 @@ from hybridnn.trace.refs import Doubt, Ref, is_pure
 
 __all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "as_defect", "below", "calculate", "change_own", "choose",
            "chooses", "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_place", "is_small",
-           "is_stream", "leaves_of", "memory_of", "missed", "operand", "put", "put_stream_back", "read_clock", "recompute", "replace_uses",
-           "rests_on_constants", "root_array", "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
+           "is_stream", "leaves_of", "may_overlap", "memory_of", "missed", "operand", "place_of_output", "put", "put_stream_back", "read_clock", "recompute",
+           "renew", "rests_on_constants", "root_array", "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
     "all", "allclose", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
@@ -33,6 +33,13 @@ _FUNCTIONS = (
     "rot90", "round", "searchsorted", "select", "sort", "split", "squeeze", "stack", "std", "sum", "swapaxes", "take", "take_along_axis", "tile",
     "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "triu", "triu_indices", "unique", "unravel_index", "vander", "var", "vdot",
     "vsplit", "vstack", "where", "zeros", "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8")
+_OUTPUTS = {      # where functions take the array for their results
+    2: ("all", "any", "argmax", "argmin", "around", "concatenate", "dot", "max", "median", "min", "nanargmax", "nanargmin", "nanmax", "nanmin", "outer", "ptp",
+        "round", "stack"),
+    3: ("clip", "compress", "cumprod", "cumsum", "mean", "nancumprod", "nancumsum", "nanmean", "nanprod", "nanstd", "nansum", "nanvar", "percentile", "prod",
+        "quantile", "std", "sum", "take", "var"),
+    5: ("trace",)}
+_PLACES = {id(getattr(np, name)): place for place, names in _OUTPUTS.items() for name in names}
 _OF_LINALG = ("cholesky", "det", "inv", "norm", "pinv", "solve")
 _FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(getattr(np.linalg, name) for name in _OF_LINALG),
                                 *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
@@ -101,6 +108,17 @@ class Unexpected(Exception):
 def is_array_function(fn):
     """Whether ``fn`` is a function of NumPy's, or a type of its numbers, whose result depends on its arguments only."""
     return id(fn) in _FOUND
+
+
+def may_overlap(fn):
+    """Whether a function of NumPy's may put its results where its operands lie, and gives the same as elsewhere."""
+    elementwise = isinstance(fn, operator.methodcaller) and _method(fn) in ("clip", "round")
+    return elementwise or isinstance(fn, np.ufunc) or fn in (np.clip, np.round, np.around)
+
+
+def place_of_output(fn):
+    """Which of its arguments by position is the array for the results of a function of NumPy's; None if that has to be named."""
+    return fn.nin if isinstance(fn, np.ufunc) and fn.nout == 1 else _PLACES.get(id(fn))
 
 
 def is_draw(fn):
@@ -200,7 +218,7 @@ def shuffle(observer, fn, args, kw, stream):
         raise Doubt("shuffles something that is not the same on every call")
     check_own(observer, x)
     old = Ref("array", x.value, x.source)
-    replace_uses(observer, x, old)
+    _replace_uses(observer, x, old)
     made = draw(observer, functools.partial(_shuffled, fn, x.value.copy()), [], {}, stream)
     observer.keep.append(old)
     observer.draws[-1] = (x, *observer.draws[-1][1:])
@@ -357,8 +375,8 @@ def calculate(observer, fn, args, kw, keyed=False):
     """The Ref of what a function of NumPy's gives for these Refs. ``keyed``: the second is a key that is known to fit the first."""
     if any(name in REFUSED for name in kw):
         raise Doubt("NumPy with unusual arguments")
-    if isinstance(fn, np.ufunc) and len(args) != fn.nin:
-        raise Doubt("a ufunc with unusual arguments")
+    if isinstance(fn, np.ufunc) and len(args) != fn.nin or len(args) > _PLACES.get(id(fn), len(args)):
+        raise Doubt("NumPy with unusual arguments")
     args = [a if keyed and k or _may_be_any(observer, fn, a, args) or _is_put_into_array(observer, fn, k, args, kw) else operand(observer, a)
             for k, a in enumerate(args)]
     kw = {k: operand(observer, v) for k, v in kw.items()}
@@ -471,25 +489,28 @@ def check_own(observer, x):
         raise Doubt("changes an array in place after it has been used")
 
 
-def change_own(observer, x, fn, args):
-    """An array that NumPy has made in this call, and that nobody else has seen, is changed in place: from here on ``x`` stands for what it is then; what
-    was computed of it before rests on what it was."""
-    found, a = x.source, x.value
+def change_own(observer, x, fn, args, kw):
+    """An array that NumPy has made in this call, and that nobody else has seen, becomes what ``fn`` makes of Refs, ``x`` among them."""
+    found = x.source
     check_own(observer, x)
-    old, alone = Ref("array", a, found), found.fn in IN_PLACE and not observer.uses.get(id(x))
-    replace_uses(observer, x, old)
-    made = calculate(observer, fn, [old, *args], {})
-    if made.kind != "array" or type(made.value) is not np.ndarray:
+    alone = found.fn in IN_PLACE and fn in IN_PLACE and not observer.uses.get(id(x)) and args.count(x) == 1
+    renew(observer, x, Ref("array", x.value, found), fn, args, kw)
+    x.source.alone = alone
+
+
+def renew(observer, x, old, fn, args, kw):
+    """From here on ``x`` stands for what ``fn`` makes of Refs, ``x`` among them; what was computed of it before rests on ``old``, which is what it was."""
+    _replace_uses(observer, x, old)
+    made = calculate(observer, fn, [_replaced(r, x, old) for r in args], {k: _replaced(r, x, old) for k, r in kw.items()})
+    if made.kind != "array" or type(made.value) is not np.ndarray or made.value.shape != x.value.shape or made.value.dtype != x.value.dtype or (
+            made.value.strides != x.value.strides):
         raise Doubt("changes an array in place to something else")
-    observer.keep.append(old)
-    made.source.alone = alone
-    x.value, x.source = made.value, made.source
-    for k, ref in enumerate(observer.computed):
-        if ref is made:
-            observer.computed[k] = x
+    observer.keep += [old, made]
+    x.kind, x.value, x.source = made.kind, made.value, made.source
+    observer.computed = [x if ref is made else ref for ref in observer.computed]
 
 
-def replace_uses(observer, x, old):
+def _replace_uses(observer, x, old):
     """What was computed of ``x`` rests on ``old`` from here on."""
     for computed, value in observer.uses.pop(id(x), ()):
         if isinstance(value, np.ndarray) and np.may_share_memory(value, x.value):

@@ -5,7 +5,7 @@ import operator
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import CHANGES, Computed, calculate, change_own, operand, root_array, sources_of, with_elements
+from hybridnn.trace.arrays import CHANGES, Computed, below, calculate, change_own, may_overlap, operand, place_of_output, root_array, sources_of, with_elements
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import lies_apart
 from hybridnn.trace.refs import Doubt, Ref, constant, is_numeric, is_pure
@@ -20,6 +20,10 @@ INPLACE = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": 
 def _has_array(key):
     """Whether a key is an array or a tuple with some."""
     return any(map(_has_array, key.value)) if key.kind == "mirror" and type(key.value) is tuple else is_numeric(key)
+
+
+def _overlaps(x, y):
+    return isinstance(x.value, np.ndarray) and np.may_share_memory(x.value, y.value)
 
 
 def _change_part(fn, a, key, y):
@@ -73,10 +77,10 @@ class Arrays:
         if x.kind in ("array", "view") and symbol in INPLACE and self._change_part(symbol, x, y):
             return x
         if x.kind == "array" and symbol in CHANGES:
-            change_own(self, x, CHANGES[symbol], [y])
+            change_own(self, x, CHANGES[symbol], [x, y], {})
             return x
         if x.kind == "fresh" and x.source[1] in self.shown and symbol in CHANGES:
-            self.change_gradient(x, CHANGES[symbol], [y])
+            self.change_gradient(x, CHANGES[symbol], [x, y], {})
             return x
         if symbol not in INPLACE:
             raise Doubt(f"changes an array in place ({symbol})")
@@ -102,10 +106,10 @@ class Arrays:
         if id(y) in self.parts and self.parts[id(y)][0] is x.value and self._same_key(self._key_of(x.value, key), self.parts[id(y)][1]):
             return
         if x.kind == "array":
-            change_own(self, x, with_elements, [key, y])
+            change_own(self, x, with_elements, [x, key, y], {})
             return
         if x.kind == "fresh" and x.source[1] in self.shown:
-            self.change_gradient(x, with_elements, [key, y])
+            self.change_gradient(x, with_elements, [x, key, y], {})
             return
         target = self._target(x)
         self._store(target, operator.setitem, [y], self._fitting_key(target, key) if _has_array(key) else self._key_of(x.value, key))
@@ -148,10 +152,29 @@ class Arrays:
         """``numpy.copyto(x, y)``."""
         self._store(self._target(x), np.copyto, [y])
 
+    def output_by_name(self, fn, args, kw):
+        """The arguments of a function of NumPy's, with the array for its results, if there is one, as ``out``."""
+        at = place_of_output(fn)
+        if at is not None and len(args) == at + 1 and "out" not in kw:
+            args, kw = args[:at], {**kw, "out": args[at]}
+        out = kw.get("out")
+        if out is not None and out.kind == "mirror" and type(out.value) is tuple and len(out.value) == 1 and isinstance(fn, np.ufunc):
+            out = out.value[0]
+        given = {k: v for k, v in kw.items() if k != "out"}
+        return args, given if out is None or out.kind == "static" and out.value is None else {**given, "out": out}
+
     def compute_into(self, fn, args, kw):
         """``fn(..., out=array)``: what it gives without ``out`` is copied there."""
-        out = kw["out"]
-        made = calculate(self, fn, args, {k: v for k, v in kw.items() if k != "out"})
+        out, kw = kw["out"], {k: v for k, v in kw.items() if k != "out"}
+        if not may_overlap(fn) and any(_overlaps(r, out) for part in (*args, *kw.values()) for r in below(part)):
+            raise Doubt("NumPy with results that lie in what it takes")
+        if out.kind == "array":
+            change_own(self, out, fn, args, kw)
+            return out
+        if out.kind == "fresh" and out.source and out.source[1] in self.shown:
+            self.change_gradient(out, fn, args, kw)
+            return out
+        made = calculate(self, fn, args, kw)
         y, a = made.value, out.value
         if made.kind != "array" or type(y) is not np.ndarray or y.dtype != a.dtype or y.shape != a.shape:
             raise Doubt("NumPy with an array of another kind for its results")

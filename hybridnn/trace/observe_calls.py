@@ -94,11 +94,10 @@ class Calls:
         if fn.value is np.broadcast_shapes and not kw:
             f.waiting = ("make", fn, [], {}, constant(np.broadcast_shapes(*[self.whole(a) for a in args])))
             return
-        if is_array_function(fn.value) and fn.kind == "static" and "out" in kw and kw["out"].kind == "state":
-            f.waiting = ("make", fn, [], {}, self.compute_into(fn.value, args, kw))
-            return
         if is_array_function(fn.value) and fn.kind == "static":
-            f.waiting = ("make", fn, [], {}, calculate(self, fn.value, args, kw))
+            args, kw = self.output_by_name(fn.value, args, kw)
+            compute = self.compute_into if "out" in kw else functools.partial(calculate, self)
+            f.waiting = ("make", fn, [], {}, compute(fn.value, args, kw))
             return
         if fn.kind == "partial":
             target, given, named = fn.value
@@ -277,10 +276,11 @@ class Calls:
         elif len(fn.value) == 3:
             f.waiting = ("call", constant(fn.value[2]), [owner, *args], kw, "push")
         elif is_numeric(owner):
-            plain = [self.plain(a) for a in args], {k: self.plain(v) for k, v in kw.items()}
-            if set(plain[1]) & {"out", "where"} or any(isinstance(a, np.ndarray) for a in plain[0]):
+            plain = [self.plain(a) for a in args], {k: self.plain(v) for k, v in kw.items() if k != "out"}
+            if "where" in plain[1] or any(isinstance(a, np.ndarray) for a in plain[0]):
                 raise Doubt("a method of an array with unusual arguments")
-            f.waiting = ("make", None, [], {}, calculate(self, operator.methodcaller(name, *plain[0], **plain[1]), [owner], {}))
+            fn, out = operator.methodcaller(name, *plain[0], **plain[1]), {"out": kw["out"]} if "out" in kw else {}
+            f.waiting = ("make", None, [], {}, (self.compute_into if out else functools.partial(calculate, self))(fn, [owner], out))
         elif owner.kind == "static" and is_stream(owner.value):
             draws = shuffle if name == "shuffle" else draw
             f.waiting = ("make", fn, [], {}, self._drawn(draws, getattr(owner.value, name), args, kw, owner.value))

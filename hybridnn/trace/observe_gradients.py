@@ -2,7 +2,7 @@
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import calculate, identify, replace_uses
+from hybridnn.trace.arrays import identify, renew
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant
 
 __all__ = ["Gradients", "by_hand"]
@@ -38,7 +38,7 @@ class Gradients:
         """The Ref of an array that this call has computed."""
         return self.changed.get(vid) or self.shown.setdefault(vid, Ref("fresh", value, ("array", vid)))
 
-    def change_gradient(self, x, fn, args):
+    def change_gradient(self, x, fn, args, kw):
         """An operator in place, or an assignment of elements: whoever has the array sees what it is then, so that its Ref becomes another."""
         vid = x.source[1]
         holders = [v for e in self.call.path if e.kind == "backward" for v, o, _ in e.grads[0] if o.vid == vid]
@@ -47,14 +47,7 @@ class Gradients:
             raise Doubt("changes an array in place that may be seen elsewhere")
         if x is not self.shown[vid] or any(x is part for fact in self.guards.values() for part in fact) or id(x) in self.taken:
             raise Doubt("changes an array in place after it has been used")
-        old = Ref("fresh", x.value.copy(), x.source)
-        replace_uses(self, x, old)
-        made = calculate(self, fn, [old, *args], {})
-        if made.kind != "array" or type(made.value) is not np.ndarray:
-            raise Doubt("changes an array in place to something else")
-        x.kind, x.value, x.source = made.kind, made.value, made.source
-        self.keep += [old, made]
-        self.computed = [x if ref is made else ref for ref in self.computed]
+        renew(self, x, Ref("fresh", x.value.copy(), x.source), fn, args, kw)
         self.changed[vid] = x
         self.changed_at.setdefault(vid, len(self.call.path))
 

@@ -1,0 +1,162 @@
+"""Training loops written by hand: gradients that the program clips, scales, forgets, or takes from before the call."""
+import inspect
+import operator
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers
+from hybridnn.trace.arrays import is_array_function, place_of_output
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def net():
+    return hnn.Chain(a=L.Linear(3, 4), b=L.Linear(4, 2))
+
+
+def loss_of(model, x):
+    return F.mean(model.b(F.tanh(model.a(x))) ** 2)
+
+
+def clip(g, most):
+    np.clip(g, -most, most, out=g)
+
+
+def clip_by_place(g, most):
+    np.clip(g, -most, most, g)
+
+
+def clip_by_method(g, most):
+    if g is not None:
+        g.clip(-0.05, 0.05, out=g)
+
+
+def two_sides(g, most):
+    np.maximum(np.minimum(g, most, out=g), -most, out=g)
+
+
+def scale(g, most):
+    np.multiply(g, most, g)
+    np.add(g, g, out=(g,))
+
+
+def square(g, most):
+    g *= g
+    np.negative(g, g)
+
+
+def replace_nan(g, most):
+    g[~np.isfinite(g)] = 0
+    np.sqrt(np.abs(g), out=g)
+
+
+@pytest.mark.parametrize("how", [clip, clip_by_place, clip_by_method, two_sides, scale, square, replace_nan])
+def test_gradients_that_numpy_writes(mode, how):
+    def make(wrap):
+        model = net()
+        opt = optimizers.SGD(0.1).setup(model)
+        most, kept = [0.05], []
+
+        @wrap
+        def f(x):
+            loss = loss_of(model, x)
+            model.cleargrads()
+            loss.backward()
+            for p in model.params():
+                if p.grad is None:
+                    continue
+                how(p.grad, most[0])
+            opt.update()
+            return loss
+
+        def other_limit():
+            most[0] = 0.02
+            return f(arr(2, 3))
+
+        def held():
+            kept[:] = [p.grad for p in model.params()]
+            return f(arr(2, 3))
+
+        def without():
+            model.a.W.cleargrad()
+            model.a.disable_update()
+            return f(arr(2, 3))
+        return [model, most, kept], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3) * 100), lambda: f(arr(5, 3)), other_limit, held,
+                                     lambda: f(arr(2, 3) * np.float32("nan")), without]
+    skipped(check(make, mode), mode)
+
+
+def into_constants(a, x):
+    m = np.zeros((2, 3), np.float32)
+    np.add(x, a, out=m)
+    np.multiply(m, m, m)
+    return m
+
+
+def into_itself(a, x):
+    m = x * 2
+    m *= m
+    np.clip(m, 0, 1, m)
+    return m
+
+
+def used_before(a, x):
+    m = np.ones((2, 3), np.float32)
+    before = m + 1
+    np.subtract(m, x, out=m)
+    return before * m
+
+
+def sums(a, x):
+    m = np.zeros(3, np.float32)
+    np.sum(x, 0, None, m)
+    np.cumsum(m * 2, out=None)
+    return m
+
+
+@pytest.mark.parametrize("body", [into_constants, into_itself, used_before, sums])
+def test_results_in_arrays_of_the_function(mode, body):
+    def make(wrap):
+        a = np.ones(3, np.float32)
+        f = wrap(lambda x: F.exp(x) * body(a, x))
+
+        def changed():
+            a[...] += 1
+            return f(arr(2, 3))
+        return [a], [lambda: f(arr(2, 3)), changed, lambda: f(arr(2, 3, seed=4)), lambda: f(arr(2, 3).astype("d")), lambda: f(arr(2, 3) * np.float32("nan"))]
+    skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("write", [
+    lambda a: np.clip(a, 0, 3, a), lambda a: np.round(a, 0, a), lambda a: np.sum(arr(2, 3), 0, None, a), lambda a: np.mean(arr(2, 3), 0, None, a),
+    lambda a: np.clip(a, 0, 3, out=a), lambda a: np.add(a, 1, a), lambda a: np.dot(arr(3, 3), a, a), lambda a: np.cumsum(a, 0, None, a),
+    lambda a: np.take(a, [1, 0, 0], 0, a), lambda a: np.max(arr(2, 3), 0, a), lambda a: np.concatenate([a[1:], a[:1]], 0, a)])
+def test_results_in_arrays_from_outside(mode, write):
+    def make(wrap):
+        a = arr(3)
+
+        @wrap
+        def f(x):
+            write(a)
+            return x * 2
+
+        def changed():
+            a[...] = [1.3, -2.4, 7.5]
+            return f(arr(2, 3))
+        return [a], [lambda: f(arr(2, 3)), changed, lambda: f(arr(4, 3))]
+    check(make, mode)
+
+
+def test_where_functions_take_arrays_for_their_results(mode):
+    for fn in filter(is_array_function, [*vars(np).values(), *vars(np.linalg).values()]):
+        if isinstance(fn, (np.ufunc, type)):
+            continue
+        names = inspect.signature(fn).parameters
+        by_place = "out" in names and names["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        assert place_of_output(fn) == (list(names).index("out") if by_place else None), fn
+    assert place_of_output(np.add) == 2 and place_of_output(operator.add) is None
