@@ -158,7 +158,8 @@ class TestCache:
 
 
 class TestInfo:
-    def test_prints_every_fact(self, capsys):
+    def test_prints_every_fact(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setenv("HYBRIDNN_CACHE", str(tmp_path))       # other processes of the tests add to theirs meanwhile
         assert main(["info"]) == 0
         out = capsys.readouterr().out
         for name, value in facts().items():
