@@ -135,8 +135,8 @@ def _run(tape, gradient, arrived):
     if segment.host:
         constants = dict(segment.graph.constants)
         for vid, fn, args in segment.host:
-            given[vid] = fn(*[given[a] if a in given else constants[a] if a in constants else values[a] for a in args])
-    arrays = [_ordered(given[v] if v in given else values[v]) for v in segment.inputs]
+            given[vid] = fn(*[given[a] if a in given else constants[a] if a in constants else tape.value(a) for a in args])
+    arrays = [_ordered(given[v] if v in given else values[v] if v in values else tape.value(v)) for v in segment.inputs]
     if owner is not None and owner.check and _dice.random() < owner.check:
         return _checked(owner, segment, arrays)
     return segment.executable.fresh(arrays)

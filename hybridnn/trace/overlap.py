@@ -72,6 +72,13 @@ class Written:
         k = bisect_right(self.starts, low) - 1
         return k >= 0 and low < self.ends[k] or k + 1 < len(self.starts) and self.starts[k + 1] < high
 
+    def lie_apart(self, *arrays):
+        """Whether arrays share no memory with each other, nor with these."""
+        ids = set(map(id, arrays))
+        if len(ids) != len(arrays) or any(map(self.shares, arrays)):
+            return False
+        return all([a.base is None for a in arrays]) or not overlapping(arrays, ids)
+
 
 class _Anything:
     """Holds every id: of memory that NumPy does not own, another array may be the owner."""

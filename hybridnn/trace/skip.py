@@ -149,9 +149,9 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         that stay the same, of one owner, such as a vector and its parts: what NumPy makes of either is computed in the program's order."""
         met = [(ref, array_of(ref.value)) for ref in self.observer.origins.values() if ref.kind in OUTSIDE]
         self.outside = {id(a): a for a in [*[a for _, a in met], *self._stored_arrays()] if isinstance(a, np.ndarray)}
-        read_anew = {id(a) for ref, a in met if ref.kind == "arg" or ref.kind == "state" and ref.source[0] == "load" and id(a) not in self.written}
+        self.read_anew = {id(a) for ref, a in met if ref.kind == "arg" or ref.kind == "state" and ref.source[0] == "load" and id(a) not in self.written}
         for a, b in sharing(self.outside.values(), self.written) if self.written else ():
-            if root_array(a) is not root_array(b) or {id(a), id(b)} & read_anew or {id(a), id(b)} <= self.updated:
+            if root_array(a) is not root_array(b) or {id(a), id(b)} & self.read_anew or {id(a), id(b)} <= self.updated:
                 raise Doubt("changes an array in place that shares its memory with another")
             self.parts |= {id(a), id(b)} - self.updated
         for k in self.parts:

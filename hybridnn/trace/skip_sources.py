@@ -5,13 +5,17 @@ import numpy as np
 
 from hybridnn.core.fixed import is_fixed
 from hybridnn.core.variable import Variable
+from hybridnn.optimizer_hooks.decay import loss_scale_of
 from hybridnn.trace.arrays import memory_of, root_array
 from hybridnn.trace.events import Leaf, vid_of
 from hybridnn.trace.observe_gradients import array_of, by_hand
+from hybridnn.trace.overlap import Written
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.summaries import wrapped
 
 __all__ = ["Sources"]
+
+TAKEN_OTHERWISE = "a gradient from before the call is an array that the call takes otherwise, too"
 
 
 class Sources:
@@ -33,6 +37,8 @@ class Sources:
             if ref is None and vid not in self._differentiated:
                 ref = next((r for r in by_hand(self.observer) if r.source.real is a), None)
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
+            if (vid in priors or vid in held) and (ref is not None or id(a) in self.observer.origins or memory_of(a) in memory):
+                raise Doubt(TAKEN_OTHERWISE)
             if vid in priors:
                 self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)
             elif drawn is not None:
@@ -45,6 +51,7 @@ class Sources:
                 self._stands_for(vid, own)
             elif ref is None and vid in held and vid not in self.graded:
                 self.leaf_text[vid] = self._prior(held[vid], a)
+                self._unscaled(held[vid])
             elif ref is None:
                 raise Doubt(f"an array of shape {a.shape} whose origin is not known")
             elif ref.kind == "made" and ref.source[1].kind == "fresh":
@@ -61,12 +68,14 @@ class Sources:
             self._hold_apart(held)
 
     def _hold_apart(self, held):
-        """Gradients from before the call that it changes in place, as hooks do, share no memory with each other; with other arrays neither, which stay what
-        they are: ``_prior`` asks for that."""
-        if any(vid not in held and self.leaf_text[vid] not in self.writer.names for vid in self.call.leaves):
+        """Gradients from before the call that it changes in place, as hooks do, share no memory with each other, nor with other arrays that the call takes,
+        which stay what they are."""
+        if self.read_anew or any(vid not in held and self.leaf_text[vid] not in self.writer.names for vid in self.call.leaves):
             raise Doubt("changes a gradient from before the call in place")
+        gradients = {id(array_of(self.call.leaves[vid])) for vid in held}
+        taken = {id(a): a for a in [*self.outside.values(), *map(self._array, self.call.leaves)] if id(a) not in gradients}
         texts = [self.leaf_text[vid] for vid in held if vid in self.leaf_text]
-        self.writer.require(f"len({{{', '.join([f'id({t})' for t in texts])}}}) == {len(texts)}", "two parameters have one gradient")
+        self.writer.require(f"{self.writer.strong(Written(list(taken.values())).lie_apart)}({', '.join(texts)})", "gradients share memory")
 
     def _copy(self, vid, a):
         """Segments get a copy of an array that is not contiguous; if they change it, one copy stands for it in all of them."""
@@ -89,7 +98,9 @@ class Sources:
             if event.kind == "backward":
                 added = [vid for vid, _, accumulated in event.grads[0] if accumulated]
                 for vid, operand in zip(added, event.operands[len(event.operands) - len(added):], strict=True):
-                    if isinstance(operand, Leaf):
+                    if vid_of(operand) in self.call.leaves:
+                        if not isinstance(operand, Leaf):
+                            raise Doubt(TAKEN_OTHERWISE)
                         found[operand.vid] = self.call.leaves[vid]
         return found
 
@@ -103,6 +114,12 @@ class Sources:
                   "a gradient from before the call")
         w.outside("a gradient from before the call")
         return text
+
+    def _unscaled(self, ref):
+        """An update takes a gradient as it is, and not divided by a loss scale."""
+        if loss_scale_of(ref.value) is not None:
+            raise Doubt("an update takes a scaled gradient from before the call")
+        self.writer.require(f"not scaled[0] or {self._node_of(ref)}.loss_scale is None", "a gradient from before the call is scaled")
 
     def _views(self):
         return self.observer.views

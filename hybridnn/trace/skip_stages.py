@@ -138,10 +138,16 @@ class Stages:
         wanted |= {r.source[1] for ref in self._last_operands() for r in sources_of(ref) if r.kind == "fresh"}
         wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref) if r.kind == "fresh"}
         seen = {self.call.origin(v) for v in wanted}
+        self.tape = {self._kept_for(v, seen) for v in self.tape}
         self.again = self._computed_again(seen, stages)
         if self.again is not None:
             self.tape = {v for v in self.tape if v not in self.again.outputs}
         return seen | self.tape
+
+    def _kept_for(self, vid, seen):
+        """The value that the tape keeps for another one: whoever writes into what that is a view of changes it, too."""
+        origin = self.call.origin(vid)
+        return origin if origin in self.leaf_text or origin in seen else vid
 
     def _last_operands(self):
         """What NumPy computes with, or writes, after all operations."""

@@ -83,8 +83,8 @@ class Text:
             lines += self._numbers_kept()
             kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape))
             gradients = self._priors().keys() | self.observer.held.keys()
-            leaves = {v: x for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad and v not in gradients}
-            dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves.items())
+            leaves = leaf_variables(self.call, rebinds_along(self.call.path)).items()
+            dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves if x._requires_grad and self._oldest(v) not in gradients)
             shared = w.strong(PathTape.of(self.call))
             again = None
             if self.again is not None:

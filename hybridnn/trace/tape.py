@@ -103,6 +103,7 @@ class PathTape:
     def __init__(self, path, owner, segments=None):
         self.made, self.specs, self.rebinds, self._saved = producers(path), specs_along(path), rebinds_along(path), {}
         self.constants = {v: c for e in path for v, c in e.constants}
+        self.views = {v: found for e in path for v, found in e.views.items()}
         self.has_functions = any(e.function is not None for e in path)
         self.owner, self.segments, self.gradients = weakref.ref(owner), {} if segments is None else segments, {}
 
@@ -211,8 +212,12 @@ class CallTape:
         return through(self, node, g, grads, heap)
 
     def value(self, vid):
-        """A value that the tape keeps, or that it computes again when it is first asked for."""
+        """A value that the tape keeps, of which it keeps what it is a view of, or that it computes again when it is first asked for."""
         again = self.again
+        if vid not in self.values and vid in self.path.views:
+            base, app, k = self.path.views[vid]
+            y = app.node.op.run([self.value(base)], dict(app.node.attrs))
+            return y[k] if app.node.op.multi else y
         if vid not in self.values and again is not None:
             graph, arrays = again
             results = under({"all": "ignore"}, run, graph, arrays)     # the call has warned

@@ -425,3 +425,107 @@ def test_parameters_that_the_loss_does_not_use(mode):
         return [net, opt], [lambda: run(lambda: None), lambda: run(some), lambda: run(none), lambda: run(lambda: gradients_of(net, 3))]
     traces = check(make, mode)
     assert mode != "auto" or traces.total("python_skipped") > 10
+
+
+@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("after", [False, True])
+def test_gradients_from_outside_that_overlap(mode, first, after):
+    """Hooks change them where they lie: in a buffer of which they share parts, or that the function takes elsewhere, whichever call was the first one."""
+    def make(wrap):
+        net, flat = L.Linear(4, 3, initialW=arr(3, 4)), arr(40, seed=8)
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+        opt.add_hook(hnn.optimizer_hooks.WeightDecay(0.1))
+        scale, q = arr(3, 4, seed=11), hnn.Parameter(arr(3, 4, seed=13))
+
+        @wrap
+        def plain():
+            opt.update()
+            return F.exp(q)
+
+        @wrap
+        def scaled():
+            opt.update()
+            return F.exp(q * scale)
+
+        def run(weight, bias):
+            net.W.grad, net.b.grad = weight(), bias()
+            return (scaled if after else plain)(), net.W.grad, net.b.grad, flat, scale
+        ways = [(lambda: arr(3, 4, seed=3), lambda: arr(3, seed=4)), (lambda: scale, lambda: arr(3, seed=4)),
+                (lambda: flat[:12].reshape(3, 4), lambda: flat[10:13]), (lambda: flat[:12].reshape(3, 4), lambda: flat[20:23])]
+        ways[0], ways[first] = ways[first], ways[0]
+        return [net, opt], [lambda w=w: run(*w) for w in ways]
+    traces = check(make, mode, tolerance=10.0)
+    assert mode != "auto" or after or first == 2 or traces.total("python_skipped") > 10
+
+
+@pytest.mark.parametrize("hooks", [[], ["WeightDecay(0.1)"]])
+def test_scaled_gradients_from_outside(mode, hooks):
+    """The update divides by the loss scale that backward was given."""
+    def make(wrap):
+        net = L.Linear(4, 3, initialW=arr(3, 4))
+        opt = hnn.optimizers.MomentumSGD(0.1).setup(net)
+        for hook in hooks:
+            opt.add_hook(eval(f"hnn.optimizer_hooks.{hook}"))
+        update = wrap(opt.update)
+
+        def run(scale):
+            net.cleargrads()
+            F.sum(net(arr(2, 4)) ** 2).backward(loss_scale=scale)
+            update()
+        return [net, opt], [lambda: run(None), lambda: run(2.0), lambda: run(4.0)]
+    traces = check(make, mode)
+    assert mode != "auto" or traces.total("python_skipped") > 10
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_gradients_are_added_to_arrays_of_the_function(mode, first):
+    """What a gradient is added to is an array that an operation takes, too, in some calls; or the parameter itself."""
+    def make(wrap):
+        net, x, scale = L.Linear(4, 3, initialW=arr(3, 4)), arr(2, 4), arr(3, 4, seed=11)
+
+        @wrap
+        def step():
+            loss = F.sum(F.tanh(net(x))) + F.sum(net.W * scale)
+            loss.backward()
+            return loss
+
+        def run(given):
+            net.W.grad, net.b.grad = given(), arr(3, seed=4)
+            return step(), net.W.grad, net.b.grad, scale
+        ways = [lambda: arr(3, 4, seed=3), lambda: scale, lambda: net.W.array]
+        ways[0], ways[first] = ways[first], ways[0]
+        return [net], [lambda w=w: run(w) for w in ways]
+    traces = check(make, mode)
+    assert mode != "auto" or first or traces.total("python_skipped") > 10
+
+
+@pytest.mark.parametrize("view", [lambda p: F.reshape(p, (1, 4)), lambda p: F.broadcast_to(p, (5, 4)), lambda p: p[:1], lambda p: F.reshape(p, (2, 2))[0, 1]])
+def test_views_of_arrays_written_before_backward(mode, view):
+    """The graph keeps a view of an array that the caller has, and writes into after the call: a parameter, an argument, a result."""
+    def make(wrap):
+        p = hnn.Parameter(arr(4))
+
+        @wrap
+        def forward(x):
+            h = F.tanh(x * p)
+            return x * view(p), p * x[0], h, h[1] * p
+
+        def run(change):
+            p.cleargrad()
+            x = var(5, 4)
+            ys = forward(x)
+            change(x, ys)
+            sum(F.sum(y * y) for y in ys).backward()
+            return x.grad, p.grad
+
+        def parameter(x, ys):
+            p.array[...] *= 1.5
+
+        def argument(x, ys):
+            x.array[...] *= 2
+
+        def result(x, ys):
+            ys[2].array[...] *= 3
+        return [p], [lambda: run(lambda x, ys: None), lambda: run(parameter), lambda: run(argument), lambda: run(result)]
+    traces = check(make, mode, tolerance=10.0)
+    assert mode != "auto" or traces.total("python_skipped") > 10
