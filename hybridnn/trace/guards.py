@@ -29,6 +29,7 @@ class Writer:
         self.lines, self.names, self.known, self.on_death = [], {}, {}, on_death
         self.reasons = []
         self.watched_lines, self.watched, self.watched_objects, self.watched_classes = [], {}, {}, {}
+        self.priors = {}          # id of a parameter -> the number of the line that reads its gradient from before the call, and its name
         self.settled = set()      # places whose numbers have been checked
         self.whole = {}           # the members of lists and tuples that have all been checked
         self.busy, self.restless = {id(obj) for obj in busy}, restless
@@ -91,6 +92,8 @@ class Writer:
             return self.strong(source[1])
         if kind == "slot":
             return f"{self.strong(source[1])}._state[{source[2]!r}]"
+        if kind == "prior":
+            return self._name_prior(source[1])
         raise AssertionError(f"source {source!r}")
 
     def _load(self, kind, *where):
@@ -185,6 +188,24 @@ class Writer:
         text = self.strong(obj)
         same = f"{text}.func is {self.strong(fn)} and {text}.args is {self.strong(args)} and {text}.keywords is {self.strong(keywords)}"
         self.require(f"{same} and not {text}.__dict__", "a functools.partial was changed")
+
+    def _nograd(self, v):
+        self.require(f"{self.strong(prior_of)}({self.strong(v)}) is None", "a gradient from before the call")
+
+    def _prior(self, v, g):
+        """A parameter has a gradient from before the call like the recorded one, and that nothing else of what is written is part of."""
+        self.priors[id(v)] = len(self.lines), f"prior{len(self.priors)}"
+        self.lines.append(f"x = {self.strong(prior_of)}({self.strong(v)})")
+        same = f"type(x) is ndarray and x.shape == {self.strong(g.shape)} and x.dtype == {self.strong(g.dtype)}"
+        self.require(f"{same} and x.flags.c_contiguous and x.flags.aligned", "a gradient from before the call")
+        self.outside("a gradient from before the call")
+
+    def _name_prior(self, v):
+        """The name of the gradient that a parameter had before the call: it may have another one where it is asked for."""
+        line, name = self.priors[id(v)]
+        if not self.lines[line].startswith(name):
+            self.lines[line] = f"{name} = {self.lines[line]}"
+        return name
 
     def _inside(self, v, a):
         """A parameter that gets another array on every call has one of the recorded kind."""
@@ -419,6 +440,12 @@ class Writer:
 
     def _inner(self, value):
         return repr(value) if value is None or value is True or value is False else self.strong(value)
+
+
+def prior_of(v):
+    """A Variable's gradient as an array, or None."""
+    g = None if v._tape is None else v._tape.grad
+    return g._array if isinstance(g, Variable) else g
 
 
 def attributes(cls):

@@ -1,6 +1,7 @@
 """Gradients that the program changes by hand between backward and the update."""
 import numpy as np
 
+from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import identify, renew
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant
@@ -15,13 +16,14 @@ def array_of(g):
 
 def by_hand(observer):
     """The Refs of what the program has made of gradients."""
-    return [*observer.changed.values(), *[ref for _, ref in observer.given.values()]]
+    return [*observer.changed.values(), *[ref for _, ref in observer.given.values()], *observer.ungiven]
 
 
 class Gradients:
     """``shown`` has, by value, the one Ref of an array that the program has looked at; ``changed`` those into which it has written, and ``given`` what it
-    has assigned to ``p.grad``; ``changed_at``: how many events came before the first such change. ``held`` has parameters by the numbers of the gradients
-    that they had before the call, and that an update takes."""
+    has assigned to ``p.grad``, ``ungiven`` what it has cleared since; ``changed_at``: how many events came before the first such change. ``held`` has
+    parameters by the numbers of the gradients that they had before the call, and that an update takes; ``prior`` has, by ids of parameters, the Refs of such
+    gradients at which the program has looked."""
 
     def show_gradient(self, v, value, vid):
         """The Ref of what ``v.grad`` gives."""
@@ -30,9 +32,59 @@ class Gradients:
             return given[1]
         if any(e[0] == "begin" and e[1] is v for e in self.effects):
             raise Doubt("reads a gradient that backward begins with")
-        if vid is None:
-            raise Doubt("reads a gradient that was not computed in this call")
+        if value is None:
+            return self._show_none(v)
+        if vid is None or self._is_priors(vid, value):
+            return self._show_prior(v, value)
         return self.show_array(value, vid)
+
+    def _show_none(self, v):
+        """``v.grad`` is None: this call has cleared it, after which the path decides, or it was None before the call, too."""
+        if not any(r.value is v for e in self.effects if e[0] == "clear" for r in e[1]):
+            self._of_parameter(v)
+            self.guard("nograd", v)
+        return constant(None)
+
+    def _of_parameter(self, v):
+        """A gradient from before the call can be read anew where the Variable is the same on every call."""
+        if getattr(self.origins.get(id(v)), "kind", "") != "static":
+            raise Doubt("reads a gradient that was not computed in this call")
+        self.guard("class", v, type(v))
+
+    def _is_priors(self, vid, value):
+        """Whether a value of the path is a gradient from before the call, as an update has taken it."""
+        return vid in self.held and array_of(self.call.leaves[vid]) is value
+
+    def _show_prior(self, v, value):
+        """``v.grad`` from before the call."""
+        ref = self.prior.get(id(v))
+        if ref is None:
+            self._of_parameter(v)
+            if type(value) is not np.ndarray or not value.flags.c_contiguous or self.is_written(value):
+                raise Doubt("reads a gradient that was not computed in this call")
+            self.guard("prior", v, value)
+            ref = self.prior[id(v)] = Ref("arg", value, ("prior", v))
+            self.note_origin(ref)
+        if ref.value is not value or self.is_written(value):
+            raise Doubt("reads a gradient that was not computed in this call")
+        return ref
+
+    def clear_gradients(self, refs):
+        """The gradients of these Variables become None."""
+        self.ungiven += [self.given.pop(id(r.value))[1] for r in refs if id(r.value) in self.given]
+        self.effects.append(("clear", tuple(refs)))
+
+    def assign_none(self, f, owner, after):
+        """``v.grad = None``, which does what ``v.cleargrad()`` does."""
+        v = owner.value
+        attr = class_lookup(type(v), "grad")
+        if attr not in (Variable.grad, Parameter.grad) or v._array is None or owner.kind not in ("static", "arg", "state"):
+            raise Doubt("assigns .grad")
+        self.guard("classattr", type(v), "grad", attr)
+        if owner.kind == "static":
+            self.guard("class", v, type(v))
+        self.clear_gradients([owner])
+        self._let_setter_run(f, after)
 
     def show_array(self, value, vid):
         """The Ref of an array that this call has computed."""
@@ -56,6 +108,8 @@ class Gradients:
         v = owner.value
         attr = class_lookup(type(v), "grad")
         self.guard("classattr", type(v), "grad", attr)
+        if attr not in (Variable.grad, Parameter.grad):
+            raise Doubt("assigns .grad")
         if owner.kind != "static" or v._tape is None or v._tape.grad is None or self.writes_so_far():
             raise Doubt("assigns .grad")
         vid = self.call.known_vid(array_of(v._tape.grad))

@@ -144,6 +144,9 @@ class Stores:
             self.guard("classattr", cls, name, attr)
             self.assign_array(f, owner, attr.fset, value, after)
             return
+        if isinstance(obj, Variable) and name == "grad" and value.kind == "static" and value.value is None:
+            self.assign_none(f, owner, after)
+            return
         if isinstance(obj, Variable) and name == "grad" and owner.kind in ("static", "fresh"):
             (self.assign_gradient if owner.kind == "static" else self.begin_gradient)(f, owner, value, after)
             return

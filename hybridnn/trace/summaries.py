@@ -148,7 +148,7 @@ def _cleargrad(observer, refs, value, start):
         raise Doubt("clears the gradient of a Variable made in this call")
     if refs[0].kind == "made":       # its gradient is seen in this call only
         return constant(None)
-    observer.effects.append(("clear", (refs[0],)))
+    observer.clear_gradients(refs[:1])
     return constant(None)
 
 
@@ -159,7 +159,7 @@ def _cleargrads(observer, refs, value, start):
     for p in params:
         guard_methods(observer, p.value)
         observer.note_origin(p)
-    observer.effects.append(("clear", tuple(params)))
+    observer.clear_gradients(params)
     return constant(None)
 
 

@@ -160,3 +160,158 @@ def test_where_functions_take_arrays_for_their_results(mode):
         by_place = "out" in names and names["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         assert place_of_output(fn) == (list(names).index("out") if by_place else None), fn
     assert place_of_output(np.add) == 2 and place_of_output(operator.add) is None
+
+
+def forget_before(model, opt, x):
+    for p in model.params():
+        p.grad = None
+    loss = loss_of(model, x)
+    loss.backward()
+    opt.update()
+    return loss
+
+
+def forget_after(model, opt, x):
+    loss = loss_of(model, x)
+    loss.backward()
+    for p in model.params():
+        if p.grad is not None:
+            p.data -= 0.1 * p.grad
+            p.grad = None
+    return loss
+
+
+def forget_if_there(model, opt, x):
+    for p in model.params():
+        if p.grad is not None:
+            p.grad = None
+    loss = loss_of(model, x)
+    loss.backward()
+    for p in model.params():
+        if p.grad is None:
+            continue
+        p.array -= 0.1 * p.grad
+    return loss
+
+
+def forget_what_was_given(model, opt, x):
+    loss = loss_of(model, x)
+    model.cleargrads()
+    loss.backward()
+    for p in model.params():
+        p.grad = np.clip(p.grad, -0.1, 0.1)
+    opt.update()
+    model.a.W.grad = None
+    model.b.cleargrads()
+    return loss, model.a.W.grad is None, [p.grad is None for p in model.b.params()]
+
+
+def forget_twice(model, opt, x):
+    loss = loss_of(model, x)
+    loss.backward()
+    model.a.W.grad = np.clip(model.a.W.grad, -0.1, 0.1)
+    opt.update()
+    for p in model.params():
+        p.grad = None
+    loss = F.sum(model.a.W * model.a.W)
+    loss.backward()
+    norm = sum((p.grad ** 2).sum() for p in model.params() if p.grad is not None)
+    model.cleargrads()
+    return loss, norm
+
+
+def half(model, opt, x):
+    loss = F.sum(F.tanh(model.a(x)))
+    model.cleargrads()
+    loss.backward()
+    for p in model.params():
+        if p.grad is None:
+            continue
+        p.data -= 0.1 * p.grad
+    return loss, [p.grad is None for p in model.params()]
+
+
+def norm_from_before(model, opt, x):
+    norm = sum([float((p.grad ** 2).sum()) for p in model.params() if p.grad is not None])
+    loss = loss_of(model, x * 2)
+    model.cleargrads()
+    loss.backward()
+    opt.update()
+    return loss, norm
+
+
+def step_from_before(model, opt, x):
+    for p in model.params():
+        if p.grad is None:
+            continue
+        p.data -= 0.1 * p.grad
+    return F.sum(model.a(x))
+
+
+def accumulate(model, opt, x):
+    before = model.a.W.grad
+    loss = loss_of(model, x)
+    loss.backward()
+    opt.update()
+    return loss, before is None or before.sum(), model.a.W.grad
+
+
+def given_back(model, opt, x):
+    grads = [p.grad for p in model.params()]
+    opt.update()
+    return grads, model.a.W.grad, F.sum(model.a(x))
+
+
+def into_an_operation(model, opt, x):
+    g = model.a.W.grad
+    return F.sum(F.matmul(x, g.T if g is not None else model.a.W.array.T)), g
+
+
+FROM_BEFORE = [forget_before, forget_after, forget_if_there, forget_what_was_given, forget_twice, half, norm_from_before, step_from_before, accumulate,
+               given_back, into_an_operation]
+
+
+@pytest.mark.parametrize("hook", [None, hnn.optimizer_hooks.WeightDecay])
+@pytest.mark.parametrize("step", FROM_BEFORE)
+def test_gradients_that_come_and_go(mode, step, hook):
+    def make(wrap):
+        model, shared = net(), []
+        opt = optimizers.SGD(0.1).setup(model)
+        if hook is not None:
+            opt.add_hook(hook(0.01))
+        loss_of(model, arr(2, 3)).backward()
+        f = wrap(lambda x: step(model, opt, x))
+
+        def run(change):
+            change()
+            return f(arr(2, 3))
+
+        def backward():
+            model.cleargrads()
+            loss_of(model, arr(2, 3, seed=5)).backward()
+
+        def one():
+            backward()
+            model.a.W.grad = None
+
+        def shares():
+            model.a.W.grad = model.a.W.array
+
+        def one_for_two():
+            model.a.W.grad = model.a.W.array * 2
+            shared[:] = [model.a.W.grad]
+
+        def in_columns():
+            model.a.W.grad = np.asfortranarray(arr(4, 3))
+
+        def as_variables():
+            for p in model.params():
+                shared[:] = [p.grad_var]
+
+        def not_finite():
+            model.b.b.grad = np.full(2, np.nan, np.float32)
+        changes = [lambda: None, model.cleargrads, backward, one, shares, one_for_two, in_columns, as_variables, not_finite]
+        return [model, shared], [*[lambda c=c: run(c) for c in changes], lambda: (backward(), f(model.a.W.grad[:2]))[1]]
+    world = check(make, mode)
+    if not (hook and step in (accumulate, given_back, forget_what_was_given)):       # what hooks change in place was somebody's before
+        skipped(world, mode)
