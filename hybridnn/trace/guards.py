@@ -99,6 +99,8 @@ class Writer:
     def _load(self, kind, *where):
         if kind == "attr":
             return f"{self.space(where[0])}.get({where[1]!r})"
+        if kind == "length":
+            return f"len({self.strong(where[0])})"
         if kind == "slotattr":
             return f"{self.held(where[0])}.{where[1]}"
         if kind == "global":

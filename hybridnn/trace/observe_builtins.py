@@ -61,6 +61,9 @@ def _len(observer, args, kw):
     if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
         return constant(len(observer._layers(ref, "__len__")))
     if ref.kind == "static" and type(ref.value) in CONTAINERS:
+        length = observer.length_of(ref.value)
+        if length is not None:
+            return length
         observer._freeze(ref.value)
     elif ref.kind == "static" and isinstance(ref.value, tuple) and is_named_tuple(type(ref.value)):
         observer.guard_named(type(ref.value))
@@ -163,7 +166,7 @@ def _until(outcome):
         items = _iterator(observer, args[0])
         observer.ask(items)
         while (item := items.next()) is not None:
-            if bool(_static(observer, item)) is outcome:
+            if bool(item.value if observer.decides(item) else _static(observer, item)) is outcome:
                 return constant(outcome)
         return constant(not outcome)
     return handler

@@ -82,7 +82,10 @@ class Containers:
 
     def _static_item(self, box, key):
         if type(box) is list and type(key) is int and key < 0:
-            self.guard("length", box, len(box))
+            appended = self.appended_to(box)
+            if -len(appended) <= key:
+                return self._appended(appended[key])
+            self.guard("length", box, len(box) - len(appended))
             key %= len(box)
         assigned = self.overlaid("item", box, key)
         if assigned is not None:
@@ -98,6 +101,16 @@ class Containers:
             self._freeze(box)
             return mirror(list, [self.loaded(box[k], ("item", box, k, box[k])) for k in range(*key.indices(len(box)))])
         return self.loaded(value, ("item", box, key, value))
+
+    def appended_to(self, box):
+        """The Refs that this call has appended to a list from outside."""
+        return [e[2] for e in self.effects if e[0] == "append" and e[1][1] is box]
+
+    @staticmethod
+    def _appended(ref):
+        if ref.kind == "mirror":
+            raise Doubt("looks at a container that it has appended to another")
+        return ref
 
     def _freeze(self, box):
         """A list or dict that existed before: its length and members are guarded."""

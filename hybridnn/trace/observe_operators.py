@@ -229,7 +229,7 @@ class Operators:
             self._operators_of(x, UNARY_METHODS[symbol])
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x], {}, "negate" if symbol == "not" else "push")
             return
-        if symbol == "not" and self._decides(x):
+        if symbol == "not" and self.decides(x):
             f.stack.append(constant(not x.value))
             return
         if symbol in ("-", "+") and self._computes_numbers(x):
@@ -267,7 +267,7 @@ class Operators:
             self.guard("truth", cls)
         return True
 
-    def _decides(self, x):
+    def decides(self, x):
         """Whether the truth of a computed number is an outcome of the path: a plan computes it anew, and leaves if it is another one."""
         if x.kind not in ("array", "number") or not isinstance(x.source, Computed) or np.size(x.value) != 1:
             return False
@@ -291,7 +291,7 @@ class Operators:
             self._operators_of(x, "__bool__", "__len__")
             f.waiting = ("call", Ref("static", "bool"), [x], {}, "drop")
             return
-        if self._decides(x):
+        if self.decides(x):
             return
         x = self.use(x)
         if is_numeric(x):
@@ -322,7 +322,7 @@ class Operators:
 
     def op_JUMP_IF_FALSE_OR_POP(self, f, i):
         x = f.stack[-1]
-        if self._decides(x):
+        if self.decides(x):
             f.stack[-1] = constant(x.value) if type(x.value) is bool else x
         else:
             x = self.use(x)

@@ -1,4 +1,5 @@
 """Assignments, as the observer follows them: what the program changes outside becomes an effect of the path, and is read back from what was assigned."""
+import operator
 import types
 
 import numpy as np
@@ -8,8 +9,8 @@ from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
-from hybridnn.trace.arrays import folded
-from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, class_lookup, constant, identity, is_library_code, is_slot
+from hybridnn.trace.arrays import combine, folded
+from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, Ref, class_lookup, constant, identity, is_library_code, is_slot
 
 __all__ = ["Stores"]
 
@@ -67,6 +68,8 @@ class Stores:
             if not -len(box) <= key.value < len(box):
                 raise Doubt("an exception is raised")
             self.guard("long", box, key.value)
+            if self.appended_to(box):
+                raise Doubt("assigns a member of a list to which it has appended")
             if key.value < 0:
                 self.guard("length", box, len(box))
                 key = constant(key.value % len(box))
@@ -118,7 +121,16 @@ class Stores:
         """``box.append(value)`` for a list from outside: it is not looked at any more in this call."""
         self._keepable(value, "a member of a list")
         self.grown.add(id(box))
+        self.counters.add(where_id(("length", box)))
         self.effects.append(("append", ("append", box), value))
+
+    def length_of(self, box):
+        """``len(box)`` of a list from outside to which the function is known to append; None if it is not."""
+        if type(box) is not list or where_id(("length", box)) not in self.counters:
+            return None
+        appended = len(self.appended_to(box))
+        before = Ref("arg", len(box) - appended, ("load", "length", box))
+        return combine(self, operator.add, before, constant(appended))
 
     def _keepable(self, value, what):
         built = value.kind == "mirror" and (value.source is None or value.source[0] in ("arg", "kwarg", "item"))

@@ -317,7 +317,7 @@ def trusted_kind(frame):
         return "report"
     if module == "hybridnn.optimizer" and name == "_update_grouped":
         return "update"
-    if module == "hybridnn.optimizer" and (name == "update" and "lossfun" in frame.f_code.co_varnames or name == "_backward"):
+    if module == "hybridnn.optimizer" and (name == "new_epoch" or name == "update" and "lossfun" in frame.f_code.co_varnames or name == "_backward"):
         return False
     return None
 

@@ -315,3 +315,152 @@ def test_gradients_that_come_and_go(mode, step, hook):
     world = check(make, mode)
     if not (hook and step in (accumulate, given_back, forget_what_was_given)):       # what hooks change in place was somebody's before
         skipped(world, mode)
+
+
+def every_gradient(model, loss):
+    return all(np.isfinite(p.grad).all() for p in model.params())
+
+
+def no_gradient(model, loss):
+    return not any([np.isnan(p.grad).any() or np.isinf(p.grad).any() for p in model.params()])
+
+
+def loss_and_norms(model, loss):
+    return all([np.isfinite(loss.array), *[float((p.grad ** 2).sum()) < 1e6 for p in model.params()]])
+
+
+@pytest.mark.parametrize("good", [every_gradient, no_gradient, loss_and_norms])
+def test_steps_that_are_left_out(mode, good):
+    def make(wrap):
+        model = net()
+        opt = optimizers.MomentumSGD(0.1).setup(model)
+        left_out = [0]
+
+        @wrap
+        def f(x):
+            loss = loss_of(model, x)
+            model.cleargrads()
+            loss.backward()
+            if good(model, loss):
+                opt.update()
+            else:
+                left_out[0] += 1
+            return loss
+        steep = arr(2, 3)
+        steep[0, 1] = np.inf
+        return [model, left_out], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3) * np.float32("nan")), lambda: f(steep), lambda: f(arr(5, 3))]
+    skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_epochs_are_counted(mode, late):
+    class Counting(optimizers.Adam):
+        def new_epoch(self, auto=False):
+            super().new_epoch(auto)
+            self.alpha *= 0.5
+
+    def make(wrap):
+        model = net()
+        opt = optimizers.Adam().setup(model)
+        other = Counting().setup(model)
+        current = [opt]
+
+        @wrap
+        def f(x, last):
+            loss = loss_of(model, x)
+            model.cleargrads()
+            loss.backward()
+            if last and not late:
+                current[0].new_epoch()
+            current[0].update()
+            if last and late:
+                current[0].new_epoch()
+            return loss, current[0].epoch
+
+        def set_back():
+            opt.epoch = 0
+            return f(arr(2, 3), True)
+
+        def counts_itself():
+            opt.use_auto_new_epoch = True
+            return f(arr(2, 3), True)
+
+        def counts_no_more():
+            opt.use_auto_new_epoch = False
+            return f(arr(2, 3), True)
+
+        def hidden():
+            opt.new_epoch = lambda: None
+            return f(arr(2, 3), True)
+
+        def bare():
+            opt.__dict__.pop("new_epoch", None)
+            return f(arr(2, 3), True)
+
+        def another():
+            current[0] = other
+            return f(arr(2, 3), True)
+        return [model, opt, other], [lambda: f(arr(2, 3), True), lambda: f(arr(2, 3), False), set_back, counts_itself, counts_no_more, hidden, bare, another]
+    world = check(make, mode)
+    skipped(world, mode) if late else None
+
+
+def last(history, loss):
+    history.append(float(loss.array))
+    return history[-1]
+
+
+def last_but_one(history, loss):
+    before = history[-1]
+    history.append(float(loss.array))
+    history.append(0.5)
+    return history[-2], before, history[-3], history[-1], history[0]
+
+
+def how_many(history, loss):
+    n = len(history)
+    history.append(float(loss.array))
+    return n, len(history), len(history) * 2.0 + history[-1]
+
+
+def every_third(history, loss):
+    if len(history) % 3 == 0:
+        loss = loss * 2
+    history.append(float(loss.array))
+    return loss, len(history)
+
+
+def stored_behind(history, loss):
+    history.append(float(loss.array))
+    history[-1] = 7.0
+    return history[-1], history[0]
+
+
+@pytest.mark.parametrize("look", [last, last_but_one, how_many, every_third, stored_behind])
+def test_histories(mode, look):
+    def make(wrap):
+        model, history = net(), [0.25]
+        count = [0]
+
+        @wrap
+        def f(x):
+            return look(history, loss_of(model, x))
+
+        def step():
+            count[0] += 1
+            return f(arr(2, 3, seed=count[0]))
+
+        def shorter():
+            del history[3:]
+            return step()
+
+        def begun():
+            history[:] = [1.5]
+            return step()
+
+        def of_other_things():
+            history.append(None)
+            return step()
+        return [model, history], [step, shorter, begun, of_other_things, lambda: f(arr(4, 3))]
+    world = check(make, mode)
+    skipped(world, mode) if look is not stored_behind else None
