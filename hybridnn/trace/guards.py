@@ -8,6 +8,7 @@ import functools
 import sys
 import types
 import weakref
+from collections import Counter, defaultdict
 
 import numpy as np
 
@@ -107,6 +108,8 @@ class Writer:
             return f"{self.strong(where[0])}.get({where[1]!r})"
         if kind == "cell":
             return f"{self.strong(where[0])}.cell_contents"
+        if kind == "item" and type(where[0]) in (Counter, defaultdict):        # a guard makes no defaults, and runs no method that a Counter has got
+            return f"{self.strong(dict.get)}({self.strong(where[0])}, {self.strong(where[1])})"
         if kind == "item":
             return f"{self.strong(where[0])}[{self.strong(where[1])}]"
         if kind == "classattr":

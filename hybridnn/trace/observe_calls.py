@@ -291,6 +291,11 @@ class Calls:
             f.stack.append(self._container_method(mirror(list, self._items(owner)), name, args))
         elif owner.kind == "static" and type(owner.value) in DICTS and name in ("items", "keys", "values", "get") and not kw:
             f.stack.append(self._container_method(self._dict_members(owner.value), name, args))
+        elif owner.kind == "static" and type(owner.value) in DICTS and name == "setdefault" and 0 < len(args) < 3 and not kw:
+            f.stack.append(self._static_item(owner.value, self._key(args[0])))      # the call that makes the default is not the rule
+        elif owner.kind == "static" and type(owner.value) in DICTS and name == "update":
+            self.update_dict(owner.value, PURE_BUILTINS[dict](self, args, kw).value)
+            f.stack.append(constant(None))
         elif owner.kind == "static" and type(owner.value) in (list, deque) and name == "append" and len(args) == 1 and not kw:
             self.append(owner.value, args[0])
             f.stack.append(constant(None))

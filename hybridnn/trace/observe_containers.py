@@ -1,6 +1,7 @@
 """Tuples, lists, dicts, slices and iterators, as the observer follows them."""
 import operator
 import types
+from collections import Counter
 
 import numpy as np
 
@@ -42,6 +43,10 @@ class Containers:
             self._operators_of(box, "__getitem__")
             f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
         elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, str, *DICTS):
+            f.stack.append(self._static_item(box.value, key.value))
+        elif box.kind == key.kind == "static" and type(box.value) is Counter and type(key.value) in SCALARS and (
+                type(dict.get(box.value, key.value)) in (int, float)):
+            self.plain_counter(box.value)
             f.stack.append(self._static_item(box.value, key.value))
         elif box.kind == key.kind == "static" and type(key.value) is int and isinstance(box.value, tuple) and is_named_tuple(type(box.value)):
             self.guard_named(type(box.value))

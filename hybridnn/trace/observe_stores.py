@@ -1,6 +1,7 @@
 """Assignments, as the observer follows them: what the program changes outside becomes an effect of the path, and is read back from what was assigned."""
 import operator
 import types
+from collections import Counter
 
 import numpy as np
 
@@ -55,6 +56,9 @@ class Stores:
             box.value[key.value] = value
         elif box.kind == "static" and type(box.value) in (list, *DICTS):
             self._store_item(box.value, key, value)
+        elif box.kind == "static" and type(box.value) is Counter:
+            self.plain_counter(box.value)
+            self._store_item(box.value, key, value)
         elif isinstance(box.value, np.ndarray):
             self.store_elements(box, key, value)
         else:
@@ -79,6 +83,19 @@ class Stores:
             raise Doubt("assigns a number that an update has counted")
         self.rewritten.add(id(box))
         self._assigned(("item", box, key.value), value, "a member of a container")
+
+    def update_dict(self, box, items):
+        """``box.update(items)`` for a dict from outside."""
+        for key, value in items.items():
+            self._store_item(box, constant(key), value)
+
+    def plain_counter(self, box):
+        """A ``Counter``'s members are read and assigned as a dict's are."""
+        self.guard("class", box, Counter)
+        for name in ("__getitem__", "__setitem__", "__missing__"):
+            self.guard("classattr", Counter, name, class_lookup(Counter, name))
+        if class_lookup(Counter, "__getitem__") is not dict.__getitem__ or class_lookup(Counter, "__setitem__") is not dict.__setitem__:
+            raise Doubt("indexes a Counter")
 
     def namespace_item(self, obj, name):
         """``obj.__dict__[name]``."""

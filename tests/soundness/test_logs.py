@@ -1,0 +1,146 @@
+"""Dicts and counters from outside in which a traced function keeps a log."""
+from collections import Counter, OrderedDict, defaultdict
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped
+
+import hybridnn as hnn
+import hybridnn.functions as F
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def default_list(log, loss):
+    log.setdefault("loss", []).append(float(loss.array))
+    return log.setdefault("scale", 2.0) * loss
+
+
+def by_name(log, loss):
+    log.update(loss=float(loss.array), steps=log.setdefault("steps", 0) + 1)
+    return loss
+
+
+def by_dict(log, loss):
+    log.update({"loss": float(loss.array), "shape": loss.shape}, steps=3)
+    log.update([("loss", 1.0), ("done", True)])
+    return loss, log["loss"]
+
+
+def assigned_before(log, loss):
+    log["scale"] = 3.0
+    loss = loss * log.setdefault("scale", 2.0)
+    log.update(scale=0.5)
+    return loss, log.setdefault("scale"), log["scale"]
+
+
+def in_a_loop(log, loss):
+    for name in ("a", "b", "a"):
+        log.setdefault(name, []).append(name)
+    return loss
+
+
+@pytest.mark.parametrize("kind", [dict, OrderedDict, lambda: defaultdict(float)])
+@pytest.mark.parametrize("note", [default_list, by_name, by_dict, assigned_before, in_a_loop])
+def test_dicts(mode, note, kind):
+    def make(wrap):
+        log, logs = kind(), []
+        f = wrap(lambda x: note(log, F.sum(x * x)))
+
+        def step(seed):
+            return f(arr(2, 3, seed=seed))
+
+        def emptied():
+            log.clear()
+            return step(1)
+
+        def other_members():
+            log.update(loss=[], steps=5, scale=4.0, a=[1])
+            logs[:] = [log["loss"]]
+            return step(2)
+
+        def of_other_types():
+            log.update(loss=[0], steps=np.float32(2), scale=1, b=[])
+            return step(3)
+
+        def other_order():
+            for name in reversed(list(log)):
+                log[name] = log.pop(name)
+            return step(4)
+        return [log, logs], [lambda: step(0), emptied, other_members, of_other_types, other_order]
+    skipped(check(make, mode), mode, 3)       # emptied dicts are given up soon
+
+
+def counted(c, loss):
+    c["steps"] += 1
+    return loss * c["steps"]
+
+
+def counted_by_size(c, loss):
+    c["rows"] += 3
+    c["sum"] += float(loss.array)
+    return loss, c["rows"]
+
+
+@pytest.mark.parametrize("count", [counted, counted_by_size])
+def test_counters_of_the_standard_library(mode, count):
+    def make(wrap):
+        c = Counter()
+        f = wrap(lambda x: count(c, F.sum(x * x)))
+
+        def step(seed):
+            return f(arr(2, 3, seed=seed))
+
+        def emptied():
+            c.clear()
+            return step(1)
+
+        def set_back():
+            c["steps"] = -3
+            c.update(rows=10)
+            return step(2)
+
+        def of_another_type():
+            c["steps"] = 0.5
+            return step(3)
+        return [c], [lambda: step(0), emptied, set_back, of_another_type]
+    skipped(check(make, mode), mode)
+
+
+def test_a_counter_that_looks_things_up_itself(mode, monkeypatch):
+    """The class of all counters is changed between calls."""
+    c, seen = Counter(a=1), []
+    f = hnn.trace(lambda x: (c["a"], F.sum(x))[0], mode=mode)
+
+    def look(self, key):
+        seen.append(key)
+        return 5
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(6):
+            assert f(arr(2, 3)) == 1
+        monkeypatch.setattr(Counter, "__getitem__", look, raising=False)
+        assert [f(arr(2, 3)) for _ in range(4)] == [5] * 4 and seen == ["a"] * 4
+        monkeypatch.undo()
+        assert f(arr(2, 3)) == 1
+
+
+def test_defaults_are_made_by_the_program_only(mode):
+    """A guard that looks at a member makes none where another guard fails."""
+    def make(wrap):
+        log, looks = defaultdict(float), [True]
+        log["a"] = 1.0
+
+        @wrap
+        def f(x):
+            return F.sum(x) * (log["a"] if looks[0] else 3.0)
+
+        def looks_no_more():
+            looks[0] = False
+            log.clear()
+            return f(arr(2, 3))
+
+        def looks_again():
+            looks[0] = True
+            return f(arr(2, 3))
+        return [log], [lambda: f(arr(2, 3)), looks_no_more, looks_again]
+    skipped(check(make, mode), mode, 3)
