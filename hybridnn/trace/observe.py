@@ -112,7 +112,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.overlay, self.keep, self.views, self.draws, self.computed = {}, [], [], [], []
         self.memory = {}
         self.shown, self.changed, self.given, self.held, self.changed_at, self.prior, self.ungiven = {}, {}, {}, {}, {}, {}, []       # see ``Gradients``
-        self.applied, self.function_outputs, self.before_walk = {}, {}, {}       # see ``Functions``
+        self.applied, self.function_outputs, self.before_walk, self.walk_begins = {}, {}, {}, 0       # see ``Functions``
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
         self.doubt = self.result = None
         self.started = False

@@ -4,15 +4,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hybridnn.core import OPS
 from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import identify
+from hybridnn.trace.events import Number
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, mirror
 from hybridnn.trace.tape import leaf_variables, rebinds_along
 
 __all__ = ["Functions"]
 
 FORWARD = ("forward", "forward_cpu")
+HANDING_ON = frozenset([OPS[name] for name in ("add", "mul", "sub")])      # operations whose rules take a number as it is, or not at all
 
 
 @dataclass(eq=False, slots=True)
@@ -130,6 +133,7 @@ class Functions:
     def note_gradients(self):
         """The gradients of leaves before a walk."""
         self.before_walk = {id(x): self._gradient(x) for x in self._leaves_of_walk().values()}
+        self.walk_begins = len(self.call.path)
 
     def _leaves_of_walk(self):
         return {vid: x for vid, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if x._requires_grad}
@@ -140,6 +144,7 @@ class Functions:
 
     def walked(self, output):
         """The effect of a backward through users' functions: which values became gradients."""
+        self._note_numbers_of_walk()
         found = []
         for vid, x in self._leaves_of_walk().items():
             before, g = self.before_walk.get(id(x)), self._gradient(x)
@@ -151,3 +156,17 @@ class Functions:
             found.append((vid, Gradient(made), False))
         self.effects.append(("backward", Walk((found, [])), output))
         return constant(None)
+
+    def _note_numbers_of_walk(self):
+        """Gradient rules take numbers that operations have taken, which may be others on every call; what they would compute of these is not known."""
+        before, walked = [[(e, o) for e in part for o in e.operands if type(o) is Number and o.value is None]
+                          for part in (self.call.path[:self.walk_begins], self.call.path[self.walk_begins:])]
+        values, known = self.call.values, self.numbers
+        if any(o.vid in known and e.key[0] not in HANDING_ON for e, o in before) and walked:
+            raise Doubt("a number that changes between calls, and a gradient through a function with its own Python")
+        for _, o in [(e, o) for e, o in walked if o.vid not in known]:
+            same = [earlier.vid for _, earlier in before if values[earlier.vid] is values[o.vid]]
+            if not known.keys().isdisjoint(same):
+                if len({id(known.get(vid)) for vid in same}) > 1 or type(values[o.vid]) is not float:     # one int may stand for several
+                    raise Doubt("a gradient through a function with its own Python takes one of several numbers that are equal")
+                known[o.vid] = known[same[0]]

@@ -284,3 +284,38 @@ def test_more_than_a_step(mode, name):
         v = hnn.Variable(arr(4, 4))
         return [net, w], [lambda: forward(arr(4, 4)), outside, lambda: gradient(v), lambda: (gradient(v), w.grad), lambda: kept(v)[1]]
     check(make, mode, tolerance=100.0)
+
+
+@pytest.mark.parametrize("compute", [lambda h, a: F.tanh(h * a), lambda h, a: h * a + a - h * 0.45, lambda h, a: (h * h + 1) ** a, lambda h, a: F.exp(h) / a])
+def test_numbers_that_change_behind_a_function(mode, compute):
+    """Gradient rules of other operations take them in the walk through the function."""
+    class Square(hnn.FunctionNode):
+        def forward(self, inputs):
+            self.retain_inputs((0,))
+            return inputs[0] * inputs[0],
+
+        def backward(self, targets, gs):
+            x, = self.get_retained_inputs()
+            return 2 * x * gs[0],
+
+    def make(wrap):
+        state, net = types.SimpleNamespace(gain=0.5), hnn.Chain()
+        with net.init_scope():
+            net.p = hnn.Parameter(arr(3, 4))
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def step(x):
+            h = Square().apply((net.p,))[0]
+            state.gain *= 0.9
+            loss = F.sum(compute(h, state.gain) * x)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, net.p.grad
+
+        def again():
+            state.gain = 0.45
+            return step(arr(3, 4, seed=1))
+        return [net, state], [lambda: step(arr(3, 4, seed=1)), again]
+    check(make, mode)
