@@ -367,6 +367,19 @@ def _repeat(observer, args, kw):
     return Ref("iterator", Iterator([args[0]] * n))
 
 
+def _accumulate(observer, args, kw):
+    """``accumulate`` of Python's numbers, which add up in the same way whenever somebody asks for them."""
+    if len(args) > 1 or set(kw) - {"initial"}:
+        raise Doubt("accumulate() with a function")
+    first = kw.get("initial", constant(None))
+    items = [*([] if first.kind == "static" and first.value is None else [first]), *_ready(observer, args[0])]
+    sums = items[:1]
+    for item in items[1:]:
+        both = observer._computes_numbers(sums[-1], item)
+        sums.append(combine(observer, operator.add, sums[-1], item) if both else constant(_static(observer, sums[-1]) + _static(observer, item)))
+    return Ref("iterator", Iterator(sums))
+
+
 def _longest(observer, args, kw):
     fill = kw.get("fillvalue", constant(None))
     return Ref("iterator", Iterator([mirror(tuple, row) for row in itertools.zip_longest(*[_ready(observer, a) for a in args], fillvalue=fill)]))
@@ -376,7 +389,7 @@ LONGEST = 1 << 12
 ITERTOOLS: dict[Any, Any] = {fn: _rows_of(fn) for fn in (itertools.product, itertools.combinations, itertools.permutations,
                                                          itertools.combinations_with_replacement)}
 ITERTOOLS.update({itertools.chain: _chain, itertools.islice: _islice, itertools.pairwise: _pairwise, itertools.repeat: _repeat,
-                  itertools.zip_longest: _longest})
+                  itertools.accumulate: _accumulate, itertools.zip_longest: _longest})
 MATH = frozenset([math.isnan, math.isinf, math.isfinite, math.sqrt, math.exp, math.log, math.log2, math.log10, math.tanh, math.sin, math.cos])
 ARITHMETIC = frozenset([abs, float, int, max, min, pow, round, *[fn for fn in vars(math).values() if callable(fn)]])
 PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, round, divmod, pow, range, slice, repr, ord, chr)}

@@ -1,4 +1,5 @@
 """Dicts and counters from outside in which a traced function keeps a log."""
+import itertools
 from collections import Counter, OrderedDict, defaultdict
 
 import numpy as np
@@ -143,4 +144,30 @@ def test_defaults_are_made_by_the_program_only(mode):
             looks[0] = True
             return f(arr(2, 3))
         return [log], [lambda: f(arr(2, 3)), looks_no_more, looks_again]
+    skipped(check(make, mode), mode, 3)
+
+
+@pytest.mark.parametrize("sums", [
+    lambda sizes, x: [F.sum(x[:, :n]) for n in itertools.accumulate(sizes)], lambda sizes, x: list(itertools.accumulate(sizes, initial=1)),
+    lambda sizes, x: list(itertools.accumulate([n * 0.5 for n in sizes], initial=float(F.sum(x).array)))])
+def test_sums_of_sizes(mode, sums):
+    def make(wrap):
+        sizes = [1, 2, 1]
+
+        @wrap
+        def f(x):
+            return F.sum(x), sums(sizes, x)
+
+        def longer():
+            sizes.append(1)
+            return f(arr(2, 6))
+
+        def other():
+            sizes[1] = 3
+            return f(arr(2, 6))
+
+        def of_floats():
+            sizes[0] = 0.5
+            return f(arr(2, 6))
+        return [sizes], [lambda: f(arr(2, 6)), longer, other, of_floats, lambda: f(arr(2, 6, seed=4))]
     skipped(check(make, mode), mode, 3)
