@@ -8,6 +8,7 @@ the function itself, connected when the call ends.
 import weakref
 from itertools import count
 
+from hybridnn.config import state
 from hybridnn.core.op_node import OpNode
 from hybridnn.core.programs import RELEASED
 from hybridnn.core.tape import ROOM, Leaf, Output, next_seq
@@ -16,6 +17,7 @@ from hybridnn.graph import Graph, run
 from hybridnn.trace.compiled_walk import through
 from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.floats import under
+from hybridnn.trace.numbers import traced
 
 __all__ = ["CallTape", "PathTape", "TracedNode", "early_node", "graph_of", "leaf_node", "leaf_variables", "producers", "rebinds_along", "saved_values",
            "specs_along"]
@@ -188,7 +190,8 @@ class CallTape:
             needed = saved_values(made, roots, call.cut)
         path = PathTape(call.path[:call.executed], call.owner)
         path.specs, path.rebinds = specs_along(call.path), rebinds_along(call.path)
-        tape = cls._holding(call, path, needed, False)
+        tape = LeftTape._holding(call, path, needed, False)
+        tape.call = weakref.ref(call)
         for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it
             call.know(call.values[vid], vid)
             call.recognize(kept, vid)
@@ -294,6 +297,13 @@ class CallTape:
         return leaf
 
 
+class LeftTape(CallTape):
+    """The tape of a call that has left its path, and records."""
+
+    def _traced(self, app, position, spec):
+        return LeftNode(self, app, position, spec)
+
+
 def _output(owner, k, shape, dtype):
     """An output's node, whose turn comes between its owner and what takes it."""
     node = Output(owner, k, shape, dtype)
@@ -352,6 +362,17 @@ class TracedNode(OpNode):
     @_Lazy
     def edges(self):
         return [self.tape.node(v) if self.app.mask >> i & 1 else None for i, v in enumerate(self.app.node.inputs)]
+
+
+class LeftNode(TracedNode):
+    """An application from before its call left the path: gradient rules that are recorded are followed through the numbers of the path."""
+
+    def operand(self, position, as_variable):
+        x, call = super().operand(position, as_variable), self.tape.call()
+        if as_variable and type(x) in (float, int) and call is not None and state.tracer is call and call.mode == "record":
+            vid = self.app.node.inputs[self.program.keep[position]]
+            return x if vid in self.tape.path.constants else traced(x, vid, call)
+        return x
 
 
 def _compute_missing(call, needed):

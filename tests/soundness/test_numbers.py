@@ -184,3 +184,29 @@ def test_numbers_that_come_with_every_call_decide(mode, body):
             return f(arr(2, 3), k, 1 / (k + 1))
         return [net], [turn, lambda: f(arr(2, 3), 12.0, True), lambda: f(arr(2, 3), 3, float("nan")), lambda: turn(15)]
     skipped(check(make, mode, steps=[0] * 30 + [1, 1, 1, 2, 0, 2, 3, 0, 1]), mode, least=15)
+
+
+def test_numbers_from_before_an_update_where_the_path_is_left(mode):
+    """Backward behind the update goes through what was computed before it: with the number of the call, on every call that takes the new path."""
+    def make(wrap):
+        net, n = L.Linear(4, 3), [0]
+        opt = hnn.optimizers.SGD(0.05).setup(net)
+
+        @wrap
+        def step(x, k):
+            h = F.tanh(x) * k
+            net.cleargrads()
+            F.sum(net(h) ** 2).backward()
+            opt.update()
+            n[0] += 1
+            if n[0] % 3 == 0:
+                F.sum(h * h + h ** k).backward()
+            else:
+                F.sum(F.exp(h)).backward()
+
+        def run():
+            x = var(5, 4)
+            step(x, 0.5 + 0.125 * (n[0] % 7))
+            return x.grad
+        return [net, n], [run]
+    check(make, mode, steps=[0] * 24)
