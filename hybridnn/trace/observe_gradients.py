@@ -6,12 +6,17 @@ from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import identify, renew
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant
 
-__all__ = ["Gradients", "by_hand"]
+__all__ = ["Gradients", "by_hand", "is_gradient_of"]
 
 
 def array_of(g):
     """The array of a gradient, which a node keeps as an array or as a Variable."""
     return g._array if isinstance(g, Variable) else g
+
+
+def is_gradient_of(ref, v):
+    """Whether a Ref is that of the gradient which a Variable had before the call."""
+    return ref.source is not None and ref.source[0] == "prior" and ref.source[1] is v
 
 
 def by_hand(observer):

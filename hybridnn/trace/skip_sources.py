@@ -8,7 +8,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.optimizer_hooks.decay import loss_scale_of
 from hybridnn.trace.arrays import memory_of, root_array
 from hybridnn.trace.events import Leaf, vid_of
-from hybridnn.trace.observe_gradients import array_of, by_hand
+from hybridnn.trace.observe_gradients import array_of, by_hand, is_gradient_of
 from hybridnn.trace.overlap import Written
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.summaries import wrapped
@@ -37,8 +37,11 @@ class Sources:
             if ref is None and vid not in self._differentiated:
                 ref = next((r for r in by_hand(self.observer) if r.source.real is a), None)
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
-            if (vid in priors or vid in held) and (ref is not None or id(a) in self.observer.origins or memory_of(a) in memory):
-                raise Doubt(TAKEN_OTHERWISE)
+            if vid in priors or vid in held:
+                other = ref or self.observer.origins.get(id(a))
+                if other is not None and not is_gradient_of(other, priors[vid] if vid in priors else held[vid].value) or memory_of(a) in memory:
+                    raise Doubt(TAKEN_OTHERWISE)
+                ref = None
             if vid in priors:
                 self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)
             elif drawn is not None:
