@@ -138,6 +138,8 @@ def close(x, y):
         return x.shape == y.shape and np.allclose(x, y, rtol=3e-4, atol=3e-4 * scale, equal_nan=True)
     if type(x) is float and type(y) is float:
         return x == y or x != x and y != y or abs(x - y) <= 3e-4 * max(1.0, abs(x))
+    if type(x) is tuple and type(y) is tuple:
+        return len(x) == len(y) and all(map(close, x, y))
     return type(x) is type(y) and x == y
 
 
