@@ -155,7 +155,7 @@ def one_of_many(h, k, r):
         return h
     if k < 20 and r < 0.08:
         return h * 2
-    return h * 3 if k % 2 == 0 or r > 0.5 else h
+    return h * 1.5 if k % 2 == 0 or r > 0.5 else h
 
 
 @pytest.mark.parametrize("body", [
