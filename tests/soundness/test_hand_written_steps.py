@@ -52,7 +52,7 @@ def square(g, most):
 
 def replace_nan(g, most):
     g[~np.isfinite(g)] = 0
-    np.tanh(np.abs(g), out=g)
+    np.multiply(np.tanh(g), 0.5, out=g)
 
 
 @pytest.mark.parametrize("how", [clip, clip_by_place, clip_by_method, two_sides, scale, square, replace_nan])
