@@ -14,6 +14,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watchable
+from hybridnn.trace.operands import array_of
 from hybridnn.trace.refs import IMMUTABLE_TYPE, TRUSTED, class_lookup
 
 __all__ = ["Writer", "methods"]
@@ -449,8 +450,7 @@ class Writer:
 
 def prior_of(v):
     """A Variable's gradient as an array, or None."""
-    g = None if v._tape is None else v._tape.grad
-    return g._array if isinstance(g, Variable) else g
+    return None if v._tape is None else array_of(v._tape.grad)
 
 
 def attributes(cls):

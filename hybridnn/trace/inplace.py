@@ -11,6 +11,7 @@ from hybridnn.graph import Node
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import App, Event, Outcome, vid_of
 from hybridnn.trace.matching import match
+from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import lies_apart, overlapping
 from hybridnn.trace.recording import operands_of
 from hybridnn.trace.values import PARAMETER_REFS
@@ -25,7 +26,7 @@ def match_inplace(call, op, inputs, targets, attrs):
     for event in call.cursor.children:
         key = event.key
         if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and match(call, event.operands, inputs) \
-                and _may_be_changed(call, event.operands, [_array_of(x) for x in inputs], targets):
+                and _may_be_changed(call, event.operands, [array_of(x) for x in inputs], targets):
             call.release()
             call.advance(event)
             for k, (_, new) in zip(targets, event.rebinds, strict=True):
@@ -34,10 +35,6 @@ def match_inplace(call, op, inputs, targets, attrs):
                 call.flush()
             return True
     return False
-
-
-def _array_of(x):
-    return x._array if isinstance(x, Variable) else x
 
 
 def _eagerly(call, op, inputs, targets, attrs):
@@ -65,29 +62,21 @@ def _may_be_changed(call, operands, arrays, targets):
     such a one otherwise, ``unchanged`` tells."""
     for k in targets:
         a = arrays[k]
-        if a is not None and not (_can_be_written(a) and (a.base is None or lies_apart(a) and _oldest(call, vid_of(operands[k])) in call.leaves)):
+        if a is not None and not (_can_be_written(a) and (a.base is None or lies_apart(a) and call.introduced().oldest(vid_of(operands[k])) in call.leaves)):
             return False
     views = [a for a in arrays if type(a) is np.ndarray and a.base is not None]
     return not views or not overlapping([a for a in arrays if type(a) is np.ndarray], {id(arrays[k]) for k in targets})
 
 
-def _oldest(call, vid):
-    """The value that changes in place have made this one of."""
-    before = call.introduced().before
-    while vid in before:
-        vid = before[vid]
-    return vid
-
-
 def _is_shared(x):
-    a = _array_of(x)
+    a = array_of(x)
     return a is not None and (a.base is not None or isinstance(x, Variable) and _refs(a) > PARAMETER_REFS + 2)
 
 
 def changes_shared_memory(call):
     """Whether the call has changed a view in place that shares memory with another array that it takes: a path would take the change of one for none of the
     other, and no replay would fit it."""
-    changed = {_oldest(call, old) for e in call.path for old, _ in e.rebinds} & call.leaves.keys()
+    changed = {call.introduced().oldest(old) for e in call.path for old, _ in e.rebinds} & call.leaves.keys()
     views = {id(a) for a in map(call.actual, changed) if a.base is not None}
     return bool(views) and overlapping(map(call.actual, call.leaves), views)
 

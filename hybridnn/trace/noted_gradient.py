@@ -64,12 +64,12 @@ class _NotedNode(OpNode):
 
 class _Noter:
     """The tracer while gradient rules are noted: operations get numbers for their results, and nothing is computed but numbers."""
-    walking, forbid = False, False
+    walking = False
 
     def __init__(self, tape):
         self.path, self.tape = tape.path, tape
         self.specs, self.constants = dict(self.path.specs), dict(self.path.constants)
-        self.now, self.ids = {}, {}        # vid -> number or array of integers; id of such an array -> vid
+        self.now, self.ids = {}, {}        # vid -> number or array of integers of the path; id of such an array -> vid
         self.nodes, self.host, self.line, self.outputs = [], [], "", {}
         self.next_vid = 1 + max(self.specs)
 
@@ -124,7 +124,7 @@ class _Noter:
     def constant(self, x):
         """The number of a value that is the same whenever the gradient is computed."""
         vid = self.new(spec_of(x))
-        self.constants[vid] = self.now[vid] = x
+        self.constants[vid] = x
         return vid
 
     def derive(self, fn, args):
@@ -134,7 +134,6 @@ class _Noter:
             raise NeedsValues
         vid = self.new(spec_of(result))
         self.host.append((vid, fn, tuple([self._operand(x) for x in args])))
-        self.now[vid] = result
         return traced(result, vid, self)
 
     def expose(self, v):

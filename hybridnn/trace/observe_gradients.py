@@ -4,14 +4,10 @@ import numpy as np
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import identify, renew
+from hybridnn.trace.operands import array_of
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant
 
 __all__ = ["Gradients", "by_hand", "is_gradient_of"]
-
-
-def array_of(g):
-    """The array of a gradient, which a node keeps as an array or as a Variable."""
-    return g._array if isinstance(g, Variable) else g
 
 
 def is_gradient_of(ref, v):
@@ -152,7 +148,6 @@ class Gradients:
 
     def meet_gradients(self, params):
         """An update takes the gradients: what the program has made of them is what the observer thinks."""
-        before = {new: old for e in self.call.path for old, new in e.rebinds}       # hooks change gradients in place
         for p in params:
             g = None if p._tape is None else array_of(p._tape.grad)
             if g is None:
@@ -162,8 +157,7 @@ class Gradients:
             if ref is not None:
                 identify(self, ref, g)
                 continue
-            while vid in before:
-                vid = before[vid]
+            vid = self.call.introduced().oldest(vid)      # hooks change gradients in place
             if vid in self.call.leaves and array_of(self.call.leaves[vid]) is g and vid not in self.held:
                 ref = self.held[vid] = Ref("static", p, ("fixed",))
                 self.note_origin(ref)

@@ -5,7 +5,7 @@ from hybridnn.backend import is_array
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import LIMIT
 
-__all__ = ["NUMBER_TYPES", "has_creator", "is_number", "same_bytes", "same_number", "unfit", "untraceable", "values_of"]
+__all__ = ["NUMBER_TYPES", "array_of", "has_creator", "is_number", "same_bytes", "same_number", "unfit", "untraceable", "values_of"]
 
 NUMBER_TYPES = (float, int, bool)
 
@@ -13,6 +13,11 @@ NUMBER_TYPES = (float, int, bool)
 def has_creator(x):
     """Whether ``x`` is a Variable computed by an earlier call."""
     return isinstance(x, Variable) and x._tape is not None and not x._tape.is_leaf and x._requires_grad
+
+
+def array_of(x):
+    """The array of a Variable that has one, such as a gradient that a node keeps as a Variable; anything else as it is."""
+    return x._array if isinstance(x, Variable) else x
 
 
 def is_number(x):

@@ -199,6 +199,12 @@ class Known:
         self.events = len(path)
         return self
 
+    def oldest(self, vid):
+        """The value that changes in place have made this one of."""
+        while vid in self.before:
+            vid = self.before[vid]
+        return vid
+
     def computed(self, values):
         """The computations that the values rest on, in order: (vid, function, vids)."""
         needed, stack = set(), [v for v in values if v in self.host]

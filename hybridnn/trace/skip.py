@@ -8,7 +8,8 @@ import numpy as np
 from hybridnn.trace.arrays import root_array
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import Writer
-from hybridnn.trace.observe_gradients import array_of, by_hand
+from hybridnn.trace.observe_gradients import by_hand
+from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import sharing
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.skip_computed import Computing
@@ -19,7 +20,7 @@ from hybridnn.trace.skip_results import Results
 from hybridnn.trace.skip_sources import Sources
 from hybridnn.trace.skip_stages import WARNINGS_RAISE, Stages
 from hybridnn.trace.skip_text import Text
-from hybridnn.trace.tape import producers, rebinds_along
+from hybridnn.trace.tape import PathTape, rebinds_along
 
 __all__ = ["make_plan"]
 
@@ -42,7 +43,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.writer = Writer(killer(plan), busy, bool(observer.stored) or any(e.kind == "inplace" for e in call.path), call.owner.restless)
         self.body = []
         self.found = {self.writer.read(("load", *where)): f"hyper{k}" for k, where in enumerate(self._hypers())}
-        self.made = producers(self.path)
+        self.made = PathTape.of(call).made
         self.rebound = {}       # value -> its values after changes in place
         for old, new in rebinds_along(self.path):
             self.rebound.setdefault(old, []).append(new)

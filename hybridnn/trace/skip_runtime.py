@@ -6,6 +6,7 @@ from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.arrays import Unexpected, as_defect
+from hybridnn.trace.operands import array_of
 from hybridnn.trace.skip_plan import OTHERWISE, Refused
 
 __all__ = ["copied", "grad_of", "gradient", "leaf", "new", "put_back", "refuse", "setting", "take", "take_back", "unscale"]
@@ -59,8 +60,7 @@ def leaf(x):
 
 def grad_of(node):
     """A node's gradient as an array, or None."""
-    g = node.grad
-    return g._array if isinstance(g, Variable) else g
+    return array_of(node.grad)
 
 
 def take(nodes):

@@ -8,7 +8,8 @@ from hybridnn.core.variable import Variable
 from hybridnn.optimizer_hooks.decay import loss_scale_of
 from hybridnn.trace.arrays import memory_of, root_array
 from hybridnn.trace.events import Leaf, vid_of
-from hybridnn.trace.observe_gradients import array_of, by_hand, is_gradient_of
+from hybridnn.trace.observe_gradients import by_hand, is_gradient_of
+from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import Written
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.summaries import wrapped
@@ -66,8 +67,7 @@ class Sources:
                 if not a.flags.c_contiguous:
                     self._copy(vid, a)
         self._distinct(variables)
-        self.changed_held = [vid for vid in held if vid in self.leaf_text and id(array_of(self.call.leaves[vid])) in self.updated]
-        if self.changed_held:
+        if any(vid in self.leaf_text and id(array_of(self.call.leaves[vid])) in self.updated for vid in held):
             self._hold_apart(held)
 
     def _hold_apart(self, held):

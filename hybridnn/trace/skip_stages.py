@@ -224,7 +224,7 @@ class Stages:
         made = [v for v in segment.inputs if v in self.leaf_text and (id(self._array(v)) not in self.outside or id(self._array(v)) in self.parts)]
         found = {}
         for root, _ in segment.writes if made else ():
-            a = self._array(self._oldest(root)) if self._oldest(root) in self.call.leaves else None
+            a = self._array(self.known.oldest(root)) if self.known.oldest(root) in self.call.leaves else None
             views = [] if a is None else [v for v in made if v != root and np.may_share_memory(self._array(v), a)]
             if not views:
                 continue

@@ -56,7 +56,8 @@ class Text:
     def _assemble(self):
         """Put the parts in order: guards, draws, counters, stages, gradients, attributes, result."""
         plan, w = self.result, self.writer
-        written = self.call.leaves.keys() & {self._oldest(r) for seg in plan.segments for r, _ in seg.writes}      # the rest is what an earlier stage has made
+        # what is not among the leaves, an earlier stage has made
+        written = self.call.leaves.keys() & {self.known.oldest(r) for seg in plan.segments for r, _ in seg.writes}
         objects = [o for ref in w.watched_objects.values() if (o := ref()) is not None]
         watched = watch(w.watched.values(), objects, w.watched_classes.values())
         lines = [*w.lines, *self._watched_lines(watched)]
@@ -84,7 +85,7 @@ class Text:
             kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape))
             gradients = self._priors().keys() | self.observer.held.keys()
             leaves = leaf_variables(self.call, rebinds_along(self.call.path)).items()
-            dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves if x._requires_grad and self._oldest(v) not in gradients)
+            dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves if x._requires_grad and self.known.oldest(v) not in gradients)
             shared = w.strong(PathTape.of(self.call))
             again = None
             if self.again is not None:
@@ -207,12 +208,6 @@ class Text:
     def _array(self, vid):
         x = self.call.leaves[vid]
         return x._array if isinstance(x, Variable) else x
-
-    def _oldest(self, vid):
-        """The value from outside that changes in place have made this one of."""
-        while vid in self.known.before:
-            vid = self.known.before[vid]
-        return vid
 
     def _leaf_variable(self, vid, x):
         ref = self.observer.origins[id(x)]

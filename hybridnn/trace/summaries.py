@@ -364,10 +364,7 @@ def _rule_numbers(observer, start, by_hooks):
 
 
 def _root_vid(observer, operand):
-    vid, before = vid_of(operand), observer.call.introduced().before
-    while vid in before:
-        vid = before[vid]
-    return vid
+    return observer.call.introduced().oldest(vid_of(operand))
 
 
 def _setattr(observer, refs, value, start):

@@ -183,13 +183,13 @@ class CallTape:
     def so_far(cls, call, roots):
         """The tape of the values ``roots`` of a replay that is about to leave its path, and those of them for which all that it needs is there. What an
         update has changed is kept as it is now, as eager keeps it."""
-        made = producers(call.path[:call.executed])
+        path = PathTape(call.path[:call.executed], call.owner)
+        path.specs, path.rebinds = specs_along(call.path), rebinds_along(call.path)
+        made = path.made
         needed = saved_values(made, roots, call.cut)
         if not _compute_unchanged(call, needed, made):
             roots = {v for v in roots if _compute_unchanged(call, saved_values(made, [v], call.cut), made)}
             needed = saved_values(made, roots, call.cut)
-        path = PathTape(call.path[:call.executed], call.owner)
-        path.specs, path.rebinds = specs_along(call.path), rebinds_along(call.path)
         tape = LeftTape._holding(call, path, needed, False)
         tape.call = weakref.ref(call)
         for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it

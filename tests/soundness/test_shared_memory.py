@@ -82,20 +82,24 @@ def loss_of(model, x):
     return F.sum(F.tanh(model.b(F.relu(model.a(x)))) ** 2)
 
 
+def step_of(model, opt):
+    """A training step."""
+    def step(x):
+        loss = loss_of(model, x)
+        model.cleargrads()
+        loss.backward()
+        opt.update()
+        return loss
+    return step
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_updates(mode, way):
     def make(wrap):
         model = net()
         way(model)
         opt = optimizers.Adam().setup(model)
-
-        @wrap
-        def f(x):
-            loss = loss_of(model, x)
-            model.cleargrads()
-            loss.backward()
-            opt.update()
-            return loss
+        f = wrap(step_of(model, opt))
 
         def written():
             model.a.W.array[0] *= 2
@@ -373,14 +377,7 @@ def test_checked(mode, way):
     model = net()
     way(model)
     opt = optimizers.Adam().setup(model)
-
-    @hnn.trace(mode=mode, check=1.0)
-    def f(x):
-        loss = loss_of(model, x)
-        model.cleargrads()
-        loss.backward()
-        opt.update()
-        return loss
+    f = hnn.trace(step_of(model, opt), mode=mode, check=1.0)
     before = [p.array.copy() for p in model.params()]
     for _ in range(12):
         f(arr(2, 3))
@@ -416,14 +413,7 @@ def test_states_that_are_views(mode):
     def make(wrap):
         model = net()
         opt = optimizers.Adam().setup(model)
-
-        @wrap
-        def f(x):
-            loss = loss_of(model, x)
-            model.cleargrads()
-            loss.backward()
-            opt.update()
-            return loss
+        f = wrap(step_of(model, opt))
         f(arr(2, 3))
         states = [(p.update_rule.state, key) for p in model.params() for key in ("m", "v")]
         vector = np.concatenate([s[key].ravel() for s, key in states])
@@ -470,14 +460,7 @@ def test_how_often_it_is_recorded(mode):
     overlap_inside(model)
     opt = optimizers.SGD(0.1).setup(model)
     wrap = Traces(mode)
-
-    @wrap
-    def f(x):
-        loss = loss_of(model, x)
-        model.cleargrads()
-        loss.backward()
-        opt.update()
-        return loss
+    f = wrap(step_of(model, opt))
     for _ in range(10):
         f(arr(2, 3))
     assert f.stats.recordings == 1 and "shares its memory with another" in wrap.reasons[0] and "test_shared_memory" in wrap.reasons[0]
