@@ -44,6 +44,18 @@ def test_accuracy_and_assembly_of_unary_functions(name, dtype):
     assert_vectorised(kernel_of(name, dtype))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["exp", "exp2", "expm1", "sinh", "cosh", "sigmoid"])
+def test_accuracy_where_exponentials_become_subnormal_or_overflow(name, dtype):
+    per_nat = 1 / np.log(LONG(2)) if name == "exp2" else LONG(1)
+    low, high = (np.log(LONG(bound)) * per_nat for bound in (np.finfo(dtype).tiny, np.finfo(dtype).max))
+    x = np.concatenate([np.linspace(low - 45, low + 2, 20_001), np.linspace(high - 1.2, high + 1, 20_001)]).astype(dtype)
+    with np.errstate(all="ignore"):
+        error = compare(kernel_of(name, dtype)(np.empty_like(x), x), vecmath_check.reference(name)(x.astype(LONG)), (x,))
+    assert not error.wrong, f"(x, got, expected): {error.wrong}"
+    assert error.relative <= RELATIVE[dtype] and error.ulp <= 2.5, error
+
+
 def pairs(dtype):
     """All pairs of specials, random bit patterns, and moderate pairs."""
     grid = [np.array(v, dtype) for v in zip(*product(specials(dtype), repeat=2))]

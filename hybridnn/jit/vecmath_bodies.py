@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from hybridnn.jit import vecmath_coefficients as tables
 from hybridnn.jit.vecmath_expr import (
     F32,
-    I32,
     V,
     bits_of,
     copysign,
@@ -21,11 +20,7 @@ from hybridnn.jit.vecmath_expr import (
     float_of,
     fma,
     horner,
-    ldexp,
     like,
-    low32,
-    rint,
-    scales_in_one_step,
     select,
     sqrt,
 )
@@ -40,7 +35,7 @@ class Format:
     key: str
     mantissa: int
     bias: int
-    exp_range: tuple[float, float]  # beyond it exp is 0 or inf
+    exp_low: float  # exp is 0 below
     expm1_range: tuple[float, float]  # beyond it expm1 is -1 or inf
     ln2: tuple[float, float]
     root_half: int  # bits of sqrt(1/2), low half cleared for float64
@@ -55,8 +50,8 @@ class Format:
         return 2.0 ** (1 - self.bias)
 
 
-SINGLE = Format("f32", 23, 127, (-105.0, 90.0), (-18.0, 89.0), (0.6931471824645996, -1.9046542121259336e-09), 0x3F3504F3)
-DOUBLE = Format("f64", 52, 1023, (-747.0, 711.0), (-40.0, 710.1),
+SINGLE = Format("f32", 23, 127, -105.0, (-18.0, 89.0), (0.6931471824645996, -1.9046542121259336e-09), 0x3F3504F3)
+DOUBLE = Format("f64", 52, 1023, -747.0, (-40.0, 710.1),
                 (0.6931471805599453, 2.3190468138462996e-17), 0x3FE6A09E00000000)
 LOG2E = 1.4426950408889634
 LOG2E_LO = 2.0355273740931033e-17
@@ -68,72 +63,101 @@ def format_of(x: V) -> Format:
 
 def clamp(x: V, low, high) -> V:
     """x within [low, high]; NaN stays."""
-    x = select(x < low, low, x)
-    return select(x > high, high, x)
+    x = select(x > high, high, x)  # first, because LLVM sees then that -|x| needs it not
+    return select(x < low, low, x)
 
 
 def pow2(n: V) -> V:
     """2^n as a normal number for integral n."""
     f = format_of(n)
-    return float_of(bits_of(n + (f.magic + f.bias)) << f.mantissa)
+    return _power_with(n + (f.magic + f.bias))
 
 
-def scale(x: V, n: V) -> V:
-    """x * 2^n for integral n and x between 1/2 and 2, with one rounding, also where the result is subnormal, zero or infinite."""
+def _power_with(t: V) -> V:
+    """The power of two whose exponent bits are the low bits of t."""
+    return float_of(bits_of(t) << format_of(t).mantissa)
+
+
+def split_exp(x: V, more: int = 0) -> tuple[V, V, V]:
+    """x = n log(2) + r with |r| <= log(2)/2: (n, r, t), where the low bits of t are the exponent bits of 2^(n + more)."""
+    f = format_of(x)
+    t = fma(x, LOG2E, f.magic + f.bias + more)
+    return _remainder(x, t, more)
+
+
+def _remainder(x: V, t: V, more: int) -> tuple[V, V, V]:
+    f = format_of(x)
+    n = t - (f.magic + f.bias + more)
+    return n, fma(n, -f.ln2[1], fma(n, -f.ln2[0], x)), t
+
+
+def split_exp_up(x: V, more: int = 0) -> tuple[V, V, V]:
+    """`split_exp` with n + more at most that of the largest normal numbers, and therefore r up to log(2) where exp(x) 2^more is finite, beyond it elsewhere."""
+    f = format_of(x)
+    t = fma(x, LOG2E, f.magic + f.bias + more)
+    top = f.magic + 2 * f.bias
+    return _remainder(x, select(t > top, top, t), more)
+
+
+def times_power(q: V, n: V, t: V) -> V:
+    """(1 + q) 2^n for integral n and 1 + q > 0.7 where the low bits of t are the exponent bits of 2^n, or would be if these were not negative.
+
+    Subnormal where 2^n is, infinite where the result is too large.
+    """
     # Arithmetic with a subnormal result takes a hundred cycles on Intel CPUs (their microcode does it), and masks of -1e9 are usual. So small results are
     # rounded to integers, which are their bit patterns: multiples of the smallest subnormal number.
-    f = format_of(x)
+    f = format_of(q)
     small, one = n < float(1 - f.bias), 2.0**f.mantissa
-    y = _scale_normal(x, n + select(small, like(n, float(f.mantissa + f.bias - 1)), like(n, 0.0)))
-    return float_of(bits_of(y + select(small, like(y, one), like(y, -0.0))) - select(small, bits_of(like(y, one)), like(bits_of(y), 0)))
-
-
-def _scale_normal(x: V, n: V) -> V:
-    """x * 2^n, rounded once."""
-    if scales_in_one_step():
-        i = bits_of(n + format_of(n).magic) - bits_of(like(n, format_of(n).magic))
-        return ldexp(x, i if i.v.type == I32 else low32(i))
-    half = rint(n * 0.5)
-    return x * pow2(half) * pow2(n - half)
-
-
-def split_exp(x: V) -> tuple[V, V]:
-    """x = n log(2) + r with |r| <= log(2)/2: (n, r)."""
-    f = format_of(x)
-    n = rint(x * LOG2E)
-    return n, fma(n, -f.ln2[1], fma(n, -f.ln2[0], x))
+    bits = bits_of(like(q, one))
+    s = float_of((bits_of(t) << f.mantissa) + select(small, like(bits, (f.mantissa + f.bias - 1) << f.mantissa), like(bits, 0)))
+    y = fma(s, q, s) + select(small, like(q, one), like(q, -0.0))
+    return float_of(bits_of(y) - select(small, bits, like(bits, 0)))
 
 
 def exp(x: V) -> V:
-    return _exp_over(x, 0.0, format_of(x).key)
+    return _exp_over(x, 0, format_of(x).key)
 
 
-def _exp_over(x: V, halvings: float, key: str) -> V:
+def _exp_over(x: V, halvings: int, key: str) -> V:
     """exp(x) / 2^halvings."""
-    n, r = split_exp(clamp(x, *format_of(x).exp_range))
-    return scale(fma(r * r, horner(r, tables.EXP[key]), r) + 1.0, n - halvings)
+    low = format_of(x).exp_low
+    return times_power(*_exp_parts(split_exp_up(select(x < low, low, x), -halvings), tables.EXP_UP[key]))
 
 
-def _reduced_expm1(x: V, key: str) -> tuple[V, V]:
-    """(n, q): exp(x) = 2^n (1 + q)."""
-    n, r = split_exp(x)
-    return n, fma(r * r, horner(r, tables.EXPM1[key]), r)
+def exp_down(x: V) -> V:
+    """exp(x) for x <= 0."""
+    f = format_of(x)
+    return times_power(*_exp_parts(split_exp(select(x < f.exp_low, f.exp_low, x)), tables.EXP[f.key]))
+
+
+def _exp_parts(split: tuple[V, V, V], coefficients) -> tuple[V, V, V]:
+    """The arguments of `times_power` for exp."""
+    n, r, t = split
+    return fma(r * r, horner(r, coefficients), r), n, t
+
+
+def _reduced_expm1(x: V, key: str, more: int) -> tuple[V, V, V]:
+    """(n, q, s): exp(x) = 2^n (1 + q), s = 2^(n + more)."""
+    n, r, t = split_exp(x, more)
+    return n, fma(r * r, horner(r, tables.EXPM1[key]), r), _power_with(t)
 
 
 def expm1(x: V) -> V:
     f = format_of(x)
-    n, q = _reduced_expm1(clamp(x, *f.expm1_range), f.key)
-    s = pow2(n - 1.0)
+    n, q, s = _reduced_expm1(clamp(x, *f.expm1_range), f.key, -1)
     y = fma(s, q, s - 0.5)
     return copysign(select(n == 0.0, q, y + y), x)
 
 
 def exp2(x: V) -> V:
     f = format_of(x)
-    x = clamp(x, -2.0 - f.bias - f.mantissa, f.bias + 1.0)
-    n = rint(x)
+    large = x > 0.5 * f.bias  # where x - 1 is exact; so n stays below the largest exponent
+    x = clamp(x - select(large, like(x, 1.0), like(x, 0.0)), -2.0 - f.bias - f.mantissa, float(f.bias))
+    shift = f.magic + f.bias
+    t = x + shift
+    n = t - shift
     r = x - n
-    return scale(fma(r, horner(r, tables.EXP2[f.key]), 1.0), n)
+    return times_power(r * horner(r, tables.EXP2[f.key]), n, t) * select(large, like(x, 2.0), like(x, 1.0))
 
 
 def split_log(x: V) -> tuple[V, V]:
@@ -209,28 +233,24 @@ def log10(x: V, key: str = "f64") -> V:
     return _log_scaled(x, key, (0.3010299956639812, -2.8037281277851704e-18), (0.4342944819032518, 1.098319650216765e-17))
 
 
-def tanh_f32(x: V) -> V:
+def tanh(x: V) -> V:
     """-t / (t + 2) with t = exp(-2|x|) - 1, which never overflows."""
-    n, q = _reduced_expm1(clamp(fabs(x) * -2.0, -36.0, 0.0), "f32")
-    s = pow2(n)
+    f = format_of(x)
+    u, low = fabs(x) * -2.0, f.expm1_range[0] * 2.0
+    _, q, s = _reduced_expm1(select(u < low, low, u), f.key, 0)
     t = fma(s, q, s - 1.0)
     return copysign(t / (t + 2.0), x)
 
 
-def tanh_f64(x: V) -> V:
-    t = expm1(fabs(x) * -2.0)
-    return copysign(t / (t + 2.0), x)
-
-
 def sigmoid(x: V) -> V:
-    z = exp(-fabs(x))
+    z = exp_down(-fabs(x))
     return select(x < 0.0, z, 1.0) / (z + 1.0)
 
 
 def softplus(x: V) -> V:
     """log(1 + exp(x)) as max(x, 0) + log1p(exp(-|x|))."""
     fmt = format_of(x)
-    z = exp(-fabs(x))
+    z = exp_down(-fabs(x))
     u = z + 1.0
     lost = z - (u - 1.0)
     e, f = split_log(u)
@@ -241,15 +261,14 @@ def softplus(x: V) -> V:
 def sinh(x: V, key: str = "f64") -> V:
     """h + h / (2h + 1) with h = expm1(|x|) / 2, which is finite wherever the result is."""
     a = fabs(x)
-    n, q = _reduced_expm1(clamp(a, 0.0, 710.5), key)
-    s = pow2(n - 2.0)
+    n, q, s = _reduced_expm1(clamp(a, 0.0, 710.5), key, -2)
     h = select(n == 0.0, q * 0.5, fma(s, q, s - 0.25) * 2.0)
     y = select(h < INF, h + h / (h + h + 1.0), h)
     return copysign(select(a < 2.0**-28, a, y), x)
 
 
 def cosh(x: V, key: str = "f64") -> V:
-    h = _exp_over(fabs(x), 1.0, key)
+    h = _exp_over(fabs(x), 1, key)
     return h + 0.25 / h
 
 

@@ -7,9 +7,7 @@ double conversions.
 """
 from __future__ import annotations
 
-from functools import cache
-
-from llvmlite import binding, ir
+from llvmlite import ir
 
 F32, F64 = ir.FloatType(), ir.DoubleType()
 I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -191,18 +189,6 @@ def in_double(body, **options):
         return narrow(body(*map(widen, xs), **options))
 
     return single
-
-
-@cache
-def scales_in_one_step() -> bool:
-    """Whether this CPU multiplies vectors by powers of two in one instruction (vscalef)."""
-    return bool(binding.get_host_cpu_features().get("avx512f"))
-
-
-def ldexp(x: V, n: V) -> V:
-    """x * 2^n for an int32 n, rounded once. Vectorised only where ``scales_in_one_step``."""
-    fn = x.b.module.declare_intrinsic("llvm.ldexp", [x.v.type, I32], ir.FunctionType(x.v.type, [x.v.type, I32]))
-    return V(x.b, x.b.call(fn, [x.v, n.v]))
 
 
 def f16_to_f32(h: V) -> V:

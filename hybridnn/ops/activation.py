@@ -91,11 +91,17 @@ def _(g, x):
     return g * minimum(x, 0)
 
 
+def _logistic(xp, x):
+    """1 / (1 + exp(-x)), without overflow: exp only sees numbers <= 0."""
+    e = xp.exp(-xp.absolute(x))
+    top = xp.maximum(e, xp.sign(x)) if xp is np else xp.where(x < 0, e, 1)  # the same; `where` costs NumPy five times as much
+    return top / (1 + e)
+
+
 @elementwise()
 def sigmoid(xp, x):
-    """1 / (1 + exp(-x)), without overflow: exp only sees numbers <= 0, and max(e, sign(x)) is e or 1."""
-    e = xp.exp(-xp.absolute(x))
-    return xp.maximum(e, xp.sign(x)) / (1 + e)
+    """1 / (1 + exp(-x)), without overflow."""
+    return _logistic(xp, x)
 
 
 @sigmoid.vjp
@@ -130,8 +136,7 @@ def _(g, x, beta):
 def swish(xp, x, beta):
     """x * sigmoid(beta * x) with a learnt beta (Ramachandran et al. 2017)."""
     bx = x * beta
-    e = xp.exp(-xp.absolute(bx))
-    return x * (xp.maximum(e, xp.sign(bx)) / (1 + e))
+    return x * _logistic(xp, bx)
 
 
 @swish.vjp_of("x")
@@ -148,8 +153,7 @@ def _(g, x, y):
 @elementwise()
 def silu(xp, x):
     """x * sigmoid(x)"""
-    e = xp.exp(-xp.absolute(x))
-    return x * (xp.maximum(e, xp.sign(x)) / (1 + e))
+    return x * _logistic(xp, x)
 
 
 @silu.vjp

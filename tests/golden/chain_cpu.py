@@ -1,7 +1,7 @@
-"""Map: absolute, add, divide, exp, maximum, multiply, negative, sign, tanh."""
+"""Map: absolute, add, divide, exp, less, multiply, negative, tanh, where."""
 from numba import float32
 
-from hybridnn.jit.vecmath import absolute_f32, exp_f32, maximum_f32, parallel_loops, ptr_f32, sign_f32, tanh_f32
+from hybridnn.jit.vecmath import absolute_f32, exp_f32, parallel_loops, ptr_f32, tanh_f32, where_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -24,10 +24,10 @@ def kernel(bufs, args, lo, hi):
             v6 = absolute_f32(v0)
             v7 = -v6
             v8 = exp_f32(v7)
-            v9 = sign_f32(v0)
-            v10 = maximum_f32(v8, v9)
-            v12 = float32(1.0) + v8
-            v13 = v10 / v12
-            v14 = v5 * v13
-            p2[o2 + i] = v14
+            v10 = v0 < float32(0.0)
+            v12 = where_f32(v10, v8, float32(1.0))
+            v13 = float32(1.0) + v8
+            v14 = v12 / v13
+            v15 = v5 * v14
+            p2[o2 + i] = v15
     parallel_loops()

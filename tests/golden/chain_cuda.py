@@ -1,4 +1,4 @@
-"""Map: absolute, add, divide, exp, maximum, multiply, negative, sign, tanh."""
+"""Map: absolute, add, divide, exp, less, multiply, negative, tanh, where."""
 import math
 
 from numba import cuda, float32
@@ -19,9 +19,9 @@ def kernel(p0, p1, p2, n0, n1, s0_0, s2_0):
         v6 = abs(v0)
         v7 = -v6
         v8 = math.exp(v7)
-        v9 = (float32(v0 > float32(0)) - float32(v0 < float32(0)) if v0 == v0 else v0)
-        v10 = (v8 if v8 > v9 or v8 != v8 else v9)
-        v12 = float32(1.0) + v8
-        v13 = v10 / v12
-        v14 = v5 * v13
-        p2[o2 + c1] = v14
+        v10 = v0 < float32(0.0)
+        v12 = (v8 if v10 else float32(1.0))
+        v13 = float32(1.0) + v8
+        v14 = v12 / v13
+        v15 = v5 * v14
+        p2[o2 + c1] = v15

@@ -1,7 +1,7 @@
-"""Tiled: absolute, add, divide, exp, maximum, negative, sign."""
+"""Tiled: absolute, add, divide, exp, less, negative, where."""
 from numba import float32
 
-from hybridnn.jit.vecmath import absolute_f32, exp_f32, local_f32, maximum_f32, parallel_loops, ptr_f32, sign_f32
+from hybridnn.jit.vecmath import absolute_f32, exp_f32, local_f32, parallel_loops, ptr_f32, where_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -25,9 +25,9 @@ def kernel(bufs, args, lo, hi):
             v3 = absolute_f32(v2)
             v4 = -v3
             v5 = exp_f32(v4)
-            v6 = sign_f32(v2)
-            v7 = maximum_f32(v5, v6)
-            v9 = float32(1.0) + v5
-            v10 = v7 / v9
-            p2[z + i] = v10
+            v7 = v2 < float32(0.0)
+            v9 = where_f32(v7, v5, float32(1.0))
+            v10 = float32(1.0) + v5
+            v11 = v9 / v10
+            p2[z + i] = v11
     parallel_loops()

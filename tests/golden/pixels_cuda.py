@@ -1,4 +1,4 @@
-"""Tiled: absolute, add, divide, exp, maximum, negative, sign."""
+"""Tiled: absolute, add, divide, exp, less, negative, where."""
 import math
 
 from numba import cuda, float32
@@ -17,8 +17,8 @@ def kernel(p0, p1, p2, n0, n1, s0_0, s2_0):
         v3 = abs(v2)
         v4 = -v3
         v5 = math.exp(v4)
-        v6 = (float32(v2 > float32(0)) - float32(v2 < float32(0)) if v2 == v2 else v2)
-        v7 = (v5 if v5 > v6 or v5 != v5 else v6)
-        v9 = float32(1.0) + v5
-        v10 = v7 / v9
-        p2[o2 + c1] = v10
+        v7 = v2 < float32(0.0)
+        v9 = (v5 if v7 else float32(1.0))
+        v10 = float32(1.0) + v5
+        v11 = v9 / v10
+        p2[o2 + c1] = v11
