@@ -91,6 +91,16 @@ class Val:
     def __or__(self, other: Number) -> Val:
         return self._binary(other, "or_", "or_")
 
+    def __xor__(self, other: Number) -> Val:
+        return self._binary(other, "xor", "xor")
+
+    def __lshift__(self, other: Number) -> Val:
+        return self._binary(other, "shl", "shl")
+
+    def __rshift__(self, other: Number) -> Val:
+        """Without regard to the sign."""
+        return self._binary(other, "lshr", "lshr")
+
     def __lt__(self, other: Number) -> Val:
         return self._compare("<", other)
 
@@ -195,6 +205,10 @@ class Func:
         """The float64 whose bits an int64 holds, rounded to ``kind``."""
         x = self.builder.bitcast(bits.ir, F64)
         return Val(self, x if kind is F64 else self.builder.fptrunc(x, kind))
+
+    def real(self, x: Val) -> Val:
+        """float64 of a signed integer."""
+        return Val(self, self.builder.sitofp(x.ir, F64))
 
     def extend(self, x: Val) -> Val:
         """float64 of a float32."""

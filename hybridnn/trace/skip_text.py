@@ -9,6 +9,7 @@ from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.tape import ReleasedNode, scaled
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watch
+from hybridnn.jit.draws import rand
 from hybridnn.trace.arrays import Unexpected, missed, put_stream_back, recompute, stream_state
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.overlap import Written
@@ -99,7 +100,8 @@ class Text:
         memory = Written([*map(self._array, written), *self._stored_arrays()])
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
                      ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode,
-                     numpy_random=np.random, stream_state=stream_state, put_stream_back=put_stream_back, state=state, G=global_config.__dict__, setting=setting,
+                     numpy_random=np.random, rand=rand, stream_state=stream_state, put_stream_back=put_stream_back,
+                     state=state, G=global_config.__dict__, setting=setting,
                      take_back=take_back, copied=copied, leaf=leaf, gradient=gradient, grad_of=grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
                      shares=memory.shares, roots=memory.roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
@@ -175,7 +177,7 @@ class Text:
                 lines.append(f"{self._computed(own.pop(0)[0])} = {w.strong(found.fn)}({', '.join(parts)})")
             if k < len(self.call.draws):
                 name, args, _ = self.call.draws[k]
-                lines.append(f"draw{k} = numpy_random.{name}(*{w.strong(args)})")
+                lines.append(f"draw{k} = {'rand' if name == 'rand' else f'numpy_random.{name}'}(*{w.strong(args)})")
         before, made = [], self.make_lines
         if self.may_warn:
             made = self._under_one_state(made, self.made_first)
