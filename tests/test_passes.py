@@ -56,6 +56,13 @@ def test_merge_equal_shares_subexpressions_and_numbers():
     assert names(graph) == ["mul", "mul"]                  # 2.0 and 2 are different numbers
 
 
+def test_merge_equal_tells_attributes_apart_that_are_equal_only():
+    def pad(x, value):
+        return OPS["pad"](x, width=((1, 1),), mode="constant", options=(("constant_values", value),))
+    graph = graph_of(lambda x: [pad(x, value) for value in (0.0, -0.0, 0, False, 0.0)], array(3))
+    assert len(passes.merge_equal(graph).nodes) == 4
+
+
 def test_fold_constants():
     c = array(4)
     graph = passes.drop_dead(passes.fold_constants(graph_of(lambda x: [x * OPS["exp"](OPS["reshape"](c, shape=(2, 2)))],

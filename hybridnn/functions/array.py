@@ -383,7 +383,7 @@ def pad(x, pad_width, mode, **keywords):
         raise InvalidType("pad", "pad_width of zero or more", repr(pad_width))
     width = tuple((int(a), int(b)) for a, b in width)
     options = tuple(sorted((k, _frozen(v)) for k, v in keywords.items()))
-    if mode == "constant" and not _frozen(keywords.get("constant_values", 0)):
+    if mode == "constant" and repr(_frozen(keywords.get("constant_values", 0))) in ("0", "0.0"):       # -0.0 is another number
         index = tuple(("slice", a, a + n, None) for (a, _), n in zip(width, x.shape))
         return apply(put_item, (x,), {"shape": tuple(a + n + b for (a, b), n in zip(width, x.shape)), "index": index})
     return apply(_o.pad, (x,), {"width": width, "mode": mode, "options": options})

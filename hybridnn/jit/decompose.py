@@ -6,6 +6,7 @@ import numpy as np
 from hybridnn.core.compose import compose
 from hybridnn.core.op import Op
 from hybridnn.errors import raised_by_signal
+from hybridnn.exact import exact
 from hybridnn.graph import Graph, Node, infer_fast
 from hybridnn.jit.specs import Specs
 from hybridnn.spec import spec_of
@@ -85,7 +86,7 @@ def _template(out, node):
     """The decomposition as a Graph for operands of these specs, or None; equal ones are made once."""
     specs = [out.specs[v] for v in node.inputs]
     numbers = [out.numbers.get(out.rename.get(v, v)) for v in node.inputs]
-    key = node.op, tuple(specs), tuple([(type(n), repr(n)) for n in numbers]), node.attrs
+    key = node.op, tuple(specs), tuple([(type(n), repr(n)) for n in numbers]), exact(node.attrs)
     if key not in out.templates:
         out.templates[key] = _build(node.op, specs, numbers, dict(node.attrs), [out.specs[v] for v in node.outputs])
     return out.templates[key]

@@ -7,6 +7,7 @@ import operator
 import numpy as np
 
 from hybridnn.core.op import OPS
+from hybridnn.exact import exact
 from hybridnn.graph import Node, verify
 from hybridnn.jit.accumulate import accumulate, batch_products, gather_together, outer_products, sum_products
 from hybridnn.jit.channels import twins
@@ -92,9 +93,9 @@ def merge_equal(graph):
         if names:
             node = _with_inputs(node, names)
         if is_pure(node.op):
-            first = seen.setdefault((node.op, node.inputs, node.attrs), node.outputs)
-            if first is not node.outputs:
-                names.update(zip(node.outputs, first))
+            first = seen.setdefault((node.op, node.inputs, node.attrs), node)
+            if first is not node and (first.attrs is node.attrs or exact(first.attrs) == exact(node.attrs)):
+                names.update(zip(node.outputs, first.outputs))
                 continue
         nodes.append(node)
     return _finish(graph.replace(constants=tuple(constants)), nodes, names) if names else graph

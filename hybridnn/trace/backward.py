@@ -4,6 +4,7 @@ import weakref
 from hybridnn.core.backprop import backward_eager, initial_grad
 from hybridnn.core.programs import NO_ATTRS, OPS
 from hybridnn.core.variable import Variable, as_variable
+from hybridnn.exact import exact
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import Outcome
 from hybridnn.trace.matching import match
@@ -37,6 +38,11 @@ def is_seeded_beside(call, outputs):
     return any(vid in made and len(made[vid][0].node.outputs) > 1 for vid in seeded)
 
 
+def _key(flags, seeds):
+    scale = flags[2]
+    return flags, tuple([g is None for g in seeds]), None if scale is None else exact(scale)
+
+
 def record_backward(call, outputs, flags):
     """Backward on Variables, added to the tree with the gradients that it stores."""
     retain_grad, double, loss_scale, _ = flags
@@ -47,7 +53,7 @@ def record_backward(call, outputs, flags):
         with call.paused():
             backward_eager(outputs, retain_grad, double, loss_scale, double)
         return
-    event.key = (flags, tuple(g is None for g in seeds))
+    event.key = _key(flags, seeds)
     _seed(call, outputs, seeds, loss_scale, event)
     stored, priors = None if retain_grad or double else note_backward(call, event, outputs, loss_scale), []
     if stored is None:
@@ -151,7 +157,7 @@ def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier)
 def match_backward(call, outputs, flags):
     """Whether a known event matches; then the leaves have pending gradients."""
     seeds = [None if v._tape is None else v._tape.grad for v in outputs]
-    key = (flags, tuple(g is None for g in seeds))
+    key = _key(flags, seeds)
     given = [as_variable(x) for x in [*outputs, *[g for g in seeds if g is not None]]]
     for event in call.cursor.children:
         if event.kind != "backward" or event.key != key:

@@ -93,7 +93,7 @@ class Call(Values):
             if taping is None:
                 taping = global_config.enable_backprop
             for event in self.cursor.children:
-                if event.op is op and event.taping is taping and (event.attrs is attrs or event.attrs == attrs):
+                if event.op is op and event.taping is taping and (event.attrs is attrs or event.attrs == attrs and event.exactly(attrs)):
                     result = event.match(self, event, inputs)
                     if result is not None:
                         return result

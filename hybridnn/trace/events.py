@@ -87,7 +87,7 @@ class Event:
         function: for a user's function: its application, which is not part of the graphs that are compiled.
         check: ``check(arrays, attrs)`` raises if the operands' values do not fit.
         line: the user's file:line.
-        op, attrs, taping: of an operation, its key, one by one.
+        op, attrs, taping: of an operation, its key, one by one; ``exactly(attrs)`` tells equal attributes of other types from those.
         match: of an operation, the function that checks operands against the event; ``wants`` is what it compares them with.
     """
     kind: str
@@ -112,6 +112,7 @@ class Event:
     check: object = None
     op: object = None
     attrs: dict | None = None
+    exactly: Callable | None = None
     taping: bool = False
     match: Callable | None = None
     wants: tuple | None = None

@@ -7,6 +7,7 @@ from hybridnn._references import count_references
 from hybridnn.core.application import apply_inplace_eager, run_checked
 from hybridnn.core.variable import Variable
 from hybridnn.errors import user_line
+from hybridnn.exact import checker
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import App, Event, Outcome, vid_of
@@ -25,7 +26,7 @@ def match_inplace(call, op, inputs, targets, attrs):
     """Whether a known event changes the same arrays in the same way."""
     for event in call.cursor.children:
         key = event.key
-        if event.kind == "inplace" and key[0] is op and key[1] == attrs and key[2] == targets and match(call, event.operands, inputs) \
+        if event.kind == "inplace" and key[0] is op and key[1] == attrs and event.exactly(attrs) and key[2] == targets and match(call, event.operands, inputs) \
                 and _may_be_changed(call, event.operands, [array_of(x) for x in inputs], targets):
             call.release()
             call.advance(event)
@@ -120,6 +121,7 @@ def record_inplace(call, op, inputs, targets, attrs):
     for k, y in zip(targets, results, strict=True):
         plain[k][...] = y
     event = Event("inplace", (op, attrs, targets), operands, line=user_line())
+    event.exactly = checker(attrs)
     vids = [vid_of(o) for o in operands]
     outs = [call.new_vid(spec_of(plain[k])) for k in targets]
     event.rebinds = tuple((vids[k], new) for k, new in zip(targets, outs, strict=True))

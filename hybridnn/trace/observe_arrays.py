@@ -5,6 +5,7 @@ import operator
 import numpy as np
 
 from hybridnn.core.variable import Variable
+from hybridnn.exact import exact
 from hybridnn.trace.arrays import CHANGES, Computed, below, calculate, change_own, may_overlap, operand, place_of_output, root_array, sources_of, with_elements
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import lies_apart
@@ -129,7 +130,7 @@ class Arrays:
 
     @staticmethod
     def _same_key(x, y):
-        return x is y or x.kind == y.kind == "static" and x.value == y.value
+        return x is y or x.kind == y.kind == "static" and exact(x.value) == exact(y.value)
 
     def _constant_key(self, key):
         key = self.use(key)

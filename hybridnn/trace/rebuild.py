@@ -237,7 +237,7 @@ class Rebuild:
     def _backward(self, event, final):
         if final:
             return
-        flags, unseeded = event.key
+        flags, unseeded, _ = event.key
         outputs = [self.operand(o) for o in event.operands[:flags[3]]]
         handed = [(node := self.call_node(vid), node.grad) for vid, _, _ in event.grads[0]]
         kept = [(node := self.call_node(vid), node.grad) for vid, _ in event.grads[1]]

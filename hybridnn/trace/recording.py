@@ -8,6 +8,7 @@ from hybridnn.core.application import apply_eager, run_checked, wrap_outputs
 from hybridnn.core.tape import TracedNumber
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import user_line
+from hybridnn.exact import checker
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import App, Event, Leaf, Number, Outcome, vid_of
@@ -35,6 +36,7 @@ def record_op(call, op, inputs, attrs):
         call.give_up("numpy.errstate changes inside the function")
         return apply_eager(op, inputs, attrs)
     event = Event("op", (op, attrs, effective_backprop()), operands, line=user_line())
+    event.exactly = checker(attrs)
     event.constants = [(o.vid, o.value) for o in operands if type(o) is Number and o.value is not None]
     mask = sum(1 << i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad)
     try:
