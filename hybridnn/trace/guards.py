@@ -158,7 +158,9 @@ class Writer:
     def _value(self, source, value):
         text = self.read(source)
         same = f"type({text}) is {self.strong(type(value))} and {text} == {self.strong(value)}"
-        if type(value) is float:
+        if value != value:          # no two NaNs are equal, but one is the same as itself
+            same = f"{text} is {self.strong(value)}"
+        elif type(value) is float:
             same = f"type({text}) is float and {text}.hex() == {value.hex()!r}"
         elif type(value) is complex:
             same = f"type({text}) is complex and repr({text}) == {value!r}"

@@ -24,6 +24,7 @@ from hybridnn.trace.observe_containers import Containers
 from hybridnn.trace.observe_functions import Functions
 from hybridnn.trace.observe_gradients import Gradients
 from hybridnn.trace.observe_imports import Imports
+from hybridnn.trace.observe_iteration import Iteration
 from hybridnn.trace.observe_keys import Keys
 from hybridnn.trace.observe_library import Library
 from hybridnn.trace.observe_match import Match
@@ -92,7 +93,7 @@ class Frame:
         self.table = instructions(code)
 
 
-class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Functions, Imports, Match, Keys, Library):
+class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Functions, Imports, Iteration, Match, Keys, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 

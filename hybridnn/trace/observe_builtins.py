@@ -13,6 +13,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, combine, is_number
+from hybridnn.trace.observe_iteration import Lazy, Rows, through
 from hybridnn.trace.refs import (
     CONTAINERS,
     DICTS,
@@ -22,7 +23,6 @@ from hybridnn.trace.refs import (
     Generator,
     Iterator,
     Ref,
-    Rows,
     Rowwise,
     VariableRows,
     class_lookup,
@@ -79,17 +79,14 @@ def _iterator(observer, ref):
     ref = observer.use(ref)
     if ref.kind != "mirror" and isinstance(ref.value, Variable):
         return observer.rows_of(ref)
-    return ref.value if ref.kind == "iterator" else Iterator(observer._items(ref))
+    return observer.iterate(ref)
 
 
 def _zip(observer, args, kw):
     columns = [_iterator(observer, a) for a in args]
-    if kw:
-        if set(kw) != {"strict"} or any(isinstance(c, (Rowwise, Generator, VariableRows)) for c in columns):
-            raise Doubt("zip(strict=...)")
-        if _static(observer, kw["strict"]) and len({len(c.items) - c.at for c in columns}) > 1:
-            raise Doubt("zip(strict=...)")
-    return Ref("iterator", Rowwise(columns, lambda row: mirror(tuple, row)))
+    if kw and (set(kw) != {"strict"} or any(isinstance(c, (Rowwise, Generator, VariableRows)) for c in columns)):
+        raise Doubt("zip(strict=...)")
+    return Ref("iterator", Rowwise(columns, lambda row: mirror(tuple, row), bool(kw) and bool(_static(observer, kw["strict"]))))
 
 
 def _enumerate(observer, args, kw):
@@ -116,7 +113,7 @@ def _next(observer, args, kw):
 def _reversed(observer, args, kw):
     if args[0].kind == "iterator":
         raise Doubt("reversed() of an iterator")
-    made = Iterator(observer._items(args[0])[::-1])
+    made = observer.iterate(args[0], backwards=True)
     made.passing = observer.passing
     return Ref("iterator", made)
 
@@ -341,23 +338,24 @@ def _rows_of(fn):
 
 
 def _chain(observer, args, kw):
-    return Ref("iterator", Iterator([item for a in args for item in _ready(observer, a)]))
+    return Ref("iterator", Lazy(item for a in args for item in _ready(observer, a)))
 
 
 def _ready(observer, ref):
-    """The items of what runs no code when it is asked for them, now or later."""
+    """An iterator over the items of what runs no code when it is asked for them, now or later."""
     it = _iterator(observer, ref)
     if it.live or it.passing or isinstance(it, Rowwise):
         raise Doubt("itertools with iterators that run code of their own")
-    return it.rest()
+    return through(it)
 
 
 def _islice(observer, args, kw):
-    return Ref("iterator", Iterator(list(itertools.islice(_ready(observer, args[0]), *[_static(observer, a) for a in args[1:]]))))
+    return Ref("iterator", Lazy(itertools.islice(_ready(observer, args[0]), *[_static(observer, a) for a in args[1:]])))
 
 
 def _pairwise(observer, args, kw):
-    return Ref("iterator", Iterator([mirror(tuple, pair) for pair in itertools.pairwise(_ready(observer, args[0]))]))
+    pairs = itertools.pairwise(_ready(observer, args[0]))
+    return Ref("iterator", Lazy(mirror(tuple, pair) for pair in pairs))
 
 
 def _repeat(observer, args, kw):
@@ -372,17 +370,18 @@ def _accumulate(observer, args, kw):
     if len(args) > 1 or set(kw) - {"initial"}:
         raise Doubt("accumulate() with a function")
     first = kw.get("initial", constant(None))
-    items = [*([] if first.kind == "static" and first.value is None else [first]), *_ready(observer, args[0])]
-    sums = items[:1]
-    for item in items[1:]:
-        both = observer._computes_numbers(sums[-1], item)
-        sums.append(combine(observer, operator.add, sums[-1], item) if both else constant(_static(observer, sums[-1]) + _static(observer, item)))
-    return Ref("iterator", Iterator(sums))
+    begin = [] if first.kind == "static" and first.value is None else [first]
+
+    def add(x, y):
+        both = observer._computes_numbers(x, y)
+        return combine(observer, operator.add, x, y) if both else constant(_static(observer, x) + _static(observer, y))
+    return Ref("iterator", Lazy(itertools.accumulate(itertools.chain(begin, _ready(observer, args[0])), add)))
 
 
 def _longest(observer, args, kw):
     fill = kw.get("fillvalue", constant(None))
-    return Ref("iterator", Iterator([mirror(tuple, row) for row in itertools.zip_longest(*[_ready(observer, a) for a in args], fillvalue=fill)]))
+    rows = itertools.zip_longest(*[_ready(observer, a) for a in args], fillvalue=fill)
+    return Ref("iterator", Lazy(mirror(tuple, row) for row in rows))
 
 
 LONGEST = 1 << 12

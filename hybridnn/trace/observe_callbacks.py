@@ -121,7 +121,8 @@ class Callbacks:
         parts = []
         for a in args[1:]:
             a = self.use(a)
-            parts.append(a.value if a.kind == "iterator" else Iterator(self._items(a)))
+            rows = a.kind != "mirror" and isinstance(a.value, Variable)
+            parts.append(Iterator(self._items(a)) if rows else self.iterate(a))
         if not parts or any(p.live for p in parts) or any(p.passing for p in parts):
             raise Doubt(f"{'filter' if keep else 'map'}() of what runs code of its own")
         none = args[0].kind == "static" and args[0].value is None

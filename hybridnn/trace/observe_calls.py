@@ -26,7 +26,6 @@ from hybridnn.trace.refs import (
     Iterator,
     Pending,
     Ref,
-    Rows,
     class_lookup,
     code_of,
     constant,
@@ -42,6 +41,7 @@ __all__ = ["Calls"]
 
 GENERATOR = 0x20      # CO_GENERATOR
 COPY_CODE = frozenset([Link.copyparams.__code__, Sequential.copyparams.__code__])
+VIEWS = ("items", "keys", "values")
 MAKING_ITERATORS = frozenset([enumerate, iter, zip])
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
 
@@ -289,7 +289,9 @@ class Calls:
             f.stack.append(mirror(list, map(constant, found)) if type(found) is list else constant(found))
         elif owner.kind == "static" and type(owner.value) in (list, tuple) and name in ("index", "count", "copy") and not kw:
             f.stack.append(self._container_method(mirror(list, self._items(owner)), name, args))
-        elif owner.kind == "static" and type(owner.value) in DICTS and name in ("items", "keys", "values", "get") and not kw:
+        elif owner.kind == "static" and type(owner.value) in DICTS and name in VIEWS and not args and not kw:
+            f.stack.append(self.view_of_dict(owner, name))
+        elif owner.kind == "static" and type(owner.value) in DICTS and name == "get" and not kw:
             f.stack.append(self._container_method(self._dict_members(owner.value), name, args))
         elif owner.kind == "static" and type(owner.value) in DICTS and name == "setdefault" and 0 < len(args) < 3 and not kw:
             f.stack.append(self._static_item(owner.value, self._key(args[0])))      # the call that makes the default is not the rule
@@ -349,12 +351,10 @@ class Calls:
             return constant(getattr(type(box)([self.whole(r) for r in box]), name)(*[self.whole(a) for a in args]))
         if isinstance(box, dict) and name in ("update", "setdefault", "pop", "copy") and owner.source is None:
             return self._dict_method(box, name, args)
-        if isinstance(box, dict) and name in ("items", "keys", "values", "get"):
-            if name == "get":
-                return box.get(self._key(args[0]), args[1] if len(args) > 1 else constant(None))
-            rows = {"items": [mirror(tuple, [constant(k), v]) for k, v in box.items()], "keys": [constant(k) for k in box],
-                    "values": list(box.values())}[name]
-            return mirror(Rows, rows)
+        if isinstance(box, dict) and name in VIEWS:
+            return self.view_of_dict(owner, name)
+        if isinstance(box, dict) and name == "get":
+            return box.get(self._key(args[0]), args[1] if len(args) > 1 else constant(None))
         raise Doubt(f"calls the method {name} of a {type(box).__name__}")
 
     def _dict_method(self, box, name, args):

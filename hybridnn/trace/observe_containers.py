@@ -11,7 +11,7 @@ from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import Computed, calculate, folded, is_open, sources_of
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Iterator, Pending, Ref, VariableRows, class_lookup, constant, is_named_tuple, is_pure, mirror
+from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Pending, Ref, VariableRows, class_lookup, constant, is_named_tuple, is_pure, mirror
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
@@ -316,7 +316,7 @@ class Containers:
             self._operators_of(ref, "__iter__", "__getitem__", "__len__")
             f.waiting = ("call", Ref("static", "__iter__"), [ref], {}, "push")
             return
-        f.stack.append(ref if ref.kind == "iterator" else Ref("iterator", Iterator(self._items(ref))))
+        f.stack.append(ref if ref.kind == "iterator" else Ref("iterator", self.iterate(ref)))
 
     op_GET_YIELD_FROM_ITER = op_GET_ITER
 

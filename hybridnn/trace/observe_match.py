@@ -3,7 +3,8 @@ import abc
 import types
 
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
-from hybridnn.trace.refs import SCALARS, Doubt, Rows, class_lookup, constant, mirror
+from hybridnn.trace.observe_iteration import Rows
+from hybridnn.trace.refs import SCALARS, Doubt, class_lookup, constant, mirror
 
 __all__ = ["Match"]
 

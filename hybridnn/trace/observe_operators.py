@@ -6,7 +6,8 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import Computed, calculate, combine, is_number
-from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, Rows, class_lookup, constant, is_numeric, is_pure, mirror, place
+from hybridnn.trace.observe_iteration import Rows
+from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, class_lookup, constant, is_numeric, is_pure, mirror, place
 
 __all__ = ["Operators"]
 

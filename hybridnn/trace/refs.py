@@ -11,7 +11,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
 __all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
-           "Generator", "Iterator", "Pending", "Ref", "Rows", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "class_lookup", "code_of", "constant",
+           "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "class_lookup", "code_of", "constant",
            "goes_through_links", "identity", "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced",
            "mirror", "place", "plain_to_see", "real_array", "trusted_kind"]
 
@@ -74,13 +74,9 @@ class Closure:
     kwdefaults: dict
 
 
-class Rows(list):
-    """The members of a view of a dict, which can be gone through, but not given to the user."""
-
-
 class Iterator:
-    """An iterator over known Refs. ``live``: asking for an item runs code; ``runs_library``: some of that is the library's. ``passing``: the library's code
-    that runs when CPython's own iterator takes an item."""
+    """An iterator over known Refs, or over a list of them, which may change meanwhile. ``live``: asking for an item runs code; ``runs_library``: some of that
+    is the library's. ``passing``: the library's code that runs when CPython's own iterator takes an item."""
     live, runs_library, passing = False, False, ()
 
     def __init__(self, items):
@@ -89,7 +85,10 @@ class Iterator:
     def next(self):
         """The next Ref, or None at the end."""
         self.at += 1
-        return self.items[self.at - 1] if self.at <= len(self.items) else None
+        if self.at <= len(self.items):
+            return self.items[self.at - 1]
+        self.items = ()         # it stays at its end, whatever a list gets
+        return None
 
     def rest(self):
         """All Refs that are left."""
@@ -124,10 +123,10 @@ class VariableRows(Iterator):
 
 
 class Rowwise(Iterator):
-    """An iterator that takes an item of each of others and makes one of them, as ``zip`` and ``enumerate`` do."""
+    """An iterator that takes an item of each of others and makes one of them, as ``zip`` and ``enumerate`` do. ``strict``: all must end together."""
 
-    def __init__(self, parts, make):
-        self.parts, self.make, self.done = parts, make, False
+    def __init__(self, parts, make, strict=False):
+        self.parts, self.make, self.strict, self.done = parts, make, strict, False
         self.runs_library = any(p.runs_library for p in parts)
 
     @property
@@ -139,6 +138,8 @@ class Rowwise(Iterator):
         for part in self.parts:
             item = None if self.done else part.next()
             if item is None:
+                if self.strict and not self.done and (row or any(p.next() is not None for p in self.parts[1:])):
+                    raise Doubt("an exception is raised")
                 self.done = True
                 return None
             row.append(item)

@@ -1,6 +1,7 @@
 """The values that a plan gives to the user: results, and what is assigned."""
 from hybridnn.core.variable import Variable
-from hybridnn.trace.refs import Doubt, Rows
+from hybridnn.trace.observe_iteration import Rows
+from hybridnn.trace.refs import Doubt
 
 __all__ = ["Results"]
 

@@ -63,3 +63,15 @@ def test_containers_of_arguments_that_the_call_changes(mode):
                       lambda: members(arr(3), list(st.box), st.table), lambda: namespace(arr(3), {"k": 1.0}), lambda: namespace(arr(3), vars(st)),
                       lambda: length(arr(3), ([0.5, 2],)), restored]
     skipped(check(make, mode), mode)
+
+
+def test_one_nan_or_two(mode):
+    """A NaN equals no other, but containers take it for itself."""
+    def make(wrap):
+        x, one = arr(3), float("nan")
+
+        @wrap
+        def f(x, k, j):
+            return F.exp(x) * k, len({k: 1, j: 2}), [k, j].index(j), k in [j], len({k, j})
+        return [], [lambda: f(x, one, one), lambda: f(x, one, float("nan")), lambda: f(x, float("nan"), one), lambda: f(x, complex(one), complex(one))]
+    check(make, mode)
