@@ -156,8 +156,8 @@ class Values:
         return vid
 
     def actual(self, vid):
-        """The array that the user sees as a value: for a view, a view of the array that it shares."""
-        if vid in self.view_of:
+        """The array that the user sees as a value: for a view, a view of the array that it shares, unless that is nobody's."""
+        if vid in self.view_of and (self.origin(vid) in self.values or vid not in self.values):
             return self._again(vid, self.actual)
         return self.snapshots[vid][0] if vid in self.snapshots else self.values[vid]
 

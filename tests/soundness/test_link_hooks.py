@@ -205,3 +205,35 @@ def test_samplers(mode, make_link):
             return f(arr(3, 4), t)
         return [link], [lambda: f(arr(3, 4), t), lambda: f(arr(3, 4), t[::-1].copy()), other, seeded]
     skipped(check(make, mode), mode)
+
+
+def test_a_users_function_behind_a_spectral_normalization(mode):
+    """Backward in Python takes a view of a value that nobody has asked for."""
+    def make(wrap):
+        link, first = L.Linear(4, 3, initialW=arr(3, 4)), L.Linear(4, 4, initialW=arr(4, 4))
+        link.add_hook(SpectralNormalization())
+        net = hnn.ChainList(link, first)
+        plain = [True]
+
+        class Double(hnn.FunctionNode):
+            def forward(self, inputs):
+                self.retain_inputs((0,))
+                return inputs[0] * 2,
+
+            def backward(self, indexes, gys):
+                x, = self.get_retained_inputs()
+                return gys[0] * 2 if plain[0] else gys[0] * F.exp(x * 0) * 2,
+
+        @wrap
+        def f(x):
+            y, = Double().apply((F.tanh(first(x)),))
+            loss = F.sum(F.tanh(link(y)))
+            net.cleargrads()
+            loss.backward()
+            return loss
+
+        def otherwise():
+            plain[0] = not plain[0]
+            return f(arr(2, 4))
+        return [net], [lambda: f(arr(2, 4)), otherwise, lambda: f(arr(3, 4))]
+    check(make, mode)
