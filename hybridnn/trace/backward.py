@@ -100,15 +100,15 @@ def _writeable(call, g):
 
 
 def _own(call, g, taken):
-    """A gradient whose array is nobody else's, as backward on plain arrays stores it."""
+    """A gradient whose array is nobody else's, as backward on plain arrays stores it, and which needs a gradient, as ``grad_var`` makes it."""
     a = g._array
-    if a.base is None and a.flags.owndata and not any(g is other for other in taken) and g._pending is call:
-        return g
+    own = a.base is None and a.flags.owndata and g._pending is call and not any(a is other._array for other in taken if isinstance(other, Variable))
     v = _new(Variable)
-    v._array, v._requires_grad = a.copy(), g._requires_grad
+    v._array = a if own else a.copy()
     v._pending, v._vid, v._spec = call, call.known_vid(g), spec_of(a)
     if v._vid is not None:
-        call.know(v._array, v._vid)
+        call.know(v._array, v._vid, True)
+        call.ids[id(v._array)] = ~v._vid
     call.survivors.append(weakref.ref(v))
     return v
 
@@ -141,6 +141,10 @@ def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier)
             call.give_up("backward reached a graph from before the call")
             return
         grads.append((vid, Outcome(gvid, spec_of(g._array), g._requires_grad), accumulated))
+    if retain_grad and not event.key[0][1]:
+        for v, fresh in zip(outputs, event.key[1], strict=True):
+            if fresh and v._tape is not None and isinstance(v._tape.grad, Variable):
+                v._tape.grad._requires_grad = True      # as ``grad_var`` makes it of an array
     retained, taken = [], [g for _, g, _ in stored] + [v._tape.grad for v in outputs if v._tape is not None] + list(earlier.values())
     if retain_grad:
         for v, g in _gradients(call):
@@ -175,18 +179,34 @@ def match_backward(call, outputs, flags):
 
 def _take_grads(call, event, outputs, seeds, targets, flags):
     event_grads, retained = event.grads
-    for v, g in zip(outputs, seeds, strict=True):
-        if v._pending is call and v._requires_grad and (flags[0] or g is not None):
-            early_node(v).grad = None if not flags[0] else initial_grad(v, flags[2]) if g is None else g
-    shared = {}
+    shared = {call.known_vid(g): g for g in seeds if isinstance(g, Variable)} if flags[1] else {}
+
+    def take(outcome):
+        """The gradient itself goes to all that have it if it is in a graph; else each gets its own."""
+        if outcome.vid in shared:
+            return shared[outcome.vid]
+        g = call.pend(outcome)
+        if flags[1]:
+            shared[outcome.vid] = g
+        return g
     for node, (_, outcome, _) in zip(targets, event_grads, strict=True):
         node.loss_scale = flags[2]
-        node.grad = shared[outcome.vid] if outcome.vid in shared else call.pend(outcome)
-        if flags[1]:
-            shared[outcome.vid] = node.grad
+        node.grad = take(outcome)
     wanted = dict(retained)
     computed = [(v, v._vid) for ref in call.survivors if (v := ref()) is not None] if wanted else []
     for v, vid in [*[(v, v._vid) for v in call.pending], *computed]:
         if vid in wanted:
-            early_node(v).grad = call.pend(wanted[vid])
+            early_node(v).grad = take(wanted[vid])
+    ones = iter(event.constants)       # those that the library makes for gradients to begin with come first
+    for v, g in zip(outputs, seeds, strict=True):
+        if v._pending is call and v._requires_grad and (flags[0] or g is not None):
+            early_node(v).grad = None if not flags[0] else _beginning(v, flags, shared, next(ones)[0]) if g is None else g
     call.used = call.used or not flags[1]
+
+
+def _beginning(v, flags, shared, vid):
+    """The gradient that the library makes for backward to begin with, where it is kept."""
+    if vid in shared:
+        return shared[vid]
+    g = initial_grad(v, flags[2])
+    return Variable(g, requires_grad=False) if flags[1] else g

@@ -80,6 +80,7 @@ class Event:
         apps: the graph nodes it stands for.
         host: pairs (vid, function, vids): numbers computed from run-time numbers by gradient rules.
         grads: for backward: triples (operand position or vid of the leaf, vid of its gradient, whether it was accumulated).
+        same: for grad: per result, its place among operands and results if it is the very Variable that is there already, else None.
         constants: pairs (vid, array or number).
         specs: the Spec of every vid that the event introduced.
         rebinds: for in-place: pairs (old vid, new vid).
@@ -97,6 +98,7 @@ class Event:
     apps: list = field(default_factory=list)
     host: list = field(default_factory=list)
     grads: tuple = ()
+    same: tuple = ()
     constants: list = field(default_factory=list)
     specs: dict = field(default_factory=dict)
     rebinds: tuple = ()

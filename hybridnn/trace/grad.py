@@ -20,15 +20,24 @@ def _key(outputs, inputs, grad_outputs, set_grad, double):
     return (len(outputs), len(inputs), tuple(g is None for g in grad_outputs or ()), set_grad, double)
 
 
+def _places(given, results):
+    """Which results are Variables that are operands, or results before: their places among all these."""
+    known = [*given, *results]
+    places = [next(i for i, v in enumerate(known) if v is g) for g in results]
+    return tuple([i if g is not None and i < len(given) + k else None for k, (i, g) in enumerate(zip(places, results, strict=True))])
+
+
 def record_grad(call, outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale):
     """``hnn.grad``, added to the tree."""
-    event = composite(call, "grad", _operands(outputs, inputs, grad_outputs))
+    given = [as_variable(x) for x in _operands(outputs, inputs, grad_outputs)]
+    event = composite(call, "grad", given)
     if event is None:
         with call.paused():
             return grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale)
     event.key = _key(outputs, inputs, grad_outputs, set_grad, double)
     call.inner = event
-    seeds = list(grad_outputs) if grad_outputs is not None else [None] * len(outputs)
+    told = iter(given[len(outputs) + len(inputs):])
+    seeds = [None if g is None else next(told) for g in grad_outputs or [None] * len(outputs)]
     for i, v in enumerate(outputs):
         if seeds[i] is None:
             ones = np.ones(v.shape, v.dtype)
@@ -46,6 +55,7 @@ def record_grad(call, outputs, inputs, grad_outputs, grad_inputs, set_grad, reta
         call.give_up("hnn.grad reached a graph from before the call")
         return results
     event.outs = tuple([None if g is None else Outcome(vid, spec_of(g._array), g._requires_grad) for g, vid in zip(results, vids, strict=True)])
+    event.same = _places(given, results)
     call.add(event)
     return results
 
@@ -57,9 +67,17 @@ def match_grad(call, outputs, inputs, grad_outputs, grad_inputs, set_grad, retai
     for event in call.cursor.children:
         if event.kind == "grad" and event.key == key and match(call, event.operands, given):
             call.advance(event)
-            results = [None if o is None else call.pend(o) for o in event.outs]
+            results = _pending(call, event, given)
             if set_grad:
                 for x, g in zip(inputs, results, strict=True):
                     (early_node(x) if x._pending is call else x._tape or x.node._tape).grad = g
             return results
     return None
+
+
+def _pending(call, event, given):
+    """The results of a known event."""
+    known = list(given)
+    for outcome, place in zip(event.outs, event.same, strict=True):
+        known.append(None if outcome is None else call.pend(outcome) if place is None else known[place])
+    return known[len(given):]

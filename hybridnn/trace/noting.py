@@ -40,7 +40,7 @@ def note_backward(call, event, outputs, loss_scale):
     def store(node, g, as_variables, scale):
         if node.grad is not None:
             raise NeedsValues
-        found.append((node, call.known_vid(g), g._requires_grad))
+        found.append((node, call.known_vid(g)))
     call.inner, call.unvalued = event, True
     try:
         with collector_at_rest():
@@ -63,17 +63,17 @@ def note_backward(call, event, outputs, loss_scale):
         for node, saved in traced:
             if node.saved is not None and node.saved is not RELEASED:
                 node.saved = saved
-    return [(node, _named(call, node, vid, graded), False) for node, vid, graded in found]
+    return [(node, _named(call, node, vid), False) for node, vid in found]
 
 
-def _named(call, node, vid, graded):
-    """The gradient that backward has stored, as a Variable of the call."""
+def _named(call, node, vid):
+    """The gradient that backward has stored, as a Variable of the call; as ``grad_var`` makes one of an array, it is one that needs a gradient."""
     v = _new(Variable)
     a = v._array = node.grad if isinstance(node.grad, np.ndarray) else node.grad._array
-    v._requires_grad, v._pending, v._vid, v._spec = graded, call, vid, spec_of(a)
+    v._pending, v._vid, v._spec = call, vid, spec_of(a)
     if vid is not None:
         assert call.specs.get(vid, v._spec) == v._spec, f"a gradient of {v._spec} was noted as one of {call.specs[vid]}"
-        call.know(a, vid, graded)
+        call.know(a, vid, True)
         call.fresh.add(vid)
     call.survivors.append(weakref.ref(v))
     node.grad = v

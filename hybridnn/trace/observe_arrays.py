@@ -214,8 +214,10 @@ class Arrays:
             for name in sorted(link._persistent):
                 a, b = link.__dict__[name], theirs[path].__dict__.get(name) if path in theirs else None
                 if type(a) in (int, float) and type(b) in (int, float):
-                    self._assigned(("attr", link, name), self.loaded(b, ("attr", theirs[path], name, b)), name)
+                    self._assigned(("attr", link, name), self.namespace_item(theirs[path], name), name)
                     continue
+                if self.overlaid("attr", link, name) or self.overlaid("attr", theirs[path], name):
+                    raise Doubt("copies persistent arrays after assigning them")
                 if type(a) is not np.ndarray or type(b) is not np.ndarray or a.shape != b.shape:
                     raise Doubt("copies persistent values that are neither arrays nor numbers")
                 self.guard("attr", link, name, a)

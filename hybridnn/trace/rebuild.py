@@ -269,8 +269,8 @@ class Rebuild:
         grad_outputs = [None if none else next(seeds) for none in given] or None
         with Naming(self.call, event), as_used(self.call, xs[:n_out]):
             results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double, None)
-        for g, outcome in zip(results, event.outs, strict=True):
-            if g is not None:
+        for g, outcome, place in zip(results, event.outs, event.same, strict=True):
+            if g is not None and place is None:
                 self.fill(g, outcome)
 
     def _read(self, event, final):

@@ -869,3 +869,27 @@ def test_gradients_into_which_nothing_else_is_written_at_first(mode, change):
             return loss
         return [net], [lambda: f(arr(2, 3) * np.float32(0.1), 100.0), lambda: f(arr(2, 3), 0.5), lambda: f(arr(2, 3) * np.float32(0.01), 100.0)]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("count", [lambda m: setattr(m, "n", m.n + 1), lambda m: setattr(m, "run", 0.9 * m.run + 1), lambda m: m.run.__iadd__(1)])
+def test_persistent_values_are_copied_after_they_have_changed(mode, count):
+    def make(wrap):
+        def build():
+            link = L.Linear(2, 2, initialW=arr(2, 2))
+            link.add_persistent("n", 0)
+            link.add_persistent("run", np.zeros(2, "f"))
+            return link
+        model, average = build(), build()
+
+        @wrap
+        def f(x):
+            count(model)
+            y = F.tanh(model(x))
+            average.copyparams(model)
+            return y
+
+        def changed():
+            model.n, model.run = 7, np.ones(2, "f")
+            return f(arr(2, 2))
+        return [model, average], [lambda: f(arr(2, 2)), changed, lambda: (setattr(average, "n", 2.5), f(arr(2, 2)))[1]]
+    check(make, mode)

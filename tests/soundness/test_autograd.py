@@ -1309,3 +1309,73 @@ def test_leaves_that_the_call_has_computed(mode):
             return g, g.grad
         return [net], [lambda: step(var(2, 3))]
     check(make, mode)
+
+
+@pytest.mark.parametrize("look", [
+    lambda a, b, c: None,
+    lambda a, b, c: float(F.sum(a[0] * b[1]).array),
+    lambda a, b, c: a[0].array.fill(5),
+    lambda a, b, c: b[0].array.fill(7),
+    lambda a, b, c: F.sum(a[1]) + F.sum(b[1]),
+])
+def test_results_of_grad_that_are_one_variable(mode, look):
+    """Of one input twice, of both sides of a sum, and of an output, whose gradient is the one that it was given."""
+    def make(wrap):
+        p, q = hnn.Parameter(arr(3)), hnn.Parameter(arr(3, seed=1))
+        kept = hnn.Variable(arr(3, seed=2))
+
+        @wrap
+        def f(x, gy):
+            y, z = F.exp(p + q) * x, p + q
+            a, b, c = hnn.grad([y], [p, q, p]), hnn.grad([z], [p, q], [gy]), hnn.grad([y, z], [y, z], [gy, gy])
+            return look(a, b, c), a, b, c, [g is h for g in a + b + c for h in a + b + c]
+        return [p, q, kept], [lambda: f(arr(3), hnn.Variable(arr(3, seed=4))), lambda: f(arr(3), kept), lambda: f(arr(3), arr(3, seed=4))]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("hook", [hnn.optimizer_hooks.WeightDecay(0.3), hnn.optimizer_hooks.GradientLARS()])
+def test_hooks_change_the_gradient_of_a_tied_parameter_twice(mode, hook):
+    def make(wrap):
+        net = hnn.ChainList(L.Linear(2, 2, nobias=True, initialW=arr(2, 2)), L.Linear(2, 2, nobias=True))
+        net[1].W = net[0].W
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+        opt.add_hook(hook)
+
+        @wrap
+        def f(x):
+            loss = F.sum(F.tanh(net[0](x)) ** 2) + F.sum(net[1].W ** 3)
+            parameters = list(net.params())
+            for p, g in zip(parameters, hnn.grad([loss], parameters)):
+                p.grad_var = g
+            size = float(F.sum(net[0].W ** 2).array)
+            opt.update()
+            return loss, size
+        return [net], [lambda: f(arr(2, 2)), lambda: f(arr(3, 2))]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("retain", [False, True])
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("n", [1, 3])
+def test_variables_of_gradients(mode, retain, double, n):
+    """Whether they need gradients themselves, have a graph, and are one."""
+    def make(wrap):
+        p, q = hnn.Parameter(arr(n)), hnn.Parameter(arr(n, seed=1))
+
+        @wrap
+        def f(x, scale):
+            a, b = p * 1, q * 2
+            y = a + b
+            z = F.sum(y * x + a)
+            z.backward(retain_grad=retain, enable_double_backprop=double)
+            found = [v.grad_var for v in (a, b, y, z, p, q)]
+            if scale != 1:
+                a.grad_var = p.grad_var * scale
+            return found, [v.grad for v in (a, b, y, z, p, q)], a.grad_var is b.grad_var, F.sum(p.grad_var), F.sum(q.grad_var * x)
+
+        def run(scale):
+            p.cleargrad()
+            q.cleargrad()
+            return f(arr(n, seed=3), scale), F.sum(p.grad_var), F.sum(p.grad_var).creator is None
+        return [p, q], [lambda: run(1), lambda: run(2)]
+    check(make, mode)

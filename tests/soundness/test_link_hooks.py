@@ -226,8 +226,8 @@ def test_a_users_function_behind_a_spectral_normalization(mode):
 
         @wrap
         def f(x):
-            y, = Double().apply((F.tanh(first(x)),))
-            loss = F.sum(F.tanh(link(y)))
+            y, = Double().apply((F.tanh(link(F.tanh(first(x)))),))
+            loss = F.sum(F.tanh(link(first(x) + F.sum(y))))
             net.cleargrads()
             loss.backward()
             return loss
