@@ -40,6 +40,9 @@ CASES = {
                    (array(9, 5, 7, 3), array(9, 5, 7, 3))),
     "momentum": (lambda *xs: OPS["update_momentum"](*xs, wide=False), (*[array(3, 4) for _ in range(3)], .1, .9)),
     "double": (lambda x: [OPS["where"](x > 0, OPS["exp"](x), OPS["log1p"](x * 0.5))], (array(5, 7).astype("f8"),)),
+    "points": (lambda x, y: [OPS["sum"](d := x - y, axis=(2,), keepdims=False), d * OPS["exp"](OPS["sum"](d * d, axis=(2,), keepdims=True))],
+               (array(5, 1, 3), array(1, 20, 3))),
+    "coordinates": (lambda g, y: [OPS["sum"](g * y, axis=(1,), keepdims=False), g * y], (array(9, 40, 3), array(9, 40, 3))),
     "total": (lambda x: [OPS["sum"](x, axis=None, keepdims=False)], (array(40, 50),)),
 }
 

@@ -57,6 +57,31 @@ def test_kernels(fn, operands):
     assert_same(graph, executable, operands, 2e-6, 2e-6)
 
 
+def pairs(x, y):
+    """Differences of all points, their lengths and directions."""
+    d = x - y
+    length = OPS["sqrt"](OPS["sum"](d * d, axis=(2,), keepdims=True) + 0.1)
+    return [d / length, length, OPS["amax"](d, axis=(2,), keepdims=False)]
+
+
+@pytest.mark.parametrize("fn, operands", [
+    (pairs, (array(7, 1, 3), array(1, 150, 3))),
+    (pairs, (array(7, 150, 3), array(1, 150, 3))),
+    (lambda x, y: [OPS["sum"](x * OPS["transpose"](y, axes=(1, 2, 0)), axis=(2,), keepdims=False)], (array(1, 40, 5), array(5, 6, 40))),
+    (lambda x, w: [OPS["sum"](x * w, axis=(2,), keepdims=True) * x], (array(6, 40, 4), array(1, 40, 1))),
+    (lambda x, w, v: [OPS["sum"](x * w * v, axis=(3,), keepdims=True) * x], (array(4, 5, 40, 4), array(4, 1, 40, 1), array(1, 5, 1, 1))),
+    (lambda x, t: [OPS["sum"](OPS["where"](OPS["iota_equal"](t, depth=5), x, 0.0), axis=(2,), keepdims=False)],
+     (array(1, 40, 5), np.arange(240, dtype="i4").reshape(6, 40) % 5)),
+    (pairs, (array(7, 1, 3, dtype="f8"), array(1, 150, 3, dtype="f8"))),
+], ids=["points", "rows and points", "transposed", "weights of rows", "four axes", "labels", "doubles"])
+def test_rows_along_several_axes(fn, operands, monkeypatch):
+    monkeypatch.setattr(lower, "PARALLEL_BYTES", 64)
+    graph = graph_of(fn, *operands)
+    executable = jit.compile(graph)
+    assert any(text.startswith('"""Short') for text in executable.sources)
+    assert_same(graph, executable, operands, 2e-6, 2e-6)
+
+
 def test_rows_are_written_in_place():
     def product(x, y):
         return OPS["matmul"](x, y, transa=False, transb=False)

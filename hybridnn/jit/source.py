@@ -5,11 +5,12 @@ strides that are given at run time. CUDA: the same words as parameters, each thr
 cuda.gridsize(1)``, ...
 
 Styles: "map" (no reduction), "row" (the innermost axis is reduced), "column" and "blocks" (the innermost axis is kept); and on the CPU, where the innermost
-axis is short, "tiled" instead of "map" and "short" instead of "row". A module for each kind.
+axis is short, "tiled" instead of "map", "short" instead of "row" and "folded" instead of "column" and "blocks". A module for each kind.
 """
 import functools
 
 from hybridnn.jit.source_column import write_column
+from hybridnn.jit.source_folded import write_folded
 from hybridnn.jit.source_map import write_map
 from hybridnn.jit.source_row import write_row
 from hybridnn.jit.source_short import write_short
@@ -18,8 +19,9 @@ from hybridnn.jit.source_writer import Writer
 
 __all__ = ["render"]
 
-_STYLES = {"map": write_map, "tiled": write_tiled, "row": write_row, "short": write_short, "column": write_column, "blocks": write_column}
-_ON_CUDA = {"tiled": "map", "short": "row"}
+_STYLES = {"map": write_map, "tiled": write_tiled, "row": write_row, "short": write_short, "column": write_column, "blocks": write_column,
+           "folded": write_folded}
+_ON_CUDA = {"tiled": "map", "short": "row", "folded": "column"}
 
 
 @functools.lru_cache(4096)

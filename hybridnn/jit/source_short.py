@@ -1,7 +1,8 @@
-"""Kernels of style "short": many rows of a few elements (scores of classes or of actions), with vectors across rows.
+"""Kernels of style "short": many rows of a few elements (scores of classes or of actions, differences of points), with vectors across rows.
 
-The range is rows. A block of rows is copied so that rows lie side by side, worked on in loops along the rows outside and across them inside, and copied back.
-What is known per row only, sums and extremes and what is computed of them, waits in arrays of one element per row.
+The range is rows; where several axes are not reduced, blocks lie along the last of them. A block of rows is copied so that rows lie side by side, worked on
+in loops along the rows outside and across them inside, and copied back. What is known per row only, sums and extremes and what is computed of them, waits in
+arrays of one element per row.
 """
 from contextlib import contextmanager
 
@@ -22,35 +23,54 @@ def write_short(w):
         w.local(f"w{i}", w.s.items[i].kind, BLOCK)
     for i in short.top:
         w.emit(i)
-    with w.loop(f"for b in range(lo, hi, {BLOCK}):"):
-        w.line(f"m = hi - b if hi - b < {BLOCK} else {BLOCK}")
-        short.copy("load")
-        for k in range(1 + max(short.stage)):
-            short.write(k)
-        short.finish()
-        short.copy("store")
+    if short.across == 0:
+        short.blocks("lo", "hi")
+        return
+    n = f"n{short.across}"
+    with w.loop(f"for r in range(lo // {n}, (hi + {n} - 1) // {n}):"):
+        w.unravel("r", list(range(short.across)))
+        w.move("q", set(range(short.across)))
+        w.line(f"first = lo - r * {n} if lo > r * {n} else 0")
+        w.line(f"last = hi - r * {n} if hi < (r + 1) * {n} else {n}")
+        short.blocks("first", "last")
 
 
 class _Short:
     """The loops of a block of rows, stage by stage.
 
-    ``turned``: pointers to an element for every place; a block goes through copies of what they point to. ``waiting``: items that add up elements of a row,
-    or that are known per row and needed for every element.
+    ``across``: the axis along which a block lies. ``turned``: pointers that step along it and along rows; a block goes through copies of what they point to.
+    ``waiting``: items that add up elements of a row, or that are known per row and needed for every element.
     """
 
     def __init__(self, w):
         self.w, self.items, self.stores, self.stage = w, w.s.items, w.s.stores, stages_of(w.s)
-        w.offsets.update({n: f"(b + o) * s{n}_0" for n, p in enumerate(w.s.pointers) if p.classes and p.classes[0] != "0"})
+        self.inner = len(w.s.axes) - 1
+        self.across = self.inner - 1
         self.top = [i for i, item in enumerate(self.items) if not item.axes]
-        self.turned = [n for n, p in enumerate(w.s.pointers) if p.classes and "0" not in p.classes]
-        used = {a for i in self.items if 1 in i.axes for a in i.args}
-        self.waiting = [n for n, i in enumerate(self.items) if i.fn in REDUCTIONS or n in used and i.axes == (0,) and i.fn not in ("load", "iota")]
+        self.turned = [n for n, p in enumerate(w.s.pointers) if p.classes and "0" not in p.classes[self.across:]]
+        used = {a for i in self.items if self.inner in i.axes for a in i.args}
+        of_rows = [n for n in used if self.items[n].axes and self.inner not in self.items[n].axes and self.items[n].fn not in ("load", "iota")]
+        self.waiting = sorted({*of_rows, *(n for n, i in enumerate(self.items) if i.fn in REDUCTIONS)})
+
+    def blocks(self, first, last):
+        """The loop over blocks of the rows from ``first`` to ``last``."""
+        w = self.w
+        with w.loop(f"for b in range({first}, {last}, {BLOCK}):"):
+            w.line(f"m = {last} - b if {last} - b < {BLOCK} else {BLOCK}")
+            for n, p in enumerate(w.s.pointers):
+                if p.classes and p.classes[self.across] != "0":
+                    w.offsets[n] = " + ".join([*([w.offsets[n]] if n in w.offsets else []), f"(b + o) * s{n}_{self.across}"])
+            self.copy("load")
+            for k in range(1 + max(self.stage)):
+                self.write(k)
+            self.finish()
+            self.copy("store")
 
     def copy(self, role):
         """Operands with an element for every place, row by row."""
         copies = [p for p in self.turned if self.w.s.pointers[p].role == role]
         if copies:
-            with self.rows(), self.w.loop("for j in range(n1):"):
+            with self.w.loop(f"for j in range(n{self.inner}):"), self.rows():
                 for p in copies:
                     near, far = f"t{p}[j * {BLOCK} + o]", f"p{p}[{self.w.index(p, 'j')}]"
                     self.w.line(f"{near} = {far}" if role == "load" else f"{far} = {near}")
@@ -59,7 +79,7 @@ class _Short:
         """What is known when ``k`` reductions, one after the other, are."""
         reductions = [i for i in self.waiting if self.items[i].fn in REDUCTIONS and self.stage[i] == k + 1]
         kept = [i for i in self.waiting if self.items[i].fn not in REDUCTIONS and self.stage[i] == k]
-        stores = [s for s in self.stores if 1 in s.axes and self.stage[s.item] == k]
+        stores = [s for s in self.stores if self.inner in s.axes and self.stage[s.item] == k]
         if kept or reductions:
             with self.rows():
                 self.compute(kept, fresh=kept)
@@ -68,7 +88,7 @@ class _Short:
                 for i in reductions:
                     self.w.line(f"w{i}[o] = {initial(self.items[i])}")
         if reductions or stores:
-            with self.w.loop("for j in range(n1):"):
+            with self.w.loop(f"for j in range(n{self.inner}):"):
                 self.w.line(f"z = j * {BLOCK}")
                 with self.rows():
                     self.compute([*(self.items[i].args[0] for i in reductions), *(s.item for s in stores)])
@@ -85,7 +105,7 @@ class _Short:
 
     def finish(self):
         """Results that have an element per row."""
-        stores = [s for s in self.stores if 1 not in s.axes]
+        stores = [s for s in self.stores if self.inner not in s.axes]
         if stores:
             with self.rows():
                 self.compute([s.item for s in stores])
@@ -95,8 +115,8 @@ class _Short:
     @contextmanager
     def rows(self):
         with self.w.loop("for o in range(m):"):
-            if any(i.fn == "iota" and i.value == 0 for i in self.items):
-                self.w.line("c0 = b + o")
+            if any(i.fn == "iota" and i.value == self.across for i in self.items):
+                self.w.line(f"c{self.across} = b + o")
             yield
 
     def compute(self, roots, fresh=()):

@@ -20,8 +20,8 @@ def kernel(bufs, args, lo, hi):
     w5 = local_f32(128)
     for b in range(lo, hi, 128):
         m = hi - b if hi - b < 128 else 128
-        for o in range(m):
-            for j in range(n1):
+        for j in range(n1):
+            for o in range(m):
                 t0[j * 128 + o] = p0[(b + o) * s0_0 + j]
         for o in range(m):
             w1[o] = float32(-inf)
@@ -57,7 +57,7 @@ def kernel(bufs, args, lo, hi):
                 v5 = w5[o]
                 v6 = v2 - v5
                 t1[z + o] = v6
-        for o in range(m):
-            for j in range(n1):
+        for j in range(n1):
+            for o in range(m):
                 p1[(b + o) * s1_0 + j] = t1[j * 128 + o]
     parallel_loops()
