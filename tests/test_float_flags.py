@@ -101,6 +101,85 @@ def test_what_is_nan_already_is_compared_without_a_warning():
     assert traced.stats.python_skipped > 5
 
 
+def updating(wrap, behind, optimizer):
+    """A net and a step that goes on behind its update."""
+    np.random.seed(3)
+    net = hnn.Chain(a=L.Linear(3, 4), b=L.Linear(4, 2))
+    updates = optimizer(0.1).setup(net)
+
+    def loss_of(x):
+        return F.mean(net.b(F.relu(net.a(x))) ** 2)
+
+    def step(x):
+        loss = loss_of(x)
+        net.cleargrads()
+        loss.backward()
+        updates.update()
+        return loss, behind(net, x, loss, loss_of)
+    return net, wrap(step)
+
+
+def again(net, x, loss, loss_of):
+    net.cleargrads()
+    second = loss_of(x * 2)
+    second.backward()
+    return second, [np.sign(p.grad) for p in net.params()]
+
+
+BEHIND = {
+    "relu": lambda net, x, loss, loss_of: F.relu(net.b(F.relu(net.a(x)))) + loss, "sum": lambda net, x, loss, loss_of: F.sum(net.a.W * 2),
+    "maximum": lambda net, x, loss, loss_of: (F.maximum(net.a(F.tanh(x)), 0.0), F.max(net.b.W)), "again": again,
+    "division": lambda net, x, loss, loss_of: net.a.W / (net.a.W - net.a.W), "logarithm": lambda net, x, loss, loss_of: F.log(F.relu(net.a(x)) * 0),
+}
+
+
+def kinds(fn, x):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fn(x)
+    return {str(w.message).split(" encountered")[0] for w in caught}
+
+
+@pytest.mark.parametrize("mode", ["auto", "verify"])
+@pytest.mark.parametrize("optimizer", [hnn.optimizers.SGD, hnn.optimizers.MomentumSGD, hnn.optimizers.Adam])
+@pytest.mark.parametrize("behind", BEHIND)
+def test_what_is_computed_behind_an_update_warns_as_it_does(behind, optimizer, mode):
+    """Of NaN that were there before nobody warns; flags that come up behind an update, which CPUs raise for those too, are asked about."""
+    for put in (("b", np.nan), ("b", np.inf), ("a", np.nan), ("a", -np.inf)):
+        worlds = [updating(wrap, BEHIND[behind], optimizer) for wrap in (lambda fn: fn, lambda fn: hnn.trace(fn, mode=mode))]
+        with hnn.using_config("trace_compile", "sync"):
+            for k in range(9):
+                for net, _ in worlds:
+                    if k == 6:
+                        getattr(net, put[0]).b.array[1] = put[1]
+                x = np.random.default_rng(k).normal(size=(5, 3)).astype("f")
+                want, got = [kinds(step, x) for _, step in worlds]
+                assert want == got, (put, k)
+        for p, q in zip(worlds[0][0].params(), worlds[1][0].params(), strict=True):
+            np.testing.assert_allclose(p.array, q.array, rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_that_were_nan_before_the_call():
+    """The update is the first that sees them; comparisons come behind it."""
+    def make(wrap):
+        net = hnn.Chain(a=L.Linear(3, 4, nobias=True), b=L.Linear(4, 2, nobias=True))
+        optimizer = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def step(x):
+            optimizer.update()
+            return F.relu(net.b(F.relu(net.a(x))))
+        return net, step
+    worlds = [make(lambda fn: fn), make(hnn.trace)]
+    with hnn.using_config("trace_compile", "sync"):
+        for k in range(9):
+            for net, _ in worlds:
+                for p in net.params():
+                    p.grad = np.full(p.shape, np.nan if k == 7 else 0.5, "f")
+            assert [categories(step, GOOD[[0, 1, 1]][None]) for _, step in worlds] == [[], []], k
+    assert worlds[1][1].stats.python_skipped > 3
+
+
 @pytest.mark.parametrize("width", [1, 2, 7, 10, 17, 33])
 @pytest.mark.parametrize("fn", [
     lambda x: F.softmax(x * 300.0 - 4000.0), lambda x: F.log_softmax(x - 1e4), lambda x: x / F.broadcast_to(F.max(x, axis=1, keepdims=True), x.shape),

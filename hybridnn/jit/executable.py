@@ -13,6 +13,7 @@ from hybridnn._references import count_references
 from hybridnn.core.op import OPS
 from hybridnn.graph import run
 from hybridnn.jit import fpstatus
+from hybridnn.jit.behind import behind, first_write, last_write, rest_on_writes
 from hybridnn.jit.blas_threads import LARGE, one_thread, product_flops, with_threads
 from hybridnn.jit.lower import bind
 from hybridnn.jit.native import NativePlan
@@ -123,15 +124,17 @@ class Executable:
         """Runs of native steps as plans, Python steps between them."""
         n_bufs = 1 + self._lowered.n_inputs + len(self._constants) + len(self.output_specs) + self._lowered.n_slots
         segments, run = [], []
-        first = next((k for k, low in enumerate(self._lowered.steps) if any(w.root.kind == INPUT for w in low.writes)), None)
+        first = first_write(self._lowered.steps)
+        last = last_write(self._lowered.steps) if None not in native else None
+        self._behind = None if last is None else ()      # what can run again when arrays have been changed: found when it is asked for
         for number, (low, step) in enumerate(zip(self._lowered.steps, native)):
             if step is not None:
                 run.append((number, step, low))
                 continue
-            segments += [_Native(run, n_bufs, first)] if run else []
+            segments += [_Native(run, n_bufs, first, last)] if run else []
             run = []
             segments.append(_Python(low))
-        return segments + ([_Native(run, n_bufs, first)] if run else [])
+        return segments + ([_Native(run, n_bufs, first, last)] if run else [])
 
     def __call__(self, arrays):
         empty = np.empty
@@ -218,15 +221,24 @@ class Executable:
     def _floats(self, failed, arrays, outputs):
         """Whether the steps stopped only because arithmetic divided by zero, overflowed or made NaN; then NumPy has its say.
 
-        Before anything was written, the operations run again one by one, and warn or raise as eager. In an update itself the
-        category is all that can still be told.
+        Before anything was written, the operations run again one by one, and warn or raise as eager; so do those behind the last write, for what they warn of.
+        In an update itself the category is all that can still be told.
         """
         code, flags = failed[1:]
-        if code == UNDOABLE or code == FINISHED and any(np.geterr()[key] != "ignore" for bit, key, _ in KINDS if flags & bit):
+        if code == UNDOABLE or code == FINISHED and _matter(flags):
             outputs[:] = run(self.graph, arrays)
         elif code == DONE:
-            tell(flags)
+            rest = self._rest() if _matter(flags) else None
+            tell(flags if rest is None else flags >> fpstatus.NOTED)
+            if rest is not None:
+                _run_late(rest[0], [[*arrays, *outputs][k] for k in rest[1]])
         return code in FLAGGED
+
+    def _rest(self):
+        """What can run again behind the last write, if that is all there is behind it; else None."""
+        if self._behind == ():
+            self._behind = behind(self.graph) if rest_on_writes(self._lowered.steps) else None
+        return self._behind
 
     def _fail(self, failed, call, segment):
         """A native step reported an error: the operation itself raises it in Python.
@@ -254,8 +266,8 @@ def unheld(old, i, shape, dtype):
 class _Native:
     """Native steps in a row."""
 
-    def __init__(self, numbered, n_bufs, first_write):
-        numbered = _with_flags(_with_blas_threads(numbered), first_write)
+    def __init__(self, numbered, n_bufs, first_write, last_write):
+        numbered = _with_flags(_with_blas_threads(numbered), first_write, last_write)
         self.numbers = [n for n, _, _ in numbered]
         steps = [s for _, s, _ in numbered]
         moved = sum({n: low.bytes for n, _, low in numbered}.values())
@@ -266,12 +278,13 @@ class _Native:
         return self.run(call.arena, call.inputs, call.constants, call.outputs, call.slots)
 
 
-def _with_flags(numbered, first_write):
-    """The steps, with the floating-point flags cleared first and looked at before the first write and at the end."""
+def _with_flags(numbered, first_write, last_write):
+    """The steps, with the floating-point flags cleared first and looked at before the first write, noted behind the last one if it has a number, and looked
+    at at the end."""
     clear = fpstatus.clear_step()
     if clear is None:
         return numbered
-    undoable, finished, done = (fpstatus.check_step(code) for code in (UNDOABLE, FINISHED, DONE))
+    undoable, finished, done = (fpstatus.check_step(code, code == DONE and last_write is not None) for code in (UNDOABLE, FINISHED, DONE))
     number, _, low = numbered[0]
     result = [(number, clear, low)]
     written = first_write is not None and first_write < number
@@ -279,8 +292,24 @@ def _with_flags(numbered, first_write):
         if number == first_write and not written:
             result.append((number, undoable, low))
             written = True
+        if last_write is not None and number > last_write:
+            result.append((number, fpstatus.note_step(), low))
+            last_write = None
         result.append((number, step, low))
     return [*result, (number, done if written else finished, low)]
+
+
+def _matter(flags):
+    """Whether ``numpy.errstate`` asks for something where these flags are raised."""
+    return any(np.geterr()[key] != "ignore" for bit, key, _ in KINDS if flags & bit)
+
+
+def _run_late(graph, arrays):
+    """Run operations for what NumPy warns of, when arrays have been changed already."""
+    try:
+        run(graph, arrays)
+    except (FloatingPointError, RuntimeWarning) as error:
+        raise _late(error) from None
 
 
 def tell(flags):

@@ -15,11 +15,12 @@ import numpy as np
 from hybridnn.jit.native import Step, View
 
 if TYPE_CHECKING:
-    from hybridnn.jit.lowlevel import Module
+    from hybridnn.jit.lowlevel import Func, Module, Val
 
 # As in numpy.geterrcall's second argument.
 DIVIDE, OVERFLOW, UNDERFLOW, INVALID = 1, 2, 4, 8
 WATCHED = INVALID, DIVIDE, OVERFLOW  # NumPy ignores underflow unless told otherwise
+NOTED = 8
 # The same in the MXCSR register of x86.
 MXCSR = {INVALID: 1, DIVIDE: 4, OVERFLOW: 8, UNDERFLOW: 16}
 
@@ -46,11 +47,18 @@ def read_step(out: View) -> Step | None:
     return Step(_code().address("fp_read"), np.array([out.buf, out.offset], np.int64), name="read flags", keep=_code())
 
 
-def check_step(code: int) -> Step | None:
-    """A step that ends the walk with ``code`` and the flags if one of ``WATCHED`` is set since the last clearing."""
+def check_step(code: int, noted: bool = False) -> Step | None:
+    """A step that ends the walk with ``code`` and the flags if one of ``WATCHED`` is set since the last clearing; with those that were ``noted``."""
     if not supported():
         return None
-    return Step(_code().address("fp_check"), np.array([code], np.int64), name="check flags", keep=_code())
+    return Step(_code().address("fp_check_noted" if noted else "fp_check"), np.array([code], np.int64), name="check flags", keep=_code())
+
+
+def note_step() -> Step | None:
+    """A step that keeps the flags since the last clearing for a ``check_step(code, noted=True)``, which puts them ``NOTED`` bits above its own."""
+    if not supported():
+        return None
+    return Step(_code().address("fp_note"), np.zeros(0, np.int64), name="note flags", keep=_code())
 
 
 @functools.cache
@@ -73,13 +81,24 @@ def _emit(m: Module) -> None:
         bits = bits | f.select((raised & theirs) != 0, ours, 0)
     f.store(bits, low.operand(f, 0))
     f.ret()
-    f, bufs, args, *_ = low.step_function(m, "fp_check")
-    raised = fpregister.read(m, f)
-    bits = f.value(0)
+    f, bufs, *_ = low.step_function(m, "fp_note")
+    f.store(_watched(m, f) << NOTED, f.load(low.PTR, bufs, -1), 1)
+    f.ret()
+    for name, noted in (("fp_check", False), ("fp_check_noted", True)):
+        f, bufs, args, *_ = low.step_function(m, name)
+        bits = _watched(m, f)
+        with f.when(bits != 0):
+            status = f.load(low.PTR, bufs, -1)
+            f.store(f.load(low.I64, args, 0), status, 0)
+            f.store(bits | f.load(low.I64, status, 1) if noted else bits, status, 1)
+        f.ret()
+
+
+def _watched(m: Module, f: Func) -> Val:
+    """Those of ``WATCHED`` that are set."""
+    from hybridnn.jit import fpregister
+
+    raised, bits = fpregister.read(m, f), f.value(0)
     for ours in WATCHED:
         bits = bits | f.select((raised & MXCSR[ours]) != 0, ours, 0)
-    with f.when(bits != 0):
-        status = f.load(low.PTR, bufs, -1)
-        f.store(f.load(low.I64, args, 0), status, 0)
-        f.store(bits, status, 1)
-    f.ret()
+    return bits
