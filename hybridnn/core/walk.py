@@ -55,7 +55,8 @@ def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
                 store(node, g, as_variables, loss_scale)
             continue
         if retain_grad and node not in roots and node.shape is not None:
-            node.grad = g if as_variables else as_ndarray(g).copy()      # nobody else's, as a leaf's is
+            kept = as_variables and (state.backprop or store is not _store)
+            node.grad = g if kept else as_ndarray(getattr(g, "_array", g)).copy()      # nobody else's, as a leaf's is
         if node.owner is not None:
             owner = node.owner
             slots = grads.get(owner)
@@ -209,6 +210,8 @@ def _store(node, g, as_variables, loss_scale):
         g = g if type(g) is np.ndarray else as_ndarray(g)
         if g.base is not None or count_references(g) > SOLE_OWNER:
             g = g.copy()
+    elif not state.backprop:        # hooks look at the Variables of the walk
+        g = g._array.copy()
     elif not _writeable(g._array):
         g._array = g._array.copy()
     node.grad = g

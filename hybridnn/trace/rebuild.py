@@ -27,6 +27,7 @@ def rebuild(call):
         if v is not None:
             made.setdefault(v._vid, v)       # the program's own: a walk makes further Variables of a value, for gradient rules
     made.update({vid: v for ref, vid in call.renamed if (v := ref()) is not None})
+    cut, call.cut = call.cut, set().union(*[e.key[0] for e in call.path[:call.executed] if e.kind == "unchain"])      # the others run again, after backward
     barrier = max((i for i, e in enumerate(call.path[:call.executed]) if e.kind == "inplace"), default=-1)
     worker = Rebuild(call, made, barrier + 1)
     for i, event in enumerate(call.path):
@@ -34,6 +35,7 @@ def rebuild(call):
             worker.known(event)
         else:
             worker.run(event, final=i < call.executed)
+    call.cut |= cut
     for v in call.pending:
         a = call.values.get(v._vid) if made[v._vid]._array is None else made[v._vid]._array
         if v._array is None and a is not None:        # a second Variable of one value, as gradients of a sum are: only one has been filled
@@ -252,9 +254,9 @@ class Rebuild:
         with Naming(self.call, event), as_used(self.call, outputs):
             backward_eager(outputs, flags[0], flags[1], flags[2], True)
         for (node, _), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
-            self.fill(node.grad, outcome)
+            self.fill(as_variable(node.grad), outcome)
         for (node, _), (_, outcome) in zip(kept, event.grads[1], strict=True):
-            self.fill(node.grad, outcome)
+            self.fill(as_variable(node.grad), outcome)
         for node, now in [*handed, *kept, *roots]:      # what the program did with gradients since stays done
             node.grad = now
 

@@ -1379,3 +1379,82 @@ def test_variables_of_gradients(mode, retain, double, n):
             return f(arr(n, seed=3), scale), F.sum(p.grad_var), F.sum(p.grad_var).creator is None
         return [p, q], [lambda: run(1), lambda: run(2)]
     check(make, mode)
+
+
+@pytest.mark.parametrize("write", [
+    lambda p, q, r: None,
+    lambda p, q, r: p.grad.__imul__(2),
+    lambda p, q, r: (p.grad.__setitem__(0, 9), q.grad.__iadd__(1)),
+    lambda p, q, r: r.grad.fill(0),
+])
+@pytest.mark.parametrize("retain", [False, True])
+def test_gradients_share_no_memory_after_a_path_is_left(mode, retain, write):
+    def make(wrap):
+        p, q, r = hnn.Parameter(arr(6)), hnn.Parameter(arr(2, 3)), hnn.Parameter(arr(3, 2))
+
+        def step(x, other):
+            z = F.reshape(p, (2, 3)) + q + F.transpose(r)
+            loss = F.sum(z * x)
+            cleared(p, q, r)
+            loss.backward(retain_grad=retain)
+            if other:
+                F.exp(loss)
+                write(p, q, r)
+            return loss, [v.grad for v in (p, q, r, z)]
+
+        def run():
+            f = wrap(step)
+            return [f(arr(2, 3), other) for other in (False, False, True, True, False)]
+        return [p, q, r], [run]
+    check(make, mode)
+
+
+def test_gradients_share_no_memory_under_function_hooks(mode):
+    class Looks(hnn.FunctionHook):
+        name = "looks"
+
+    def make(wrap):
+        p, q = hnn.Parameter(arr(6)), hnn.Parameter(arr(2, 3))
+
+        @wrap
+        def f(x, retain):
+            z = F.reshape(p, (2, 3)) + q
+            loss = F.sum(z * x)
+            cleared(p, q)
+            with Looks():
+                loss.backward(retain_grad=retain)
+            p.grad *= 2
+            return loss, p.grad, q.grad, z.grad, p.grad_var.requires_grad
+        return [p, q], [lambda: f(arr(2, 3), False), lambda: f(arr(2, 3), True)]
+    w = check(make, mode)
+    assert not np.shares_memory(w.state[0].grad, w.state[1].grad)
+
+
+@pytest.mark.parametrize("leave", [lambda opt: opt.add_hook(hnn.optimizer_hooks.WeightDecay(0.1), "decay"), lambda opt: setattr(opt, "lr", np.array(0.1, "f"))])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_path_is_left_behind_a_graph_that_was_cut(mode, whole, leave):
+    """Backward runs again through what is forgotten after it: statistics have been updated before."""
+    def make(wrap):
+        net = hnn.ChainList(L.Linear(4, 3, initialW=arr(3, 4)), L.BatchNormalization(3), L.Linear(3, 2, initialW=arr(2, 3)))
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        def step(x):
+            h = F.tanh(net[1](net[0](x)))
+            loss = F.sum(net[2](h) ** 2)
+            net.cleargrads()
+            loss.backward()
+            (loss if whole else h).unchain_backward()
+            opt.update()
+            return loss
+
+        def run():
+            f = wrap(step)
+            before = [f(arr(4, 4)) for _ in range(3)]
+            leave(opt)
+            behind = [f(arr(4, 4)) for _ in range(2)]
+            opt.lr = 0.1
+            if opt._hooks is not None and "decay" in opt._pre_update_hooks:
+                opt.remove_hook("decay")
+            return before, behind, f(arr(4, 4))
+        return [net], [run]
+    check(make, mode, tolerance=10.0)

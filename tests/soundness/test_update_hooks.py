@@ -224,3 +224,37 @@ def test_parameters_that_are_not_updated(mode):
         return [links], [run, lambda: run(1, False), lambda: run(1, True), lambda: run(0, True), lambda: run(0, False)]
     w = check(make, mode)
     assert w.total("python_skipped") >= (10 if mode == "auto" else 0), w[0].explain()
+
+
+@pytest.mark.parametrize("name", [*HOOKS, "by hand"])
+def test_hooks_come_where_gradients_are_views_of_one(mode, name):
+    """The path of the first calls is left in the update, behind backward; every call is the first such one of its trace."""
+    def make(wrap):
+        net = hnn.Chain()
+        with net.init_scope():
+            net.p, net.q, net.r = hnn.Parameter(arr(6)), hnn.Parameter(arr(2, 3)), hnn.Parameter(arr(3, 2))
+        opt = optimizers.SGD(0.1).setup(net)
+
+        def step(x):
+            loss = F.sum((F.reshape(net.p, (2, 3)) + net.q + F.transpose(net.r)) * x)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def by_hand(rule, param):
+            param.grad *= 2
+        by_hand.name, by_hand.call_for_each_param = "by hand", True
+
+        def run():
+            f = wrap(step)
+            before = [f(arr(2, 3)) for _ in range(3)]
+            hooks = HOOKS[name]() if name in HOOKS else [by_hand]
+            for hook in hooks:
+                opt.add_hook(hook)
+            behind = [f(arr(2, 3)) for _ in range(2)]
+            for hook in hooks:
+                opt.remove_hook(hook.name)
+            return before, behind, f(arr(2, 3))
+        return [net], [run]
+    check(make, mode)
