@@ -244,6 +244,8 @@ def _class_of(observer, x):
 
 def _container(kind):
     def handler(observer, args, kw):
+        if kind is tuple and args and type(args[0].value) is tuple and args[0].kind in ("mirror", "static", "arg"):
+            return observer.use(args[0])        # the tuple itself
         return mirror(kind, observer._items(args[0]) if args else [])
     return handler
 
@@ -253,7 +255,8 @@ def _set(observer, args, kw):
 
 
 def _frozenset(observer, args, kw):
-    return constant(frozenset(observer.as_set(args[0]) if args else ()))
+    members = observer.as_set(args[0]) if args else ()
+    return constant(frozenset(members))
 
 
 def _callable(observer, args, kw):
@@ -307,7 +310,7 @@ def _lacks(observer, ref, name):
     ref = observer.use(ref)
     if ref.kind == "object":
         observer.guard("classattr", ref.value.cls, name, class_lookup(ref.value.cls, name))
-        return name not in ref.value.attrs and class_lookup(ref.value.cls, name) is None
+        return name not in ref.value.attrs and not any(name in base.__dict__ for base in ref.value.cls.__mro__)
     obj, cls = ref.value, type(ref.value)
     if ref.kind != "mirror" and type(obj) is np.ndarray:
         return not hasattr(obj, name)

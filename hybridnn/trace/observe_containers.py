@@ -83,7 +83,10 @@ class Containers:
         if key.kind != "static":
             raise Doubt("an index that is not the same on every call")
         item = box.value[key.value]
-        return Ref("mirror", item) if isinstance(key.value, slice) else item
+        if not isinstance(key.value, slice):
+            return item
+        whole = type(item) is tuple and len(item) == len(box.value) and key.value.step in (None, 1)
+        return box if whole else Ref("mirror", item)       # the tuple itself, or a new one
 
     def _static_item(self, box, key):
         if type(box) is list and type(key) is int and key < 0:

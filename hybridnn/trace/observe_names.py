@@ -84,9 +84,11 @@ class Names:
             return
         if isinstance(obj, tuple) and owner.kind in ("mirror", "static") and is_named_tuple(type(obj)) and self._named_attr(f, owner, name, method):
             return
-        if owner.kind in ("mirror", "iterator", "set", "namespace") or type(obj) in (*CONTAINERS, str, tuple, deque):
+        if owner.kind in ("mirror", "iterator", "set", "namespace") or owner.kind == "static" and type(obj) in (*CONTAINERS, str, tuple, deque):
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
             return
+        if owner.kind not in ("static", "fresh", "arg", "state", "made", "array", "view"):
+            raise Doubt(f"reads .{name} of what the call has made")
         assigned = self.overlaid("attr", obj, name)
         if assigned is not None:
             self._push_attr(f, assigned, method)

@@ -20,9 +20,10 @@ MANAGER_CODE = contextlib.contextmanager(iter).__code__
 
 @dataclass(eq=False, slots=True)
 class Instance:
-    """An object made during the call: its class, and Refs by attribute."""
+    """An object made during the call: its class, Refs by attribute, and the Ref of the dict of these."""
     cls: type
     attrs: dict
+    space: object = None
 
 
 class Objects:
@@ -67,7 +68,8 @@ class Objects:
         elif type(attr) is cached_property:
             self.kept_property(f, owner, attr, cls, method)
         elif name == "__dict__" and type(attr) is types.GetSetDescriptorType and not any(vars(b).get("__slots__") for b in cls.__mro__):
-            self._push_attr(f, Ref("mirror", attrs), method)
+            owner.value.space = owner.value.space or Ref("mirror", attrs)
+            self._push_attr(f, owner.value.space, method)
         elif attr is not None and hasattr(type(attr), "__set__") and not is_slot(attr, name):
             raise Doubt(f"{cls.__name__}.{name} is a descriptor")
         elif name in attrs:

@@ -22,6 +22,7 @@ UNARY_METHODS = {"-": "__neg__", "+": "__pos__", "~": "__invert__", "not": "__bo
 
 
 SINGLETONS = frozenset([bool, type(None), type(...), type(NotImplemented)])      # classes whose objects are the same if they are equal
+COMPARABLE = frozenset(["static", "arg", "state", "fresh", "made", "view", "object", "mirror", "set", "iterator", "closure", "array", "mask"])     # by ``is``
 
 
 class Operators:
@@ -53,7 +54,7 @@ class Operators:
             symbol = symbol if symbol in COMPARISONS else symbol.rstrip("=")
             f.stack.append(constant(eval(f"x {symbol} y", {"x": x.value, "y": y.value})))
         elif symbol == "*" and x.kind == "mirror" and isinstance(x.value, (list, tuple)) and y.kind == "static" and type(y.value) is int and y.value <= 4096:
-            f.stack.append(Ref("mirror", x.value * y.value))
+            f.stack.append(x if type(x.value) is tuple and y.value == 1 else Ref("mirror", x.value * y.value))
         elif {x.kind, y.kind} <= {"mirror", "static"} and symbol in ("+", "+=") and type(x.value) is type(y.value) in (list, tuple):
             f.stack.append(self._joined(x, y, symbol))
         elif x.kind == "static" and type(x.value) is str and symbol == "%" and y.kind == "mirror":
@@ -77,6 +78,8 @@ class Operators:
                 raise Doubt("extends a list that came from outside")
             x.value.extend(self._items(y))
             return x
+        if type(x.value) is tuple and not (x.value and y.value):        # no new tuple
+            return x if x.value else y
         return mirror(type(x.value), [*self._items(x), *self._items(y)])
 
     def _combine_sets(self, f, x, y, symbol):
@@ -169,7 +172,13 @@ class Operators:
         outside = all(r.kind in ("arg", "state", "static") and isinstance(r.value, (Variable, np.ndarray)) and r.source for r in (x, y))
         if outside and (x.kind, y.kind) != ("static", "static"):
             return self._is_same_place(x, y)
-        return x is y if "mirror" in (x.kind, y.kind) else x.value is y.value
+        if not {x.kind, y.kind} <= COMPARABLE:
+            raise Doubt("whether two values are one object")
+        if x is y or any(r.kind == "static" and type(r.value) in SINGLETONS for r in (x, y)):
+            return x is y or x.value is y.value
+        if "array" in (x.kind, y.kind):
+            raise Doubt("whether two arrays are one")
+        return not x.value and type(x.value) is type(y.value) is tuple if "mirror" in (x.kind, y.kind) else x.value is y.value
 
     def _is_same_place(self, x, y):
         """Whether two places have one object, which no value tells."""

@@ -1,4 +1,6 @@
 """One object or an equal one: what ``is`` tells, and containers that are arguments and are reached by another way as well."""
+import collections
+import functools
 import types
 
 import pytest
@@ -74,4 +76,30 @@ def test_one_nan_or_two(mode):
         def f(x, k, j):
             return F.exp(x) * k, len({k: 1, j: 2}), [k, j].index(j), k in [j], len({k, j})
         return [], [lambda: f(x, one, one), lambda: f(x, one, float("nan")), lambda: f(x, float("nan"), one), lambda: f(x, complex(one), complex(one))]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("expression", """
+(pair[:] is pair, tuple(pair) is pair, pair * 1 is pair, pair + () is pair, () + pair is pair, pair[:2] is pair, list(pair) is pair, pair[:1] is pair)
+[pair, pair[:], tuple(pair), pair + (1,)]
+(pair[2:] is nothing, tuple([]) is nothing, (1, k) is pair)
+(partial.func is double, functools.partial(double).func is double)
+(queue.maxlen is None, table.default_factory is None)
+(made.__dict__ is vars(made), vars(made) is made.__dict__)
+(hasattr(made, "none"), getattr(made, "none", 5), hasattr(made, "some"))
+""".strip().splitlines())
+def test_objects_that_are_made_of_others(mode, expression):
+    text = f"""
+def f(x, k):
+    pair, nothing, made = (k, 2), (), Made()
+    partial = functools.partial(double, k)
+    return F.exp(x), {expression}
+"""
+
+    def make(wrap):
+        space = {"F": F, "functools": functools, "double": lambda v: v * 2, "queue": collections.deque(), "table": collections.defaultdict(),
+                 "Made": type("Made", (), {"none": None})}
+        exec(text, space)
+        f, x = wrap(space["f"]), arr(3)
+        return [], [lambda: f(x, 0.5), lambda: f(x, 2)]
     check(make, mode)
