@@ -19,6 +19,9 @@ SHORT = 24      # elements of a row at most where vectors lie across rows: 3 to 
 ACROSS = 16     # rows at least along the last axis that is kept, if there are several
 FOLDED = 32     # rows at least whose columns are summed several rows at a time: 1.2 to 8 times as fast
 TILED = 8       # a last axis that is shorter is looped over together with the one before it: up to 8 times as fast
+CROSSED = 128   # elements of an innermost axis above which pieces of it are gone over where an operand is transposed and its elements along it
+SAME_SETS = 256     # lie a multiple of this apart: 1.5 to 9 times as fast
+LINES, LINE = 8192, 16      # elements from which on that pays otherwise, and of the axis before: 4 times as fast
 FLOATS = ("f4", "f8")
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
@@ -58,7 +61,7 @@ class Structure:
     """All that the text of a kernel depends on. Nests of the same code get the same one.
 
     ``axes`` says per axis whether it is reduced. ``items`` are ``Instruction``s, ``stores`` ``Output``s. ``style`` is "map", "tiled",
-    "row", "short", "column", "blocks" or "folded".
+    "crossed", "row", "short", "column", "blocks" or "folded".
     """
     style: str
     axes: tuple
@@ -172,7 +175,7 @@ def _new_structure(nest, style, groups, classes, where):
 
 def _style(nest, sizes, reduced, strides):
     if not nest.reduced:
-        return "tiled" if _is_tiled(nest, sizes, strides) else "map"
+        return "tiled" if _is_tiled(nest, sizes, strides) else "crossed" if _is_crossed(sizes, strides) else "map"
     if nest.column:
         if _is_folded(nest, sizes, reduced, strides):
             return "folded"
@@ -193,6 +196,15 @@ def _is_tiled(nest, sizes, strides):
     if len(sizes) != 2 or not 1 < sizes[1] < TILED or any(i.fn == "iota" for i in nest.items):
         return False
     return {(0, 1)} <= set(map(tuple, strides)) <= {(sizes[1], 1), (0, 1), (0, 0)}
+
+
+def _is_crossed(sizes, strides):
+    """Whether an operand is transposed, so that its elements along the innermost axis lie apart but close together along the one before, and the cache lines
+    of the former are too many for the caches, or fall into few of their sets.
+    """
+    if len(sizes) < 2 or sizes[-1] <= CROSSED or sizes[-2] == 1:
+        return False
+    return any(0 < row[-2] < TILED <= row[-1] and (sizes[-1] >= LINES and sizes[-2] > LINE or row[-1] % SAME_SETS == 0) for row in strides)
 
 
 def _is_folded(nest, sizes, reduced, strides):
@@ -255,6 +267,7 @@ def _range(style, sizes, reduced):
     if style == "tiled":
         return sizes[0]
     n = 1
-    for size, r in zip(sizes[:-1] if style == "map" else sizes, reduced[:-1] if style == "map" else reduced):
+    outer = -1 if style in ("map", "crossed") else None
+    for size, r in zip(sizes[:outer], reduced[:outer], strict=True):
         n *= 1 if style in ("row", "short") and r else size
     return n

@@ -19,9 +19,9 @@ from hybridnn.jit.source_writer import Writer
 
 __all__ = ["render"]
 
-_STYLES = {"map": write_map, "tiled": write_tiled, "row": write_row, "short": write_short, "column": write_column, "blocks": write_column,
+_STYLES = {"map": write_map, "crossed": write_map, "tiled": write_tiled, "row": write_row, "short": write_short, "column": write_column, "blocks": write_column,
            "folded": write_folded}
-_ON_CUDA = {"tiled": "map", "short": "row", "folded": "column"}
+_ON_CUDA = {"crossed": "map", "tiled": "map", "short": "row", "folded": "column"}
 
 
 @functools.lru_cache(4096)

@@ -23,9 +23,7 @@ def write_column(w):
     elif blocks:
         if s.style == "blocks":
             w.line(f"z = lo * n{inner}")
-        with w.loop("for o in range(lo, hi):" if s.style == "blocks" else f"for o in range({' * '.join(f'n{k}' for k in blocks)}):"):
-            w.unravel("o", blocks)
-            w.move("o", set(blocks))
+        with w.outer_loop(blocks, *(("lo", "hi") if s.style == "blocks" else ("0", f"({' * '.join(f'n{k}' for k in blocks)})"))):
             parts.write(rows)
     else:
         parts.write(rows)

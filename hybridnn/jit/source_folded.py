@@ -20,9 +20,7 @@ def write_folded(w):
             w.local(f"{name}{i}_", w.s.items[i].kind, FOLD * TILED)
     for i in folded.top:
         w.emit(i)
-    with w.loop("for o in range(lo, hi):"):
-        w.unravel("o", list(range(folded.rows)))
-        w.move("o", set(range(folded.rows)))
+    with w.outer_loop(list(range(folded.rows))):
         folded.write()
 
 

@@ -1,4 +1,5 @@
-"""Kernels of style "map": no reduction. The range is the flat space, or all axes but the innermost."""
+"""Kernels of style "map" and "crossed": no reduction. The range is the flat space, or all axes but the innermost. Where operands are transposed ("crossed"),
+pieces of the innermost axis are gone over for all rows, one after the other, so that what lies beside an element is still in a cache when it is needed."""
 import numpy as np
 
 from hybridnn.jit.nest import reached
@@ -6,6 +7,7 @@ from hybridnn.jit.nest import reached
 __all__ = ["write_map"]
 
 BLOCK = 256      # elements that are looked at together for very small numbers
+PIECE = 32       # elements of the innermost axis that are gone over for all rows
 SQUARED, SCALED = 1e-17, 1e-36      # numbers below which squares, times a rate, are subnormal; and multiples by a rate
 AVERAGED = 1e-33      # the same of running averages with rates of 0.001
 
@@ -131,15 +133,18 @@ def _looks_of_roots(items, mixed):
     return {a: SQUARED if a in squared else AVERAGED for a in below}
 
 
-def _nested_loops(w, rest, inner):
+def _nested_loops(w, rest, inner, ends=""):
     items = w.s.items
-    with w.loop("for o in range(lo, hi):"):
-        w.unravel("o", list(range(inner)))
-        w.move("o", set(range(inner)))
+    if w.s.style == "crossed" and not ends:
+        with w.loop(f"for b in range(0, n{inner}, {PIECE}):"):
+            w.block(PIECE, f"n{inner}")
+            _nested_loops(w, rest, inner, "b, e")
+        return
+    with w.outer_loop(list(range(inner))):
         for i in rest:
             if inner not in items[i].axes:
                 w.emit(i)
-        with w.loop(f"for i in range(n{inner}):"):
+        with w.loop(f"for i in range({ends or f'n{inner}'}):"):
             _body(w, [i for i in rest if inner in items[i].axes], "i")
 
 

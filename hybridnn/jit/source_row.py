@@ -20,8 +20,11 @@ def write_row(w):
     outer = [k for k, r in enumerate(w.s.axes) if not r]
     for i in plan.top:
         w.emit(i)
-    head = f"cuda.grid(1), {' * '.join(f'n{k}' for k in outer) or '1'}, cuda.gridsize(1)" if w.cuda else "lo, hi"
-    with w.loop(f"for o in range({head}):"):
+    if not w.cuda:
+        with w.outer_loop(outer):
+            plan.write()
+        return
+    with w.loop(f"for o in range(cuda.grid(1), {' * '.join(f'n{k}' for k in outer) or '1'}, cuda.gridsize(1)):"):
         w.unravel("o", outer)
         w.move("o", set(outer))
         plan.write()

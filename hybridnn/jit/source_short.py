@@ -26,13 +26,8 @@ def write_short(w):
     if short.across == 0:
         short.blocks("lo", "hi")
         return
-    n = f"n{short.across}"
-    with w.loop(f"for r in range(lo // {n}, (hi + {n} - 1) // {n}):"):
-        w.unravel("r", list(range(short.across)))
-        w.move("q", set(range(short.across)))
-        w.line(f"first = lo - r * {n} if lo > r * {n} else 0")
-        w.line(f"last = hi - r * {n} if hi < (r + 1) * {n} else {n}")
-        short.blocks("first", "last")
+    with w.loop_along(list(range(short.inner))) as (first, last):
+        short.blocks(first, last)
 
 
 class _Short:

@@ -122,6 +122,32 @@ class Writer:
                 self.line(f"r{k} = {rest} // n{k}")
                 rest = f"r{k}"
 
+    @contextmanager
+    def outer_loop(self, axes, lo="lo", hi="hi"):
+        """What is written inside is done for the points from ``lo`` to ``hi`` of the space of these axes, with pointers moved there. There is no division for
+        each of them, which would take longer than a short row."""
+        if len(axes) < 2:
+            with self.loop(f"for o in range({lo}, {hi}):"):
+                self.unravel("o", axes)
+                self.move("o", set(axes))
+                yield
+            return
+        with self.loop_along(axes, lo, hi) as (first, last), self.loop(f"for c{axes[-1]} in range({first}, {last}):"):
+            self.move("o", {axes[-1]})
+            yield
+
+    @contextmanager
+    def loop_along(self, axes, lo="lo", hi="hi"):
+        """A loop over all of the axes but the last; gives the ends of the piece of this one that lies between ``lo`` and ``hi``."""
+        *above, along = axes
+        n = f"n{along}"
+        with self.loop(f"for r in range({lo} // {n}, ({hi} + {n} - 1) // {n}):"):
+            self.unravel("r", above)
+            self.move("f", set(above))
+            self.line(f"first = {lo} - r * {n} if {lo} > r * {n} else 0")
+            self.line(f"last = {hi} - r * {n} if {hi} < (r + 1) * {n} else {n}")
+            yield "first", "last"
+
     def move(self, prefix, axes):
         """Lines that set every pointer's offset for the coordinates of ``axes``, on top of what it is."""
         for p, pointer in enumerate(self.s.pointers):

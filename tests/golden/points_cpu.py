@@ -25,9 +25,9 @@ def kernel(bufs, args, lo, hi):
     w6 = local_f32(128)
     for r in range(lo // n1, (hi + n1 - 1) // n1):
         c0 = r
-        q0 = c0 * s0_0
-        q2 = c0 * s2_0
-        q3 = c0 * s3_0
+        f0 = c0 * s0_0
+        f2 = c0 * s2_0
+        f3 = c0 * s3_0
         first = lo - r * n1 if lo > r * n1 else 0
         last = hi - r * n1 if hi < (r + 1) * n1 else n1
         for b in range(first, last, 128):
@@ -41,7 +41,7 @@ def kernel(bufs, args, lo, hi):
             for j in range(n2):
                 z = j * 128
                 for o in range(m):
-                    v0 = p0[q0 + j]
+                    v0 = p0[f0 + j]
                     v1 = t1[z + o]
                     v2 = v0 - v1
                     v4 = v2 * v2
@@ -58,7 +58,7 @@ def kernel(bufs, args, lo, hi):
             for j in range(n2):
                 z = j * 128
                 for o in range(m):
-                    v0 = p0[q0 + j]
+                    v0 = p0[f0 + j]
                     v1 = t1[z + o]
                     v2 = v0 - v1
                     v6 = w6[o]
@@ -66,8 +66,8 @@ def kernel(bufs, args, lo, hi):
                     t3[z + o] = v7
             for o in range(m):
                 v3 = w3[o]
-                p2[q2 + (b + o) * s2_1] = v3
+                p2[f2 + (b + o) * s2_1] = v3
             for j in range(n2):
                 for o in range(m):
-                    p3[q3 + (b + o) * s3_1 + j] = t3[j * 128 + o]
+                    p3[f3 + (b + o) * s3_1 + j] = t3[j * 128 + o]
     parallel_loops()

@@ -1,0 +1,62 @@
+"""Kernels without reductions over several axes: short rows, ranges that begin and end within one, and transposed operands."""
+import numpy as np
+import pytest
+from jit_graphs import array, assert_same, graph_of
+
+import hybridnn.ops
+import hybridnn.optimizers  # noqa: F401
+from hybridnn import jit
+from hybridnn.core.op import OPS
+from hybridnn.jit import layout, lower
+
+
+def styles(executable):
+    return [text[3:].split(":")[0] for text in executable.sources]
+
+
+def transposed(x, *axes):
+    return OPS["transpose"](x, axes=axes)
+
+
+@pytest.mark.parametrize("threads", [False, True], ids=["one thread", "threads"])
+@pytest.mark.parametrize("fn, operands", [
+    (lambda x, y: [x * y], (array(70, 1, 3), array(1, 50, 3))),
+    (lambda x, y: [x * y + 1.0, y - x], (array(70, 50, 3), array(70, 1, 3))),
+    (lambda x, y: [OPS["exp"](x) - y], (array(6, 1, 7, 3), array(1, 5, 7, 1))),
+    (lambda x, y: [OPS["sum"](x * y, axis=(2,), keepdims=False)], (array(70, 1, 30), array(1, 50, 30))),
+    (lambda x, y: [OPS["sum"](x * y, axis=(2,), keepdims=False)], (array(70, 50, 9, 3), array(1, 50, 1, 3))),
+], ids=["pairs", "middle", "four axes", "sums of rows", "sums of columns"])
+def test_rows_along_several_axes(fn, operands, threads, monkeypatch):
+    if threads:
+        monkeypatch.setattr(lower, "PARALLEL_BYTES", 64)
+    graph = graph_of(fn, *operands)
+    assert_same(graph, jit.compile(graph), operands, 3e-6, 3e-6)
+
+
+@pytest.mark.parametrize("fn, operands, style", [
+    (lambda x, y: [transposed(x, 1, 0) * y], (array(300, 256), array(256, 300)), "Crossed"),
+    (lambda x: [transposed(x, 0, 2, 1) + 1.0], (array(3, 150, 512),), "Crossed"),
+    (lambda x: [transposed(x, 1, 0) + 1.0], (array(9000, 17),), "Crossed"),
+    (lambda x, w: [transposed(x, 1, 0) * w], (array(300, 256), array(256, 1)), "Crossed"),
+    (lambda x: [transposed(x, 1, 0) + 1.0], (array(300, 255),), "Map"),
+    (lambda x: [transposed(x, 1, 0) + 1.0], (array(128, 256),), "Map"),
+    (lambda x: [transposed(x, 1, 0) + 1.0], (array(9000, 16),), "Map"),
+], ids=["matrix", "batch", "long", "column", "odd", "few", "few columns"])
+def test_transposed_operands(fn, operands, style, monkeypatch):
+    monkeypatch.setattr(lower, "PARALLEL_BYTES", 64)
+    graph = graph_of(fn, *operands)
+    executable = jit.compile(graph)
+    assert styles(executable) == [style]
+    assert_same(graph, executable, operands, 1e-6, 1e-6)
+
+
+def test_a_structure_says_whether_operands_are_transposed():
+    assert layout._is_crossed((256, 300), [[1, 256]]) and not layout._is_crossed((256, 300), [[300, 1]])
+    assert not layout._is_crossed((256,), [[1]]) and not layout._is_crossed((1, 9000), [[1, 1]])
+
+
+def test_special_values_in_transposed_operands():
+    x = array(300, 256)
+    x[3, 5], x[7, 9], x[11, 13] = np.nan, np.inf, -0.0
+    graph = graph_of(lambda x: [transposed(x, 1, 0) * 2.0], x)
+    assert_same(graph, jit.compile(graph), (x,), 0, 0)
