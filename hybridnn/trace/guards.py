@@ -192,6 +192,14 @@ class Writer:
 
     _writeable = header
 
+    def _itself(self, source, a):
+        """An argument is the very array that it was, like ``header``; the plan goes when the array does."""
+        text, name = self.read(source), f"w{len(self.names)}"
+        self.names[name] = weakref.ref(a, self.on_death)
+        self.require(f"{text} is {name}()", f"{_where(source)}, which is written, is another array")
+        same = f"{text}.shape == {self.strong(a.shape)} and {text}.dtype == {self.strong(a.dtype)} and {text}.strides == {self.strong(a.strides)}"
+        self.require(f"{same} and {text}.flags.writeable", "an array was made read-only, or got another shape or dtype")
+
     def _partial(self, obj, fn, args, keywords):
         text = self.strong(obj)
         same = f"{text}.func is {self.strong(fn)} and {text}.args is {self.strong(args)} and {text}.keywords is {self.strong(keywords)}"
@@ -228,8 +236,8 @@ class Writer:
         value = fact[-1]
         self.array(("load", *fact[:-1]), value, str(fact[2] if len(fact) > 3 else fact[0]))
 
-    def array(self, source, value, what):
-        """An array or Variable of the recorded kind."""
+    def array(self, source, value, what, apart=True):
+        """An array or Variable of the recorded kind; ``apart``: no part of what the plan writes."""
         text = self.read(source)
         self.lines.append(f"x = {text}")
         if isinstance(value, Variable):
@@ -240,7 +248,8 @@ class Writer:
             self.require(f"(t is not None and not t.is_leaf and {value._requires_grad}) is {creator}", f"{what}: its creator")
             value = value._array
         self.require(f"type(x) is ndarray and x.shape == {self.strong(value.shape)} and x.dtype == {self.strong(value.dtype)}", f"{what}: shape or dtype")
-        self.outside(what)
+        if apart:
+            self.outside(what)
         if not value.flags.c_contiguous:
             self.require(f"x.strides == {self.strong(value.strides)} and x.flags.aligned", f"{what}: memory layout")
             return

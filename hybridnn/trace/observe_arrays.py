@@ -64,14 +64,24 @@ class Arrays:
     def _target(self, ref):
         """An array that is written: one that lives outside, and is the same on every call."""
         a = ref.value
-        if ref.kind != "state" or type(a) is not np.ndarray or not lies_apart(a) or not a.flags.writeable:
+        if ref.kind not in ("state", "arg") or type(a) is not np.ndarray or not lies_apart(a) or not a.flags.writeable:
             raise Doubt("stores into a container or array that may be seen from outside")
+        if ref.kind == "arg":
+            return self._passed_target(ref)
         if ref.source[0] == "load":
             self.guard(*ref.source[1:], a)
         elif ref.source[0] != "held":
             raise Doubt("stores into an array of an argument")
         self.guard("writeable", a)
         return self._held(a)
+
+    def _passed_target(self, ref):
+        """An argument, or a member of one, that is written: the plan is for this very array, which it does not keep alive."""
+        if ref.source[0] not in ("arg", "kwarg", "item"):
+            raise Doubt("stores into a part of an argument")
+        self.guard("itself", ref.source, ref.value)
+        self.passed[id(ref.value)] = ref.source
+        return Ref("state", ref.value, ref.source)
 
     def change_in_place(self, symbol, x, y):
         """``x += y`` and the like."""
@@ -94,7 +104,7 @@ class Arrays:
         if x.kind == "array" and found.fn is not operator.getitem or type(x.value) is not np.ndarray:
             return False
         whole, key = self.rows[id(x)] if x.kind == "view" else found.args
-        if whole.kind != "state" or not np.may_share_memory(x.value, whole.value):
+        if whole.kind not in ("state", "arg") or not np.may_share_memory(x.value, whole.value):
             return False
         key = self._key_of(whole.value, key)
         self._store(self._target(whole), PARTS[symbol], [y], key)

@@ -54,6 +54,8 @@ class Stores:
             self.set_namespace_item(box.value, self.plain(key), value)
         elif box.kind == "mirror" and box.source is None and key.kind == "static" and not isinstance(box.value, tuple):
             box.value[key.value] = value
+        elif box.kind == "mirror" and key.kind == "static" and id(value.value) in self.passed and self._is_there_already(box.value, key.value, value):
+            pass        # what ``box[key] += y`` ends with
         elif box.kind == "static" and type(box.value) in (list, *DICTS):
             self._store_item(box.value, key, value)
         elif box.kind == "static" and type(box.value) is Counter:
@@ -63,6 +65,13 @@ class Stores:
             self.store_elements(box, key, value)
         else:
             raise Doubt("stores into a container or array that may be seen from outside")
+
+    @staticmethod
+    def _is_there_already(box, key, value):
+        """Whether a member of a container among the arguments is assigned itself."""
+        if type(box) is list:
+            return type(key) is int and -len(box) <= key < len(box) and box[key].value is value.value
+        return type(box) is dict and key in box and box[key].value is value.value
 
     def _store_item(self, box, key, value):
         """A member of a list or dict from outside."""

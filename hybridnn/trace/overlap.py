@@ -48,12 +48,14 @@ def _share(a, b):
 
 
 class Written:
-    """The memory of the arrays that a plan writes. ``id(a) in roots`` says whether an array with memory of its own, which ``a`` is, may be part of it."""
+    """The memory of the arrays that a plan writes. ``id(a) in roots`` says whether an array with memory of its own, which ``a`` is, may be part of it.
+    ``passing``: those that are not to be kept alive; with them goes the plan."""
 
-    def __init__(self, arrays):
-        owners = [root_array(a) for a in arrays]
+    def __init__(self, arrays, passing=()):
+        owners = [root_array(a) for a in (*arrays, *passing)]
         self.roots = frozenset(map(id, owners)) if all(a.base is None for a in owners) else ANYTHING
         self.arrays, self.starts, self.ends = arrays, [], []
+        self.passing = [byte_bounds(a) for a in passing if a.size]
         for low, high in sorted([byte_bounds(a) for a in arrays if a.size]):
             if self.ends and low <= self.ends[-1]:
                 self.ends[-1] = max(self.ends[-1], high)
@@ -66,6 +68,10 @@ class Written:
         owner = root_array(a)
         if owner.base is None and id(owner) not in self.roots:
             return False
+        if self.passing:
+            low, high = byte_bounds(a)
+            if any(low < end and begin < high for begin, end in self.passing):
+                return True
         if len(self.arrays) <= FEW:
             return any([np.may_share_memory(a, b) for b in self.arrays])
         low, high = byte_bounds(a)

@@ -36,7 +36,7 @@ class Vouched:
         self.call, self.args, self.kwargs = call, args, kwargs
         self.guards, self.effects, self.origins, self.numbers, self.views, self.draws, self.computed = {}, [], {}, {}, [], [], []
         self.stored, self.stored_at, self.rebound_at, self.changed, self.given, self.changed_at = set(), sys.maxsize, sys.maxsize, {}, {}, {}
-        self.held, self.ungiven = {}, []
+        self.held, self.ungiven, self.passed = {}, [], {}
         self.applied, self.function_outputs, self.shown = {}, {}, {}
         self.overlay, self.grown, self.rewritten = {}, set(), set()
         self.arrays = {}        # id of an array among the arguments -> where it is read first, and as what

@@ -26,6 +26,7 @@ from hybridnn.trace.watch import on_call
 __all__ = ["run"]
 
 MAX_PROOFS = 16
+SERVED = 64       # calls for which a plan has to have run until it has paid for its proof
 PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 COMPARED_CALLS, EAGER_CALLS = 8, 20_000      # when a replay that runs Python is timed against eager (COMPARE_AFTER), how often, and what follows
@@ -230,9 +231,19 @@ def _missed(memory, plan, miss):
     if memory.searched >= memory.compare_at and not memory.resting:
         memory.resting = -1
     if plan.misses == MANY_MISSES or plan.dead:
+        if plan.hits - plan.first_hits >= SERVED:
+            _earned(memory, plan)
         with memory.lock:
             memory.plans = [p for p in memory.plans if p is not plan]
         memory.note("guard failed", f"{miss.reason}, {plan.misses} times in a row")
+
+
+def _earned(memory, plan):
+    """A plan that has served long has earned the proof of another one, such as for the array that the program fills next."""
+    plan.first_hits = plan.hits
+    root = memory.roots.get(plan.signature)
+    if root is not None:
+        root.proofs = max(0, root.proofs - 1)
 
 
 def _traced_run(memory, root, mode, fn, args, kwargs):
@@ -339,7 +350,7 @@ def _prove(memory, observer, call, end, pure, result, before):
         segment.executable.release()
     operations = sum(len(e.apps) for e in call.path)
     plan.few = operations <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW)
-    plan.hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
+    plan.hits = plan.first_hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
     plan.signature = call.root.signature
     with memory.lock:
         twins = [p for p in memory.plans if p.end is end][PLANS_PER_PATH - 1:]

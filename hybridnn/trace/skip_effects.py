@@ -103,7 +103,7 @@ class Effects:
 
     def _kept_part(self, target, args):
         """The line that keeps what is going to be written over, in case that Python has to run after all; none if it has been kept."""
-        array = self.writer.strong(target.value)
+        array = self._stored_text(target)
         part = self._operand_text(args[0]) if len(args) == 2 and args[0].value is not ... else "..."
         if not self.kept.isdisjoint({(array, "..."), (array, part)}):
             return []
@@ -113,7 +113,12 @@ class Effects:
     def _store(self, target, fn, args, at):
         """The line that writes into an array."""
         texts = ", ".join([self._operand_text(r) for r in args])
-        return f"{self.writer.strong(fn)}({self.writer.strong(target.value)}, {texts})"
+        return f"{self.writer.strong(fn)}({self._stored_text(target)}, {texts})"
+
+    def _stored_text(self, target):
+        """The text of an array that NumPy writes."""
+        source = self.observer.passed.get(id(target.value))
+        return self.writer.strong(target.value) if source is None else self.writer.read(source)
 
     def _last(self, ref):
         """The line of a computation that NumPy makes after all operations, with its own warnings."""

@@ -124,7 +124,7 @@ class Facts:
         if isinstance(x, (Variable, np.ndarray)):
             if isinstance(x, Variable) and x._array is None:
                 raise Doubt("an argument has no array yet")
-            w.array(source, x, f"argument {source[1]}")
+            w.array(source, x, f"argument {source[1]}", id(x) not in self.observer.passed)
         elif (type(x) in (list, tuple, dict) or isinstance(x, tuple) and is_named_tuple(type(x))) and len(x) <= 64:
             if depth == DEEPEST:
                 raise Doubt("arguments are nested too deeply")

@@ -42,7 +42,7 @@ class Plan:
     def __init__(self, end, reads):
         self.end, self.config_reads = end, reads
         self.dead = False
-        self.misses = self.hits = 0
+        self.misses = self.hits = self.first_hits = 0
         self.few, self.times = False, None     # whether eager may be faster; seconds of (skipped, eager) calls while that is being found out
         self.last_miss = None
         self.leaves_graph = False       # whether its results are connected to a graph

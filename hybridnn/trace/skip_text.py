@@ -97,7 +97,9 @@ class Text:
         last = ", recheck=recheck" if watched else ""
         usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
         usual += "\n" + self._touched(written)
-        memory = Written([*map(self._array, written), *self._stored_arrays()])
+        passed = self.observer.passed
+        memory = Written([a for a in [*map(self._array, written), *self._stored_arrays()] if id(a) not in passed],
+                         [a for a in self._stored_arrays() if id(a) in passed])
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
                      ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode,
                      numpy_random=np.random, rand=rand, stream_state=stream_state, put_stream_back=put_stream_back,
@@ -190,16 +192,20 @@ class Text:
     def _touched(self, written):
         """The text of ``Plan.touched``."""
         w, effects = self.writer, self.observer.effects
-        arrays = "".join(f"{text}, " for text in [*[self.apart.get(v) or self.text[v] for v in sorted(written)], *map(w.strong, self._stored_arrays())])
+        texts = [*[self.apart.get(v) or self.text[v] for v in sorted(written)], *map(self._stored_text, self._stored_targets())]
+        arrays = "".join(f"{text}, " for text in texts)
         places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
         attributes = "".join(f"({kind!r}, {w.held(owner) if kind == 'attr' else w.strong(owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
         streams = ", ".join(map(w.strong, self._streams()))
         return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}], [{streams}]\n"
 
+    def _stored_targets(self):
+        """The arrays that NumPy writes, as Refs."""
+        return {id(e[1].value): e[1] for e in self.observer.effects if e[0] == "store"}.values()
+
     def _stored_arrays(self):
-        """The arrays that NumPy writes."""
-        return {id(e[1].value): e[1].value for e in self.observer.effects if e[0] == "store"}.values()
+        return [ref.value for ref in self._stored_targets()]
 
     def _watched_lines(self, watched):
         """Facts about dicts that seldom change are looked at only when one of the dicts has changed."""
