@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from jit_graphs import graph_of
+from jit_graphs import array, assert_same, graph_of
 
 import hybridnn.ops  # noqa: F401
 from hybridnn import jit
@@ -176,7 +176,7 @@ def test_neither_a_cold_nor_a_warm_cache_needs_numba(tmp_path):
     code = """
 import sys, numpy as np
 sys.path[:0] = ["tests", "."]
-from jit_graphs import graph_of
+from jit_graphs import array, assert_same, graph_of
 import hybridnn.ops
 from hybridnn import jit
 from hybridnn.core.op import OPS
@@ -190,3 +190,15 @@ print(exe.kernels_compiled, "numba" in sys.modules)
                            check=True).stdout.split()
             for _ in range(2)]
     assert runs == [["1", "False"], ["0", "False"]]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("name", ["amax", "amin"])
+@pytest.mark.parametrize("n", [25, 64, 1003])
+def test_extremes_of_rows_keep_nan(name, dtype, n):
+    x = array(9, n).astype(dtype)
+    x[1, n // 2], x[2, 0], x[3, -1] = np.nan, np.inf, -np.inf
+    x[4], x[5], x[6] = np.nan, np.inf, -np.inf
+    x[7, 3], x[7, 5], x[8, 20:] = np.nan, np.inf, -np.nan
+    graph = graph_of(lambda x: [OPS[name](x, axis=(1,), keepdims=False)], x)
+    assert_same(graph, jit.compile(graph), (x,), 0, 0)

@@ -247,16 +247,32 @@ def _emit_copy(m: Module, size: int) -> None:
         with f.either((src_col == size) & (out_col == size)) as (dense, strided):
             with dense, f.range(first, last) as i:
                 f.call(_memcpy(m), f.at(b, i * out_row), f.at(a, i * src_row), cols * size)
-            with strided, f.range(0, cols, BLOCK) as left:
-                strides = src_row, src_col, out_row, out_col
-                start, begin, right = first, left, f.least(left + BLOCK, cols)
-                if size == 4:
-                    start = _interleave(f, kind, a, b, (first, last, cols), strides)
-                    begin = _part(f, kind, a, b, (rows, left, right, cols), strides)
-                tile = start, last, begin, right
-                done = _transpose_squares(f, kind, a, b, tile, strides) if size >= 4 else start
-                _copy_tile(f, kind, a, b, (done, *tile[1:]), strides)
+            with strided, f.either((src_col == 0) & (out_col == size)) as (repeated, apart):
+                with repeated, f.range(first, last) as i:
+                    _repeat(f, kind, f.at(a, i * src_row), f.at(b, i * out_row), cols)
+                with apart:
+                    _copy_tiles(f, kind, a, b, (first, last, rows, cols), (src_row, src_col, out_row, out_col))
     f.ret()
+
+
+def _repeat(f: Func, kind: Any, source: Val, target: Val, count: Val) -> None:
+    item = f.load(kind, source)
+    with f.range(0, count) as j:
+        f.store(item, target, j)
+
+
+def _copy_tiles(f: Func, kind: Any, a: Val, b: Val, sizes: Tile, strides: Tile) -> None:
+    from hybridnn.jit import lowlevel as low
+
+    first, last, rows, cols = sizes
+    with f.range(0, cols, BLOCK) as left:
+        start, begin, right = first, left, f.least(left + BLOCK, cols)
+        if low.BYTES[kind] == 4:
+            start = _interleave(f, kind, a, b, (first, last, cols), strides)
+            begin = _part(f, kind, a, b, (rows, left, right, cols), strides)
+        tile = start, last, begin, right
+        done = _transpose_squares(f, kind, a, b, tile, strides) if low.BYTES[kind] >= 4 else start
+        _copy_tile(f, kind, a, b, (done, *tile[1:]), strides)
 
 
 Tile = tuple[Any, Any, Any, Any]  # rows from, to; columns from, to

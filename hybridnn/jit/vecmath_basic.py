@@ -70,6 +70,37 @@ def reduce_min(smallest: V, x: V) -> V:
     return intrinsic_call("llvm.minimum", smallest, x)
 
 
+def larger(largest: V, x: V) -> V:
+    """The larger of two numbers; anything where one is NaN, and either zero of two. In a loop it is one instruction (that of `reduce_max` are five, one
+    after the other); `magnitude`, `most` and `nan_if` tell whether there was a NaN."""
+    return _extreme_of_numbers(largest, x, ">")
+
+
+def smaller(smallest: V, x: V) -> V:
+    return _extreme_of_numbers(smallest, x, "<")
+
+
+def _extreme_of_numbers(extreme: V, x: V, sign: str) -> V:
+    flags = ("nnan", "nsz")
+    return V(x.b, x.b.select(x.b.fcmp_ordered(sign, x.v, extreme.v, flags=flags), x.v, extreme.v, flags=flags))
+
+
+def magnitude(x: V) -> V:
+    """An integer that grows with |x|, and is largest for NaN."""
+    i = bits_of(x)
+    return i & ((1 << (i.v.type.width - 1)) - 1)
+
+
+def most(x: V, y: V) -> V:
+    """The larger of two integers."""
+    return select(x > y, x, y)
+
+
+def nan_if(largest: V, x: V) -> V:
+    """x, but NaN if the largest `magnitude` is that of a NaN."""
+    return select(largest > bits_of(like(x, INF)), NAN, x)
+
+
 def smallness(x: V) -> V:
     """An int32 that grows with |x| for float32 x, from -2^31 for the smallest subnormal number; zero gives the largest."""
     return (bits_of(x) & 0x7FFFFFFF) + 0x7FFFFFFF

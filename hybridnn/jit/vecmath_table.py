@@ -46,8 +46,11 @@ def _extras():
         yield f"fma_{KEYS[dtype]}", vecmath_expr.fma, (dtype,) * 3, dtype
         yield f"bits_{KEYS[dtype]}", vecmath_expr.bits_of, (dtype,), bits
         yield f"from_bits_{KEYS[dtype]}", vecmath_expr.float_of, (bits,), dtype
-        for reduction in REDUCTIONS:
+        for reduction in (*REDUCTIONS, "larger", "smaller"):
             yield f"{reduction}_{KEYS[dtype]}", getattr(vecmath_basic, reduction), (dtype, dtype), dtype
+        yield f"magnitude_{KEYS[dtype]}", vecmath_basic.magnitude, (dtype,), bits
+        yield f"most_{KEYS[bits]}", vecmath_basic.most, (bits, bits), bits
+        yield f"nan_if_{KEYS[dtype]}", vecmath_basic.nan_if, (bits, dtype), dtype
     yield "smallness_f32", vecmath_basic.smallness, ("float32",), "int32"
     yield "least_i32", vecmath_basic.least, ("int32", "int32"), "int32"
     yield "f16_to_f32", vecmath_expr.f16_to_f32, ("uint16",), "float32"

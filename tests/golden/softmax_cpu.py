@@ -1,10 +1,10 @@
 """Row: divide, exp, max, subtract, sum."""
 from math import inf
 
-from numba import float32
+from numba import float32, int32
 
-from hybridnn.jit.reducers import max_f32, sum_f32
-from hybridnn.jit.vecmath import exp_f32, parallel_loops, ptr_f32
+from hybridnn.jit.reducers import sum_f32
+from hybridnn.jit.vecmath import exp_f32, larger_f32, magnitude_f32, most_i32, nan_if_f32, parallel_loops, ptr_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -18,9 +18,12 @@ def kernel(bufs, args, lo, hi):
         o0 = c0 * s0_0
         o1 = c0 * s1_0
         v1 = float32(-inf)
+        x1 = int32(0)
         for j in range(n1):
             v0 = p0[o0 + j]
-            v1 = max_f32(v1, v0)
+            v1 = larger_f32(v1, v0)
+            x1 = most_i32(x1, magnitude_f32(v0))
+        v1 = nan_if_f32(x1, v1)
         v4 = float32(0.0)
         k4 = float32(0.0)
         for b in range(0, n1, 256):
