@@ -14,6 +14,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watchable
+from hybridnn.trace.cached import is_found
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.refs import IMMUTABLE_TYPE, TRUSTED, class_lookup
 
@@ -199,6 +200,11 @@ class Writer:
         self.require(f"{text} is {name}()", f"{_where(source)}, which is written, is another array")
         same = f"{text}.shape == {self.strong(a.shape)} and {text}.dtype == {self.strong(a.dtype)} and {text}.strides == {self.strong(a.strides)}"
         self.require(f"{same} and {text}.flags.writeable", "an array was made read-only, or got another shape or dtype")
+
+    def _cached(self, wrapper, key, *known):
+        """A function with a cache would give what it gave."""
+        texts = ", ".join(map(self.strong, (wrapper, key, *known)))
+        self.require(f"{self.strong(is_found)}({texts})", "a function with a cache has forgotten a result")
 
     def _partial(self, obj, fn, args, keywords):
         text = self.strong(obj)

@@ -12,6 +12,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import CLOCKS, calculate, choose, chooses, draw, is_array_function, is_draw, is_stream, read_clock, shuffle, stream_of
+from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
 from hybridnn.trace.observe_objects import MANAGER_CODE, is_partial
@@ -122,6 +123,8 @@ class Calls:
             self.call_partial(f, fn, args, kw)
         elif isinstance(fn.value, types.MethodType):
             self._call(f, constant(fn.value.__func__), [self.root_object(fn.value.__self__, ("bound", fn.value)), *args], kw)
+        elif type(fn.value) is LRU:
+            f.stack.append(self._cached_result(fn.value, args, kw))
         elif fn.value is sum and not kw and args and self._sums_variables(args):
             f.waiting = ("sum", len(self.call.path) if f.retrying is None else f.retrying[3], args, kw, None)
         elif fn.value is object.__setattr__ and len(args) == 3 and not kw and args[0].kind == "object":
@@ -140,6 +143,24 @@ class Calls:
             self._unknown(fn.value, args)
         else:
             self._call_object(f, fn, args, kw)
+
+    def _cached_result(self, wrapper, args, kw):
+        """What a function with a cache has found before. A plan asks it behind all else, for it counts who asks."""
+        given = [self.plain(a) for a in args]
+        key = None if kw else key_of(wrapper, given)
+        known = None if key is None else known_result(wrapper, key)
+        if known is None:
+            raise Doubt("calls a function with a cache, with keywords or with what is not there", by_chance=True)
+        value = known[-1]
+        if type(value) is not np.ndarray and not is_pure(value) and not isinstance(value, np.generic):
+            raise Doubt(f"a function with a cache gives a {type(value).__name__}")
+        self.guard("cached", wrapper, key, *known)
+        self.effects.append(("call", wrapper, given))
+        if type(value) is np.ndarray:
+            return self.fixed_array(value)
+        ref = Ref("static", value, ("fixed",))
+        self.note_origin(ref)
+        return ref
 
     def _drawn(self, draws, fn, args, kw, stream):
         """What a draw gives."""

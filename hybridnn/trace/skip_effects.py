@@ -42,6 +42,8 @@ class Effects:
                 self._emit(self._assignment(rest[0]).format(self._hyperparameter(rest[1])))
             elif kind == "assign":
                 self._emit(self._assignment(rest[0]).format(self._value(rest[1])))
+            elif kind == "call":
+                self._emit(f"{self.writer.strong(rest[0])}({', '.join(map(self.writer.strong, rest[1]))})")
             elif kind == "append":
                 self._emit(f"{self.writer.strong(rest[0][1])}.append({self._value(rest[1])})")
         if begun:
