@@ -25,6 +25,7 @@ def make_small(patch):
     patch.setattr(lower, "PARALLEL_BYTES", 8)
     patch.setattr(layout, "BLOCKS", 2)
     patch.setattr(layout, "ROWS", 2)
+    patch.setattr(layout, "FEW_ROWS", 1)
     patch.setattr(row_blocks, "COUNTS", range(2, 65))
     patch.setattr(row_blocks, "ROWS", 2)
 

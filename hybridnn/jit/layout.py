@@ -23,6 +23,7 @@ CROSSED = 128   # elements of an innermost axis above which pieces of it are gon
 SAME_SETS = 256     # lie a multiple of this apart: 1.5 to 9 times as fast
 LINES, LINE = 8192, 16      # elements from which on that pays otherwise, and of the axis before: 4 times as fast
 FLOATS = ("f4", "f8")
+FEW_ROWS = 32   # as many are added up without compensation in any case
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
 
@@ -61,7 +62,7 @@ class Structure:
     """All that the text of a kernel depends on. Nests of the same code get the same one.
 
     ``axes`` says per axis whether it is reduced. ``items`` are ``Instruction``s, ``stores`` ``Output``s. ``style`` is "map", "tiled",
-    "crossed", "row", "short", "column", "blocks" or "folded".
+    "crossed", "row", "short", "column", "few", "blocks" or "folded".
     """
     style: str
     axes: tuple
@@ -179,7 +180,8 @@ def _style(nest, sizes, reduced, strides):
     if nest.column:
         if _is_folded(nest, sizes, reduced, strides):
             return "folded"
-        return "blocks" if _has_blocks(sizes, reduced) else "column"
+        few = math.prod(n for n, r in zip(sizes, reduced) if r) <= FEW_ROWS
+        return "few" if few else "blocks" if _has_blocks(sizes, reduced) else "column"
     return "short" if nest.has_reductions and _is_short(nest, sizes, reduced) else "row"
 
 
@@ -247,22 +249,22 @@ def _blocks(sizes, reduced):
 
 
 def _scratch(nest, style, sizes, reduced, pointers):
-    """Bytes per scratch pointer. Per column sum three rows (partial, total, correction), per extreme one; for every block, if these are shared between
-    threads."""
+    """Bytes per scratch pointer. Per column sum three rows (partial, total, correction; one where rows are few), per extreme one; for every block, if these are
+    shared between threads."""
     elements = math.prod(sizes[-1:]) * (_blocks(sizes, reduced) if style == "blocks" else 1)
     return tuple([elements * ITEMSIZE[p.kind] for p in pointers if p.role == "scratch"])
 
 
 def _scratch_kinds(nest, style):
-    rows = {"sum": 3, "max": 1, "min": 1}
-    return [i.kind for i in nest.items if i.fn in REDUCTIONS for _ in range(rows[i.fn])] if style in ("column", "blocks") else []
+    rows = {"sum": 1 if style == "few" else 3, "max": 1, "min": 1}
+    return [i.kind for i in nest.items if i.fn in REDUCTIONS for _ in range(rows[i.fn])] if style in ("column", "few", "blocks") else []
 
 
 def _range(style, sizes, reduced):
     """The end of the range that a step covers: elements of a flat kernel, columns, or outer iterations."""
     if style in ("blocks", "folded"):
         return _blocks(sizes, reduced)
-    if style == "column" or style == "map" and len(sizes) == 1:
+    if style in ("column", "few") or style == "map" and len(sizes) == 1:
         return sizes[-1]
     if style == "tiled":
         return sizes[0]

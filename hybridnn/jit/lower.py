@@ -359,7 +359,7 @@ def _grain(step):
     arranged = step.arranged
     if step.bytes < PARALLEL_BYTES or arranged.hi < 2:
         return 0
-    unit = 64 if arranged.structure.style in ("column", "short", "tiled") or len(arranged.sizes) == 1 else 1
+    unit = 64 if arranged.structure.style in ("column", "few", "short", "tiled") or len(arranged.sizes) == 1 else 1
     return max(unit, arranged.hi * (PARALLEL_BYTES // 2) // step.bytes // unit * unit)
 
 

@@ -1,11 +1,13 @@
-"""Kernels of style "column" and "blocks": the innermost axis is kept, sums are kept per column in scratch rows. The range is columns, or blocks: iterations
-of other axes that are kept. Every range of blocks has scratch rows of its own."""
+"""Kernels of style "column", "few" and "blocks": the innermost axis is kept, sums are kept per column in scratch rows. The range is columns, or blocks:
+iterations of other axes that are kept. Every range of blocks has scratch rows of its own. Where rows are "few", so that nothing need be compensated, pieces
+of them are gone over that stay in the first-level cache."""
 from hybridnn.jit.nest import REDUCTIONS, reached
 from hybridnn.jit.source_reductions import accumulate, compensate, initial, stages_of
 from hybridnn.jit.support import NUMBA, SUFFIX, literal
 
 __all__ = ["ROWS", "write_column"]
 
+PIECE = 1024    # columns of few rows
 ROWS = 32       # rows of a column that are summed before a compensated addition
 
 
@@ -20,6 +22,11 @@ def write_column(w):
         w.emit(i)
     if w.cuda:
         _write_cuda(w, parts, rows, blocks, inner)
+    elif s.style == "few":
+        with w.loop(f"for left in range(lo, hi, {PIECE}):"):
+            w.line(f"right = left + {PIECE} if left + {PIECE} < hi else hi")
+            with w.outer_loop(blocks, "0", f"({' * '.join(f'n{k}' for k in blocks) or '1'})"):
+                parts.write_few(rows)
     elif blocks:
         if s.style == "blocks":
             w.line(f"z = lo * n{inner}")
@@ -35,7 +42,8 @@ class _ColumnParts:
     def __init__(self, w, stage, rows, inner):
         items = w.s.items
         self.w, self.items = w, items
-        self.columns, self.place = (f"for j in range(n{inner}):", "z + j") if w.s.style == "blocks" else ("for j in range(lo, hi):", "j")
+        self.columns = {"blocks": f"for j in range(n{inner}):", "few": "for j in range(left, right):"}.get(w.s.style, "for j in range(lo, hi):")
+        self.place = "z + j" if w.s.style == "blocks" else "j"
         self.reductions = [i for i in range(len(items)) if items[i].fn in REDUCTIONS]
         late = [i for i in range(len(items)) if stage[i] > 0 and i not in self.reductions]
         early = [i for i in range(len(items)) if stage[i] == 0 and items[i].axes]
@@ -52,7 +60,7 @@ class _ColumnParts:
         first = sum(p.role != "scratch" for p in w.s.pointers)
         self.scratch = {}
         for i in self.reductions:
-            n = 3 if items[i].fn == "sum" else 1
+            n = 3 if items[i].fn == "sum" and w.s.style != "few" else 1
             self.scratch[i] = list(range(first, first + n))
             first += n
 
@@ -75,6 +83,20 @@ class _ColumnParts:
                 self._row_of_columns()
             if sums:
                 self._columns(self._fold)
+        self._finish()
+
+    def write_few(self, rows):
+        """Without blocks of rows."""
+        w = self.w
+        for i in self.of_blocks:
+            w.emit(i)
+        self._columns(self._start)
+        with w.loop(f"for r in range({' * '.join(f'n{k}' for k in rows)}):"):
+            w.unravel("r", rows)
+            w.move("q", set(rows))
+            for i in self.of_rows:
+                w.emit(i)
+            self._row_of_columns()
         self._finish()
 
     def at(self, p):
@@ -109,6 +131,8 @@ class _ColumnParts:
         if item.fn == "sum":
             text = f"{self.at(p)} + {value}"
             w.line(f"{self.at(p)} = {text if item.kind in ('f4', 'f8') else f'{NUMBA[item.kind]}({text})'}")
+        elif item.kind in ("f4", "f8"):
+            w.line(f"{self.at(p)} = {item.fn}imum_{SUFFIX[item.kind]}({value}, {self.at(p)})")
         else:
             w.line(f"m{i} = {self.at(p)}")
             accumulate(w, item, f"m{i}", value)

@@ -3,8 +3,7 @@ from math import inf
 
 from numba import float32
 
-from hybridnn.jit.reducers import max_f32, min_f32
-from hybridnn.jit.vecmath import parallel_loops, ptr_f32
+from hybridnn.jit.vecmath import maximum_f32, minimum_f32, parallel_loops, ptr_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -25,12 +24,8 @@ def kernel(bufs, args, lo, hi):
             q0 = c0 * s0_0
             for j in range(lo, hi):
                 v0 = p0[q0 + j]
-                m1 = p3[j]
-                m1 = max_f32(m1, v0)
-                p3[j] = m1
-                m2 = p4[j]
-                m2 = min_f32(m2, v0)
-                p4[j] = m2
+                p3[j] = maximum_f32(v0, p3[j])
+                p4[j] = minimum_f32(v0, p4[j])
     for j in range(lo, hi):
         v1 = p3[j]
         v2 = p4[j]

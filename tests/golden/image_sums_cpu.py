@@ -3,8 +3,7 @@ from math import inf
 
 from numba import float32
 
-from hybridnn.jit.reducers import max_f32
-from hybridnn.jit.vecmath import parallel_loops, ptr_f32, where_f32
+from hybridnn.jit.vecmath import maximum_f32, parallel_loops, ptr_f32, where_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -53,9 +52,7 @@ def kernel(bufs, args, lo, hi):
                     v1 = p1[q1 + j]
                     v2 = v0 * v1
                     p5[z + j] = p5[z + j] + v2
-                    m4 = p8[z + j]
-                    m4 = max_f32(m4, v1)
-                    p8[z + j] = m4
+                    p8[z + j] = maximum_f32(v1, p8[z + j])
                     p2[q2 + j] = v2
             for j in range(n2):
                 y3 = p5[z + j] - p7[z + j]

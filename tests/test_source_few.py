@@ -1,0 +1,62 @@
+"""Kernels that keep columns and go over few rows: results are those of kernels of many."""
+import numpy as np
+import pytest
+from jit_graphs import array, assert_same, graph_of
+
+import hybridnn.ops
+import hybridnn.optimizers  # noqa: F401
+from hybridnn import jit
+from hybridnn.core.op import OPS
+from hybridnn.jit import lower
+
+
+def styles(executable):
+    return [text[3:].split(":")[0] for text in executable.sources]
+
+
+def reduced(name, x, *axis, keepdims=False):
+    return OPS[name](x, axis=axis, keepdims=keepdims)
+
+
+def centred(x):
+    return x - OPS["broadcast_to"](reduced("sum", x, 0, keepdims=True) * 0.2, shape=x.shape)
+
+
+@pytest.mark.parametrize("threads", [False, True], ids=["one thread", "threads"])
+@pytest.mark.parametrize("fn, operands", [
+    (lambda x: [reduced("sum", x, 0)], (array(5, 2500),)),
+    (lambda x: [reduced("sum", x * x, 0), reduced("amax", x, 0), reduced("amin", x, 0) + 1.0], (array(32, 70),)),
+    (lambda x: [reduced("sum", x, 1)], (array(6, 3, 1100),)),
+    (lambda x, y: [reduced("sum", x * y, 2)], (array(6, 5, 4, 1100), array(1, 5, 1, 1100))),
+    (lambda x: [reduced("sum", x, 0, 2)], (array(3, 4, 5, 60),)),
+    (lambda x, w: [reduced("sum", x * w, 0), x * w], (array(5, 70), array(5, 1))),
+    (lambda x, p: [p - 0.1 * reduced("sum", x, 0)], (array(5, 70), array(70))),
+    (lambda x: [reduced("sum", x, 0)], (array(5, 70, dtype="f8"),)),
+    (lambda x: [reduced("sum", x, 0), reduced("amax", x, 0)], (np.arange(350, dtype="i4").reshape(5, 70),)),
+], ids=["long", "several", "blocks", "two axes of blocks", "axes between", "rows beside", "update", "doubles", "ints"])
+def test_kernels(fn, operands, threads, monkeypatch):
+    if threads:
+        monkeypatch.setattr(lower, "PARALLEL_BYTES", 64)
+    graph = graph_of(fn, *operands)
+    executable = jit.compile(graph)
+    assert "Few" in styles(executable)
+    assert_same(graph, executable, operands, 3e-6, 1e-5)
+
+
+def test_sums_that_are_needed_again():
+    x = array(5, 700)
+    graph = graph_of(lambda x: [centred(x)], x)
+    assert_same(graph, jit.compile(graph), (x,), 3e-6, 3e-6)
+
+
+@pytest.mark.parametrize("rows, style", [(32, "Few"), (33, "Column")])
+def test_how_many_rows_are_few(rows, style):
+    assert styles(jit.compile(graph_of(lambda x: [reduced("sum", x, 0)], array(rows, 40)))) == [style]
+
+
+def test_special_values():
+    x = array(5, 70)
+    x[3, 0], x[2, 1], x[1, 2], x[4, 2], x[0, 3], x[1, 3] = np.inf, np.nan, np.inf, -np.inf, np.nan, 1e30
+    graph = graph_of(lambda x: [reduced("amax", x, 0), reduced("amin", x, 0), reduced("sum", x, 0)], x)
+    with np.errstate(invalid="ignore"):
+        assert_same(graph, jit.compile(graph), (x,), 3e-6, 3e-6)
