@@ -15,6 +15,7 @@ import numpy as np
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.floats import under
 from hybridnn.trace.refs import Doubt, Ref, is_pure
+from hybridnn.trace.warns import without_warnings
 
 __all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "as_defect", "below", "calculate", "change_own", "choose",
            "chooses", "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_place", "is_small",
@@ -380,7 +381,9 @@ def calculate(observer, fn, args, kw, keyed=False):
     args = [a if keyed and k or _may_be_any(observer, fn, a, args) or _is_put_into_array(observer, fn, k, args, kw) else operand(observer, a)
             for k, a in enumerate(args)]
     kw = {k: operand(observer, v) for k, v in kw.items()}
-    value = under({"all": "ignore"}, fn, *map(_value, args), **{k: _value(v) for k, v in kw.items()})
+    given, named = [*map(_value, args)], {k: _value(v) for k, v in kw.items()}
+    fn = without_warnings(fn, given, named)
+    value = under({"all": "ignore"}, fn, *given, **named)
     for ref in args:
         if ref.kind != "mirror" and value is ref.value and isinstance(value, np.ndarray):
             return ref

@@ -250,6 +250,8 @@ class Operators:
             f.stack.append(calculate(self, UNARY[symbol], [x], {}))
         elif x.kind in ("mirror", "set") and symbol == "not":
             f.stack.append(constant(not x.value))
+        elif symbol == "~" and type(x.value) is bool:
+            raise Doubt("Python warns of ~ of a bool")
         elif x.kind == "static" and (is_pure(x.value) or symbol == "not" and self._plain_truth(x.value)):
             f.stack.append(constant(eval(f"{symbol} x", {"x": x.value})))
         else:

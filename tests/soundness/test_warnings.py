@@ -9,6 +9,7 @@ from worlds import MODES, arr, check
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
+from hybridnn.errors import TraceWarning
 
 NATIVE = True
 pytestmark = pytest.mark.parametrize("mode", MODES)
@@ -165,4 +166,24 @@ def test_warnings_of_the_library(mode, name, action):
                 warnings.simplefilter(action)
                 return f(arr(1, 3))
         return None, [lambda: filtered("ignore"), lambda: f(arr(1, 3)), lambda: filtered(action)]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("expression", ["np.nanmean(x)", "np.nanmax(x, axis=0)", "np.nanvar(x)", "x.std(ddof=3)", "np.var(x, ddof=4)", "np.std(x, 0, ddof=1)", "np.cov(x)",
+                                        "np.cov(x[:1])", "np.cross(x[:2], x[1:])", "x.std(axis=0, ddof=2)"])
+def test_warnings_of_numpy_are_counted(mode, expression):
+    def make(wrap):
+        f = wrap(eval(f"lambda x: (F.exp(hnn.Variable(x)), {expression})", {"F": F, "np": np, "hnn": hnn}))
+
+        def count(x):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                found = f(x)
+            return found, [str(w.message) for w in caught if w.category is not TraceWarning]
+
+        def refuse():
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                return f(arr(3) * np.float32("nan"))
+        return [], [lambda: count(arr(3) * np.float32("nan")), lambda: count(arr(3)), lambda: count(arr(1)), refuse]
     check(make, mode)
