@@ -43,8 +43,8 @@ def _flat_loop(w, rest, inner):
 
 
 def _moments(s):
-    """Loads that tell where a float32 kernel would compute with subnormal numbers: update rules with second moments, which take the root of something
-    that a gradient's square is in.
+    """Loads that tell where a float32 kernel would compute with subnormal numbers: update rules with second moments, which store something that a gradient's
+    square is in, and take its root.
 
     The moments of a parameter that gets no gradients any more, such as those of a dead unit, decay until they are subnormal, and stay so. One look
     per element has to do: at the first moment, which decays fastest, or at the gradient where there is none.
@@ -56,7 +56,7 @@ def _moments(s):
             bases.add(args[0])
         if square or not squared.isdisjoint(args):
             squared.add(i)
-        if fn == "sqrt" and kind == "f4" and i in squared and _is_single(s):
+        if fn == "sqrt" and kind == "f4" and i in squared and _is_single(s) and any(store.item in squared - {i} for store in s.stores):
             first = {a for fn, args, *_ in s.items if fn == "subtract" and not bases.isdisjoint(args) for a in args} - bases - squared
             return [a for a in sorted(first or bases) if s.items[a].fn == "load" and s.items[a].axes]
     return []
@@ -68,8 +68,10 @@ def _is_single(s):
 
 def _velocities(s):
     """The same for running averages of other update rules, such as momentum: what is multiplied by a number and has something added, is stored, and goes into
-    another result."""
+    another result. Nothing but sums is stored: whatever else would come out as if float32 held larger and smaller numbers than it does."""
     items, stored = s.items, {store.item for store in s.stores}
+    if any(items[i].fn not in ("add", "subtract") for i in stored):
+        return []
     for i in sorted(stored):
         scaled = [a for a in items[i].args if items[a].fn == "multiply"] if items[i].fn in ("add", "subtract") and items[i].kind == "f4" else []
         loads = [a for m in scaled for a in items[m].args if items[a].fn == "load" and items[a].axes and any(not items[b].axes for b in items[m].args)]

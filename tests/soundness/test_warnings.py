@@ -187,3 +187,13 @@ def test_warnings_of_numpy_are_counted(mode, expression):
                 return f(arr(3) * np.float32("nan"))
         return [], [lambda: count(arr(3) * np.float32("nan")), lambda: count(arr(3)), lambda: count(arr(1)), refuse]
     check(make, mode)
+
+
+@pytest.mark.parametrize("body", ["F.sqrt(x * x)", "F.sqrt(F.square(x)) * 2", "1 / F.sqrt(x * x + z * z)", "[y := x * 2.0 + z, y * 1e-10]", "[y := x * 2.0 - z, F.tanh(y) / 3]"])
+def test_very_small_and_very_large_numbers_side_by_side(mode, body):
+    """Only update rules compute very small numbers in float64."""
+    def make(wrap):
+        f = wrap(eval(f"lambda x, z: {body}", {"F": F}))
+        x = hnn.Variable(np.array([3e38, 1e-30, 1e-44, 2, -3, 1e-22, 0], "f"))
+        return [], [lambda: f(x, hnn.Variable(np.zeros(7, "f")))]
+    check(make, mode)
