@@ -68,9 +68,9 @@ def _is_single(s):
 
 def _velocities(s):
     """The same for running averages of other update rules, such as momentum: what is multiplied by a number and has something added, is stored, and goes into
-    another result. Nothing but sums is stored: whatever else would come out as if float32 held larger and smaller numbers than it does."""
+    another result. No other float32 numbers than sums are stored: they would come out as if float32 held larger and smaller ones than it does."""
     items, stored = s.items, {store.item for store in s.stores}
-    if any(items[i].fn not in ("add", "subtract") for i in stored):
+    if any(items[i].kind == "f4" and items[i].fn not in ("add", "subtract") for i in stored):
         return []
     for i in sorted(stored):
         scaled = [a for a in items[i].args if items[a].fn == "multiply"] if items[i].fn in ("add", "subtract") and items[i].kind == "f4" else []
