@@ -16,7 +16,7 @@ from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal, user_line
 from hybridnn.trace.backward import is_seeded_beside, leave_if_written, match_backward, record_backward
 from hybridnn.trace.events import Event
-from hybridnn.trace.floats import error_state
+from hybridnn.trace.floats import as_begun, error_state
 from hybridnn.trace.grad import match_grad, record_grad
 from hybridnn.trace.inplace import changes_shared_memory, match_inplace, record_inplace
 from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
@@ -105,6 +105,7 @@ class Call(Values):
         return apply_eager(op, inputs, attrs)
 
     def apply_inplace(self, op, inputs, targets, attrs):
+        self._look_at_errors()
         if self.mode == "replay":
             if match_inplace(self, op, inputs, targets, attrs):
                 return
@@ -117,6 +118,11 @@ class Call(Values):
             self.give_up(f"{op.name} changes an array in place during backward")
         with self.paused():
             apply_inplace_eager(op, inputs, targets, attrs)
+
+    def _look_at_errors(self):
+        """What computes under another ``numpy.errstate`` than the call began with does so where it stands."""
+        if error_state() != self.errors and self.mode != "eager" and self.inner is None:
+            self._to_eager("numpy.errstate changes inside the function")
 
     @property
     def released(self):
@@ -137,6 +143,7 @@ class Call(Values):
             self.now_seen()
 
     def backward(self, outputs, retain_grad, double, loss_scale):
+        self._look_at_errors()
         flags = (retain_grad, double, loss_scale, len(outputs))
         leave_if_written(self, outputs)
         if seeded_values[0] and is_seeded_beside(self, outputs):
@@ -160,6 +167,7 @@ class Call(Values):
             backward_eager(outputs, retain_grad, double, loss_scale, double or state.hooks is not None)
 
     def grad(self, outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale):
+        self._look_at_errors()
         args = (outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale)
         leave_if_written(self, outputs)
         simple = grad_inputs is None and not retain_grad and loss_scale is None
@@ -329,7 +337,7 @@ class Call(Values):
         self.executed = len(self.path)
         alive = [(v, v._vid) for v in self.pending if _refs(v) > PENDING_REFS]
         try:
-            run_segment(self, events, frozenset([self.origin(vid) for _, vid in alive]))
+            as_begun(self.errors, run_segment, self, events, frozenset([self.origin(vid) for _, vid in alive]))
         except BaseException as error:
             if not getattr(error, "after_update", False):
                 self.executed = before
@@ -363,7 +371,7 @@ class Call(Values):
             if isinstance(x, Variable) and x._requires_grad:
                 self.nodes[id(x._tape or x.node._tape)] = vid
         with self.paused():
-            rebuild(self)
+            as_begun(self.errors, rebuild, self)
         self.executed = len(self.path)
         self.next_vid = self.cursor.next_vid
         self.dirty.clear()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["error_state", "errors_may_wait", "under", "warnings_raise"]
+__all__ = ["as_begun", "error_state", "errors_may_wait", "under", "warnings_raise"]
 
 _judged = (None, False)      # the state last looked at, and whether its errors may wait
 
@@ -18,14 +18,19 @@ def _ask():
     return tuple(np.geterr().values())
 
 
+def _put(state):
+    np.seterr(**dict(zip(np.geterr(), state, strict=True)))
+
+
 error_state: Callable[[], Any] = _ask
 """Gives an object that stays the same, or equal, as long as ``numpy.errstate`` does."""
+_put_state: Callable[[Any], Any] = _put
 try:
     from numpy._core.umath import _extobj_contextvar
 except ImportError:          # another layout of NumPy: ask it every time
     pass
 else:
-    error_state = _extobj_contextvar.get
+    error_state, _put_state = _extobj_contextvar.get, _extobj_contextvar.set
 
 
 def warnings_raise():
@@ -47,6 +52,16 @@ def errors_may_wait():
     if judged[0] is not state:
         judged = _judged = (state, {"warn", "ignore"}.issuperset(np.geterr().values()))
     return judged[1]
+
+
+def as_begun(state: Any, fn: Callable[..., Any], *args: Any) -> Any:
+    """``fn(*args)`` under the ``numpy.errstate`` of another time, which ``error_state`` gave then."""
+    return fn(*args) if error_state() == state else copy_context().run(_as_then, state, fn, args)
+
+
+def _as_then(state: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    _put_state(state)
+    return fn(*args)
 
 
 def under(errors: dict[str, Any], fn: Callable[..., Any], *args: Any, **kw: Any) -> Any:

@@ -8,6 +8,7 @@ import functools
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Number, vid_of
+from hybridnn.trace.floats import error_state
 from hybridnn.trace.matching import bind, take_any, unbind
 from hybridnn.trace.operands import same_number
 
@@ -19,6 +20,7 @@ CHECKS = {
     "static": "same_number({x}, {w}.value)",
     "leaf": "bind(call, {w}, {x}, bound)",
 }
+MOVING = ("view", "gather", "pad")       # kinds of operations that NumPy never warns of
 STORES = {"float": "    call.values[{w}] = {x}\n", "static": "    call.values[{w}.vid] = {x}\n"}
 
 
@@ -30,7 +32,7 @@ def matcher(event, views):
     if None in kinds or event.key[0].multi or event.views or event.check is not None or event.flush:
         return take_any, None
     wants = tuple([vid_of(o) if kind in ("value", "float") else o for o, kind in zip(event.operands, kinds, strict=True)])
-    return _written(kinds, event.outs[0].requires_grad), wants
+    return _written(kinds, event.outs[0].requires_grad, event.key[0].kind not in MOVING), wants
 
 
 def _kind(operand, views):
@@ -42,10 +44,11 @@ def _kind(operand, views):
 
 
 @functools.cache
-def _written(kinds, graded):
+def _written(kinds, graded, computes):
     """The function of a pattern."""
     xs, ws = [[f"{letter}{k}" for k in range(len(kinds))] for letter in "xw"]
-    checks = [CHECKS[kind].format(x=x, w=w) for kind, x, w in sorted(zip(kinds, xs, ws, strict=True), key=lambda triple: triple[0] == "leaf")]
+    state = ["error_state() == call.errors"] if computes else []
+    checks = state + [CHECKS[kind].format(x=x, w=w) for kind, x, w in sorted(zip(kinds, xs, ws, strict=True), key=lambda triple: triple[0] == "leaf")]
     stores = [STORES[kind].format(x=x, w=w) for kind, x, w in zip(kinds, xs, ws, strict=True) if kind in STORES]
     begin, undo = ("    bound = []\n", "        unbind(call, bound)\n") if "leaf" in kinds else ("", "")
     text = f"""\
@@ -65,6 +68,7 @@ def match(call, event, inputs):
     call.cursor = event
     return v
 """
-    names = {"__name__": __name__, "Variable": Variable, "new": object.__new__, **{f.__name__: f for f in (same_number, take_any, bind, unbind)}}
+    names = {"__name__": __name__, "Variable": Variable, "new": object.__new__, **{f.__name__: f for f in (same_number, take_any, bind, unbind)},
+             "error_state": error_state}
     exec(compile(text, f"{__file__} (match)", "exec"), names)       # a file of the library, not of the user
     return names["match"]
