@@ -125,7 +125,7 @@ def _(g, shapes, reps):
 
 
 def _repeat_samples(rng, dtype):
-    for repeats in ((2,), (1, 0, 3)):
+    for repeats in ((2,), (1, 0, 3), (0,)):
         yield (rng.normal(size=(2, 3)).astype(dtype),), {"repeats": repeats, "axis": 1}
 
 
@@ -140,10 +140,19 @@ def _copies(repeats, n):
 
 
 def _repeat_parts(x, *, repeats, axis):
+    if len(repeats) == 1:
+        axis, (times,) = axis % x.ndim, repeats
+        before, after = tuple(x.shape[:axis + 1]), tuple(x.shape[axis + 1:])
+        apart = broadcast_to(reshape(x, shape=(*before, 1, *after)), shape=(*before, times, *after))
+        return reshape(apart, shape=(*before[:-1], before[-1] * times, *after))
     return take(x, _copies(repeats, x.shape[axis]), pattern=_along(axis % x.ndim))
 
 
 def _sum_repeated_parts(g, *, shape, repeats, axis):
+    if len(repeats) == 1:
+        axis %= len(shape)
+        apart = reshape(g, shape=(*shape[:axis + 1], repeats[0], *shape[axis + 1:]))
+        return sum_(apart, axis=(axis + 1,), keepdims=False)
     return put(g, _copies(repeats, shape[axis]), shape=tuple(shape), pattern=_along(axis % len(shape)))
 
 
@@ -158,7 +167,12 @@ def _(g, shapes, repeats, axis):
     return sum_repeated(g, shape=shapes[0], repeats=repeats, axis=axis)
 
 
-@operation(samples=_draw((2, 4), shape=(2, 3), repeats=(1, 0, 3), axis=1), decompose=_sum_repeated_parts)
+def _sum_repeated_samples(rng, dtype):
+    for n, repeats in ((4, (1, 0, 3)), (6, (2,)), (0, (0,))):
+        yield (rng.normal(size=(2, n)).astype(dtype),), {"shape": (2, 3), "repeats": repeats, "axis": 1}
+
+
+@operation(samples=_sum_repeated_samples, decompose=_sum_repeated_parts)
 def sum_repeated(xp, g, *, shape, repeats, axis):
     """Sums over the copies that ``repeat`` made: its adjoint."""
     y = xp.zeros(shape, g.dtype)
