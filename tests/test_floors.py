@@ -217,3 +217,9 @@ class TestTheCheckItself:
 
     def test_finds_a_module_without_a_floor(self):
         assert floor_of("hybridnn.attic.box") is None
+
+
+def test_names_of_test_files_are_unique():
+    """Two files of one name cannot be collected in one run, as their folders are no packages."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert not {n for n in names if names.count(n) > 1}
