@@ -96,7 +96,8 @@ class Writer:
     def expression(self, fn, kind, args, wide):
         constants = [i.value if i.fn == "const" else None for i in (self.s.items[a] for a in args)]
         texts, kinds = zip(*[self.operand(a, wide) for a in args], strict=True)
-        return expression(fn, kind, kinds, texts, constants, self.cuda)
+        text = expression(fn, kind, kinds, texts, constants, self.cuda)
+        return text.replace("exp_", "exp_down_", 1) if fn == "exp" and not self.cuda and _is_never_positive(self.s.items, *args) else text
 
     def coordinate(self, axis, inner):
         return inner if axis == len(self.s.axes) - 1 and inner is not None else f"c{axis}"
@@ -202,6 +203,14 @@ class Writer:
         lines += [f"    {name} = args[{first + k}]" for k, name in enumerate(words) if name in body]
         self.line("parallel_loops()")
         return ["def kernel(bufs, args, lo, hi):", *lines]
+
+
+def _is_never_positive(items, i):
+    """Whether an item is -|x|, or x less the largest of which it is one: what exp is taken of in sigmoids and softmax. (It may be NaN.)"""
+    fn, args, *_ = items[i]
+    if fn == "negative":
+        return items[args[0]].fn == "absolute"
+    return fn == "subtract" and items[args[1]].fn == "max" and items[args[1]].args[0] == args[0]
 
 
 def _calls(text):

@@ -48,6 +48,7 @@ def _extras():
         yield f"from_bits_{KEYS[dtype]}", vecmath_expr.float_of, (bits,), dtype
         for reduction in (*REDUCTIONS, "larger", "smaller"):
             yield f"{reduction}_{KEYS[dtype]}", getattr(vecmath_basic, reduction), (dtype, dtype), dtype
+        yield f"exp_down_{KEYS[dtype]}", vecmath_bodies.exp_down, (dtype,), dtype
         yield f"magnitude_{KEYS[dtype]}", vecmath_basic.magnitude, (dtype,), bits
         yield f"most_{KEYS[bits]}", vecmath_basic.most, (bits, bits), bits
         yield f"nan_if_{KEYS[dtype]}", vecmath_basic.nan_if, (bits, dtype), dtype

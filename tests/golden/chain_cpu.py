@@ -1,7 +1,7 @@
 """Map: absolute, add, divide, exp, less, multiply, negative, tanh, where."""
 from numba import float32
 
-from hybridnn.jit.vecmath import absolute_f32, exp_f32, parallel_loops, ptr_f32, tanh_f32, where_f32
+from hybridnn.jit.vecmath import absolute_f32, exp_down_f32, parallel_loops, ptr_f32, tanh_f32, where_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -23,7 +23,7 @@ def kernel(bufs, args, lo, hi):
             v5 = tanh_f32(v4)
             v6 = absolute_f32(v0)
             v7 = -v6
-            v8 = exp_f32(v7)
+            v8 = exp_down_f32(v7)
             v10 = v0 < float32(0.0)
             v12 = where_f32(v10, v8, float32(1.0))
             v13 = float32(1.0) + v8

@@ -4,7 +4,7 @@ from math import inf
 from numba import float32
 
 from hybridnn.jit.reducers import max_f32, sum_f32
-from hybridnn.jit.vecmath import exp_f32, local_f32, log_f32, parallel_loops, ptr_f32
+from hybridnn.jit.vecmath import exp_down_f32, local_f32, log_f32, parallel_loops, ptr_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -40,7 +40,7 @@ def kernel(bufs, args, lo, hi):
                 v0 = t0[z + o]
                 v1 = w1[o]
                 v2 = v0 - v1
-                v3 = exp_f32(v2)
+                v3 = exp_down_f32(v2)
                 m4 = w4[o]
                 m4 = sum_f32(m4, v3)
                 w4[o] = m4

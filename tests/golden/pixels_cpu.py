@@ -1,7 +1,7 @@
 """Tiled: absolute, add, divide, exp, less, negative, where."""
 from numba import float32
 
-from hybridnn.jit.vecmath import absolute_f32, exp_f32, local_f32, parallel_loops, ptr_f32, where_f32
+from hybridnn.jit.vecmath import absolute_f32, exp_down_f32, local_f32, parallel_loops, ptr_f32, where_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -24,7 +24,7 @@ def kernel(bufs, args, lo, hi):
             v2 = v0 + v1
             v3 = absolute_f32(v2)
             v4 = -v3
-            v5 = exp_f32(v4)
+            v5 = exp_down_f32(v4)
             v7 = v2 < float32(0.0)
             v9 = where_f32(v7, v5, float32(1.0))
             v10 = float32(1.0) + v5

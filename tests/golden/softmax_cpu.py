@@ -4,7 +4,7 @@ from math import inf
 from numba import float32, int32
 
 from hybridnn.jit.reducers import sum_f32
-from hybridnn.jit.vecmath import exp_f32, larger_f32, magnitude_f32, most_i32, nan_if_f32, parallel_loops, ptr_f32
+from hybridnn.jit.vecmath import exp_down_f32, larger_f32, magnitude_f32, most_i32, nan_if_f32, parallel_loops, ptr_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -32,7 +32,7 @@ def kernel(bufs, args, lo, hi):
             for j in range(b, e):
                 v0 = p0[o0 + j]
                 v2 = v0 - v1
-                v3 = exp_f32(v2)
+                v3 = exp_down_f32(v2)
                 t4 = sum_f32(t4, v3)
                 p1[o1 + j] = v3
             y = t4 - k4
