@@ -7,7 +7,7 @@ from hybridnn.backend import cupy, there
 from hybridnn.config import state, warn
 from hybridnn.core import variable as core_variable
 from hybridnn.core.tape import make_leaf, scaled
-from hybridnn.core.walk import add_gradients, nodes_behind, walk, walk_to
+from hybridnn.core.walk import add_gradients, nodes_behind, own, walk, walk_to
 from hybridnn.errors import InvalidType
 from hybridnn.spec import spec_of
 
@@ -46,7 +46,7 @@ def begins_at_leaf(v, loss_scale):
     return True
 
 
-def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_variables, store=None):
+def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_variables, store=None, keep=None):
     grads = {}
     for v in outputs:
         node = v._tape
@@ -63,7 +63,7 @@ def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_
         grads[node] = seed
     before, state.backprop = state.backprop, enable_double_backprop
     try:
-        walk(grads, {v._tape for v in outputs} if retain_grad else (), retain_grad, as_variables, loss_scale, store)
+        walk(grads, {v._tape for v in outputs} if retain_grad else (), retain_grad, as_variables, loss_scale, store, keep)
     finally:
         state.backprop = before
 
@@ -121,15 +121,16 @@ def _check_arguments(outputs, inputs, grad_outputs, grad_inputs):
 
 
 def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale):
-    grads = {}
+    grads, seeds = {}, []
     for i, v in enumerate(outputs):
         if v._tape is None and not any(v is x for x in inputs):
             continue
         seed = None if grad_outputs is None else grad_outputs[i]
         if seed is None:
             seed = core_variable.Variable(_filled(v, 1 if loss_scale is None else loss_scale), requires_grad=False)
+        seeds.append(core_variable.as_variable(seed))
         node = v._tape or make_leaf(v)
-        _accumulate(grads, node, seed)
+        _accumulate(grads, node, seeds[-1])
     targets = {(x._tape or make_leaf(x)): None for x in inputs}
     old, state.backprop = state.backprop, enable_double_backprop      # the tape is on exactly if double backprop was asked for
     try:
@@ -140,6 +141,9 @@ def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad
     finally:
         state.backprop = old
     results = [targets[x._tape] for x in inputs]
+    for g in results:
+        if g is not None and g._array.base is not None and not any(g is seed for seed in [*seeds, *(grad_inputs or ())]):
+            own(g)
     if set_grad:
         for x, g in zip(inputs, results, strict=True):
             x.grad_var = g

@@ -48,6 +48,9 @@ class TapeNode:
 
     def _forget_creator(self):
         """Be a leaf from now on."""
+        tape = self.tape if self.owner is None else self.owner.tape
+        if tape is not None:
+            tape.link()
         self.is_leaf, self.edges = True, ()
 
 

@@ -13,7 +13,7 @@ from hybridnn.core import variable as core_variable
 from hybridnn.core.debugging import add_stack, check_nan
 from hybridnn.core.programs import OPS, as_ndarray
 
-__all__ = ["add_gradients", "fit", "nodes_behind", "walk", "walk_to"]
+__all__ = ["add_gradients", "fit", "nodes_behind", "own", "walk", "walk_to"]
 
 
 def _go_to(g):
@@ -21,12 +21,13 @@ def _go_to(g):
     get_device_from_array(*[getattr(v, "_array", v) for v in (g.values() if type(g) is dict else (g,))]).use()
 
 
-def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
-    """Visit nodes from the newest back; ``grads`` maps a node to its gradient (a list of them for a node with several outputs)."""
+def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None, keep=None):
+    """Visit nodes from the newest back; ``grads`` maps a node to its gradient (a list of them for a node with several outputs). ``store`` takes the gradient
+    of a leaf, ``keep`` that of another node, if it is to be retained."""
     heap = [(-n.seq, n) for n in grads]
     heapq.heapify(heap)
     pop, push = heapq.heappop, heapq.heappush
-    hooks, store = state.hooks, store or _store
+    hooks, store, keep = state.hooks, store or _store, keep or _keep
     plain = cupy is None and hooks is None and not as_variables and not retain_grad
     while heap:
         node = pop(heap)[1]
@@ -55,8 +56,7 @@ def walk(grads, roots, retain_grad, as_variables, loss_scale, store=None):
                 store(node, g, as_variables, loss_scale)
             continue
         if retain_grad and node not in roots and node.shape is not None:
-            kept = as_variables and (state.backprop or store is not _store)
-            node.grad = g if kept else as_ndarray(getattr(g, "_array", g)).copy()      # nobody else's, as a leaf's is
+            keep(node, g, as_variables)
         if node.owner is not None:
             owner = node.owner
             slots = grads.get(owner)
@@ -212,13 +212,21 @@ def _store(node, g, as_variables, loss_scale):
             g = g.copy()
     elif not state.backprop:        # hooks look at the Variables of the walk
         g = g._array.copy()
-    elif not _writeable(g._array):
-        g._array = g._array.copy()
+    else:
+        own(g)
     node.grad = g
 
 
-def _writeable(a):
-    return type(a) is not np.ndarray or a.flags.writeable
+def _keep(node, g, as_variables):
+    """Retain a gradient, in an array that is nobody else's, as a leaf's is."""
+    node.grad = own(g) if as_variables and state.backprop else as_ndarray(getattr(g, "_array", g)).copy()
+
+
+def own(g):
+    """A Variable that a walk has made, whose array is no view of another's, nor of itself as a broadcast one is."""
+    if g._array.base is not None:
+        g._array = g._array.copy()
+    return g
 
 
 SOLE_OWNER = 3       # the walk's local, this function's parameter, and getrefcount's argument

@@ -4,6 +4,7 @@ import weakref
 from hybridnn.core.backprop import backward_eager, initial_grad
 from hybridnn.core.programs import NO_ATTRS, OPS
 from hybridnn.core.variable import Variable, as_variable
+from hybridnn.core.walk import own
 from hybridnn.exact import exact
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import Outcome
@@ -65,7 +66,7 @@ def record_backward(call, outputs, flags):
 def _compute_backward(call, event, outputs, flags, priors):
     """Backward on Variables with arrays; ``priors`` gets the operands that the leaves' earlier gradients are."""
     retain_grad, double, loss_scale, _ = flags
-    stored = []
+    stored, taken = [], [v._tape.grad for v in outputs if v._tape is not None]
 
     def store(node, g, as_variables, scale):
         prior = node.grad
@@ -76,27 +77,26 @@ def _compute_backward(call, event, outputs, flags, priors):
                 operand = operand_of(call, prior, "add")
                 if operand is not None:
                     priors.append(operand)
-        if prior is not None:
-            node.grad = call.apply(OPS["add"], (prior, g), NO_ATTRS)
-        else:
-            node.grad = _writeable(call, g) if double else _own(call, g, [other for _, other, _ in stored])
+            g = call.apply(OPS["add"], (prior, g), NO_ATTRS)
+        keep(node, g)
         stored.append((node, node.grad, prior is not None))
+
+    def keep(node, g, as_variables=True):
+        node.grad = _alone(call, g) if double else _own(call, g, taken)
+        taken.append(node.grad)
     call.inner = event
     try:
-        backward_eager(outputs, retain_grad, double, loss_scale, True, store)
+        backward_eager(outputs, retain_grad, double, loss_scale, True, store, keep)
     finally:
         call.inner = None
     return stored
 
 
-def _writeable(call, g):
-    """The gradient itself, with its graph; not with a broadcast array."""
-    if not g._array.flags.writeable:
-        vid = call.known_vid(g)
-        g._array = g._array.copy()
-        if vid is not None:
-            call.know(g._array, vid, g._requires_grad)
-    return g
+def _alone(call, g):
+    """The gradient itself, with its graph; its array is no view, nor a broadcast one."""
+    if g._array.base is not None and call.known_vid(g) is not None:
+        call.know(own(g)._array, call.known_vid(g), g._requires_grad)
+    return own(g)
 
 
 def _own(call, g, taken):
@@ -145,12 +145,10 @@ def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier)
         for v, fresh in zip(outputs, event.key[1], strict=True):
             if fresh and v._tape is not None and isinstance(v._tape.grad, Variable):
                 v._tape.grad._requires_grad = True      # as ``grad_var`` makes it of an array
-    retained, taken = [], [g for _, g, _ in stored] + [v._tape.grad for v in outputs if v._tape is not None] + list(earlier.values())
+    retained = []
     if retain_grad:
         for v, g in _gradients(call):
             if earlier.get(v._tape) is not g and not any(v is y for y in outputs) and (gvid := call.known_vid(g)) is not None:
-                g = v._tape.grad = g if event.key[0][1] else _own(call, g, taken)
-                taken.append(g)
                 retained.append((v._vid, Outcome(gvid, spec_of(g._array), g._requires_grad)))
     event.grads = (tuple(grads), tuple(retained))
     event.operands = (*event.operands, *priors)

@@ -55,6 +55,9 @@ def record_grad(call, outputs, inputs, grad_outputs, grad_inputs, set_grad, reta
         call.give_up("hnn.grad reached a graph from before the call")
         return results
     event.outs = tuple([None if g is None else Outcome(vid, spec_of(g._array), g._requires_grad) for g, vid in zip(results, vids, strict=True)])
+    for g in results:
+        if g is not None and g._pending is call:
+            call.know(g._array, g._vid, g._requires_grad)       # it may be a copy
     event.same = _places(given, results)
     call.add(event)
     return results

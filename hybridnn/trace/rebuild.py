@@ -94,12 +94,12 @@ class Rebuild:
     def revived(self, vid):
         """A value whose Variable has died; somebody may have its array, which the tape is to keep."""
         call = self.call
-        outcome = next(o for e in call.path for o in outcomes(e) if o.vid == vid)
+        event, outcome = next((e, o) for e in call.path for o in outcomes(e) if o.vid == vid)
         v = self.real[vid] = _new(Variable)
         v._array = call.actual(vid) if call.origin(vid) in call.values else call.values[vid]
         v._pending, v._vid, v._spec = call, vid, outcome.spec
         v._requires_grad = outcome.requires_grad
-        if outcome.requires_grad:
+        if outcome.requires_grad and is_taped(event, vid):
             self.connect(v, outcome)
         return v
 
@@ -237,9 +237,9 @@ class Rebuild:
             self.call.wrappers[new] = inputs[k]
 
     def _backward(self, event, final):
-        if final:
-            return
         flags, unseeded, _ = event.key
+        if final and not flags[1]:      # else its gradients have a graph
+            return
         outputs = [self.operand(o) for o in event.operands[:flags[3]]]
         handed = [(node := self.call_node(vid), node.grad) for vid, _, _ in event.grads[0]]
         kept = [(node := self.call_node(vid), node.grad) for vid, _ in event.grads[1]]

@@ -144,6 +144,7 @@ class CallTape:
     """What the surviving Variables of a replayed call share: its applications, kept values and leaves."""
 
     walked = False      # whether walks are to go from node to node
+    linked = False      # whether its nodes hold each other
 
     def __init__(self, path, values, leaves, cut, released, again=None):
         self.path, self.made, self.specs, self.leaves, self.cut, self.released = path, path.made, path.specs, leaves, cut, released
@@ -230,13 +231,14 @@ class CallTape:
 
     def connect(self, roots):
         """Make every node behind ``roots`` now, so that each holds the next: the functions among them are kept alive by nobody else."""
-        stack, seen = list(roots), set()
-        while stack:
-            node = stack.pop()
-            if node is not None and node not in seen and not node.is_leaf:
-                seen.add(node)
-                stack += node.edges
+        _visit(roots)
         self.functions, self.outputs = {}, {}
+
+    def link(self):
+        """The creator of one of the nodes is about to be forgotten: all that are behind those that somebody has are made now, so that none is made anew."""
+        if not self.linked:
+            self.linked = True
+            _visit([node for ref in list(self.nodes.values()) if (node := ref()) is not None])
 
     def node(self, vid):
         """The node of a value; None if no gradient flows there."""
@@ -295,6 +297,16 @@ class CallTape:
             leaf = Leaf(self.specs[vid].shape, self.specs[vid].dtype)
             self.nodes["cut", vid] = weakref.ref(leaf)
         return leaf
+
+
+def _visit(roots):
+    """Make every node behind ``roots``."""
+    stack, seen = list(roots), set()
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in seen and not node.is_leaf:
+            seen.add(node)
+            stack += node.edges
 
 
 class LeftTape(CallTape):

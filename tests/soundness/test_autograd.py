@@ -1458,3 +1458,95 @@ def test_a_path_is_left_behind_a_graph_that_was_cut(mode, whole, leave):
             return before, behind, f(arr(4, 4))
         return [net], [run]
     check(make, mode, tolerance=10.0)
+
+
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_value_that_dies_is_cut_off_after_the_call(mode, back, kept):
+    def make(wrap):
+        p, q = hnn.Parameter(arr(3)), hnn.Parameter(arr(3, seed=1))
+
+        @wrap
+        def f(x):
+            h = F.tanh(p * x)
+            a, b = F.split_axis(F.tanh(h * q), [1], axis=0)
+            return h, a, b, F.sum(a * 2) + F.sum(b ** 2)
+
+        def run(which):
+            cleared(p, q)
+            results = list(f(arr(3)))
+            (results[which].unchain_backward if back else results[which].unchain)()
+            if not kept:
+                del results[:3]
+            results[-1].backward()
+            return results, p.grad, q.grad
+        return [p, q], [functools.partial(run, k) for k in range(3)]
+    check(make, mode)
+
+
+def test_a_value_that_dies_is_cut_off_behind_an_update(mode):
+    def make(wrap):
+        net = L.Linear(3, 2, initialW=arr(2, 3))
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, cut):
+            h = net(x)
+            loss = F.sum(h, axis=0)[0]
+            opt.update()
+            net.cleargrads()
+            if cut:
+                h.unchain_backward()
+            F.sum(h).backward()
+            loss.backward()
+            return h, h.grad
+        return [net], [lambda: f(arr(2, 3), False), lambda: f(arr(2, 3), True)]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("change", [lambda p: p.grad.fill(1), lambda p: F.exp(p), lambda p: p.cleargrad()])
+def test_a_path_is_left_behind_gradients_with_a_graph_that_were_looked_at(mode, change):
+    def make(wrap):
+        p = hnn.Parameter(arr(2, 3))
+
+        def step(x, other):
+            h = F.sum((x + p) ** 2, axis=1, keepdims=True) + p
+            p.cleargrad()
+            F.sum(h * x).backward(enable_double_backprop=True)
+            z = F.sum(p.grad_var ** 2) if p.grad is not None else h
+            p.cleargrad()
+            z.backward()
+            if other:
+                change(p)
+            return h, p.grad
+
+        def run():
+            f = wrap(step)
+            return [f(arr(2, 3), other) for other in (False, False, True, True, False)]
+        return [p], [run]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("what", [
+    lambda p, q, h: hnn.grad([F.sum(F.reshape(p, (2, 3)) + q + h)], [p, q, h]),
+    lambda p, q, h: hnn.grad([F.sum(F.reshape(p, (2, 3)) + q + h)], [p, q, h], enable_double_backprop=True),
+    lambda p, q, h: F.sum(h + q).backward(retain_grad=True, enable_double_backprop=True),
+    lambda p, q, h: F.average(h * 1 + q).backward(retain_grad=True),
+    lambda p, q, h: (setattr(q, "grad", arr(2, 3)), F.sum(q + h).backward()),
+    lambda p, q, h: F.sum(h, axis=0)[0].backward(retain_grad=True),
+])
+def test_gradients_are_no_views(mode, what):
+    """Not of each other, and not of one number."""
+    def make(wrap):
+        p, q = hnn.Parameter(arr(6)), hnn.Parameter(arr(2, 3))
+
+        @wrap
+        def f(h):
+            found = what(p, q, h)
+            return found, h.grad_var, q.grad_var, q.grad
+
+        def run(h):
+            cleared(p, q)
+            return f(h), h.grad
+        return [p, q], [lambda: run(var(2, 3)), lambda: run(var(2, 3) * 1)]
+    check(make, mode)
