@@ -212,6 +212,34 @@ def test_errors_take_nothing_with_them(mode):
     skipped(check(make, mode), mode)
 
 
+LAYOUTS = {
+    "columns": lambda: np.asfortranarray(arr(4, 3)), "a part": lambda: arr(5, 4)[1:, :3], "backwards": lambda: arr(4, 3)[::-1],
+    "transposed": lambda: arr(3, 4).T, "repeated": lambda: np.lib.stride_tricks.as_strided(arr(3), (4, 3), (0, 4)),
+    "double": lambda: arr(4, 3, dtype="float64"),
+    "half": lambda: arr(4, 3).astype("e"), "big-endian": lambda: arr(4, 3).astype(">f4"), "a matrix": lambda: arr(4, 3).view(np.recarray),
+    "of a buffer": lambda: np.frombuffer(bytearray(arr(4, 3).tobytes()), "f").reshape(4, 3),
+    "no memory": lambda: np.frombuffer(arr(4, 3).tobytes(), "f").reshape(4, 3),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_arrays_of_all_kinds(layout, mode):
+    def make(wrap):
+        a, lin, numbers = LAYOUTS[layout](), L.Linear(3, 3), [np.zeros((), "f"), np.zeros((0, 3), "f")]
+
+        @wrap
+        def step(a, x, number, empty):
+            before = F.sum(lin(np.array(a, "f")))
+            a[1] = lin(x).array[0]
+            a[:, 2] *= 0.5
+            number += 1
+            number[...] = number * 0.5
+            empty[...] = 3
+            return before, F.sum(lin(np.array(a, "f"))), F.sum(F.exp(a)), number + 0
+        return (a, numbers), [lambda: step(a, arr(1, 3), *numbers), lambda: step(a, arr(1, 3), numbers[0].reshape(()), numbers[1])]
+    check(make, mode)
+
+
 def test_a_check_of_what_is_replayed(mode):
     def make(wrap):
         step, keys, values = attention(wrap), np.zeros((4, 3), "f"), np.zeros((4, 3), "f")
