@@ -393,6 +393,7 @@ def calculate(observer, fn, args, kw, keyed=False):
     if observer.writes_so_far() and _has_to_wait(observer, found):
         if not (found.safe or _keeps_kind(fn)) or ref.kind not in ("array", "number"):
             raise Doubt("computes with NumPy after an update")
+        observer.refuse_inside_errstate()
         found.last = True
         observer.effects.append(("compute", ref))
     elif not found.safe:

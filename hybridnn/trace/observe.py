@@ -120,6 +120,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.stored_at = sys.maxsize      # how many events came before the first of these was written
         self.rebound_at = sys.maxsize     # how many before the first array was assigned to a Variable
         self.stored = set()         # ids of arrays that NumPy has written, and of those whose memory they are part of
+        self.errstates = 0          # blocks of numpy.errstate that the program is in
         self.passed = {}            # id of such an array that is an argument, or a member of one -> where it is
         self.rows = {}              # id of the Ref of a row -> the Refs of the array and of the row's number
         self.rows_made = set()      # (id of an event, number) of rows of Variables that iterators have given

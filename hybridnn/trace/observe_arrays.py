@@ -193,6 +193,7 @@ class Arrays:
         return out
 
     def _store(self, target, fn, args, key=None):
+        self.refuse_inside_errstate()
         args = [*([] if key is None else [key]), *[operand(self, r) for r in args]]
         self.take(args)
         self.stored_at = min(self.stored_at, len(self.call.path))

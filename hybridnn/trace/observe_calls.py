@@ -15,7 +15,7 @@ from hybridnn.trace.arrays import CLOCKS, calculate, choose, chooses, draw, is_a
 from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
-from hybridnn.trace.observe_objects import MANAGER_CODE, is_partial
+from hybridnn.trace.observe_objects import ERRSTATE, MANAGER_CODE, is_partial
 from hybridnn.trace.refs import (
     DICTS,
     FOLLOWED,
@@ -44,6 +44,7 @@ GENERATOR = 0x20      # CO_GENERATOR
 COPY_CODE = frozenset([Link.copyparams.__code__, Sequential.copyparams.__code__])
 VIEWS = ("items", "keys", "values")
 MAKING_ITERATORS = frozenset([enumerate, iter, zip])
+KINDS, MODES = ("all", "divide", "over", "under", "invalid"), ("ignore", "warn", "raise", "print", "log")      # of ``numpy.errstate``
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
 
 
@@ -103,6 +104,9 @@ class Calls:
         if fn.kind == "partial":
             target, given, named = fn.value
             self._call(f, target, [*given, *args], {**named, **kw})
+            return
+        if fn.value is np.errstate and fn.kind == "static" and not args:
+            self._make_errstate(f, kw)
             return
         if isinstance(fn.value, types.FunctionType) and fn.value in BLOCKS:
             self._enter_block(f, fn.value, args, kw)
@@ -289,6 +293,23 @@ class Calls:
         if key not in ("train", "enable_backprop") and not key.startswith("user_"):
             raise Doubt(f"a block that changes config.{key}")
         f.waiting = ("make", None, [], {}, Ref("block", None))
+
+    @staticmethod
+    def _is_no_underflow(given):
+        return given.get("under", given.get("all", "ignore")) == "ignore"
+
+    def _make_errstate(self, f, kw):
+        """``numpy.errstate``, around what NumPy computes: a plan leaves before all else where anything overflows, divides by zero or makes NaN there, and so
+        need not know what is to be said of it."""
+        given = {name: self.plain(v) for name, v in kw.items()}
+        if any(name not in KINDS or mode not in MODES for name, mode in given.items()) or not self._is_no_underflow(given):
+            raise Doubt("numpy.errstate with unusual arguments")
+        f.waiting = ("make", None, [], {}, Ref("block", ERRSTATE))
+
+    def refuse_inside_errstate(self):
+        """What a plan computes when it is too late to leave says itself what there is to say."""
+        if self.errstates:
+            raise Doubt("NumPy writes, or computes after a change in place, under numpy.errstate")
 
     def _call_method(self, f, fn, args, kw):
         owner, name = fn.value[:2]

@@ -11,10 +11,11 @@ from hybridnn.link import Link
 from hybridnn.trace.refs import Cell, Doubt, Pending, Ref, class_lookup, constant, is_named_tuple, is_slot
 from hybridnn.utils.cache import cached_property
 
-__all__ = ["MANAGER_CODE", "Objects", "is_partial"]
+__all__ = ["ERRSTATE", "MANAGER_CODE", "Objects", "is_partial"]
 
 PLAIN = {"__new__": object.__new__, "__getattribute__": object.__getattribute__, "__getattr__": None, "__del__": None}
 """What a class must not define, for its objects to be followed."""
+ERRSTATE = "numpy.errstate"      # what the Ref of such a block has
 MANAGER_CODE = contextlib.contextmanager(iter).__code__
 
 
@@ -155,7 +156,8 @@ class Objects:
     def op_BEFORE_WITH(self, f, i):
         ref = f.stack[-1]
         if ref.kind == "block":
-            f.stack[-1] = Ref("exit", None)
+            f.stack[-1] = Ref("exit", ref.value)
+            self.errstates += ref.value is ERRSTATE
             f.waiting = ("make", None, [], {}, constant(None))
         elif ref.kind == "manager":
             entered = self._run_manager(ref.value)
@@ -181,7 +183,8 @@ class Objects:
 
     def leave_block(self, f, fn):
         """The end of a ``with`` block, without an exception."""
-        if fn.value is None:
+        if fn.value is None or fn.value is ERRSTATE:
+            self.errstates -= fn.value is ERRSTATE
             f.waiting = ("make", None, [], {}, constant(None))
         elif isinstance(fn.value, Ref):
             if self._run_manager(fn.value.value) is not None:

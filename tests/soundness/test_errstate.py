@@ -100,3 +100,75 @@ def test_a_state_that_is_left_behind(mode):
                 np.seterr(**before)
         return None, switching(run, s, (None, "ignore", None))
     check(make, mode)
+
+
+INSIDE = {
+    "logarithm": lambda x, a: np.log(x), "quotient": lambda x, a: np.where(x > 0, a / x, 0), "number": lambda x, a: float(np.log(x.sum())),
+    "overflow": lambda x, a: np.exp(x * 100), "root": lambda x, a: np.nan_to_num(np.sqrt(x - 1.5)),
+    "made": lambda x, a: np.divide(1, x, out=np.zeros_like(x), where=x > 0),
+    "own": lambda x, a: changed(np.array(x), 1 / (x + 1)), "store": lambda x, a: changed(a, 1 / x),
+}
+
+
+def changed(a, value):
+    a[:2] = value[:2]
+    return a
+
+
+@pytest.mark.parametrize("action", ["ignore", "warn", "raise"])
+@pytest.mark.parametrize("name", INSIDE)
+def test_blocks_around_numpy(name, action, mode):
+    """Where nothing is to be said, a plan need not know of the block; else Python runs."""
+    def make(wrap):
+        lin, a = L.Linear(3, 3), arr(3)
+
+        @wrap
+        def step(x):
+            with np.errstate(all=action, under="ignore"):
+                y = INSIDE[name](x, a)
+            return F.sum(lin(np.zeros((2, 3), "f") + y)), np.exp(x)
+        good, huge = np.array([1, 2, 3], "f") / 8, np.array([1, 2e4, 3], "f")
+        def quietly(x):
+            with np.errstate(all="ignore"):
+                return step(x)
+        return a, [lambda: step(good), lambda: step(ZERO), lambda: step(huge), lambda: step(-good), lambda: quietly(good), lambda: quietly(ZERO)]
+    traces = check(make, mode)
+    assert mode != "auto" or name in ("made", "store", "overflow", "root", "own") or traces.total("python_skipped") > 5, traces[0].explain()
+
+
+def test_blocks_behind_an_update(mode):
+    def make(wrap):
+        lin = L.Linear(3, 2)
+        optimizer, total = optimizers.SGD(0.1).setup(lin), np.zeros(2, "f")
+
+        @wrap
+        def step(x):
+            loss = F.sum(lin(x))
+            lin.cleargrads()
+            loss.backward()
+            optimizer.update()
+            with np.errstate(all="ignore"):
+                found = np.log(lin.b.array * 0), np.log(loss.array * 0)
+                total[:] = 1 / found[0]
+            with np.errstate(divide="ignore"):
+                early = 1 / (x[0] * 0)
+            return found, early
+        return (lin, total), [lambda: step(arr(2, 3)), lambda: step(arr(2, 3) * 1e30)]
+    check(make, mode)
+
+
+def test_a_block_that_is_left_early(mode):
+    def make(wrap):
+        lin = L.Linear(3, 2)
+
+        @wrap
+        def step(x):
+            state = np.errstate(divide="raise", under="ignore")
+            with state as nothing:
+                if float(x[0, 0]) > 1e8:
+                    return np.log(x[0] * 0), nothing
+                y = np.sqrt(x * x)
+            return F.sum(lin(y)), np.log(x[0] * 0)
+        x = arr(2, 3)
+        return lin, [lambda: step(x), lambda: step(x * 0 + 1e9), lambda: step(x * 0)]
+    check(make, mode)
