@@ -4,10 +4,12 @@ A builtin function that calls others while it runs is followed as a generator of
 result at its end. ``map`` and ``filter`` call theirs whenever somebody asks for an item, which is followed once the items have been taken (``Pending``).
 """
 import functools
+import itertools
 import types
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import is_array_function
+from hybridnn.trace.observe_iteration import through
 from hybridnn.trace.refs import SCALARS, Doubt, Iterator, Ref, Rowwise, constant, is_pure, mirror
 from hybridnn.trace.summaries import summarize
 
@@ -176,14 +178,19 @@ class Callbacks:
         if (fn is map or fn is filter) and not kw and len(args) > 1:
             f.stack.append(self.make_mapped(args, fn is filter))
         elif fn is functools.reduce and not kw and len(args) in (2, 3):
-            self.drive(f, _reduced(args[0], [*args[2:], *self._items(args[1])]))
+            self.drive(f, _reduced(args[0], itertools.chain(args[2:], self._taken(args[1]))))
         elif fn is sorted and len(args) == 1 and _has_key(kw):
             self.drive(f, _sorted(self, list(self._items(args[0])), kw))
         elif (fn is min or fn is max) and args and _has_key(kw) and set(kw) == {"key"}:
-            self.drive(f, _extreme(self, fn, list(self._items(args[0])) if len(args) == 1 else args, kw["key"]))
+            self.drive(f, _extreme(self, fn, self._taken(args[0]) if len(args) == 1 else args, kw["key"]))
         else:
             return False
         return True
+
+    def _taken(self, ref):
+        """The items of a sequence, which a builtin function takes one by one: a list may have changed meanwhile."""
+        changes = ref.kind in ("mirror", "static") and type(ref.value) is list
+        return through(self.iterate(ref)) if changes else iter(self._items(ref))
 
     def sort_list(self, f, box, kw):
         """``box.sort(key=..., reverse=...)`` of a list made in the call."""
@@ -212,26 +219,27 @@ def _has_key(kw):
 
 def _reduced(fn, items):
     """``functools.reduce``."""
-    if not items:
+    total = next(items, None)
+    if total is None:
         raise Doubt("an exception is raised")
-    total = items[0]
-    for item in items[1:]:
+    for item in items:
         total = yield fn, [total, item]
     return total
 
 
 def _keys(observer, items, fn):
-    """The key of each item: plain constants of one kind, so that comparing them runs no code of the user's."""
-    keys = []
+    """The items, and the key of each: plain constants of one kind, so that comparing them runs no code of the user's."""
+    found, keys = [], []
     for item in items:
+        found.append(item)
         keys.append(observer.plain((yield fn, [item]) if fn is not None else item))
-    return keys
+    return found, keys
 
 
 def _sorted(observer, items, kw):
     if set(kw) - {"key", "reverse"}:
         raise Doubt("sorted() with unusual arguments")
-    keys = yield from _keys(observer, items, kw.get("key") if _has_key(kw) else None)
+    items, keys = yield from _keys(observer, items, kw.get("key") if _has_key(kw) else None)
     order = sorted(range(len(items)), key=keys.__getitem__, reverse="reverse" in kw and bool(observer.plain(kw["reverse"])))
     return mirror(list, [items[k] for k in order])
 
@@ -244,9 +252,9 @@ def _sorted_in_place(observer, box, kw):
 
 
 def _extreme(observer, fn, items, key):
+    items, keys = yield from _keys(observer, items, key)
     if not items:
         raise Doubt("an exception is raised")
-    keys = yield from _keys(observer, items, key)
     if any(type(k) not in SCALARS | {tuple} for k in keys):
         raise Doubt(f"{fn.__name__}() of unusual keys")
     return items[fn(range(len(items)), key=keys.__getitem__)]

@@ -118,6 +118,20 @@ it = zip(numbers, [k, 2], strict=True)
 numbers[1] = 9
 out += list(it)
 ---
+numbers = [1, 2, 3]
+def change(*v):
+    numbers[-1] = 9
+    if len(numbers) < 5:
+        numbers.append(4)
+    return v[0] + 1
+out += [functools.reduce(change, numbers), numbers]
+---
+numbers = [1, 2, 3]
+def change(v):
+    numbers[2] = 0
+    return v
+out += [min(numbers, key=change), max([k, 1], key=change), sorted([2, 1], key=change)]
+---
 it = iter(state.numbers)
 state.numbers[1] = 7.0
 out += list(it)
@@ -128,7 +142,7 @@ state.numbers[1] = 0.2
 @pytest.mark.parametrize("mode", worlds.MODES)
 @pytest.mark.parametrize("body", BODIES.strip("\n").split("\n---\n"))
 def test_containers_change_while_they_are_gone_through(mode, body):
-    text = "import itertools\ndef f(x, k):\n    out = []\n    " + body.replace("\n", "\n    ") + "\n    return F.exp(x), out\n"
+    text = "import functools\nimport itertools\ndef f(x, k):\n    out = []\n    " + body.replace("\n", "\n    ") + "\n    return F.exp(x), out\n"
 
     def make(wrap):
         state = types.SimpleNamespace(numbers=[0.1, 0.2, 0.3], table={"a": 1.0, "b": 2.0})
