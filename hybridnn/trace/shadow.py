@@ -17,6 +17,7 @@ from hybridnn.errors import user_line
 from hybridnn.trace.arrays import put_stream_back, stream_state
 from hybridnn.trace.compare import compute, difference, interpret, magnitude, mismatch, same
 from hybridnn.trace.events import path_to
+from hybridnn.trace.refs import class_lookup, is_slot
 from hybridnn.trace.skip_plan import Miss, Refused
 
 __all__ = ["checked_replay"]
@@ -203,8 +204,12 @@ def found(kind, owner, key, missing):
     if kind == "cell":
         return owner.cell_contents
     if kind == "attr":
-        return vars(owner).get(*key, missing)
+        return getattr(owner, *key, missing) if _in_slot(owner, *key) else vars(owner).get(*key, missing)
     return owner[key[0]] if type(owner) is list else owner.get(*key, missing)
+
+
+def _in_slot(owner, name):
+    return is_slot(class_lookup(type(owner), name), name)
 
 
 def put_back(kind, owner, key, value, missing):
@@ -216,8 +221,12 @@ def put_back(kind, owner, key, value, missing):
         del owner[value:]
     elif kind == "cell":
         owner.cell_contents = value
-    elif kind == "attr":
+    elif kind == "attr" and _in_slot(owner, *key):
         delattr(owner, *key) if value is missing else setattr(owner, *key, value)
+    elif kind == "attr" and value is not missing:
+        vars(owner)[key[0]] = value
+    elif kind == "attr":
+        vars(owner).pop(*key, None)
     elif value is missing:
         owner.pop(*key, None)
     else:

@@ -164,3 +164,36 @@ def test_update_in_another_dtype(mode):
             step(x)
         return [link, opt], [lambda: call(0.01), lambda: call(np.float64(0.02)), lambda: call(np.float32(0.01)), lambda: call(1)]
     check(make, mode, steps=[0, 0, 0, *[1] * 8, 0, *[2] * 6, 1, 3, 0], tolerance=100)
+
+
+def test_places_of_all_kinds_are_taken_back(mode):
+    """Between the replay and the eager run, slots, and attributes of classes that have a say in assignments from outside."""
+    class Slots:
+        __slots__ = ("n", "new")
+
+        def __init__(self):
+            self.n = 0
+
+    class Picky:
+        def __init__(self):
+            self.n = 0
+
+        def __delattr__(self, name):
+            raise AttributeError(name)
+
+    def make(wrap):
+        slots, picky, x = Slots(), Picky(), var(3)
+
+        @wrap
+        def f(x):
+            slots.n += 1
+            slots.new = slots.n * 2
+            picky.n += 1
+            picky.new = slots.n
+            return F.tanh(x) * slots.n
+
+        def forget():
+            del slots.new, vars(picky)["new"]
+            return f(x), slots.n, slots.new
+        return [x, picky], [lambda: (f(x), slots.n, slots.new), forget]
+    check(make, mode, check=1.0)
