@@ -7,6 +7,7 @@ import pytest
 from common import GOALS, WORKLOADS, names_from, reseed
 from compare import Measurement, best_peer, geometric_mean, line, ratios, summary
 from jit_graphs import overlaps
+from more_ours import BUILDERS
 from ours import builders
 
 import hybridnn as hnn
@@ -79,3 +80,20 @@ class TestTheTable:
     def test_an_unknown_workload_is_refused(self):
         with pytest.raises(SystemExit, match="no workload nope; there are chain"):
             names_from(["nope"])
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_more_workloads_give_what_eager_gives_and_run_no_python(name):
+    made = []
+
+    def trace(fn):
+        made.append(hnn.trace(fn))
+        return made[-1]
+
+    def calls(trace):
+        reseed()
+        call = BUILDERS[name](trace)
+        np.random.seed(1)
+        return [value(call()).copy() for _ in range(4)]
+    np.testing.assert_allclose(calls(trace), calls(lambda f: f), rtol=1e-4, atol=1e-5)
+    assert made[0].stats.python_skipped > 0, str(made[0].explain())
