@@ -25,7 +25,10 @@ def transposed(x, *axes):
     (lambda x, y: [OPS["exp"](x) - y], (array(6, 1, 7, 3), array(1, 5, 7, 1))),
     (lambda x, y: [OPS["sum"](x * y, axis=(2,), keepdims=False)], (array(70, 1, 30), array(1, 50, 30))),
     (lambda x, y: [OPS["sum"](x * y, axis=(2,), keepdims=False)], (array(70, 50, 9, 3), array(1, 50, 1, 3))),
-], ids=["pairs", "middle", "four axes", "sums of rows", "sums of columns"])
+    (lambda x, y: [OPS["sum"](x * y, axis=(2,), keepdims=False)], (array(7, 5, 40, 9), array(1, 5, 1, 9))),
+    (lambda x, y: [OPS["sum"](x * y, axis=(2,), keepdims=False)], (array(7, 5, 40, 3), array(1, 5, 1, 1))),
+    (lambda x, y: [OPS["sum"](x * y, axis=(1, 3), keepdims=False)], (array(7, 5, 40, 9), array(7, 1, 40, 1))),
+], ids=["pairs", "middle", "four axes", "sums of rows", "sums of few rows", "sums of columns", "sums of few columns", "sums of two axes"])
 def test_rows_along_several_axes(fn, operands, threads, monkeypatch):
     if threads:
         monkeypatch.setattr(lower, "PARALLEL_BYTES", 64)

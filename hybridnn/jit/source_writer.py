@@ -142,11 +142,11 @@ class Writer:
         """A loop over all of the axes but the last; gives the ends of the piece of this one that lies between ``lo`` and ``hi``."""
         *above, along = axes
         n = f"n{along}"
-        with self.loop(f"for r in range({lo} // {n}, ({hi} + {n} - 1) // {n}):"):
-            self.unravel("r", above)
+        with self.loop(f"for g in range({lo} // {n}, ({hi} + {n} - 1) // {n}):"):
+            self.unravel("g", above)
             self.move("f", set(above))
-            self.line(f"first = {lo} - r * {n} if {lo} > r * {n} else 0")
-            self.line(f"last = {hi} - r * {n} if {hi} < (r + 1) * {n} else {n}")
+            self.line(f"first = {lo} - g * {n} if {lo} > g * {n} else 0")
+            self.line(f"last = {hi} - g * {n} if {hi} < (g + 1) * {n} else {n}")
             yield "first", "last"
 
     def move(self, prefix, axes):

@@ -63,7 +63,7 @@ def format_of(x: V) -> Format:
 
 def clamp(x: V, low, high) -> V:
     """x within [low, high]; NaN stays."""
-    x = select(x > high, high, x)  # first, because LLVM sees then that -|x| needs it not
+    x = select(x > high, high, x)  # first: LLVM then sees that -|x| does not need it
     return select(x < low, low, x)
 
 

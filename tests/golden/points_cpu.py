@@ -23,13 +23,13 @@ def kernel(bufs, args, lo, hi):
     w3 = local_f32(128)
     w5 = local_f32(128)
     w6 = local_f32(128)
-    for r in range(lo // n1, (hi + n1 - 1) // n1):
-        c0 = r
+    for g in range(lo // n1, (hi + n1 - 1) // n1):
+        c0 = g
         f0 = c0 * s0_0
         f2 = c0 * s2_0
         f3 = c0 * s3_0
-        first = lo - r * n1 if lo > r * n1 else 0
-        last = hi - r * n1 if hi < (r + 1) * n1 else n1
+        first = lo - g * n1 if lo > g * n1 else 0
+        last = hi - g * n1 if hi < (g + 1) * n1 else n1
         for b in range(first, last, 128):
             m = last - b if last - b < 128 else 128
             for j in range(n2):
