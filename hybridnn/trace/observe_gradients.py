@@ -37,7 +37,13 @@ class Gradients:
             return self._show_none(v)
         if vid is None or self._is_priors(vid, value):
             return self._show_prior(v, value)
+        if vid in self.call.view_of or self._is_of_several(vid):
+            raise Doubt("shows a gradient that is a view, or that several Variables have, each in an array of its own")
         return self.show_array(value, vid)
+
+    def _is_of_several(self, vid):
+        """Whether a value is the gradient of several leaves."""
+        return sum(outcome.vid == vid for e in self.effects if e[0] == "backward" for _, outcome, _ in e[1].grads[0]) > 1
 
     def _show_none(self, v):
         """``v.grad`` is None: this call has cleared it, after which the path decides, or it was None before the call, too."""

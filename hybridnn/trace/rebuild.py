@@ -22,9 +22,9 @@ NOT_MADE = object()      # a tape that nobody has asked for yet
 
 def rebuild(call):
     """Run the path so far again, eagerly, into the pending Variables; what changed arrays in place is not run twice."""
-    made = {}
+    made, copies = {}, {id(a) for pairs in call.copies.values() for a, _ in pairs}     # of which others may have written some
     for v in [*[ref() for ref in call.survivors], *call.pending]:
-        if v is not None:
+        if v is not None and id(v._array) not in copies:
             made.setdefault(v._vid, v)       # the program's own: a walk makes further Variables of a value, for gradient rules
     made.update({vid: v for ref, vid in call.renamed if (v := ref()) is not None})
     cut, call.cut = call.cut, set().union(*[e.key[0] for e in call.path[:call.executed] if e.kind == "unchain"])      # the others run again, after backward
@@ -37,7 +37,8 @@ def rebuild(call):
             worker.run(event, final=i < call.executed)
     call.cut |= cut
     for v in call.pending:
-        a = call.values.get(v._vid) if made[v._vid]._array is None else made[v._vid]._array
+        first = made.get(v._vid)
+        a = call.values.get(v._vid) if first is None or first._array is None else first._array
         if v._array is None and a is not None:        # a second Variable of one value, as gradients of a sum are: only one has been filled
             v._array = a.copy()
         call.survivors.append(weakref.ref(v))
@@ -242,7 +243,8 @@ class Rebuild:
             return
         outputs = [self.operand(o) for o in event.operands[:flags[3]]]
         handed = [(node := self.call_node(vid), node.grad) for vid, _, _ in event.grads[0]]
-        kept = [(node := self.call_node(vid), node.grad) for vid, _ in event.grads[1]]
+        retained = [(vid, outcome) for vid, outcome in event.grads[1] if vid in self.real or vid in self.call.leaves]       # of others, nobody has a Variable
+        kept = [(node := self.call_node(vid), node.grad) for vid, _ in retained]
         priors = iter([self.operand(o) for o in event.operands[flags[3] + unseeded.count(False):]])
         for (node, _), (_, _, accumulated) in zip(handed, event.grads[0], strict=True):
             node.grad = next(priors) if accumulated else None
@@ -255,7 +257,7 @@ class Rebuild:
             backward_eager(outputs, flags[0], flags[1], flags[2], True)
         for (node, _), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
             self.fill(as_variable(node.grad), outcome)
-        for (node, _), (_, outcome) in zip(kept, event.grads[1], strict=True):
+        for (node, _), (_, outcome) in zip(kept, retained, strict=True):
             self.fill(as_variable(node.grad), outcome)
         for node, now in [*handed, *kept, *roots]:      # what the program did with gradients since stays done
             node.grad = now

@@ -48,6 +48,8 @@ class Effects:
                 self._emit(f"{self.writer.strong(rest[0][1])}.append({self._value(rest[1])})")
         if begun:
             raise Doubt("assigns .grad without backward")
+        if None in grads.values():
+            raise Doubt("a gradient that no stage hands out")
         self.nodes = list(grads)
         self._reuse({node: g for node, g in grads.items() if node in cleared})
         self.body += [f"n = {node}; n.grad = {g}" for node, g in grads.items()]

@@ -23,8 +23,8 @@ class Values:
     Args:
         first: the number of the next new value.
     """
-    __slots__ = ("again", "fresh_pairs", "ids", "keep", "leaves", "next_vid", "old_limit", "old_pairs", "scalars", "snapshots", "specs", "values", "view_of",
-                 "walking", "wrappers")
+    __slots__ = ("again", "copies", "fresh_pairs", "ids", "keep", "leaves", "next_vid", "old_limit", "old_pairs", "scalars", "snapshots", "specs",
+                 "values", "view_of", "walking", "wrappers")
 
     def __init__(self, first):
         self.values = {}          # vid -> array or number
@@ -36,6 +36,7 @@ class Values:
         self.leaves = {}          # vid -> the Variable or array bound
         self.scalars = {}         # vid -> the number of NumPy's that stands behind an array without dimensions
         self.snapshots = {}       # vid -> (array that others can write, its copy)
+        self.copies = {}          # vid -> [(an array that others can write, beside the value's own, its copy)]
         self.view_of = {}         # vid -> (vid of the value whose memory it shares, application, output number)
         self.next_vid = first
         self.specs = {}           # Spec of each vid made since the last event
@@ -147,7 +148,16 @@ class Values:
     def unchanged(self, vid):
         """False if somebody wrote into the operand's array, or gave it another shape or dtype, after it was first used."""
         pair = self.snapshots.get(self.origin(vid))
-        return pair is None or pair[0].shape == pair[1].shape and pair[0].dtype == pair[1].dtype and same_bytes(*pair)
+        return (pair is None or _is_as_copied(pair)) and (vid not in self.copies or all(map(_is_as_copied, self.copies[vid])))
+
+    def show(self, vid, a):
+        """Others can write into an array from now on, in which a Variable has the value: its own, a view of that, or a copy."""
+        origin = self.origin(vid)
+        if origin not in self.snapshots:
+            self.snapshot(origin, a if origin == vid else self.actual(origin))
+        shown = self.snapshots[origin][0]
+        if a is not shown and not np.may_share_memory(a, shown) and not any(a is other for other, _ in self.copies.get(vid, ())):
+            self.copies.setdefault(vid, []).append((a, a.copy()))
 
     def origin(self, vid):
         """The value whose memory a view shares."""
@@ -192,3 +202,9 @@ class Values:
             self.snapshot(vid, a)
         else:
             self.values[vid] = a
+
+
+def _is_as_copied(pair):
+    """Whether an array has kept its shape, dtype and elements since it was copied."""
+    a, copied = pair
+    return a.shape == copied.shape and a.dtype == copied.dtype and same_bytes(a, copied)

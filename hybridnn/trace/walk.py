@@ -112,9 +112,8 @@ def _store(call, node, g, loss_scale):
 
 
 def own(call, g):
-    """A Variable with the value of ``g`` in an array of its own."""
+    """A Variable with the value of ``g`` in an array of its own, which needs a gradient as ``grad_var`` makes it."""
     v = _new(Variable)
-    v._requires_grad = g._requires_grad
     if g._pending is call:
         v._pending, v._vid, v._spec = call, g._vid, g._spec
         hold_own(call, v, g)

@@ -1550,3 +1550,87 @@ def test_gradients_are_no_views(mode, what):
             return f(h), h.grad
         return [p, q], [lambda: run(var(2, 3)), lambda: run(var(2, 3) * 1)]
     check(make, mode)
+
+
+class Pass(hnn.FunctionNode):
+    def forward(self, inputs):
+        return inputs[0] * 1,
+
+    def backward(self, indexes, gys):
+        return gys
+
+
+@pytest.mark.parametrize("change", [
+    lambda p, q, r: None,
+    lambda p, q, r: p.grad.__imul__(2),
+    lambda p, q, r: (p.grad.copy(), q.grad.__imul__(2)),
+    lambda p, q, r: (q.grad.copy(), r.grad.__imul__(2)),
+    lambda p, q, r: (r.grad.copy(), q.grad.__imul__(2)),
+    lambda p, q, r: (q.grad.copy(), p.grad.__imul__(2)),
+    lambda p, q, r: [v.grad.__imul__(k) for k, v in enumerate((p, q, r), 2)],
+    lambda p, q, r: (float(F.sum(r.grad_var).array), q.grad.fill(3)),
+    lambda p, q, r: r.grad,
+])
+@pytest.mark.parametrize("then", ["update", "use", "again"])
+@pytest.mark.parametrize("behind", [False, True])
+def test_one_gradient_of_several_parameters(mode, behind, then, change):
+    """Each has it in an array of its own, into which the program may write; one sees it in another shape."""
+    def make(wrap):
+        net = hnn.Chain()
+        with net.init_scope():
+            p, q, r = net.p, net.q, net.r = hnn.Parameter(arr(6)), hnn.Parameter(arr(2, 3)), hnn.Parameter(arr(2, 3, seed=1))
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x):
+            h = F.reshape(p, (2, 3)) + q + r
+            if behind:
+                h, = Pass().apply((h,))
+            net.cleargrads()
+            F.sum(h * x).backward()
+            found = change(p, q, r)
+            if then == "use":
+                return found, [F.sum(v.grad_var * 2) for v in (p, q, r)]
+            if then == "again":
+                F.sum(h * 2 * q).backward()
+            opt.update()
+            return found, [v.grad for v in (p, q, r)] if then == "again" else None
+        return [net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3) * 2)]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("given", [lambda p, q, r: r.grad, lambda p, q, r: q.grad, lambda p, q, r: [v.grad for v in (p, q, r)], lambda p, q, r: p.grad])
+@pytest.mark.parametrize("behind", [False, True])
+def test_one_gradient_of_several_parameters_is_returned(mode, behind, given):
+    def make(wrap):
+        net = hnn.Chain()
+        with net.init_scope():
+            p, q, r = net.p, net.q, net.r = hnn.Parameter(arr(6)), hnn.Parameter(arr(2, 3)), hnn.Parameter(arr(2, 3, seed=1))
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x):
+            h = F.reshape(p, (2, 3)) + q + r
+            if behind:
+                h, = Pass().apply((h,))
+            net.cleargrads()
+            F.sum(h * x).backward()
+            opt.update()
+            return given(p, q, r)
+        return [net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3) * 2)]
+    check(make, mode)
+
+
+def test_a_path_is_left_behind_retained_gradients_of_what_has_died(mode):
+    def make(wrap):
+        p = hnn.Parameter(arr(3))
+
+        @wrap
+        def f(x, cut):
+            h = F.linear(x, F.tile(F.reshape(p, (1, 3)), (3, 1)))
+            F.sum(h, axis=0)[0].backward(retain_grad=True)
+            if cut:
+                h.unchain()
+            return h
+        return [p], [lambda: f(arr(2, 3), False), lambda: f(arr(2, 3), True)]
+    check(make, mode)
