@@ -36,7 +36,7 @@ class Operators:
         if isinstance(x.value, Variable) and x.kind != "mirror" or isinstance(y.value, Variable) and y.kind != "mirror":
             name = METHODS[symbol if symbol in METHODS else symbol.rstrip("=")]
             self._operators_of(x, y, *[f"__{prefix}{name}__" for prefix in (("i", "", "r") if symbol not in COMPARISONS else ("",))])
-            f.waiting = ("call", Ref("static", f"operator {symbol}"), [x, y], {}, "push")
+            f.waiting = ("call", Ref("static", f"operator {symbol}"), [x, y], {}, "operator")
             return
         if self._computes_numbers(x, y):
             f.stack.append(combine(self, OPERATORS[symbol if symbol in OPERATORS else symbol.rstrip("=")], x, y))

@@ -210,3 +210,13 @@ def test_numbers_from_before_an_update_where_the_path_is_left(mode):
             return x.grad
         return [net, n], [run]
     check(make, mode, steps=[0] * 24)
+
+
+def test_variables_are_compared_with_other_things(mode):
+    """Where neither operand knows the other, ``==`` asks whether they are one object."""
+    def make(wrap):
+        x = var(3)
+        same = wrap(lambda x, o: (x == o, o == x, F.tanh(x)))
+        other = wrap(lambda x, o: (x != o, o != x, F.tanh(x)))
+        return [x], [lambda: same(x, None), lambda: other(x, None), lambda: same(x, "text"), lambda: other(x, ()), lambda: same(x, 1.0)]
+    check(make, mode)
