@@ -11,7 +11,7 @@ from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import Computed, calculate, folded, is_open, sources_of
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Pending, Ref, VariableRows, class_lookup, constant, is_named_tuple, is_pure, mirror
+from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Pending, Ref, VariableRows, check_key, class_lookup, constant, is_named_tuple, is_pure, mirror
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
@@ -33,6 +33,8 @@ class Containers:
             key = self.key_of_classes(key)
         if box.kind == "mirror" or type(box.value) in (list, tuple):
             key = folded(key)
+        if box.kind == "mirror" or type(box.value) in (list, tuple, str, *DICTS):
+            check_key(key)
         if box.kind == "mirror":
             f.stack.append(self._mirror_item(box, key))
         elif box.kind == "namespace":
@@ -124,6 +126,8 @@ class Containers:
         """A list or dict that existed before: its length and members are guarded."""
         if id(box) in self.grown or type(box) is list and id(box) in self.rewritten:
             raise Doubt("looks at a container after it has got other members")
+        if type(box) is set and not all(map(is_pure, box)):
+            raise Doubt("looks at a set of objects, which may have hashes of their own")
         self.guard("members", box, tuple(box))
 
     def op_BUILD_TUPLE(self, f, i):
@@ -196,6 +200,7 @@ class Containers:
 
     def op_DELETE_SUBSCR(self, f, i):
         key, box = self.use(f.stack.pop()), f.stack.pop()
+        check_key(key)
         if box.kind != "mirror" or box.source is not None or isinstance(box.value, tuple) or key.kind != "static":
             raise Doubt("deletes a member of a container that may be seen from outside")
         del box.value[key.value]

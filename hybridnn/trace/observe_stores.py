@@ -11,7 +11,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import combine, folded
-from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, Ref, class_lookup, constant, identity, is_library_code, is_slot
+from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, Ref, check_key, class_lookup, constant, identity, is_library_code, is_slot
 
 __all__ = ["Stores"]
 
@@ -50,6 +50,7 @@ class Stores:
             self.store_elements(box, key, value)
             return
         key = folded(self.use(key))
+        check_key(key)
         if box.kind == "namespace":
             self.set_namespace_item(box.value, self.plain(key), value)
         elif box.kind == "mirror" and box.source is None and key.kind == "static" and not isinstance(box.value, tuple):
@@ -253,7 +254,7 @@ def where_id(where):
     kind, owner, *key = where
     if kind == "attr" and not is_slot(class_lookup(type(owner), key[0]), key[0]):
         owner = namespace_of(owner)
-    return (kind == "cell", id(owner), *[k if type(k) in SCALARS else repr(k) for k in key])
+    return (kind == "cell", id(owner), *[k if type(k) in SCALARS else (id(k),) for k in key])
 
 
 def namespace_of(obj):

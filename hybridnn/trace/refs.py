@@ -11,7 +11,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
 __all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
-           "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "class_lookup", "code_of", "constant",
+           "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key", "class_lookup", "code_of", "constant",
            "goes_through_links", "identity", "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced",
            "mirror", "place", "plain_to_see", "real_array", "trusted_kind"]
 
@@ -21,6 +21,7 @@ CONTAINERS = (list, set, *DICTS)
 TRACED = "a traced method"
 IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class that cannot be changed
 OBJECT = vars(object)
+PLAIN_KEYS = {"__hash__": (OBJECT["__hash__"],), "__eq__": (OBJECT["__eq__"],), "__index__": (None,)}
 TUPLE_METHODS = ("__getitem__", "__iter__", "__len__", "__getattribute__", "__eq__", "__bool__", "__init__")
 PURE_TYPES = SCALARS | {slice, range, type(...), np.dtype, type(NotImplemented), tuple, frozenset, type}
 
@@ -31,6 +32,15 @@ def is_pure(value):
     if kind is tuple or kind is frozenset:
         return all(map(is_pure, value))
     return kind in PURE_TYPES or isinstance(value, np.dtype)
+
+
+def check_key(ref):
+    """What stands between brackets, if it is the same on every call, is looked up without code of the user's: the observer looks it up as well."""
+    value, cls = ref.value, type(ref.value)
+    if ref.kind != "static" or is_pure(value) or isinstance(value, (Variable, np.ndarray)) or cls.__flags__ & IMMUTABLE_TYPE and cls not in (tuple, frozenset):
+        return
+    if any(class_lookup(cls, name) not in plain for name, plain in PLAIN_KEYS.items()):
+        raise Doubt(f"looks up a {cls.__name__}, which has a hash of its own")
 
 
 class Doubt(Exception):

@@ -189,3 +189,41 @@ def test_objects_that_cannot_be_followed(mode):
                  wrap(lambda x: (F.exp(x), Slots(x))), wrap(lambda x: F.exp(x) if Vector(x) == 3 else x)]
         return log, [lambda f=f: f(arr(3)) for f in calls]
     check(make, mode)
+
+
+@pytest.mark.parametrize("body", [
+    "made[key] = k", "found = table[key]", "found = len(members)", "found = numbers[key]", "found = (1, 2)[key]", "found = 'ab'[key]", "del made['a']",
+    "table['a'] = k; found = table['a']", "found = {'a': 1}.get(key)", "made['a'] = k; found = made[key] if key in made else 2"])
+def test_keys_that_notice_being_looked_up(mode, body):
+    """What the program's own methods do happens as often as it does without a trace."""
+    class Key:
+        looks = ""
+
+        def __hash__(self):
+            Key.looks += "h"
+            return 5
+
+        def __eq__(self, other):
+            Key.looks += "e"
+            return self is other
+
+        def __index__(self):
+            Key.looks += "i"
+            return 1
+
+        def __repr__(self):
+            Key.looks += "r"
+            return "a"
+
+    def make(wrap):
+        key = Key()
+        space = {"F": F, "key": key, "table": {key: 1.5, "a": 2.0}, "members": {key}, "numbers": [1.0, 2.0], "x": arr(3)}
+        exec(f"def f(x, k):\n    made, found = {{'a': 1}}, None\n    {body}\n    return F.exp(x), found\n", space)
+        f = wrap(space["f"])
+
+        def call(k):
+            Key.looks = ""
+            found = f(space["x"], k)
+            return found, Key.looks
+        return [], [lambda: call(0.5), lambda: call(2)]
+    check(make, mode)
