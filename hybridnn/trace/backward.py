@@ -10,11 +10,11 @@ from hybridnn.spec import spec_of
 from hybridnn.trace.events import Outcome
 from hybridnn.trace.matching import match
 from hybridnn.trace.noting import note_backward
-from hybridnn.trace.operands import same_bytes
+from hybridnn.trace.operands import has_creator, same_bytes
 from hybridnn.trace.recording import composite, constant, operand_of
 from hybridnn.trace.tape import early_node, leaf_node, producers, saved_values
 
-__all__ = ["is_seeded_beside", "leave_if_written", "match_backward", "record_backward"]
+__all__ = ["goes_outside", "is_seeded_beside", "leave_if_written", "match_backward", "record_backward"]
 
 _new = object.__new__
 
@@ -131,8 +131,28 @@ def _gradients(call):
     return [(v, v._tape.grad) for v in alive if isinstance(v._tape.grad, Variable)]
 
 
+def goes_outside(call, outputs, inputs=()):
+    """Whether gradients go on from these values to a graph from before the call, which may be another on every call; ``inputs``: where they end."""
+    made, ends = producers(call.path), {call.known_vid(x) for x in inputs}
+    stack, seen = [call.known_vid(v) for v in outputs], set()
+    while stack:
+        vid = stack.pop()
+        if vid in seen or vid in ends or vid in call.cut:
+            continue
+        seen.add(vid)
+        if vid in call.leaves and has_creator(call.leaves[vid]):
+            return True
+        if vid in made and made[vid][0].taped:
+            node, mask = made[vid][0].node, made[vid][0].mask
+            stack += [v for i, v in enumerate(node.inputs) if mask >> i & 1]
+    return False
+
+
 def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier):
     if call.mode != "record":
+        return
+    if goes_outside(call, outputs):
+        call.give_up("backward reached a graph from before the call")
         return
     grads = []
     for node, g, accumulated in stored:

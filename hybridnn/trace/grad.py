@@ -4,6 +4,7 @@ import numpy as np
 from hybridnn.core.backprop import grad_eager
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.spec import spec_of
+from hybridnn.trace.backward import goes_outside
 from hybridnn.trace.events import Outcome
 from hybridnn.trace.matching import match
 from hybridnn.trace.recording import composite, constant
@@ -51,7 +52,7 @@ def record_grad(call, outputs, inputs, grad_outputs, grad_inputs, set_grad, reta
     if call.mode != "record":
         return results
     vids = [None if g is None else call.known_vid(g) for g in results]
-    if any(g is not None and vid is None for g, vid in zip(results, vids, strict=True)):
+    if goes_outside(call, outputs, inputs) or any(g is not None and vid is None for g, vid in zip(results, vids, strict=True)):
         call.give_up("hnn.grad reached a graph from before the call")
         return results
     event.outs = tuple([None if g is None else Outcome(vid, spec_of(g._array), g._requires_grad) for g, vid in zip(results, vids, strict=True)])

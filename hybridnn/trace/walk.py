@@ -108,7 +108,7 @@ def walk_backward(call, outputs, flags):
 def _store(call, node, g, loss_scale):
     """Accumulate into a leaf; the array stored is nobody else's."""
     node.loss_scale = loss_scale
-    node.grad = own(call, g) if node.grad is None else call.apply(OPS["add"], (as_variable(node.grad), g), NO_ATTRS)
+    node.grad = own(call, g if node.grad is None else call.apply(OPS["add"], (as_variable(node.grad), g), NO_ATTRS))
 
 
 def own(call, g):

@@ -1634,3 +1634,36 @@ def test_a_path_is_left_behind_retained_gradients_of_what_has_died(mode):
             return h
         return [p], [lambda: f(arr(2, 3), False), lambda: f(arr(2, 3), True)]
     check(make, mode)
+
+
+@pytest.mark.parametrize("back", [
+    lambda loss, q: loss.backward(),
+    lambda loss, q: loss.backward(enable_double_backprop=True),
+    lambda loss, q: loss.backward(retain_grad=True),
+    lambda loss, q: (q.cleargrad(), loss.backward()),
+    lambda loss, q: setattr(q, "grad_var", hnn.grad([loss], [q])[0]),
+    lambda loss, q: setattr(q, "grad_var", hnn.grad([loss], [q], enable_double_backprop=True)[0]),
+])
+@pytest.mark.parametrize("layer", [lambda h, q: h + q, lambda h, q: F.reshape(F.reshape(h + q, (3, 2)), (2, 3)), lambda h, q: F.tanh(h) + q])
+def test_a_state_whose_graph_grows_from_call_to_call(mode, layer, back):
+    """Its gradients reach the same parameter, through another graph on every call."""
+    def make(wrap):
+        q, state = hnn.Parameter(arr(2, 3)), [None]
+
+        @wrap
+        def f(x):
+            h = layer(x if state[0] is None else x + state[0], q)
+            back(F.sum(h, axis=0)[0], q)
+            state[0] = h
+            return h
+
+        def begin():
+            state[0] = None
+            q.cleargrad()
+            return f(arr(2, 3))
+
+        def cut():
+            state[0].unchain_backward()
+            return f(arr(2, 3))
+        return [q], [lambda: f(arr(2, 3)), begin, cut]
+    check(make, mode, steps=[0] * 9 + [1, 0, 0, 2, 0, 0, 0] * 2)
