@@ -211,8 +211,8 @@ def plain_to_see(cls):
 
 
 def identity(x):
-    """A hashable key: equal for tuples of the same objects."""
-    return tuple(map(identity, x)) if type(x) is tuple else x if issubclass(type(x), (str, int)) else (id(x),)
+    """A hashable key: equal for tuples of the same objects, and of equal texts and ints that have no class of the user's."""
+    return tuple(map(identity, x)) if type(x) is tuple else x if type(x) in (str, int) else (id(x),)
 
 
 def is_slot(attr, name):

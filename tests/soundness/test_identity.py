@@ -103,3 +103,51 @@ def f(x, k):
         f, x = wrap(space["f"]), arr(3)
         return [], [lambda: f(x, 0.5), lambda: f(x, 2)]
     check(make, mode)
+
+
+def test_true_is_put_where_one_was(mode):
+    """An assignment of an equal value is no return to what was there before the call."""
+    def make(wrap):
+        place, x = types.SimpleNamespace(n=1, z=0), arr(3)
+
+        @wrap
+        def f():
+            y = F.exp(x) * [3, 2][place.n]
+            place.n = 5
+            place.n = True
+            text = "a" * place.z
+            place.z = 7
+            place.z = False
+            return y, text
+
+        def anew():
+            place.n, place.z = 1, 0
+            return f()
+        return [place], [f, anew]
+    check(make, mode, steps=[0, *[1] * 9, *[0] * 8, 1, 1, 0])
+
+
+def test_texts_and_numbers_that_notice_being_hashed(mode):
+    class Text(str):
+        hashed = 0
+
+        def __hash__(self):
+            Text.hashed += 1
+            return str.__hash__(self)
+
+    class Number(int):
+        def __hash__(self):
+            Text.hashed += 1
+            return 3
+
+    def make(wrap):
+        place, x = types.SimpleNamespace(text=Text("a"), number=Number(2)), arr(3)
+        text, numbers = place.text, [place.number]
+        f = wrap(lambda: (F.exp(x), place.text is text, numbers[0] is place.number))
+
+        def call():
+            Text.hashed = 0
+            found = f()
+            return found, Text.hashed
+        return [], [call]
+    check(make, mode)
