@@ -191,6 +191,32 @@ def test_users_functions_run(walks):
     assert len(ran) == 6 and not any(walks)
 
 
+class Halves(hnn.FunctionNode):
+    def forward(self, inputs):
+        return inputs[0] * np.float32(0.5), inputs[0] * np.float32(1.5)
+
+    def backward(self, indexes, gradients):
+        return sum(g * f for g, f in zip(gradients, (0.5, 1.5)) if g is not None),
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_gradients_that_come_to_users_functions_too(walks, which):
+    """Behind an operation of the call, and directly from outside."""
+    def part(x):
+        h = Halves().apply((x,))[which]
+        return F.sum(F.tanh(h)), h
+    x = Variable(np.linspace(-1, 1, 5, dtype="f"))
+    results = []
+    for fn in (part, hnn.trace(part)):
+        for _ in range(5):
+            s, h = fn(x)
+            x.cleargrad()
+            (2 * s + F.sum(h * h)).backward()
+        results.append(x.grad)
+    np.testing.assert_allclose(results[1], results[0], 1e-6)
+    assert not any(walks)
+
+
 def test_checked_walks(walks, monkeypatch):
     """With ``check=1.0`` a gradient that comes out otherwise is an error."""
     net, x = MLP(), np.random.randn(5, 4).astype("f")

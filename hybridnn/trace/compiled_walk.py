@@ -42,8 +42,8 @@ def through(tape, node, g, grads, heap):
     while heap and heap[0][0] < base:
         n = heappop(heap)[1]
         arrived.append((n, grads.pop(n)))
-    given = dict([pair for n, gn in arrived for pair in _named(n, gn)])
-    gradient = _gradient(tape, given) if _fit(given, tape.specs) and _is_as_left(tape) and errors_may_wait() else None
+    given = _NONE if tape.path.has_functions else dict([pair for n, gn in arrived for pair in _named(n, gn)])
+    gradient = _gradient(tape, given) if given and _fit(given, tape.specs) and _is_as_left(tape) and errors_may_wait() else None
     if gradient is None:
         tape.walked = True
         for n, gn in arrived[1:]:
@@ -107,7 +107,7 @@ def _gradient(tape, given):
     key = (*given, None if tape.again is None else tape.again[0].outputs)     # plans of one path may keep different values
     found = path.gradients.get(key)
     if found is None:
-        if path.has_functions or tape.released or len(path.gradients) >= MANY:
+        if tape.released or len(path.gradients) >= MANY:
             return None
         found = path.gradients.setdefault(key, Gradient())
     if not found.tried:
