@@ -109,6 +109,15 @@ def test_gather_and_scatter(index_dtype, grain):
         np.testing.assert_array_equal(table, expected)
 
 
+@pytest.mark.parametrize("rows", [slice(None, None, 2), slice(None, None, -1)], ids=["apart", "backwards"])
+def test_rows_that_lie_apart_are_gathered(rows):
+    whole = RNG.normal(size=(9, 2, 3))
+    table, index, out = whole[rows], np.array([3, -1, 0, 3], np.int32), np.zeros((4, 2, 3))
+    step = gather_step(View.of(0, table), View.of(1, index), View.of(2, out), 8, "i4")
+    assert _run(step, table, index, out) is None
+    np.testing.assert_array_equal(out, table[index])
+
+
 @pytest.mark.parametrize("bad", [-5, 4, 2**31 - 1])
 def test_indices_out_of_bounds_are_reported(bad):
     table, index, out = np.zeros((4, 2)), np.array([0, bad, 1], np.int32), np.zeros((3, 2))

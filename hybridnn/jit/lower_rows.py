@@ -62,7 +62,7 @@ def _take(low, node):
     pattern, table, indices = dict(node.attrs)["pattern"], low.values[node.inputs[0]], node.inputs[1:]
     if not _numbers(low, indices) or low.specs[node.outputs[0]].size == 0:
         return False
-    if pattern == FIRST and len(indices) == 1 and table.dense and low.values[indices[0]].dense:
+    if pattern == FIRST and len(indices) == 1 and table.has_dense_rows and low.values[indices[0]].dense:
         index, y = low.values[indices[0]], low.new_value(node.outputs[0])
         low.step("gather", "take", [table, index], [y], lambda at: gather_step(at(table), at(index), at(y), y.dtype.itemsize, index.dtype,
                                                                                _grain(y)), node)

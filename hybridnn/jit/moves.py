@@ -99,12 +99,12 @@ def _tile_last(axes: list[Axis]) -> list[Axis]:
 def gather_step(
     table: View, index: View, out: View, itemsize: int, index_dtype: Any, grain: int = 0, name: str = "gather"
 ) -> Step:
-    """``out[i] = table[index[i]]``: rows of a C-contiguous table; ``index`` and ``out`` C-contiguous, int32 or int64.
+    """``out[i] = table[index[i]]``: rows of a table, each C-contiguous, a fixed distance apart; ``index`` and ``out`` C-contiguous, int32 or int64.
 
     Negative indices count from the end. One out of bounds sets the status ``INDEX_ERROR`` with the index, and the plan stops.
     """
     bits = np.dtype(index_dtype).itemsize * 8
-    words = [*_pairs(table, index, out), table.shape[0], math.prod(table.shape[1:]) * itemsize]
+    words = [*_pairs(table, index, out), table.shape[0], math.prod(table.shape[1:]) * itemsize, table.strides[0]]
     return _step(f"gather_i{bits}", words, index.size, grain, name)
 
 
@@ -386,11 +386,11 @@ def _emit_gather(m: Module, bits: int) -> None:
     index_kind = low.INTEGERS[bits // 8]
     f, _, args, lo, hi = low.step_function(m, f"gather_i{bits}")
     table, index, out = (low.operand(f, i) for i in range(3))
-    n, width = f.load(low.I64, args, 6), f.load(low.I64, args, 7)
+    n, width, apart = (f.load(low.I64, args, k) for k in (6, 7, 8))
     memcpy = _memcpy(m)
     with f.range(lo, hi) as i:
         row = _checked_index(f, index_kind, index, i, n)
-        f.call(memcpy, f.at(out, i * width), f.at(table, row * width), width)
+        f.call(memcpy, f.at(out, i * width), f.at(table, row * apart), width)
     f.ret()
 
 

@@ -48,6 +48,11 @@ class Place(NamedTuple):
         return True
 
     @property
+    def has_dense_rows(self):
+        """Whether each element of the first axis is an array in C order without gaps, however far apart they lie."""
+        return bool(self.shape) and self._replace(shape=self.shape[1:], strides=self.strides[1:]).dense
+
+    @property
     def covers(self):
         """Whether it is the whole root in C order."""
         return self.dense and self.offset == 0 and prod(self.shape) * self.dtype.itemsize == self.root.nbytes
