@@ -42,23 +42,23 @@ def gradients(x, gate, b):
 
 
 @pytest.mark.parametrize("fn, operands", [
-    (lambda x: [columns(OPS["tanh"](x) * x)], (array(24, 5),)),
-    (gradients, (array(24, 5), array(24, 5), array(5))),
-    (lambda x, y: [columns(x), columns(x * y), extreme("amax", x), extreme("amin", y)], (array(24, 5), array(24, 5))),
-    (lambda x, w: [columns(x * OPS["broadcast_to"](w, shape=(24, 5)))], (array(24, 5), array(24, 1))),
-    (lambda x, w: [columns(x + OPS["broadcast_to"](w, shape=(24, 5))) * w], (array(24, 5), array(5))),
+    (lambda x: [columns(OPS["tanh"](x) * x)], (array(24, 9),)),
+    (gradients, (array(24, 9), array(24, 9), array(9))),
+    (lambda x, y: [columns(x), columns(x * y), extreme("amax", x), extreme("amin", y)], (array(24, 9), array(24, 9))),
+    (lambda x, w: [columns(x * OPS["broadcast_to"](w, shape=(24, 9)))], (array(24, 9), array(24, 1))),
+    (lambda x, w: [columns(x + OPS["broadcast_to"](w, shape=(24, 9))) * w], (array(24, 9), array(9))),
     (lambda x: [columns(x + OPS["transpose"](x, axes=(1, 0)))], (array(24, 24),)),
-    (lambda x: [columns(OPS["transpose"](x, axes=(1, 0)))], (array(5, 24),)),
-    (lambda x: [columns(x[:, 1:4] * 2.0)], (array(24, 5),)),
-    (lambda x: [columns(x, (0, 1))], (array(24, 3, 5),)),
-    (lambda x: [columns(x * x)], (array(24, 3, 5),)),
-    (lambda x: [columns(x, (0, 2))], (array(6, 2, 4, 5),)),
-    (lambda x: [columns(x > 0), columns(x)], (array(24, 5),)),
-    (lambda x: [columns(x), extreme("amax", x)], (np.arange(120, dtype="i4").reshape(24, 5),)),
-    (lambda x: [columns(x)], (array(24, 5, dtype="f8"),)),
-    (lambda x: [columns(x)], (array(23, 5),)),
-    (lambda x, t: [columns(OPS["where"](OPS["iota_equal"](t, depth=5), x, 0.0))], (array(24, 5), np.arange(24, dtype="i4") % 5)),
-    (lambda x, t: [columns(OPS["where"](OPS["transpose"](OPS["iota_equal"](t, depth=24), axes=(1, 0)), x, 0.0))], (array(24, 5), np.arange(5, dtype="i4"))),
+    (lambda x: [columns(OPS["transpose"](x, axes=(1, 0)))], (array(9, 24),)),
+    (lambda x: [columns(x[:, 1:4] * 2.0)], (array(24, 9),)),
+    (lambda x: [columns(x, (0, 1))], (array(24, 3, 9),)),
+    (lambda x: [columns(x * x)], (array(24, 3, 9),)),
+    (lambda x: [columns(x, (0, 2))], (array(6, 2, 4, 9),)),
+    (lambda x: [columns(x > 0), columns(x)], (array(24, 9),)),
+    (lambda x: [columns(x), extreme("amax", x)], (np.arange(216, dtype="i4").reshape(24, 9),)),
+    (lambda x: [columns(x)], (array(24, 9, dtype="f8"),)),
+    (lambda x: [columns(x)], (array(23, 9),)),
+    (lambda x, t: [columns(OPS["where"](OPS["iota_equal"](t, depth=9), x, 0.0))], (array(24, 9), np.arange(24, dtype="i4") % 9)),
+    (lambda x, t: [columns(OPS["where"](OPS["transpose"](OPS["iota_equal"](t, depth=24), axes=(1, 0)), x, 0.0))], (array(24, 9), np.arange(9, dtype="i4"))),
 ], ids=["chain", "update", "several", "column operand", "row operand", "with its transpose", "transposed", "view", "two axes", "two columns", "columns between",
         "bools", "ints", "doubles", "prime", "labels", "labels along rows"])
 def test_sums(fn, operands, small):
@@ -67,7 +67,7 @@ def test_sums(fn, operands, small):
 
 
 def test_an_update_in_place(small):
-    operands = array(24, 5), array(5)
+    operands = array(24, 9), array(9)
     graph = graph_of(lambda g, b: [b - 0.1 * columns(g * g)], *operands, writes=[(1, 0)])
     executable = jit.compile(graph)
     assert len(executable.steps) == 2

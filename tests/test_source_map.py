@@ -42,9 +42,8 @@ def test_rows_along_several_axes(fn, operands, threads, monkeypatch):
     (lambda x: [transposed(x, 1, 0) + 1.0], (array(9000, 17),), "Crossed"),
     (lambda x, w: [transposed(x, 1, 0) * w], (array(300, 256), array(256, 1)), "Crossed"),
     (lambda x: [transposed(x, 1, 0) + 1.0], (array(300, 255),), "Map"),
-    (lambda x: [transposed(x, 1, 0) + 1.0], (array(128, 256),), "Map"),
     (lambda x: [transposed(x, 1, 0) + 1.0], (array(9000, 16),), "Map"),
-], ids=["matrix", "batch", "long", "column", "odd", "few", "few columns"])
+], ids=["matrix", "batch", "long", "column", "odd", "few columns"])
 def test_transposed_operands(fn, operands, style, monkeypatch):
     monkeypatch.setattr(lower, "PARALLEL_BYTES", 64)
     graph = graph_of(fn, *operands)
@@ -55,7 +54,7 @@ def test_transposed_operands(fn, operands, style, monkeypatch):
 
 def test_a_structure_says_whether_operands_are_transposed():
     assert layout._is_crossed((256, 300), [[1, 256]]) and not layout._is_crossed((256, 300), [[300, 1]])
-    assert not layout._is_crossed((256,), [[1]]) and not layout._is_crossed((1, 9000), [[1, 1]])
+    assert not layout._is_crossed((256,), [[1]]) and not layout._is_crossed((1, 9000), [[1, 256]])
 
 
 def test_special_values_in_transposed_operands():

@@ -17,13 +17,11 @@ _structures = Known(4096)      # what a structure depends on -> it, and the nest
 BLOCKS, ROWS = 8, 32      # fewer blocks, or rows in a block, and threads share columns
 SHORT = 24      # elements of a row at most where vectors lie across rows: 3 to 10 times as fast up to 15, as fast with 16, 1.3 times with 24
 ACROSS = 16     # rows at least along the last axis that is kept, if there are several
-FOLDED = 32     # rows at least whose columns are summed several rows at a time: 1.2 to 8 times as fast
 TILED = 8       # a last axis that is shorter is looped over together with the one before it: up to 8 times as fast
-CROSSED = 128   # elements of an innermost axis above which pieces of it are gone over where an operand is transposed and its elements along it
-SAME_SETS = 256     # lie a multiple of this apart: 1.5 to 9 times as fast
-LINES, LINE = 8192, 16      # elements from which on that pays otherwise, and of the axis before: 4 times as fast
+SAME_SETS = 256     # pieces of an innermost axis are gone over where an operand is transposed and its elements along it lie a multiple of this apart: 1.5 to
+LINES, LINE = 8192, 16      # 9 times as fast where there are many; elements from which on that pays otherwise, and of the axis before: 4 times as fast
 FLOATS = ("f4", "f8")
-FEW_ROWS = 32   # as many are added up without compensation in any case
+FEW_ROWS, MANY_COLUMNS = 32, 4096   # as many rows are added up without compensation in any case; columns from which on it pays to have code for that
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
 
@@ -180,7 +178,7 @@ def _style(nest, sizes, reduced, strides):
     if nest.column:
         if _is_folded(nest, sizes, reduced, strides):
             return "folded"
-        few = math.prod(n for n, r in zip(sizes, reduced) if r) <= FEW_ROWS
+        few = sizes[-1] >= MANY_COLUMNS and math.prod(n for n, r in zip(sizes, reduced) if r) <= FEW_ROWS
         return "few" if few else "blocks" if _has_blocks(sizes, reduced) else "column"
     return "short" if nest.has_reductions and _is_short(nest, sizes, reduced) else "row"
 
@@ -204,15 +202,15 @@ def _is_crossed(sizes, strides):
     """Whether an operand is transposed, so that its elements along the innermost axis lie apart but close together along the one before, and the cache lines
     of the former are too many for the caches, or fall into few of their sets.
     """
-    if len(sizes) < 2 or sizes[-1] <= CROSSED or sizes[-2] == 1:
-        return False
-    return any(0 < row[-2] < TILED <= row[-1] and (sizes[-1] >= LINES and sizes[-2] > LINE or row[-1] % SAME_SETS == 0) for row in strides)
+    def is_transposed(row):
+        return 0 < row[-2] < TILED <= row[-1] and (sizes[-1] >= LINES and sizes[-2] > LINE or row[-1] % SAME_SETS == 0)
+    return len(sizes) > 1 and sizes[-2] > 1 and any(map(is_transposed, strides))
 
 
 def _is_folded(nest, sizes, reduced, strides):
     """Whether floats are summed over rows of a few columns, and what has an element for each of their places lies densely, one row after the other."""
     *blocks, rows, _ = (False, *reduced)
-    if any(blocks) or not rows or not 1 < sizes[-1] < TILED or sizes[-2] < FOLDED:
+    if any(blocks) or not rows or not 1 < sizes[-1] < TILED or sizes[-2] < 2:
         return False
     sums = [i for i in nest.items if i.fn in REDUCTIONS]
     stored = [not set(nest.reduced).isdisjoint(s.dims) for s in nest.stores]
