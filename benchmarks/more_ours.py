@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 from common import labels, normal, report
-from ours import perceptron, training_step
+from ours import Block, perceptron, training_step
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -186,30 +186,9 @@ def kalman(trace):
     return lambda: step(ys)
 
 
-class Block(hnn.Chain):
-    """A transformer's block."""
-
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads = heads
-        with self.init_scope():
-            self.norm1, self.norm2 = L.LayerNormalization(width), L.LayerNormalization(width)
-            self.qkv, self.out = L.Linear(width, 3 * width), L.Linear(width, width)
-            self.up, self.down = L.Linear(width, 4 * width), L.Linear(4 * width, width)
-
-    def forward(self, x):
-        batch, steps, width = x.shape
-        x = x.reshape(batch * steps, width)
-        heads = self.qkv(self.norm1(x)).reshape(batch, steps, 3, self.heads, width // self.heads)
-        q, k, v = F.separate(F.transpose(heads, (2, 0, 3, 1, 4)))
-        weights = F.softmax(F.matmul(q, k, transb=True) / (width // self.heads) ** 0.5, axis=-1)
-        x = x + self.out(F.transpose(F.matmul(weights, v), (0, 2, 1, 3)).reshape(batch * steps, width))
-        return (x + self.down(F.relu(self.up(self.norm2(x))))).reshape(batch, steps, width)
-
-
 def attention(trace):
     """Two blocks of width 64 over 32 steps, batch 16."""
-    net = Model(blocks=hnn.Sequential(Block(64, 4), Block(64, 4)), out=L.Linear(64, 10))
+    net = Model(blocks=hnn.Sequential(Block(64, 4, F.relu), Block(64, 4, F.relu)), out=L.Linear(64, 10))
     step = training_step(net, lambda x, t: F.softmax_cross_entropy(net.out(F.mean(net.blocks(x), axis=1)), t), adam(), trace)
     batch = normal(16, 32, 64), integers(10, 16)
     return lambda: step(*batch)

@@ -117,9 +117,9 @@ def cnn(trace):
 class Block(hnn.Chain):
     """A pre-norm transformer block."""
 
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, activation=F.gelu):
         super().__init__()
-        self.heads = heads
+        self.heads, self.activation = heads, activation
         with self.init_scope():
             self.norm1, self.norm2 = L.LayerNormalization(width), L.LayerNormalization(width)
             self.qkv, self.out = L.Linear(width, 3 * width), L.Linear(width, width)
@@ -134,7 +134,7 @@ class Block(hnn.Chain):
     def forward(self, x):
         h = F.reshape(x, (-1, x.shape[-1]))
         h = h + self.attend(self.norm1(h), *x.shape)
-        h = h + self.down(F.gelu(self.up(self.norm2(h))))
+        h = h + self.down(self.activation(self.up(self.norm2(h))))
         return F.reshape(h, x.shape)
 
 

@@ -1,6 +1,7 @@
 """``Executable``: what ``jit.compile`` returns. Native segments and Python steps over one arena, safe to call from several
 threads.
 """
+import functools
 import time
 import warnings
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class Executable:
         segments, run = [], []
         first = first_write(self._lowered.steps)
         last = last_write(self._lowered.steps) if None not in native else None
-        self._behind = None if last is None else ()      # what can run again when arrays have been changed: found when it is asked for
+        self._last_write = last
         for number, (low, step) in enumerate(zip(self._lowered.steps, native)):
             if step is not None:
                 run.append((number, step, low))
@@ -228,17 +229,16 @@ class Executable:
         if code == UNDOABLE or code == FINISHED and _matter(flags):
             outputs[:] = run(self.graph, arrays)
         elif code == DONE:
-            rest = self._rest() if _matter(flags) else None
+            rest = self._rest if _matter(flags) else None
             tell(flags if rest is None else flags >> fpstatus.NOTED)
             if rest is not None:
                 _run_late(rest[0], [[*arrays, *outputs][k] for k in rest[1]])
         return code in FLAGGED
 
+    @functools.cached_property
     def _rest(self):
         """What can run again behind the last write, if that is all there is behind it; else None."""
-        if self._behind == ():
-            self._behind = behind(self.graph) if rest_on_writes(self._lowered.steps) else None
-        return self._behind
+        return behind(self.graph) if self._last_write is not None and rest_on_writes(self._lowered.steps) else None
 
     def _fail(self, failed, call, segment):
         """A native step reported an error: the operation itself raises it in Python.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from hybridnn.jit.known import Known
 from hybridnn.jit.nest import REDUCTIONS, reached
+from hybridnn.jit.scalar import FLOATS
 
 __all__ = ["SHORT", "TILED", "Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
 
@@ -20,7 +21,6 @@ ACROSS = 16     # rows at least along the last axis that is kept, if there are s
 TILED = 8       # a last axis that is shorter is looped over together with the one before it: up to 8 times as fast
 SAME_SETS = 256     # pieces of an innermost axis are gone over where an operand is transposed and its elements along it lie a multiple of this apart: 1.5 to
 LINES, LINE = 8192, 16      # 9 times as fast where there are many; elements from which on that pays otherwise, and of the axis before: 4 times as fast
-FLOATS = ("f4", "f8")
 FEW_ROWS, MANY_COLUMNS = 32, 4096   # as many rows are added up without compensation in any case; columns from which on it pays to have code for that
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 

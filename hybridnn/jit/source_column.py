@@ -2,7 +2,7 @@
 iterations of other axes that are kept. Every range of blocks has scratch rows of its own. Where rows are "few", so that nothing need be compensated, pieces
 of them are gone over that stay in the first-level cache."""
 from hybridnn.jit.nest import REDUCTIONS, reached
-from hybridnn.jit.source_reductions import accumulate, compensate, initial, stages_of
+from hybridnn.jit.source_reductions import accumulate, compensate, compensated, initial, stages_of
 from hybridnn.jit.support import NUMBA, SUFFIX, literal
 
 __all__ = ["ROWS", "write_column"]
@@ -75,12 +75,7 @@ class _ColumnParts:
             if sums:
                 self._columns(lambda i, ps: [f"{self.at(ps[0])} = {literal(0, self.items[i].kind)}"] if len(ps) == 3 else [])
             w.block(ROWS, n)
-            with w.loop("for r in range(b, e):"):
-                w.unravel("r", rows)
-                w.move("q", set(rows))
-                for i in self.of_rows:
-                    w.emit(i)
-                self._row_of_columns()
+            self._rows("b, e", rows)
             if sums:
                 self._columns(self._fold)
         self._finish()
@@ -91,13 +86,18 @@ class _ColumnParts:
         for i in self.of_blocks:
             w.emit(i)
         self._columns(self._start)
-        with w.loop(f"for r in range({' * '.join(f'n{k}' for k in rows)}):"):
+        self._rows(" * ".join(f"n{k}" for k in rows), rows)
+        self._finish()
+
+    def _rows(self, ends, rows):
+        """The loop over rows."""
+        w = self.w
+        with w.loop(f"for r in range({ends}):"):
             w.unravel("r", rows)
             w.move("q", set(rows))
             for i in self.of_rows:
                 w.emit(i)
             self._row_of_columns()
-        self._finish()
 
     def at(self, p):
         """The element of a scratch row for the current column."""
@@ -145,8 +145,7 @@ class _ColumnParts:
         kind = self.items[i].kind
         if kind not in ("f4", "f8"):
             return [f"{total} = {NUMBA[kind]}({total} + {part})"]
-        return [f"y{i} = {part} - {lost}", f"t{i} = {total}", f"u{i} = t{i} + y{i}", f"l{i} = (u{i} - t{i}) - y{i}",
-                f"{lost} = where_{SUFFIX[kind]}(l{i} == l{i}, l{i}, {literal(0.0, kind)})", f"{total} = u{i}"]
+        return compensated(i, part, total, lost, kind)
 
     def _finish(self):
         w = self.w

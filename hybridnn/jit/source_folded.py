@@ -4,8 +4,8 @@ So many rows are one wide row, whose columns are summed in vectors; then the par
 """
 from hybridnn.jit.layout import TILED
 from hybridnn.jit.nest import REDUCTIONS, reached
-from hybridnn.jit.source_reductions import stages_of
-from hybridnn.jit.support import SUFFIX, literal
+from hybridnn.jit.source_reductions import compensated, stages_of
+from hybridnn.jit.support import literal
 
 __all__ = ["write_folded"]
 
@@ -39,7 +39,7 @@ class _Folded:
         self.late_stores = [s for s in w.s.stores if self.rows not in s.axes]
         outside = {*self.top, *self.of_blocks}
         self.early = sorted(reached(self.items, [*(self.items[i].args[0] for i in self.sums), *(s.item for s in self.stores)], without=outside))
-        self.late = sorted(reached(self.items, [s.item for s in self.late_stores], without={*outside, *self.sums}, ends=self.sums))
+        self.late = sorted(reached(self.items, [s.item for s in self.late_stores], without={*outside, *self.sums}))
 
     def write(self):
         w, n, k = self.w, f"n{self.rows}", f"n{self.inner}"
@@ -53,7 +53,7 @@ class _Folded:
             with w.loop(f"for r in range(b, e, {FOLD}):"):
                 w.line(f"m = ({FOLD} if e - r > {FOLD} else e - r) * {k}")
                 self.wide_row(f"r * {k}")
-            self.columns("z", self.compensate)
+            self.columns("z", lambda i: compensated(i, f"p{i}_[j]", f"t{i}_[j]", f"l{i}_[j]", self.items[i].kind))
         self.finish(f"z // {k}", k)
 
     def zero(self, i):
@@ -81,12 +81,6 @@ class _Folded:
                 w.store(s, "i")
         w.offsets = before
 
-    def compensate(self, i):
-        part, total, lost = f"p{i}_[j]", f"t{i}_[j]", f"l{i}_[j]"
-        kind = self.items[i].kind
-        return [f"y{i} = {part} - {lost}", f"a{i} = {total}", f"u{i} = a{i} + y{i}", f"x{i} = (u{i} - a{i}) - y{i}",
-                f"{lost} = where_{SUFFIX[kind]}(x{i} == x{i}, x{i}, {self.zero(i)})", f"{total} = u{i}"]
-
     def finish(self, count, k):
         """Adds up the parts of every column, and computes what needs the sums."""
         w = self.w
@@ -98,7 +92,6 @@ class _Folded:
                 for i in self.sums:
                     w.line(f"v{i} = v{i} + t{i}_[r * {k} + j]")
             for i in self.late:
-                if i not in self.sums:
-                    w.emit(i, "j")
+                w.emit(i, "j")
             for s in self.late_stores:
                 w.store(s, "j")

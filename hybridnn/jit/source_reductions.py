@@ -2,7 +2,7 @@
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.support import NUMBA, SUFFIX, literal
 
-__all__ = ["accumulate", "compensate", "initial", "stages_of"]
+__all__ = ["accumulate", "compensate", "compensated", "initial", "stages_of"]
 
 LOWEST = {"i1": -2**7, "i2": -2**15, "i4": -2**31, "i8": -2**63, "u1": 0, "u2": 0, "u4": 0, "u8": 0}
 HIGHEST = {"i1": 2**7 - 1, "i2": 2**15 - 1, "i4": 2**31 - 1, "i8": 2**63 - 1, "u1": 2**8 - 1, "u2": 2**16 - 1, "u4": 2**32 - 1,
@@ -49,3 +49,9 @@ def compensate(w, part, total, lost, kind):
     w.line(f"{lost} = (u - {total}) - y")
     w.line(f"{lost} = {lost} if {lost} == {lost} else {literal(0.0, kind)}")
     w.line(f"{total} = u")
+
+
+def compensated(i, part, total, lost, kind):
+    """The lines of the same addition for elements of arrays, in a loop that stays vectorised; ``i`` makes their names."""
+    return [f"y{i} = {part} - {lost}", f"t{i} = {total}", f"u{i} = t{i} + y{i}", f"l{i} = (u{i} - t{i}) - y{i}",
+            f"{lost} = where_{SUFFIX[kind]}(l{i} == l{i}, l{i}, {literal(0.0, kind)})", f"{total} = u{i}"]

@@ -103,7 +103,7 @@ def nan_if(largest: V, x: V) -> V:
 
 def smallness(x: V) -> V:
     """An int32 that grows with |x| for float32 x, from -2^31 for the smallest subnormal number; zero gives the largest."""
-    return (bits_of(x) & 0x7FFFFFFF) + 0x7FFFFFFF
+    return magnitude(x) + 0x7FFFFFFF
 
 
 def least(x: V, y: V) -> V:

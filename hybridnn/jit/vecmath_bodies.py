@@ -63,7 +63,11 @@ def format_of(x: V) -> Format:
 
 def clamp(x: V, low, high) -> V:
     """x within [low, high]; NaN stays."""
-    x = select(x > high, high, x)  # first: LLVM then sees that -|x| does not need it
+    return at_least(select(x > high, high, x), low)  # this first: LLVM then sees that -|x| does not need it
+
+
+def at_least(x: V, low) -> V:
+    """x, but `low` where it is below; NaN stays."""
     return select(x < low, low, x)
 
 
@@ -78,25 +82,17 @@ def _power_with(t: V) -> V:
     return float_of(bits_of(t) << format_of(t).mantissa)
 
 
-def split_exp(x: V, more: int = 0) -> tuple[V, V, V]:
-    """x = n log(2) + r with |r| <= log(2)/2: (n, r, t), where the low bits of t are the exponent bits of 2^(n + more)."""
-    f = format_of(x)
-    t = fma(x, LOG2E, f.magic + f.bias + more)
-    return _remainder(x, t, more)
+def split_exp(x: V, more: int = 0, up: bool = False) -> tuple[V, V, V]:
+    """x = n log(2) + r with |r| <= log(2)/2: (n, r, t), where the low bits of t are the exponent bits of 2^(n + more).
 
-
-def _remainder(x: V, t: V, more: int) -> tuple[V, V, V]:
+    ``up``: n + more is at most that of the largest normal numbers, and therefore r up to log(2) where exp(x) 2^more is finite, beyond it elsewhere.
+    """
     f = format_of(x)
-    n = t - (f.magic + f.bias + more)
+    shift, top = f.magic + f.bias + more, f.magic + 2 * f.bias
+    t = fma(x, LOG2E, shift)
+    t = select(t > top, top, t) if up else t
+    n = t - shift
     return n, fma(n, -f.ln2[1], fma(n, -f.ln2[0], x)), t
-
-
-def split_exp_up(x: V, more: int = 0) -> tuple[V, V, V]:
-    """`split_exp` with n + more at most that of the largest normal numbers, and therefore r up to log(2) where exp(x) 2^more is finite, beyond it elsewhere."""
-    f = format_of(x)
-    t = fma(x, LOG2E, f.magic + f.bias + more)
-    top = f.magic + 2 * f.bias
-    return _remainder(x, select(t > top, top, t), more)
 
 
 def times_power(q: V, n: V, t: V) -> V:
@@ -120,20 +116,18 @@ def exp(x: V) -> V:
 
 def _exp_over(x: V, halvings: int, key: str) -> V:
     """exp(x) / 2^halvings."""
-    low = format_of(x).exp_low
-    return times_power(*_exp_parts(split_exp_up(select(x < low, low, x), -halvings), tables.EXP_UP[key]))
+    return exp_of(*split_exp(at_least(x, format_of(x).exp_low), -halvings, up=True), tables.EXP_UP[key])
 
 
 def exp_down(x: V) -> V:
     """exp(x) for x <= 0."""
     f = format_of(x)
-    return times_power(*_exp_parts(split_exp(select(x < f.exp_low, f.exp_low, x)), tables.EXP[f.key]))
+    return exp_of(*split_exp(at_least(x, f.exp_low)), tables.EXP[f.key])
 
 
-def _exp_parts(split: tuple[V, V, V], coefficients) -> tuple[V, V, V]:
-    """The arguments of `times_power` for exp."""
-    n, r, t = split
-    return fma(r * r, horner(r, coefficients), r), n, t
+def exp_of(n: V, r: V, t: V, coefficients) -> V:
+    """exp of what `split_exp` has split."""
+    return times_power(fma(r * r, horner(r, coefficients), r), n, t)
 
 
 def _reduced_expm1(x: V, key: str, more: int) -> tuple[V, V, V]:
@@ -236,8 +230,7 @@ def log10(x: V, key: str = "f64") -> V:
 def tanh(x: V) -> V:
     """-t / (t + 2) with t = exp(-2|x|) - 1, which never overflows."""
     f = format_of(x)
-    u, low = fabs(x) * -2.0, f.expm1_range[0] * 2.0
-    _, q, s = _reduced_expm1(select(u < low, low, u), f.key, 0)
+    _, q, s = _reduced_expm1(at_least(fabs(x) * -2.0, f.expm1_range[0] * 2.0), f.key, 0)
     t = fma(s, q, s - 1.0)
     return copysign(t / (t + 2.0), x)
 

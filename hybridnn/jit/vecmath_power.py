@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from hybridnn.jit import vecmath_coefficients as tables
 from hybridnn.jit.vecmath_basic import floor, trunc
-from hybridnn.jit.vecmath_bodies import DOUBLE, INF, LOG2E, clamp, log, pow2, split_exp_up, split_log, times_power
+from hybridnn.jit.vecmath_bodies import DOUBLE, INF, LOG2E, at_least, clamp, exp_of, log, pow2, split_exp, split_log
 from hybridnn.jit.vecmath_expr import (
     F32,
     V,
@@ -68,9 +68,8 @@ def _positive_f64(a: V, y: V) -> V:
     high = _edge(a, high)
     h = y * high
     h_low = select(fabs(h) < 2000.0, fma(y, low, fma(y, high, -h)), 0.0)
-    n, r, t = split_exp_up(select(h < DOUBLE.exp_low, DOUBLE.exp_low, h))
-    r = r + h_low
-    return times_power(fma(r * r, horner(r, tables.EXP_UP["f64"]), r), n, t)
+    n, r, t = split_exp(at_least(h, DOUBLE.exp_low), up=True)
+    return exp_of(n, r + h_low, t, tables.EXP_UP["f64"])
 
 
 def _positive_f32(a: V, y: V) -> V:

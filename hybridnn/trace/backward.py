@@ -102,9 +102,9 @@ def _alone(call, g):
 def _own(call, g, taken):
     """A gradient whose array is nobody else's, as backward on plain arrays stores it, and which needs a gradient, as ``grad_var`` makes it."""
     a = g._array
-    own = a.base is None and a.flags.owndata and g._pending is call and not any(a is other._array for other in taken if isinstance(other, Variable))
+    alone = a.base is None and a.flags.owndata and g._pending is call and not any(a is other._array for other in taken if isinstance(other, Variable))
     v = _new(Variable)
-    v._array = a if own else a.copy()
+    v._array = a if alone else a.copy()
     v._pending, v._vid, v._spec = call, call.known_vid(g), spec_of(a)
     if v._vid is not None:
         call.know(v._array, v._vid, True)

@@ -90,7 +90,8 @@ class Iteration:
         first = _keys(box)
 
         def look(k):
-            if len(_keys(box)) != len(first) or any(x is not y and x != y for x, y in zip(first, _keys(box), strict=True)):
+            now = _keys(box)
+            if len(now) != len(first) or any(x is not y and x != y for x, y in zip(first, now, strict=True)):
                 raise Doubt("goes through a dict or set that has got other members")
             return list(box if type(box) is Rows else items)[-1 - k if backwards else k]
         return Looked(len(first), look)

@@ -43,10 +43,10 @@ def kernel(bufs, args, lo, hi):
                     p2[o2 + q + i] = v2
             for j in range(z):
                 y3 = p3_[j] - l3_[j]
-                a3 = t3_[j]
-                u3 = a3 + y3
-                x3 = (u3 - a3) - y3
-                l3_[j] = where_f32(x3 == x3, x3, float32(0.0))
+                t3 = t3_[j]
+                u3 = t3 + y3
+                l3 = (u3 - t3) - y3
+                l3_[j] = where_f32(l3 == l3, l3, float32(0.0))
                 t3_[j] = u3
         m = z // n2
         for j in range(n2):

@@ -1560,6 +1560,14 @@ class Pass(hnn.FunctionNode):
         return gys
 
 
+def of_one_gradient():
+    """Three parameters that are added, one of them in another shape, and their optimizer."""
+    net = hnn.Chain()
+    with net.init_scope():
+        net.p, net.q, net.r = hnn.Parameter(arr(6)), hnn.Parameter(arr(2, 3)), hnn.Parameter(arr(2, 3, seed=1))
+    return net, hnn.optimizers.SGD(0.1).setup(net)
+
+
 @pytest.mark.parametrize("change", [
     lambda p, q, r: None,
     lambda p, q, r: p.grad.__imul__(2),
@@ -1576,10 +1584,8 @@ class Pass(hnn.FunctionNode):
 def test_one_gradient_of_several_parameters(mode, behind, then, change):
     """Each has it in an array of its own, into which the program may write; one sees it in another shape."""
     def make(wrap):
-        net = hnn.Chain()
-        with net.init_scope():
-            p, q, r = net.p, net.q, net.r = hnn.Parameter(arr(6)), hnn.Parameter(arr(2, 3)), hnn.Parameter(arr(2, 3, seed=1))
-        opt = hnn.optimizers.SGD(0.1).setup(net)
+        net, opt = of_one_gradient()
+        p, q, r = net.p, net.q, net.r
 
         @wrap
         def f(x):
@@ -1603,10 +1609,8 @@ def test_one_gradient_of_several_parameters(mode, behind, then, change):
 @pytest.mark.parametrize("behind", [False, True])
 def test_one_gradient_of_several_parameters_is_returned(mode, behind, given):
     def make(wrap):
-        net = hnn.Chain()
-        with net.init_scope():
-            p, q, r = net.p, net.q, net.r = hnn.Parameter(arr(6)), hnn.Parameter(arr(2, 3)), hnn.Parameter(arr(2, 3, seed=1))
-        opt = hnn.optimizers.SGD(0.1).setup(net)
+        net, opt = of_one_gradient()
+        p, q, r = net.p, net.q, net.r
 
         @wrap
         def f(x):
