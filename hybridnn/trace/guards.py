@@ -311,6 +311,9 @@ class Writer:
             text += f" and {self.held(obj)}.__dict__ is {self.space(obj)}"
         self._require_of_object(obj, text, reason)
 
+    def _metaclass(self, cls, meta):
+        self.require(f"type({self.strong(cls)}) is {self.strong(meta)}", f"the class of {cls.__name__} changed")
+
     def _require_of_object(self, obj, condition, reason):
         """Like ``require`` for a condition on what makes an object what it is."""
         if not watchable(obj):

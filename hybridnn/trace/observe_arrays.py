@@ -61,6 +61,11 @@ class Arrays:
         self.guard("writeable", a)
         return self._held(a)
 
+    def guard_header(self, ref):
+        """An array that is the same object on every call keeps its shape and dtype, which others are looked at for anyway."""
+        if ref.kind == "static" and isinstance(ref.value, np.ndarray):
+            self.guard("writeable", ref.value)
+
     def _target(self, ref):
         """An array that is written: one that lives outside, and is the same on every call."""
         a = ref.value

@@ -31,6 +31,7 @@ from hybridnn.trace.refs import (
     is_numeric,
     is_pure,
     mirror,
+    names_class,
 )
 
 __all__ = ["PURE_BUILTINS", "asks_class"]
@@ -52,6 +53,8 @@ def _plain(fn):
         if fn in ARITHMETIC and not kw and observer._computes_numbers(*args):
             return combine(observer, fn, *args)
         given = [observer.whole(a) if fn is math.prod and a.kind == "mirror" else _static(observer, a) for a in args]
+        if fn in (str, repr) and any(map(names_class, given)):
+            raise Doubt("the text of a class")
         return constant(fn(*given, **{k: _static(observer, v) for k, v in kw.items()}))
     return handler
 
@@ -68,7 +71,7 @@ def _len(observer, args, kw):
     elif ref.kind == "static" and isinstance(ref.value, tuple) and is_named_tuple(type(ref.value)):
         observer.guard_named(type(ref.value))
     elif isinstance(ref.value, np.ndarray) or ref.kind in ("mirror", "set") or ref.kind == "static" and is_pure(ref.value):
-        pass
+        observer.guard_header(ref)
     else:
         raise Doubt(f"len() of a {type(ref.value).__name__}")
     return constant(len(ref.value))
@@ -272,6 +275,7 @@ def _issubclass(observer, args, kw):
     classes = [a.value for a in (args[0], *(args[1].value if args[1].kind == "mirror" else [args[1]]))]
     if any(a.kind not in ("static", "mirror") for a in args) or any(type(c) is not type for c in classes):
         raise Doubt("issubclass() of what is not known")
+    observer.guard("bases", classes[0], classes[0].__mro__)
     return constant(issubclass(classes[0], tuple(classes[1:])))
 
 

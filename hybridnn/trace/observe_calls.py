@@ -327,7 +327,9 @@ class Calls:
             draws = shuffle if name == "shuffle" else draw
             f.waiting = ("make", fn, [], {}, self._drawn(draws, getattr(owner.value, name), args, kw, owner.value))
         elif owner.kind == "static" and type(owner.value) is str:
-            found = getattr(owner.value, name)(*[self.whole(a) for a in args], **{k: self.whole(v) for k, v in kw.items()})
+            if name in ("format", "format_map") and "n}" in owner.value:
+                raise Doubt("a text that depends on the locale")
+            found = getattr(owner.value, name)(*[self.formatted(a) for a in args], **{k: self.formatted(v) for k, v in kw.items()})
             f.stack.append(mirror(list, map(constant, found)) if type(found) is list else constant(found))
         elif owner.kind == "static" and type(owner.value) in (list, tuple) and name in ("index", "count", "copy") and not kw:
             f.stack.append(self._container_method(mirror(list, self._items(owner)), name, args))

@@ -166,7 +166,7 @@ class Containers:
     def op_FORMAT_VALUE(self, f, i):
         spec = f.stack.pop() if i.arg & 4 else constant("")
         convert = {0: lambda v: v, 1: str, 2: repr, 3: ascii}[i.arg & 3]
-        if spec.kind != "static":
+        if spec.kind != "static" or spec.value.endswith("n"):
             raise Doubt("a format that is not the same on every call")
         self._push_text(f, lambda v: format(convert(v), spec.value))
 
@@ -272,6 +272,7 @@ class Containers:
             return self.rows_of(ref).rest()
         if isinstance(ref.value, np.ndarray) and ref.source is not None and (ref.value.ndim > 1 or ref.kind == "array" and ref.value.ndim):
             if ref.kind != "array":
+                ref = self.fixed_array(ref.value) if ref.kind == "static" else ref
                 return [self.view(ref, k) for k in range(len(ref.value))]
             return [calculate(self, operator.getitem, [ref, constant(k)], {}) for k in range(len(ref.value))]
         if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):

@@ -13,7 +13,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import ARRAY_METHODS, calculate, combine, draws, is_stream
 from hybridnn.trace.observe_stores import where_id
-from hybridnn.trace.refs import CONTAINERS, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_named_tuple, is_slot, is_traced
+from hybridnn.trace.refs import CONTAINERS, IMMUTABLE_TYPE, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_named_tuple, is_slot, is_traced
 from hybridnn.utils.cache import cached_property
 
 __all__ = ["Names"]
@@ -113,7 +113,7 @@ class Names:
             self._push_attr(f, owner.value[k] if owner.kind == "mirror" else self.member_of_tuple(owner.value, k), method)
         elif isinstance(attr, types.FunctionType) and not name.startswith("_"):
             f.stack += [constant(attr), owner] if method else [Ref("method", (owner, name, attr))]
-        elif isinstance(attr, property) and isinstance(attr.fget, types.FunctionType):
+        elif type(attr) is property and isinstance(attr.fget, types.FunctionType):
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
         else:
@@ -126,6 +126,7 @@ class Names:
         elif name == "T":
             self._push_attr(f, calculate(self, operator.methodcaller("transpose"), [owner], {}), method)
         elif name in ("shape", "dtype", "ndim", "size"):
+            self.guard_header(owner)
             self._push_attr(f, constant(getattr(owner.value, name)), method)
         else:
             raise Doubt(f"reads .{name} of an array")
@@ -136,7 +137,7 @@ class Names:
         self.guard("classattr", type(obj), name, attr)
         if isinstance(attr, types.FunctionType):
             f.stack += [constant(attr), owner] if method else [Ref("method", (owner, name, attr))]
-        elif isinstance(attr, property):
+        elif type(attr) is property:
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
         elif owner.kind == "static" and name in obj.__dict__ and not name.startswith("_"):
@@ -185,6 +186,8 @@ class Names:
         if attr is not None and hasattr(type(attr), "__set__"):
             self._descriptor(f, owner, attr, cls, name, method)
         elif space is not None and name in space:
+            if attr is not None:
+                self._no_descriptor(attr)
             self._push_attr(f, self.loaded(space[name], ("attr", obj, name, space[name])), method)
         elif attr is None and not any(name in base.__dict__ for base in cls.__mro__):
             raise Doubt(f"{cls.__name__}.{name} is made by __getattr__ or missing")
@@ -209,9 +212,11 @@ class Names:
             self.guard("bases", cls, cls.__mro__)
             return constant(cls.__mro__)
         attr, meta = class_lookup(cls, name), type(cls)
-        plain = isinstance(attr, (types.FunctionType, staticmethod, classmethod)) or not hasattr(type(attr), "__get__")
+        plain = type(attr) in (types.FunctionType, staticmethod, classmethod) or not hasattr(type(attr), "__get__")
         if attr is None or not plain or class_lookup(meta, name) is not None or class_lookup(meta, "__getattribute__") is not type.__getattribute__:
             raise Doubt(f"reads {cls.__name__}.{name}")
+        if not meta.__flags__ & IMMUTABLE_TYPE:
+            self.guard("metaclass", cls, meta)
         self.guard("classattr", meta, "__getattribute__", type.__getattribute__)
         self.guard("classattr", meta, name, None)
         self._no_descriptor(attr)
@@ -247,7 +252,7 @@ class Names:
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("make", None, [], {}, self.loaded(value, ("attr", owner.value, place, value)))      # its __get__ runs meanwhile
             return
-        if not isinstance(attr, property) or attr.fget is None:
+        if type(attr) is not property or attr.fget is None:
             raise Doubt(f"{cls.__name__}.{name} is a descriptor written in C")
         f.stack += [Ref("null", None)] if method else []
         if is_traced(attr.fget):
@@ -280,9 +285,9 @@ class Names:
     def _bound(self, f, owner, attr, method, cls, name):
         if isinstance(attr, types.FunctionType):
             f.stack += [constant(attr), owner] if method else [Ref("method", (owner, attr.__name__, attr))]
-        elif isinstance(attr, staticmethod):
+        elif type(attr) is staticmethod:
             self._push_attr(f, constant(attr.__func__), method)
-        elif isinstance(attr, classmethod):
+        elif type(attr) is classmethod:
             f.stack += [constant(attr.__func__), constant(cls)] if method else [Ref("method", (constant(cls), "", attr.__func__))]
         elif hasattr(type(attr), "__get__"):
             if not is_traced(attr) or not isinstance(attr.__wrapped__, types.FunctionType):

@@ -49,7 +49,10 @@ class Objects:
             f.stack.append(made)
 
     def _make_named(self, f, cls, args, kw):
-        names, defaults = cls._fields, cls._field_defaults
+        names, new = cls._fields, class_lookup(cls, "__new__").__func__
+        last = new.__defaults__ or ()
+        defaults = dict(zip(names[len(names) - len(last):], last, strict=True))
+        self.guard("function", new, new.__code__, new.__defaults__, new.__kwdefaults__)
         given = dict(zip(names, args), **kw)
         if len(args) + len(kw) != len(given) or set(given) | set(defaults) != set(names):
             raise Doubt("an exception is raised")
@@ -61,7 +64,7 @@ class Objects:
         cls, attrs = owner.value.cls, owner.value.attrs
         attr = class_lookup(cls, name)
         self.guard("classattr", cls, name, attr)
-        if isinstance(attr, property) and isinstance(attr.fget, types.FunctionType):
+        if type(attr) is property and isinstance(attr.fget, types.FunctionType):
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("call", constant(attr.fget), [owner], {}, "push")
         elif attr is vars(object)["__class__"]:
@@ -99,7 +102,7 @@ class Objects:
         cls = owner.value.cls
         attr = class_lookup(cls, name)
         self.guard("classattr", cls, name, attr)
-        if isinstance(attr, property) and isinstance(attr.fset, types.FunctionType):
+        if type(attr) is property and isinstance(attr.fset, types.FunctionType):
             f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)
             return
         if not is_slot(attr, name) and (attr is not None and hasattr(type(attr), "__set__") or not cls.__dictoffset__):

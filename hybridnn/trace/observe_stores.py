@@ -195,10 +195,10 @@ class Stores:
         self.guard("class", obj, cls)
         self.guard("classattr", cls, name, attr)
         self.guard("classattr", cls, "__setattr__", setter)
-        if setter is object.__setattr__ and isinstance(attr, property) and isinstance(attr.fset, types.FunctionType):
+        if setter is object.__setattr__ and type(attr) is property and isinstance(attr.fset, types.FunctionType):
             f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)
             return
-        own = isinstance(attr, property) and isinstance(attr.fset, types.FunctionType)
+        own = type(attr) is property and isinstance(attr.fset, types.FunctionType)
         if own and getattr(setter, "__code__", None) in LINK_SETTERS and not isinstance(value.value, OWNED):
             self.passing = LINK_SETTERS         # which end in object.__setattr__
             f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)

@@ -13,7 +13,7 @@ from hybridnn.link import Link
 __all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
            "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key", "class_lookup", "code_of", "constant",
            "goes_through_links", "identity", "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced",
-           "mirror", "place", "plain_to_see", "real_array", "trusted_kind"]
+           "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
@@ -32,6 +32,11 @@ def is_pure(value):
     if kind is tuple or kind is frozenset:
         return all(map(is_pure, value))
     return kind in PURE_TYPES or isinstance(value, np.dtype)
+
+
+def names_class(value):
+    """Whether a value is a class, whose text and attributes may change, or has one."""
+    return type(value) is type or type(value) in (tuple, frozenset) and any(map(names_class, value))
 
 
 def check_key(ref):

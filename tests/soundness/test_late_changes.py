@@ -1,0 +1,147 @@
+"""What a program changes between calls in places that seldom change: classes, their texts, bases and metaclasses, defaults, headers of arrays."""
+from collections import namedtuple
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped
+
+import hybridnn.functions as F
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def late(mode, make, changes, least=10):
+    """``make(wrap)`` gives objects, and a function without arguments that is traced; ``changes`` are made one by one, each between many calls."""
+    def world(wrap):
+        *objects, call = make(wrap)
+
+        def after(change):
+            change(*objects)
+            return call()
+        return [], [call, *[lambda c=c: after(c) for c in changes]]
+    steps = [0] * 12 + [k for c in range(1, len(changes) + 1) for k in [c] + [0] * 6]
+    skipped(check(world, mode, steps=steps), mode, least)
+
+
+def test_bases(mode):
+    """``issubclass`` asks for the bases that a class has now."""
+    def make(wrap):
+        class A:
+            pass
+
+        class B:
+            pass
+
+        class C(A):
+            pass
+        f = wrap(lambda x: F.exp(x) * (2 if issubclass(C, B) else 3))
+        return B, C, lambda: f(arr(3))
+    late(mode, make, [lambda b, c: setattr(c, "__bases__", (b,))])
+
+
+@pytest.mark.parametrize("text", [lambda c: str(c), lambda c: repr(c), lambda c: "{}".format(c), lambda c: "{0.rate} {0.__name__}".format(c),  # noqa: UP032
+                                  lambda c: "{c.rate}".format_map({"c": c}), lambda c: str((1, c))])
+def test_texts_of_classes(mode, text):
+    def make(wrap):
+        class A:
+            rate = 1
+        A.__qualname__ = "A"
+        f = wrap(lambda x: (F.exp(x), text(A)))
+        return A, lambda: f(arr(3))
+    late(mode, make, [lambda a: setattr(a, "__qualname__", "B"), lambda a: setattr(a, "rate", 2), lambda a: setattr(a, "__name__", "B")], least=0)
+
+
+def test_defaults_of_named_tuples(mode):
+    def make(wrap):
+        Pair = namedtuple("Pair", "x k", defaults=(2.0,))
+        Other = namedtuple("Other", "x k")
+        Other.__new__.__defaults__ = 3.0,
+
+        @wrap
+        def f(x):
+            p = Pair(x)
+            return F.exp(p.x) * p.k * Other(1).k
+        return Pair, Other, lambda: f(arr(3))
+    late(mode, make, [lambda p, o: setattr(p.__new__, "__defaults__", (5.0,)), lambda p, o: setattr(o.__new__, "__defaults__", (1.0, 4.0))])
+
+
+def test_metaclass(mode):
+    class Plain(type):
+        pass
+
+    class Telling(type):
+        @property
+        def rate(cls):
+            return 7.0
+
+    def make(wrap):
+        class A(metaclass=Plain):
+            rate = 2.0
+        f = wrap(lambda x: F.exp(x) * A.rate)
+        return A, lambda: f(arr(3))
+    late(mode, make, [lambda a: setattr(a, "__class__", Telling)])
+
+
+@pytest.mark.parametrize("kind", [property, classmethod, staticmethod])
+def test_own_kinds_of_descriptors(mode, kind):
+    """A class derived from ``property`` may get a ``__get__`` of its own."""
+    def make(wrap):
+        class Own(kind):
+            pass
+
+        class A:
+            rate = Own(lambda *self: 2.0)
+        a = A()
+
+        @wrap
+        def f(x):
+            rate = a.rate
+            return F.exp(x) * (rate if kind is property else rate())
+        return Own, lambda: f(arr(3))
+    late(mode, make, [lambda own: setattr(own, "__get__", lambda self, a, cls=None: 5.0 if kind is property else lambda: 5.0)], least=0)
+
+
+def test_object_that_becomes_a_descriptor(mode):
+    def make(wrap):
+        class V:
+            pass
+
+        class A:
+            rate = V()
+        a = A()
+        a.__dict__["rate"] = 2.0
+        f = wrap(lambda x: F.exp(x) * a.rate)
+        return V, lambda: f(arr(3))
+    late(mode, make, [lambda v: setattr(v, "__get__", lambda self, a, cls=None: 5.0), lambda v: setattr(v, "__set__", lambda self, a, value: None)])
+
+
+def _bent(a):
+    a.shape = (2, 3) if a.ndim == 1 else (6,)      # the same array, of another shape
+
+
+def test_headers_of_constants(mode):
+    """Arrays that are attributes of classes, members of tuples, or defaults."""
+    def make(wrap):
+        class A:
+            table = arr(6)
+        pair, six = (arr(6), 1.0), arr(6)
+
+        def g(x, d=six):
+            return d.shape, len(d), d.ndim
+        f = wrap(lambda x: (F.exp(x), A.table.shape, len(A.table), pair[0].dtype, pair[0].size, len(pair[0]), g(x)))
+        return A.table, pair[0], g.__defaults__[0], lambda: f(arr(3))
+    late(mode, make, [lambda *a: _bent(a[0]), lambda *a: _bent(a[1]), lambda *a: setattr(a[1], "dtype", "i4"), lambda *a: _bent(a[2])])
+
+
+def test_rows_of_a_default(mode):
+    def make(wrap):
+        rows, others = arr(2, 3), arr(2, 3)
+
+        def g(x, d=rows, e=others):
+            for r, s in zip(d, e):
+                x = x + r * s
+            first, second = d
+            return x + first + second
+        f = wrap(lambda x: F.exp(g(x)))
+        return g, lambda: f(arr(3))
+    late(mode, make, [lambda g: g.__defaults__[0].__imul__(2), lambda g: setattr(g, "__defaults__", (arr(2, 3, seed=1), np.ones((2, 3), "f")))])
