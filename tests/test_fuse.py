@@ -12,6 +12,7 @@ import hybridnn.optimizers  # noqa: F401
 from hybridnn.core.op import OPS
 from hybridnn.graph import run, verify
 from hybridnn.jit import fuse as fusion
+from hybridnn.jit import groups as grouping
 from hybridnn.jit import parts
 from hybridnn.jit.fuse import fuse, why_not
 from hybridnn.jit.fused_nodes import check_accesses
@@ -120,6 +121,42 @@ def test_steps_of_a_loop_share_the_code_of_their_kernels():
         return [h]
     kernels = [n.op for n in fused(unrolled, array(4, 4), array(4, 4), array(4, 4)).nodes if n.op.kind == "fused"]
     assert len(kernels) == 8 and len({id(op.nest) for op in kernels}) == 1
+
+
+@pytest.mark.parametrize("most_groups", [11, 16, 23])
+def test_stretches_of_a_graph_end_between_the_kernels_of_a_loop(most_groups, monkeypatch):
+    def unrolled(h, w, x):
+        total = 0.0
+        for _ in range(40):
+            h = OPS["tanh"](OPS["matmul"](h, w) * x + x)
+            total = total + OPS["sum"](h * x, axis=None, keepdims=False)
+        return [h, total]
+    operands = array(4, 4), array(4, 4), array(4, 4)
+    monkeypatch.setattr(grouping, "MAX_GROUPS", most_groups)
+    monkeypatch.setattr(fusion, "_decided", Known(1))
+    kernels = [n.op for n in fused(unrolled, *operands).nodes if n.op.kind == "fused"]
+    assert len(kernels) == 40 and len({k.nest for k in kernels}) <= 2
+
+
+def test_a_sum_over_steps_joins_the_kernel_of_each_step():
+    def unrolled(w, *xs):
+        loss = 0.0
+        for x in xs:
+            loss = loss + OPS["sum"](OPS["tanh"](OPS["matmul"](x, w)), axis=None, keepdims=False)
+        return [loss]
+    kernels = [n.op for n in fused(unrolled, array(4, 4), *[array(5, 4) for _ in range(30)]).nodes if n.op.kind == "fused"]
+    assert len(kernels) == 30 and len({k.nest for k in kernels}) == 2      # the first adds to a number of Python's
+
+
+def test_an_update_from_a_mean_that_others_wait_for_is_a_kernel_of_its_own():
+    """In the kernel of the mean it would come before all that needs the mean, too early to be made in place."""
+    def normalise(x, average):
+        mean = OPS["sum"](x, axis=(0,), keepdims=False) / 8.0
+        return [average * 0.9 + mean * 0.1, x - mean]
+    graph = fused(normalise, array(8, 40), array(40), writes=[(1, 0)])
+    made = {v: n for n in graph.nodes for v in n.outputs}
+    update = made[graph.writes[0][1]]
+    assert set(update.op.ops) == {"mul", "add"} and update.outputs == (graph.writes[0][1],)
 
 
 def test_numbers_that_may_be_sizes_are_operands_and_others_are_text():

@@ -13,7 +13,7 @@ from hybridnn.jit.parts import Part, by_size, part_of
 __all__ = ["Group", "absorb", "distinct", "group_of", "grow", "join_siblings", "merged"]
 
 MAX_POINTERS, MAX_NODES = 48, 64
-WINDOW = 4096         # nodes of one stretch of the graph; groups do not reach over its ends
+MAX_GROUPS = 16384    # that begin in one stretch of the graph: each knows by a bit which others it depends on
 
 
 @dataclass(eq=False)
@@ -26,12 +26,10 @@ class Group:
     home: dict
     reads: dict
     levels: set                                 # axes that parts run over
+    start: int                                  # of the stretch of the graph that this group lies in
+    bit: int                                    # that only this group of the stretch has; none for a node that does not fuse
     deps: set = field(default_factory=set)      # indices of nodes whose results are read
-    above: int = 0                              # bits of all groups that this one depends on
-    bit: int = field(init=False)
-
-    def __post_init__(self):
-        self.bit = 1 << self.number % WINDOW
+    above: int = 0                              # bits of all groups of the same stretch that this one depends on
 
     @property
     def indices(self):
@@ -39,7 +37,7 @@ class Group:
 
 
 def group_of(state, parts, sizes):
-    """Parts, whose axes are those of one space, as a group."""
+    """Parts, whose axes are those of one space, as a group beside those that were grown."""
     reads = {}
     for p in parts:
         for v, base, dims in p.operands:
@@ -48,7 +46,7 @@ def group_of(state, parts, sizes):
     home = {v: dims for p in parts for v, dims in zip(p.node.outputs, p.outs)}
     deps = {state.producer[b] for b in reads if b in state.producer and b not in home}
     reduced = next((p.reduced for p in parts if p.reduced), None)
-    return Group(min([p.index for p in parts]), parts, list(sizes), reduced, home, reads, {p.axes for p in parts}, deps)
+    return Group(min([p.index for p in parts]), parts, list(sizes), reduced, home, reads, {p.axes for p in parts}, -1, 0, deps)
 
 
 def _match(g, h):
@@ -140,9 +138,20 @@ def merged(state, g, h):
     if not fits or is_column(sizes, over) and not _column_fits(_parts_of(g, h, of_g, of_h),
                                                                             tuple(range(len(sizes)))):
         return None
-    if over and not is_column(sizes, over) and not (state.written.isdisjoint(g.home) and state.written.isdisjoint(h.home)):
-        return None     # an update beside a sum that others wait for (a penalty) would come before them, and what comes after an update cannot be undone
+    if over and _updates_early(state, g, h, sizes, over):
+        return None
     return sizes, of_g, of_h, levels, over
+
+
+def _updates_early(state, g, h, sizes, over):
+    """Whether an update would be made beside a sum that others wait for (a penalty, a mean), so before them: what comes after an update cannot be undone."""
+    if state.written.isdisjoint(g.home) and state.written.isdisjoint(h.home):
+        return False
+    if not is_column(sizes, over):
+        return True
+    inside, nodes = {*g.indices, *h.indices}, state.graph.nodes
+    late = [v for x in (g, h) for v, dims in x.home.items() if len(dims) - dims.count(-1) < len(sizes)]
+    return any(i not in inside and state.written.isdisjoint(nodes[i].outputs) for v in late for i in state.readers.get(v, ()))
 
 
 def _renamed_levels(levels, names):
@@ -210,17 +219,13 @@ def _column_fits(parts, full):
     return any(p.reduced for p in parts)
 
 
-def _same_window(g, h):
-    return g.number // WINDOW == h.number // WINDOW
-
-
 def _place(state, group):
     """Note what a new group depends on."""
     state.groups[group.number] = group
     for i in group.deps:
         state.below[i].append(group.number)
         other = state.groups[i]
-        if _same_window(group, other):
+        if group.start == other.start:
             group.above |= other.above | other.bit
 
 
@@ -235,7 +240,7 @@ def _raise(state, g, above, indices):
     g.above, more = above, above | g.bit
     while stack:
         group = state.groups[stack.pop()]
-        if group is not g and _same_window(group, g) and group.above | more != group.above:
+        if group is not g and group.start == g.start and group.above | more != group.above:
             group.above |= more
             stack += [k for i in group.indices for k in state.below[i]]
 
@@ -245,11 +250,11 @@ def _depends(state, start, goal):
     if not start.above & goal.bit:
         return False
     others = [state.groups[i] for i in start.deps]
-    return any(x is not start and x is not goal and x.above & goal.bit for x in others if _same_window(x, goal))
+    return any(x is not start and x is not goal and x.above & goal.bit for x in others if x.start == goal.start)
 
 
 def _try_join(state, g, h):
-    if g is h or not g.parts or not h.parts or not _same_window(g, h) or _depends(state, h, g) or _depends(state, g, h):
+    if g is h or not g.parts or not h.parts or g.start != h.start or _depends(state, h, g) or _depends(state, g, h):
         return None
     plan = merged(state, g, h)
     if plan is None:
@@ -260,35 +265,74 @@ def _try_join(state, g, h):
     return g
 
 
-def _opaque(index, node, state):
+def _opaque(index, node, state, start):
     deps = {state.producer[v] for v in node.inputs if v in state.producer}
-    return Group(index, [], [], None, {}, {}, set(), deps)
+    return Group(index, [], [], None, {}, {}, set(), start, 0, deps)
 
 
 def grow(state):
-    for index, node in enumerate(state.graph.nodes):
-        form = state.found[index]
+    """Nodes join the groups of their producers, in stretches of the graph whose ends cut few kernels, so that those of a loop are cut alike or not at all."""
+    start, n = 0, len(state.graph.nodes)
+    while start < n:
+        end = _grow_stretch(state, start, n)
+        seam = n if end == n else _seam(state, start, end)
+        if seam < end:
+            _forget(state, start, end)
+            _grow_stretch(state, start, seam)
+        start = seam
+
+
+def _grow_stretch(state, start, end):
+    """Grow groups from node ``start`` to ``end``, or until there are as many as a stretch may have; gives where that is."""
+    state.begun = 0
+    for index in range(start, end):
+        node, form = state.graph.nodes[index], state.found[index]
         if form.part is None or node.outputs[0] in state.base:
-            _place(state, _opaque(index, node, state))
-            continue
-        _join_producers(state, _Single(state, part_of(state, index), form.sizes))
+            _place(state, _opaque(index, node, state, start))
+        else:
+            _join_producers(state, _Single(state, part_of(state, index), form.sizes, start))
+        if state.begun == MAX_GROUPS:
+            return index + 1
+    return end
+
+
+def _seam(state, start, end):
+    """Where, well before the end of a stretch, the fewest groups reach from one side to the other; the last such node."""
+    change, least, seam, reach = [0] * (end - start), None, end, 0
+    for group in {id(g): g for g in map(state.groups.__getitem__, range(start, end)) if len(g.parts) > 1}.values():
+        indices = group.indices
+        change[min(indices) + 1 - start] += 1
+        if max(indices) + 1 < end:
+            change[max(indices) + 1 - start] -= 1
+    for index in range(start, end - (end - start) // 16):
+        reach += change[index - start]
+        if index >= end - (end - start) // 4 and (least is None or reach <= least):
+            least, seam = reach, index
+    return seam
+
+
+def _forget(state, start, end):
+    """Nodes of a stretch are in no groups again."""
+    for index in range(start, end):
+        del state.groups[index]
+        state.below[index] = []
 
 
 class _Single:
     """A node that is in no group yet: what it reads, as ``Group`` has it, and what it depends on."""
-    __slots__ = ("above", "deps", "part", "reads", "sizes")
+    __slots__ = ("above", "deps", "part", "reads", "sizes", "start")
 
-    def __init__(self, state, part, sizes):
+    def __init__(self, state, part, sizes, start):
         reads, specs, groups = {}, state.specs, state.groups
         for v, base, dims in part.operands:
             if not specs[v].weak:
                 reads.setdefault(base, set()).add(dims)
-        self.part, self.sizes, self.reads = part, list(sizes), reads
+        self.part, self.sizes, self.reads, self.start = part, list(sizes), reads, start
         self.deps = {state.producer[b] for b in reads if b in state.producer}
-        self.above, window = 0, part.index // WINDOW
+        self.above = 0
         for i in self.deps:
             other = groups[i]
-            if other.number // WINDOW == window:
+            if other.start == start:
                 self.above |= other.above | other.bit
 
 
@@ -311,7 +355,8 @@ def _join_producers(state, single):
 def _alone(state, single):
     part = single.part
     home = dict(zip(part.node.outputs, part.outs))
-    group = Group(part.index, [part], single.sizes, part.reduced or None, home, single.reads, {part.axes}, single.deps)
+    group = Group(part.index, [part], single.sizes, part.reduced or None, home, single.reads, {part.axes}, single.start, 1 << state.begun, single.deps)
+    state.begun += 1
     _place(state, group)
     return group
 
@@ -326,7 +371,7 @@ def _append(state, g, single):
         return False
     if g.reduced and not (state.written.isdisjoint(g.home) and state.written.isdisjoint(part.node.outputs)):
         return False
-    if g.number // WINDOW != part.index // WINDOW or not _reads_in_step(g, single) or _depends(state, single, g):
+    if g.start != single.start or not _reads_in_step(g, single) or _depends(state, single, g):
         return False
     _put_in(state, g, single)
     return True

@@ -4,6 +4,7 @@ Views (broadcasting, new axes of size 1, transposition) are looked through: a ke
 """
 import functools
 import itertools
+from collections import defaultdict
 from dataclasses import dataclass
 
 from hybridnn.core.op import OPS
@@ -43,6 +44,7 @@ class State:
         self.literals = _literals(graph)
         self.base = {}
         self.groups = {}      # node index -> Group
+        self.begun = 0        # groups of the stretch of the graph that is being grown
         self.below = [[] for _ in graph.nodes]      # node index -> indices of the nodes that read it
         self.reasons = {}
         self.forms = {}       # of nodes alike: their ``Form``
@@ -52,6 +54,16 @@ class State:
         self.checked = {}     # ids of nests, and of the specs of operands that they go through as they should
         self.weights = _Weights(graph.specs)
         self.compared = []    # what was decided by sizes: arguments of ``sink.pays``, and what that gave
+
+    @functools.cached_property
+    def readers(self):
+        """Value -> indices of the nodes that read it, be it through views."""
+        found = defaultdict(list)
+        for i, node in enumerate(self.graph.nodes):
+            if not node.outputs or node.outputs[0] not in self.base:
+                for v in node.inputs:
+                    found[self.base[v][0] if v in self.base else v].append(i)
+        return found
 
 
 class _Weights(dict):
@@ -169,9 +181,10 @@ def _order(state, bases):
 
 
 def by_size(state, bases):
-    """Those of the values that nodes make, the largest first."""
-    made = {b for b in bases if b in state.producer}
-    return tuple(sorted(made, key=state.weights.__getitem__) if len(made) > 1 else made)
+    """Those of the values that nodes make, the largest first, of equal ones the latest: a sum over steps joins what its own step adds."""
+    producer, weights = state.producer, state.weights
+    made = {b for b in bases if b in producer}
+    return tuple(sorted(made, key=lambda b: (weights[b], -producer[b], b)) if len(made) > 1 else made)
 
 
 def part_of(state, index):
