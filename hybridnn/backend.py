@@ -91,18 +91,18 @@ class Device:
     xp = numpy
     supported_array_types = (numpy.ndarray,)
 
-    def send(self, x):
-        """``x`` (an array, number, Variable, or tuple, list or dict of them) on this device; arrays that are here already are
+    def send(self, arrays):
+        """``arrays`` (an array, number, Variable, or tuple, list or dict of them) on this device; what is here already is
         not copied."""
-        if isinstance(x, (tuple, list)):
-            return type(x)([self.send(i) for i in x])
-        if isinstance(x, dict):
-            return {k: self.send(v) for k, v in x.items()}
-        return None if x is None else self.send_array(getattr(x, "array", x))
+        if isinstance(arrays, (tuple, list)):
+            return type(arrays)([self.send(i) for i in arrays])
+        if isinstance(arrays, dict):
+            return {k: self.send(v) for k, v in arrays.items()}
+        return None if arrays is None else self.send_array(getattr(arrays, "array", arrays))
 
-    def is_array_supported(self, x):
-        """Whether ``x`` is an array of this kind of device."""
-        return isinstance(x, self.supported_array_types)
+    def is_array_supported(self, array):
+        """Whether ``array`` is an array of this kind of device."""
+        return isinstance(array, self.supported_array_types)
 
     def use(self):
         """Make this the current device."""
@@ -136,13 +136,13 @@ class CpuDevice(Device):
         """The device of a NumPy array, else None."""
         return CpuDevice() if isinstance(array, numpy.ndarray) else None
 
-    def send_array(self, x):
+    def send_array(self, array):
         """One array (or number) on the CPU. Raises TypeError for what is neither."""
-        if cupy is not None and isinstance(x, cupy.ndarray):
-            return cupy.asnumpy(x)
-        a = numpy.asarray(x)
-        if a.dtype == object and not isinstance(x, numpy.ndarray):
-            raise TypeError(f"arrays and numbers can be sent to {self.name}; got {type(x).__name__}")
+        if cupy is not None and isinstance(array, cupy.ndarray):
+            return cupy.asnumpy(array)
+        a = numpy.asarray(array)
+        if a.dtype == object and not isinstance(array, numpy.ndarray):
+            raise TypeError(f"arrays and numbers can be sent to {self.name}; got {type(array).__name__}")
         return a
 
     def __repr__(self):
@@ -180,10 +180,10 @@ class GpuDevice(Device):
         """The device of a CuPy array, else None."""
         return GpuDevice(array.device) if cupy is not None and isinstance(array, cupy.ndarray) else None
 
-    def send_array(self, x):
+    def send_array(self, array):
         """One array (or number) on this GPU."""
         with self.device:
-            return x if isinstance(x, cupy.ndarray) and x.device == self.device else cupy.array(x)
+            return array if isinstance(array, cupy.ndarray) and array.device == self.device else cupy.array(array)
 
     def use(self):
         self.device.use()
@@ -242,19 +242,19 @@ def missing_libraries():
     return None
 
 
-def get_device(spec):
-    """The device that ``spec`` names: ``"@numpy"``, ``"@cupy:0"``, a number (negative: the CPU; also as text), a ``Device`` or
-    a ``cupy.cuda.Device``."""
-    if isinstance(spec, Device):
-        return spec
-    if cupy is not None and isinstance(spec, cupy.cuda.Device):
-        return GpuDevice(spec)
-    if isinstance(spec, str):
-        return _device_named(spec)
+def get_device(device_spec):
+    """The device that ``device_spec`` names: ``"@numpy"``, ``"@cupy:0"``, a number (negative: the CPU; also as text), a ``Device``
+    or a ``cupy.cuda.Device``."""
+    if isinstance(device_spec, Device):
+        return device_spec
+    if cupy is not None and isinstance(device_spec, cupy.cuda.Device):
+        return GpuDevice(device_spec)
+    if isinstance(device_spec, str):
+        return _device_named(device_spec)
     try:
-        number = operator.index(spec)
+        number = operator.index(device_spec)
     except TypeError:
-        raise TypeError(f"a device is a number, '@numpy', '@cupy:N' or a Device; got {type(spec).__name__}") from None
+        raise TypeError(f"a device is a number, '@numpy', '@cupy:N' or a Device; got {type(device_spec).__name__}") from None
     return CpuDevice() if number < 0 else GpuDevice.from_device_id(number)
 
 
@@ -271,9 +271,9 @@ def _device_named(text):
     raise ValueError(f"no device is called {text!r}: devices are '@numpy', '@cupy:0', '@cupy:1', ...")
 
 
-def using_device(spec):
+def using_device(device_spec):
     """A block in which the device is the current one."""
-    return get_device(spec).create_context()
+    return get_device(device_spec).create_context()
 
 
 def get_device_from_array(*arrays):

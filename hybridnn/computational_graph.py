@@ -14,14 +14,21 @@ _FUNCTION_STYLE = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
 
 @dataclass
 class ComputationalGraph:
-    """Nodes (``VariableNode``s and operations) and edges (pairs of them) of a computation, and how to draw them."""
+    """Nodes (``VariableNode``s and operations) and edges (pairs of them) of a computation, and how to draw them: ``build_computational_graph``
+    says what the rest means."""
     nodes: list
     edges: list
-    variable_style: dict
-    function_style: dict
+    variable_style: dict | str | None = "default"
+    function_style: dict | str | None = "default"
     rankdir: str = "TB"
     remove_variable: bool = False
     show_name: bool = True
+
+    def __post_init__(self):
+        if self.rankdir not in ("TB", "BT", "LR", "RL"):
+            raise ValueError(f"rankdir is 'TB', 'BT', 'LR' or 'RL'; got {self.rankdir!r}")
+        self.variable_style = _VARIABLE_STYLE if self.variable_style == "default" else self.variable_style or {}
+        self.function_style = _FUNCTION_STYLE if self.function_style == "default" else self.function_style or {}
 
     def dump(self, format="dot"):
         """The graph as text in ``format``; only ``"dot"``."""
@@ -67,12 +74,8 @@ def build_computational_graph(outputs, remove_split=True, variable_style="defaul
     """
     if not remove_split:
         raise ValueError("remove_split=False is not supported")
-    if rankdir not in ("TB", "BT", "LR", "RL"):
-        raise ValueError(f"rankdir is 'TB', 'BT', 'LR' or 'RL'; got {rankdir!r}")
     outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
     nodes, edges = _walk([_start(x) for x in outputs])
-    variable_style = _VARIABLE_STYLE if variable_style == "default" else variable_style or {}
-    function_style = _FUNCTION_STYLE if function_style == "default" else function_style or {}
     return ComputationalGraph(nodes, edges, variable_style, function_style, rankdir, remove_variable, show_name)
 
 

@@ -63,6 +63,15 @@ class LocalConfig:
         values = self._local.__dict__
         return values[name] if name in values else getattr(self._global, name)
 
+    @property
+    def enable_backprop(self):
+        """Whether graphs are kept; inside a backward pass, whether that is to be differentiated itself."""
+        if self is config and state.backprop is not None:      # the thread's override, or what the walk that is under way has set
+            if state.config_reads is not None:
+                state.config_reads.add("enable_backprop")
+            return state.backprop
+        return self.__getattr__("enable_backprop")
+
     def _several(self, names):
         """The values of several keys, each as if it were read by itself."""
         if state.config_reads is not None and self is config:
@@ -137,7 +146,7 @@ def using_config(name, value, config=config):
     if config is globals()["config"]:
         _check_known(name)
     values = config.overrides()
-    had, old = name in values, values.get(name)
+    had, old, walk = name in values, values.get(name), state.backprop
     setattr(config, name, value)
     try:
         yield
@@ -146,6 +155,8 @@ def using_config(name, value, config=config):
             setattr(config, name, old)
         elif name in values:
             delattr(config, name)
+        if name == "enable_backprop" and config is globals()["config"]:      # a walk that is under way has set it without an override
+            state.backprop = walk
 
 
 def get_compute_mode():

@@ -75,11 +75,11 @@ class DeviceResidentsVisitor:
         """An object that holds others."""
         raise NotImplementedError
 
-    def visit_array(self, array):
+    def visit_array(self, arr):
         """An array; returns the one to be kept instead."""
         raise NotImplementedError
 
-    def visit_variable(self, variable):
+    def visit_variable(self, param):
         """A Variable, changed in place."""
         raise NotImplementedError
 
@@ -96,8 +96,8 @@ class _Mover(DeviceResidentsVisitor):
         if device_resident is not self.start and getattr(type(device_resident), name) is not getattr(DeviceResident, name):
             getattr(device_resident, name)(*args)
 
-    def visit_array(self, array):
-        return self.device.send(array)
+    def visit_array(self, arr):
+        return self.device.send(arr)
 
-    def visit_variable(self, variable):
-        variable.to_device(self.device)
+    def visit_variable(self, param):
+        param.to_device(self.device)

@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 
 from hybridnn.backend import cupy, is_array
-from hybridnn.config import config, force_backprop_mode, no_backprop_mode, state
+from hybridnn.config import config, force_backprop_mode, no_backprop_mode
 from hybridnn.core import FunctionNode, Variable, as_array
 from hybridnn.errors import InvalidType
 from hybridnn.function_hook import FunctionHook
@@ -50,7 +50,7 @@ class FunctionAdapter(FunctionNode):
         arrays = tuple([as_array(g) for g in grad_outputs])
         results = self.function.backward(self._input_arrays, arrays)
         grads = [None if results[i] is None else Variable(self._array_of(results[i], i)) for i in target_input_indexes]
-        differentiable = config.enable_backprop if state.backprop is None else state.backprop       # the walk sets the latter
+        differentiable = config.enable_backprop
         return _once(self.label, grads) if differentiable else tuple(grads)
 
     def _array_of(self, g, i):
@@ -184,8 +184,8 @@ class Function:
         """Keep only these inputs for backward."""
         self.node.retain_inputs(indexes)
 
-    def retain_outputs(self, indexes):
-        """Keep these outputs; ``output_data`` has them."""
+    def retain_outputs(self, indexes, retain_after_backward=False):
+        """Keep these outputs; ``output_data`` has them. ``retain_after_backward`` has no effect, as in Chainer v7."""
         self.node.retain_outputs(indexes)
 
     def unchain(self):

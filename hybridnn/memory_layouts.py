@@ -11,15 +11,15 @@ CUDNN_CHANNEL_LAST_X = "CUDNN_CHANNEL_LAST_X"
 CUDNN_CHANNEL_LAST_W = "CUDNN_CHANNEL_LAST_W"
 
 
-def get_raw_shape(x):
+def get_raw_shape(arr_or_var):
     """The shape of an array or Variable as it lies in memory."""
-    return x.shape
+    return arr_or_var.shape
 
 
-def get_semantic_shape(x, *, assumed_layout=None):
+def get_semantic_shape(arr_or_var, *, assumed_layout=None):
     """The shape of an array or Variable, channels first."""
     require_plain(assumed_layout, "get_semantic_shape")
-    return x.shape
+    return arr_or_var.shape
 
 
 def require_plain(layout, who):

@@ -38,8 +38,8 @@ class Sequential(ChainList):
     def __len__(self):
         return len(self._layers)
 
-    def __getitem__(self, index):
-        return self._layers[index]
+    def __getitem__(self, i):
+        return self._layers[i]
 
     def __setitem__(self, index, layer):
         if not -len(self) <= index < len(self):
@@ -61,27 +61,27 @@ class Sequential(ChainList):
     def __reversed__(self):
         return reversed(self._layers)
 
-    def __contains__(self, layer):
-        return layer in self._layers
+    def __contains__(self, item):
+        return item in self._layers
 
-    def insert(self, index, layer):
-        """Put a layer before position ``index`` (from ``-len`` to ``len``)."""
-        if not -len(self) <= index <= len(self):
-            raise IndexError(f"cannot insert at {index} into a Sequential with {len(self)} layers")
+    def insert(self, i, layer):
+        """Put a layer before position ``i`` (from ``-len`` to ``len``)."""
+        if not -len(self) <= i <= len(self):
+            raise IndexError(f"cannot insert at {i} into a Sequential with {len(self)} layers")
         _check_layer(layer)
-        index += len(self) if index < 0 else 0
-        self._layers.insert(index, layer)
+        i += len(self) if i < 0 else 0
+        self._layers.insert(i, layer)
         if isinstance(layer, Link):
-            self._children.insert(_child_position(self._layers, index), layer)
+            self._children.insert(_child_position(self._layers, i), layer)
             self._number()
 
     def append(self, layer):
         """Add a layer at the end."""
         self.insert(len(self), layer)
 
-    def extend(self, layers):
-        """Add layers at the end."""
-        for layer in list(layers):
+    def extend(self, sequential):
+        """Add the layers of a Sequential, or of any other iterable, at the end."""
+        for layer in list(sequential):
             self.append(layer)
 
     def remove(self, layer):
@@ -96,9 +96,9 @@ class Sequential(ChainList):
         self._layers = [layer for layer in self._layers if _type_name(layer) != type_name]
         self._forget(removed)
 
-    def pop(self, index=-1):
+    def pop(self, i=-1):
         """Remove a layer and return it."""
-        layer = self._layers.pop(index)
+        layer = self._layers.pop(i)
         self._forget([layer])
         return layer
 
@@ -106,7 +106,7 @@ class Sequential(ChainList):
         """Remove all layers."""
         self._layers, self._children = [], []
 
-    def index(self, layer, start=0, end=None):
+    def index(self, layer, start=None, end=None):
         """Position of a layer; ``ValueError`` if it is not there."""
         return self._layers.index(layer, start or 0, len(self) if end is None else end)
 

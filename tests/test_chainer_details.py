@@ -1159,3 +1159,131 @@ def test_an_array_of_another_dtype_decides_the_dtype_of_gradients(wrap):
     for _ in range(3):
         step(x.astype(np.float64))
         assert model.W.grad.dtype == model.b.grad.dtype == np.float64
+
+
+# ------------------------------------------------------------------------------------------------ configuration while backpropagating
+
+class Asking(hnn.FunctionNode):
+    """Doubles; ``inside`` is called in the middle of the backward pass."""
+
+    def __init__(self, inside):
+        self.inside = inside
+
+    def forward(self, inputs):
+        return inputs[0] * 2,
+
+    def backward(self, target_input_indexes, grad_outputs):
+        self.inside()
+        return grad_outputs[0] * 2,
+
+
+def test_the_configuration_says_whether_a_backward_pass_is_differentiated():
+    seen = []
+    for double in (False, True):
+        x = Variable(np.array(1.0))
+        y, = Asking(lambda: seen.append(hnn.config.enable_backprop)).apply((x,))
+        y.backward(enable_double_backprop=double)
+        hnn.grad([y], [x], enable_double_backprop=double)
+    assert seen == [False, False, True, True] and hnn.config.enable_backprop
+
+
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("double", [False, True])
+def test_blocks_inside_a_backward_pass_end_where_they_end(inner, double):
+    def inside():
+        with hnn.using_config("enable_backprop", inner):
+            assert hnn.config.enable_backprop is inner
+        assert hnn.config.enable_backprop is double
+    x, g = Variable(np.array(2.0)), Variable(np.array(3.0))
+    y, = Asking(inside).apply((x * x,))
+    y.grad_var = g
+    y.backward(enable_double_backprop=double)
+    assert x.grad == 24 and (x.grad_var.creator is not None) == double
+    if double:
+        first = x.grad_var
+        x.cleargrad()
+        first.backward()
+        assert x.grad == 12 and g.grad == 8
+
+
+def test_calls_that_read_whether_graphs_are_kept_skip_python():
+    @hnn.trace
+    def scaled(x):
+        return F.sum(F.tanh(x) * (2 if hnn.config.enable_backprop else 3))
+    x = Variable(np.ones(3))
+    for _ in range(20):
+        kept = scaled(x)
+    with hnn.no_backprop_mode():
+        cut = scaled(x)
+    assert scaled.stats.python_skipped
+    assert kept.creator is not None and cut.creator is None and np.isclose(float(cut) / float(kept), 1.5)
+
+
+@pytest.mark.parametrize(("node", "shape"), [
+    (F.activation.relu.ReLU, (2, 3)), (lambda: F.pooling.unpooling_2d.Unpooling2D(2, outsize=(4, 2), cover_all=False), (2, 3, 2, 1))])
+def test_functions_as_nodes_are_differentiated_twice(node, shape):
+    x = np.random.uniform(0.5, 1, shape)
+    f = lambda v: node().apply((v,))
+    gy = np.random.uniform(-1, 1, f(x)[0].shape)
+    gradient_check.check_double_backward(f, x, gy, x, dtype="d")
+
+
+# ---------------------------------------------------------------------------------------------------------------- odds and ends
+
+def test_several_arrays_are_not_tiled():
+    x = np.ones(2)
+    for pair in ((x, x), [x, x]):
+        with pytest.raises(InvalidType, match="stack"):
+            F.tile(pair, 2)
+
+
+def test_errors_of_test_cases():
+    for error in (testing.FunctionTestError, testing.LinkTestError):
+        error.check(True, "not shown")
+        with pytest.raises(error, match=r"^shown$"):
+            error.check(False, "shown")
+        with pytest.raises(error, match=r"front\n.*behind"), error.raise_if_fail("front", KeyError):
+            raise KeyError("behind")
+        with pytest.raises(ValueError, match="behind"), error.raise_if_fail("front"):
+            raise ValueError("behind")
+        with pytest.raises(error) as caught:
+            error.fail("front", ValueError())
+        assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_graph_is_drawn_with_the_usual_styles():
+    y = F.exp(Variable(np.ones(1), name="first"))
+    built = hnn.computational_graph.build_computational_graph([y])
+    again = hnn.computational_graph.ComputationalGraph(built.nodes, built.edges)
+    assert again.dump() == built.dump() and "octagon" in again.dump()
+    with pytest.raises(ValueError, match="rankdir"):
+        hnn.computational_graph.ComputationalGraph([], [], rankdir="XY")
+
+
+def test_the_only_layout_of_memory():
+    x = Variable(np.ones(1))
+    assert x.layout is None and x.as_layout(None) is x
+    with pytest.raises(RuntimeError, match="cuDNN"):
+        x.as_layout("CUDNN_CHANNEL_LAST_X")
+
+
+def test_graphs_are_dropped_after_iterations_that_kept_them():
+    unchain = hnn.training.extensions.unchain_variables()
+    with hnn.using_config("keep_graph_on_report", True):
+        unchain.initialize(None)
+    assert unchain.trigger(None) and not unchain.trigger(None)
+    with hnn.using_config("keep_graph_on_report", True):
+        assert not unchain.trigger(None)
+    assert unchain.trigger(None)
+
+
+def test_states_by_name():
+    c, h = Variable(np.ones((1, 2), "f")), Variable(np.zeros((1, 2), "f"))
+    link = L.LSTM(1, 2)
+    link.set_state(h=h, c=c)
+    assert link.c is c and link.h is h
+    gru = L.StatefulGRU(1, 2)
+    gru.set_state(h=h)
+    assert gru.h is h
+    with pytest.raises(TypeError):
+        gru.set_state(c, h)

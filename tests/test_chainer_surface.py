@@ -1,7 +1,8 @@
 """What users of Chainer v7 find here: the same names, with the same parameters in the same order and the same defaults.
 
 ``chainer_signatures.json`` holds the facts: for each namespace and public name the pairs of parameter and default, read off
-Chainer 7.8.1 by ``inspect``. A default of ``"..."`` is an object; it is not compared.
+Chainer 7.8.1 by ``inspect``. A default of ``"..."`` is an object; it is not compared. ``chainer_methods.json`` says the same of the methods
+that a class has of its own, with null for a property.
 """
 import functools
 import importlib
@@ -18,7 +19,7 @@ import pytest
 import hybridnn as hnn
 import hybridnn.functions as F
 
-FACTS = json.loads((Path(__file__).parent / "chainer_signatures.json").read_text(encoding="utf-8"))
+FACTS, METHODS = (json.loads((Path(__file__).parent / f"chainer_{kind}.json").read_text(encoding="utf-8")) for kind in ("signatures", "methods"))
 
 # What is not taken over (see the README): other back ends, importers, and what was deprecated in Chainer itself.
 ABSENT = {
@@ -31,16 +32,30 @@ ABSENT = {
 
 # Parameters that are called otherwise, or are another number of them, on purpose.
 OTHER_NAMES = {
-    ("", "get_device"), ("", "using_device"), ("", "as_array"), ("", "as_variable"), ("", "ComputationalGraph"),
     ("functions", "fliplr"), ("functions", "flipud"), ("functions", "absolute"),
     ("links", "MLPConvolution2D"),
     ("training.updaters", "MultiprocessParallelUpdater"),
 }
 
+ABSENT_CLASSES = {"dataset.convert.Conveyor", "function_hooks.CUDAProfileHook", "function_hooks.CupyMemoryProfileHook", "links.TheanoFunction",
+                  "training.updaters.MultiprocessParallelUpdater", "utils.type_check.Testable"}
+
+# Memory layouts and devices that are not taken over; what was deprecated in Chainer itself; what Chainer's classes do for themselves.
+OTHER_METHODS = {
+    ("FunctionNode", "check_layout_forward"), ("FunctionNode", "input_layouts"), ("FunctionNode", "output_layouts"),
+    ("backend.ChainerxDevice", "fallback_device"), ("backend.ChainerxDevice", "from_fallback_device"), ("backend.ChainerxDevice", "send_array"),
+    ("backend.Intel64Device", "send_array"), ("iterators.DaliIterator", "batch_size"),
+    ("link_hooks.SpectralNormalization", "normalize_weight"), ("link_hooks.SpectralNormalization", "reshape_W"),
+    ("links.Bilinear", "zero_grads"), ("links.Parameter", "forward"),
+    ("training.extensions.VariableStatisticsPlot", "save_plot_using_module"),
+    ("training.extensions.unchain_variables", "initialize"), ("training.extensions.unchain_variables", "trigger"),
+    ("utils.WalkerAlias", "sample_gpu"), ("utils.WalkerAlias", "sample_xp"),
+}
+MISSING = object()
+
 # Defaults that differ: pretrained weights are not downloaded; standard output is looked up at the call; ksize may be left out.
 # The default names of files stand in the signature.
-OTHER_DEFAULTS = {"pretrained_model", "filename", "n_folds", "file", "out", "ksize", "init",
-                  "variable_style", "function_style", "xp"}
+OTHER_DEFAULTS = {"pretrained_model", "filename", "n_folds", "file", "out", "ksize", "init", "xp"}
 
 
 def names_of(space):
@@ -82,6 +97,27 @@ def test_parameters_and_defaults(space, name):
         if "..." not in (seen, default) and parameter not in OTHER_DEFAULTS:
             assert (parameter, seen) == (parameter, default)
     assert all(p.default is not p.empty for p in plain[len(expected):]), "more parameters than Chainer's, without defaults"
+
+
+@pytest.mark.parametrize("place", [place for place in METHODS if place not in ABSENT_CLASSES])
+def test_methods(place):
+    space, _, name = place.rpartition(".")
+    cls, wrong = getattr(namespace(space), name), []
+    for method, expected in METHODS[place].items():
+        if (place, method) in OTHER_METHODS:
+            continue
+        if inspect.getattr_static(cls, method, MISSING) is MISSING:
+            wrong.append(f"no {method}")
+        if expected is None or wrong:
+            continue
+        plain = [p for p in inspect.signature(getattr(cls, method)).parameters.values()
+                 if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "self"]
+        if [p.name for p in plain][:len(expected)] != [p for p, _ in expected]:
+            wrong.append(f"{method}({', '.join(p.name for p in plain)}), not ({', '.join(p for p, _ in expected)})")
+        wrong += [f"{method}: {p.name}={text_of(p.default)}, not {default}" for p, (_, default) in zip(plain, expected, strict=False)
+                  if "..." not in (text_of(p.default), default) and text_of(p.default) != default]
+        wrong += [f"{method} needs {p.name}" for p in plain[len(expected):] if p.default is p.empty]
+    assert not wrong
 
 
 @pytest.mark.parametrize("path", [

@@ -288,9 +288,9 @@ class Variable:
     def creator_node(self, node):
         self.set_creator_node(node)
 
-    def set_creator_node(self, node):
+    def set_creator_node(self, fnode):
         """Make a ``FunctionNode`` the creator, as its first output; None unchains. An operation's node cannot be set again."""
-        node = getattr(node, "node", node)
+        node = getattr(fnode, "node", fnode)
         if node is None:
             self.unchain()
         elif not isinstance(node, TapeNode) or node._is_op:
@@ -303,9 +303,9 @@ class Variable:
             self._tape.name = self._name
             self._tape.grad = None if before is None else before.grad
 
-    def set_creator(self, function):
+    def set_creator(self, gen_func):
         """Make a ``Function`` (or ``FunctionNode``) the creator."""
-        self.set_creator_node(function)
+        self.set_creator_node(gen_func)
 
     @property
     def creator(self):
@@ -521,6 +521,11 @@ class Variable:
             self._tape = None
             self.grad = device.send(g)
 
+    def as_layout(self, layout):
+        """This Variable; a memory layout other than None, which is cuDNN's, raises ``BackendError``."""
+        require_plain(layout, "as_layout")
+        return self
+
     def to_cpu(self):
         """``to_device("@numpy")``."""
         self.to_device("@numpy")
@@ -563,12 +568,12 @@ def connected(array, node):
     return v
 
 
-def as_variable(x):
-    """``x`` itself if it is a Variable, else a Variable over it that needs no gradient (Python numbers and lists become arrays)."""
-    if isinstance(x, Variable):
-        return x
+def as_variable(obj):
+    """``obj`` itself if it is a Variable, else a Variable over it that needs no gradient (Python numbers and lists become arrays)."""
+    if isinstance(obj, Variable):
+        return obj
     v = _new(Variable)
-    v._array = x if is_array(x) else _numbers(x)
+    v._array = obj if is_array(obj) else _numbers(obj)
     v._requires_grad = False
     return v
 
@@ -580,6 +585,6 @@ def _numbers(x):
     return a
 
 
-def as_array(x):
-    """The array under a Variable, or ``x`` itself."""
-    return x.array if isinstance(x, Variable) else x
+def as_array(obj):
+    """The array under a Variable, or ``obj`` itself."""
+    return obj.array if isinstance(obj, Variable) else obj

@@ -76,13 +76,13 @@ class VariableNode:
         v = self.get_variable_or_none()
         return core_variable.connected(self.data, self._tape) if v is None else v
 
-    def set_creator_node(self, node):
+    def set_creator_node(self, creator_node):
         """Make a ``FunctionNode`` the Variable's creator; None unchains."""
-        self.get_variable().set_creator_node(node)
+        self.get_variable().set_creator_node(creator_node)
 
-    def set_creator(self, function):
+    def set_creator(self, creator):
         """Make a ``Function`` (or ``FunctionNode``) the Variable's creator."""
-        self.set_creator_node(function)
+        self.set_creator_node(creator)
 
     def unchain(self):
         """Forget the creator."""

@@ -110,9 +110,9 @@ class ZippedImageDataset(DatasetMixin):
     def __len__(self):
         return len(self._names)
 
-    def get_example(self, i):
-        """Image number ``i``, or the image of that name."""
-        name = i if isinstance(i, str) else self._names[i]
+    def get_example(self, i_or_filename):
+        """Image number ``i_or_filename``, or the image of that name."""
+        name = i_or_filename if isinstance(i_or_filename, str) else self._names[i_or_filename]
         if self._owner != os.getpid():      # a forked process shares the position in its parent's file
             self._open()
         with self._lock:

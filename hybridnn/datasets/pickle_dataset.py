@@ -98,9 +98,9 @@ class PickleDataset(DatasetMixin):
     def __len__(self):
         return len(self._positions)
 
-    def get_example(self, i):
+    def get_example(self, index):
         with self._lock:
-            self._reader.seek(self._positions[i])
+            self._reader.seek(self._positions[index])
             return pickle.load(self._reader)
 
     def close(self):

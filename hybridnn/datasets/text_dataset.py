@@ -31,8 +31,8 @@ class TextDataset(DatasetMixin):
     def __len__(self):
         return len(self._lines())
 
-    def get_example(self, i):
-        lines = self._lines()[i]
+    def get_example(self, idx):
+        lines = self._lines()[idx]
         return lines[0] if self._single else lines
 
     def _lines(self):

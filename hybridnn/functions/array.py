@@ -311,6 +311,8 @@ def _int_tuple(name, what, x):
 
 def tile(x, reps):
     """``x`` repeated as a whole ``reps`` times along each axis."""
+    if isinstance(x, (tuple, list)):
+        raise InvalidType("tile", "one Variable, array or number", f"a {type(x).__name__} of {len(x)}", "functions.stack makes one of several")
     return apply(_o.tile, (x,), {"reps": _int_tuple("tile", "reps", reps)})
 
 

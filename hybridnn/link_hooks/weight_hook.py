@@ -41,19 +41,19 @@ class WeightHook(LinkHook):
         self.prepare(link)
         self._ready = True
 
-    def forward_preprocess(self, args):
-        link = args.link
+    def forward_preprocess(self, cb_args):
+        link = cb_args.link
         if not self._ready:
             if not getattr(link, self.weight_name).is_initialized:
-                if not args.args:
+                if not cb_args.args:
                     raise InvalidType(type(self).__name__, "an input, to give the weight its shape", "no positional argument")
-                initialize_weight(link, args.args[0])
+                initialize_weight(link, cb_args.args[0])
             self._get_ready(link)
         self.original_weight = getattr(link, self.weight_name)
         link.__dict__[self.weight_name] = self.new_weight(link, self.original_weight)
 
-    def forward_postprocess(self, args):
-        args.link.__dict__[self.weight_name] = self.original_weight
+    def forward_postprocess(self, cb_args):
+        cb_args.link.__dict__[self.weight_name] = self.original_weight
 
     def forward_failed(self, args):
         args.link.__dict__[self.weight_name] = self.original_weight

@@ -38,10 +38,16 @@ class StatelessGRU(GRUBase):
         return F.linear_interpolate(z, F.tanh(self.W(x) + self.U(r * h)), h)
 
 
-class StatefulGRU(Stateful, GRUBase):
-    """A GRU that keeps its state ``h`` between calls; arguments as ``GRU``."""
+class _OneState(Stateful):
     _state = ("h",)
 
+    def set_state(self, h):
+        """Set the state, a Variable (n, out_size)."""
+        self._set(h=h)
+
+
+class StatefulGRU(_OneState, GRUBase):
+    """A GRU that keeps its state ``h`` between calls; arguments as ``GRU``."""
     def __init__(self, in_size, out_size, init=None, inner_init=None, bias_init=0):
         super().__init__(in_size, out_size, init, inner_init, bias_init)
         self.state_size = out_size
@@ -100,14 +106,12 @@ class StatelessMGU(MGUBase):
         return self._step(h, x)
 
 
-class StatefulMGU(Stateful, MGUBase):
+class StatefulMGU(_OneState, MGUBase):
     """An MGU that keeps its state ``h`` between calls.
 
     Args:
         in_size, out_size: inputs and units.
     """
-    _state = ("h",)
-
     def __init__(self, in_size, out_size):
         super().__init__(in_size, out_size)
         self.state_size = out_size

@@ -72,7 +72,7 @@ class StatelessLSTM(LSTMBase):
 
 class Stateful:
     """What links that keep Variables from call to call share; ``_state`` names them."""
-    _state: tuple[str, ...] = ("c", "h")
+    _state: tuple[str, ...]
 
     def device_resident_accept(self, visitor):
         super().device_resident_accept(visitor)
@@ -80,15 +80,13 @@ class Stateful:
             if getattr(self, name) is not None:
                 visitor.visit_variable(getattr(self, name))
 
-    def set_state(self, *values):
-        """Set the state (Variables, in the order c, h; or h alone)."""
-        if len(values) != len(self._state):
-            raise TypeError(f"{type(self).__name__}.set_state takes {', '.join(self._state)}; got {len(values)} values")
-        for name, value in zip(self._state, values, strict=True):
+    def _set(self, **values):
+        """Set the state, on the link's device."""
+        for name, value in values.items():
             if not isinstance(value, Variable):
                 raise TypeError(f"{type(self).__name__}.set_state: {name} should be a Variable; got {type(value).__name__}")
             value.to_device(self.device)
-        for name, value in zip(self._state, values, strict=True):
+        for name, value in values.items():
             setattr(self, name, value)
 
     def reset_state(self):
@@ -97,7 +95,15 @@ class Stateful:
             setattr(self, name, None)
 
 
-class LSTM(Stateful, LSTMBase):
+class _StatefulLSTM(Stateful):
+    _state = ("c", "h")
+
+    def set_state(self, c, h):
+        """Set the cell and the output, both Variables (n, out_size)."""
+        self._set(c=c, h=h)
+
+
+class LSTM(_StatefulLSTM, LSTMBase):
     """An LSTM layer that keeps its state ``c``, ``h`` between calls.
 
     Sequences of a batch may end early: a later input may have fewer rows, which then are the first ones of the state.
@@ -134,7 +140,7 @@ class LSTM(Stateful, LSTMBase):
         return y
 
 
-class StatefulPeepholeLSTM(Stateful, Chain):
+class StatefulPeepholeLSTM(_StatefulLSTM, Chain):
     """An LSTM whose gates also see the cell, through full matrices.
 
     Args:
@@ -166,7 +172,7 @@ class StatefulPeepholeLSTM(Stateful, Chain):
         return self.h
 
 
-class StatefulZoneoutLSTM(Stateful, Chain):
+class StatefulZoneoutLSTM(_StatefulLSTM, Chain):
     """An LSTM that keeps randomly chosen units of its state unchanged while training (Krueger et al. 2016).
 
     Args:

@@ -13,17 +13,17 @@ __all__ = ["NStepBiGRU", "NStepBiLSTM", "NStepBiRNNReLU", "NStepBiRNNTanh", "NSt
            "NStepRNNBase", "NStepRNNReLU", "NStepRNNTanh", "argsort_list_descent", "permutate_list"]
 
 
-def argsort_list_descent(xs):
+def argsort_list_descent(lst):
     """Indices that put sequences in order of falling length, equal ones as they come."""
-    return np.argsort([-len(x) for x in xs], kind="stable").astype(np.int32)
+    return np.argsort([-len(x) for x in lst], kind="stable").astype(np.int32)
 
 
-def permutate_list(xs, indices, inv):
+def permutate_list(lst, indices, inv):
     """The list in the order of ``indices``; ``inv=True`` undoes that."""
     if not inv:
-        return [xs[i] for i in indices]
-    result = [None] * len(xs)
-    for i, x in zip(indices, xs, strict=True):
+        return [lst[i] for i in indices]
+    result = [None] * len(lst)
+    for i, x in zip(indices, lst, strict=True):
         result[i] = x
     return result
 

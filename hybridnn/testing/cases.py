@@ -8,25 +8,40 @@ from hybridnn.core import Variable
 from hybridnn.gradient_check import NondifferentiableError
 from hybridnn.testing.array import as_noncontiguous, assert_allclose
 
-__all__ = ["FunctionTestError", "LinkTestError", "check_array_types", "check_equal", "check_variables", "random_like", "raising",
+__all__ = ["FunctionTestError", "LinkTestError", "check_array_types", "check_equal", "check_variables", "random_like",
            "until_differentiable", "with_layout"]
 
 
-class FunctionTestError(AssertionError):
+class _TestError(AssertionError):
+    @classmethod
+    def check(cls, expr, message):
+        """Raise unless ``expr`` is true."""
+        if not expr:
+            raise cls(message)
+
+    @classmethod
+    def fail(cls, message, exc=None):
+        """Raise, from ``exc`` and with its text behind the message if there is one."""
+        if exc is None:
+            raise cls(message)
+        raise cls(f"{message}\n{exc}") from exc
+
+    @classmethod
+    @contextlib.contextmanager
+    def raise_if_fail(cls, message, error_types=AssertionError):
+        """A block whose errors of these types become this error, with the message in front."""
+        try:
+            yield
+        except error_types as error:
+            cls.fail(message, error)
+
+
+class FunctionTestError(_TestError):
     """A function failed its test case."""
 
 
-class LinkTestError(AssertionError):
+class LinkTestError(_TestError):
     """A link failed its test case."""
-
-
-@contextlib.contextmanager
-def raising(error_class, message):
-    """A block whose ``AssertionError`` becomes ``error_class`` with this message in front."""
-    try:
-        yield
-    except AssertionError as error:
-        raise error_class(f"{message}\n{error}") from error
 
 
 def check_array_types(arrays, name, device=None):

@@ -10,7 +10,6 @@ from hybridnn.testing.cases import (
     check_array_types,
     check_equal,
     check_variables,
-    raising,
     random_like,
     until_differentiable,
     with_layout,
@@ -96,7 +95,7 @@ class FunctionTestCase(unittest.TestCase):
 
         def check():
             inputs, grad_outputs = self._inputs_and_gradients()
-            with raising(FunctionTestError, "backward is not right"):
+            with FunctionTestError.raise_if_fail("backward is not right"):
                 check_backward(lambda *xs: self._forward(xs), self._send(inputs), self._send(grad_outputs),
                                dtype=self.numerical_grad_dtype, detect_nondifferentiable=self.dodge_nondifferentiable,
                                **self.check_backward_options)
@@ -109,7 +108,7 @@ class FunctionTestCase(unittest.TestCase):
             inputs, grad_outputs = self._inputs_and_gradients()
             grad_grads = check_array_types(self.generate_grad_grad_inputs(inputs), "generate_grad_grad_inputs")
             grad_grads = tuple([g for g in grad_grads if g is None or g.dtype.kind == "f"])
-            with raising(FunctionTestError, "double backward is not right"), backend_config:
+            with FunctionTestError.raise_if_fail("double backward is not right"), backend_config:
                 check_double_backward(lambda *xs: self._forward(xs), self._send(inputs), self._send(grad_outputs),
                                       self._send(grad_grads), dtype=self.numerical_grad_dtype,
                                       detect_nondifferentiable=self.dodge_nondifferentiable,

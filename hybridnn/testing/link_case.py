@@ -14,7 +14,6 @@ from hybridnn.testing.cases import (
     check_array_types,
     check_equal,
     check_variables,
-    raising,
     random_like,
     until_differentiable,
     with_layout,
@@ -168,7 +167,7 @@ class LinkTestCase(_LinkCase):
                 for name, p in zip(self.param_names, ps):
                     setattr(target, name, p)
             return self._forward(target, xs)
-        with raising(LinkTestError, "backward is not right"):
+        with LinkTestError.raise_if_fail("backward is not right"):
             _check_backward_with_params(forward, inputs, self._send(grad_outputs), params=params, dtype=self.numerical_grad_dtype,
                                         detect_nondifferentiable=self.dodge_nondifferentiable, **self.check_backward_options)
 

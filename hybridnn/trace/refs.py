@@ -319,7 +319,7 @@ def trusted_kind(frame):
         return "expect"
     if module.startswith(TRUSTED):
         return "function"
-    if module == "hybridnn.config" and name == "__getattr__" or module == "hybridnn.core.parameter" and name == "is_initialized":
+    if module == "hybridnn.config" and name in ("__getattr__", "enable_backprop") or module == "hybridnn.core.parameter" and name == "is_initialized":
         return "function"
     if module == "hybridnn.core.parameter" and name in ("array", "dtype", "grad", "cleargrad"):
         return VARIABLE_CODE[name]
