@@ -14,26 +14,29 @@ import numpy as np
 
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.floats import under
-from hybridnn.trace.refs import Doubt, Ref, is_pure
+from hybridnn.trace.refs import Doubt, Ref, is_named_tuple, is_pure
 from hybridnn.trace.warns import without_warnings
 
-__all__ = ["ARRAY_METHODS", "CHANGES", "CLOCKS", "IN_PLACE", "MOST", "Computed", "Unexpected", "as_defect", "below", "calculate", "change_own", "choose",
-           "chooses", "combine", "draw", "draws", "folded", "identify", "is_array_function", "is_draw", "is_number", "is_open", "is_place", "is_small",
-           "is_stream", "leaves_of", "may_overlap", "memory_of", "missed", "operand", "place_of_output", "put", "put_stream_back", "read_clock", "recompute",
-           "renew", "rests_on_constants", "root_array", "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
+__all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "IN_PLACE", "MOST", "UFUNC_METHODS", "Computed", "Unexpected", "as_defect", "below",
+           "calculate", "change_own", "changer_of", "choose", "chooses", "combine", "draw", "draws", "folded", "identify", "is_array_function",
+           "is_draw", "is_number", "is_open", "is_place", "is_small", "is_stream", "leaves_of", "may_overlap", "memory_of", "missed", "operand",
+           "place_of_output", "put", "put_stream_back", "read_clock", "recompute", "renew", "rests_on_constants", "root_array", "shuffle",
+           "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
     "all", "allclose", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
-    "array_split", "asarray", "ascontiguousarray", "atleast_1d", "atleast_2d", "atleast_3d", "average", "bincount", "broadcast_arrays",
-    "broadcast_to", "clip", "column_stack", "compress", "concatenate", "convolve", "corrcoef", "cos", "count_nonzero", "cov", "cross", "cumprod",
-    "cumsum", "delete", "diag", "diag_indices", "diagonal", "diff", "digitize", "dot", "dsplit", "dstack", "ediff1d", "einsum", "expand_dims",
-    "extract", "eye", "flatnonzero", "flip", "fliplr", "flipud", "full", "full_like", "geomspace", "histogram", "hsplit", "hstack", "identity",
-    "indices", "inner", "insert", "interp", "isclose", "isin", "kron", "lexsort", "linspace", "logspace", "max", "mean", "median", "meshgrid", "min",
+    "array_split", "asarray", "ascontiguousarray", "atleast_1d", "atleast_2d", "atleast_3d", "average", "bartlett", "bincount", "blackman", "block",
+    "broadcast_arrays", "broadcast_to", "clip", "column_stack", "compress", "concatenate", "convolve", "corrcoef", "correlate", "cos",
+    "count_nonzero", "cov", "cross", "cumprod", "cumsum", "delete", "diag", "diag_indices", "diag_indices_from", "diagflat", "diagonal", "diff",
+    "digitize", "dot", "dsplit", "dstack", "ediff1d", "einsum", "expand_dims", "extract", "eye", "flatnonzero", "flip", "fliplr", "flipud", "full",
+    "full_like", "geomspace", "gradient", "hamming", "hanning", "histogram", "hsplit", "hstack", "identity", "indices", "inner", "insert", "interp",
+    "intersect1d", "isclose", "isin", "kron", "lexsort", "linspace", "logspace", "matrix_transpose", "max", "mean", "median", "meshgrid", "min",
     "moveaxis", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar",
-    "nonzero", "ones", "ones_like", "outer", "pad", "partition", "percentile", "prod", "ptp", "quantile", "ravel", "repeat", "reshape", "roll",
-    "rot90", "round", "searchsorted", "select", "sort", "split", "squeeze", "stack", "std", "sum", "swapaxes", "take", "take_along_axis", "tile",
-    "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "triu", "triu_indices", "unique", "unravel_index", "vander", "var", "vdot",
-    "vsplit", "vstack", "where", "zeros", "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8")
+    "nonzero", "ones", "ones_like", "outer", "pad", "partition", "percentile", "polyval", "prod", "ptp", "quantile", "ravel", "repeat", "reshape",
+    "resize", "roll", "rollaxis", "rot90", "round", "searchsorted", "select", "setdiff1d", "sinc", "sort", "split", "squeeze", "stack", "std", "sum",
+    "swapaxes", "take", "take_along_axis", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from",
+    "triu", "triu_indices", "triu_indices_from", "union1d", "unique", "unravel_index", "vander", "var", "vdot", "vsplit", "vstack", "where", "zeros",
+    "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8")
 _OUTPUTS = {      # where functions take the array for their results
     2: ("all", "any", "argmax", "argmin", "around", "concatenate", "dot", "max", "median", "min", "nanargmax", "nanargmin", "nanmax", "nanmin", "outer", "ptp",
         "round", "stack"),
@@ -41,7 +44,8 @@ _OUTPUTS = {      # where functions take the array for their results
         "quantile", "std", "sum", "take", "var"),
     5: ("trace",)}
 _PLACES = {id(getattr(np, name)): place for place, names in _OUTPUTS.items() for name in names}
-_OF_LINALG = ("cholesky", "det", "inv", "norm", "pinv", "solve")
+_OF_LINALG = (
+    "cholesky", "cond", "det", "eigh", "eigvalsh", "inv", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "svd")
 _FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(getattr(np.linalg, name) for name in _OF_LINALG),
                                 *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
 ARRAY_METHODS = frozenset([
@@ -56,6 +60,8 @@ CANNOT_FAIL = (operator.add, operator.sub, operator.mul, operator.truediv, opera
 SAME_TYPE = (operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.neg, operator.pos, abs,
              operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge,
              math.isnan, math.isinf, math.isfinite)    # give a number of a type that those of their operands decide
+UFUNC_METHODS = frozenset(["accumulate", "outer", "reduce", "reduceat"])
+"""Methods of NumPy's elementwise functions that leave arrays as they are."""
 _OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul, float])
 _WITH_INTS = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, np.add, np.subtract, np.multiply, np.divide, np.power,
                         np.maximum, np.minimum])
@@ -78,6 +84,7 @@ _OF_PYTHON = frozenset([
     "triangular", "uniform"])
 STREAMS = np.random.Generator, np.random.RandomState, random.Random      # the first two are written in C: nobody replaces their methods
 _OF_RANDOM = dict(vars(random.Random))
+EMPTY = {id(np.empty): np.zeros, id(np.empty_like): np.zeros_like}       # nobody can rely on what lies there
 CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial", "overwrite_input")
 MOST_NUMBERS = 256    # in a list that the program makes of an array
@@ -108,7 +115,7 @@ class Unexpected(Exception):
 
 def is_array_function(fn):
     """Whether ``fn`` is a function of NumPy's, or a type of its numbers, whose result depends on its arguments only."""
-    return id(fn) in _FOUND
+    return id(fn) in _FOUND or is_method_of_ufunc(fn) and fn.__name__ in UFUNC_METHODS
 
 
 def may_overlap(fn):
@@ -376,7 +383,7 @@ def calculate(observer, fn, args, kw, keyed=False):
     """The Ref of what a function of NumPy's gives for these Refs. ``keyed``: the second is a key that is known to fit the first."""
     if any(name in REFUSED for name in kw):
         raise Doubt("NumPy with unusual arguments")
-    if isinstance(fn, np.ufunc) and len(args) != fn.nin or len(args) > _PLACES.get(id(fn), len(args)):
+    if isinstance(fn, np.ufunc) and len(args) != fn.nin or len(args) > (3 if is_method_of_ufunc(fn) else _PLACES.get(id(fn), len(args))):
         raise Doubt("NumPy with unusual arguments")
     args = [a if keyed and k or _may_be_any(observer, fn, a, args) or _is_put_into_array(observer, fn, k, args, kw) else operand(observer, a)
             for k, a in enumerate(args)]
@@ -452,10 +459,12 @@ def _result(value, found):
         return Ref("static", value) if all(map(rests_on_constants, [*args, *kw.values()])) else Ref("number", value, found)
     if isinstance(found.fn, operator.methodcaller) and _method(found.fn) == "tolist" and np.size(args[0].value) <= MOST_NUMBERS:
         return _numbers_of(Ref("whole", value, found))
-    if type(value) in (list, tuple) and len(value) <= 64 and all(isinstance(v, np.ndarray) for v in value):
+    named = is_named_tuple(type(value))
+    kinds = (np.ndarray, np.generic) if named else np.ndarray
+    if (named or type(value) in (list, tuple)) and len(value) <= 64 and all(isinstance(v, kinds) for v in value):
         whole = Ref("whole", value, found)
         items = [Ref("array", v, Computed(operator.getitem, [whole, Ref("static", k)], {}, found.at)) for k, v in enumerate(value)]
-        return Ref("mirror", type(value)(items))
+        return Ref("mirror", type(value)._make(items) if named else type(value)(items))
     raise Doubt(f"NumPy gives a {type(value).__name__}")
 
 
@@ -469,6 +478,29 @@ def with_elements(a, key, value):
 def _changed(fn, a, value):
     """What an array is after ``fn``, an operator in place."""
     return fn(a.copy("K"), value)
+
+
+def _changed_by(fn, a, *args, **kw):
+    """What an array is after ``fn(a, ...)``, a function of NumPy's that changes it."""
+    a = a.copy("K")
+    fn(a, *args, **kw)
+    return a
+
+
+CHANGERS = {id(fn): functools.partial(_changed_by, fn) for fn in (np.fill_diagonal, np.put_along_axis, np.putmask)}
+"""ids of functions that change their first argument in place -> what gives a changed copy."""
+
+
+def changer_of(fn):
+    """What gives a changed copy where ``fn``, such as ``np.fill_diagonal`` or ``np.add.at``, changes an array; None for other functions."""
+    if is_method_of_ufunc(fn) and fn.__name__ == "at":
+        return functools.partial(_changed_by, fn)
+    return CHANGERS.get(id(fn))
+
+
+def is_method_of_ufunc(fn):
+    """Whether ``fn`` is such as ``np.add.reduce``."""
+    return type(fn) is types.BuiltinFunctionType and isinstance(fn.__self__, np.ufunc) and id(fn.__self__) in _FOUND
 
 
 def put(a, key, value):

@@ -6,7 +6,20 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.exact import exact
-from hybridnn.trace.arrays import CHANGES, Computed, below, calculate, change_own, may_overlap, operand, place_of_output, root_array, sources_of, with_elements
+from hybridnn.trace.arrays import (
+    CHANGERS,
+    CHANGES,
+    Computed,
+    below,
+    calculate,
+    change_own,
+    may_overlap,
+    operand,
+    place_of_output,
+    root_array,
+    sources_of,
+    with_elements,
+)
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import lies_apart
 from hybridnn.trace.refs import Doubt, Ref, constant, is_numeric, is_pure
@@ -29,6 +42,11 @@ def _overlaps(x, y):
 
 def _change_part(fn, a, key, y):
     fn(a[key], y)
+
+
+def _elements(shape, key):
+    """As many as ``key`` says of an array of this shape; an ``IndexError`` where they do not lie in it."""
+    return np.broadcast_to(False, shape)[key]
 
 
 PARTS = {symbol: functools.partial(_change_part, fn) for symbol, fn in INPLACE.items()}
@@ -130,12 +148,28 @@ class Arrays:
         target = self._target(x)
         self._store(target, operator.setitem, [y], self._fitting_key(target, key) if _has_array(key) else self._key_of(x.value, key))
 
+    def change_by(self, fn, changer, x, *args, **kw):
+        """``fn(x, ...)``, where ``fn`` changes ``x``; ``changer`` gives what it is then."""
+        if x.kind == "array":
+            change_own(self, x, changer, [x, *args], kw)
+            return
+        if x.kind == "fresh" and x.source and x.source[1] in self.shown:
+            self.change_gradient(x, changer, [x, *args], kw)
+            return
+        target = self._target(x)
+        if fn is np.fill_diagonal and len(args) == 1 and not kw and x.value.ndim == 2:
+            self._store(target, fn, args)
+        elif id(fn) not in CHANGERS and len(args) in (1, 2) and not kw and _has_array(args[0]):
+            self._store(target, fn, args[1:], self._fitting_key(target, args[0]))
+        else:
+            raise Doubt("changes an array in place with unusual arguments")
+
     def _fitting_key(self, target, key):
-        """A key that is an array, or has some: what lies there is looked at before all else, which fails if it does not fit."""
+        """A key that is an array, or has some: whether it fits is looked at before all else, in an array without memory of its own."""
         key = operand(self, key)
-        if self.is_written(target.value) or any(map(sources_of, [key])):
-            raise Doubt("stores into an array where an array says that is computed, or after other stores")
-        calculate(self, operator.getitem, [target, key], {})
+        if any(map(sources_of, [key])):
+            raise Doubt("stores into an array where an array says that is computed")
+        calculate(self, functools.partial(_elements, target.value.shape), [key], {})
         return key
 
     def _key_of(self, a, key):

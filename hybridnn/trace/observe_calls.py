@@ -11,7 +11,21 @@ from hybridnn.core.op import OPS, Op
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import CLOCKS, calculate, choose, chooses, draw, is_array_function, is_draw, is_stream, read_clock, shuffle, stream_of
+from hybridnn.trace.arrays import (
+    CLOCKS,
+    EMPTY,
+    calculate,
+    changer_of,
+    choose,
+    chooses,
+    draw,
+    is_array_function,
+    is_draw,
+    is_stream,
+    read_clock,
+    shuffle,
+    stream_of,
+)
 from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
@@ -96,6 +110,12 @@ class Calls:
         if fn.value is np.broadcast_shapes and not kw:
             f.waiting = ("make", fn, [], {}, constant(np.broadcast_shapes(*[self.whole(a) for a in args])))
             return
+        if fn.kind == "static" and (changer := changer_of(fn.value)) and args:
+            self.change_by(fn.value, changer, *args, **kw)
+            f.waiting = ("make", fn, [], {}, constant(None))
+            return
+        if fn.kind == "static" and id(fn.value) in EMPTY:
+            fn = constant(EMPTY[id(fn.value)])
         if is_array_function(fn.value) and fn.kind == "static":
             args, kw = self.output_by_name(fn.value, args, kw)
             compute = self.compute_into if "out" in kw else functools.partial(calculate, self)

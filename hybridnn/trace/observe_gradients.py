@@ -16,8 +16,8 @@ def is_gradient_of(ref, v):
 
 
 def by_hand(observer):
-    """The Refs of what the program has made of gradients."""
-    return [*observer.changed.values(), *[ref for _, ref in observer.given.values()], *observer.ungiven]
+    """The Refs of what the program has made of gradients with NumPy."""
+    return [ref for ref in (*observer.changed.values(), *[ref for _, ref in observer.given.values()], *observer.ungiven) if ref.kind == "array"]
 
 
 class Gradients:
@@ -117,12 +117,13 @@ class Gradients:
         self.guard("classattr", type(v), "grad", attr)
         if attr not in (Variable.grad, Parameter.grad):
             raise Doubt("assigns .grad")
-        if owner.kind != "static" or v._tape is None or v._tape.grad is None or self.writes_so_far():
+        if owner.kind != "static" or v._tape is None or self.writes_so_far():
             raise Doubt("assigns .grad")
-        vid = self.call.known_vid(array_of(v._tape.grad))
-        if value.kind != "array" or type(value.value) is not np.ndarray or value.value.base is not None:
+        own = value.kind == "array" or value.kind == "fresh" and value.source and value.source[1] not in self.call.view_of
+        if not own or type(value.value) is not np.ndarray or value.value.base is not None:
             raise Doubt("assigns .grad")
-        if value is not self.changed.get(vid) or id(v) in self.given:
+        vid = None if v._tape.grad is None else self.call.known_vid(array_of(v._tape.grad))
+        if vid is None or value is not self.changed.get(vid) or id(v) in self.given:
             spec = value.value
             if spec.shape != v._array.shape or spec.dtype != v._array.dtype or any(given is value for _, given in self.given.values()):
                 raise Doubt("assigns .grad")

@@ -11,7 +11,7 @@ from hybridnn._update_rule import Counted
 from hybridnn.config import config
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import HyperparameterProxy
-from hybridnn.trace.arrays import ARRAY_METHODS, calculate, combine, draws, is_stream
+from hybridnn.trace.arrays import ARRAY_METHODS, UFUNC_METHODS, calculate, combine, draws, is_array_function, is_stream
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import CONTAINERS, IMMUTABLE_TYPE, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_named_tuple, is_slot, is_traced
 from hybridnn.utils.cache import cached_property
@@ -173,6 +173,9 @@ class Names:
             return
         if isinstance(obj, threading.local) and cls.__module__.startswith("hybridnn."):
             self.guard("threadlocal", obj, name, getattr(obj, name))
+            self._push_attr(f, constant(getattr(obj, name)), method)
+            return
+        if cls is np.ufunc and is_array_function(obj) and name in (*UFUNC_METHODS, "at"):
             self._push_attr(f, constant(getattr(obj, name)), method)
             return
         getter = class_lookup(cls, "__getattribute__")

@@ -18,7 +18,7 @@ __all__ = ["Stores"]
 LINK_SETTERS = frozenset([Link.__setattr__.__code__, Chain.__setattr__.__code__])
 OWNED = (Parameter, Link)       # what a link may register when it is assigned
 PLAIN_SETTERS = (object.__setattr__, types.SimpleNamespace.__setattr__)     # slot wrappers of one and the same C function
-KEPT = ("static", "fresh", "arg", "state", "number", "hole", "array", "text")     # kinds of values that can be assigned again on every call
+KEPT = ("static", "fresh", "arg", "state", "number", "hole", "array", "text", "made")     # kinds of values that can be assigned again on every call
 
 
 class Stores:

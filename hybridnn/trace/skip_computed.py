@@ -127,6 +127,8 @@ class Computing:
         for ref in refs:
             if ref.kind == "mirror":
                 self._find_computed(ref.value.values() if isinstance(ref.value, dict) else ref.value)
+            elif ref.kind == "made":
+                self._find_computed([ref.source[1]])
             elif isinstance(ref.source, Computed) and ref.source.last:
                 self._find_computed([*ref.source.args, *ref.source.kw.values()])
             elif isinstance(ref.source, Computed):

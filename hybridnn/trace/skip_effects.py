@@ -173,11 +173,11 @@ class Effects:
             raise Doubt("backward with enable_double_backprop or loss_scale")
 
     def _give(self, ref, value, grads):
-        """``p.grad = array``, after backward."""
+        """``p.grad = array``, which NumPy or the call has made."""
         node = self._node_of(ref)
-        if node not in grads:
-            raise Doubt("assigns .grad without backward")
-        grads[node] = self._computed(value)
+        if node not in self.stored:
+            self.writer.require(f"not scaled[0] or {node}.loss_scale is None", "a gradient from before the call is scaled")
+        grads[node] = self.text[self._newest(value.source[1])] if value.kind == "fresh" else self._computed(value)
 
     def _fill(self, ref, vid, grads):
         node = self._node_of(ref)

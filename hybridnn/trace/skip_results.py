@@ -27,7 +27,20 @@ class Results:
             return self.writer.held(ref.value) if isinstance(ref.value, Variable) else self.writer.strong(ref.value)
         if ref.kind in ("arg", "state") and ref.source is not None:
             return self._before(ref.source)
+        if ref.kind == "made":
+            return self._made_variable(ref)
         raise Doubt("returns a value that cannot be built again")
+
+    def _made_variable(self, ref):
+        """A Variable that the program has made of an array, and has not computed with."""
+        v, (_, inner, _) = ref.value, ref.source
+        name = self.containers.get(id(v))
+        if name is None:
+            if type(v) is not Variable or v._tape is not None or v._name is not None or v._requires_grad and any(x is v for x in self.call.leaves.values()):
+                raise Doubt("returns a Variable that the call has made, and has computed with")
+            name = self.containers[id(v)] = f"c{len(self.containers)}"
+            self.makes.append(f"{name} = gradient({self._value(inner)}, {v._requires_grad})")
+        return name
 
     def _container(self, ref):
         """A container made by the call: one object, however often it is met."""

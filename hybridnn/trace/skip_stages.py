@@ -129,6 +129,8 @@ class Stages:
                 wanted |= {o.vid for _, o in rest[0].grads[1]}
             elif kind == "fill":
                 wanted.add(self._newest(rest[1]))
+            elif kind == "regrad" and rest[1].kind == "fresh":
+                wanted.add(self._newest(rest[1].source[1]))
             elif kind in STORES:
                 wanted |= self._vids(rest[-1])
         wanted |= self._vids(self.observer.result) | self.shown | set(kept.values())
@@ -167,7 +169,7 @@ class Stages:
             return {ref.source[1]} if ref.source else {ref.value._vid}
         if ref.kind == "mirror":
             return set().union(*[self._vids(r) for r in (ref.value.values() if isinstance(ref.value, dict) else ref.value)])
-        return set()
+        return self._vids(ref.source[1]) if ref.kind == "made" else set()
 
     def _tape_values(self):
         if self.call.released:

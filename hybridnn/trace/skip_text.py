@@ -85,7 +85,7 @@ class Text:
             lines += self._numbers_kept()
             kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape))
             gradients = self._priors().keys() | self.observer.held.keys()
-            leaves = leaf_variables(self.call, rebinds_along(self.call.path)).items()
+            leaves = [(v, x) for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if self._is_differentiated(v, x)]
             dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves if x._requires_grad and self.known.oldest(v) not in gradients)
             shared = w.strong(PathTape.of(self.call))
             again = None
@@ -216,6 +216,10 @@ class Text:
     def _array(self, vid):
         x = self.call.leaves[vid]
         return x._array if isinstance(x, Variable) else x
+
+    def _is_differentiated(self, vid, x):
+        """Whether the tape may lead to a leaf: it does not to a gradient that the program has given and that only an update and its hooks take."""
+        return id(x) in self.observer.origins or self.known.oldest(vid) in self.graded
 
     def _leaf_variable(self, vid, x):
         ref = self.observer.origins[id(x)]

@@ -1,0 +1,261 @@
+"""What a traced function makes with NumPy and gives away: Variables of arrays, gradients of its own, arrays that NumPy changes in place."""
+import types
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def linear(*shape):
+    net = L.Linear(*shape)
+    net.W.array[...], net.b.array[...] = arr(*shape[::-1]) * 0.3, 0.1
+    return net
+
+
+# ------------------------------------------------------------------------------------------------------------------------- new Variables
+
+def of_a_result(net, x):
+    return hnn.Variable(-net(x).array)
+
+
+def of_an_argument(net, x):
+    return hnn.Variable(x), net(x)
+
+
+def of_numpy(net, x):
+    v = hnn.Variable(x * 2, requires_grad=False)
+    return v, [v], v.array, net(x)
+
+
+def met_twice(net, x):
+    y = net(x)
+    return {"a": hnn.Variable(y.array), "b": hnn.Variable(y.array), "y": y}
+
+
+def computed_with(net, x):
+    v = hnn.Variable(x * 2)
+    return v, net(v)
+
+
+def without_gradient(net, x):
+    v = hnn.Variable(x * 2, requires_grad=False)
+    return v, net(v)
+
+
+def named(net, x):
+    return hnn.Variable(net(x).array, name="y")
+
+
+def changed_later(net, x):
+    a = x * 2
+    v = hnn.Variable(a)
+    a += 1
+    return v, net(x)
+
+
+def descended(net, x):
+    for _ in range(3):
+        v = hnn.Variable(x)
+        g, = hnn.grad([F.sum(F.tanh(net(v)))], [v])
+        x = x - 0.1 * g.array
+    return hnn.Variable(x)
+
+
+@pytest.mark.parametrize("body", [of_a_result, of_an_argument, of_numpy, met_twice, computed_with, without_gradient, named, changed_later, descended])
+def test_variables_are_returned(mode, body):
+    def make(wrap):
+        net = linear(3, 3)
+        f = wrap(lambda x: body(net, x))
+        return [net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1)), lambda: f(arr(4, 3))]
+    w = check(make, mode, tolerance=10.0)
+    if body not in (computed_with, named, changed_later):
+        skipped(w, mode)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_state_is_kept_without_its_graph(mode, trained):
+    def make(wrap):
+        net, held = linear(3, 3), types.SimpleNamespace(h=hnn.Variable(np.zeros((2, 3), "f")))
+        opt = optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x):
+            y = F.tanh(net(held.h) + x)
+            held.h = hnn.Variable(y.array)
+            loss = F.sum(y)
+            if trained:
+                net.cleargrads()
+                loss.backward()
+                opt.update()
+            return loss
+
+        def again():
+            held.h = hnn.Variable(np.ones((2, 3), "f"))
+            return f(arr(2, 3))
+        return [net, held], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1)), again]
+    skipped(check(make, mode, tolerance=10.0), mode)
+
+
+# ------------------------------------------------------------------------------------------------------------------- gradients of its own
+
+def from_grad(net, loss):
+    for p, g in zip(net.params(), hnn.grad([loss], list(net.params()))):
+        p.grad = g.array
+
+
+def scaled(net, loss):
+    for p, g in zip(net.params(), hnn.grad([loss], list(net.params()))):
+        p.grad = g.array * 0.5
+
+
+def cleared_before(net, loss):
+    net.cleargrads()
+    gradients = hnn.grad([loss], list(net.params()))
+    for p, g in zip(net.params(), gradients):
+        p.grad = g.array
+    net.seen = gradients[0]
+
+
+def of_numpy_only(net, loss):
+    for p in net.params():
+        p.grad = np.full(p.shape, 0.25, "f")
+
+
+def one_for_two(net, loss):
+    g, = hnn.grad([loss], [net.b])
+    net.b.grad = g.array
+    net.c.grad = g.array
+
+
+def read_again(net, loss):
+    from_grad(net, loss)
+    net.norm = sum([float((p.grad ** 2).sum()) for p in net.params()])
+
+
+def replaced(net, loss):
+    net.cleargrads()
+    loss.backward()
+    net.W.grad = net.W.grad * 2
+    net.b.grad = np.ones(3, "f")
+
+
+@pytest.mark.parametrize("give", [from_grad, scaled, cleared_before, of_numpy_only, one_for_two, read_again, replaced])
+@pytest.mark.parametrize("kind", ["SGD", "MomentumSGD", "Adam"])
+def test_gradients_are_given(mode, give, kind):
+    def make(wrap):
+        net = linear(3, 3)
+        with net.init_scope():
+            net.c = hnn.Parameter(np.zeros(3, "f"))
+        opt = getattr(optimizers, kind)().setup(net)
+
+        @wrap
+        def step(x):
+            loss = F.sum(F.tanh(net(x) * net.c) ** 2)
+            give(net, loss)
+            opt.update()
+            return loss
+
+        def clipped():
+            opt.add_hook(hnn.optimizer_hooks.GradientClipping(0.01))
+            try:
+                return step(arr(2, 3))
+            finally:
+                opt.remove_hook("GradientClipping")
+
+        def scaled_before():
+            net.cleargrads()
+            F.sum(net(arr(2, 3))).backward(loss_scale=8.0)
+            return step(arr(2, 3))
+
+        def backward_after():
+            step(arr(2, 3))
+            F.sum(net(arr(2, 3))).backward()
+        return [net, opt], [lambda: step(arr(2, 3)), lambda: step(arr(4, 3)), clipped, scaled_before, backward_after]
+    w = check(make, mode, tolerance=100.0)
+    if give is not one_for_two:
+        skipped(w, mode)
+
+
+# --------------------------------------------------------------------------------------------------------------------- NumPy's functions
+
+def own_diagonal(x, net, box, i):
+    s = x @ x.T
+    np.fill_diagonal(s, -1e9)
+    return F.softmax(s)
+
+
+def own_elements(x, net, box, i):
+    z = np.zeros((3, 3), "f")
+    np.add.at(z, i, x)
+    np.maximum.at(z, (i, i), 0.5)
+    np.put_along_axis(z, z.argmax(1)[:, None], 9, 1)
+    return net(z)
+
+
+def outside_elements(x, net, box, i):
+    np.add.at(box, i, x)
+    np.fill_diagonal(box, 2)
+    return net(x) + box[0]
+
+
+def of_a_gradient(x, net, box, i):
+    net.cleargrads()
+    F.sum(F.exp(net(x))).backward()
+    np.fill_diagonal(net.W.grad, 0)
+    return net.W.grad
+
+
+def decompositions(x, net, box, i):
+    a = x.T @ x + np.eye(3, dtype="f")
+    values, vectors = np.linalg.eigh(a)
+    s = np.linalg.svd(a)
+    return net(x) * np.linalg.slogdet(a).logabsdet * values[0], s.S, abs(vectors), np.linalg.qr(a)[1].shape
+
+
+def reduced(x, net, box, i):
+    return net(x) + np.add.reduce(x, 0), np.maximum.accumulate(x, axis=1), np.subtract.outer(x[0], x[1]), np.tensordot(x, x, 2)
+
+
+def filled_later(x, net, box, i):
+    z = np.empty_like(x)
+    np.multiply(x, 2, out=z)
+    w = np.empty((4, 3), "f")
+    w[:2], w[2:] = x[:2], z[:2]
+    return net(z), net(w)
+
+
+def many_at_once(x, net, box, i):
+    box[i], box[i, 0] = x, 1
+    return net(box)
+
+
+@pytest.mark.parametrize("body", [own_diagonal, own_elements, outside_elements, of_a_gradient, decompositions, reduced, filled_later, many_at_once])
+def test_functions_of_numpy(mode, body):
+    def make(wrap):
+        net, box = linear(3, 3), arr(3, 3, seed=5).copy()
+        f = wrap(lambda x, i: body(x, net, box, i))
+
+        def wrong(*i):
+            try:
+                return f(arr(3, 3), np.array(i))
+            except (IndexError, ValueError) as error:
+                return type(error), str(error)
+        right = [lambda: f(arr(3, 3), np.array([0, 2, 1])), lambda: f(arr(3, 3, seed=1), np.array([1, 1, 0]))]
+        return [net, box], [*right, lambda: wrong(0, 5, 1), lambda: wrong(-1, -3, 0), lambda: wrong(0, 1)]
+    skipped(check(make, mode, tolerance=10.0), mode)
+
+
+def test_functions_made_of_python_are_followed_nowhere(mode):
+    def make(wrap):
+        met = []
+        own = np.frompyfunc(lambda a, b: met.append(1) or a + b, 2, 1)
+        f = wrap(lambda x: F.sum(hnn.as_variable(own.reduce(x.astype("O"), axis=0).astype("f"))))
+        return [met], [lambda: f(arr(2, 3))]
+    check(make, mode)
