@@ -6,9 +6,7 @@ A ``Leaf`` stands for a value that nobody computed, an ``Output`` for one of sev
 import itertools
 import weakref
 
-from hybridnn.errors import ReleasedGraphError
-
-__all__ = ["RELEASED_TEXT", "ROOM", "Leaf", "Output", "ReleasedNode", "TapeNode", "TracedNumber", "connect_outputs", "make_leaf", "move_gradient", "next_seq",
+__all__ = ["RELEASED_TEXT", "ROOM", "Leaf", "Output", "TapeNode", "TracedNumber", "connect_outputs", "make_leaf", "move_gradient", "next_seq",
            "note_giver", "rank_of", "scaled", "seeded_values"]
 
 ROOM = 1 << 24      # the nodes of a traced call get numbers between two of the sequence, and their outputs numbers between theirs
@@ -31,7 +29,6 @@ class TapeNode:
     loss_scale = None
     retained = None       # weak reference to the array, if a user's function retains it
     closed: str | None = None         # why nobody can go back through the node, if so
-    refusal: type[Exception] = RuntimeError      # what says it
     giver = None          # weak reference to the Variable through which the gradient was set, where neighbours may have to know
     seeded = None         # of a node with several outputs: those whose gradient was set, as weak references by number
     wanted = True         # whether the value's gradient is asked for, where somebody changes his mind after the application
@@ -82,22 +79,6 @@ class Output(TapeNode):
     @property
     def creator(self):
         return None if self.is_leaf else self.owner
-
-
-class ReleasedNode(TapeNode):
-    """The creator of a Variable whose graph a traced call has used and given up."""
-    label, closed, refusal = "released", RELEASED_TEXT, ReleasedGraphError
-
-    def __init__(self, shape, dtype):
-        self.seq, self.shape, self.dtype = next_seq(), shape, dtype
-
-    @property
-    def creator(self):
-        return None if self.is_leaf else self
-
-    def gradients(self, g, as_variables):
-        """Raises ``ReleasedGraphError``."""
-        raise ReleasedGraphError(RELEASED_TEXT)
 
 
 class TracedNumber:

@@ -125,14 +125,12 @@ def _pull(node, g, useful):
 
 
 def nodes_behind(sources):
-    """All nodes that ``sources`` depend on, and these. Raises RuntimeError for a gradient that an old-style ``Function`` gave, and
-    ReleasedGraphError where the graph goes on to what nobody knows any more.
-    """
+    """All nodes that ``sources`` depend on, and these. Raises RuntimeError for a gradient that an old-style ``Function`` gave."""
     order, seen, stack = [], set(sources), list(sources)
     while stack:
         node = stack.pop()
         if node.closed is not None and not node.is_leaf:
-            raise node.refusal(node.closed)
+            raise RuntimeError(node.closed)
         order.append(node)
         for x in () if node.is_leaf else node.edges:
             if x is not None and x not in seen:

@@ -149,6 +149,10 @@ def goes_outside(call, outputs, inputs=()):
 
 
 def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier):
+    if retain_grad and not event.key[0][1]:
+        for v, fresh in zip(outputs, event.key[1], strict=True):
+            if fresh and v._tape is not None and isinstance(v._tape.grad, Variable):
+                v._tape.grad._requires_grad = True      # as ``grad_var`` makes it of an array
     if call.mode != "record":
         return
     if goes_outside(call, outputs):
@@ -161,10 +165,6 @@ def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier)
             call.give_up("backward reached a graph from before the call")
             return
         grads.append((vid, Outcome(gvid, spec_of(g._array), g._requires_grad), accumulated))
-    if retain_grad and not event.key[0][1]:
-        for v, fresh in zip(outputs, event.key[1], strict=True):
-            if fresh and v._tape is not None and isinstance(v._tape.grad, Variable):
-                v._tape.grad._requires_grad = True      # as ``grad_var`` makes it of an array
     retained = []
     if retain_grad:
         for v, g in _gradients(call):

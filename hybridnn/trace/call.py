@@ -22,6 +22,7 @@ from hybridnn.trace.inplace import changes_shared_memory, match_inplace, record_
 from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
 from hybridnn.trace.matchers import matcher
 from hybridnn.trace.noting import NeedsValues, note_inner
+from hybridnn.trace.numbers import plain_numbers
 from hybridnn.trace.rebuild import rebuild
 from hybridnn.trace.recording import constant, derive, record_inner, record_op
 from hybridnn.trace.segment import Known, run_segment
@@ -46,8 +47,8 @@ class Call(Values):
         owner: gets ``gave_up(reason, line)``; has ``limit`` on new events and the compile settings.
     """
     __slots__ = ("__weakref__", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
-                 "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "nodes", "noted", "owned", "owner", "path", "pending", "reason",
-                 "recorded", "released_at", "renamed", "root", "seeds", "stale", "survivors", "unvalued",
+                 "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "naming", "nodes", "noted", "owned", "owner", "path", "pending",
+                 "reason", "recorded", "released_at", "renamed", "root", "seeds", "stale", "survivors", "unvalued",
                  "used", "warned")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
@@ -81,13 +82,14 @@ class Call(Values):
         self.drawn_at = 0         # how many events came before the last of them
         self.functions = {}       # event of a user's function -> (function, arrays of its inputs, of its outputs), while replaying
         self.warned = False       # the library has warned
+        self.naming = None        # what gives names to the values of a gradient that is computed again
         self.owned = set()        # ids of pending Variables whose arrays are to be nobody else's
 
     # ---- what the library and Variables call
 
     def apply(self, op, inputs, attrs):
         if self.walking:
-            inputs = [x.plain() if isinstance(x, TracedNumber) else x for x in inputs]
+            inputs = plain_numbers(inputs)
         if self.mode == "replay":
             taping = state.backprop
             if taping is None:
@@ -189,7 +191,7 @@ class Call(Values):
 
     def derive(self, fn, args):
         """A number that a gradient rule computes from traced numbers."""
-        return derive(self, fn, args)
+        return derive(self, fn, args) if self.naming is None else self.naming.derive(fn, args)
 
     def constant(self, value):
         """The number of a value that the event being recorded takes as a constant."""
@@ -397,7 +399,7 @@ class Call(Values):
             owner = getattr(node, "owner", None) or node
             if isinstance(owner, OpNode) and type(owner.saved) is list and any([isinstance(x, TracedNumber) for x in owner.saved]):
                 found.append((owner, owner.saved))
-                owner.saved = [x.plain() if isinstance(x, TracedNumber) else x for x in owner.saved]
+                owner.saved = plain_numbers(owner.saved)
         return found
 
     # ---- from begin to end

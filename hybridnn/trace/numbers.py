@@ -4,7 +4,7 @@ import weakref
 
 from hybridnn.core.tape import TracedNumber
 
-__all__ = ["TracedFloat", "TracedInt", "traced"]
+__all__ = ["TracedFloat", "TracedInt", "plain_numbers", "traced"]
 
 
 def _binary(name, reflected=False):
@@ -61,3 +61,8 @@ def traced(value, vid, call):
     number = (TracedFloat if type(value) is float else TracedInt)(value)
     number.vid, number.call = vid, weakref.ref(call)      # the tape outlives the call, and the call holds the tape
     return number
+
+
+def plain_numbers(xs):
+    """Operands, with Python's own numbers for those that are followed: NumPy promotes others, even subclasses of float, differently."""
+    return [x.plain() if isinstance(x, TracedNumber) else x for x in xs]

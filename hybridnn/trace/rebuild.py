@@ -6,7 +6,7 @@ from hybridnn.config import state
 from hybridnn.core.application import apply_inplace_eager, run_checked, wrap_outputs
 from hybridnn.core.backprop import backward_eager, grad_eager
 from hybridnn.core.tape import Leaf as TapeLeaf
-from hybridnn.core.tape import ReleasedNode, move_gradient
+from hybridnn.core.tape import move_gradient
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.trace.events import Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
@@ -175,12 +175,11 @@ class Rebuild:
     def connect(self, v, outcome):
         """The graph before a change in place is not made by running it again; it is gone if what it computed with is."""
         if self.tape is NOT_MADE:
-            self.tape, self.roots = CallTape.so_far(self.call, self.roots)
+            self.tape = CallTape.so_far(self.call, self.roots)
             self._share_leaves()
         early = v._tape
-        node = self.tape.node(outcome.vid) if outcome.vid in self.roots else None
-        gone = TapeLeaf if outcome.vid in self.call.cut else ReleasedNode
-        v._tape = node = gone(outcome.spec.shape, outcome.spec.dtype) if node is None else node
+        node = self.tape.node(outcome.vid)
+        v._tape = node = TapeLeaf(outcome.spec.shape, outcome.spec.dtype) if node is None else node
         if early is not None:
             move_gradient(early, node)
         self.call.nodes[id(node)] = outcome.vid

@@ -54,6 +54,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.made_after = {}    # id of a computed value -> after how many events it is computed (None: before all else)
         self.later = {}         # number of events -> computations that rest on what they made
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
+        self.connected = []     # values whose nodes, of a graph that has been given up, the plan makes at once
         self.old_lines = []
         self.early, self.until = {}, -1       # number of events -> what NumPy writes, and computes of it, there; the last event that is an operation
         self.takes_back, self.kept = False, set()       # whether any of that may have to be taken back, and the parts of arrays that are kept for it

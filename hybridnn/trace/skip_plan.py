@@ -45,7 +45,7 @@ class Plan:
         self.misses = self.hits = self.first_hits = 0
         self.few, self.times = False, None     # whether eager may be faster; seconds of (skipped, eager) calls while that is being found out
         self.last_miss = None
-        self.leaves_graph = False       # whether its results are connected to a graph
+        self.leaves_graph = False       # whether its results are connected to a graph that backward can go through
         self.keeps_streams = False      # whether it reads the state of random streams, to put it back if Python has to run after all
         self.source, self.code = "", None
         self.run = self.touched = None

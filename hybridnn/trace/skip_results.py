@@ -1,5 +1,6 @@
 """The values that a plan gives to the user: results, and what is assigned."""
 from hybridnn.core.variable import Variable
+from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.observe_iteration import Rows
 from hybridnn.trace.refs import Doubt
 
@@ -102,8 +103,6 @@ class Results:
             spec = self.made[vid][3]
             if self.call.released and (vid in self.call.cut or not self.made[vid][0].taped):
                 lines.append(f"{name}._tape = TapeLeaf({self.writer.strong(spec.shape)}, {self.writer.strong(spec.dtype)})")
-            elif self.call.released:
-                lines.append(f"{name}._tape = ReleasedNode({self.writer.strong(spec.shape)}, {self.writer.strong(spec.dtype)})")
             else:
                 self.uses_tape = True
                 lines.append(f"{name}._tape = {self._traced_node(vid)}")
@@ -116,10 +115,23 @@ class Results:
 
     def _traced_node(self, vid):
         """The node of a result; if it is the only one, nothing of the graph leads back to it, so that the tape need not know it."""
-        app, position, _, spec = self.made[vid]
+        app, position, k, spec = self.made[vid]
+        known = [self.writer.strong(x) for x in (app, position, spec)]
+        if self.call.released and self._stand_apart():
+            self.connected.append(vid)
+            if len(self.survivors) == 1:
+                self.uses_tape = False
+                return f"{'GoneOutput' if app.node.op.multi else 'GoneNode'}({self._known_tape()})"
+            text = f"TracedNode(tape, {', '.join(known)})"
+            return f"output_of({text}, {k}, {self.writer.strong(spec.shape)}, {self.writer.strong(spec.dtype)})" if app.node.op.multi else text
         if len(self.survivors) > 1 or vid in self.call.cut or not app.taped or app.node.op.multi:
             return f"tape.node({vid})"
-        return f"TracedNode(tape, {self.writer.strong(app)}, {position}, {self.writer.strong(spec)})"
+        return f"TracedNode(tape, {', '.join(known)})"
+
+    def _stand_apart(self):
+        """Whether no operation makes two of the results, nor a user's function one of them: then their nodes are made faster than found."""
+        apps = [self.made[v][0] for v in self.survivors if v in self.made]
+        return len({id(app) for app in apps}) == len(apps) and all(app.node.op is not FUNCTION for app in apps)
 
     def _holder(self, v):
         """The node whose gradient is this very Variable."""
@@ -130,3 +142,5 @@ class Results:
 
     def _return(self):
         self.result_text = self._value(self.observer.result)
+        if len(self.connected) > 1:
+            self.makes.append(f"tape.first = ({''.join(f'ref(r{v}._tape), ' for v in self.connected)})")

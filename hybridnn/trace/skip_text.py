@@ -1,21 +1,23 @@
 """The text of a plan, put together: guards, draws, counters, stages, gradients, attributes, result."""
 import functools
 import re
+import weakref
 
 import numpy as np
 
 from hybridnn.config import global_config, state
 from hybridnn.core.tape import Leaf as TapeLeaf
-from hybridnn.core.tape import ReleasedNode, scaled
+from hybridnn.core.tape import scaled
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watch
 from hybridnn.jit.draws import rand
 from hybridnn.trace.arrays import Unexpected, missed, put_stream_back, recompute, stream_state
 from hybridnn.trace.floats import warnings_raise
+from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
 from hybridnn.trace.overlap import Written
 from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, RESTLESS, STORES, Miss
 from hybridnn.trace.skip_runtime import copied, grad_of, gradient, leaf, new, put_back, refuse, setting, take, take_back, unscale
-from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_variables, rebinds_along
+from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_variables, output_of, rebinds_along, values_behind
 
 __all__ = ["Text"]
 
@@ -82,17 +84,7 @@ class Text:
         lines += ["undone = []"] if self.takes_back else []
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
         if self.uses_tape:
-            lines += self._numbers_kept()
-            kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape))
-            gradients = self._priors().keys() | self.observer.held.keys()
-            leaves = [(v, x) for v, x in leaf_variables(self.call, rebinds_along(self.call.path)).items() if self._is_differentiated(v, x)]
-            dynamic = ", ".join(f"{v}: {self._leaf_variable(v, x)}" for v, x in leaves if x._requires_grad and self.known.oldest(v) not in gradients)
-            shared = w.strong(PathTape.of(self.call))
-            again = None
-            if self.again is not None:
-                given = "".join(f"copy{v}, " if v in self.leaf_text else f"{self.text[v]}, " for v in self.again.inputs)
-                again = f"({w.strong(self.again)}, ({given}))"
-            lines.append(f"tape = CallTape({shared}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})")
+            lines += [f"tape = GoneTape({self._known_tape()})"] if self.call.released else [*self._numbers_kept(), self._call_tape()]
         lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
         last = ", recheck=recheck" if watched else ""
         usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
@@ -101,7 +93,8 @@ class Text:
         memory = Written([a for a in [*map(self._array, written), *self._stored_arrays()] if id(a) not in passed],
                          [a for a in self._stored_arrays() if id(a) in passed])
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
-                     ReleasedNode=ReleasedNode, MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, TracedNode=TracedNode,
+                     MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
+                     TracedNode=TracedNode, output_of=output_of, ref=weakref.ref,
                      numpy_random=np.random, rand=rand, stream_state=stream_state, put_stream_back=put_stream_back,
                      state=state, G=global_config.__dict__, setting=setting,
                      take_back=take_back, copied=copied, leaf=leaf, gradient=gradient, grad_of=grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
@@ -112,13 +105,36 @@ class Text:
             lines = tabled(w.watched_lines, names)
             look = ["    token = renew()", *["    " + line for line in lines], "    confirm(token)", "    if restless: return RESTLESS"]
             usual = "\n".join(["def recheck():", *look, "", usual])
-        plan.source, plan.keeps_streams, plan.leaves_graph = usual, self._restores(), self.uses_tape
+        plan.source, plan.keeps_streams, plan.leaves_graph = usual, self._restores(), self.uses_tape and not self.call.released
         plan.code = self._code(usual)
         exec(plan.code, names)
         names.pop("recheck", None)
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
         plan.watched = watched
         return plan
+
+    def _call_tape(self):
+        w, again = self.writer, None
+        kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape))
+        dynamic = ", ".join(f"{v}: {text}" for v, text in self._graph_leaves().items())
+        if self.again is not None:
+            given = "".join(f"copy{v}, " if v in self.leaf_text else f"{self.text[v]}, " for v in self.again.inputs)
+            again = f"({w.strong(self.again)}, ({given}))"
+        return f"tape = CallTape({w.strong(PathTape.of(self.call))}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})"
+
+    def _known_tape(self):
+        """What all that is known of a graph which has been given up is made of, as arguments."""
+        leaves, path = self._graph_leaves(), PathTape.of(self.call)
+        numbers = {v: self.text[v] for v in path.saved_for(self.survivors, self.call.cut) if v in self.numeric and v in self.text and v not in path.constants}
+        known = path, self.call.cut, tuple(leaves), tuple([self.made[v] for v in self.connected]), tuple(numbers)
+        return f"{self.writer.strong(known)}, ({''.join(text + ', ' for text in [*leaves.values(), *numbers.values()])})"
+
+    def _graph_leaves(self):
+        """The Variables from outside in the results' graph: where they are read."""
+        behind = values_behind(self.made, self.survivors, self.call.cut)
+        gradients = self._priors().keys() | self.observer.held.keys()
+        leaves = leaf_variables(self.call, rebinds_along(self.call.path)).items()
+        return {v: self._leaf_variable(v, x) for v, x in leaves if v in behind and x._requires_grad and self.known.oldest(v) not in gradients}
 
     def _code(self, source):
         """The compiled text: what it was compiled to for another plan, such as one for other sizes, or now."""
@@ -216,10 +232,6 @@ class Text:
     def _array(self, vid):
         x = self.call.leaves[vid]
         return x._array if isinstance(x, Variable) else x
-
-    def _is_differentiated(self, vid, x):
-        """Whether the tape may lead to a leaf: it does not to a gradient that the program has given and that only an update and its hooks take."""
-        return id(x) in self.observer.origins or self.known.oldest(vid) in self.graded
 
     def _leaf_variable(self, vid, x):
         ref = self.observer.origins[id(x)]

@@ -18,9 +18,10 @@ from hybridnn.trace.compiled_walk import through
 from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.floats import under
 from hybridnn.trace.numbers import traced
+from hybridnn.trace.operands import NUMBER_TYPES
 
-__all__ = ["CallTape", "PathTape", "TracedNode", "early_node", "graph_of", "leaf_node", "leaf_variables", "producers", "rebinds_along", "saved_values",
-           "specs_along"]
+__all__ = ["CallTape", "Lazy", "PathTape", "TracedNode", "early_node", "graph_of", "leaf_node", "leaf_variables", "output_of",
+           "producers", "rebinds_along", "saved_values", "specs_along", "values_behind"]
 
 
 def producers(path):
@@ -36,22 +37,30 @@ def producers(path):
 
 def saved_values(made, vids, cut):
     """The values that the tape of ``vids`` keeps."""
-    needed, stack, seen = set(), list(vids), set()
-    while stack:
-        vid = stack.pop()
-        if vid in seen or vid not in made or vid in cut:
+    needed = set()
+    for vid in values_behind(made, vids, cut):
+        if vid not in made or vid in cut or not made[vid][0].taped:
             continue
-        seen.add(vid)
         app = made[vid][0]
-        if not app.taped:
-            continue
         node = app.node
         program = node.op.program(app.mask, len(node.inputs))
         needed.update(node.inputs[i] for i in program.keep)
         if program.keep_output:
             needed.update(node.outputs)
-        stack += [v for i, v in enumerate(node.inputs) if app.mask >> i & 1]
     return needed
+
+
+def values_behind(made, vids, cut):
+    """The values in the graph of ``vids``, and these."""
+    seen, stack = set(), list(vids)
+    while stack:
+        vid = stack.pop()
+        if vid not in seen:
+            seen.add(vid)
+            if vid in made and vid not in cut and made[vid][0].taped:
+                app = made[vid][0]
+                stack += [v for i, v in enumerate(app.node.inputs) if app.mask >> i & 1]
+    return seen
 
 
 def leaf_variables(call, rebinds):
@@ -107,6 +116,7 @@ class PathTape:
         self.constants = {v: c for e in path for v, c in e.constants}
         self.views = {v: found for e in path for v, found in e.views.items()}
         self.has_functions = any(e.function is not None for e in path)
+        self.function_types = {self.made[e.outs[0].vid][1]: e.key[0] for e in path if e.function is not None and e.outs}
         self.owner, self.segments, self.gradients = weakref.ref(owner), {} if segments is None else segments, {}
 
     @classmethod
@@ -126,7 +136,7 @@ class PathTape:
         return self._saved[key] if key in self._saved else saved_values(self.made, roots, cut)
 
 
-class _Lazy:
+class Lazy:
     """An attribute that a function of the object gives when it is first asked for, unless somebody has set it."""
 
     def __init__(self, fn):
@@ -151,17 +161,17 @@ class CallTape:
         self.values, self.again = values, again     # ``again``: (graph, arrays) that compute the values which are not there
         self.base = next_seq()
 
-    @_Lazy
+    @Lazy
     def nodes(self):
         """position -> weak reference, without a callback: an exception that a signal handler raised in one would be lost"""
         return {}
 
-    @_Lazy
+    @Lazy
     def outputs(self):
         """position -> nodes of the outputs of a user's function, while the call hands over"""
         return {}
 
-    @_Lazy
+    @Lazy
     def functions(self):
         """position -> (function, arrays of its inputs, of its outputs) while the call hands over; later its node holds it"""
         return {}
@@ -176,14 +186,16 @@ class CallTape:
         made = shared.made
         if not any(v in made and made[v][0].taped for v in roots):
             return None
-        needed = set() if call.released else shared.saved_for(roots, call.cut)
+        needed = shared.saved_for(roots, call.cut)
+        if call.released:
+            needed = {v for v in needed if type(call.values.get(v)) in NUMBER_TYPES}       # labels tell them
         _compute_missing(call, needed)
         return cls._holding(call, shared, needed, call.released)
 
     @classmethod
     def so_far(cls, call, roots):
-        """The tape of the values ``roots`` of a replay that is about to leave its path, and those of them for which all that it needs is there. What an
-        update has changed is kept as it is now, as eager keeps it."""
+        """The tape of the values ``roots`` of a replay that is about to leave its path. What an update has changed is kept as it is now, as eager keeps it;
+        nodes that need what is not there any more tell what they are, but nobody goes back through them."""
         path = PathTape(call.path[:call.executed], call.owner)
         path.specs, path.rebinds = specs_along(call.path), rebinds_along(call.path)
         made = path.made
@@ -196,7 +208,7 @@ class CallTape:
         for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it
             call.know(call.values[vid], vid)
             call.recognize(kept, vid)
-        return tape, roots
+        return tape
 
     @classmethod
     def _holding(cls, call, path, needed, released):
@@ -229,6 +241,11 @@ class CallTape:
             self.again = None       # last: another thread may walk the same graph
         return self.values[vid]
 
+    def number(self, vid):
+        """A number that an operation's label tells; None for an array."""
+        x = self.values.get(vid, self.path.constants.get(vid))
+        return x if type(x) in NUMBER_TYPES else None
+
     def connect(self, roots):
         """Make every node behind ``roots`` now, so that each holds the next: the functions among them are kept alive by nobody else."""
         _visit(roots)
@@ -260,7 +277,7 @@ class CallTape:
             return owner
         output = self._known((position, k))
         if output is None:
-            output = _output(owner, k, spec.shape, spec.dtype)
+            output = output_of(owner, k, spec.shape, spec.dtype)
             self.nodes[position, k] = weakref.ref(output)
         return output
 
@@ -282,7 +299,7 @@ class CallTape:
         nodes = [self.node(v) or self._plain_leaf(v) for v in app.node.inputs]
         function._connect(nodes, [bool(app.mask >> i & 1) for i in range(len(nodes))], arrays, outputs)
         function.seq = self.base + ROOM * (position + 1)
-        self.outputs[position] = [_output(function, k, y.shape, y.dtype) for k, y in enumerate(outputs)]
+        self.outputs[position] = [output_of(function, k, y.shape, y.dtype) for k, y in enumerate(outputs)]
         function._take_outputs(self.outputs[position])
         return function
 
@@ -312,12 +329,18 @@ def _visit(roots):
 class LeftTape(CallTape):
     """The tape of a call that has left its path, and records."""
 
+    def has(self, vid):
+        """Whether the tape keeps a value, or what it is a view of."""
+        while vid not in self.values and vid in self.path.views:
+            vid = self.path.views[vid][0]
+        return vid in self.values
+
     def _traced(self, app, position, spec):
         return LeftNode(self, app, position, spec)
 
 
-def _output(owner, k, shape, dtype):
-    """An output's node, whose turn comes between its owner and what takes it."""
+def output_of(owner, k, shape, dtype):
+    """The node of output ``k``, whose turn comes between its owner and what takes it."""
     node = Output(owner, k, shape, dtype)
     node.seq = owner.seq + 1 + k
     return node
@@ -326,58 +349,83 @@ def _output(owner, k, shape, dtype):
 class TracedNode(OpNode):
     """An application of a replayed call; its saved values and inputs are looked up in the call's tape when somebody walks the graph."""
 
+    def __init_subclass__(cls):
+        cls.__name__ = OpNode.__name__
+
     def __init__(self, tape, app, position, spec):
         self.tape, self.app, self.position, self.spec = tape, app, position, spec
 
-    @_Lazy
+    @Lazy
     def seq(self):
         return self.tape.base + ROOM * (self.position + 1)
 
-    @_Lazy
+    @Lazy
     def program(self):
         node = self.app.node
         return node.op.program(self.app.mask, len(node.inputs))
 
-    @_Lazy
+    @Lazy
     def attrs(self):
         return dict(self.app.node.attrs)
 
-    @_Lazy
+    @Lazy
     def n_outputs(self):
         return len(self.app.node.outputs)
 
-    @_Lazy
+    @Lazy
     def specs(self):
         return [self.tape.specs[v] for v in self.app.node.inputs] if self.program.needs_specs else None
 
-    @_Lazy
+    @Lazy
     def shape(self):
         return None if self.app.node.op.multi else self.spec.shape
 
-    @_Lazy
+    @Lazy
     def dtype(self):
         return None if self.app.node.op.multi else self.spec.dtype
 
-    @_Lazy
+    @Lazy
     def saved(self):
         if self.tape.released:
             return RELEASED
         return [self.tape.value(self.app.node.inputs[i]) for i in self.program.keep]
 
-    @_Lazy
+    @Lazy
     def out(self):
-        if self.tape.released or not self.program.keep_output:
+        return None if self.tape.released else self._kept_output()
+
+    def _kept_output(self):
+        if not self.program.keep_output:
             return None
         outs = tuple([self.tape.value(v) for v in self.app.node.outputs])
         return outs if self.app.node.op.multi else outs[0]
 
-    @_Lazy
+    def kept_inputs(self):
+        if self.saved is not RELEASED:
+            return super().kept_inputs()
+        return tuple([self.tape.number(v) if i in self.program.keep else None for i, v in enumerate(self.app.node.inputs)])
+
+    @Lazy
     def edges(self):
         return [self.tape.node(v) if self.app.mask >> i & 1 else None for i, v in enumerate(self.app.node.inputs)]
 
 
+TracedNode.__name__ = OpNode.__name__        # users see type(y.creator).__name__, which no trace changes
+
+
 class LeftNode(TracedNode):
-    """An application from before its call left the path: gradient rules that are recorded are followed through the numbers of the path."""
+    """An application from before its call left the path: gradient rules that are recorded are followed through the numbers of the path. What it saved may
+    be gone."""
+
+    @Lazy
+    def saved(self):
+        node, kept = self.app.node, self.program.keep
+        named = [*[node.inputs[i] for i in kept], *(node.outputs if self.program.keep_output else ())]
+        return [self.tape.value(node.inputs[i]) for i in kept] if all(map(self.tape.has, named)) else RELEASED
+
+    @Lazy
+    def out(self):
+        return None if self.saved is RELEASED else self._kept_output()
 
     def operand(self, position, as_variable):
         x, call = super().operand(position, as_variable), self.tape.call()
