@@ -83,7 +83,11 @@ class GoneOutput(Output):
     def __init__(self, known, given):
         self.known, self.given, self.base = known, given, next_seq()
 
-    owner = Lazy(lambda self: TracedNode(GoneTape(self.known, self.given, self.base), *self.known[3][0][:2], self.known[3][0][3]))
+    @Lazy
+    def owner(self):
+        app, position, _, spec = self.known[3][0]
+        return TracedNode(GoneTape(self.known, self.given, self.base), app, position, spec)
+
     index = Lazy(lambda self: self.known[3][0][2])
     shape = Lazy(lambda self: self.known[3][0][3].shape)
     dtype = Lazy(lambda self: self.known[3][0][3].dtype)
