@@ -34,11 +34,26 @@ def test_places_of_extremes(name, dtype):
     check(lambda x: OPS[name](OPS["transpose"](x, axes=(2, 0, 1)), axis=(2,)), values((3, 4, 5), dtype))
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8"])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@pytest.mark.parametrize("strange", [None, "last", "two", "all"])
+def test_places_of_extremes_in_vectors(name, dtype, strange):
+    """Rows of less than two vectors, of few, of many and a rest, beside each other or behind; equal extremes, NaN anywhere."""
+    for shape, axis in (((40, 3), 1), ((35, 15), 1), ((5, 32), 1), ((5, 64), 1), ((5, 67), 1), ((4, 1000), 1), ((9, 50), 0), ((3, 9, 50), 1), ((3, 200, 7), 1)):
+        x = np.moveaxis(RNG.integers(-60, 60, shape).astype(dtype), axis, -1)
+        if strange is not None and np.dtype(dtype).kind == "f":
+            places = {"last": [-1], "two": [-1, x.shape[-1] // 2], "all": range(x.shape[-1])}[strange]
+            x[..., list(places)] = np.nan
+        check(lambda x, a=axis: OPS[name](x, axis=(a,)), np.ascontiguousarray(np.moveaxis(x, -1, axis)))
+    zeros = np.array([[-0.0, 0.0] * 40, [0.0, -0.0] * 40, [-1.0, *[0.0] * 79]]).astype(dtype)
+    check(lambda x: OPS[name](x, axis=(1,)), zeros)
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_running_sums_products_and_recurrences(axis, reverse, dtype):
-    x, b = (RNG.normal(size=(4, 5, 6)).astype(dtype) for _ in range(2))
+    x, b = (RNG.normal(size=(4, 5, 37)).astype(dtype) for _ in range(2))
     attrs = dict(axis=axis, reverse=reverse)
     check(lambda x, b: [OPS["cumsum"](x, **attrs), OPS["cumprod"](x, **attrs), OPS["cumsum"](x[:, 1:, ::2] * 2, **attrs)], x, b)
     graph = graph_of(lambda x, b: OPS["linear_scan"](x, b, **attrs), x, b)

@@ -41,7 +41,7 @@ Number = Union["Val", int, float]
 
 
 def _is_float(kind: ir.Type) -> bool:
-    return kind in (F32, F64)
+    return (kind.element if isinstance(kind, ir.VectorType) else kind) in (F32, F64)
 
 
 class Val:
@@ -133,9 +133,11 @@ class Func:
 
     # values
     def value(self, x: Number, kind: ir.Type = I64) -> Val:
-        """``x`` itself, or the constant ``x`` of type ``kind``."""
+        """``x`` itself, or the constant ``x`` of type ``kind``, in all lanes if that is a vector."""
         if isinstance(x, Val):
             return x
+        if isinstance(kind, ir.VectorType):
+            return Val(self, ir.Constant(kind, [ir.Constant(kind.element, x)] * kind.count))
         if kind is PTR:
             return Val(self, self.builder.inttoptr(ir.Constant(I64, x), PTR))
         return Val(self, ir.Constant(kind, x))
@@ -181,6 +183,11 @@ class Func:
 
     def store_vector(self, x: Val, base: Val, align: int) -> None:
         self.builder.store(x.ir, base.ir, align=align)
+
+    def splat(self, x: Val, lanes: int) -> Val:
+        """A vector that has ``x`` in all lanes."""
+        one = self.builder.insert_element(ir.Constant(ir.VectorType(x.ir.type, lanes), ir.Undefined), x.ir, ir.Constant(I32, 0))
+        return self.shuffle(Val(self, one), Val(self, one), [0] * lanes)
 
     def shuffle(self, a: Val, b: Val, lanes: Sequence[int]) -> Val:
         """The lanes of ``a`` and ``b``, numbered through, in this order."""
