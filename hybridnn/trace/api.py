@@ -9,6 +9,7 @@ from hybridnn.trace.memory import Memory, Stats
 from hybridnn.trace.refs import class_lookup
 from hybridnn.trace.report import Explanation
 from hybridnn.trace.running import run
+from hybridnn.trace.unseen import unseen
 
 __all__ = ["Stats", "Traced", "trace"]
 
@@ -29,6 +30,7 @@ class Traced:
         self.__wrapped__ = fn
         self._self = None if isinstance(fn, types.FunctionType) else getattr(fn, "__self__", fn)
 
+    @unseen
     def __call__(self, *args, **kwargs):
         return run(self._memory, self.__wrapped__, self._self, args, kwargs)
 
@@ -85,6 +87,7 @@ class BoundTraced:
         self.__wrapped__ = traced.__wrapped__.__get__(instance, type(instance))
         self.__self__ = instance
 
+    @unseen
     def __call__(self, *args, **kwargs):
         return run(self._memory, self.__wrapped__, self.__self__, args, kwargs)
 

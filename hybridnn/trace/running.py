@@ -21,6 +21,7 @@ from hybridnn.trace.shadow import checked_replay
 from hybridnn.trace.signature import signature
 from hybridnn.trace.skip import make_plan
 from hybridnn.trace.skip_plan import OTHERWISE, RESTLESS, Miss, Refused
+from hybridnn.trace.unseen import unseen
 from hybridnn.trace.watch import on_call
 
 __all__ = ["run"]
@@ -45,6 +46,7 @@ class Ran:
     value: object
 
 
+@unseen
 def run(memory, fn, self_object, args, kwargs):
     """One call of a traced function."""
     asked = state.trace or global_config.trace
@@ -74,6 +76,7 @@ def run(memory, fn, self_object, args, kwargs):
     return _run_python(memory, mode, fn, args, kwargs)
 
 
+@unseen
 def _compared_search(memory, fn, self_object, args, kwargs):
     """Law L3: where many paths take turns, to try one plan after the other may take longer than Python; then the function runs eagerly for a while."""
     times = memory.search_times
@@ -108,6 +111,7 @@ def _of_signature(plans, args, kwargs):
     return [p for p in plans if p.signature == key]
 
 
+@unseen
 def _unusual_turn(memory, plan, self_object, fn, args, kwargs):
     """A call that is timed, or checked against the function itself: what the plan gives, or ``Ran``."""
     if plan.times is not None and len(plan.times[True]) > len(plan.times[False]):
@@ -126,6 +130,7 @@ def _unusual_turn(memory, plan, self_object, fn, args, kwargs):
     return result
 
 
+@unseen
 def _run_python(memory, mode, fn, args, kwargs):
     """The function's own Python, traced where that may pay."""
     outer = state.tracer
@@ -156,6 +161,7 @@ def _idle(memory):
     return RESTING + 1
 
 
+@unseen
 def _compared_run(memory, root, mode, fn, args, kwargs):
     """Law L3: where Python always runs, matching tiny operations may cost more than doing them; then the signature runs eagerly for a while."""
     verified = len(root.times[True]) <= len(root.times[False])
@@ -174,6 +180,7 @@ def _compared_run(memory, root, mode, fn, args, kwargs):
     return result
 
 
+@unseen
 def _eager_turn(memory, plan, fn, args, kwargs):
     """Law L3: the guards of a function of few operations may take longer than the operations; then it runs eagerly for a while."""
     start = time.perf_counter()
@@ -206,6 +213,7 @@ def _skipped(memory, plan, result):
     return result
 
 
+@unseen
 def _refused(memory, plan, mode, fn, args, kwargs, refused):
     """An operation raised in native code: the program raises it again, in Python, where the user's line is. Or it is another path that fits."""
     _missed(memory, plan, OTHERWISE)
@@ -246,6 +254,7 @@ def _earned(memory, plan):
         root.proofs = max(0, root.proofs - 1)
 
 
+@unseen
 def _traced_run(memory, root, mode, fn, args, kwargs):
     if mode == "error_on_record" and not root.children:
         raise _forbidden(memory, root)

@@ -19,6 +19,7 @@ from hybridnn.trace.compare import compute, difference, interpret, magnitude, mi
 from hybridnn.trace.events import path_to
 from hybridnn.trace.refs import class_lookup, is_slot
 from hybridnn.trace.skip_plan import Miss, Refused
+from hybridnn.trace.unseen import unseen
 
 __all__ = ["checked_replay"]
 
@@ -105,6 +106,7 @@ class Shadow:
         """Draws come from the same stream."""
 
 
+@unseen
 def checked_replay(memory, plan, self_object, fn, args, kwargs):
     """The result of a call that skips Python, compared with the function itself, which has the last word; or the plan's ``Miss`` or ``Refused``."""
     try:
