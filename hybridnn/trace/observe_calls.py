@@ -350,6 +350,8 @@ class Calls:
             if name in ("format", "format_map") and "n}" in owner.value:
                 raise Doubt("a text that depends on the locale")
             found = getattr(owner.value, name)(*[self.formatted(a) for a in args], **{k: self.formatted(v) for k, v in kw.items()})
+            if type(found) is dict:
+                raise Doubt("str.maketrans(), whose dict the program may change")
             f.stack.append(mirror(list, map(constant, found)) if type(found) is list else constant(found))
         elif owner.kind == "static" and type(owner.value) in (list, tuple) and name in ("index", "count", "copy") and not kw:
             f.stack.append(self._container_method(mirror(list, self._items(owner)), name, args))

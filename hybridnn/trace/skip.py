@@ -9,6 +9,7 @@ from hybridnn.trace.arrays import root_array
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.observe_gradients import by_hand
+from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import sharing
 from hybridnn.trace.refs import Doubt
@@ -43,6 +44,8 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.writer = Writer(killer(plan), busy, bool(observer.stored) or any(e.kind == "inplace" for e in call.path), call.owner.restless)
         self.body = []
         self.found = {self.writer.read(("load", *where)): f"hyper{k}" for k, where in enumerate(self._hypers())}
+        self.was = {}           # texts of places that the call assigns -> names of what the call has found there
+        self.assigned = {where_id(where) for where in self._assigned_places()}
         self.made = PathTape.of(call).made
         self.rebound = {}       # value -> its values after changes in place
         for old, new in rebinds_along(self.path):
@@ -55,11 +58,10 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.later = {}         # number of events -> computations that rest on what they made
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
         self.connected = []     # values whose nodes, of a graph that has been given up, the plan makes at once
-        self.old_lines = []
         self.early, self.until = {}, -1       # number of events -> what NumPy writes, and computes of it, there; the last event that is an operation
         self.takes_back, self.kept = False, set()       # whether any of that may have to be taken back, and the parts of arrays that are kept for it
         self.outcomes = {}      # name of a computed number -> a line that leaves if its truth is another one
-        self.olds, self.containers, self.stored, self.gradients = {}, {}, set(), {}
+        self.containers, self.stored, self.gradients = {}, set(), {}
         self.shown = set()      # values that the program has made other Variables of
         self.reused = None      # the name of the nodes whose gradients are computed where the old ones lie
         self.calls = []         # of compiled stages: place in the body, segment, names of outputs, text of inputs
@@ -83,6 +85,16 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self._effects()
         self._return()
         return self._assemble()
+
+    def _assigned_places(self):
+        """Where the call changes what it may have read before."""
+        for kind, *rest in self.observer.effects:
+            if kind in ("assign", "rebind"):
+                yield rest[0]
+            elif kind == "count":
+                yield "attr", *rest
+            elif kind == "append":
+                yield "length", rest[0][1]
 
     def _refuse(self):
         if self.call.warned:

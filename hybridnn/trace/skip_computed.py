@@ -5,12 +5,14 @@ import numpy as np
 
 from hybridnn.optimizer import UpdateRule
 from hybridnn.trace.arrays import IN_PLACE, Computed, below, is_number, put
+from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import Doubt
 
 __all__ = ["Computing"]
 
 SYMBOLS = {operator.add: "{} + {}", operator.sub: "{} - {}", operator.mul: "{} * {}", operator.truediv: "{} / {}", operator.neg: "-{}",
            operator.getitem: "{}[{}]"}
+WITHIN = ("item", "row", "arrayof")      # kinds of sources that read a part of what another source reads
 RULE_ATTRIBUTES = vars(UpdateRule())    # a rule with attributes of its own may compute its own numbers
 
 
@@ -116,11 +118,18 @@ class Computing:
             return self.writer.strong(ref.value)
         if is_number(ref) and ref.source[0] == "load":
             self.writer.check(("typed", ref.source, type(ref.value)))
-        return self._as_found(self.writer.read(ref.source))
+        return self._as_found(ref.source)
 
-    def _as_found(self, text):
-        """The text of a value as the call has found it: hyperparameters are set while it runs."""
-        return self.found.get(text, text)
+    def _as_found(self, source):
+        """The text of a value as the call has found it, though it may assign something else in its place."""
+        text, place = self.writer.read(source), source
+        while place[0] in WITHIN:
+            place = place[1]
+        where = place[1:] if place[0] == "load" else ("attr", place[1], "_array") if place[0] == "inside" else None
+        if where is None or where_id(("attr" if where[0] == "slotattr" else where[0], *where[1:])) not in self.assigned:
+            return self.found.get(text, text)
+        begin = self.writer.read(place)
+        return self.was.setdefault(begin, f"was{len(self.was)}") + text[len(begin):]
 
     def _find_computed(self, refs):
         """Computations whose results Python sees."""
@@ -154,7 +163,8 @@ class Computing:
                 fits = f"if not {operand.within.start} <= {name} < {operand.within.stop}: raise Unexpected"
                 (self.make_lines if self.made_after.get(id(ref)) is None else self.outcomes.setdefault(name, [])).append(fits)
             return name
-        return self._as_found(self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]), operand.within))
+        self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]), operand.within)
+        return self._as_found(ref.source)
 
     def _checked_number(self, text, kind, within):
         """A number that is read anew must have the recorded type, and an int must fit the arrays that it meets."""

@@ -147,7 +147,7 @@ class Effects:
     def _node_of(self, ref):
         if ref.kind == "static" and id(ref.value) in self.fixed:
             return self.writer.strong(ref.value._tape)
-        text = self.writer.strong(ref.value) if ref.kind == "static" else self.writer.read(ref.source)
+        text = self.writer.strong(ref.value) if ref.kind == "static" else self._as_found(ref.source)
         return f"({text}._tape or leaf({text}))"
 
     def _backward(self, event, grads):

@@ -18,7 +18,7 @@ class Results:
             if type(ref.value) is Rows:
                 raise Doubt("returns a view of a dict")
             if ref.source is not None:
-                return self._before(ref.source)
+                return self._as_found(ref.source)
             return self._container(ref)
         if ref.kind == "hole":
             return f"hole{self.path.index(ref.source[1])}"
@@ -27,7 +27,7 @@ class Results:
         if ref.kind == "static":
             return self.writer.held(ref.value) if isinstance(ref.value, Variable) else self.writer.strong(ref.value)
         if ref.kind in ("arg", "state") and ref.source is not None:
-            return self._before(ref.source)
+            return self._as_found(ref.source)
         if ref.kind == "made":
             return self._made_variable(ref)
         raise Doubt("returns a value that cannot be built again")
@@ -58,16 +58,6 @@ class Results:
             name = self.containers[id(ref)] = f"c{len(self.containers)}"
             self.makes.append(f"{name} = {text}")
         return name
-
-    def _before(self, source):
-        """A value from outside as it was before the call's own assignments."""
-        text = self._as_found(self.writer.read(source))
-        if source[0] in ("arg", "kwarg") or text in self.found.values():
-            return text
-        if text not in self.olds:
-            self.olds[text] = f"old{len(self.olds)}"
-            self.old_lines.append(f"{self.olds[text]} = {text}")
-        return self.olds[text]
 
     def _array_text(self, vid):
         """The array that the user sees: for a view, a view of the array that it shares."""

@@ -135,7 +135,7 @@ class Sources:
             inner = ref.source[1]
             if inner.kind == "state" and id(a) in self.written:
                 return self._kept(a)
-            return self._computed(inner) if inner.kind == "array" else w.read(inner.source)
+            return self._computed(inner) if inner.kind == "array" else self._as_found(inner.source)
         if ref.kind == "static":
             name = w.strong(x)
             if isinstance(x, Variable):
@@ -146,7 +146,7 @@ class Sources:
             return self._kept(a)
         if ref.source[0] == "slot" or id(a) in self.written and ref.kind == "state":
             return self._kept(a)
-        text = w.read(ref.source)
+        text = self._as_found(ref.source)
         if isinstance(x, Variable):
             if x._requires_grad:
                 variables.append(text)
@@ -167,10 +167,11 @@ class Sources:
 
     def _rebound(self, x, a):
         """The array of a parameter that gets another one on every call."""
-        w, text = self.writer, self.writer.read(("inside", x))
+        w = self.writer
         w.require(f"{w.strong(x)}._requires_grad is {x._requires_grad} and {w.strong(x)}._pending is None and {w.strong(x)}._tape is {w.strong(x._tape)}",
                   "a parameter's flags or gradient node changed")
         w.check(("inside", x, a))
+        text = self._as_found(("inside", x))
         if any(self.call.leaves.get(old) is x for e in self.path for old, _ in e.rebinds):
             raise Doubt("an update changes a parameter that gets another array")
         return text

@@ -63,7 +63,7 @@ class Text:
         written = self.call.leaves.keys() & {self.known.oldest(r) for seg in plan.segments for r, _ in seg.writes}
         objects = [o for ref in w.watched_objects.values() if (o := ref()) is not None]
         watched = watch(w.watched.values(), objects, w.watched_classes.values())
-        lines = [*w.lines, *self._watched_lines(watched)]
+        lines = [*[f"{name} = {text}" for text, name in self.was.items()], *w.lines, *self._watched_lines(watched)]
         if lines:
             lines = ["try:", *["    " + line for line in lines], "except Exception as error:", "    return missed(error, GONE)"]
         lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(self._hypers())]
@@ -85,7 +85,7 @@ class Text:
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
         if self.uses_tape:
             lines += [f"tape = GoneTape({self._known_tape()})"] if self.call.released else [*self._numbers_kept(), self._call_tape()]
-        lines += [*self.old_lines, *self.after, *self.makes, f"return {self.result_text}"]
+        lines += [*self.after, *self.makes, f"return {self.result_text}"]
         last = ", recheck=recheck" if watched else ""
         usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
         usual += "\n" + self._touched(written)
@@ -237,4 +237,4 @@ class Text:
         ref = self.observer.origins[id(x)]
         if ref.kind == "made":      # nobody else has it: each call makes another over the same array
             return f"gradient({self.leaf_text[vid]}, True)"
-        return self.writer.strong(x) if ref.kind == "static" else self.writer.read(ref.source)
+        return self.writer.strong(x) if ref.kind == "static" else self._as_found(ref.source)

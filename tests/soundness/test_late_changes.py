@@ -145,3 +145,15 @@ def test_rows_of_a_default(mode):
         f = wrap(lambda x: F.exp(g(x)))
         return g, lambda: f(arr(3))
     late(mode, make, [lambda g: g.__defaults__[0].__imul__(2), lambda g: setattr(g, "__defaults__", (arr(2, 3, seed=1), np.ones((2, 3), "f")))])
+
+
+def test_dict_that_a_text_makes(mode):
+    def make(wrap):
+        f = wrap(lambda x: (F.exp(x), "a".maketrans("ab", "cd")))
+
+        def changed():
+            y, table = f(arr(3))
+            table[len(table)] = None
+            return y, table
+        return [], [changed]
+    check(make, mode)
