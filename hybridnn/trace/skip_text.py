@@ -63,7 +63,7 @@ class Text:
         written = self.call.leaves.keys() & {self.known.oldest(r) for seg in plan.segments for r, _ in seg.writes}
         objects = [o for ref in w.watched_objects.values() if (o := ref()) is not None]
         watched = watch(w.watched.values(), objects, w.watched_classes.values())
-        lines = [*[f"{name} = {text}" for text, name in self.was.items()], *w.lines, *self._watched_lines(watched)]
+        lines = [*self._found_lines(), *w.lines, *self._watched_lines(watched)]
         if lines:
             lines = ["try:", *["    " + line for line in lines], "except Exception as error:", "    return missed(error, GONE)"]
         lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(self._hypers())]
@@ -205,6 +205,10 @@ class Text:
         made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
         return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
 
+    def _found_lines(self):
+        """Lines that read what the call finds where it assigns something else."""
+        return [f"{name} = {text}" for text, name in self.was.items()]
+
     def _touched(self, written):
         """The text of ``Plan.touched``."""
         w, effects = self.writer, self.observer.effects
@@ -214,7 +218,8 @@ class Text:
         attributes = "".join(f"({kind!r}, {w.held(owner) if kind == 'attr' else w.strong(owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
         streams = ", ".join(map(w.strong, self._streams()))
-        return f"def touched(self, args, kwargs):\n    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}], [{streams}]\n"
+        begin = "".join([f"    {line}\n" for line in self._found_lines()])
+        return f"def touched(self, args, kwargs):\n{begin}    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}], [{streams}]\n"
 
     def _stored_targets(self):
         """The arrays that NumPy writes, as Refs."""

@@ -74,6 +74,28 @@ def test_weights_of_the_step_before(mode):
     skipped(check(make, mode), mode)
 
 
+@pytest.mark.parametrize("check_", [0.0, 1.0])
+def test_variable_with_a_gradient(mode, check_):
+    """Of a Variable that the call replaces, also where replays are checked."""
+    def make(wrap):
+        state = types.SimpleNamespace(v=None, n=1.0)
+
+        @wrap
+        def f(x):
+            loss = F.sum(state.v * x * state.v)
+            state.v.cleargrad()
+            loss.backward()
+            old, state.v = state.v, F.exp(state.v)
+            state.n = state.n * 0.5
+            return loss, old.grad, state.n
+
+        def begin(seed):
+            state.v = hnn.Variable(arr(3, seed=seed))
+            return f(arr(3))
+        return [state], [lambda: begin(1), lambda: begin(2)]
+    check(make, mode, check=check_)
+
+
 def test_length_of_a_list(mode):
     def make(wrap):
         history, counts = [], []
