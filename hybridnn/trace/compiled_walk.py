@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from hybridnn.config import config
-from hybridnn.core.walk import add_gradients
+from hybridnn.core.walk import add_gradients, fit
 from hybridnn.trace.compare import check_segment, mismatch
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.noted_gradient import NotedGradient, note_gradient
@@ -56,12 +56,14 @@ def through(tape, node, g, grads, heap):
         leaf = tape.node(vid)
         if leaf is None:
             continue
-        before = grads.get(leaf)
+        before, gx = grads.get(leaf), results[k]
+        if gx.dtype != leaf.dtype:
+            gx = fit(gx, leaf.shape, leaf.dtype)        # the Variable has been given an array of another dtype since
         if before is None:
             heappush(heap, (-leaf.seq, leaf))
-            grads[leaf] = results[k]
+            grads[leaf] = gx
         else:
-            grads[leaf] = add_gradients(before, results[k])
+            grads[leaf] = add_gradients(before, gx)
     return True
 
 

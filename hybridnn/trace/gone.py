@@ -16,7 +16,7 @@ class GoneTape(CallTape):
     """The tape of a call that has used and given up its graph: made with every such call, so that all it can tell waits until somebody asks.
 
     ``known`` is what all calls of a plan share: (path's tape, values cut off, which values are leaves, what computed ``first``, which are numbers); ``given``
-    are the leaves' Variables and the numbers, ``first`` weak references to the nodes of several results.
+    are the leaves' nodes and the numbers, ``first`` weak references to the nodes of several results.
     """
     again, released, first = None, True, ()
 

@@ -2,14 +2,13 @@
 import numpy as np
 
 from hybridnn.config import config, global_config
-from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.arrays import Unexpected, as_defect
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.skip_plan import OTHERWISE, Refused
 
-__all__ = ["copied", "grad_of", "gradient", "leaf", "new", "put_back", "refuse", "setting", "take", "take_back", "unscale"]
+__all__ = ["copied", "grad_of", "gradient", "new", "put_back", "refuse", "setting", "take", "take_back", "unscale"]
 
 new, copied = object.__new__, np.array
 
@@ -50,12 +49,6 @@ def gradient(a, requires_grad):
     if not requires_grad:
         v._requires_grad = False
     return v
-
-
-def leaf(x):
-    """The graph node of a Variable that has none yet."""
-    x._tape = TapeLeaf(x.shape, x.dtype)
-    return x._tape
 
 
 def grad_of(node):

@@ -7,7 +7,7 @@ import numpy as np
 
 from hybridnn.config import global_config, state
 from hybridnn.core.tape import Leaf as TapeLeaf
-from hybridnn.core.tape import scaled
+from hybridnn.core.tape import make_leaf, scaled
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watch
 from hybridnn.jit.draws import rand
@@ -16,7 +16,7 @@ from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
 from hybridnn.trace.overlap import Written
 from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, RESTLESS, STORES, Miss
-from hybridnn.trace.skip_runtime import copied, grad_of, gradient, leaf, new, put_back, refuse, setting, take, take_back, unscale
+from hybridnn.trace.skip_runtime import copied, grad_of, gradient, new, put_back, refuse, setting, take, take_back, unscale
 from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_variables, output_of, rebinds_along, values_behind
 
 __all__ = ["Text"]
@@ -97,7 +97,8 @@ class Text:
                      TracedNode=TracedNode, output_of=output_of, ref=weakref.ref,
                      numpy_random=np.random, rand=rand, stream_state=stream_state, put_stream_back=put_stream_back,
                      state=state, G=global_config.__dict__, setting=setting,
-                     take_back=take_back, copied=copied, leaf=leaf, gradient=gradient, grad_of=grad_of, contiguous=np.ascontiguousarray, asarray=np.asarray,
+                     take_back=take_back, copied=copied, leaf=make_leaf, gradient=gradient, grad_of=grad_of,
+                     contiguous=np.ascontiguousarray, asarray=np.asarray,
                      CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
                      shares=memory.shares, roots=memory.roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
         if watched is not None:
@@ -130,11 +131,11 @@ class Text:
         return f"{self.writer.strong(known)}, ({''.join(text + ', ' for text in [*leaves.values(), *numbers.values()])})"
 
     def _graph_leaves(self):
-        """The Variables from outside in the results' graph: where they are read."""
+        """The nodes of Variables from outside in the results' graph: where they are read."""
         behind = values_behind(self.made, self.survivors, self.call.cut)
         gradients = self._priors().keys() | self.observer.held.keys()
         leaves = leaf_variables(self.call, rebinds_along(self.call.path)).items()
-        return {v: self._leaf_variable(v, x) for v, x in leaves if v in behind and x._requires_grad and self.known.oldest(v) not in gradients}
+        return {v: self._leaf_node(v, x) for v, x in leaves if v in behind and x._requires_grad and self.known.oldest(v) not in gradients}
 
     def _code(self, source):
         """The compiled text: what it was compiled to for another plan, such as one for other sizes, or now."""
@@ -238,8 +239,8 @@ class Text:
         x = self.call.leaves[vid]
         return x._array if isinstance(x, Variable) else x
 
-    def _leaf_variable(self, vid, x):
+    def _leaf_node(self, vid, x):
         ref = self.observer.origins[id(x)]
-        if ref.kind == "made":      # nobody else has it: each call makes another over the same array
-            return f"gradient({self.leaf_text[vid]}, True)"
-        return self.writer.strong(x) if ref.kind == "static" else self._as_found(ref.source)
+        if ref.kind == "made":      # nobody else has the Variable: each call makes another over the same array
+            return f"leaf(gradient({self.leaf_text[vid]}, True))"
+        return self._node_of(ref)

@@ -11,7 +11,7 @@ from itertools import count
 from hybridnn.config import state
 from hybridnn.core.op_node import OpNode
 from hybridnn.core.programs import RELEASED
-from hybridnn.core.tape import ROOM, Leaf, Output, next_seq
+from hybridnn.core.tape import ROOM, Leaf, Output, make_leaf, next_seq
 from hybridnn.core.variable import Variable
 from hybridnn.graph import Graph, run
 from hybridnn.trace.compiled_walk import through
@@ -20,7 +20,7 @@ from hybridnn.trace.floats import under
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.operands import NUMBER_TYPES
 
-__all__ = ["CallTape", "Lazy", "PathTape", "TracedNode", "early_node", "graph_of", "leaf_node", "leaf_variables", "output_of",
+__all__ = ["CallTape", "Lazy", "PathTape", "TracedNode", "early_node", "graph_of", "leaf_node", "leaf_nodes", "leaf_variables", "output_of",
            "producers", "rebinds_along", "saved_values", "specs_along", "values_behind"]
 
 
@@ -70,6 +70,11 @@ def leaf_variables(call, rebinds):
         if old in found:
             found[new] = found[old]
     return found
+
+
+def leaf_nodes(call, rebinds):
+    """vid -> the node of that Variable, if it needs a gradient: all that a graph keeps of a Variable that nobody computed."""
+    return {v: x._tape or make_leaf(x) for v, x in leaf_variables(call, rebinds).items() if x._requires_grad}
 
 
 def rebinds_along(path):
@@ -219,7 +224,7 @@ class CallTape:
         for v in needed.intersection(call.view_of):
             if call.origin(v) in known:
                 values[v] = call.actual(v)
-        tape = cls(path, values, leaf_variables(call, path.rebinds), call.cut, released)
+        tape = cls(path, values, leaf_nodes(call, path.rebinds), call.cut, released)
         tape.functions = {path.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape
 
@@ -262,8 +267,7 @@ class CallTape:
         if vid in self.cut:
             return self._leaf(vid)
         if vid in self.leaves or vid not in self.made:
-            x = self.leaves.get(vid)
-            return None if x is None or not x._requires_grad else x._tape or x.node._tape
+            return self.leaves.get(vid)
         app, position, k, spec = self.made[vid]
         if not app.taped:           # computed where no graph was kept: a leaf, if gradients are to come
             return self._leaf(vid)

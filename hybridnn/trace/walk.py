@@ -12,7 +12,7 @@ from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.core.walk import walk
 from hybridnn.trace.events import spec_along
-from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_node, leaf_variables
+from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_node, leaf_nodes
 
 __all__ = ["WalkTape", "is_function_behind", "plain_gradients", "walk_backward"]
 
@@ -28,7 +28,7 @@ class WalkTape(CallTape):
             if isinstance(x, Variable) and x._requires_grad and x._tape is None:
                 x._tape = TapeLeaf(x.shape, x.dtype)          # before the nodes in the order of the walk
         path = PathTape(call.path, call.owner)
-        super().__init__(path, {}, leaf_variables(call, path.rebinds), call.cut, False)
+        super().__init__(path, {}, leaf_nodes(call, path.rebinds), call.cut, False)
         self.call = call
         self.functions = {self.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
 
