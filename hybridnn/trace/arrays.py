@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from hybridnn.errors import raised_by_signal
-from hybridnn.trace.floats import under
+from hybridnn.trace.floats import strictly, under
 from hybridnn.trace.refs import Doubt, Ref, is_named_tuple, is_pure
 from hybridnn.trace.warns import without_warnings
 
 __all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "IN_PLACE", "MOST", "UFUNC_METHODS", "Computed", "Unexpected", "as_defect", "below",
-           "calculate", "change_own", "changer_of", "choose", "chooses", "combine", "draw", "draws", "folded", "identify", "is_array_function",
+           "calculate", "change_own", "changer_of", "choose", "chooses", "combine", "draw", "draws", "folded", "identify", "is_always", "is_array_function",
            "is_draw", "is_number", "is_open", "is_place", "is_small", "is_stream", "leaves_of", "may_overlap", "memory_of", "missed", "operand",
            "place_of_output", "put", "put_stream_back", "read_clock", "recompute", "renew", "rests_on_constants", "root_array", "shuffle",
            "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
@@ -89,6 +89,7 @@ CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_t
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial", "overwrite_input")
 MOST_NUMBERS = 256    # in a list that the program makes of an array
 MOST = 1 << 53        # ints up to here are floats too
+MOST_CONSTANT = 1 << 18     # bytes of an array that a plan keeps
 LARGEST = 1 << 22      # elements of an array that the observer computes itself
 
 
@@ -651,6 +652,16 @@ def rests_on_constants(ref):
     return all(not r.source.drawn if isinstance(r.source, Computed) else r.kind in ("mirror", "static") for r in below(ref))
 
 
+def is_always(ref, user):
+    """Whether ``ref`` is a small array that NumPy makes of constants, and that the computation ``user`` only reads."""
+    if ref.kind != "array" or user.source.alone or ref.value.nbytes > MOST_CONSTANT or not rests_on_constants(ref):
+        return False
+    given = user.value if isinstance(user.value, (list, tuple)) else (user.value,)
+    computed = [r.source for r in below(ref) if isinstance(r.source, Computed)]
+    return not any(np.may_share_memory(v, ref.value) for v in given if isinstance(v, np.ndarray)) and all(
+        not found.last and (is_array_function(found.fn) or isinstance(found.fn, operator.methodcaller) or found.fn in _OPERATORS) for found in computed)
+
+
 def folded(ref):
     """``ref`` as a constant, if it is an int that NumPy makes of constants."""
     return Ref("static", ref.value) if ref.kind == "array" and isinstance(ref.value, np.integer) and rests_on_constants(ref) else ref
@@ -686,8 +697,7 @@ def sources_of(ref):
 
 def recompute(fn, *args, **kw):
     """What the program would compute; raises where NumPy would warn or raise, so that the program itself does it where it belongs."""
-    small = "ignore" if np.geterr()["under"] == "ignore" else "raise"
-    return under({"divide": "raise", "over": "raise", "invalid": "raise", "under": small}, fn, *args, **kw)
+    return strictly(functools.partial(fn, **kw) if kw else fn, *args)
 
 
 def missed(error, miss):

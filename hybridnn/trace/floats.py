@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_begun", "error_state", "errors_may_wait", "under", "warnings_raise"]
+__all__ = ["as_begun", "error_state", "errors_may_wait", "strictly", "under", "warnings_raise"]
 
 _judged = (None, False)      # the state last looked at, and whether its errors may wait
+_strict = (None, None)       # the state last looked at, and the one in which what it warns of is an error
 
 
 def _ask():
@@ -62,6 +63,17 @@ def as_begun(state: Any, fn: Callable[..., Any], *args: Any) -> Any:
 def _as_then(state: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     _put_state(state)
     return fn(*args)
+
+
+def strictly(fn: Callable[..., Any], *args: Any) -> Any:
+    """``fn(*args)`` where floating-point errors raise, underflow if it is not ignored now."""
+    global _strict
+    strict = _strict
+    state = error_state()
+    if strict[0] is not state:
+        small = "ignore" if np.geterr()["under"] == "ignore" else "raise"
+        strict = _strict = (state, under({"divide": "raise", "over": "raise", "invalid": "raise", "under": small}, error_state))
+    return copy_context().run(_as_then, strict[1], fn, args)
 
 
 def under(errors: dict[str, Any], fn: Callable[..., Any], *args: Any, **kw: Any) -> Any:

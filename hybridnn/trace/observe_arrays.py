@@ -44,11 +44,6 @@ def _change_part(fn, a, key, y):
     fn(a[key], y)
 
 
-def _elements(shape, key):
-    """As many as ``key`` says of an array of this shape; an ``IndexError`` where they do not lie in it."""
-    return np.broadcast_to(False, shape)[key]
-
-
 PARTS = {symbol: functools.partial(_change_part, fn) for symbol, fn in INPLACE.items()}
 
 
@@ -169,7 +164,7 @@ class Arrays:
         key = operand(self, key)
         if any(map(sources_of, [key])):
             raise Doubt("stores into an array where an array says that is computed")
-        calculate(self, functools.partial(_elements, target.value.shape), [key], {})
+        calculate(self, functools.partial(operator.getitem, np.broadcast_to(False, target.value.shape)), [key], {})
         return key
 
     def _key_of(self, a, key):

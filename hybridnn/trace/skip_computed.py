@@ -4,7 +4,7 @@ import operator
 import numpy as np
 
 from hybridnn.optimizer import UpdateRule
-from hybridnn.trace.arrays import IN_PLACE, Computed, below, is_number, put
+from hybridnn.trace.arrays import IN_PLACE, Computed, below, is_always, is_number, put
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import Doubt
 
@@ -42,7 +42,8 @@ class Computing:
                 ordered[id(r)] = r
             elif isinstance(r.source, Computed) and id(r) not in self.making and id(r) not in ordered:
                 stack.append((r, True))
-                stack += [(x, False) for x in (() if r.source.drawn and not r.source.late else (*r.source.args, *r.source.kw.values()))]
+                parts = () if r.source.drawn and not r.source.late else (*r.source.args, *r.source.kw.values())
+                stack += [(x, False) for x in parts if not is_always(x, r)]
         return ordered.values()
 
     def _place(self, ref):
@@ -74,7 +75,8 @@ class Computing:
     def _computing(self, name, ref):
         """Lines that compute a value and leave if it is of another kind than the recorded one, and whether NumPy may warn there."""
         found, w = ref.source, self.writer
-        parts = [self._operand_text(a) for a in found.args] + [f"{k}={self._operand_text(v)}" for k, v in found.kw.items()]
+        texts = {id(a): w.strong(a.value) if is_always(a, ref) else self._operand_text(a) for a in (*found.args, *found.kw.values())}
+        parts = [texts[id(a)] for a in found.args] + [f"{k}={texts[id(v)]}" for k, v in found.kw.items()]
         plain = found.safe or found.drawn or ref.kind == "number" and all(type(a.value) in (int, float, bool) for a in found.args)
         fn = IN_PLACE[found.fn] if found.alone else found.fn
         if fn is put:

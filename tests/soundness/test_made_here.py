@@ -259,3 +259,55 @@ def test_functions_made_of_python_are_followed_nowhere(mode):
         f = wrap(lambda x: F.sum(hnn.as_variable(own.reduce(x.astype("O"), axis=0).astype("f"))))
         return [met], [lambda: f(arr(2, 3))]
     check(make, mode)
+
+
+def one_hot(x, net, i):
+    return net(x) * np.eye(3, dtype="f")[i]
+
+
+def seen_as_well(x, net, i):
+    e = np.eye(3, dtype="f")
+    return net(x) * e[i], e, e[0], np.arange(6.0).reshape(2, 3)
+
+
+def changed_as_well(x, net, i):
+    e = np.ones((3, 3), "f")
+    y = net(x) * e[i]
+    e[i] = x
+    z = np.zeros(3, "f")
+    z[i[0]] += 1
+    z[0] = 2
+    return y + e[i] * z, z
+
+
+@pytest.mark.parametrize("body", [one_hot, seen_as_well, changed_as_well])
+def test_arrays_made_of_constants(mode, body):
+    def make(wrap):
+        net = linear(3, 3)
+        f = wrap(lambda x, i: body(x, net, i))
+
+        def changing():
+            y = f(arr(3, 3), np.array([0, 2, 1]))
+            if isinstance(y, tuple):
+                y[1][...] = 7
+            return y
+        return [net], [lambda: f(arr(3, 3), np.array([0, 2, 1])), lambda: f(arr(3, 3), np.array([1, 1, 0])), changing]
+    for held in (False, True):
+        skipped(check(make, mode, held=held, tolerance=10.0), mode)
+
+
+def test_floating_point_errors_where_numpy_computes(mode):
+    """What NumPy computes under the user's own ``errstate`` warns, raises and stays silent as it does eagerly."""
+    def make(wrap):
+        net = linear(3, 3)
+        f = wrap(lambda x, i: net(x) + np.log(x)[0] * np.exp(-x * 80)[0])
+
+        def told(**states):
+            with np.errstate(**states):
+                try:
+                    return f(abs(arr(3, 3)), 0), f(np.zeros((3, 3), "f"), 0)
+                except FloatingPointError as error:
+                    return str(error)
+        states = [{}, {"under": "raise"}, {"under": "warn"}, {"all": "ignore"}, {"divide": "raise"}]
+        return [net], [lambda: f(abs(arr(3, 3)), 0), *[lambda s=s: told(**s) for s in states]]
+    check(make, mode, tolerance=10.0)
