@@ -21,6 +21,17 @@ def _is_arithmetic(found):
     return found.fn in SYMBOLS and found.fn is not operator.getitem and all(isinstance(r.value, (np.number, int, float)) for r in found.args)
 
 
+def _is_elementwise(ref):
+    """Whether operands of the recorded kinds can give nothing but an array of the recorded kind: elementwise functions of contiguous arrays, whose kinds are
+    looked at where they come from."""
+    found, y = ref.source, ref.value
+    if found.kw or found.alone or not (found.fn in SYMBOLS and found.fn is not operator.getitem or isinstance(found.fn, np.ufunc)):
+        return False
+    known = all(isinstance(r.value, (np.number, int, float)) or isinstance(r.value, np.ndarray) and r.value.flags.c_contiguous and (
+        isinstance(r.source, Computed) or r.kind in ("arg", "fresh")) for r in found.args)
+    return known and type(y) is np.ndarray and y.flags.c_contiguous
+
+
 class Computing:
     """Writes the lines that compute."""
 
@@ -86,7 +97,7 @@ class Computing:
             lines.append(f"if type({name}) is not {w.strong(type(ref.value))}: raise Unexpected")
         if ref.kind == "whole" and found.late:
             lines.append(f"if list(map(type, {name})) != {w.strong(list(map(type, ref.value)))}: raise Unexpected")
-        if ref.kind == "array" and not found.safe and not found.alone and not _is_arithmetic(found):
+        if ref.kind == "array" and not found.safe and not found.alone and not (_is_arithmetic(found) or _is_elementwise(ref)):
             lines.append(f"if not ({self._same_kind(name, ref.value)}): raise Unexpected")
         return lines, not plain
 
