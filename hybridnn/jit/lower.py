@@ -26,7 +26,7 @@ from hybridnn.jit.moves import copy_step, fill_step
 from hybridnn.jit.native import View
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.order import VIEWS
-from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, sliced, viewed, whole
+from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, element_of, sliced, viewed, whole
 from hybridnn.jit.row_blocks import in_blocks, number_of_blocks, split_operands
 from hybridnn.jit.support import is_expensive
 
@@ -167,7 +167,11 @@ class _Lowering:
         return True
 
     def copied_view(self, node, x):
-        """A reshape of something that is not contiguous."""
+        """A reshape of something that is not contiguous, or a single element, of which NumPy gives no view."""
+        element = element_of(x, node.op, dict(node.attrs))
+        if element is not None:
+            self.values[node.outputs[0]] = self.fresh((), x.dtype)
+            return self.copy(element, self.values[node.outputs[0]], node)
         if node.op.name != "reshape" or not self.specs[node.inputs[0]].size:
             return False
         dense = self.fresh(x.shape, x.dtype)

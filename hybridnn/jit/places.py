@@ -8,7 +8,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 
-__all__ = ["Place", "Root", "channels_first", "sliced", "whole", "viewed"]
+__all__ = ["Place", "Root", "channels_first", "element_of", "sliced", "whole", "viewed"]
 
 ARENA, INPUT, CONSTANT, OUTPUT, SLOT, SCALAR = "arena", "input", "constant", "output", "slot", "scalar"
 
@@ -116,6 +116,14 @@ def sliced(place, index):
         strides.append(stride * step)
     rest = len(index)
     return Place(place.root, offset, (*shape, *place.shape[rest:]), (*strides, *place.strides[rest:]), place.dtype)
+
+
+def element_of(place, op, attrs):
+    """The place of the single element that ``op`` takes; None if it takes more."""
+    index = attrs["index"] if op is OPS["get_item"] else ()
+    if not index or len(index) != len(place.shape) or any(type(i) is not int for i in index):
+        return None
+    return Place(place.root, place.offset + sum(i % n * stride for i, n, stride in zip(index, place.shape, place.strides)), (), (), place.dtype)
 
 
 @functools.lru_cache(4096)

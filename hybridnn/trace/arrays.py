@@ -399,7 +399,7 @@ def calculate(observer, fn, args, kw, keyed=False):
     _note_uses(observer, found, value)
     ref = _result(value, found)
     if observer.writes_so_far() and _has_to_wait(observer, found):
-        if not (found.safe or _keeps_kind(fn)) or ref.kind not in ("array", "number"):
+        if not (found.safe or _keeps_kind(fn) or _holds_number(found)) or ref.kind not in ("array", "number"):
             raise Doubt("computes with NumPy after an update")
         observer.refuse_inside_errstate()
         found.last = True
@@ -440,6 +440,11 @@ def _keeps_kind(fn):
     if isinstance(fn, operator.methodcaller):
         return _method(fn) in ARRAY_METHODS - {"tolist", "repeat", "take"}
     return isinstance(fn, np.ufunc) or fn in _OPERATORS or fn is with_elements or fn in CHANGES.values() or id(fn) in _KEEPING
+
+
+def _holds_number(found):
+    """Whether an array is made of one float."""
+    return found.fn in (np.array, np.asarray) and type(found.args[0].value) is float
 
 
 def _numbers_of(whole):

@@ -36,7 +36,7 @@ class Containers:
         if box.kind == "mirror" or type(box.value) in (list, tuple, str, *DICTS):
             check_key(key)
         if box.kind == "mirror":
-            f.stack.append(self._mirror_item(box, key))
+            f.stack.append(self._mirror_item(box, self.joined_key(key) if isinstance(box.value, dict) else key))
         elif box.kind == "namespace":
             f.stack.append(self.namespace_item(box.value, self.plain(key)))
         elif isinstance(box.value, Variable):
@@ -143,7 +143,7 @@ class Containers:
 
     def op_BUILD_MAP(self, f, i):
         items = self._take(f, 2 * i.arg)
-        f.stack.append(Ref("mirror", {self._key(k): v for k, v in zip(items[::2], items[1::2], strict=True)}))
+        f.stack.append(Ref("mirror", {self._own_key(k): v for k, v in zip(items[::2], items[1::2], strict=True)}))
 
     def op_BUILD_CONST_KEY_MAP(self, f, i):
         keys = f.stack.pop().value
@@ -154,6 +154,20 @@ class Containers:
         if ref.kind != "static" or type(ref.value) not in SCALARS:
             raise Doubt("a dict key that is not a plain constant")
         return ref.value
+
+    def _own_key(self, ref):
+        """A key of a dict that the call makes: a plain constant, or a tuple of such."""
+        ref = self.joined_key(self.use(ref))
+        plain = ref.kind == "static" and type(ref.value) is tuple and all(type(x) in SCALARS for x in ref.value)
+        return ref.value if plain else self._key(ref)
+
+    def joined_key(self, ref):
+        """A tuple of plain constants, which the call has made, as one constant."""
+        if ref.kind == "mirror" and type(ref.value) is tuple and ref.source is None and ref.value:
+            items = [self.use(r) for r in ref.value]
+            if all(r.kind == "static" and type(r.value) in SCALARS for r in items):
+                return constant(tuple([r.value for r in items]))
+        return ref
 
     def op_BUILD_SLICE(self, f, i):
         f.stack.append(self.slice_of(self._take(f, i.arg)))
@@ -215,7 +229,7 @@ class Containers:
 
     def op_MAP_ADD(self, f, i):
         value, key = f.stack.pop(), f.stack.pop()
-        f.stack[-i.arg].value[self._key(key)] = value
+        f.stack[-i.arg].value[self._own_key(key)] = value
 
     def op_LIST_TO_TUPLE(self, f, i):
         f.stack.append(mirror(tuple, f.stack.pop().value))

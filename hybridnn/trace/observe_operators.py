@@ -191,6 +191,8 @@ class Operators:
 
     def op_CONTAINS_OP(self, f, i):
         box, x = self.use(f.stack.pop()), self.key_of_classes(self.use(f.stack.pop()))
+        if box.kind == "mirror" and isinstance(box.value, dict):
+            x = self.joined_key(x)
         if not self._compares_plainly(x):
             raise Doubt("the operator in")
         hashed = box.kind == "set" or isinstance(box.value, (set, frozenset, dict))

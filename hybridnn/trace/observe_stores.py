@@ -50,6 +50,8 @@ class Stores:
             self.store_elements(box, key, value)
             return
         key = folded(self.use(key))
+        if box.kind == "mirror" and isinstance(box.value, dict):
+            key = self.joined_key(key)
         check_key(key)
         if box.kind == "namespace":
             self.set_namespace_item(box.value, self.plain(key), value)

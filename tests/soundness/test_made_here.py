@@ -311,3 +311,45 @@ def test_floating_point_errors_where_numpy_computes(mode):
         states = [{}, {"under": "raise"}, {"under": "warn"}, {"all": "ignore"}, {"divide": "raise"}]
         return [net], [lambda: f(abs(arr(3, 3)), 0), *[lambda s=s: told(**s) for s in states]]
     check(make, mode, tolerance=10.0)
+
+
+def table_of_pairs(net, x, n):
+    best = {(-1, -1): 0.0, **{(i, -1): 9.0 for i in range(n)}, **{(-1, j): 9.0 for j in range(n)}}
+    d = net(x)
+    for i in range(n):
+        for j in range(n):
+            best[i, j] = d[i, j] + F.minimum(F.exp(d[j, i]), 0.5 + best[i - 1, j - 1] + best[(i, j - 1)]) if (i - 1, j) in best else d[0, 0]
+    return best[n - 1, n - 1], (n, n) in best
+
+
+def kept_table(net, x, n):
+    y = net(x)
+    return {(i, "a", None): y[i] for i in range(n)}, {(n, True): 1}
+
+
+@pytest.mark.parametrize("body", [table_of_pairs, kept_table])
+def test_dicts_with_tuples_for_keys(mode, body):
+    def make(wrap):
+        net = linear(3, 3)
+        f = wrap(lambda x, n: body(net, x, n))
+        return [net], [lambda: f(arr(3, 3), 3), lambda: f(arr(3, 3, seed=1), 3), lambda: f(arr(3, 3), 2)]
+    skipped(check(make, mode, tolerance=10.0), mode)
+
+
+def test_an_array_of_a_sum_behind_an_update(mode):
+    def make(wrap):
+        net = linear(3, 3)
+        opt = optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def step(x):
+            net.cleargrads()
+            total = 0.0
+            for part in np.split(x, 2):
+                loss = F.sum(net(part) ** 2)
+                loss.backward()
+                total += float(loss.array)
+            opt.update()
+            return hnn.Variable(np.array(total, "f")), np.asarray(total / 2)
+        return [net, opt], [lambda: step(arr(4, 3)), lambda: step(arr(4, 3, seed=1)), lambda: step(arr(4, 3) * 1e25)]
+    skipped(check(make, mode, tolerance=100.0), mode)
