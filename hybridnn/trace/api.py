@@ -17,6 +17,11 @@ MODES = ("auto", "verify", "pure", "eager")
 WRITTEN_IN_C = (types.BuiltinFunctionType, types.MethodWrapperType, types.WrapperDescriptorType, types.MethodDescriptorType)
 
 
+def _of_function(name):
+    """An attribute that is the wrapped function's, of which setting it changes what the function does."""
+    return property(lambda self: getattr(self.__wrapped__, name), lambda self, value: setattr(self.__wrapped__, name, value))
+
+
 class Traced:
     """A traced callable. ``__wrapped__`` is the original; ``stats``, ``explain()`` and ``clear()`` tell and forget what was learned."""
 
@@ -24,7 +29,7 @@ class Traced:
         self._options = options
         self._memory = Memory(_name(fn), **options)
         self._instances = {}
-        for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__defaults__", "__kwdefaults__"):
+        for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
             if hasattr(fn, name):
                 setattr(self, name, getattr(fn, name))
         self.__wrapped__ = fn
@@ -33,6 +38,8 @@ class Traced:
     @unseen
     def __call__(self, *args, **kwargs):
         return run(self._memory, self.__wrapped__, self._self, args, kwargs)
+
+    __code__, __defaults__, __kwdefaults__ = map(_of_function, ("__code__", "__defaults__", "__kwdefaults__"))
 
     def __get__(self, instance, owner=None):
         if instance is None:

@@ -128,6 +128,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.parts = {}             # id of the Ref of a view that was changed in place -> the array that it is a view of, and its place there
         self.rewritten = set()      # ids of containers from outside of which this call has assigned members
         self.grown = set()          # ids of containers from outside that this call has given more members
+        self.boxes = {}             # id of a list or dict among the arguments -> its Ref
+        self.originals = {}         # id of one in which this call has assigned members -> where it is, and what it had before
         self.counters = getattr(call.owner, "counters", set())      # places that the function assigns: their numbers are read anew on every call
         self.generators = []        # those of the user's that have not ended
         self.passing = ()           # code that the library runs inside the present instruction, and that does nothing but look at what is guarded
@@ -533,11 +535,21 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         if isinstance(v, tuple) and len(v) <= 64 and is_named_tuple(type(v)):
             self.guard_named(type(v))
             return Ref("mirror", type(v)(*[self._item(ref, k, x) for k, x in enumerate(v)]), ref.source)
-        if type(v) in (list, tuple) and len(v) <= 64:
-            return mirror(type(v), [self._item(ref, k, x) for k, x in enumerate(v)], ref)
-        if type(v) is dict and len(v) <= 64 and all(type(k) in SCALARS for k in v):
-            return Ref("mirror", {k: self._item(ref, k, x) for k, x in v.items()}, ref.source)
+        if type(v) is tuple and len(v) <= 64:
+            return mirror(tuple, [self._item(ref, k, x) for k, x in enumerate(v)], ref)
+        if type(v) in (list, dict) and len(v) <= 64 and all(type(k) in SCALARS for k in (v if type(v) is dict else ())):
+            return self._box(ref)
         return self.root_object(v, ref.source)
+
+    def _box(self, ref):
+        """The Ref of a list or dict among the arguments: one and the same, wherever it is met."""
+        v = ref.value
+        if id(v) not in self.boxes:
+            self.keep.append(v)
+            items = enumerate(v) if type(v) is list else v.items()
+            members = {k: self._item(ref, k, x) for k, x in items}
+            self.boxes[id(v)] = Ref("mirror", list(members.values()) if type(v) is list else members, ref.source)
+        return self.boxes[id(v)]
 
     def guard_named(self, cls):
         """A class of named tuples goes on doing what tuples do."""

@@ -415,6 +415,8 @@ class Calls:
             return mirror(list, box)
         if isinstance(box, (list, tuple)) and name in ("index", "count"):
             return constant(getattr(type(box)([self.whole(r) for r in box]), name)(*[self.whole(a) for a in args]))
+        if isinstance(box, dict) and name in ("update", "setdefault") and owner.source is not None:
+            return self._put_members(owner, name, args)
         if isinstance(box, dict) and name in ("update", "setdefault", "pop", "copy") and owner.source is None:
             return self._dict_method(box, name, args)
         if isinstance(box, dict) and name in VIEWS:
@@ -422,6 +424,17 @@ class Calls:
         if isinstance(box, dict) and name == "get":
             return box.get(self._key(args[0]), args[1] if len(args) > 1 else constant(None))
         raise Doubt(f"calls the method {name} of a {type(box).__name__}")
+
+    def _put_members(self, owner, name, args):
+        """``box.update(...)``, or ``box.setdefault(...)``, of a dict among the arguments."""
+        if name == "update":
+            for k, v in PURE_BUILTINS[dict](self, args, {}).value.items():
+                self.put_member(owner, k, v)
+            return constant(None)
+        key = self._key(args[0])
+        if key not in owner.value:
+            self.put_member(owner, key, args[1] if len(args) > 1 else constant(None))
+        return owner.value[key]
 
     def _dict_method(self, box, name, args):
         if name == "update":

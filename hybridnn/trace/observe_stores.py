@@ -59,6 +59,8 @@ class Stores:
             box.value[key.value] = value
         elif box.kind == "mirror" and key.kind == "static" and id(value.value) in self.passed and self._is_there_already(box.value, key.value, value):
             pass        # what ``box[key] += y`` ends with
+        elif box.kind == "mirror" and key.kind == "static" and type(box.value) in (list, dict):
+            self.put_member(box, key.value, value)
         elif box.kind == "static" and type(box.value) in (list, *DICTS):
             self._store_item(box.value, key, value)
         elif box.kind == "static" and type(box.value) is Counter:
@@ -95,6 +97,16 @@ class Stores:
             raise Doubt("assigns a number that an update has counted")
         self.rewritten.add(id(box))
         self._assigned(("item", box, key.value), value, "a member of a container")
+
+    def put_member(self, box, key, value):
+        """A member of a list or dict among the arguments, whose Ref has it from here on."""
+        whole = next((x for x in self.keep if self.boxes.get(id(x)) is box), None)
+        if whole is None or type(key) not in SCALARS or type(whole) is list and (type(key) is not int or not 0 <= key < len(whole)):
+            raise Doubt("stores into a container or array that may be seen from outside")
+        self._keepable(value, "a member of an argument")
+        self.originals.setdefault(id(whole), (box.source, whole.copy()))
+        box.value[key] = value
+        self.effects.append(("assign", ("put", box.source, key), value))
 
     def update_dict(self, box, items):
         """``box.update(items)`` for a dict from outside."""

@@ -12,7 +12,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Leaf, Number
 from hybridnn.trace.refs import SCALARS, Doubt, Ref, constant
 
-__all__ = ["Vouched", "taken"]
+__all__ = ["Vouched", "members", "taken"]
 
 
 def taken(call):
@@ -20,6 +20,15 @@ def taken(call):
     found = {vid: weakref.ref(x) for vid, x in call.leaves.items()}
     found.update({o.vid: lambda x=call.values[o.vid]: x for e in call.path for o in e.operands if isinstance(o, Number) and o.type is float})
     return found
+
+
+def members(x):
+    """What lists, dicts and arrays among the arguments hold, for comparing it after the call."""
+    if type(x) is np.ndarray:
+        return x.tobytes()
+    if type(x) not in (tuple, list, dict):
+        return id(x)
+    return [(key, id(v), members(v)) for key, v in (x.items() if type(x) is dict else enumerate(x))]
 
 
 class Vouched:
@@ -36,7 +45,7 @@ class Vouched:
         self.call, self.args, self.kwargs = call, args, kwargs
         self.guards, self.effects, self.origins, self.numbers, self.views, self.draws, self.computed = {}, [], {}, {}, [], [], []
         self.stored, self.stored_at, self.rebound_at, self.changed, self.given, self.changed_at = set(), sys.maxsize, sys.maxsize, {}, {}, {}
-        self.held, self.ungiven, self.passed = {}, [], {}
+        self.held, self.ungiven, self.passed, self.originals = {}, [], {}, {}
         self.applied, self.function_outputs, self.shown = {}, {}, {}
         self.overlay, self.grown, self.rewritten = {}, set(), set()
         self.arrays = {}        # id of an array among the arguments -> where it is read first, and as what

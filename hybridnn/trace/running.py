@@ -15,7 +15,7 @@ from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.memory import IDLE_EARNS, account, new_root
 from hybridnn.trace.observe_later import observer_type
-from hybridnn.trace.pure import Vouched, taken
+from hybridnn.trace.pure import Vouched, members, taken
 from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.shadow import checked_replay
 from hybridnn.trace.signature import signature
@@ -262,6 +262,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     call.forbid = mode == "error_on_record"
     root.replays += call.mode == "replay"
     observer = _observer(memory, root, mode, call, fn, args, kwargs)
+    given = members((args, kwargs)) if mode == "pure" and observer is not None else None
     call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
     call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
     outer, state.tracer = state.tracer, call
@@ -286,7 +287,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
         if mode == "pure" and end is not None:
             before, end.seen = end.seen, taken(call)
         if observer is not None:
-            _prove(memory, observer, call, end, mode == "pure", result, before)
+            _prove(memory, observer, call, end, given, result, before)
     finally:
         state.tracer = outer
     account(memory, root, call, end)
@@ -330,16 +331,19 @@ def _observer(memory, root, mode, call, fn, args, kwargs):
     return observe(call, called, fn, args, kwargs) if isinstance(called, types.FunctionType) else None
 
 
-def _prove(memory, observer, call, end, pure, result, before):
-    """Turn an observed replay into a plan that skips Python, or note why not. ``before``: what the call before took from outside."""
+def _prove(memory, observer, call, end, given, result, before):
+    """Turn an observed replay into a plan that skips Python, or note why not. ``given``: what the arguments held before, if the user vouches for the rest;
+    ``before``: what the call before took from outside."""
     if call.mode != "replay" or end is None or call.left:
         return
     try:
         seen = observer
         if observer.doubt is not None or observer.result is None:
-            if not pure:
+            if given is None:
                 doubt = observer.doubt or Doubt("the run was not seen to its end")
                 raise Doubt(doubt.reason, doubt.line)        # not the observer's own, which would get a traceback and so keep it
+            if given != members((observer.args, observer.kwargs)):
+                raise Doubt("changes what its arguments hold")
             seen = Vouched(call, observer.args, observer.kwargs, result, before)
         with collector_at_rest():
             plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))

@@ -136,13 +136,18 @@ class Computing:
     def _as_found(self, source):
         """The text of a value as the call has found it, though it may assign something else in its place."""
         text, place = self.writer.read(source), source
-        while place[0] in WITHIN:
+        while place[0] in WITHIN and not self._is_put(place):
             place = place[1]
         where = place[1:] if place[0] == "load" else ("attr", place[1], "_array") if place[0] == "inside" else None
-        if where is None or where_id(("attr" if where[0] == "slotattr" else where[0], *where[1:])) not in self.assigned:
+        assigned = where is not None and where_id(("attr" if where[0] == "slotattr" else where[0], *where[1:])) in self.assigned
+        if not assigned and place[0] != "item":
             return self.found.get(text, text)
         begin = self.writer.read(place)
         return self.was.setdefault(begin, f"was{len(self.was)}") + text[len(begin):]
+
+    def _is_put(self, place):
+        """Whether the call assigns this member of an argument."""
+        return place[0] == "item" and place in self.put
 
     def _find_computed(self, refs):
         """Computations whose results Python sees."""

@@ -142,6 +142,8 @@ class Effects:
             return f"setattr({w.held(owner)}, {key[0]!r}, {{}})"
         if kind == "cell":
             return f"{w.strong(owner)}.cell_contents = {{}}"
+        if kind == "put":
+            return f"{self._as_found(owner)}[{w.strong(key[0])}] = {{}}"
         return f"{w.strong(owner)}[{w.strong(key[0])}] = {{}}"
 
     def _node_of(self, ref):

@@ -40,6 +40,7 @@ class Facts:
             self._argument(("arg", i), x, 0)
         for k, x in observer.kwargs.items():
             self._argument(("kwarg", k), x, 0)
+        self._look_at_others()
         self.updated = self._updated()      # these, and what NumPy writes, stay the same objects
         self.written = {*self.observer.stored, *self.updated, *self.owners}
         same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}
@@ -104,6 +105,26 @@ class Facts:
         another = f"id({self.writer.read(source)}) not in {self.writer.strong(self.changed)}"
         self.writer.require(another, f"argument {source[1]}: a container that the call changes")
 
+    def _look_at_others(self):
+        """A list or dict of which the call assigns members is in no other place among the arguments."""
+        for source, _ in self.observer.originals.values():
+            own = self.writer.read(source)
+            whole = next(x for text, x in self.boxes if text == own)
+            for text, x in self.boxes:
+                if text != own and x is whole:
+                    raise Doubt("assigns a member of a container that is in two arguments")
+                if text != own:
+                    self.writer.require(f"{text} is not {own}", "one container in two arguments")
+
+    def _refuse_known(self):
+        """Nor is it anything that the plan looks at otherwise."""
+        w = self.writer
+        known = {id(x): x for x in w.names.values() if type(x) in (list, dict) or isinstance(x, dict)}
+        for source, _ in self.observer.originals.values():
+            if any(text == w.read(source) and id(x) in known for text, x in self.boxes):
+                raise Doubt("assigns a member of an argument that it reaches by another way")
+            w.require(f"id({w.read(source)}) not in {w.strong(frozenset(known))}", "a container that the call reaches by another way")
+
     def _look_at_no_report(self):
         """Dicts that the call looks at are none that it reports to."""
         if not self.reporters:
@@ -128,6 +149,9 @@ class Facts:
         elif (type(x) in (list, tuple, dict) or isinstance(x, tuple) and is_named_tuple(type(x))) and len(x) <= 64:
             if depth == DEEPEST:
                 raise Doubt("arguments are nested too deeply")
+            if type(x) in (list, dict):
+                self.boxes.append((w.read(source), x))
+                x = self.observer.originals.get(id(x), (None, x))[1]
             w.require(f"type({w.read(source)}) is {w.strong(type(x))} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
             if type(x) in (list, dict):
                 self._is_not_changed(source, x)

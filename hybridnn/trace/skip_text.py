@@ -63,6 +63,7 @@ class Text:
         written = self.call.leaves.keys() & {self.known.oldest(r) for seg in plan.segments for r, _ in seg.writes}
         objects = [o for ref in w.watched_objects.values() if (o := ref()) is not None]
         watched = watch(w.watched.values(), objects, w.watched_classes.values())
+        self._refuse_known()
         lines = [*self._found_lines(), *w.lines, *self._watched_lines(watched)]
         if lines:
             lines = ["try:", *["    " + line for line in lines], "except Exception as error:", "    return missed(error, GONE)"]
@@ -216,11 +217,14 @@ class Text:
         texts = [*[self.apart.get(v) or self.text[v] for v in sorted(written)], *map(self._stored_text, self._stored_targets())]
         arrays = "".join(f"{text}, " for text in texts)
         places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
-        attributes = "".join(f"({kind!r}, {w.held(owner) if kind == 'attr' else w.strong(owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
+        attributes = "".join(f"({kind!r}, {self._owner(kind, owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
         streams = ", ".join(map(w.strong, self._streams()))
         begin = "".join([f"    {line}\n" for line in self._found_lines()])
         return f"def touched(self, args, kwargs):\n{begin}    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}], [{streams}]\n"
+
+    def _owner(self, kind, owner):
+        return self.writer.held(owner) if kind == "attr" else self._as_found(owner) if kind == "put" else self.writer.strong(owner)
 
     def _stored_targets(self):
         """The arrays that NumPy writes, as Refs."""

@@ -157,3 +157,17 @@ def test_dict_that_a_text_makes(mode):
             return y, table
         return [], [changed]
     check(make, mode)
+
+
+def test_attributes_of_a_traced_function(mode):
+    """Code and defaults of a traced function are those of the function."""
+    def make(wrap):
+        @wrap
+        def f(x, k=2.0, *, z=1.0):
+            return F.exp(x) * k * z
+
+        def g(x, k=2.0, *, z=1.0):
+            return F.tanh(x) * k + z
+        return f, g, lambda: (f(arr(3)), f.__defaults__, f.__kwdefaults__)
+    late(mode, make, [lambda f, g: setattr(f, "__defaults__", (3.0,)), lambda f, g: setattr(f, "__kwdefaults__", {"z": 4.0}),
+                      lambda f, g: setattr(f, "__code__", g.__code__)])
