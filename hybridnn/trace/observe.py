@@ -423,6 +423,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             f.stack.append(constant(not self.plain(result)))
         elif after in ("push", "operator"):
             f.stack.append(result)
+        elif after == "there":
+            f.stack.append(constant(True))
         elif after == "negate":
             f.stack.append(constant(not result.value))
         elif after == "variable":

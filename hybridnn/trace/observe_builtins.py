@@ -34,7 +34,7 @@ from hybridnn.trace.refs import (
     names_class,
 )
 
-__all__ = ["PURE_BUILTINS", "asks_class"]
+__all__ = ["PURE_BUILTINS", "asks_class", "lacks"]
 
 CLASS = vars(object)["__class__"]
 
@@ -287,7 +287,7 @@ def _type(observer, args, kw):
 
 
 def _getattr(observer, args, kw):
-    if len(args) == 3 and _lacks(observer, args[0], _static(observer, args[1])):
+    if len(args) == 3 and lacks(observer, args[0], _static(observer, args[1])):
         return args[2]
     f = observer.frames[-1]
     observer._load_attr(f, args[0], _static(observer, args[1]), method=False)
@@ -303,13 +303,13 @@ def _vars(observer, args, kw):
 
 
 def _hasattr(observer, args, kw):
-    if _lacks(observer, args[0], _static(observer, args[1])):
+    if lacks(observer, args[0], _static(observer, args[1])):
         return constant(False)
     _getattr(observer, args, kw)
     return constant(True)
 
 
-def _lacks(observer, ref, name):
+def lacks(observer, ref, name):
     """Whether an object of the user's has no such attribute; that it stays so is guarded."""
     ref = observer.use(ref)
     if ref.kind == "object":

@@ -28,7 +28,7 @@ from hybridnn.trace.arrays import (
 )
 from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class
+from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
 from hybridnn.trace.observe_objects import ERRSTATE, MANAGER_CODE, is_partial
 from hybridnn.trace.refs import (
     DICTS,
@@ -463,14 +463,28 @@ class Calls:
             return
         if fn is len and len(args) == 1 and self._own_length(f, args[0]):
             return
-        if fn is getattr and len(args) == 2 and not kw:
-            self._load_attr(f, args[0], self.plain(args[1]), method=False)
+        if fn is getattr and len(args) in (2, 3) and not kw or fn is hasattr and len(args) == 2:
+            self._ask_attr(f, fn, *args)
             return
         found = PURE_BUILTINS[fn](self, args, kw)
         if fn is isinstance and asks_class(args[1]) or fn in MAKING_ITERATORS and any(isinstance(a.value, Variable) and a.kind != "mirror" for a in args):
             f.waiting = ("make", None, [], {}, found)       # the class's own check, or a Variable's __iter__, runs meanwhile
         else:
             f.stack.append(found)
+
+    def _ask_attr(self, f, fn, owner, name, *default):
+        """``getattr`` or ``hasattr``; a property runs meanwhile."""
+        name = self.plain(name)
+        if (default or fn is hasattr) and lacks(self, owner, name):
+            f.stack.append(default[0] if default else constant(False))
+            return
+        self._load_attr(f, owner, name, method=False)
+        if fn is getattr:
+            return
+        if f.waiting is None:
+            f.stack[-1] = constant(True)
+        else:
+            f.waiting = (*f.waiting[:4], "there" if f.waiting[0] == "call" else constant(True))
 
     def _own_length(self, f, ref):
         """``len()`` of an object whose class says it; False if the class is none of the user's."""

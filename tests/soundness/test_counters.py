@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, skipped
+from worlds import MODES, arr, check, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -361,4 +361,37 @@ def test_learning_rates_of_calls_that_fail(mode):
             return f(np.array([1, 2], "i"))
         return [emb, opt.hyperparam, box], [lambda: f(np.array([1, 2], "i")), lambda: f(np.array([1, 9], "i")), reset,
                                             lambda: after(np.array([1, 2], "i")), lambda: after(np.array([1, 9], "i"))]
+    skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("body", [
+    "F.exp(x) if hasattr(x, 'shape') else x", "F.exp(x) * getattr(x, 'ndim', 7)", "F.exp(getattr(F.tanh(x), 'array', x))",
+    "F.exp(x) * getattr(w, 'size', 0) if hasattr(w, 'array') else x", "F.exp(x) * (2 if hasattr(box, 'seen') else 1)", "F.exp(x) * getattr(box, 'seen', 1)"])
+def test_properties_that_are_asked_for_by_name(mode, body):
+    """The program's own run as often as they do without a trace."""
+    class Box:
+        def __init__(self):
+            self.log, self.k = [], 2.0
+
+        @property
+        def seen(self):
+            self.log.append("seen")
+            return self.k
+
+    def make(wrap):
+        box = Box()
+        space = {"F": F, "box": box, "w": hnn.Parameter(arr(3))}
+        f = wrap(eval(f"lambda x: {body}", space))
+
+        def changed(k):
+            box.k = k
+            return f(var(3))
+
+        def gone():
+            del box.k
+            try:
+                return f(var(3))
+            finally:
+                box.k = 2.0
+        return [box.log], [lambda: f(var(3)), lambda: changed(3.0), gone, lambda: changed(2.0)]
     skipped(check(make, mode), mode)
