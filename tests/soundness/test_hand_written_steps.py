@@ -9,7 +9,7 @@ from worlds import MODES, arr, check, skipped
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import optimizers
+from hybridnn import optimizers, training
 from hybridnn.trace.arrays import is_array_function, place_of_output
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
@@ -464,3 +464,27 @@ def test_histories(mode, look):
         return [model, history], [step, shorter, begun, of_other_things, lambda: f(arr(4, 3))]
     world = check(make, mode)
     skipped(world, mode) if look is not stored_behind else None
+
+
+def test_updaters_of_ones_own(mode):
+    """A step that asks its updater for its optimizers."""
+    def make(wrap):
+        first, second = net(), net()
+
+        class Two(training.updaters.StandardUpdater):
+            def step(self, x):
+                one, two = [self.get_optimizer(name) for name in ("main", "other")]
+                y = self.get_all_optimizers()["main"].target.a(x)
+                one.update(lambda: F.sum(y * y))
+                two.update(loss_of, two.target, x)
+                return y, self.device is None
+
+        opts = {"main": optimizers.Adam(0.01).setup(first), "other": optimizers.SGD(0.1).setup(second)}
+        updater = Two({"main": hnn.iterators.SerialIterator([0], 1)}, opts)
+        step = wrap(updater.step)
+
+        def other():
+            updater._optimizers["other"] = optimizers.MomentumSGD(0.05).setup(second)
+            return step(arr(2, 3))
+        return [first, second], [lambda: step(arr(2, 3)), lambda: step(arr(2, 3) * 2), other]
+    skipped(check(make, mode), mode)
