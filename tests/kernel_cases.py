@@ -22,6 +22,7 @@ def labels(high, *shape):
 
 CASES = {
     "chain": (lambda x, b: [OPS["tanh"](1.5 * x + b) * OPS["sigmoid"](x)], (array(5, 17), array(17))),
+    "loss_of_logits": (lambda x, t: [OPS["sigmoid_nll"](x, t)], (array(5, 17), array(5, 17))),
     "flat": (lambda x, a: [OPS["relu"](x) * a], (array(5, 7), .5)),
     "softmax": (lambda x: [OPS["softmax"](x, axis=(1,))], (array(5, 300),)),
     "pixels": (lambda x, b: [OPS["sigmoid"](x + b)], (array(40, 3), array(3))),

@@ -56,6 +56,25 @@ def test_accuracy_where_exponentials_become_subnormal_or_overflow(name, dtype):
     assert error.relative <= RELATIVE[dtype] and error.ulp <= 2.5, error
 
 
+def dense_error(name, dtype, x, exact):
+    """Errors of a function of one operand, which is among the extras of ``FUNCTIONS``, too, on ``x``."""
+    kernel = compile_source(source(f"{name}_{vecmath.KEYS[dtype]}", [dtype], dtype))
+    assert_vectorised(kernel)
+    with np.errstate(all="ignore"):
+        return compare(kernel(np.empty_like(x), x), exact(x.astype(LONG)), (x,))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_accuracy_of_logarithms_of_one_and_more(dtype):
+    info = np.finfo(dtype)
+    x = np.concatenate([np.linspace(0, 1, 20_001), np.geomspace(info.smallest_subnormal, 1, 20_001, dtype=LONG), [np.nan]]).astype(dtype)
+    unit = dense_error("log1p_unit", dtype, x, np.log1p)
+    wide = np.concatenate([np.linspace(-1, 60, 40_001), 2.0 ** np.arange(-info.nmant - 3, info.nmant + 9), np.geomspace(1e5, info.max, 20_001, dtype=LONG)])
+    for error in (unit, dense_error("log1p", dtype, wide.astype(dtype), np.log1p)):
+        assert not error.wrong, f"(x, got, expected): {error.wrong}"
+        assert error.relative <= RELATIVE[dtype] and error.ulp <= 1.5, error
+
+
 def pairs(dtype):
     """All pairs of specials, random bit patterns, and moderate pairs."""
     grid = [np.array(v, dtype) for v in zip(*product(specials(dtype), repeat=2))]

@@ -38,6 +38,9 @@ class Format:
     exp_low: float  # exp is 0 below
     expm1_range: tuple[float, float]  # beyond it expm1 is -1 or inf
     ln2: tuple[float, float]
+    log2_e: tuple[float, float]
+    log10_2: tuple[float, float]
+    log10_e: tuple[float, float]
     root_half: int  # bits of sqrt(1/2), low half cleared for float64
 
     @property
@@ -50,11 +53,14 @@ class Format:
         return 2.0 ** (1 - self.bias)
 
 
-SINGLE = Format("f32", 23, 127, -105.0, (-18.0, 89.0), (0.6931471824645996, -1.9046542121259336e-09), 0x3F3504F3)
-DOUBLE = Format("f64", 52, 1023, -747.0, (-40.0, 710.1),
-                (0.6931471805599453, 2.3190468138462996e-17), 0x3FE6A09E00000000)
 LOG2E = 1.4426950408889634
 LOG2E_LO = 2.0355273740931033e-17
+SINGLE = Format("f32", 23, 127, -105.0, (-18.0, 89.0), (0.6931471824645996, -1.9046542121259336e-09),
+                (1.4426950216293335, 1.925963033500011e-08), (0.3010300099849701, -1.432098883924482e-08),
+                (0.4342944920063019, -1.0103049952192578e-08), 0x3F3504F3)
+DOUBLE = Format("f64", 52, 1023, -747.0, (-40.0, 710.1),
+                (0.6931471805599453, 2.3190468138462996e-17), (LOG2E, LOG2E_LO), (0.3010299956639812, -2.8037281277851704e-18),
+                (0.4342944819032518, 1.098319650216765e-17), 0x3FE6A09E00000000)
 
 
 def format_of(x: V) -> Format:
@@ -172,11 +178,7 @@ def _log1p_tail(f: V, tail, key: str) -> V:
     if key == "f32":
         y = fma(f * f * f, horner(f, tables.LOG), tail) if tail is not None else f * f * f * horner(f, tables.LOG)
         return fma(f * f, -0.5, y)
-    s = f / (f + 2.0)
-    z = s * s
-    half = f * f * 0.5
-    y = fma(s, fma(z, horner(z, tables.LOG_ODD[key]), half), tail if tail is not None else 0.0)
-    return y - half
+    return fma(f * f, horner(f, tables.LOG1P[key]), tail if tail is not None else 0.0)
 
 
 def _log_specials(x: V, y: V, f: V, pole: float = 0.0) -> V:
@@ -205,9 +207,18 @@ def log1p(x: V) -> V:
     v = u - 1.0
     lost = (1.0 - (u - v)) + (x - v)
     e, f = split_log(u)
-    y = f + _log1p_tail(f, fma(e, fmt.ln2[1], lost / u), fmt.key)
+    # lost / u: as u = 2^e (1 + f), and 1 - f is close enough to 1 / (1 + f) where f is small, and elsewhere where the result is not.
+    down = select(u < 2.0 ** (fmt.mantissa + 2), float_of(bits_of(f + 1.0) - bits_of(u) + (fmt.bias << fmt.mantissa)), 0.0)
+    y = f + _log1p_tail(f, fma(e, fmt.ln2[1], lost * down * (1.0 - f)), fmt.key)
     y = select(x == 0.0, x, fma(e, fmt.ln2[0], y))
     return _log_specials(x, y, f, -1.0)
+
+
+def log1p_unit(x: V) -> V:
+    """log1p(x) for 0 <= x <= 1, where that needs no other logarithm."""
+    f = format_of(x)
+    normal = select(x < f.tiny, 0.0, x)     # products with subnormal numbers take a hundred cycles
+    return x + normal * normal * horner(normal - 0.5, tables.LOG1P_UNIT[f.key])
 
 
 def _log_scaled(x: V, key: str, per_e: tuple, per_f: tuple) -> V:
@@ -219,12 +230,14 @@ def _log_scaled(x: V, key: str, per_e: tuple, per_f: tuple) -> V:
     return _log_specials(x, exact + (fma(y, per_f[0], fma(e, per_e[0], -exact)) + low), f)
 
 
-def log2(x: V, key: str = "f64") -> V:
-    return _log_scaled(x, key, (1.0, 0.0), (LOG2E, LOG2E_LO))
+def log2(x: V) -> V:
+    f = format_of(x)
+    return _log_scaled(x, f.key, (1.0, 0.0), f.log2_e)
 
 
-def log10(x: V, key: str = "f64") -> V:
-    return _log_scaled(x, key, (0.3010299956639812, -2.8037281277851704e-18), (0.4342944819032518, 1.098319650216765e-17))
+def log10(x: V) -> V:
+    f = format_of(x)
+    return _log_scaled(x, f.key, f.log10_2, f.log10_e)
 
 
 def tanh(x: V) -> V:
@@ -242,13 +255,7 @@ def sigmoid(x: V) -> V:
 
 def softplus(x: V) -> V:
     """log(1 + exp(x)) as max(x, 0) + log1p(exp(-|x|))."""
-    fmt = format_of(x)
-    z = exp_down(-fabs(x))
-    u = z + 1.0
-    lost = z - (u - 1.0)
-    e, f = split_log(u)
-    y = fma(e, fmt.ln2[0], f + _log1p_tail(f, fma(e, fmt.ln2[1], lost / u), fmt.key))
-    return select(x < 0.0, 0.0, x) + y
+    return select(x < 0.0, 0.0, x) + log1p_unit(exp_down(-fabs(x)))
 
 
 def sinh(x: V, key: str = "f64") -> V:

@@ -8,7 +8,7 @@ __all__ = ["DEFINITIONS", "KEYS", "body_of"]
 
 KEYS = {"float32": "f32", "float64": "f64", "bool": "bool", "int32": "i32", "int64": "i64", "uint16": "u16"}
 # Whose float32 versions are the float64 body with shorter polynomials, or the body as it is.
-SHORTER_IN_DOUBLE = {"log2", "log10", "erfc", "arctan", "arctan2", "arcsin", "arccos", "sinh", "cosh"}
+SHORTER_IN_DOUBLE = {"erfc", "arctan", "arctan2", "arcsin", "arccos", "sinh", "cosh"}
 SAME_IN_DOUBLE = {"cbrt", "arcsinh", "arccosh", "arctanh"}
 REDUCTIONS = ("reduce_add", "reduce_mul", "reduce_max", "reduce_min")
 _ALIASES = {"absolute": "fabs"}
@@ -49,6 +49,7 @@ def _extras():
         for reduction in (*REDUCTIONS, "larger", "smaller"):
             yield f"{reduction}_{KEYS[dtype]}", getattr(vecmath_basic, reduction), (dtype, dtype), dtype
         yield f"exp_down_{KEYS[dtype]}", vecmath_bodies.exp_down, (dtype,), dtype
+        yield f"log1p_unit_{KEYS[dtype]}", vecmath_bodies.log1p_unit, (dtype,), dtype
         yield f"magnitude_{KEYS[dtype]}", vecmath_basic.magnitude, (dtype,), bits
         yield f"most_{KEYS[bits]}", vecmath_basic.most, (bits, bits), bits
         yield f"nan_if_{KEYS[dtype]}", vecmath_basic.nan_if, (bits, dtype), dtype
