@@ -51,6 +51,29 @@ def test_kernels_raise_no_flags_of_their_own(name, special):
     assert categories(traced, x) == categories(lambda x: f(x) + 1, x)
 
 
+def test_what_warns_on_every_call_does_not_run_natively_besides(monkeypatch):
+    """It would take twice as long as eager; native code is tried again now and then."""
+    told = []
+    monkeypatch.setattr(executable.Executable, "_floats", spied(executable.Executable._floats, told))
+    fn = lambda x: F.log(x) * 2
+    traced, expected = warmed(fn), categories(fn, ZERO)
+    for _ in range(3 * executable.TOLD_AGAIN):
+        assert categories(traced, ZERO) == expected
+    assert len(told) <= executable.TOLD + 4
+    before = len(told)
+    for _ in range(executable.TOLD_AGAIN):
+        np.testing.assert_array_equal(traced(GOOD).array, fn(GOOD).array, strict=True)
+    assert categories(traced, ZERO) == expected
+    assert len(told) == before + 1
+
+
+def spied(method, calls):
+    def spy(*args):
+        calls.append(args)
+        return method(*args)
+    return spy
+
+
 def test_a_step_that_divides_by_zero_changes_the_same():
     """Flags before the first write: the whole step runs in NumPy, updates included."""
     def make(wrap):

@@ -31,6 +31,7 @@ UNDOABLE, FINISHED, DONE = 4, 5, 6
 KINDS = ((fpstatus.DIVIDE, "divide", "divide by zero"), (fpstatus.OVERFLOW, "over", "overflow"), (fpstatus.INVALID, "invalid", "invalid value"))
 LARGE_OUTPUT = 1 << 16
 LEAST_REUSED = 1 << 17        # bytes of outputs in all, below which looking for memory to use again takes longer than it saves
+TOLD, TOLD_AGAIN = 8, 64            # calls in a row that have run twice, before they run for NumPy's sake alone; calls until native code is tried again
 GENERATIONS = 3               # the last call's outputs are still in use when the next call begins
 _refs = count_references
 OURS_ALONE = 2                # the name in ``take`` and getrefcount's argument
@@ -113,6 +114,7 @@ class Executable:
         self.memory_lower_bound = lowered.memory_bound
         self.kernels_compiled, self.sources = loaded.compiled, tuple(texts)
         self._constants = tuple(lowered.constants)
+        self._told = 0       # how many calls in a row have run twice, natively and for what NumPy tells of errors
         self._arenas = []
         self._segments = self._split(native)
         first = self._segments[0] if len(self._segments) == 1 and not lowered.n_slots else None
@@ -181,15 +183,23 @@ class Executable:
             arena = self._arenas.pop()
         except IndexError:
             arena = _aligned(self.arena_bytes)
-        if self._single is not None:
+        if self._told >= TOLD and self._told % TOLD_AGAIN:
+            self._told += 1
+            outputs[:] = run(self.graph, arrays)
+            if old:
+                old.clear()
+        elif self._single is not None:
             kept = None if old is None else [*old]
             if old:
                 old.clear()       # a signal may come at any time
             failed = self._single(arena, arrays, self._constants, outputs)
-            if failed is not None and failed[1] not in FLAGGED and old is not None:
-                old += kept
-            if failed is not None and not self._floats(failed, arrays, outputs):
-                self._fail(failed, _Call(arena, arrays, self._constants, outputs, []), self._segments[0])
+            if failed is None:
+                self._told = 0
+            else:
+                if failed[1] not in FLAGGED and old is not None:
+                    old += kept
+                if not self._floats(failed, arrays, outputs):
+                    self._fail(failed, _Call(arena, arrays, self._constants, outputs, []), self._segments[0])
         else:
             self._run_segments(arena, arrays, outputs)
         if len(self._arenas) < POOL:
@@ -227,6 +237,7 @@ class Executable:
         """
         code, flags = failed[1:]
         if code == UNDOABLE or code == FINISHED and _matter(flags):
+            self._told += 1
             outputs[:] = run(self.graph, arrays)
         elif code == DONE:
             rest = self._rest if _matter(flags) else None
