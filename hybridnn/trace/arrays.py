@@ -586,7 +586,7 @@ def is_number(ref):
 
 
 def below(ref, opened=lambda found: True):
-    """What a Ref rests on, each once, and itself: what lies in containers, and operands of the computations that are ``opened``."""
+    """What a Ref rests on, each once, and itself: what lies in containers and objects, and operands of the computations that are ``opened``."""
     stack, seen = [ref], set()
     while stack:
         r = stack.pop()
@@ -596,6 +596,8 @@ def below(ref, opened=lambda found: True):
         yield r
         if r.kind == "mirror":
             stack += r.value.values() if isinstance(r.value, dict) else r.value
+        elif r.kind == "object":
+            stack += r.value.attrs.values()
         elif isinstance(r.source, Computed) and opened(r.source):
             stack += [*r.source.args, *r.source.kw.values()]
 

@@ -175,7 +175,7 @@ class Stores:
 
     def _keepable(self, value, what):
         built = value.kind == "mirror" and (value.source is None or value.source[0] in ("arg", "kwarg", "item"))
-        if value.kind not in KEPT and not built:
+        if value.kind not in KEPT and value.kind != "object" and not built:
             raise Doubt(f"assigns {what} a value that cannot be made again")
 
     def _assigned(self, where, value, what):

@@ -151,14 +151,10 @@ class Computing:
 
     def _find_computed(self, refs):
         """Computations whose results Python sees."""
-        for ref in refs:
-            if ref.kind == "mirror":
-                self._find_computed(ref.value.values() if isinstance(ref.value, dict) else ref.value)
-            elif ref.kind == "made":
+        for ref in [r for part in refs for r in below(part, lambda found: found.last)]:
+            if ref.kind == "made":
                 self._find_computed([ref.source[1]])
-            elif isinstance(ref.source, Computed) and ref.source.last:
-                self._find_computed([*ref.source.args, *ref.source.kw.values()])
-            elif isinstance(ref.source, Computed):
+            elif isinstance(ref.source, Computed) and not ref.source.last:
                 self._computed(ref)
 
     def _number(self, operand):

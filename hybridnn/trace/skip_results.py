@@ -30,6 +30,8 @@ class Results:
             return self._as_found(ref.source)
         if ref.kind == "made":
             return self._made_variable(ref)
+        if ref.kind == "object":
+            return self._instance(ref.value)
         raise Doubt("returns a value that cannot be built again")
 
     def _made_variable(self, ref):
@@ -43,10 +45,26 @@ class Results:
             self.makes.append(f"{name} = gradient({self._value(inner)}, {v._requires_grad})")
         return name
 
+    def _instance(self, made):
+        """An object of a class of the user's that the call has made: what its methods have done to it is known, and what it has got is put there."""
+        name = self.containers.get(id(made))
+        if name is None:
+            if made.space is not None or any(base.__module__.split(".")[0] == "hybridnn" for base in made.cls.__mro__):
+                raise Doubt(f"returns or keeps a {made.cls.__name__} that cannot be built again")
+            name = self.containers[id(made)] = f"c{len(self.containers)}"
+            self.makes.append(f"{name} = new({self.writer.strong(made.cls)})")
+            for key, ref in made.attrs.items():
+                text = self._value(ref)
+                self.makes.append(f"{self.writer.strong(object.__setattr__)}({name}, {key!r}, {text})")
+        return name
+
     def _container(self, ref):
         """A container made by the call: one object, however often it is met."""
         name = self.containers.get(id(ref))
+        if name == "":
+            raise Doubt("returns or keeps a container that contains itself")
         if name is None:
+            name, self.containers[id(ref)] = f"c{len(self.containers)}", ""      # its own members are not to find it
             if isinstance(ref.value, dict):
                 text = "{" + ", ".join(f"{self.writer.strong(k)}: {self._value(v)}" for k, v in ref.value.items()) + "}"
                 text = text if type(ref.value) is dict else f"{self.writer.strong(type(ref.value))}({text})"
@@ -55,7 +73,7 @@ class Results:
                 text = f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"
                 if type(ref.value) not in (list, tuple):
                     text = f"{self.writer.strong(type(ref.value))}._make({text})"
-            name = self.containers[id(ref)] = f"c{len(self.containers)}"
+            self.containers[id(ref)] = name
             self.makes.append(f"{name} = {text}")
         return name
 

@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 
-from hybridnn.trace.arrays import sources_of
+from hybridnn.trace.arrays import below, sources_of
 from hybridnn.trace.events import Number, spec_along, vid_of
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.segment import Known, build
@@ -165,11 +165,13 @@ class Stages:
         return vid
 
     def _vids(self, ref):
-        if ref.kind == "fresh":
-            return {ref.source[1]} if ref.source else {ref.value._vid}
-        if ref.kind == "mirror":
-            return set().union(*[self._vids(r) for r in (ref.value.values() if isinstance(ref.value, dict) else ref.value)])
-        return self._vids(ref.source[1]) if ref.kind == "made" else set()
+        found = set()
+        for r in below(ref, lambda found: False):
+            if r.kind == "fresh":
+                found.add(r.source[1] if r.source else r.value._vid)
+            elif r.kind == "made":
+                found |= self._vids(r.source[1])
+        return found
 
     def _tape_values(self):
         if self.call.released:
