@@ -103,7 +103,7 @@ class Variable:
     @array.setter
     def array(self, a):
         if state.tracer is not None:
-            state.tracer.assign(self)
+            state.tracer.assign(self, a)
         self._array = a = np.asarray(a) if isinstance(a, np.generic) else a      # what NumPy computes of arrays without axes
         self._pending = None
         if self._tape is not None and a is not None and (self._tape.shape != a.shape or self._tape.dtype != a.dtype) and self._tape.is_leaf:

@@ -7,6 +7,7 @@ begins in replay if its signature has a path, and leaves it for record at the fi
 import weakref
 
 from hybridnn._references import count_references
+from hybridnn.backend import is_array
 from hybridnn.config import global_config, state
 from hybridnn.core.application import apply_eager, apply_inplace_eager
 from hybridnn.core.backprop import backward_eager, begins_at_leaf, grad_eager
@@ -215,7 +216,13 @@ class Call(Values):
         if self.mode == "replay" and v._array is not None:
             self.show(vid, v._array)
 
-    assign = expose
+    def assign(self, v, a):
+        """A Variable gets an array; one of another kind changes what gradients of it are like, also those of operations that have used it."""
+        self.expose(v)
+        old = v._array
+        if self.mode != "eager" and v._requires_grad and old is not None and is_array(a) and (a.dtype != old.dtype or a.shape != old.shape) \
+                and self.known_vid(v) is not None:
+            self._to_eager("an array of another shape or dtype is assigned to a Variable that an operation has used")
 
     def expose_elsewhere(self, v):
         """Another thread, or a user's function between segments, asks for an array that this call may have bound."""

@@ -93,7 +93,8 @@ class Shadow:
     def expose(self, v):
         """Nothing is pending."""
 
-    assign = expose
+    def assign(self, v, a):
+        """Nothing is pending."""
 
     def settle(self):
         """Nothing is pending."""

@@ -81,3 +81,27 @@ def test_names_of_leaves(mode):
             return [(v.name, v.label, v.get_variable_or_none() is x) for v in y.creator.inputs[0].creator.inputs]
         return [w], [run]
     skipped(check(make, mode), mode, 5)
+
+
+def test_a_parameter_changes_between_use_and_backward_in_the_call(mode):
+    changes = [lambda p: None, lambda p: setattr(p, "array", p.array * 2), lambda p: setattr(p, "array", p.array.astype("d")),
+               lambda p: setattr(p, "array", arr(2)), lambda p: p.array.fill(1)]
+
+    def make(wrap):
+        p, state = hnn.Parameter(arr(3)), {"change": changes[0]}
+
+        @wrap
+        def f(x):
+            p.cleargrad()
+            y = F.sum(p * p * x)
+            state["change"](p)
+            y.backward()
+            g = p.grad
+            p.array = arr(3)
+            return y, g
+
+        def run(change):
+            state["change"] = change
+            return f(arr(3, seed=2))
+        return [p], [lambda c=c: run(c) for c in changes]
+    check(make, mode)
