@@ -59,6 +59,10 @@ def record_backward(call, outputs, flags):
     stored, priors = None if retain_grad or double else note_backward(call, event, outputs, loss_scale), []
     if stored is None:
         stored = _compute_backward(call, event, outputs, flags, priors)
+    if retain_grad and not double:
+        for v, g in zip(outputs, seeds, strict=True):
+            if not isinstance(g, Variable) and v._tape is not None and isinstance(v._tape.grad, Variable):
+                v._tape.grad._requires_grad = True      # as ``grad_var`` makes it of an array
     _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier)
     stored.clear()
 
@@ -149,10 +153,6 @@ def goes_outside(call, outputs, inputs=()):
 
 
 def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier):
-    if retain_grad and not event.key[0][1]:
-        for v, fresh in zip(outputs, event.key[1], strict=True):
-            if fresh and v._tape is not None and isinstance(v._tape.grad, Variable):
-                v._tape.grad._requires_grad = True      # as ``grad_var`` makes it of an array
     if call.mode != "record":
         return
     if goes_outside(call, outputs):

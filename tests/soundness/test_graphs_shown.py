@@ -168,3 +168,23 @@ def test_the_first_gradient_is_kept_where_a_function_ends_the_recording(mode):
             return y, y.grad_var.requires_grad
         return [w], [f]
     check(make, mode)
+
+
+def test_a_gradient_that_was_set_is_kept_as_it_was(mode):
+    def make(wrap):
+        w, state = hnn.Parameter(arr(3)), {"retain": False}
+
+        @wrap
+        def f():
+            y = F.exp(w)
+            y.grad = np.ones(3, "f")
+            w.cleargrad()
+            y.backward(retain_grad=state["retain"])
+            return y
+
+        def run(retain):
+            state["retain"] = retain
+            y = f()
+            return y, None if y.grad is None else y.grad_var.requires_grad
+        return [w], [lambda: run(False), lambda: run(True)]
+    check(make, mode)
