@@ -4,6 +4,7 @@ import numpy as np
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import identify, renew
+from hybridnn.trace.events import vid_of
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant
 
@@ -152,6 +153,19 @@ class Gradients:
         for _, v, ref in [e for e in self.effects if e[0] == "begin"]:
             if v._tape is not None and v._tape.grad is not None:
                 identify(self, ref, array_of(v._tape.grad))
+
+    def add_to_gradients(self, event):
+        """Backward adds to gradients, of which the program may have assigned some before: these are what NumPy has made, and none from before the call."""
+        added = [vid for vid, _, accumulated in event.grads[0] if accumulated]
+        for vid, operand in zip(added, event.operands[len(event.operands) - len(added):], strict=True):
+            v = self.call.leaves.get(vid)
+            if id(v) not in self.given:
+                continue
+            _, ref = self.given.pop(id(v))
+            if ref.kind != "array":
+                raise Doubt("adds to a gradient that the program has assigned")
+            self.ungiven.append(ref)
+            identify(self, ref, array_of(self.call.leaves.get(vid_of(operand))))
 
     def meet_gradients(self, params):
         """An update takes the gradients: what the program has made of them is what the observer thinks."""

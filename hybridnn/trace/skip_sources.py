@@ -96,12 +96,12 @@ class Sources:
 
     def _priors(self):
         """vid of a gradient from before the call -> the Variable whose gradient it was."""
-        found = {}
+        found, assigned = {}, {id(ref.source.real) for ref in by_hand(self.observer)}
         for event in self.path:
             if event.kind == "backward":
                 added = [vid for vid, _, accumulated in event.grads[0] if accumulated]
                 for vid, operand in zip(added, event.operands[len(event.operands) - len(added):], strict=True):
-                    if vid_of(operand) in self.call.leaves:
+                    if vid_of(operand) in self.call.leaves and id(array_of(self.call.leaves[vid_of(operand)])) not in assigned:
                         if not isinstance(operand, Leaf):
                             raise Doubt(TAKEN_OTHERWISE)
                         found[operand.vid] = self.call.leaves[vid]

@@ -108,6 +108,7 @@ def _backward(observer, refs, value, start):
         raise Doubt("backward from a Variable from outside")
     if event.key[1][0] and refs[0].value.shape:
         raise Doubt("backward from a Variable with one element and axes, which warns")
+    observer.add_to_gradients(event)
     observer.effects.append(("backward", event, refs[0].value))
     return constant(None)
 

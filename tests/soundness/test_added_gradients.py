@@ -1,0 +1,108 @@
+"""Backward that adds to gradients which the program has assigned in the same call: scaled, clipped or given between two passes."""
+import numpy as np
+import pytest
+from worlds import MODES, arr, check
+
+import hybridnn as hnn
+import hybridnn.functions as F
+from hybridnn import optimizers
+from hybridnn.optimizer_hooks import GradientClipping
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def first(p, q, x):
+    F.sum(p * q * x).backward()
+
+
+def given(p, q, x, k):
+    q.grad = np.ones_like(q.array) * k
+    first(p, q, x)
+
+
+def scaled(p, q, x, k):
+    first(p, q, x)
+    q.grad = q.grad * k
+    F.sum(q * q).backward()
+
+
+def clipped(p, q, x, k):
+    first(p, q, x)
+    q.grad = np.clip(q.grad, -0.1 * k, 0.1 * k)
+    F.sum(q * q * p).backward()
+
+
+def another(p, q, x, k):
+    first(p, q, x)
+    q.grad = p.array * k
+    F.sum(q * q).backward()
+
+
+def twice(p, q, x, k):
+    scaled(p, q, x, k)
+    p.grad, q.grad = p.grad * k, q.grad * 0.5
+    F.sum(q ** 3 * p).backward()
+
+
+def in_place(p, q, x, k):
+    first(p, q, x)
+    q.grad *= k
+    F.sum(q * q).backward()
+
+
+def of_the_call(p, q, x, k):
+    y = F.exp(q * k)
+    q.grad = y.array
+    first(p, q, x)
+
+
+def cleared_since(p, q, x, k):
+    q.grad = np.ones_like(q.array) * k
+    q.cleargrad()
+    first(p, q, x)
+
+
+def filled_since(p, q, x, k):
+    q.grad = np.ones_like(q.array) * k
+    with np.errstate(all="ignore"):
+        q.grad.fill(0.25)
+    first(p, q, x)
+
+
+def looked_at(p, q, x, k):
+    q.grad = np.full_like(q.array, k)
+    before = q.grad
+    first(p, q, x)
+    return before, q.grad
+
+
+@pytest.mark.parametrize("clear", [True, False], ids=["cleared", "kept"])
+@pytest.mark.parametrize("change", [given, scaled, clipped, another, twice, in_place, of_the_call, cleared_since, filled_since, looked_at])
+def test_it_adds_to_what_was_assigned(mode, change, clear):
+    def make(wrap):
+        p, q = hnn.Parameter(arr(3)), hnn.Parameter(arr(3, seed=1))
+        link = hnn.Chain()
+        with link.init_scope():
+            link.p, link.q = p, q
+        opt = optimizers.MomentumSGD(1e-3).setup(link)
+        opt.add_hook(GradientClipping(2.0))
+        opt.update_too = False
+
+        @wrap
+        def f(x, k):
+            if clear:
+                link.cleargrads()
+            found = change(p, q, x, k)
+            if opt.update_too:
+                opt.update()
+            return found
+
+        def run(k=0.5, update=False):
+            opt.update_too = update
+            return f(arr(3, seed=2), k), p.grad, q.grad
+
+        def other():
+            q.grad = arr(3, seed=5)
+            return run()
+        return [p, q], [run, lambda: run(0.25), lambda: run(update=True), other, lambda: (link.cleargrads(), run())]
+    check(make, mode, tolerance=10.0)
