@@ -268,7 +268,8 @@ LINK_MODULES = ("hybridnn.link", "hybridnn.core.parameter")
 FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident", "hybridnn.backend", "hybridnn.utils", "hybridnn.dataset",
             "hybridnn.distribution", "hybridnn.training.updaters")
 TRUSTED = ("hybridnn.functions", "hybridnn.ops", *[f"hybridnn.core.{name}" for name in ("arithmetic", "indexing", "product", "random", "shapes")])
-CALLING = frozenset([("hybridnn.functions._metric_loss", "negative_sampling")])       # functions that call what the user gives them
+CALLING = frozenset([("hybridnn.functions._metric_loss", "negative_sampling"),        # calls what the user gives it
+                     ("hybridnn.functions._sequence_loss", "argmax_crf1d"), ("hybridnn.functions._sequence_loss", "_trace_back")])      # give arrays
 VARIABLE_MODULES = tuple(f"hybridnn.core.{name}" for name in ("application", "backprop", "op", "op_node", "operators", "tape", "variable", "variable_node"))
 VARIABLE_CODE = {
     "shape": "function", "dtype": "function", "ndim": "function", "size": "function", "T": "function", "__len__": "function", "__getitem__": "function",

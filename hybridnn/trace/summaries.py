@@ -3,6 +3,7 @@ import operator
 
 import numpy as np
 
+from hybridnn import optimizer
 from hybridnn.core import OPS
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer import GradientMethod, OpRule
@@ -22,6 +23,7 @@ HOOK_OPS = {GradientClipping: (clip_rate, ("threshold",)), GradientHardClipping:
             Lasso: (lassoed, ("rate",)), WeightDecay: (decayed, ("rate",)), ExponentialMovingAverage: (averaged, ("decay", "rise")),
             GradientLARS: (lars_scaled, ("threshold", "weight_decay", "eps"))}
 """Hooks whose effects are known -> the operation that takes their numbers, and where these are."""
+HOOK_OPS |= {older: HOOK_OPS[older.__base__] for older in (optimizer.GradientClipping, optimizer.GradientHardClipping, optimizer.Lasso, optimizer.WeightDecay)}
 
 
 def summarize(observer, kind, refs, value, start):
@@ -281,13 +283,15 @@ def guard_hooks(observer, optimizer):
         kind = type(hook)
         if kind not in HOOK_OPS:
             raise Doubt(f"the optimizer has the hook {kind.__name__}, whose effects are not known")
-        if "call_for_each_param" in vars(hook) or len({type(h) for h in hooks}) < len(hooks):
+        if "call_for_each_param" in vars(hook):
             raise Doubt("the optimizer's hooks are not plain")
         observer.guard("class", hook, kind)
         observer.guard("noattr", hook, "call_for_each_param")
         observer.guard("classattr", kind, "__call__", kind.__call__)
         if kind is ExponentialMovingAverage:
             _averages(observer, hook)
+    if len({HOOK_OPS[type(hook)] for hook in hooks}) < len(hooks):
+        raise Doubt("the optimizer has several hooks of one kind")
     return hooks
 
 

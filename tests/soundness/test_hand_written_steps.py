@@ -488,3 +488,28 @@ def test_updaters_of_ones_own(mode):
             return step(arr(2, 3))
         return [first, second], [lambda: step(arr(2, 3)), lambda: step(arr(2, 3) * 2), other]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_best_paths(mode, whole):
+    """A chain of labels that is trained and read in one step; the paths are arrays."""
+    def make(wrap):
+        model = hnn.Chain(a=L.Linear(3, 4), crf=L.CRF1d(4))
+        opt = optimizers.Adam(0.01).setup(model)
+
+        @wrap
+        def step(xs, ys):
+            scores = [model.a(x) for x in xs]
+            loss = model.crf(scores, ys, transpose=whole)
+            _, paths = model.crf.argmax(scores, transpose=whole)
+            right = sum((p == y).sum() for p, y in zip(paths, ys))
+            model.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, paths, right
+
+        def call(sizes, seed):
+            r = np.random.default_rng(seed)
+            return step([r.normal(size=(n, 3)).astype("f") for n in sizes], [r.integers(0, 4, n).astype("i") for n in sizes])
+        return [model], [lambda: call((3, 2, 2), 1), lambda: call((3, 2, 2), 2), lambda: call((2, 2), 3)]
+    skipped(check(make, mode), mode)

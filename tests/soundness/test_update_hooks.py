@@ -6,7 +6,7 @@ from worlds import MODES, arr, check
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import optimizers
+from hybridnn import optimizer, optimizers
 from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, GradientLARS, Lasso, WeightDecay
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
@@ -52,6 +52,32 @@ def world(hooks, mode, more=(), kind=optimizers.Adam, least=10, tolerance=1.0):
 @pytest.mark.parametrize("name", HOOKS)
 def test_hooks(mode, name):
     world(HOOKS[name], mode)
+
+
+def older(kind, *args):
+    with pytest.warns(DeprecationWarning):
+        return kind(*args)
+
+
+def test_hooks_of_older_names(mode):
+    def rate(run, opt, made, links):
+        made[0].rate *= 2
+        return run()
+    world(lambda: [older(optimizer.WeightDecay, 0.1), older(optimizer.Lasso, 0.01), older(optimizer.GradientHardClipping, -0.1, 0.2),
+                   older(optimizer.GradientClipping, 0.3)], mode, [rate])
+
+
+def test_two_hooks_of_one_kind(mode):
+    """Their numbers are not mixed up."""
+    def make():
+        second = older(optimizer.WeightDecay, 0.5)
+        second.name = "second"
+        return [WeightDecay(0.1), second]
+
+    def rate(run, opt, made, links):
+        made[0].rate *= 2
+        return run()
+    world(make, mode, [rate], least=0)
 
 
 def test_numbers_of_hooks_change(mode):
