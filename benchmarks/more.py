@@ -1,4 +1,4 @@
-"""Thirty-one more workloads in hybridnn (eager, traced) and in JAX, in turn, in one run.
+"""Thirty-nine more workloads in hybridnn (eager, traced) and in JAX, in turn, in one run.
 
 usage: [PEERS_PYTHON=/path/to/python] python benchmarks/more.py [workload ...]
 

@@ -95,6 +95,50 @@ def ppo():
     return training_step({"body": layers(17, 64, 64), "mean": linear(64, 6), "log_std": jnp.zeros(6), "value": linear(64, 1)}, loss_of, adam)
 
 
+def soft_actor_critic():
+    s, a, reward, after = floats(128, 17), floats(128, 6), floats(128), floats(128, 17)
+    slow = optax.adam(3e-4)
+    critics = [layers(23, 128, 128, 1) for _ in range(2)]
+    nets = {"policy": layers(17, 128, 128, 12), "critics": critics, "log_alpha": jnp.zeros(())}
+    held = [nets, jax.tree.map(jnp.copy, critics), {name: slow.init(net) for name, net in nets.items()}, jax.random.PRNGKey(0)]
+
+    def sample(p, s, key):
+        mean, log_std = jnp.split(perceptron(p, relu, s), 2, 1)
+        noise = jax.random.normal(key, mean.shape)
+        a = tanh(mean + jnp.exp(log_std) * noise)
+        return a, (-0.5 * noise ** 2 - log_std - jnp.log(1.001 - a * a)).sum(1)
+
+    def values(p, s, a):
+        return jnp.stack([perceptron(q, relu, jnp.concatenate([s, a], 1))[:, 0] for q in p])
+
+    @partial(jax.jit, donate_argnums=(0, 1, 2, 3))
+    def update(nets, targets, states, key):
+        nets, states, (key, first, second) = dict(nets), dict(states), jax.random.split(key, 3)
+
+        def descend(name, gradient):
+            changes, states[name] = slow.update(gradient, states[name], nets[name])
+            nets[name] = optax.apply_updates(nets[name], changes)
+        alpha = jnp.exp(nets["log_alpha"])
+        a_after, log_p = sample(nets["policy"], after, first)
+        y = reward + 0.99 * (values(targets, after, a_after).min(0) - alpha * log_p)
+        loss, gradient = jax.value_and_grad(lambda q: ((values(q, s, a) - y) ** 2).mean(1).sum())(nets["critics"])
+        descend("critics", gradient)
+
+        def of_policy(p):
+            chosen, log_p = sample(p, s, second)
+            return (alpha * log_p - values(nets["critics"], s, chosen).min(0)).mean(), log_p
+        gradient, log_p = jax.grad(of_policy, has_aux=True)(nets["policy"])
+        descend("policy", gradient)
+        descend("log_alpha", jax.grad(lambda b: -(b * (log_p - 6)).mean())(nets["log_alpha"]))
+        targets = jax.tree.map(lambda p, q: 0.995 * p + 0.005 * q, targets, nets["critics"])
+        return nets, targets, states, key, loss
+
+    def step():
+        *held[:], loss = update(*held)
+        return loss.block_until_ready()
+    return step
+
+
 def lstm_cell(p, state, x):
     h, c = state
     i, f, a, o = jnp.split(apply(p[0], x) + apply(p[1], h), 4, 1)
@@ -221,6 +265,93 @@ def attention():
     blocks = {name: {"qkv": linear(64, 192), "out": linear(64, 64), "up": linear(64, 256), "down": linear(256, 64), "norm1": norm_layer(64),
                      "norm2": norm_layer(64)} for name in ("first", "second")}
     return training_step({"out": linear(64, 10), **blocks}, loss_of, adam)
+
+
+def state_space():
+    x, t = floats(8, 32, 32), integers(10, 8)
+    parameters = {"into": floats(32, 64), "select": linear(32, 48), "log_a": jnp.log(jnp.tile(jnp.arange(1.0, 9.0), (32, 1))), "skip": jnp.ones(32),
+                  "back": linear(32, 32), "out": linear(32, 10)}
+
+    def loss_of(p):
+        u, gate = jnp.split(x @ p["into"], 2, 2)
+        u = jax.nn.silu(u)
+        rate, b, c = jnp.split(apply(p["select"], u), (32, 40), 2)
+        a = -jnp.exp(p["log_a"])
+
+        def follow(h, now):
+            rate, u, b, c = now
+            h = jnp.exp(rate[..., None] * a) * h + (rate * u)[..., None] * b[:, None]
+            return h, (h * c[:, None]).sum(2)
+        over_steps = tuple(v.swapaxes(0, 1) for v in (jax.nn.softplus(rate), u, b, c))
+        ys = lax.scan(follow, jnp.zeros((8, 32, 8)), over_steps)[1].swapaxes(0, 1)
+        y = (ys + u * p["skip"]) * jax.nn.silu(gate)
+        return cross_entropy(apply(p["out"], apply(p["back"], y).mean(1)), t)
+    return training_step(parameters, loss_of, adam)
+
+
+def rms_norm(scale, x):
+    return x * lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-5) * scale
+
+
+def decoder():
+    x, t = integers(100, 8, 32), integers(100, 8, 32)
+    angles = jnp.arange(32)[:, None] / 10000 ** (jnp.arange(8) / 8)
+    cos, sin, future = jnp.cos(angles), jnp.sin(angles), jnp.triu(jnp.full((32, 32), -1e9), 1)
+    parameters = {"embed": floats(100, 64), "norm1": jnp.ones(64), "norm2": jnp.ones(64), "qkv": floats(64, 192), "back": floats(64, 64),
+                  "gate": floats(64, 160), "up": floats(64, 160), "down": floats(160, 64), "out": floats(64, 100)}
+
+    def turned(x):
+        a, b = jnp.split(x, 2, -1)
+        return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
+
+    def loss_of(p):
+        h = p["embed"][x]
+        q, k, v = (rms_norm(p["norm1"], h) @ p["qkv"]).reshape(8, 32, 3, 4, 16).transpose(2, 0, 3, 1, 4)
+        weights = softmax(turned(q) @ turned(k).swapaxes(-1, -2) / 4 + future)
+        h = h + (weights @ v).swapaxes(1, 2).reshape(8, 32, 64) @ p["back"]
+        y = rms_norm(p["norm2"], h)
+        return cross_entropy((h + (jax.nn.silu(y @ p["gate"]) * (y @ p["up"])) @ p["down"]) @ p["out"], t)
+    return training_step(parameters, loss_of, adam)
+
+
+def cached_keys():
+    def block():
+        return {"qkv": linear(64, 192), "out": linear(64, 64), "up": linear(64, 256), "down": linear(256, 64), "norm1": norm_layer(64),
+                "norm2": norm_layer(64)}
+    p = {"embed": floats(100, 64), "blocks": [block(), block()], "out": linear(64, 100)}
+    held, at = [jnp.zeros((2, 2, 4, 64, 16)), jnp.array([1])], [0]
+
+    @partial(jax.jit, donate_argnums=(1,))
+    def following(p, kept, word, at):
+        h = p["embed"][word]
+        for n, b in enumerate(p["blocks"]):
+            q, k, v = apply(b["qkv"], norm(b["norm1"], h)).reshape(3, 4, 16)
+            kept = kept.at[n, 0, :, at].set(k).at[n, 1, :, at].set(v)
+            scores = (kept[n, 0] @ q[:, :, None])[:, :, 0] / 4 + jnp.where(jnp.arange(64) <= at, 0, -1e9)
+            h = h + apply(b["out"], (softmax(scores)[:, None] @ kept[n, 1]).reshape(1, 64))
+            h = h + apply(b["down"], gelu(apply(b["up"], norm(b["norm2"], h))))
+        return kept, jnp.argmax(apply(p["out"], h), 1)
+
+    def step():
+        held[:] = following(p, *held, at[0])
+        at[0] = (at[0] + 1) % 64
+        return held[1].block_until_ready()
+    return step
+
+
+def warping():
+    x, y = floats(12, 4), floats(12, 4)
+
+    def loss_of(p):
+        away = ((apply(p, x)[:, None] - apply(p, y)[None]) ** 2).sum(2)
+        cost = {(0, 0): away[0, 0]}
+        for i in range(12):
+            for j in range(12):
+                before = [cost[k] for k in ((i - 1, j), (i, j - 1), (i - 1, j - 1)) if k in cost]
+                if before:
+                    cost[i, j] = away[i, j] - jax.nn.logsumexp(-jnp.stack(before))
+        return cost[11, 11]
+    return training_step(linear(4, 4), loss_of, adam)
 
 
 # --------------------------------------------------------------------------------------------------------------------------------- images
@@ -359,6 +490,18 @@ def mixture():
     return training_step(layers(1, 64, 64, 30), loss_of, adam)
 
 
+def langevin():
+    x, start = floats(128, 2), floats(128, 2)
+
+    def loss_of(p, key):
+        energy, z, fixed = partial(perceptron, activation=jax.nn.silu), start, lax.stop_gradient(p)
+        for now in jax.random.split(key, 10):
+            z = z - 0.1 * jax.grad(lambda z: energy(fixed, x=z).sum())(z) + 0.01 * jax.random.normal(now, z.shape)
+        low, high = energy(p, x=x), energy(p, x=lax.stop_gradient(z))
+        return (low - high).mean() + 0.1 * (low ** 2 + high ** 2).mean()
+    return training_step_with_noise(layers(2, 64, 64, 1), loss_of, adam)
+
+
 # ---------------------------------------------------------------------------------------------------------------------- graphs and points
 
 def graph_convolution():
@@ -389,7 +532,41 @@ def pairwise():
     return inference(jax.value_and_grad(energy), floats(512, 3))
 
 
+def graph_attention():
+    x, source, target, t = floats(300, 32), integers(300, 1500), integers(300, 1500), integers(7, 300)
+
+    def loss_of(p):
+        h = (x @ p["first"]).reshape(300, 4, 8)
+        a, b = ((h * p[name]).sum(2) for name in ("of_source", "of_target"))
+        weights = jnp.exp(jax.nn.leaky_relu(a[source] + b[target], 0.2))
+        weights = weights / jnp.zeros((300, 4)).at[target].add(weights)[target]
+        messages = jnp.zeros((300, 4, 8)).at[target].add(h[source] * weights[..., None])
+        return cross_entropy(apply(p["out"], jax.nn.elu(messages.reshape(300, 32))), t)
+    return training_step({"first": floats(32, 32), "of_source": floats(4, 8), "of_target": floats(4, 8), "out": linear(32, 7)}, loss_of, adam)
+
+
 # --------------------------------------------------------------------------------------------------------------------------------- others
+
+@jax.custom_vjp
+def spike(v):
+    return (v > 0).astype("float32")
+
+
+spike.defvjp(lambda v: (spike(v), v), lambda v, g: (g / (1 + 10 * jnp.abs(v)) ** 2,))
+
+
+def spiking():
+    x, t = (floats(8, 32, 50) > 0).astype("float32"), integers(10, 32)
+
+    def loss_of(p):
+        v = y = 0
+        for k in range(8):
+            v = 0.9 * v + apply(p["into"], x[k])
+            fired = spike(v - 1)
+            v, y = v - fired, y + apply(p["out"], fired)
+        return cross_entropy(y, t)
+    return training_step({"into": linear(50, 64), "out": linear(64, 10)}, loss_of, adam)
+
 
 def ode():
     start, t = floats(100, 2), floats(100, 2)
@@ -476,8 +653,9 @@ def small_mlp():
 
 
 BUILDERS = {f.__name__: f for f in (
-    dqn, a2c, ppo, lstm_policy, gru, seq2seq, tcn, wavenet, crf, kalman, attention, resnet, unet, autoencoder, lenet, vae, gan, flow, mixture,
-    graph_convolution, message_passing, pairwise, ode, maml, capsules, word2vec, matrix_factorisation, dropout, deep, many_classes, small_mlp)}
+    dqn, a2c, ppo, soft_actor_critic, lstm_policy, gru, seq2seq, tcn, wavenet, crf, kalman, attention, state_space, decoder, cached_keys, warping, resnet,
+    unet, autoencoder, lenet, vae, gan, flow, mixture, langevin, graph_convolution, message_passing, graph_attention, pairwise, spiking, ode, maml, capsules,
+    word2vec, matrix_factorisation, dropout, deep, many_classes, small_mlp)}
 
 
 if __name__ == "__main__":

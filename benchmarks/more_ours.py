@@ -92,6 +92,46 @@ def lstm_policy(trace):
     return inference(lambda x: net.out(net.cell(x)), trace, normal(1, 32))
 
 
+def soft_actor_critic(trace):
+    """Two critics with target networks, a squashed Gaussian policy and its temperature, batch 128."""
+    policy, log_alpha = perceptron((17, 128, 128, 12), F.relu), hnn.Parameter(np.zeros((), "f"))
+    critics, targets = (hnn.ChainList(*[perceptron((23, 128, 128, 1), F.relu) for _ in range(2)]) for _ in range(2))
+    temperature = Model(log_alpha=log_alpha)
+    optimizers = [(net, adam(3e-4).setup(net)) for net in (critics, policy, temperature)]
+
+    def sample(s):
+        mean, log_std = F.split_axis(policy(s), 2, axis=1)
+        noise = np.random.standard_normal(mean.shape).astype("f")
+        a = F.tanh(mean + F.exp(log_std) * noise)
+        return a, F.sum(-0.5 * noise ** 2 - log_std - F.log(1.001 - a * a), axis=1)
+
+    def least(nets, s, a):
+        first, second = (net(F.concat([s, a], axis=1))[:, 0] for net in nets)
+        return F.minimum(first, second)
+
+    def descend(loss, net, optimizer):
+        net.cleargrads()
+        loss.backward()
+        optimizer.update()
+
+    @trace
+    def step(s, a, reward, after):
+        with hnn.no_backprop_mode():
+            alpha = F.exp(log_alpha)
+            a_after, log_p = sample(after)
+            y = reward + 0.99 * (least(targets, after, a_after) - alpha * log_p)
+        loss = sum(F.mean((q(F.concat([s, a], axis=1))[:, 0] - y) ** 2) for q in critics)
+        descend(loss, *optimizers[0])
+        chosen, log_p = sample(s)
+        descend(F.mean(alpha * log_p - least(critics, s, chosen)), *optimizers[1])
+        descend(-F.mean(log_alpha * (log_p.array - 6)), *optimizers[2])
+        for p, q in zip(targets.params(), critics.params()):
+            p.array[...] = 0.995 * p.array + 0.005 * q.array
+        return loss
+    batch = normal(128, 17), normal(128, 6), normal(128), normal(128, 17)
+    return lambda: step(*batch)
+
+
 # ------------------------------------------------------------------------------------------------------------------------------ sequences
 
 def gru(trace):
@@ -191,6 +231,94 @@ def attention(trace):
     net = Model(blocks=hnn.Sequential(Block(64, 4, F.relu), Block(64, 4, F.relu)), out=L.Linear(64, 10))
     step = training_step(net, lambda x, t: F.softmax_cross_entropy(net.out(F.mean(net.blocks(x), axis=1)), t), adam(), trace)
     batch = normal(16, 32, 64), integers(10, 16)
+    return lambda: step(*batch)
+
+
+def state_space(trace):
+    """A selective state space layer (Mamba) of width 32 with eight states, 32 steps, batch 8."""
+    net = Model(into=L.Linear(32, 64, nobias=True), select=L.Linear(32, 48), log_a=hnn.Parameter(np.log(np.tile(np.arange(1, 9, dtype="f"), (32, 1)))),
+                skip=hnn.Parameter(np.ones(32, "f")), back=L.Linear(32, 32), out=L.Linear(32, 10))
+
+    def loss_of(x, t):
+        u, gate = F.split_axis(net.into(x.reshape(256, 32)), 2, axis=1)
+        u = F.silu(u)
+        rate, b, c = (F.reshape(v, (8, 32, -1)) for v in F.split_axis(net.select(u), (32, 40), axis=1))
+        rate, us, a, h, ys = F.softplus(rate), F.reshape(u, (8, 32, 32)), -F.exp(net.log_a), np.zeros((8, 32, 8), "f"), []
+        for k in range(32):
+            wide = F.broadcast_to(rate[:, k, :, None], h.shape)
+            h = F.exp(wide * a) * h + wide * us[:, k, :, None] * b[:, k, None]
+            ys.append(F.sum(h * F.broadcast_to(c[:, k, None], h.shape), axis=2))
+        y = (F.reshape(F.stack(ys, axis=1), (256, 32)) + u * net.skip) * F.silu(gate)
+        return F.softmax_cross_entropy(net.out(F.mean(F.reshape(net.back(y), (8, 32, 32)), axis=1)), t)
+    step = training_step(net, loss_of, adam(), trace)
+    batch = normal(8, 32, 32), integers(10, 8)
+    return lambda: step(*batch)
+
+
+def decoder(trace):
+    """A decoder block of width 64 as in language models of today (rotary positions, root mean squares, gated units), 32 steps, batch 8."""
+    def plain(i, o):
+        return L.Linear(i, o, nobias=True)
+    net = Model(embed=L.EmbedID(100, 64), norm1=L.RMSNormalization(64), norm2=L.RMSNormalization(64), qkv=plain(64, 192), back=plain(64, 64),
+                gate=plain(64, 160), up=plain(64, 160), down=plain(160, 64), out=plain(64, 100))
+    angles = np.arange(32)[:, None] / 10000 ** (np.arange(8) / 8)
+    cos, sin, future = np.cos(angles).astype("f"), np.sin(angles).astype("f"), np.triu(np.full((32, 32), -1e9, "f"), 1)
+
+    def turned(x):
+        a, b = x[..., :8], x[..., 8:]
+        return F.concat([a * cos - b * sin, a * sin + b * cos], axis=-1)
+
+    def loss_of(x, t):
+        h = net.embed(x.reshape(-1))
+        q, k, v = F.separate(F.transpose(F.reshape(net.qkv(net.norm1(h)), (8, 32, 3, 4, 16)), (2, 0, 3, 1, 4)))
+        weights = F.softmax(F.matmul(turned(q), turned(k), transb=True) / 4 + future, axis=-1)
+        h = h + net.back(F.reshape(F.transpose(F.matmul(weights, v), (0, 2, 1, 3)), (256, 64)))
+        y = net.norm2(h)
+        return F.softmax_cross_entropy(net.out(h + net.down(F.silu(net.gate(y)) * net.up(y))), t.reshape(-1))
+    step = training_step(net, loss_of, adam(), trace)
+    batch = integers(100, 8, 32), integers(100, 8, 32)
+    return lambda: step(*batch)
+
+
+def cached_keys(trace):
+    """The next word of a language model with two blocks of width 64, whose keys and values of 64 steps are kept."""
+    net = Model(embed=L.EmbedID(100, 64), blocks=hnn.ChainList(*[Block(64, 4) for _ in range(2)]), out=L.Linear(64, 100))
+    kept, state = np.zeros((2, 2, 4, 64, 16), "f"), {"word": np.array([1], "i"), "at": 0}
+
+    @trace
+    def following(word, at):
+        h = net.embed(word)
+        for block, (keys, values) in zip(net.blocks, kept):
+            q, k, v = F.separate(F.reshape(block.qkv(block.norm1(h)), (3, 4, 16)))
+            keys[:, at], values[:, at] = k.array, v.array
+            scores = F.matmul(keys, q[:, :, None])[:, :, 0] / 4 + np.where(np.arange(64) <= at, 0, -1e9).astype("f")
+            h = h + block.out(F.reshape(F.matmul(F.softmax(scores)[:, None], values), (1, 64)))
+            h = h + block.down(block.activation(block.up(block.norm2(h))))
+        return F.argmax(net.out(h), axis=1).array
+
+    def step():
+        with hnn.no_backprop_mode():
+            state["word"] = following(state["word"].astype("i"), state["at"])
+        state["at"] = (state["at"] + 1) % 64
+        return state["word"]
+    return step
+
+
+def warping(trace):
+    """The soft distance of two sequences of 12 steps by dynamic programming over a table, behind a linear layer."""
+    net = L.Linear(4, 4)
+
+    def loss_of(x, y):
+        away = F.sum((net(x)[:, None] - net(y)[None]) ** 2, axis=2)
+        cost = {(0, 0): away[0, 0]}
+        for i in range(12):
+            for j in range(12):
+                before = [cost[k] for k in ((i - 1, j), (i, j - 1), (i - 1, j - 1)) if k in cost]
+                if before:
+                    cost[i, j] = away[i, j] - F.logsumexp(-F.stack(before))
+        return cost[11, 11]
+    step = training_step(net, loss_of, adam(), trace)
+    batch = normal(12, 4), normal(12, 4)
     return lambda: step(*batch)
 
 
@@ -315,6 +443,27 @@ def mixture(trace):
     return lambda: step(*batch)
 
 
+def langevin(trace):
+    """An energy of points in the plane, whose negative samples take ten steps of Langevin's, batch 128."""
+    net = perceptron((2, 64, 64, 1), F.silu)
+    optimizer = adam().setup(net)
+
+    @trace
+    def step(x, z):
+        for _ in range(10):
+            v = hnn.Variable(z)
+            force, = hnn.grad([F.sum(net(v))], [v])
+            z = z - 0.1 * force.array + 0.01 * np.random.standard_normal(z.shape).astype("f")
+        low, high = net(x), net(z)
+        loss = F.mean(low - high) + 0.1 * F.mean(low ** 2 + high ** 2)
+        net.cleargrads()
+        loss.backward()
+        optimizer.update()
+        return loss
+    batch = normal(128, 2), normal(128, 2)
+    return lambda: step(*batch)
+
+
 # ---------------------------------------------------------------------------------------------------------------------- graphs and points
 
 def graph_convolution(trace):
@@ -355,7 +504,51 @@ def pairwise(trace):
     return lambda: energy_and_gradient(x)[0]
 
 
+def graph_attention(trace):
+    """A layer with four heads that attend along 1500 edges of 300 nodes."""
+    net = Model(first=L.Linear(32, 32, nobias=True), of_source=hnn.Parameter(normal(4, 8)), of_target=hnn.Parameter(normal(4, 8)), out=L.Linear(32, 7))
+
+    def loss_of(x, source, target, t):
+        h = F.reshape(net.first(x), (300, 4, 8))
+        a, b = (F.sum(h * p, axis=2) for p in (net.of_source, net.of_target))
+        weights = F.exp(F.leaky_relu(a[source] + b[target]))
+        weights = weights / F.scatter_add(np.zeros((300, 4), "f"), target, weights)[target]
+        messages = F.scatter_add(np.zeros((300, 4, 8), "f"), target, h[source] * weights[..., None])
+        return F.softmax_cross_entropy(net.out(F.elu(F.reshape(messages, (300, 32)))), t)
+    step = training_step(net, loss_of, adam(), trace)
+    batch = normal(300, 32), integers(300, 1500), integers(300, 1500), integers(7, 300)
+    return lambda: step(*batch)
+
+
 # --------------------------------------------------------------------------------------------------------------------------------- others
+
+class Spike(hnn.FunctionNode):
+    """1 above 0, else 0; its gradient is that of a smooth step."""
+
+    def forward(self, inputs):
+        self.retain_inputs((0,))
+        return (inputs[0] > 0).astype("f"),
+
+    def backward(self, indexes, grads):
+        x, = self.get_retained_inputs()
+        return grads[0] / (1 + 10 * abs(x)) ** 2,
+
+
+def spiking(trace):
+    """Leaky neurons that fire, with a surrogate gradient, over eight steps, batch 32."""
+    net = Model(into=L.Linear(50, 64), out=L.Linear(64, 10))
+
+    def loss_of(x, t):
+        v = y = 0
+        for k in range(8):
+            v = 0.9 * v + net.into(x[k])
+            fired, = Spike().apply((v - 1,))
+            v, y = v - fired, y + net.out(fired)
+        return F.softmax_cross_entropy(y, t)
+    step = training_step(net, loss_of, adam(), trace)
+    batch = (normal(8, 32, 50) > 0).astype("f"), integers(10, 32)
+    return lambda: step(*batch)
+
 
 def ode(trace):
     """Ten steps of Runge and Kutta's method through a network, batch 100."""
@@ -466,8 +659,9 @@ def small_mlp(trace):
 
 
 BUILDERS = {f.__name__: f for f in (
-    dqn, a2c, ppo, lstm_policy, gru, seq2seq, tcn, wavenet, crf, kalman, attention, resnet, unet, autoencoder, lenet, vae, gan, flow, mixture,
-    graph_convolution, message_passing, pairwise, ode, maml, capsules, word2vec, matrix_factorisation, dropout, deep, many_classes, small_mlp)}
+    dqn, a2c, ppo, soft_actor_critic, lstm_policy, gru, seq2seq, tcn, wavenet, crf, kalman, attention, state_space, decoder, cached_keys, warping, resnet,
+    unet, autoencoder, lenet, vae, gan, flow, mixture, langevin, graph_convolution, message_passing, graph_attention, pairwise, spiking, ode, maml, capsules,
+    word2vec, matrix_factorisation, dropout, deep, many_classes, small_mlp)}
 
 
 def main(arguments):

@@ -123,3 +123,29 @@ def test_threads_share_rows(monkeypatch):
     x = array(5000, 3)
     graph = graph_of(lambda x: [OPS["sum"](x * x, axis=(1,), keepdims=True) * x], x)
     assert_same(graph, jit.compile(graph), (x,), 2e-6, 2e-6)
+
+
+def chain(x, steps, dear=False):
+    """Sums of rows, and ``steps`` values for every place."""
+    values = [x]
+    for _ in range(steps):
+        values.append(OPS["exp"](values[-1] * -1.0) if dear else values[-1] * x)
+    return [rows("sum", values[-1] * x), *values[1:]]
+
+
+@pytest.mark.parametrize("n, steps, dear, style", [
+    (5, 8, False, "Short"), (8, 1, False, "Row"), (8, 4, True, "Short"), (16, 2, True, "Row"), (24, 0, False, "Short")])
+def test_what_writes_much_has_vectors_along_rows(n, steps, dear, style):
+    x = array(ROWS, n)
+    graph = graph_of(lambda x: chain(x, steps, dear), x)
+    executable = jit.compile(graph)
+    assert [text.startswith(f'"""{style}') for text in executable.sources] == [True]
+    assert_same(graph, executable, (x,), 2e-6, 2e-6)
+
+
+def test_dear_numbers_of_rows_are_computed_side_by_side():
+    x = array(ROWS, 16)
+    graph = graph_of(lambda x: [x - spread(OPS["log"](rows("sum", OPS["exp"](x))), 16)], x)
+    executable = jit.compile(graph)
+    assert executable.sources[0].startswith('"""Short')
+    assert_same(graph, executable, (x,), 2e-6, 2e-6)

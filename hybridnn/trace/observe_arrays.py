@@ -134,6 +134,7 @@ class Arrays:
         """``x[key] = y``."""
         if id(y) in self.parts and self.parts[id(y)][0] is x.value and self._same_key(self._key_of(x.value, key), self.parts[id(y)][1]):
             return
+        x, key = self._of_the_whole(x, key)
         if x.kind == "array":
             change_own(self, x, with_elements, [x, key, y], {})
             return
@@ -142,6 +143,19 @@ class Arrays:
             return
         target = self._target(x)
         self._store(target, operator.setitem, [y], self._fitting_key(target, key) if _has_array(key) else self._key_of(x.value, key))
+
+    def _of_the_whole(self, x, key):
+        """``rows[i][key]`` as ``rows[i, key]``, where ``rows`` is from outside."""
+        whole, numbers = x, []
+        while whole.kind == "view" and id(whole) in self.rows or whole.kind == "array" and whole.source.fn is operator.getitem:
+            whole, number = self.rows[id(whole)] if whole.kind == "view" else whole.source.args
+            if number.kind != "static" or type(number.value) is not int:
+                return x, key
+            numbers.insert(0, constant(number.value))
+        parts = key.value if key.kind == "mirror" and type(key.value) is tuple else [*map(constant, key.value)] if type(key.value) is tuple else [key]
+        if whole is x or whole.kind not in ("state", "arg") or any(isinstance(r.value, np.ndarray | list | bool) for r in parts):
+            return x, key
+        return whole, Ref("mirror", (*numbers, *parts))
 
     def change_by(self, fn, changer, x, *args, **kw):
         """``fn(x, ...)``, where ``fn`` changes ``x``; ``changer`` gives what it is then."""

@@ -353,3 +353,52 @@ def test_an_array_of_a_sum_behind_an_update(mode):
             return hnn.Variable(np.array(total, "f")), np.asarray(total / 2)
         return [net, opt], [lambda: step(arr(4, 3)), lambda: step(arr(4, 3, seed=1)), lambda: step(arr(4, 3) * 1e25)]
     skipped(check(make, mode, tolerance=100.0), mode)
+
+
+def into_rows(net, box, x, k):
+    y = net(x)
+    for row in box:
+        row[k] = y.array[0, 0]
+        row[-1, ..., None] = 2
+    return F.sum(y * box[0])
+
+
+def into_rows_of_rows(net, box, x, k):
+    y, total = net(x), 0
+    for first, *_, last in box:
+        first[k:k + 1], last[...] = y.array[0, :1], 7
+        total += F.sum(F.exp(first) * last)
+    return total, first.copy()
+
+
+def into_one_place(net, box, x, k):
+    box[1][k] = net(x).array[0]
+    box[0][-1][1] = 5
+    seen = box[1]
+    box[1][2][:] += 1
+    return F.sum(F.matmul(seen, x)), box[0][k] * 2
+
+
+def by_arrays(net, box, x, k):
+    box[0][np.array([k, 0])] = net(x).array[0]
+    box[1][:, [0, k]] = 3
+    return box.copy()
+
+
+@pytest.mark.parametrize("body", [into_rows, into_rows_of_rows, into_one_place, by_arrays])
+@pytest.mark.parametrize("passed", [False, True])
+def test_stores_into_rows(mode, body, passed):
+    def make(wrap):
+        net, box = linear(3, 3), arr(2, 3, 3, seed=5).copy()
+        f = wrap((lambda box, x, k: body(net, box, x, k)) if passed else lambda x, k: body(net, box, x, k))
+
+        def call(seed, k):
+            x = arr(3, 3, seed=seed)
+            try:
+                return f(box, x, k) if passed else f(x, k)
+            except IndexError as error:
+                return str(error)
+        return [net, box], [lambda: call(0, 0), lambda: call(1, 1), lambda: call(0, 2), lambda: call(0, 3), lambda: call(0, -1)]
+    w = check(make, mode, tolerance=100.0)
+    if body in (into_rows, into_rows_of_rows):
+        skipped(w, mode)
