@@ -8,7 +8,6 @@ import functools
 import sys
 import types
 import weakref
-from collections import Counter, defaultdict
 
 import numpy as np
 
@@ -101,7 +100,7 @@ class Writer:
 
     def _load(self, kind, *where):
         if kind == "attr":
-            return f"{self.space(where[0])}.get({where[1]!r})"
+            return self._get(self.space(where[0]), repr(where[1]))
         if kind == "length":
             return f"len({self.strong(where[0])})"
         if kind == "slotattr":
@@ -110,7 +109,7 @@ class Writer:
             return f"{self.strong(where[0])}.get({where[1]!r})"
         if kind == "cell":
             return f"{self.strong(where[0])}.cell_contents"
-        if kind == "item" and type(where[0]) in (Counter, defaultdict):        # a guard makes no defaults, and runs no method that a Counter has got
+        if kind == "item" and isinstance(where[0], dict) and type(where[0]) is not dict:      # a guard makes no defaults, and runs no method of a class's own
             return f"{self.strong(dict.get)}({self.strong(where[0])}, {self.strong(where[1])})"
         if kind == "item":
             return f"{self.strong(where[0])}[{self.strong(where[1])}]"
@@ -145,7 +144,11 @@ class Writer:
     def member(self, space, key, value):
         """The text of whether a dict has just this object under a key."""
         missing = f", {self.strong(NOTHING)}" if value is None else ""
-        return f"{space}.get({key}{missing}) is {self._inner(value)}"
+        return f"{self._get(space, key + missing)} is {self._inner(value)}"
+
+    def _get(self, space, what):
+        """The text that gets something from a dict, of whose class no method runs."""
+        return f"{space}.get({what})" if type(self.names.get(space)) is dict else f"{self.strong(dict.get)}({space}, {what})"
 
     def check(self, fact):
         """The line of one fact."""

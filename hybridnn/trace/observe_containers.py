@@ -15,6 +15,7 @@ from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Pending, Ref, VariableRow
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
+LOOKUPS = {**{name: vars(dict)[name] for name in ("__contains__", "__getitem__", "get")}, "__missing__": None}
 SEQUENCE_CODE = frozenset([fn.__code__ for kind in (ChainList, Sequential) for fn in (
     kind.__iter__, kind.__len__, kind.__getitem__, getattr(kind, "__reversed__", kind.__iter__))])
 
@@ -33,7 +34,7 @@ class Containers:
             key = self.key_of_classes(key)
         if box.kind == "mirror" or type(box.value) in (list, tuple):
             key = folded(key)
-        if box.kind == "mirror" or type(box.value) in (list, tuple, str, *DICTS):
+        if box.kind == "mirror" or type(box.value) in (list, tuple, str) or isinstance(box.value, dict):
             check_key(key)
         if box.kind == "mirror":
             f.stack.append(self._mirror_item(box, self.joined_key(key) if isinstance(box.value, dict) else key))
@@ -49,6 +50,8 @@ class Containers:
         elif box.kind == key.kind == "static" and type(box.value) is Counter and type(key.value) in SCALARS and (
                 type(dict.get(box.value, key.value)) in (int, float)):
             self.plain_counter(box.value)
+            f.stack.append(self._static_item(box.value, key.value))
+        elif box.kind == key.kind == "static" and isinstance(box.value, dict) and self.looks_up_plainly(box.value):
             f.stack.append(self._static_item(box.value, key.value))
         elif box.kind == key.kind == "static" and type(key.value) is int and isinstance(box.value, tuple) and is_named_tuple(type(box.value)):
             self.guard_named(type(box.value))
@@ -102,7 +105,7 @@ class Containers:
             return assigned
         if type(box) in (tuple, str):
             return Ref("static", box[key])
-        if type(box) in DICTS and key not in box:
+        if isinstance(box, dict) and key not in box:
             raise Doubt("an exception is raised, or a default made")
         if self.is_counted(box):
             raise Doubt("reads a number that an update has counted")
@@ -111,6 +114,16 @@ class Containers:
             self._freeze(box)
             return mirror(list, [self.loaded(box[k], ("item", box, k, box[k])) for k in range(*key.indices(len(box)))])
         return self.loaded(value, ("item", box, key, value))
+
+    def looks_up_plainly(self, box):
+        """Whether an object of a class that is derived from ``dict`` is read as dicts are."""
+        cls = type(box)
+        if any(class_lookup(cls, name) is not attr for name, attr in LOOKUPS.items()):
+            return False
+        self.guard("class", box, cls)
+        for name, attr in LOOKUPS.items():
+            self.guard("classattr", cls, name, attr)
+        return True
 
     def appended_to(self, box):
         """The Refs that this call has appended to a list from outside."""

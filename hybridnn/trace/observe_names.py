@@ -18,7 +18,7 @@ from hybridnn.utils.cache import cached_property
 
 __all__ = ["Names"]
 
-GENERIC = (object.__getattribute__, types.SimpleNamespace.__getattribute__)     # slot wrappers of one and the same C function
+GENERIC = (object.__getattribute__, types.SimpleNamespace.__getattribute__, dict.__getattribute__)     # slot wrappers of one and the same C function
 DTYPE_ATTRIBUTES = ("kind", "str", "name", "char", "itemsize", "type")       # of an object that never changes
 ENUM_PLACES = {"value": "_value_", "name": "_name_"}
 
@@ -181,6 +181,8 @@ class Names:
         getter = class_lookup(cls, "__getattribute__")
         if getter not in GENERIC:
             raise Doubt(f"{cls.__name__} defines __getattribute__")
+        if isinstance(obj, dict) and not self.looks_up_plainly(obj):
+            raise Doubt(f"{cls.__name__} looks its members up in its own way")
         attr = class_lookup(cls, name)
         space = getattr(obj, "__dict__", None)
         self.guard("class", obj, cls)
@@ -193,7 +195,7 @@ class Names:
                 self._no_descriptor(attr)
             self._push_attr(f, self.loaded(space[name], ("attr", obj, name, space[name])), method)
         elif attr is None and not any(name in base.__dict__ for base in cls.__mro__):
-            raise Doubt(f"{cls.__name__}.{name} is made by __getattr__ or missing")
+            self._missing_attr(f, owner, name, method)
         else:
             if space is not None:
                 self.guard("noattr", obj, name)
@@ -201,6 +203,21 @@ class Names:
                 self._push_attr(f, constant(None), method)
             else:
                 self._bound(f, owner, attr, method, cls, name)
+
+    def _missing_attr(self, f, owner, name, method):
+        """An attribute that neither the object nor its class has, but ``__getattr__`` may give, which ``__getitem__`` stands for in some classes of dicts."""
+        cls = type(owner.value)
+        getter = class_lookup(cls, "__getattr__")
+        if hasattr(owner.value, "__dict__"):
+            self.guard("noattr", owner.value, name)
+        self.guard("classattr", cls, "__getattr__", getter)
+        if isinstance(getter, types.FunctionType):
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("call", constant(getter), [owner, constant(name)], {}, "push")
+        elif isinstance(owner.value, dict) and getter in (vars(dict)["__getitem__"], vars(dict)["get"]):
+            self._push_attr(f, self._static_item(owner.value, name), method)
+        else:
+            raise Doubt(f"{cls.__name__}.{name} is made by __getattr__ or missing")
 
     def _push_attr(self, f, ref, method):
         f.stack += [Ref("null", None), ref] if method else [ref]
