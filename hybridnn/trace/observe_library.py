@@ -86,7 +86,7 @@ class Library:
             self._identify_mask(refs.pop().source.value, start)
         if kind == "function":
             self._identify_lists(refs, start)
-        if kind in ("function", "operator") and not (isinstance(value, Variable) and any(value._array is real_array(r) for r in refs)):
+        if kind in ("function", "operator") and not (isinstance(value, Variable) and any(_is_over(value, r) for r in refs)):
             vids = {vid_of(o) for e in self.call.path[start:] for o in e.operands}
             leaves = [x._array if isinstance(x, Variable) else x for x in map(self.call.leaves.get, vids) if x is not None]
             newest = {new for e in self.call.path[start:] for _, new in e.rebinds}      # what the arrays that were changed are now
@@ -155,6 +155,14 @@ class Library:
         for ref in refs:
             if is_number(ref) and not any(ref is r for r in taken):
                 self.use(ref)
+
+
+def _is_over(v, ref):
+    """Whether a Variable has the very array, or view, that there is a Ref of."""
+    real = real_array(ref)
+    if v._array is real:
+        return True
+    return ref.kind == "view" and type(v._array) is type(real) is np.ndarray and memory_of(v._array) == memory_of(real)
 
 
 def _without_flowing(fn, args, kw):

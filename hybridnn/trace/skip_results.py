@@ -30,9 +30,19 @@ class Results:
             return self._as_found(ref.source)
         if ref.kind == "made":
             return self._made_variable(ref)
+        if ref.kind == "view":
+            return self._row(ref)
         if ref.kind == "object":
             return self._instance(ref.value)
         raise Doubt("returns a value that cannot be built again")
+
+    def _row(self, ref):
+        """A row of an array from outside: an object of its own on every call, but one only."""
+        name = self.containers.get(id(ref.value))
+        if name is None:
+            name = self.containers[id(ref.value)] = f"c{len(self.containers)}"
+            self.makes.append(f"{name} = {self._as_found(ref.source)}")
+        return name
 
     def _made_variable(self, ref):
         """A Variable that the program has made of an array, and has not computed with."""

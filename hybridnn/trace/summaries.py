@@ -11,7 +11,7 @@ from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, Gra
 from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lars_scaled, lassoed
 from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
-from hybridnn.trace.arrays import combine
+from hybridnn.trace.arrays import combine, memory_of
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import methods
 from hybridnn.trace.observe_stores import where_id
@@ -61,11 +61,20 @@ def wrapped(observer, v):
     """The Ref of a Variable that the library made of an array from outside, of one that NumPy made, or of one that this call has computed and shown; None if
     it is none."""
     source = observer.origins.get(id(v._array)) or next((r for vid, r in observer.shown.items() if r.value is v._array and vid not in observer.changed), None)
+    source = source or _row(observer, v._array)
     if source is None or type(v) is not Variable or v._requires_grad or v._tape is not None or source.kind not in ("arg", "state", "view", "array", "fresh"):
         return None
     observer.keep.append(v)
     found = observer.origins[id(v)] = Ref("made", v, ("variable", source, {}))
     return found
+
+
+def _row(observer, a):
+    """The Ref of a view, of which the program and the observer have an object each."""
+    if type(a) is not np.ndarray or a.base is None or not observer.views:
+        return None
+    lies = memory_of(a)
+    return next((r for r in observer.views if memory_of(r.value) == lies), None)
 
 
 def _read(observer, refs, value, start):
