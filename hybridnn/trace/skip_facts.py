@@ -151,10 +151,9 @@ class Facts:
                 raise Doubt("arguments are nested too deeply")
             if type(x) in (list, dict):
                 self.boxes.append((w.read(source), x))
+                self._is_not_changed(source, x)
                 x = self.observer.originals.get(id(x), (None, x))[1]
             w.require(f"type({w.read(source)}) is {w.strong(type(x))} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
-            if type(x) in (list, dict):
-                self._is_not_changed(source, x)
             if type(x) is dict:
                 w.keys(w.read(source), list(x))
             for k, v in x.items() if type(x) is dict else enumerate(x):
