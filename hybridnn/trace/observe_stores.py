@@ -11,7 +11,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import combine, folded
-from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, Ref, check_key, class_lookup, constant, identity, is_library_code, is_slot
+from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, Ref, check_key, class_lookup, constant, identity, is_library_code, is_library_module, is_slot
 
 __all__ = ["Stores"]
 
@@ -202,6 +202,11 @@ class Stores:
             return
         if isinstance(obj, Variable) and name == "grad" and owner.kind in ("static", "fresh"):
             (self.assign_gradient if owner.kind == "static" else self.begin_gradient)(f, owner, value, after)
+            return
+        if owner.kind == "static" and type(obj) is types.ModuleType and not is_library_module(obj.__name__):
+            self.guard("class", obj, types.ModuleType)
+            self._assigned(("global", obj.__dict__, name), value, f"{obj.__name__}.{name}")
+            f.stack += [constant(None)] if after == "push" else []
             return
         if owner.kind != "static" or isinstance(obj, (types.ModuleType, type, Variable)):
             raise Doubt(f"assigns .{name}")

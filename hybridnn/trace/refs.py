@@ -12,8 +12,8 @@ from hybridnn.link import Link
 
 __all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
            "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key", "class_lookup", "code_of", "constant",
-           "goes_through_links", "identity", "is_library", "is_library_code", "is_named_tuple", "is_numeric", "is_pure", "is_slot", "is_traced",
-           "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
+           "goes_through_links", "identity", "is_library", "is_library_code", "is_library_module", "is_named_tuple", "is_numeric", "is_pure", "is_slot",
+           "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
@@ -286,11 +286,12 @@ FUNCTION_CODE = {"apply": "apply_function", "get_retained_inputs": "retained", "
 
 def is_library(frame):
     """Whether the frame runs the library's code, or what it rests on."""
-    return _library_module(frame.f_globals.get("__name__", ""))
+    return is_library_module(frame.f_globals.get("__name__", ""))
 
 
 @functools.cache
-def _library_module(name):
+def is_library_module(name):
+    """Whether a module of this name is the library's, or of what it rests on."""
     package = name.split(".")[0]
     return package in ("hybridnn", "numpy", "numba", "llvmlite", "_distutils_hack") or package in sys.stdlib_module_names or package.startswith("namedtuple_")
 

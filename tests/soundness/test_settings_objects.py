@@ -1,6 +1,7 @@
 """Settings in objects that look their attributes up in their own way: dicts with attributes, proxies."""
 import types
 
+import numpy as np
 import pytest
 from worlds import MODES, arr, check, skipped
 
@@ -94,3 +95,25 @@ def test_proxies(mode):
             return f(arr(3))
         return [behind, counting], [lambda: f(arr(3)), *[lambda c=c: after(c) for c in changes]]
     skipped(check(make, mode, steps=[*STEPS, *[k for c in range(1, 10) for k in [c] + [0] * 6]]), mode)
+
+
+def test_state_in_a_module(mode):
+    def make(wrap):
+        module, buffer = types.ModuleType("state_of_a_program"), np.zeros(3, "f")
+        module.n, module.rate, module.weights = 0, 0.5, arr(3)
+
+        @wrap
+        def f(x):
+            module.n += 1
+            rate, weights = module.rate, module.weights
+            module.rate, module.weights, module.new = rate * 0.9, F.exp(x).array, module.n * 2
+            buffer[...] = buffer * rate + weights
+            return F.exp(x) * module.rate, module.n, module.new, buffer.copy()
+        changes = [lambda: setattr(module, "n", 10), lambda: setattr(module, "rate", 1), lambda: setattr(module, "rate", 1.5), lambda: delattr(module, "n"),
+                   lambda: setattr(module, "n", 0)]
+
+        def after(change):
+            change()
+            return f(arr(3))
+        return [vars(module).copy, buffer], [lambda: f(arr(3)), *[lambda c=c: after(c) for c in changes]]
+    skipped(check(make, mode, steps=[*STEPS, *[k for c in range(1, 6) for k in [c] + [0] * 6]]), mode)
