@@ -2,7 +2,7 @@
 import functools
 import operator
 import types
-from collections import deque
+from collections import deque, namedtuple
 
 import numpy as np
 
@@ -45,6 +45,7 @@ from hybridnn.trace.refs import (
     code_of,
     constant,
     is_library_code,
+    is_named_tuple,
     is_numeric,
     is_pure,
     is_traced,
@@ -60,6 +61,7 @@ VIEWS = ("items", "keys", "values")
 MAKING_ITERATORS = frozenset([enumerate, iter, zip])
 KINDS, MODES = ("all", "divide", "over", "under", "invalid"), ("ignore", "warn", "raise", "print", "log")      # of ``numpy.errstate``
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
+REPLACE = namedtuple("REPLACE", "")._replace.__code__       # that of all named tuples
 
 
 class Calls:
@@ -167,6 +169,13 @@ class Calls:
             self._unknown(fn.value, args)
         else:
             self._call_object(f, fn, args, kw)
+
+    @staticmethod
+    def _with_fields(box, kw):
+        """``box._replace(**kw)`` of a named tuple."""
+        if getattr(class_lookup(type(box), "_replace"), "__code__", None) is not REPLACE or not kw.keys() <= set(box._fields):
+            raise Doubt("an exception is raised, or a named tuple replaces fields by code of its own")
+        return Ref("mirror", type(box)._make([kw.get(field, ref) for field, ref in zip(box._fields, box, strict=True)]))
 
     def _cached_result(self, wrapper, args, kw):
         """What a function with a cache has found before. A plan asks it behind all else, for it counts who asks."""
@@ -375,6 +384,8 @@ class Calls:
             self.sort_list(f, owner.value, kw)
         elif owner.kind == "mirror" and isinstance(owner.value, dict) and name == "update" and kw:
             f.stack.append(self._container_method(owner, name, [PURE_BUILTINS[dict](self, args, kw)]))
+        elif owner.kind == "mirror" and name == "_replace" and is_named_tuple(type(owner.value)) and not args:
+            f.waiting = ("make", None, [], {}, self._with_fields(owner.value, kw))
         elif owner.kind == "mirror" and not kw:
             f.stack.append(self._container_method(owner, name, args))
         else:
