@@ -1,8 +1,11 @@
 """The decorator and what hangs on it: forms, options, statistics, reports, log records."""
 import ctypes
 import functools
+import itertools
 import logging
 import operator
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -384,3 +387,23 @@ def test_callbacks_of_the_garbage_collector_are_no_part_of_the_function():
         gc.set_threshold(*before)
         gc.callbacks.remove(listen)
     assert heard and f.stats.python_skipped > 0, f.explain()
+
+
+@pytest.mark.parametrize("skipping, eager, rests", [(3e-6, 1e-6, True), (0.6e-6, 1e-6, True), (0.4e-6, 1e-6, False)])
+def test_tiny_functions_are_timed_in_a_row(monkeypatch, skipping, eager, rests):
+    """A plan of few operations is called some times, and then the function as often, each as in a loop of its own; what surrounds a plan counts."""
+    running, readings = sys.modules["hybridnn.trace.running"], itertools.count()
+    turns = running.COMPARED_IN_A_ROW
+
+    def clock():
+        pair, end = divmod(next(readings), 2)
+        return pair + end * (skipping if pair < turns else eager)
+    f = hnn.trace(lambda x: F.tanh(x))
+    hot(f, X)
+    monkeypatch.setattr(running, "time", types.SimpleNamespace(perf_counter=clock))
+    before = f.stats.python_skipped
+    for _ in range(running.COMPARE_PLAN_AFTER + 2 * turns + 50):
+        f(X)
+    assert next(readings) == 4 * turns
+    assert (f.stats.python_skipped - before < running.COMPARE_PLAN_AFTER + turns) is rests
+    assert any("runs eagerly" in kind for kind, _ in f._memory.why) is rests

@@ -31,6 +31,8 @@ SERVED = 64       # calls for which a plan has to have run until it has paid for
 PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 COMPARED_CALLS, EAGER_CALLS = 8, 20_000      # when a replay that runs Python is timed against eager (COMPARE_AFTER), how often, and what follows
+COMPARED_IN_A_ROW = 16      # calls of a plan, and then as many eager ones: a tiny function takes twice as long where another has just run
+AROUND = 0.5e-6     # seconds that a call of a plan takes beside what is timed, and an eager one does not
 FIRST_NAP, LONGER = 1000, 4      # so many eager calls follow the first time, and how many times as many each time after: paths may have settled by then
 SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses lie before the next comparison; how many replays more a path that is left counts for
 FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream (some 15 us)
@@ -114,7 +116,7 @@ def _of_signature(plans, args, kwargs):
 @unseen
 def _unusual_turn(memory, plan, self_object, fn, args, kwargs):
     """A call that is timed, or checked against the function itself: what the plan gives, or ``Ran``."""
-    if plan.times is not None and len(plan.times[True]) > len(plan.times[False]):
+    if plan.times is not None and len(plan.times[True]) >= COMPARED_IN_A_ROW:
         return Ran(_eager_turn(memory, plan, fn, args, kwargs))
     if memory.check and _dice.random() < memory.check:
         result = checked_replay(memory, plan, self_object, fn, args, kwargs)
@@ -186,8 +188,8 @@ def _eager_turn(memory, plan, fn, args, kwargs):
     start = time.perf_counter()
     result = fn(*args, **kwargs)
     plan.times[False].append(time.perf_counter() - start)
-    if len(plan.times[False]) == COMPARED_CALLS:
-        skipping, eager = min(plan.times[True]) + (WALK_LATER if plan.leaves_graph else 0.0), min(plan.times[False])
+    if len(plan.times[False]) == COMPARED_IN_A_ROW:
+        skipping, eager = min(plan.times[True]) + AROUND + (WALK_LATER if plan.leaves_graph else 0.0), min(plan.times[False])
         plan.times, plan.few, plan.hits = None, eager < skipping, COMPARE_PLAN_AFTER - COMPARE_AGAIN
         if plan.few:
             memory.resting = EAGER_CALLS
