@@ -61,7 +61,7 @@ VIEWS = ("items", "keys", "values")
 MAKING_ITERATORS = frozenset([enumerate, iter, zip])
 KINDS, MODES = ("all", "divide", "over", "under", "invalid"), ("ignore", "warn", "raise", "print", "log")      # of ``numpy.errstate``
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
-REPLACE = namedtuple("REPLACE", "")._replace.__code__       # that of all named tuples
+REPLACE = class_lookup(namedtuple("Fields", "a"), "_replace").__code__      # that of all named tuples
 
 
 class Calls:
