@@ -25,7 +25,8 @@ def leave_if_written(call, outputs):
     if not written:
         return
     graph = saved_values(producers(call.path), [vid for vid in map(call.known_vid, outputs) if vid is not None], call.cut)
-    if not written.isdisjoint(map(call.origin, graph)):
+    oldest = call.introduced().oldest       # an update gives an array another number
+    if not {oldest(vid) for vid in written}.isdisjoint([oldest(call.origin(vid)) for vid in graph]):
         call.give_up("an array is written between its use and backward")
 
 

@@ -242,12 +242,27 @@ def _inner_vid(call, x):
         return constant(call, x)
     vid = call.known_vid(x)
     if vid in call.stale:
-        return None
+        return None if state.backprop and isinstance(x, Variable) and x._requires_grad else _view_again(call, vid)
     if vid is None and isinstance(x, Variable) and x._pending is None:
         a = x._array
         if a is not None and (a.ndim == 0 or not any(a.strides)) and type(x) is Variable and x._tape is None:
             return None
     return vid
+
+
+def _view_again(call, vid):
+    """The number of a view whose memory has been changed in place since it was made: of what it shows now. None if that is not known."""
+    base, app, _ = call.view_of[vid]
+    if base in call.view_of:
+        now = _view_again(call, base) if base in call.stale else base
+    else:
+        now = call.ids.get(id(call.actual(base)))
+        now = now if now is None or now >= 0 else ~now
+    if now is None or app.node.op.multi or not call.unchanged(now):
+        return None
+    new = call.new_vid(spec_of(call.actual(vid)))
+    call.inner.apps.append(App(Node(app.node.op, (now,), (new,), app.node.attrs, call.inner.line), 0, False))
+    return new
 
 
 def constant(call, value):

@@ -211,7 +211,8 @@ class CallTape:
         tape = LeftTape._holding(call, path, needed, False)
         tape.call = weakref.ref(call)
         for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it
-            call.know(call.values[vid], vid)
+            if vid in call.values:
+                call.know(call.values[vid], vid)
             call.recognize(kept, vid)
         return tape
 
@@ -451,7 +452,8 @@ def _compute_unchanged(call, needed, made):
     changed = {old for e in call.path[:call.executed] for old, _ in e.rebinds}
     if any(v in changed and v not in call.leaves for v in map(call.origin, needed)):      # eager keeps the array, and so sees the change
         return False
-    missing = {v for v in needed if v not in call.values}
+    seen = {v for v in needed if v in call.view_of and call.origin(v) in changed & call.leaves.keys()}      # they show what an array from outside is now
+    missing = {v for v in needed if v not in call.values and v not in seen}
     stack, apps = list(missing), {}
     while stack:
         vid = stack.pop()

@@ -3,7 +3,7 @@ import mmap
 
 import numpy as np
 import pytest
-from worlds import MODES, Traces, arr, check, skipped
+from worlds import MODES, Traces, arr, check, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -608,3 +608,86 @@ def test_operations_take_the_vector(mode, when, kind):
             return F.sum(F.tanh(v)) + loss_of(model, x)
         return [model], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3)), read_only]
     check(make, mode, tolerance=10.0)
+
+
+VIEWS = {
+    "reshape": lambda p: F.reshape(p, (2, 2)), "slice": lambda p: F.reshape(p[:2], (1, 2)), "transposed": lambda p: F.transpose(F.reshape(p, (2, 2))),
+    "reversed": lambda p: p[::-1].reshape(2, 2), "broadcast": lambda p: F.broadcast_to(p[1:3], (2, 2)), "separate": lambda p: F.reshape(p, (4, 1))[1],
+    "itself": lambda p: F.reshape(p, (4,))[:2]}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("plan", ["twice", "late", "thrice", "looked at", "twice over", "halved", "at times", "double", "grad", "two updates", "before"])
+def test_views_of_what_an_update_changes_before_gradients_take_them(mode, view, plan):
+    """As the scale of a batch normalization in a network whose losses are differentiated one after the other."""
+    def make(wrap):
+        link = hnn.Link(p=(4,))
+        link.p.array[...] = [0.5, 1, -1, 2]
+        flag = [False]
+        opt = optimizers.SGD(0.1).setup(link)
+
+        @wrap
+        def step(x):
+            y = x * VIEWS[view](link.p)
+            first, second = F.sum(y * y), F.sum(y * y * y)
+            link.cleargrads()
+            if plan == "double":
+                g, = hnn.grad([first], [x], enable_double_backprop=True)
+                opt.update(lambda: F.sum(link.p * link.p))
+                h, = hnn.grad([second], [x], enable_double_backprop=True)
+                F.sum(g * h).backward()
+                return first, second, x.grad, link.p.grad
+            if plan == "before":
+                link.p.array[1] = 3
+            if plan != "late":
+                first.backward()
+            else:
+                link.p.grad = np.ones(4, "f")
+            opt.update()
+            if plan == "two updates":
+                opt.update()
+            if plan == "grad":
+                return first, second, hnn.grad([second], [x, link.p]), x.grad
+            if plan == "looked at" and float(first.array) > 30:
+                second = second * 2
+            if plan == "halved" or plan == "at times" and flag[0]:
+                link.p.array[...] *= 0.5
+            second.backward()
+            if plan == "thrice":
+                opt.update()
+                first.backward()
+            if plan == "twice over":
+                z = F.sum(F.exp(x * VIEWS[view](link.p)))
+                z.backward()
+                opt.update()
+                z.backward()
+            return first, second, x.grad, link.p.grad, VIEWS[view](link.p)
+
+        def switched():
+            flag[0] = not flag[0]
+            return step(var(2, 2))
+        return [link], [lambda: step(var(2, 2)), lambda: step(var(2, 2) * 3), lambda: step(hnn.Variable(arr(2, 2) * 0.1)), switched]
+    check(make, mode)
+
+
+def test_two_networks_that_are_trained_against_each_other(mode):
+    """With batch normalization in both, whose scales are views of parameters in the graphs."""
+    def make(wrap):
+        nets = [hnn.Sequential(L.Linear(3, 4), L.BatchNormalization(4), F.relu, L.Linear(4, n)) for n in (3, 1)]
+        opts = [optimizers.Adam(0.01).setup(net) for net in nets]
+
+        @wrap
+        def step(x, z):
+            fake = nets[0](z)
+            of_fake, of_real = nets[1](fake), nets[1](x)
+            loss = F.mean(F.softplus(-of_fake))
+            other = F.mean(F.softplus(-of_real)) + F.mean(F.softplus(of_fake))
+            nets[1].cleargrads()
+            other.backward()
+            opts[1].update()
+            nets[0].cleargrads()
+            loss.backward()
+            opts[0].update()
+            return loss, other
+        return nets, [lambda: step(arr(5, 3), arr(5, 3, seed=7)), lambda: step(arr(5, 3) * 2, arr(5, 3, seed=8))]
+    skipped(check(make, mode, tolerance=2.0), mode)
