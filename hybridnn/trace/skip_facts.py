@@ -41,6 +41,7 @@ class Facts:
         for k, x in observer.kwargs.items():
             self._argument(("kwarg", k), x, 0)
         self._look_at_others()
+        self.arguments_end = len(w.lines)       # from here on, arguments are known to be what they were
         self.updated = self._updated()      # these, and what NumPy writes, stay the same objects
         self.written = {*self.observer.stored, *self.updated, *self.owners}
         same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}

@@ -64,7 +64,8 @@ class Text:
         objects = [o for ref in w.watched_objects.values() if (o := ref()) is not None]
         watched = watch(w.watched.values(), objects, w.watched_classes.values())
         self._refuse_known()
-        lines = [*self._found_lines(), *w.lines, *self._watched_lines(watched)]
+        begin, rest = w.lines[:self.arguments_end], w.lines[self.arguments_end:]
+        lines = [*self._found_lines(of_arguments=False), *begin, *self._found_lines(of_arguments=True), *rest, *self._watched_lines(watched)]
         if lines:
             lines = ["try:", *["    " + line for line in lines], "except Exception as error:", "    return missed(error, GONE)"]
         lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(self._hypers())]
@@ -207,9 +208,9 @@ class Text:
         made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
         return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
 
-    def _found_lines(self):
-        """Lines that read what the call finds where it assigns something else."""
-        return [f"{name} = {text}" for text, name in self.was.items()]
+    def _found_lines(self, of_arguments):
+        """Lines that read what the call finds where it assigns something else: in arguments, or elsewhere."""
+        return [f"{name} = {text}" for text, name in self.was.items() if text.startswith(("args[", "kwargs[")) is of_arguments]
 
     def _touched(self, written):
         """The text of ``Plan.touched``."""
@@ -220,7 +221,7 @@ class Text:
         attributes = "".join(f"({kind!r}, {self._owner(kind, owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
         streams = ", ".join(map(w.strong, self._streams()))
-        begin = "".join([f"    {line}\n" for line in self._found_lines()])
+        begin = "".join([f"    {line}\n" for line in [*self._found_lines(of_arguments=False), *self._found_lines(of_arguments=True)]])
         return f"def touched(self, args, kwargs):\n{begin}    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}], [{streams}]\n"
 
     def _owner(self, kind, owner):

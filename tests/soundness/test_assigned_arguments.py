@@ -137,3 +137,29 @@ def test_what_raises(mode):
         return [], [lambda: f({"x": arr(3)}, "k"), lambda: f({"x": arr(3)}, []), lambda: f(types.MappingProxyType({"x": arr(3)}), "k"),
                     lambda: f({"x": arr(3)}, True), lambda: f({"x": arr(3), 1: 2}, True)]
     check(make, mode)
+
+
+def test_argument_that_is_no_dict(mode):
+    """Whose own code runs once."""
+    def make(wrap):
+        log = []
+
+        class Mapping:
+            def __init__(self):
+                self.members = {"x": arr(3)}
+
+            def __getitem__(self, key):
+                log.append(key)
+                return self.members[key]
+
+            def __setitem__(self, key, value):
+                log.append((key,))
+                self.members[key] = value
+
+        @wrap
+        def f(batch):
+            old = batch["x"]
+            batch["x"] = F.exp(old)
+            return old, batch["x"]
+        return [log], [lambda: f({"x": arr(3)}), lambda: f(Mapping())]
+    skipped(check(make, mode), mode, least=5)
