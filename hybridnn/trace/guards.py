@@ -104,7 +104,7 @@ class Writer:
         if kind == "length":
             return f"len({self.strong(where[0])})"
         if kind == "slotattr":
-            return f"{self.held(where[0])}.{where[1]}"
+            return self._slot(*where[:2])
         if kind == "global":
             return f"{self.strong(where[0])}.get({where[1]!r})"
         if kind == "cell":
@@ -303,7 +303,11 @@ class Writer:
         self.require_in(obj, obj.__dict__, self.member(self.space(obj), repr(name), value), f"{type(obj).__name__}.{name} was rebound")
 
     def _slotattr(self, obj, name, value):
-        self.require(f"{self.held(obj)}.{name} is {self._inner(value)}", f"{type(obj).__name__}.{name} was rebound")
+        self.require(f"{self._slot(obj, name)} is {self._inner(value)}", f"{type(obj).__name__}.{name} was rebound")
+
+    def _slot(self, obj, name):
+        """The text that reads a slot, whatever the class has under its name now, which may run code."""
+        return f"{self.strong(class_lookup(type(obj), name))}.__get__({self.held(obj)})"
 
     def _noattr(self, obj, name):
         self.require_in(obj, obj.__dict__, f"{name!r} not in {self.space(obj)}", f"{type(obj).__name__}.{name} hides the class's")
@@ -395,7 +399,7 @@ class Writer:
 
     def keys(self, text, keys):
         """The keys of a dict, in order: equal ones of other types, or zeros of other signs, are others."""
-        condition = f"list({text}) == {self.strong(keys)} and list(map(type, {text})) == {self.strong([type(k) for k in keys])}"
+        condition = f"list(map(type, {text})) == {self.strong([type(k) for k in keys])} and list({text}) == {self.strong(keys)}"
         if any(type(k) is float for k in keys):
             condition += f" and list(map(repr, {text})) == {self.strong([repr(k) for k in keys])}"
         self.require(condition, "the keys of a dict changed")

@@ -4,6 +4,7 @@ import sys
 import types
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -21,7 +22,7 @@ CONTAINERS = (list, set, *DICTS)
 TRACED = "a traced method"
 IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class that cannot be changed
 OBJECT = vars(object)
-PLAIN_KEYS = {"__hash__": (OBJECT["__hash__"],), "__eq__": (OBJECT["__eq__"],), "__index__": (None,)}
+PLAIN_KEYS = {"__hash__": (OBJECT["__hash__"], vars(Enum)["__hash__"]), "__eq__": (OBJECT["__eq__"],), "__index__": (None,)}
 TUPLE_METHODS = ("__getitem__", "__iter__", "__len__", "__getattribute__", "__eq__", "__bool__", "__init__")
 PURE_TYPES = SCALARS | {slice, range, type(...), np.dtype, type(NotImplemented), tuple, frozenset, type}
 

@@ -7,6 +7,7 @@ import numpy as np
 from hybridnn.backend import cupy
 from hybridnn.config import config
 from hybridnn.core.variable import Variable
+from hybridnn.trace.refs import IMMUTABLE_TYPE
 
 __all__ = ["signature"]
 
@@ -36,5 +37,12 @@ def _describe(x, depth):
         if kind in (list, tuple) and len(x) <= MAX_ITEMS:
             return kind, tuple([_describe(i, depth + 1) for i in x])
         if kind is dict and len(x) <= MAX_ITEMS:
-            return kind, tuple([(type(k), k, _describe(v, depth + 1)) for k, v in x.items()])
+            return kind, tuple([(type(k), k if type(k) is str else _key(k), _describe(v, depth + 1)) for k, v in x.items()])
     return kind
+
+
+def _key(k):
+    """A key of a dict, or None instead of an object of a class of the user's, which may compare by code of its own."""
+    if type(k) is tuple:
+        return tuple(map(_key, k))
+    return k if type(k).__flags__ & IMMUTABLE_TYPE else None

@@ -5,7 +5,7 @@ from hybridnn.config import config
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import MOST, root_array
-from hybridnn.trace.refs import Doubt, is_named_tuple
+from hybridnn.trace.refs import Doubt, check_key, constant, is_named_tuple
 from hybridnn.trace.skip_runtime import setting
 
 __all__ = ["Facts"]
@@ -156,6 +156,8 @@ class Facts:
                 x = self.observer.originals.get(id(x), (None, x))[1]
             w.require(f"type({w.read(source)}) is {w.strong(type(x))} and len({w.read(source)}) == {len(x)}", f"argument {source[1]}: its members")
             if type(x) is dict:
+                for k in x:
+                    check_key(constant(k))
                 w.keys(w.read(source), list(x))
             for k, v in x.items() if type(x) is dict else enumerate(x):
                 self._argument(("item", source, k), v, depth + 1)

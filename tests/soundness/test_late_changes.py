@@ -171,3 +171,65 @@ def test_attributes_of_a_traced_function(mode):
         return f, g, lambda: (f(arr(3)), f.__defaults__, f.__kwdefaults__)
     late(mode, make, [lambda f, g: setattr(f, "__defaults__", (3.0,)), lambda f, g: setattr(f, "__kwdefaults__", {"z": 4.0}),
                       lambda f, g: setattr(f, "__code__", g.__code__)])
+
+
+def test_slot_that_becomes_a_property(mode):
+    """Whose code runs once in a call."""
+    def make(wrap):
+        log = []
+
+        class A:
+            __slots__ = ("none", "rate", "weights")
+
+            def __init__(self):
+                self.rate, self.weights, self.none = 2.0, arr(3), None
+
+        def noisy(self):
+            log.append("asked")
+            return 3.0
+        a = A()
+        f = wrap(lambda x: (F.exp(x) * a.rate + a.weights, a.none, len(log)))
+        return A, noisy, lambda: f(arr(3))
+    late(mode, make, [lambda c, noisy: setattr(c, "rate", property(noisy)), lambda c, noisy: setattr(c, "none", property(noisy))])
+
+
+def test_key_with_its_own_equality(mode):
+    def make(wrap):
+        log = []
+
+        class Key:
+            def __hash__(self):
+                return 1
+
+            def __eq__(self, other):
+                log.append("compared")
+                return self is other
+        settings = {"a": 1.0, "b": 2.0}
+        f = wrap(lambda x: (F.exp(x) * len([k for k in settings]), len(log)))
+        return settings, Key(), lambda: f(arr(3))
+
+    def replace(settings, key):
+        settings.pop("b")
+        settings[key] = 2.0
+    late(mode, make, [replace])
+
+
+def test_keys_of_arguments_with_their_own_equality(mode):
+    """Their code runs where the program looks them up, and nowhere else."""
+    def make(wrap):
+        log = []
+
+        class Key:
+            def __init__(self, n):
+                self.n = n
+
+            def __hash__(self):
+                log.append("hashed")
+                return self.n
+
+            def __eq__(self, other):
+                log.append("compared")
+                return isinstance(other, Key) and self.n == other.n
+        f = wrap(lambda x, d: (F.exp(x) * len(d), len(log)))
+        return [log], [lambda: f(arr(3), {Key(1): 1.0, "a": 2.0}), lambda: f(arr(3), {Key(2): 1.0, "a": 2.0}), lambda: f(arr(3), {(Key(3), 1): 1.0, 1: 2.0})]
+    check(make, mode)
