@@ -193,7 +193,7 @@ class CallTape:
             return None
         needed = shared.saved_for(roots, call.cut)
         if call.released:
-            needed = {v for v in needed if type(call.values.get(v)) in NUMBER_TYPES}       # labels tell them
+            needed = _numbers(call, needed)
         _compute_missing(call, needed)
         return cls._holding(call, shared, needed, call.released)
 
@@ -207,7 +207,7 @@ class CallTape:
         needed = saved_values(made, roots, call.cut)
         if not _compute_unchanged(call, needed, made):
             roots = {v for v in roots if _compute_unchanged(call, saved_values(made, [v], call.cut), made)}
-            needed = saved_values(made, roots, call.cut)
+            needed = saved_values(made, roots, call.cut) | _numbers(call, needed)
         tape = LeftTape._holding(call, path, needed, False)
         tape.call = weakref.ref(call)
         for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it
@@ -438,6 +438,11 @@ class LeftNode(TracedNode):
             vid = self.app.node.inputs[self.program.keep[position]]
             return x if vid in self.tape.path.constants else traced(x, vid, call)
         return x
+
+
+def _numbers(call, values):
+    """Those that are numbers, which labels tell."""
+    return {v for v in values if type(call.values.get(v)) in NUMBER_TYPES}
 
 
 def _compute_missing(call, needed):

@@ -119,7 +119,7 @@ def test_graphs_that_an_update_leaves_behind_where_the_path_is_left(mode):
         @wrap
         def step(x):
             h = F.tanh(model[0](x))
-            loss = F.sum(model[1](h) ** 2)
+            loss = F.sum(model[1](h) ** 2) / 4
             model.cleargrads()
             loss.backward()
             opt.update()
