@@ -106,3 +106,23 @@ def test_it_adds_to_what_was_assigned(mode, change, clear):
             return run()
         return [p, q], [run, lambda: run(0.25), lambda: run(update=True), other, lambda: (link.cleargrads(), run())]
     check(make, mode, tolerance=10.0)
+
+
+def test_two_parameters_have_had_one_gradient(mode):
+    def make(wrap):
+        p, q = hnn.Parameter(arr(3)), hnn.Parameter(arr(3, seed=1))
+
+        @wrap
+        def f(x):
+            first(p, q, x)
+
+        def run(one=False):
+            if one:
+                p.grad = q.grad = np.full(3, 0.5, "f")
+            for v in (p, q):
+                assert v.grad is None or v.grad_var is not None      # now the gradients are Variables, which share an array or do not
+            f(arr(3, seed=3))
+            return p.grad, q.grad
+        return [p, q], [run, lambda: run(True)]
+    for steps in ([1, 1, 0, 0, 0, 1, 0], [0, 0, 0, 0, 1, 1, 1, 0, 0], [1, 0, 1, 0, 0, 0, 1, 0]):
+        check(make, mode, steps=steps)
