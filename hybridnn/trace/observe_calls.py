@@ -30,6 +30,7 @@ from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
 from hybridnn.trace.observe_objects import ERRSTATE, MANAGER_CODE, is_partial
+from hybridnn.trace.observe_operators import SYMBOLS
 from hybridnn.trace.refs import (
     DICTS,
     FOLLOWED,
@@ -159,6 +160,8 @@ class Calls:
             self._store_attr(f, args[0], self.plain(args[1]), args[2], "push")
         elif isinstance(fn.value, (type, types.BuiltinFunctionType)) and self.call_with_callbacks(f, fn.value, args, kw):
             pass
+        elif isinstance(fn.value, types.BuiltinFunctionType) and fn.value in SYMBOLS and len(args) == 2 and not kw:
+            self._binary(f, *args, SYMBOLS[fn.value])
         elif fn.value in (PURE_BUILTINS if isinstance(fn.value, (type, types.BuiltinFunctionType)) else ()):
             self._call_builtin(f, fn.value, args, kw)
         elif fn.value is Variable:

@@ -9,7 +9,7 @@ from hybridnn.trace.arrays import Computed, calculate, combine, is_number
 from hybridnn.trace.observe_iteration import Rows
 from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, class_lookup, constant, is_numeric, is_pure, mirror, place
 
-__all__ = ["Operators"]
+__all__ = ["SYMBOLS", "Operators"]
 
 HEAP_TYPE = 1 << 9       # Py_TPFLAGS_HEAPTYPE: a class that can be changed
 COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
@@ -17,6 +17,7 @@ OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": opera
              "@": operator.matmul, "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
              "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, ">=": operator.ge}
 UNARY = {"-": operator.neg, "+": operator.pos, "~": operator.invert}
+SYMBOLS = {fn: symbol for symbol, fn in OPERATORS.items()}
 METHODS = {symbol: fn.__name__.strip("_") for symbol, fn in OPERATORS.items()}
 UNARY_METHODS = {"-": "__neg__", "+": "__pos__", "~": "__invert__", "not": "__bool__"}
 

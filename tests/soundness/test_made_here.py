@@ -1,4 +1,6 @@
 """What a traced function makes with NumPy and gives away: Variables of arrays, gradients of its own, arrays that NumPy changes in place."""
+import functools
+import operator
 import types
 import typing
 
@@ -436,3 +438,20 @@ def test_named_tuples_with_other_fields(mode, kind):
     w = check(make, mode, tolerance=10.0)
     if kind is Carry:
         skipped(w, mode)
+
+
+def test_operators_by_name(mode):
+    def make(wrap):
+        net = linear(3, 3)
+        f = wrap(lambda x, n: (operator.mul(net(x), 2.0), operator.matmul(x, net.W), operator.add(n, 1), operator.lt(n, 2), operator.concat([x], [n]),
+                               functools.reduce(operator.mul, x.shape)))
+        return [net], [lambda: f(arr(2, 3), 1), lambda: f(arr(2, 3, seed=1), 1), lambda: f(arr(4, 3), 1), lambda: f(arr(2, 3), 2), lambda: f(arr(2, 3), "a")]
+    check(make, mode, tolerance=10.0)
+
+
+def test_operators_by_name_run_no_python(mode):
+    def make(wrap):
+        net = linear(3, 3)
+        f = wrap(lambda x: operator.sub(1.0, operator.truediv(net(x), operator.add(x, 1))))
+        return [net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1))]
+    skipped(check(make, mode, tolerance=10.0), mode)
