@@ -14,7 +14,7 @@ import types
 
 import numpy as np
 
-__all__ = ["Watch", "watch", "watchable"]
+__all__ = ["Watch", "space_of", "watch", "watchable"]
 
 VERSIONS = ((3, 11), (3, 12), (3, 13))      # where this has been tried
 VERSION_OFFSET = 24       # PyDictObject: refcount, type, used, version tag, keys, values
@@ -153,11 +153,19 @@ def watchable(obj):
         return _how() is not None and _functions_hold()
     if type(obj) is np.ndarray:
         return _how() is not None and _arrays_hold()
-    return _how() is not None and (type(obj) is types.ModuleType or not hasattr(obj, "__dict__") or _has_dict_word(obj))
+    return _how() is not None and (type(obj) is types.ModuleType or space_of(obj) is None or _has_dict_word(obj))
+
+
+def space_of(obj):
+    """The ``__dict__`` of an object, None if it has none: its class's ``__getattr__`` is not asked."""
+    try:
+        return object.__getattribute__(obj, "__dict__")
+    except AttributeError:
+        return None
 
 
 def _has_dict_word(obj):
-    space = getattr(obj, "__dict__", None)
+    space = space_of(obj)
     return space is not None and _word(id(obj) + DICT_OFFSET) == id(space)
 
 

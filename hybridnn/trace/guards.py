@@ -12,7 +12,7 @@ import weakref
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.jit.dictwatch import watchable
+from hybridnn.jit.dictwatch import space_of, watchable
 from hybridnn.trace.cached import is_found
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.refs import IMMUTABLE_TYPE, TRUSTED, class_lookup
@@ -314,7 +314,7 @@ class Writer:
 
     def _class(self, obj, cls):
         text, reason = f"type({self.held(obj)}) is {self.strong(cls)}", f"the class of a {cls.__name__} changed"
-        if hasattr(obj, "__dict__") and type(obj) is not types.ModuleType:
+        if space_of(obj) is not None and type(obj) is not types.ModuleType:
             text += f" and {self.held(obj)}.__dict__ is {self.space(obj)}"
         self._require_of_object(obj, text, reason)
 

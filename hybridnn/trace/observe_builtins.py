@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hybridnn.core.variable import Variable
+from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import calculate, combine, is_number
@@ -318,7 +319,7 @@ def lacks(observer, ref, name):
     obj, cls = ref.value, type(ref.value)
     if ref.kind != "mirror" and type(obj) is np.ndarray:
         return not hasattr(obj, name)
-    space = getattr(obj, "__dict__", None)
+    space = space_of(obj)
     if ref.kind != "static" or isinstance(obj, (type, Variable, types.ModuleType)) or type(space) is not dict or name in space:
         return False
     hidden = class_lookup(cls, "__getattr__") is not None or class_lookup(cls, "__getattribute__") is not object.__getattribute__

@@ -284,7 +284,7 @@ class Calls:
         return event is None and (first is None or first.kind == "static" or rest == [self.call.known_vid(first.value)])
 
     def _unknown(self, fn, args):
-        name = getattr(fn, "__qualname__", None) or repr(fn)
+        name = fn.__qualname__ if isinstance(fn, (type, types.BuiltinFunctionType)) else f"a {type(fn).__name__}"      # whose own repr() may do something
         raise Doubt(f"calls {name}, whose effects are not known")
 
     def _call_object(self, f, fn, args, kw):

@@ -10,6 +10,7 @@ import numpy as np
 from hybridnn._update_rule import Counted
 from hybridnn.config import config
 from hybridnn.core.variable import Variable
+from hybridnn.jit.dictwatch import space_of
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import ARRAY_METHODS, UFUNC_METHODS, calculate, combine, draws, is_array_function, is_stream
 from hybridnn.trace.observe_stores import where_id
@@ -184,7 +185,7 @@ class Names:
         if isinstance(obj, dict) and not self.looks_up_plainly(obj):
             raise Doubt(f"{cls.__name__} looks its members up in its own way")
         attr = class_lookup(cls, name)
-        space = getattr(obj, "__dict__", None)
+        space = space_of(obj)
         self.guard("class", obj, cls)
         self.guard("classattr", cls, "__getattribute__", getter)
         self.guard("classattr", cls, name, attr)
@@ -208,7 +209,7 @@ class Names:
         """An attribute that neither the object nor its class has, but ``__getattr__`` may give, which ``__getitem__`` stands for in some classes of dicts."""
         cls = type(owner.value)
         getter = class_lookup(cls, "__getattr__")
-        if hasattr(owner.value, "__dict__"):
+        if space_of(owner.value) is not None:
             self.guard("noattr", owner.value, name)
         self.guard("classattr", cls, "__getattr__", getter)
         if isinstance(getter, types.FunctionType):
@@ -311,7 +312,7 @@ class Names:
             f.stack += [constant(attr.__func__), constant(cls)] if method else [Ref("method", (constant(cls), "", attr.__func__))]
         elif hasattr(type(attr), "__get__"):
             if not is_traced(attr) or not isinstance(attr.__wrapped__, types.FunctionType):
-                raise Doubt(f"{attr!r} is a descriptor whose effects are not known")
+                raise Doubt(f"{cls.__name__}.{name} is a descriptor whose effects are not known")
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("make", None, [], {}, Ref("method", (owner, TRACED, attr)))      # its __get__ runs meanwhile
         else:

@@ -8,6 +8,7 @@ import numpy as np
 from hybridnn._hyperparameter import Hyperparameter
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
+from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import combine, folded
@@ -278,10 +279,7 @@ def where_id(where):
 
 def namespace_of(obj):
     """The dict of an object's attributes; the object itself if it has none."""
-    try:
-        space = object.__getattribute__(obj, "__dict__")
-    except AttributeError:
-        return obj
+    space = space_of(obj)
     return space if type(space) is dict else obj
 
 

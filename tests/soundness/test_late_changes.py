@@ -233,3 +233,54 @@ def test_keys_of_arguments_with_their_own_equality(mode):
         f = wrap(lambda x, d: (F.exp(x) * len(d), len(log)))
         return [log], [lambda: f(arr(3), {Key(1): 1.0, "a": 2.0}), lambda: f(arr(3), {Key(2): 1.0, "a": 2.0}), lambda: f(arr(3), {(Key(3), 1): 1.0, 1: 2.0})]
     check(make, mode)
+
+
+def test_object_without_attributes_of_its_own_that_is_asked(mode):
+    """``__getattr__`` is called for what the program asks for, and nothing else."""
+    def make(wrap):
+        log = []
+
+        class A:
+            __slots__ = ("rate",)
+
+            def __init__(self):
+                self.rate = 2.0
+
+            def __getattr__(self, name):
+                log.append(name)
+                return 3.0
+
+            def twice(self, x):
+                return x * 2
+        a = A()
+        f = wrap(lambda x: (a.twice(F.exp(x)) * a.rate * getattr(a, "rate", 1.0), isinstance(a, A), a is not None))
+        return [log], [lambda: (f(arr(3)), len(log))]
+    check(make, mode)
+
+
+def test_what_cannot_be_followed_is_not_asked_for_its_text(mode):
+    def make(wrap):
+        log = []
+
+        class Told:
+            def __repr__(self):
+                log.append("repr")
+                return "told"
+
+            def __getattr__(self, name):
+                log.append(name)
+                raise AttributeError(name)
+
+        class Called(Told):
+            __call__ = staticmethod(abs)
+
+        class Bound(Told):
+            __get__ = Told()
+
+        class A:
+            bound = Bound()
+        called, a = Called(), A()
+        f = wrap(lambda x: (F.exp(x) * called(-2.0), len(log)))
+        g = wrap(lambda x: (F.exp(x), hasattr(a, "bound"), len(log)))
+        return [log], [lambda: f(arr(3)), lambda: g(arr(3))]
+    check(make, mode)
