@@ -45,7 +45,7 @@ class Call(Values):
 
     Args:
         root: the root event of the signature's tree.
-        owner: gets ``gave_up(reason, line)``; has ``limit`` on new events and the compile settings.
+        owner: gets ``gave_up(reason, line, passing)``; has ``limit`` on new events and the compile settings.
     """
     __slots__ = ("__weakref__", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
                  "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "naming", "nodes", "noted", "owned", "owner", "path", "pending",
@@ -125,7 +125,7 @@ class Call(Values):
     def _look_at_errors(self):
         """What computes under another ``numpy.errstate`` than the call began with does so where it stands."""
         if error_state() != self.errors and self.mode != "eager" and self.inner is None:
-            self._to_eager("numpy.errstate changes inside the function")
+            self.give_up("numpy.errstate changes inside the function")
 
     @property
     def released(self):
@@ -222,7 +222,7 @@ class Call(Values):
         old = v._array
         if self.mode != "eager" and v._requires_grad and old is not None and is_array(a) and (a.dtype != old.dtype or a.shape != old.shape) \
                 and self.known_vid(v) is not None:
-            self._to_eager("an array of another shape or dtype is assigned to a Variable that an operation has used")
+            self.give_up("an array of another shape or dtype is assigned to a Variable that an operation has used", passing=True)
 
     def expose_elsewhere(self, v):
         """Another thread, or a user's function between segments, asks for an array that this call may have bound."""
@@ -255,7 +255,7 @@ class Call(Values):
     def resolve(self, v):
         """Somebody looks at the graph itself: the call goes on eagerly."""
         if self.mode != "eager" and self.inner is None:
-            self._to_eager("looks at the graph (creator, node, copy, unchain)")
+            self.give_up("looks at the graph (creator, node, copy, unchain)")
 
     def materialize(self, v):
         """The array of a pending Variable that another thread or a finished call asks for."""
@@ -266,7 +266,7 @@ class Call(Values):
     def note_hooks(self):
         """Function hooks or debug mode are switched inside the function: every operation is to run where it stands."""
         if self.mode != "eager":
-            self._to_eager("function hooks or debug mode inside the function")
+            self.give_up("function hooks or debug mode inside the function")
 
     def note_draw(self, name, args, value):
         """The library drew random numbers."""
@@ -385,18 +385,13 @@ class Call(Values):
         self.dirty.clear()
         self.mode = "record"
 
-    def give_up(self, reason):
-        """Go on eagerly and do not record this signature again."""
+    def give_up(self, reason, passing=False):
+        """Go on eagerly and do not record this signature again, unless the reason may be ``passing``."""
         if self.mode == "replay":
             self.leave()
         self.mode, self.reason = "eager", reason
         self.take_plain_numbers()
-        self.owner.gave_up(self.root, reason, user_line(2))
-
-    def _to_eager(self, reason):
-        if self.mode == "replay":
-            self.leave()
-        self.give_up(reason)
+        self.owner.gave_up(self.root, reason, user_line(2), passing)
 
     def take_plain_numbers(self):
         """Nodes of the tape, which outlive the recording, keep Python's own numbers from now on: NumPy promotes others, even subclasses of float, differently.

@@ -16,6 +16,7 @@ log = logging.getLogger("hybridnn.trace")
 COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans tried in vain, after which calls are timed against eager ones
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
+PASSING = 3      # calls that may give up recording for what may happen once, before their signature runs eagerly
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
 
 
@@ -47,6 +48,7 @@ class Root(Event):
     misses: int = 0
     asleep: int = 0                # eager calls that are to come
     naps: int = 0                  # how often replays were found to take longer than eager calls
+    passing: int = 0               # how often recording was given up for what may happen once
     proofs: int = 0
     replays: int = 0
     compare_at: int = COMPARE_AFTER
@@ -151,7 +153,12 @@ class Memory:
         self.stats.arena_lower_bound = max(self.stats.arena_lower_bound, exe.arena_lower_bound)
         self.stats.retained_bytes = sum(s.executable.arena_bytes for s in self.segments if s.executable is not None)
 
-    def gave_up(self, root, reason, line):
+    def gave_up(self, root, reason, line, passing=False):
+        """Calls of this signature run eagerly; only this one, the first few times, if it may be ``passing``."""
+        root.passing += passing
+        if passing and root.passing < PASSING:
+            self.note("ran eagerly", f"{reason} ({line})")
+            return
         root.reason = f"{reason} ({line})"
         self.note("runs eagerly", root.reason)
 
