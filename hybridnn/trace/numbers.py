@@ -15,7 +15,7 @@ def _binary(name, reflected=False):
             return NotImplemented
         args = (other, self) if reflected else (self, other)
         call = self.call()
-        return fn(*[x.plain() if isinstance(x, TracedNumber) else x for x in args]) if call is None else call.derive(fn, args)
+        return fn(*plain_numbers(args)) if call is None else call.derive(fn, args)
     return method
 
 

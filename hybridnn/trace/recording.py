@@ -13,7 +13,7 @@ from hybridnn.graph import Node
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import App, Event, Leaf, Number, Outcome, vid_of
 from hybridnn.trace.floats import error_state
-from hybridnn.trace.numbers import traced
+from hybridnn.trace.numbers import plain_numbers, traced
 from hybridnn.trace.operands import NUMBER_TYPES, has_creator, is_number, same_number, unfit, values_of
 from hybridnn.trace.values import FOREIGN
 
@@ -221,7 +221,7 @@ def record_inner(call, op, inputs, attrs):
         vid = _inner_vid(call, x)
         if vid is None:
             call.give_up(f"{op.name} in a gradient takes values that this call did not make (a graph from before the call, or arrays made by a rule)")
-            return apply_eager(op, [x.plain() if isinstance(x, TracedNumber) else x for x in inputs], attrs)
+            return apply_eager(op, plain_numbers(inputs), attrs)
         vids.append(vid)
         plain.append(x._array if isinstance(x, Variable) else x.plain() if isinstance(x, TracedNumber) else x)
         saved.append(x._array if isinstance(x, Variable) else x)
@@ -275,7 +275,7 @@ def constant(call, value):
 
 def derive(call, fn, args):
     """A number that a gradient rule computes from traced numbers."""
-    values = [x.plain() if isinstance(x, TracedNumber) else x for x in args]
+    values = plain_numbers(args)
     result = fn(*values)
     if call.inner is None or call.mode != "record" or type(result) not in (float, int):
         return result
