@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
 
-from hybridnn.jit.lowlevel import BYTES, F32, F64, I1, I32, I64, Func, Module, Number, Val, operand, step_function
+from hybridnn.jit.lowlevel import BYTES, F32, F64, I1, I32, I64, REALS, Func, Module, Number, Val, operand, step_function
 
 __all__ = ["emit"]
 
 VECTOR = 64        # bytes
-KINDS = {"f32": F32, "f64": F64, "i32": I32, "i64": I64}
+KINDS = {**REALS, "i32": I32, "i64": I64}
 AT_ONCE = 4        # vectors of a long row, so that one comparison need not wait for the one before
 
 
@@ -53,34 +53,40 @@ class _Lines:
         return Val(f, v)
 
     def store(self, value: Val, y: Val, k: Number) -> None:
-        self.f.store_vector(value, self.f.at(y, self._place(k) * BYTES[self.kind]), BYTES[self.kind])
+        """Element ``k`` of each line."""
+        self.store_at(value, y, self._place(k), self.kind)
+
+    def store_at(self, value: Val, y: Val, number: Val, kind: Any) -> None:
+        """Elements of ``y`` beside each other, the first of which has this number."""
+        self.f.store_vector(value, self.f.at(y, number * BYTES[kind]), BYTES[kind])
 
     def _place(self, k: Number) -> Val:
         k = self.f.value(k)
         return self.first + self.f.select(self.reverse != 0, self.n - 1 - k, k) * self.step
 
 
-def emit(m: Module, name: str, kind_name: str) -> None:
-    """The step ``name_kind``. Args: operands, result, length of the axis, elements behind it, whether backwards."""
+def emit(m: Module, name: str, kind_name: str, count: int) -> None:
+    """The step ``name_kind``. Args: ``count`` operands, result, length of the axis, elements behind it, whether backwards."""
     f, _, args, lo, hi = step_function(m, f"{name}_{kind_name}")
-    kind, line, count = KINDS[kind_name], *_LINES[name]
+    kind, line = KINDS[kind_name], _LINES[name]
     operands, out = [operand(f, i) for i in range(count)], operand(f, count)
     n, inner, reverse = (f.load(I64, args, 2 * count + 2 + i) for i in range(3))
     lanes, following = VECTOR // BYTES[kind], f.var(lo)
     with f.loop() as loop:
         unit = following.get()
         loop.leave_if(unit >= hi)
-        lines = [_Lines(f, kind, w, unit // inner * n * inner + unit % inner, n, inner, reverse) for w in (1, lanes)]
-        with f.either((unit % inner + lanes <= inner) & (unit + lanes <= hi)) as (beside, alone):
+        across = unit % inner
+        one = _Lines(f, kind, 1, unit // inner * n * inner + across, n, inner, reverse)
+        with f.either((across + lanes <= inner) & (unit + lanes <= hi)) as (beside, alone):
             with beside:
-                line(lines[1], operands, out, unit)
+                line(replace(one, lanes=lanes), operands, out, unit)
                 following.set(unit + lanes)
             with alone:
                 following.set(unit + 1)
                 if name in _SIGNS:
-                    _row(lines[0], lanes, operands, out, unit, hi, following, _SIGNS[name])
+                    _row(one, line, lanes, operands, out, unit, hi, following, _SIGNS[name])
                 else:
-                    line(lines[0], operands, out, unit)
+                    line(one, operands, out, unit)
     f.ret()
 
 
@@ -103,7 +109,7 @@ def _product(lines: _Lines, operands: list[Val], out: Val, unit: Val) -> None:
     total = lines.f.var(_number(lines, 1), lines.of(lines.kind))
     with lines.f.range(0, lines.n) as k:
         total.set(total.get() * lines.load(operands[0], k))
-    lines.f.store_vector(total.get(), lines.f.at(out, unit * BYTES[lines.kind]), BYTES[lines.kind])
+    lines.store_at(total.get(), out, unit, lines.kind)
 
 
 def _number(lines: _Lines, x: float) -> Val:
@@ -122,12 +128,12 @@ def _extremes(sign: str) -> Any:
             better = _beyond(sign, new, most) | (_is_number(most) & _is_nan(new))
             best.set(f.select(better, new, most))
             at.set(f.select(better, _splat(f, f.narrow(k, I32), lines.lanes), at.get()))
-        f.store_vector(at.get(), f.at(out, unit * 4), 4)
+        lines.store_at(at.get(), out, unit, I32)
 
     return line
 
 
-def _row(row: _Lines, lanes: int, operands: list[Val], out: Val, unit: Val, hi: Val, following: Any, sign: str) -> None:
+def _row(row: _Lines, line: Any, lanes: int, operands: list[Val], out: Val, unit: Val, hi: Val, following: Any, sign: str) -> None:
     """One row; or, of short ones that lie behind each other, one for each lane, and ``following`` is told."""
     f = row.f
     with f.either((row.step == 1) & (row.n >= 2 * lanes)) as (long, short):
@@ -135,10 +141,10 @@ def _row(row: _Lines, lanes: int, operands: list[Val], out: Val, unit: Val, hi: 
             f.store(f.narrow(_place_in_row(row, lanes, operands[0], sign), I32), out, unit)
         with short, f.either((row.step == 1) & (unit + lanes <= hi)) as (several, one):
             with several:
-                _extremes(sign)(_Lines(f, row.kind, lanes, row.first, row.n, row.step, row.reverse, row.n), operands, out, unit)
+                line(replace(row, lanes=lanes, apart=row.n), operands, out, unit)
                 following.set(unit + lanes)
             with one:
-                _extremes(sign)(row, operands, out, unit)
+                line(row, operands, out, unit)
 
 
 def _place_in_row(row: _Lines, lanes: int, x: Val, sign: str) -> Val:
@@ -222,6 +228,6 @@ def _is_nan(x: Val) -> Val:
 
 _SIGNS = {"argmax": ">", "argmin": "<"}
 _LINES = {
-    "prod": (_product, 1), "argmax": (_extremes(">"), 1), "argmin": (_extremes("<"), 1), "cumsum": (_running(-0.0, lambda y, x: y + x), 1),
-    "cumprod": (_running(1, lambda y, x: y * x), 1), "linear_scan": (_running(0, lambda y, a, b: a * y + b), 2),
+    "prod": _product, "cumsum": _running(-0.0, lambda y, x: y + x), "cumprod": _running(1, lambda y, x: y * x),
+    "linear_scan": _running(0, lambda y, a, b: a * y + b), **{name: _extremes(sign) for name, sign in _SIGNS.items()},
 }  # fmt: skip

@@ -36,4 +36,4 @@ def scan_step(name: str, operands: list[View], out: View, dtype: Any, axis: int,
 def _code(name: str, kind: str) -> Module:
     from hybridnn.jit import lowlevel, scan_code
 
-    return lowlevel.load(f"{name}_{kind}", scan_code.emit, name, kind, as_written=True)
+    return lowlevel.load(f"{name}_{kind}", scan_code.emit, name, kind, OPERANDS[name], as_written=True)
