@@ -110,7 +110,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.self_object = self_object
         self.frames, self.trusted = [], None
         self.guards, self.guarded, self.effects, self.origins, self.numbers = {}, set(), [], {}, {}
-        self.overlay, self.keep, self.views, self.draws, self.computed = {}, [], [], [], []
+        self.overlay, self.keep, self.views, self.draws, self.computed = {}, [], {}, [], []
         self.memory = {}
         self.shown, self.changed, self.given, self.held, self.changed_at, self.prior, self.ungiven = {}, {}, {}, {}, {}, {}, []       # see ``Gradients``
         self.applied, self.function_outputs, self.before_walk, self.walk_begins = {}, {}, {}, 0       # see ``Functions``

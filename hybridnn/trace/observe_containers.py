@@ -9,7 +9,7 @@ from hybridnn.core.indexing import get_item
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import Computed, calculate, folded, is_open, sources_of
+from hybridnn.trace.arrays import Computed, calculate, folded, is_open, memory_of, sources_of
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Pending, Ref, VariableRows, check_key, class_lookup, constant, is_named_tuple, is_pure, mirror
 
@@ -80,7 +80,8 @@ class Containers:
     def view(self, ref, k):
         """A row of an array that came from outside: NumPy makes a new view, which is found again by its memory."""
         row = Ref("view", ref.value[k], ("row", ref.source, k))
-        self.views.append(row)
+        self.keep.append(row)
+        self.views[memory_of(row.value)] = row
         self.rows[id(row)] = ref, Ref("static", k)
         return row
 

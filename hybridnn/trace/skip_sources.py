@@ -24,12 +24,9 @@ class Sources:
 
     def _leaves(self):
         self.fixed = {id(x) for x in self.call.leaves.values() if isinstance(x, Variable) and x._tape is not None}
-        memory = {}
-        variables = []
+        memory, variables = self.observer.views, []
         priors, held = self._priors(), self.observer.held
         self._differentiated = {vid_of(o) for e in self.path if e.kind != "inplace" for o in e.operands}
-        for ref in self._views():
-            memory[memory_of(ref.value)] = ref
         for vid, x in self.call.leaves.items():
             a = x._array if isinstance(x, Variable) else x
             ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
@@ -123,9 +120,6 @@ class Sources:
         if loss_scale_of(ref.value) is not None:
             raise Doubt("an update takes a scaled gradient from before the call")
         self.writer.require(f"not scaled[0] or {self._node_of(ref)}.loss_scale is None", "a gradient from before the call is scaled")
-
-    def _views(self):
-        return self.observer.views
 
     def _leaf(self, ref, x, a, variables):
         w = self.writer
