@@ -51,7 +51,8 @@ def _vectors_at_once(size):
     """How many vectors LLVM shall take at once.
 
     Elementary functions are long chains of operations, each of which waits for the one before, and a core may hold too few instructions to work on several
-    iterations meanwhile: on Zen 3, loops of exp, tanh and softplus take 0.67 to 0.8 of the time. LLVM sees gains in tiny loops only. With AVX-512 its choice stands.
+    iterations meanwhile: on Zen 3, loops of exp, tanh and softplus take 0.67 to 0.8 of the time. LLVM sees gains in tiny loops only. With AVX-512 that
+    stands.
     """
     if machine.has_wide_registers():
         return 1
