@@ -26,7 +26,7 @@ def bounds(sizes):
 
 # ------------------------------------------------------------------------------------------------------------- join and split
 
-@operation(samples=_draw((2, 3), (2, 1), (2, 2), axis=1))
+@operation(samples=_draw((2, 3), (2, 1), (2, 2), axis=1), takes_all=True)
 def concat(xp, *xs, axis):
     """The arrays one behind the other along an existing axis."""
     return xp.concatenate(xs, axis)
@@ -38,7 +38,7 @@ def _(g, shapes, want, axis):
     return tuple([get_item(g, index=slice_along(axis, a, b)) if w else None for (a, b), w in zip(pieces, want, strict=True)])
 
 
-@operation(samples=_draw((2, 3), (2, 3), axis=1))
+@operation(samples=_draw((2, 3), (2, 3), axis=1), takes_all=True)
 def stack(xp, *xs, axis):
     """The arrays side by side along a new axis."""
     return xp.stack(xs, axis)
@@ -216,7 +216,7 @@ def _pad_samples(rng, dtype):
         yield (rng.normal(size=(3, 4)).astype(dtype),), {"width": ((1, 2), (0, 1)), "mode": mode, "options": options}
 
 
-@operation(samples=_pad_samples)
+@operation(samples=_pad_samples, takes_all=True)
 def pad(xp, x, *, width, mode, options=()):
     """NumPy's pad; ``options`` holds its keyword arguments as pairs."""
     return xp.pad(x, width, mode, **dict(options))
@@ -229,7 +229,7 @@ def _(g, shapes, width, mode, options):
     return unpad(g, shape=shapes[0], width=width, mode=mode, options=options)
 
 
-@operation(samples=_draw((3, 5), shape=(3, 3), width=((0, 0), (1, 1)), mode="reflect", options=()))
+@operation(samples=_draw((3, 5), shape=(3, 3), width=((0, 0), (1, 1)), mode="reflect", options=()), takes_all=True)
 def unpad(xp, g, *, shape, width, mode, options=()):
     """Sums of what ``pad`` copied from each element: its adjoint in the modes that copy (edge, reflect, symmetric, wrap)."""
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
@@ -298,7 +298,7 @@ def _(gs, shapes, lengths):
 
 # ------------------------------------------------------------------------------------------------------- diagonals and selection
 
-@operation(samples=_draw((2, 3, 4), offset=1, axis1=0, axis2=2))
+@operation(samples=_draw((2, 3, 4), offset=1, axis1=0, axis2=2), takes_all=True)
 def diagonal(xp, x, *, offset, axis1, axis2):
     """The diagonals of the planes of two axes, as a new last axis."""
     return x.diagonal(offset, axis1, axis2).copy()
@@ -309,7 +309,7 @@ def _(g, shapes, offset, axis1, axis2):
     return put_diagonal(g, shape=shapes[0], offset=offset, axis1=axis1, axis2=axis2)
 
 
-@operation(samples=_draw((3, 2), shape=(2, 3, 4), offset=1, axis1=0, axis2=2))
+@operation(samples=_draw((3, 2), shape=(2, 3, 4), offset=1, axis1=0, axis2=2), takes_all=True)
 def put_diagonal(xp, g, *, shape, offset, axis1, axis2):
     """Zeros of ``shape`` with g on the diagonals: the adjoint of ``diagonal``."""
     y = xp.zeros(shape, g.dtype)
@@ -397,7 +397,7 @@ def _distinct(rng, dtype):
     yield (rng.permutation(24).reshape(2, 3, 4).astype(dtype),), {"k": 2, "axis": 1, "largest": False}
 
 
-@operation(samples=_distinct)
+@operation(samples=_distinct, takes_all=True)
 def top_indices(xp, x, *, k, axis, largest):
     """Indices (int64) of the k largest (smallest) elements along an axis, best first; no gradient."""
     order = xp.argsort(-x if largest else x, axis=axis, kind="stable")
@@ -452,7 +452,7 @@ def _(g, indices, axis):
     return take_along(g, indices, axis=axis)
 
 
-@operation(samples=_draw((2, 3)))
+@operation(samples=_draw((2, 3)), takes_all=True)
 def copy(xp, x):
     """A copy in memory of its own."""
     return x.copy()

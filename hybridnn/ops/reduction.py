@@ -131,7 +131,7 @@ def _flipped(x, axis):
     return x[(Ellipsis, slice(None, None, -1), *[slice(None)] * (x.ndim - 1 - axis % x.ndim))]
 
 
-@operation(samples=_scan_samples())
+@operation(samples=_scan_samples(), takes_all=True)
 def cumsum(xp, x, *, axis, reverse=False):
     """Running sum along an axis, from its end if ``reverse``."""
     return _flipped(_flipped(x, axis).cumsum(axis=axis, dtype=x.dtype), axis) if reverse else x.cumsum(axis=axis, dtype=x.dtype)
@@ -142,7 +142,7 @@ def _(g, axis, reverse):
     return cumsum(g, axis=axis, reverse=not reverse)
 
 
-@operation(samples=_scan_samples())
+@operation(samples=_scan_samples(), takes_all=True)
 def cumprod(xp, x, *, axis, reverse=False):
     """Running product along an axis, from its end if ``reverse``. The gradient is exact where factors are zero."""
     return _flipped(_flipped(x, axis).cumprod(axis=axis, dtype=x.dtype), axis) if reverse else x.cumprod(axis=axis, dtype=x.dtype)
@@ -156,7 +156,7 @@ def _(g, x, y, axis, reverse):
     return shift(y, 1, axis=axis, steps=step) * later
 
 
-@operation(samples=_scan_samples("b"))
+@operation(samples=_scan_samples("b"), takes_all=True)
 def linear_scan(xp, a, b, *, axis, reverse=False):
     """The recurrence y_k = a_k y_(k-1) + b_k along an axis (k falling if ``reverse``), from y = 0."""
     a, b = xp.moveaxis(a, axis, 0), xp.moveaxis(b, axis, 0)
@@ -173,7 +173,7 @@ def _(g, a, y, axis, reverse):
     return gb * shift(y, 0, axis=axis, steps=step), gb
 
 
-@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 4)).astype(dtype), 1.5), {"axis": 1, "steps": s}) for s in (1, -2)])
+@operation(samples=lambda rng, dtype: [((rng.normal(size=(2, 4)).astype(dtype), 1.5), {"axis": 1, "steps": s}) for s in (1, -2)], takes_all=True)
 def shift(xp, x, fill, *, axis, steps):
     """Elements moved along an axis by ``steps``; ``fill`` (a number) comes in, what leaves is lost."""
     y = xp.full(x.shape, fill, x.dtype)

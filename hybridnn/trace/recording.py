@@ -51,7 +51,7 @@ def record_op(call, op, inputs, attrs):
     taped = any(v._tape is not None for v in outs)
     event.apps.append(App(_node(op, operands, attrs, event), mask, taped))
     _note_views(call, event, plain, outs)
-    event.flush, event.check = op.kind == "opaque" and op.decompose is None, op.meta.get("check")
+    event.flush, event.check = op.kind == "opaque" and op.decompose is None and not op.meta.get("takes_all"), op.meta.get("check")
     if event.check is None and "check_ints" in op.meta and all(spec_of(x).dtype.kind in "iub" for x in plain):
         event.check = op.meta["check_ints"]
     call.add(event)
