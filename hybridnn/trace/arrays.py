@@ -19,7 +19,7 @@ from hybridnn.trace.warns import without_warnings
 
 __all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "IN_PLACE", "MOST", "UFUNC_METHODS", "Computed", "Unexpected", "as_defect", "below",
            "calculate", "change_own", "changer_of", "choose", "chooses", "combine", "draw", "draws", "folded", "identify", "is_always", "is_array_function",
-           "is_draw", "is_number", "is_open", "is_place", "is_small", "is_stream", "leaves_of", "may_overlap", "memory_of", "missed", "operand",
+           "is_draw", "is_last", "is_number", "is_open", "is_place", "is_small", "is_stream", "leaves_of", "may_overlap", "memory_of", "missed", "operand",
            "place_of_output", "put", "put_stream_back", "read_clock", "recompute", "renew", "rests_on_constants", "root_array", "shuffle",
            "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
@@ -96,8 +96,9 @@ LARGEST = 1 << 22      # elements of an array that the observer computes itself
 @dataclass(eq=False, slots=True)
 class Computed:
     """``fn(*args, **kw)``, of Refs; ``at``: how many events the path had; ``real``: the user's own array, once a later call shows it; ``safe``: it can
-    neither fail nor warn, nor give an array of another kind; ``drawn``: it takes numbers from a stream, and ``late`` if its arguments have to be computed;
-    ``last``: it is made after all operations; ``alone``: it changes an array which an earlier change made, and which nothing else takes."""
+    neither fail nor warn, nor give an array of another kind; ``drawn``: it takes numbers from a stream, ``late`` if it, or a draw before it, has arguments
+    that have to be computed, and ``behind`` if operations have to compute them; ``last``: it is made after all operations; ``alone``: it changes an array
+    which an earlier change made, and which nothing else takes."""
     fn: Callable[..., Any]
     args: list
     kw: dict
@@ -106,6 +107,7 @@ class Computed:
     safe: bool = False
     drawn: bool = False
     late: bool = False
+    behind: bool = False
     last: bool = False
     alone: bool = False
 
@@ -181,16 +183,17 @@ def draw(observer, fn, args, kw, stream):
         args = [_frozen(observer, a) for a in args]
     limits = [a for k, a in enumerate(args) if _is_limit(observer, fn, k, args)]
     args, kw = [a if a in limits else operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
-    late = any(map(sources_of, [*args, *kw.values()]))
-    if late and observer.writes_so_far() or not late and not all(a in limits or _is_given(a) for a in [*args, *kw.values()]) or not late and any(
-            d.source.late for d, *_ in observer.draws):
-        raise Doubt("draws random numbers with arguments that are computed, or behind such a draw")
-    before = stream_state(stream)
+    given, before = [*args, *kw.values()], [d.source for d, *_ in observer.draws]
+    late = any(d.late for d in before) or not all(a in limits or _is_given(a) for a in given)
+    behind = any(d.behind for d in before) or any(map(sources_of, given))
+    if behind and observer.writes_so_far() or late and any(observer.is_written(a) for part in given for a in _outside_arrays(part)):
+        raise Doubt("draws random numbers with arguments that are computed, or behind such a draw, after a change in place")
+    found = stream_state(stream)
     try:
         value = fn(*map(_value, args), **{k: _value(v) for k, v in kw.items()})
     finally:
-        put_stream_back(stream, before)
-    ref = _drawn(value, Computed(fn, args, kw, len(observer.call.path), drawn=True, late=late))
+        put_stream_back(stream, found)
+    ref = _drawn(value, Computed(fn, args, kw, len(observer.call.path), drawn=True, late=late, behind=behind))
     observer.draws.append((ref, len(observer.call.draws), stream))
     if ref.kind == "whole":
         return _numbers_of(ref)
@@ -221,17 +224,19 @@ def _shuffled(shuffle, a):
 
 
 def shuffle(observer, fn, args, kw, stream):
-    """``fn(a)`` changes the order of an array that NumPy has made of constants in this call: from here on its Ref stands for one that is drawn."""
+    """``fn(a)`` changes the order of an array that NumPy has made in this call: from here on its Ref stands for one that is drawn."""
     x = args[0] if len(args) == 1 and not kw else None
-    if x is None or x.kind != "array" or type(x.value) is not np.ndarray or not rests_on_constants(x):
-        raise Doubt("shuffles something that is not the same on every call")
+    if x is None or x.kind != "array" or type(x.value) is not np.ndarray:
+        raise Doubt("shuffles something that the call has not made")
     check_own(observer, x)
     old = Ref("array", x.value, x.source)
-    _replace_uses(observer, x, old)
-    made = draw(observer, functools.partial(_shuffled, fn, x.value.copy()), [], {}, stream)
+    views = _replace_uses(observer, x, old)
+    given = () if rests_on_constants(x) else (old,)
+    made = draw(observer, functools.partial(_shuffled, fn, *[] if given else [x.value.copy()]), given, {}, stream)
     observer.keep.append(old)
     observer.draws[-1] = (x, *observer.draws[-1][1:])
     x.value, x.source = made.value, made.source
+    _view_again(observer, views, x)
     return Ref("static", None)
 
 
@@ -249,7 +254,7 @@ def _drawn(value, found):
         return Ref("number", value, found)
     if type(value) is list and all(type(v) in (int, float) for v in value) and len(value) <= MOST_NUMBERS:
         return Ref("whole", value, found)
-    if type(value) is not np.ndarray or value.dtype.kind not in "fiub":
+    if type(value) is not np.ndarray and not isinstance(value, np.generic) or value.dtype.kind not in "fiub":
         raise Doubt(f"draws a {type(value).__name__}")
     return Ref("array", value, found)
 
@@ -396,17 +401,24 @@ def calculate(observer, fn, args, kw, keyed=False):
         if ref.kind != "mirror" and value is ref.value and isinstance(value, np.ndarray):
             return ref
     found = Computed(fn, args, kw, len(observer.call.path), safe=keyed or _is_safe(fn, args))
-    _note_uses(observer, found, value)
     ref = _result(value, found)
-    if observer.writes_so_far() and _has_to_wait(observer, found):
-        if not (found.safe or _keeps_kind(fn) or _holds_number(found)) or ref.kind not in ("array", "number"):
-            raise Doubt("computes with NumPy after an update")
+    _note_uses(observer, found, ref)
+    if observer.writes_so_far() and _has_to_wait(observer, found) and not _moves_ahead(observer, found, ref):
         observer.refuse_inside_errstate()
         found.last = True
         observer.effects.append(("compute", ref))
     elif not found.safe:
         _note_failures(observer, ref, found)
     return ref
+
+
+def _moves_ahead(observer, found, ref):
+    """Whether what has to wait is made before the first update instead: where nobody knows of what kind it is going to be."""
+    if (found.safe or _keeps_kind(found.fn) or _holds_number(found)) and ref.kind in ("array", "number"):
+        return False
+    if not observer.move_ahead(ref):
+        raise Doubt("computes with NumPy after an update")
+    return True
 
 
 def _note_failures(observer, ref, found):
@@ -424,7 +436,7 @@ def _note_failures(observer, ref, found):
 def _has_to_wait(observer, found):
     """Whether a computation after a change in place rests on what was changed, or may fail or warn when it is too late to run Python."""
     parts = [*found.args, *found.kw.values()]
-    if any(r.kind != "fresh" and r.kind != "hole" for part in parts for r in sources_of(part)):
+    if any(map(is_last, parts)):
         return True
     if any(observer.is_written(a) for part in parts for a in _outside_arrays(part)):
         return True
@@ -525,9 +537,9 @@ IN_PLACE: dict[Any, Callable[..., Any]] = {with_elements: put, **dict(_AUGMENTED
 def check_own(observer, x):
     """An array that NumPy has made may change in place: nobody else has seen it."""
     found, a = x.source, x.value
-    if type(a) is not np.ndarray or a.base is not None or not a.flags.writeable or found.real is not None or found.drawn or found.last:
+    if type(a) is not np.ndarray or a.base is not None or not a.flags.writeable or found.real is not None or found.last:
         raise Doubt("changes an array in place that may be seen elsewhere")
-    if id(x) in observer.taken or any(x is part for fact in observer.guards.values() for part in fact):
+    if _is_taken(observer, x):
         raise Doubt("changes an array in place after it has been used")
 
 
@@ -542,23 +554,52 @@ def change_own(observer, x, fn, args, kw):
 
 def renew(observer, x, old, fn, args, kw):
     """From here on ``x`` stands for what ``fn`` makes of Refs, ``x`` among them; what was computed of it before rests on ``old``, which is what it was."""
-    _replace_uses(observer, x, old)
+    views = _replace_uses(observer, x, old)
     made = calculate(observer, fn, [_replaced(r, x, old) for r in args], {k: _replaced(r, x, old) for k, r in kw.items()})
     if made.kind != "array" or type(made.value) is not np.ndarray or made.value.shape != x.value.shape or made.value.dtype != x.value.dtype or (
             made.value.strides != x.value.strides):
         raise Doubt("changes an array in place to something else")
     observer.keep += [old, made]
     x.kind, x.value, x.source = made.kind, made.value, made.source
+    _view_again(observer, views, x)
     observer.computed = [x if ref is made else ref for ref in observer.computed]
 
 
 def _replace_uses(observer, x, old):
-    """What was computed of ``x`` rests on ``old`` from here on."""
-    for computed, value in observer.uses.pop(id(x), ()):
-        if isinstance(value, np.ndarray) and np.may_share_memory(value, x.value):
-            raise Doubt("changes an array in place of which there are views")
+    """What was computed of ``x`` rests on ``old`` from here on. Gives the views of ``x``, which have to be made anew once it is what it becomes."""
+    observer.draws = [(old if ref is x else ref, *where) for ref, *where in observer.draws]
+    views = []
+    for computed, ref in observer.uses.pop(id(x), ()):
+        if isinstance(ref.value, np.ndarray) and np.may_share_memory(ref.value, x.value):
+            views.append(_kept_view(observer, ref, x))
         computed.args = [_replaced(r, x, old) for r in computed.args]
         computed.kw = {k: _replaced(r, x, old) for k, r in computed.kw.items()}
+    return views
+
+
+def _kept_view(observer, ref, x):
+    """A view of an array ``x`` that is going to change: what was computed of it rests on another Ref of what it was."""
+    found = ref.source
+    if ref.kind != "array" or found.fn is not operator.getitem or found.args[0] is not x or found.real is not None or _is_taken(observer, ref):
+        raise Doubt("changes an array in place of which there are views")
+    old = Ref("array", ref.value, found)
+    observer.keep += [ref, old]
+    if _replace_uses(observer, ref, old):
+        raise Doubt("changes an array in place of which there are views of views")
+    return ref
+
+
+def _view_again(observer, views, x):
+    """Views of ``x`` are views of what it is now."""
+    for ref in views:
+        key = ref.source.args[1]
+        found = Computed(operator.getitem, [x, key], {}, len(observer.call.path), safe=ref.source.safe)
+        ref.source, ref.value = found, x.value[_value(key)]
+        _note_uses(observer, found, ref)
+
+
+def _is_taken(observer, x):
+    return id(x) in observer.taken or any(x is part for fact in observer.guards.values() for part in fact)
 
 
 def _replaced(ref, x, old):
@@ -567,17 +608,17 @@ def _replaced(ref, x, old):
     return old if ref is x else ref
 
 
-def _note_uses(observer, found, value):
+def _note_uses(observer, found, ref):
     """Which computations take an array, and what they give."""
     stack = [*found.args, *found.kw.values()]
     while stack:
-        ref = stack.pop()
-        if ref.kind == "mirror":
-            stack += ref.value
-        elif ref.kind in ("array", "fresh"):
-            observer.keep.append(ref)
-            given = value if isinstance(value, (list, tuple)) else (value,)
-            observer.uses.setdefault(id(ref), []).extend((found, v) for v in given)
+        part = stack.pop()
+        if part.kind == "mirror":
+            stack += part.value
+        elif part.kind in ("array", "fresh"):
+            observer.keep.append(part)
+            given = ref.value if ref.kind == "mirror" else (ref,)
+            observer.uses.setdefault(id(part), []).extend((found, r) for r in given)
 
 
 def is_number(ref):
@@ -612,7 +653,7 @@ def combine(observer, fn, *args):
     """Python's arithmetic on numbers: any on those from outside, which is done before all else, and on what was read from Variables as long as nothing has
     been written; after that only such as cannot fail."""
     late, safe = any(map(sources_of, args)), False
-    waits = any(r.kind not in ("fresh", "hole") for part in args for r in sources_of(part))
+    waits = any(map(is_last, args))
     if late:
         args = [observer.use(r) if r.kind == "arg" and type(r.value) is int and not observer._counts(r) else r for r in args]
         safe = _cannot_fail(observer, fn, args)
@@ -698,8 +739,13 @@ def _stay_one(observer, known, ref):
 
 
 def sources_of(ref):
-    """What the call itself makes or reads that a computed value rests on."""
-    return [r for r in below(ref) if r.kind in ("fresh", "hole") or isinstance(r.source, Computed) and r.source.last]
+    """What the call itself makes or reads that a computed value rests on, and numbers that are drawn once it has."""
+    return [r for r in below(ref) if r.kind in ("fresh", "hole") or isinstance(r.source, Computed) and (r.source.last or r.source.behind)]
+
+
+def is_last(ref):
+    """Whether a computed value rests on what is made after all operations."""
+    return any(isinstance(r.source, Computed) and r.source.last for r in below(ref))
 
 
 def recompute(fn, *args, **kw):

@@ -9,7 +9,7 @@ from hybridnn.core.indexing import get_item
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import Computed, calculate, folded, is_open, memory_of, sources_of
+from hybridnn.trace.arrays import Computed, calculate, folded, is_last, is_open, memory_of
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Pending, Ref, VariableRows, check_key, class_lookup, constant, is_named_tuple, is_pure, mirror
 
@@ -212,7 +212,7 @@ class Containers:
 
     def _text(self, fn, ref, text):
         """The Ref of a text that may be another one on the next call."""
-        waits = any(r.kind not in ("fresh", "hole") for r in sources_of(ref))
+        waits = is_last(ref)
         found = Ref("text", text, Computed(fn, [ref], {}, len(self.call.path), safe=True, last=waits))
         self.keep += [ref, found]
         if waits:
@@ -298,11 +298,11 @@ class Containers:
             if self.frames[-1].retrying is None:
                 raise Pending(True)
             return self.rows_of(ref).rest()
-        if isinstance(ref.value, np.ndarray) and ref.source is not None and (ref.value.ndim > 1 or ref.kind == "array" and ref.value.ndim):
-            if ref.kind != "array":
-                ref = self.fixed_array(ref.value) if ref.kind == "static" else ref
-                return [self.view(ref, k) for k in range(len(ref.value))]
-            return [calculate(self, operator.getitem, [ref, constant(k)], {}) for k in range(len(ref.value))]
+        if isinstance(ref.value, np.ndarray) and ref.source is not None and ref.value.ndim:
+            ref = self.fixed_array(ref.value) if ref.kind == "static" else ref
+            if ref.kind == "array" or ref.value.ndim == 1:
+                return [calculate(self, operator.getitem, [ref, constant(k)], {}) for k in range(len(ref.value))]
+            return [self.view(ref, k) for k in range(len(ref.value))]
         if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
             return self._layers(ref)
         raise Doubt(f"goes through a {type(ref.value).__name__}")

@@ -127,7 +127,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                         self._computed(ref)
 
     def _draw_late(self):
-        """What is drawn with arguments that the call computes is drawn after them, in the program's order; nothing else is drawn after that."""
+        """What is drawn with arguments that are computed is drawn after them, and so is all that follows, in the program's order."""
         for ref, before, _ in self.observer.draws:
             if ref.source.late:
                 if before < len(self.call.draws):

@@ -81,7 +81,7 @@ class Computing:
         """After how many events the operands of a computation are there; None if before all of them."""
         operands = [r for part in (*found.args, *found.kw.values()) for r in below(part, lambda found: False)]
         late = any(r.kind in ("fresh", "hole") or self.made_after.get(id(r)) is not None for r in operands)
-        return found.at if late else None
+        return found.at if late or found.behind else None
 
     def _computing(self, name, ref):
         """Lines that compute a value and leave if it is of another kind than the recorded one, and whether NumPy may warn there."""

@@ -264,6 +264,22 @@ def twice_shuffled(x, stream):
     return F.sum(F.exp(x[order[:2]])), order
 
 
+def shuffled_in_every_epoch(x, stream):
+    order, y = np.arange(len(x)), 0
+    for _ in range(3):
+        stream.shuffle(order)
+        for k in range(0, 4, 2):
+            part = order[k:k + 2]
+            y = y + F.sum(F.exp(x[part])) * (k + 1)
+    return y, order, part
+
+
+def of_an_argument(x, stream):
+    rows = x * 2
+    stream.shuffle(rows)
+    return F.sum(F.exp(rows) * x), rows
+
+
 def seen_in_a_view(x, stream):
     order = np.arange(6)
     part = order[:2]
@@ -276,7 +292,7 @@ def given(x, stream):
     return F.sum(F.exp(x[0]))
 
 
-@pytest.mark.parametrize("body", [batches, between, twice_shuffled, seen_in_a_view, given])
+@pytest.mark.parametrize("body", [batches, between, twice_shuffled, shuffled_in_every_epoch, of_an_argument, seen_in_a_view, given])
 @pytest.mark.parametrize("kind", ["global", "state", "generator"])
 def test_orders_are_shuffled(mode, body, kind):
     def make(wrap):
@@ -290,7 +306,7 @@ def test_orders_are_shuffled(mode, body, kind):
                 return str(error)
         return [], [lambda: f(arr(6, 3)), lambda: f(arr(6, 3) * 2), lambda: f(arr(7, 3)), wrong]
     w = check(make, mode)
-    if body in (batches, between):
+    if body is not given:
         skipped(w, mode)
 
 
@@ -501,3 +517,89 @@ def test_windows_at_places_that_are_drawn(mode, body):
     world = check(make, mode)
     if body is not of_any_length:
         skipped(world, mode)
+
+
+def by_priorities(a, x, y, noise, own):
+    p = a ** 0.6
+    p /= p.sum()
+    i = np.random.choice(len(p), 3, p=p)
+    return i, (len(p) * p[i]) ** -0.4, np.random.randn(2)
+
+
+def by_width(a, x, y, noise, own):
+    return np.random.normal(0, noise, 3), np.random.normal(a[0], a[1] + noise), np.random.rand()
+
+
+def behind_an_operation(a, x, y, noise, own):
+    p = F.softmax(y).array[0].astype("d")
+    i = np.random.choice(4, p=p / p.sum())
+    j = np.random.randint(0, 4)
+    return a[i], a[j], x[j % 2], np.random.uniform(0, a[j], 2), np.random.normal(0, 1), random.random()
+
+
+def behind_a_number(a, x, y, noise, own):
+    k = random.randint(0, 2)
+    i = np.random.choice([4, 5, 6], p=a[:3] / a[:3].sum())
+    j = np.random.randint(0, 4)
+    return a[i], a[j], a[k:k + 2], a[j:j + 1]
+
+
+def by_a_generator(a, x, y, noise, own):
+    i = own.choice(4, p=a[:4] / a[:4].sum())
+    j = own.choice([1, 2, 3])
+    return a[i], a[j], x[:, i % 3], own.normal(a[j], noise)
+
+
+def decided(a, x, y, noise, own):
+    i = int(np.random.choice(2, p=[noise, 1 - noise]))
+    return (a[0], "first") if i else (a[1], np.random.rand())
+
+
+@pytest.mark.parametrize("body", [by_priorities, by_width, behind_an_operation, behind_a_number, by_a_generator, decided])
+def test_arguments_that_are_computed(mode, body):
+    """Of arrays and numbers from outside and of what operations give; some are not accepted, and the stream is where it was."""
+    def make(wrap):
+        net, a = L.Linear(3, 4), np.abs(arr(8, dtype="d")) + 0.1
+        own = np.random.default_rng(3)
+        opt = optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, noise):
+            y = net(x)
+            found = body(a, x, y, noise, own)
+            loss = F.mean((y - np.float32(np.sum(found[0]))) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            a[...] = a[::-1] * 0.9
+            return loss, found
+
+        def run(noise=0.25, n=2, change=None):
+            def call():
+                if change is not None:
+                    a[...] = change
+                try:
+                    return f(arr(n, 3), noise)
+                except ValueError as error:
+                    return str(error)
+                finally:
+                    if change is not None:
+                        a[...] = np.abs(arr(8, dtype="d")) + 0.1
+            return call
+        return [net, a], [run(), drawn, run(0.5), run(-2.0), drawn, run(change=np.nan), run(n=3), run(change=-1.0), drawn, random.random,
+                          own.random]
+    skipped(check(make, mode, tolerance=100.0), mode)
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+def test_draws_with_arguments_and_dropout(mode, when):
+    def make(wrap):
+        scale = np.array([0.5, 1.0, 2.0])
+
+        @wrap
+        def f(x):
+            x = F.dropout(x, 0.5) if when == "before" else x
+            x = x * np.random.normal(0, scale).astype("f")
+            return F.dropout(x, 0.5) if when == "behind" else x
+        return [scale], [lambda: f(hnn.Variable(arr(2, 3))), drawn, lambda: f(hnn.Variable(arr(4, 3)))]
+    check(make, mode)

@@ -906,3 +906,35 @@ def test_defaults_that_are_arrays(mode):
             return f(arr(2, 3))
         return [scale, other, ones], [lambda: f(arr(2, 3)), written, reshaped, shifted, lambda: f(arr(4, 3))]
     skipped(check(make, mode), mode)
+
+
+def test_an_array_from_outside_is_unpacked(mode):
+    """As the state of a simulation."""
+    def make(wrap):
+        class Pole:
+            state, fixed = np.array([0.1, 0.2, -0.1]), np.array([1.0, 2.0, 3.0])
+
+            def step(self, force):
+                x, v, angle = self.state
+                a, b, c = self.fixed
+                change = force * np.cos(angle) - v * a
+                self.state = np.array([x + 0.1 * v, v + 0.1 * change, angle * b + c * 0.01 * x])
+                return abs(self.state[0]) + self.state.sum()
+        pole = Pole()
+
+        @wrap
+        def f(x, limits):
+            y = F.tanh(x)
+            low, high = limits
+            return y * np.float32(pole.step(float(y.array[0]))), low * 2, high - low
+
+        def shorter():
+            pole.state = np.array([0.1, 0.2])
+            try:
+                return f(arr(2), np.array([1, 2]))
+            except ValueError as error:
+                return str(error)
+            finally:
+                pole.state = np.array([0.1, 0.2, -0.1])
+        return [pole.__dict__], [lambda: f(arr(2), np.array([1, 2])), lambda: f(arr(2), np.array([1.0, 2.0])), shorter, lambda: f(arr(3), np.array([1, 2]))]
+    skipped(check(make, mode), mode)

@@ -47,8 +47,34 @@ def nested(x, t):
     return sum(a * b for a, b in rows[0:1] for a, b in [(rows[0][0], rows[1][2])]) if False else rows[0][1] * rows[1][2] + x[0, 0]
 
 
+def drawn_and_changed(x, t):
+    z = np.random.rand(3).astype("f")
+    noise = np.random.randn(3, 3)
+    noise[0] = 0
+    noise *= 0.5
+    z[t[0] % 3] = 7
+    return z * noise.astype("f")
+
+
+def viewed_before(x, t):
+    m = x * 2
+    row, rest, column = m[0], m[1:], m[:, 1]
+    before = row * 2 + column.sum()
+    m[0, 1] = 5
+    after = row + rest.sum()
+    m *= 3
+    return before * after + row * column.max()
+
+
+def seen_in_a_split(x, t):
+    m = x * 2
+    first, second, _ = np.split(m, 3)
+    m[0] = 5
+    return first + second
+
+
 @pytest.mark.parametrize("body", [
-    one_hot, masked, used_before, counted, nested,
+    one_hot, masked, used_before, counted, nested, drawn_and_changed, viewed_before,
     lambda x, t: (m := np.full((3, 3), 2.0, np.float32), m.__setitem__ if False else 0, m)[2],
     lambda x, t: [n * 2 for n in t.tolist()][1] * np.float32(1),
 ])
@@ -58,6 +84,13 @@ def test_own_arrays(mode, body):
         return [], [lambda: f(arr(3, 3), T), lambda: f(arr(3, 3, seed=4), T[::-1].copy()), lambda: f(arr(3, 3), T + 1), lambda: f(arr(2, 3), T[:2]),
                     lambda: f(arr(3, 3), np.array([0, 1, 2], np.int64)), lambda: f(arr(3, 3) * np.float32("nan"), T)]
     skipped(check(make, mode), mode)
+
+
+def test_parts_that_change_with_the_whole(mode):
+    def make(wrap):
+        f = wrap(lambda x: F.exp(x) * seen_in_a_split(x, T))
+        return [], [lambda: f(arr(3, 3)), lambda: f(arr(3, 3, seed=4))]
+    check(make, mode)
 
 
 def test_arrays_that_are_seen_elsewhere(mode):

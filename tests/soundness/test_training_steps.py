@@ -8,7 +8,7 @@ from worlds import MODES, arr, check, skipped
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import optimizers, reporter
+from hybridnn import optimizer_hooks, optimizers, reporter
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 
@@ -380,3 +380,108 @@ def test_indices_that_are_computed_behind_an_update(mode, body):
             return body(h, emb, p, k), loss
         return [emb, p], [lambda: f(arr(3, 4), 1), lambda: f(arr(3, 4, seed=2), 1), lambda: f(arr(3, 4), 7)]
     check(make, mode)
+
+
+def counts(y, p, stats, loss):
+    return np.bincount(y.array.argmax(axis=1), minlength=4) / len(y.array), loss.array
+
+
+def found_first(y, p, stats, loss):
+    best = y.array.argmax(axis=1)
+    return np.unique(best), best[best > 0], np.nonzero(y.array > 0)[0].sum()
+
+
+def raises(y, p, stats, loss):
+    return np.bincount(np.round(y.array[:, 0] * 3).astype(int))
+
+
+def raises_behind_a_store(y, p, stats, loss):
+    stats[0] += 1
+    return np.repeat(stats[0], np.round(y.array[0] * 3).astype(int)), stats[0]
+
+
+def of_a_gradient(y, p, stats, loss):
+    return np.histogram(p.grad, 3)[0], np.take(p.grad, [0, 1])
+
+
+def of_a_parameter(y, p, stats, loss):
+    return np.take(p.array, [0, 1]), np.take(p.array * y.array[0], [2])
+
+
+def of_what_is_stored(y, p, stats, loss):
+    stats[...] = y.array.sum(axis=0)
+    return np.take(stats, [0, 1]), np.cumsum(np.repeat(y.array[0], 2)) * stats[2]
+
+
+def behind_what_waits(y, p, stats, loss):
+    right = y.array.argmax(axis=1) == 0
+    total = p.array.sum() + right.sum()
+    return np.extract(right, y.array[:, 1]), total, np.where(right)[0]
+
+
+def decides(y, p, stats, loss):
+    top = np.sort(y.array[:, 0])[::-1]
+    return "high" if np.median(top) > 0.2 else (np.flip(top), "low")
+
+
+def moved_ahead(mode, body, hook):
+    """What NumPy gives of another kind for other values."""
+    def make(wrap):
+        net, stats = L.Linear(3, 4), np.ones(4, "f")
+        opt = optimizers.MomentumSGD(0.1).setup(net)
+        if hook:
+            opt.add_hook(optimizer_hooks.WeightDecay(0.1))
+            opt.add_hook(optimizer_hooks.GradientClipping(0.5))
+
+        @wrap
+        def f(x):
+            y = net(x)
+            loss = F.mean(y ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return body(y, net.b, stats, loss)
+
+        def run(x):
+            def call():
+                try:
+                    return f(x)
+                except ValueError as error:
+                    return str(error)
+            return call
+        return [net, opt, stats], [run(arr(4, 3)), run(arr(4, 3, seed=1)), run(arr(4, 3) * -4), run(arr(2, 3)), run(arr(4, 3) * np.float32("nan"))]
+    return check(make, mode)
+
+
+@pytest.mark.parametrize("body", [counts, decides])
+@pytest.mark.parametrize("hook", [False, True])
+def test_numpy_behind_an_update_of_what_was_there_before(mode, body, hook):
+    skipped(moved_ahead(mode, body, hook), mode)
+
+
+@pytest.mark.parametrize("body", [found_first, raises, raises_behind_a_store, of_a_gradient, of_a_parameter, of_what_is_stored, behind_what_waits])
+def test_numpy_behind_an_update_that_may_not_fit(mode, body):
+    moved_ahead(mode, body, True)
+
+
+@pytest.mark.parametrize("op", [
+    lambda x, y: F.concat([x, y]), lambda x, y: F.stack([y, y], axis=1), lambda x, y: F.pad(y, ((0, 0), (2, 1)), "constant"), lambda x, y: F.cumsum(y, axis=1),
+    lambda x, y: F.diagonal(y[:3]), lambda x, y: F.cumprod(y, axis=0), lambda x, y: F.copy(y, -1), lambda x, y: F.concat([y[:, 1:], y[:, :1]]),
+])
+def test_operations_that_take_all_values_behind_an_update(mode, op):
+    def make(wrap):
+        nets = [L.Linear(3, 3), L.Linear(3, 3)]
+        opts = [optimizers.SGD(0.1).setup(net) for net in nets]
+
+        @wrap
+        def f(x):
+            losses = []
+            for net, opt in zip(nets, opts):
+                loss = F.sum(op(x, net(x)) ** 2)
+                net.cleargrads()
+                loss.backward()
+                opt.update()
+                losses.append(loss)
+            return losses
+        return nets, [lambda: f(arr(4, 3)), lambda: f(hnn.Variable(arr(5, 3))), lambda: f(arr(4, 3) * np.float32("inf"))]
+    skipped(check(make, mode, tolerance=100.0), mode)
