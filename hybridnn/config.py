@@ -7,11 +7,13 @@ import contextlib
 import threading
 import warnings
 
+import numpy as np
+
 __all__ = ["GlobalConfig", "LocalConfig", "DEFAULTS", "config", "force_backprop_mode", "get_compute_mode", "global_config", "no_backprop_mode",
            "state", "using_config", "warn"]
 
 DEFAULTS = dict(
-    autotune=False, compute_mode=None, cudnn_deterministic=False, cudnn_fast_batch_normalization=False, debug=False, dtype="float32",
+    autotune=False, compute_mode=None, cudnn_deterministic=False, cudnn_fast_batch_normalization=False, debug=False, dtype=np.dtype("float32"),
     enable_backprop=True, in_recomputing=False, keep_graph_on_report=False, lazy_grad_sum=False, schedule_func=None, train=True,
     type_check=True, use_cudnn="auto", use_cudnn_tensor_core="auto", use_ideep="never", use_static_graph=True,
     warn_nondeterministic=False, _will_recompute=False, trace=None, trace_compile="background")

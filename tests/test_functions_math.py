@@ -302,6 +302,12 @@ def test_a_singular_matrix_is_refused_in_words():
         F.inv(np.zeros((2, 2)))
 
 
+def test_errors_of_gradient_rules_name_the_users_line():
+    y = F.det(Variable(np.zeros((2, 2))))
+    with pytest.raises(ValueError, match=r"at .*test_functions_math.py:\d+ in test_errors_of_gradient_rules_name_the_users_line"):
+        y.backward()
+
+
 def test_python_numbers_are_taken():
     assert F.exp(0.0).item() == 1.0 and F.maximum(1.0, Variable(np.array(2.0))).item() == 2.0
     assert F.mean(3.0).item() == F.sum(3.0).item() == F.max(3).item() == 3.0

@@ -170,7 +170,32 @@ class TestFunctionHooks:
         out = io.StringIO()
         with function_hooks.PrintHook(file=out, end=";", flush=False):
             hnn.Variable(np.array([], "f")) * 2
-        assert re.fullmatch(r"function\t_ \* 2;input data;<variable[^;]*- statistics: empty\n- grad: None;2;", out.getvalue())
+        assert re.fullmatch(r"function\t_ \* 2;input data;<variable[^;]*- statistics: empty\n- grad: None;", out.getvalue())
+
+    def test_hooks_are_shown_arrays_only(self):
+        class Note(hnn.FunctionHook):
+            name = "note"
+
+            def __init__(self):
+                self.forward, self.back = [], []
+
+            def forward_preprocess(self, function, in_data):
+                self.forward.append((function.label, [x.shape for x in in_data]))
+
+            def backward_preprocess(self, function, in_data, out_grad):
+                self.back.append((function.label, [None if x is None else x.shape for x in in_data]))
+
+            forward_postprocess, backward_postprocess = forward_preprocess, backward_preprocess
+
+        x = hnn.Variable(floats(3))
+        for compute, label, kept in [(lambda: 2 * x, "_ * 2", None), (lambda: x + np.float32(1), "_ + 1.0", None), (lambda: 3 - x, "3 - _", None),
+                                     (lambda: x ** 3, "_ ** 3", (3,)), (lambda: F.clip(x, 0., 1.), "Clip", (3,))]:
+            with Note() as hook:
+                y = compute()
+                y.grad = floats(3)
+                y.backward()
+            assert hook.forward[:2] == [(label, [(3,)])] * 2 and y.creator.label == label
+            assert hook.back == [(label, [kept])] * 2
 
 
 class TestSpectralNormalization:

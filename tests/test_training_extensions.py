@@ -258,6 +258,9 @@ def test_graphs_are_drawn_once_and_dropped(tmp_path):
     assert all(s["y"].creator is None for s in seen)
     with pytest.raises(TypeError, match="has no graph"):
         run(tmp_path, extensions.DumpGraph("y"), report=lambda i: {"y": 1.0})
+    with pytest.raises(KeyError, match="'loss' is not reported; there are y"):
+        run(tmp_path, extensions.DumpGraph("loss"), report=lambda i: {"y": F.sum(x)})
+    assert not hnn.config.keep_graph_on_report
 
 
 # ----------------------------------------------------------------------------------------------------------- evaluation

@@ -349,3 +349,14 @@ print(compiler.COUNTS["translated"] > 0, compiler.COUNTS["numba"], "numba" in sy
     environment = {**os.environ, "HYBRIDNN_CACHE": str(tmp_path / "kernels")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "0", "False"]
+
+
+@pytest.mark.parametrize("wide, line, counts", [
+    (False, "p1[i] = tanh_f32(p0[i])", ["4"]), (False, "p1[i] = " + "tanh_f32(" * 8 + "p0[i]" + ")" * 8, ["2"]),
+    (False, "p1[i] = " + "tanh_f32(" * 30 + "p0[i]" + ")" * 30, []), (False, "s = s + tanh_f32(p0[i])", ["2"]), (True, "p1[i] = tanh_f32(p0[i])", []),
+], ids=["small", "large", "huge", "sum", "wide"])
+def test_loops_take_several_vectors_at_once(monkeypatch, wide, line, counts):
+    """Fewer the larger they are, and none of their own where registers are wide."""
+    monkeypatch.setattr(machine, "has_wide_registers", lambda: wide)
+    text = kernel("s = float32(0.0)", "for i in range(lo, hi):", "    " + line, "p1[0] = s", "parallel_loops()", functions=["tanh_f32"])
+    assert re.findall(r'"llvm.loop.interleave.count", i32 (\d)', str(translate("probe", text))) == counts

@@ -268,6 +268,10 @@ def test_mixed16_is_a_dtype():
     assert hnn.links.BatchNormalization(3, dtype=hnn.mixed16).gamma.dtype == np.float32
 
 
+def test_the_configured_dtype_compares_with_dtypes():
+    assert hnn.config.dtype == np.float32 and hnn.global_config.dtype.kind == "f"
+
+
 def test_configurations_are_shown_as_a_table():
     out = io.StringIO()
     hnn.config.show(out)

@@ -3,10 +3,10 @@ import weakref
 
 import numpy as np
 
-from hybridnn.backend import cupy, there
+from hybridnn.backend import cupy, is_array, there
 from hybridnn.config import config, global_config, state
 from hybridnn.core.debugging import check_nan, explain, remember_stack
-from hybridnn.core.labels import FunctionCall
+from hybridnn.core.labels import FunctionCall, only_arrays
 from hybridnn.core.op_node import OpNode
 from hybridnn.core.programs import NO_ATTRS, as_ndarray
 from hybridnn.core.tape import connect_outputs, make_leaf, next_seq
@@ -150,18 +150,28 @@ def _wrap_several(op, inputs, arrays, attrs, mask, ys, backprop):
 
 
 def _apply_hooked(op, inputs, arrays, attrs, mask):
-    call = FunctionCall(op, inputs, attrs)
+    call, data = FunctionCall(op, inputs, attrs), only_arrays(arrays)
     hooks = list(state.hooks.values())
     for hook in hooks:
-        hook.forward_preprocess(call, tuple(arrays))
+        hook.forward_preprocess(call, data)
     y = run_checked(op, arrays, attrs)
     for hook in hooks:
-        hook.forward_postprocess(call, tuple(arrays))
+        hook.forward_postprocess(call, data)
     result = wrap_outputs(op, inputs, arrays, attrs, mask, y)
+    if len(data) < len(arrays):
+        _note_numbers(result, arrays)
     if config.debug:
         check_nan(call.label, "forward", y if op.multi else (y,))
         remember_stack(result)
     return result
+
+
+def _note_numbers(result, arrays):
+    """Let the node know the operands that are no arrays, which hooks are not shown on the way back either."""
+    node = (result[0] if type(result) is tuple else result)._tape
+    if node is not None:
+        node = node.owner or node
+        node.numbers = {i: a for i, a in enumerate(arrays) if not is_array(a)}
 
 
 def apply_inplace(op, inputs, targets, attrs=None):

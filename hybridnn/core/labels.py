@@ -4,7 +4,9 @@ They are worked out when somebody asks; applying an operation knows nothing of t
 """
 import numbers
 
-__all__ = ["FunctionCall", "array_label", "class_name", "label"]
+from hybridnn.backend import is_array
+
+__all__ = ["FunctionCall", "array_label", "class_name", "label", "only_arrays"]
 
 _CLASSES = {        # other names than the operation's in capitals
     "accuracy": "Accuracy", "amax": "Max", "amin": "Min", "argmax": "ArgMax", "argmin": "ArgMin", "clipped_relu": "ClippedReLU",
@@ -87,3 +89,8 @@ class FunctionCall:
 def _axes(operands):
     """The number of axes of the first array."""
     return next((len(x.shape) for x in operands if hasattr(x, "shape")), 0)
+
+
+def only_arrays(operands):
+    """What a function hook is shown of operands: arrays, and None for those that were not kept. Numbers are part of the operation, as in Chainer."""
+    return tuple([x for x in operands if x is None or is_array(x)])

@@ -34,6 +34,7 @@ class OpNode(TapeNode):
     """An application of an ``Op``: its gradient program and what the rules named."""
 
     out = specs = stack = None
+    numbers = {}          # operands that are no arrays, by position, if a hook was there when the operation was applied
     _is_op = True
     shown = {}            # names of Chainer's for what was drawn or computed on the way (``creator.mask``): functions of the node
 
@@ -83,7 +84,7 @@ class OpNode(TapeNode):
     def kept_inputs(self):
         """The operands' arrays or numbers, None for those that were not kept."""
         kept = dict(zip(self.program.keep, self.saved)) if self.saved and self.saved is not RELEASED else {}
-        return tuple([kept.get(i) for i in range(self.program.n)])
+        return tuple([kept.get(i, self.numbers.get(i)) for i in range(self.program.n)])
 
     def operand(self, position, as_variable):
         """Saved operand number ``position``: the array, or a Variable connected to the graph."""

@@ -51,7 +51,8 @@ class Program:
                 parts[targets[0]] = calls[k]
             body = f"[{', '.join(parts)}]"
         names_of = {**rules, "_listed": listed}
-        exec(f"def on_arrays(node, g):\n    s = node.saved\n    return {body}\n", names_of)
+        text = f"def on_arrays(node, g):\n    s = node.saved\n    return {body}\n"
+        exec(compile(text, f"{__file__} (gradients)", "exec"), names_of)        # a file of the library, not of the user
         return names_of["on_arrays"]
 
     def _expression(self, name, space):

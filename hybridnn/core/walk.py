@@ -11,6 +11,7 @@ from hybridnn.backend import back_after, cupy, get_device_from_array
 from hybridnn.config import config, state
 from hybridnn.core import variable as core_variable
 from hybridnn.core.debugging import add_stack, check_nan
+from hybridnn.core.labels import only_arrays
 from hybridnn.core.programs import OPS, as_ndarray
 
 __all__ = ["add_gradients", "fit", "nodes_behind", "own", "walk", "walk_to"]
@@ -161,7 +162,7 @@ def _hooked_gradients(node, g, as_variables):
     """The gradients of a node's inputs, with function hooks, which see the outputs' gradients and the inputs that were kept."""
     hooks = list(state.hooks.values())
     given = tuple([getattr(x, "array", x) for x in (g if type(g) is tuple else (g,))])
-    data = node.kept_inputs()
+    data = only_arrays(node.kept_inputs())
     for hook in hooks:
         hook.backward_preprocess(node, data, given)
     try:

@@ -1,7 +1,7 @@
 """``PrintHook``: what goes into each operation."""
 import sys
 
-from hybridnn.backend import get_array_module, is_array
+from hybridnn.backend import get_array_module
 from hybridnn.core.variable import Variable
 from hybridnn.function_hook import FunctionHook
 
@@ -43,7 +43,7 @@ def _describe(x):
     """An operand as a Variable's text; "(removed)" where the operation did not keep it."""
     if x is None:
         return "(removed)"
-    return "\n".join([Variable(x).debug_print(), *_not_finite(x)]) if is_array(x) else repr(x)
+    return "\n".join([Variable(x).debug_print(), *_not_finite(x)])
 
 
 def _describe_gradient(g):

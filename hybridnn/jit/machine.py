@@ -6,7 +6,7 @@ import threading
 
 import llvmlite.binding as llvm
 
-__all__ = ["engine", "objects", "optimise", "target_machine"]
+__all__ = ["engine", "has_wide_registers", "objects", "optimise", "target_machine"]
 
 MOST_THREADS = 8
 
@@ -22,10 +22,16 @@ def _new_target_machine():
     llvm.initialize_native_asmprinter()
     host = llvm.get_host_cpu_features()
     # LLVM's tuning of many CPUs leaves half of an AVX-512 register unused; loops of elementary functions take 1.35 times as long then.
-    features = host.flatten() + (",-prefer-256-bit" if host.get("avx512f") else "")
+    features = host.flatten() + (",-prefer-256-bit" if has_wide_registers() else "")
     return llvm.Target.from_default_triple().create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=2,
                                                                    reloc="pic",
                                                                    codemodel="jitdefault", jit=True)
+
+
+@functools.cache
+def has_wide_registers():
+    """Whether vectors are of 512 bits, which come with twice as many registers."""
+    return bool(llvm.get_host_cpu_features().get("avx512f"))
 
 
 def engine(code):

@@ -1,11 +1,15 @@
 """The LLVM side of ``pointers``: addresses out of the kernel ABI, and the metadata that says which accesses are parallel."""
 from llvmlite import ir
 
+from hybridnn.jit import machine
+
 __all__ = ["ELEMENT_NAMES", "access_group", "element_address", "mark_loop", "parallel_properties"]
 
 # suffix of a `ptr_*` name -> numba's name of the element type
 ELEMENT_NAMES = {"f32": "float32", "f64": "float64", "f16": "uint16", "bool": "boolean",
                  **{f"{sign[0]}{bits}": f"{sign}{bits}" for sign in ("int", "uint") for bits in (8, 16, 32, 64)}}
+# Instructions of a loop up to which so many of its vectors are taken at once; vectors where there are sums, the order of which should not depend on the rest.
+AT_ONCE, SUMS_AT_ONCE = ((128, 4), (256, 2)), 2
 INT64, PTR = ir.IntType(64), ir.PointerType()
 
 
@@ -35,9 +39,24 @@ def parallel_properties(module):
     return accesses, rolled
 
 
-def mark_loop(module, branch, properties):
-    """Give the branch that closes a loop its metadata."""
+def mark_loop(module, branch, properties, size=None):
+    """Give the branch that closes a loop its metadata. ``size``: instructions of a loop that carries nothing from iteration to iteration, if known."""
+    count = _vectors_at_once(size)
+    if count > 1:
+        properties += module.add_metadata([ir.MetaDataString(module, "llvm.loop.interleave.count"), ir.Constant(ir.IntType(32), count)]),
     branch.set_metadata("llvm.loop", _distinct(module, *properties))
+
+
+def _vectors_at_once(size):
+    """How many vectors LLVM shall take at once.
+
+    Elementary functions are long chains of operations, each of which waits for the one before, and a core may hold too few instructions to work on several
+    iterations meanwhile: on Zen 3, loops of exp, tanh and softplus take 0.67 to 0.8 of the time. LLVM sees gains in tiny loops only. With AVX-512 that
+    stands.
+    """
+    if machine.has_wide_registers():
+        return 1
+    return SUMS_AT_ONCE if size is None else next((count for most, count in AT_ONCE if size <= most), 1)
 
 
 def element_address(builder, bufs, args, k):

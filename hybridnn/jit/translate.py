@@ -144,8 +144,8 @@ def _expression_statement(s, node):
         raise unknown(node)
     module = s.b.module
     properties = parallel_properties(module)
-    for branch in s.edges:
-        mark_loop(module, branch, properties)
+    for branch, size in s.edges:
+        mark_loop(module, branch, properties, size)
 
 
 def _if(s, node):
@@ -181,6 +181,7 @@ def _for(s, node):
     b, outside = s.b, s.env
     before, head, body = b.block, b.append_basic_block("head"), b.append_basic_block("body")
     loop = Loop(b.append_basic_block("next"), carried)
+    first = len(b.function.blocks) - 3
     b.branch(head)
     b.position_at_end(head)
     phis = {name: Value(outside[name].kind, b.phi(TYPES[outside[name].kind])) for name in carried}
@@ -194,7 +195,8 @@ def _for(s, node):
     _block(s, node.body)
     loop.leaves.append((b.block, [s.env[name] for name in carried]))
     b.branch(loop.latch)
-    _close(s, s.loops.pop(), head, i, step)
+    s.loops.pop()
+    _close(s, loop, head, i, step, None if carried else sum([len(block.instructions) for block in b.function.blocks[first:]]))
     for k, name in enumerate(carried):
         phis[name].ir.add_incoming(outside[name].ir, before)
         phis[name].ir.add_incoming(_merged(b, loop, k), loop.latch)
@@ -212,11 +214,11 @@ def _carried(s, node):
     return carried
 
 
-def _close(s, loop, head, i, step):
-    """The end of an iteration: count, and go back."""
+def _close(s, loop, head, i, step, size):
+    """The end of an iteration: count, and go back. ``size``: of the loop in instructions, None if it carries something."""
     s.b.position_at_end(loop.latch)
     i.add_incoming(s.b.add(i, ir.Constant(INT64, step), flags=("nsw",)), loop.latch)
-    s.edges.append(s.b.branch(head))
+    s.edges.append((s.b.branch(head), size))
 
 
 def _merged(b, loop, k):

@@ -64,7 +64,7 @@ class State:
     b: ir.IRBuilder
     env: dict
     loops: list = field(default_factory=list)
-    edges: list = field(default_factory=list)        # the branches that close loops
+    edges: list = field(default_factory=list)        # (the branch that closes a loop, how many instructions that is; None: it carries something)
     groups: list = field(default_factory=list)       # the module's access group, once there is one
 
 

@@ -7,8 +7,9 @@ branch and return `y` at once in the common case.
 """
 from __future__ import annotations
 
-from llvmlite import binding, ir
+from llvmlite import ir
 
+from hybridnn.jit import machine
 from hybridnn.jit.vecmath_expr import F32, I32, V
 
 PURE = ("noinline", "nounwind", "willreturn", "memory(none)")
@@ -16,7 +17,7 @@ PURE = ("noinline", "nounwind", "willreturn", "memory(none)")
 
 def vector_bits() -> tuple[int, ...]:
     """The register widths that LLVM may choose on this CPU."""
-    return (128, 256, 512) if binding.get_host_cpu_features().get("avx512f") else (128, 256)
+    return (128, 256, 512) if machine.has_wide_registers() else (128, 256)
 
 
 def _define(module, name, result, arguments):

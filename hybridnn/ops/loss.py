@@ -173,8 +173,8 @@ def _fast_gradient(g, log_p, t, ignore_label, normalize):
         gx[_at(np, t)] -= 1
         gx *= g * (1 / max(count, 1))
         return gx
-    gx[_at(np, np.where(valid, t, 0))] -= 1
-    gx *= (valid * (g * (1 / max(count, 1)))).reshape(t.shape[0], 1, *t.shape[1:])
+    gx[_at(np, np.where(valid, t, 0))] -= valid
+    gx *= np.where(valid, g * (1 / max(count, 1)), 0).reshape(t.shape[0], 1, *t.shape[1:])
     return gx
 
 

@@ -8,6 +8,7 @@ from hybridnn.core.indexing import get_item, put_item
 from hybridnn.core.op import operation
 from hybridnn.core.shapes import reshape
 from hybridnn.ops.activation import sigmoid
+from hybridnn.ops.array import stack
 from hybridnn.ops.math import tanh
 
 __all__ = ["lstm_cell"]
@@ -25,10 +26,12 @@ def _gate(x, k):
 
 
 def _join_gates(parts, shape):
-    """The inverse of cutting ``_by_gate`` into its gates, under the shape of the cell's input."""
+    """The inverse of cutting ``_by_gate`` into its gates, under the shape of the cell's input; None for the last: zeros."""
+    if parts[3] is not None:
+        return reshape(stack(*parts, axis=2), shape=shape)
     n, units, *rest = parts[0].shape
-    placed = [put_item(p, shape=(n, units, 4, *rest), index=(WHOLE, WHOLE, k)) for k, p in enumerate(parts)]
-    return reshape(add(add(placed[0], placed[1]), add(placed[2], placed[3])), shape=shape)
+    a, i, f = [put_item(p, shape=(n, units, 4, *rest), index=(WHOLE, WHOLE, k)) for k, p in enumerate(parts[:3])]
+    return reshape(add(add(a, i), f), shape=shape)
 
 
 def _samples(rng, dtype):
@@ -45,10 +48,9 @@ def _decompose(c_prev, x):
 
 
 def _activation_constants(xp, x):
-    """tanh(k x) k + m is tanh for the first gate (k = 1, m = 0) and the logistic for the others (k = m = 1/2)."""
+    """tanh(k x) k + m is tanh for the first gate (k = 1, m = -0, which keeps the sign of zeros) and the logistic for the others (k = m = 1/2)."""
     shape = (4,) + (1,) * (x.ndim - 3)
-    k = xp.array([1, 0.5, 0.5, 0.5], x.dtype).reshape(shape)
-    return k, 1 - k
+    return xp.array([1, 0.5, 0.5, 0.5], x.dtype).reshape(shape), xp.array([-0.0, 0.5, 0.5, 0.5], x.dtype).reshape(shape)
 
 
 @operation(kind="coarse", multi=True, samples=_samples, decompose=_decompose)
@@ -77,14 +79,13 @@ def _(gs, ys, c_prev, shapes):
         return _fast_gradient(gc, gh, c, gates, c_prev, shapes[1])
     a, i, f, o = [_gate(gates, k) for k in range(4)]
     t = tanh(c)
-    gc = 0 if gc is None else gc
-    gh = 0 if gh is None else gh
-    total = gc + gh * (o * (1 - t * t))
-    parts = [total * i, total * a, total * c_prev, gh * t + 0 * total]
-    if g_gates is not None:
-        parts = [p + _gate(g_gates, k) for k, p in enumerate(parts)]
+    total = (0 if gc is None else gc) + (0 if gh is None else gh * (o * (1 - t * t)))
     slopes = [1 - a * a, i * (1 - i), f * (1 - f), o * (1 - o)]
-    return total * f, _join_gates([p * s for p, s in zip(parts, slopes)], shapes[1])
+    parts = [total * (i * slopes[0]), total * (a * slopes[1]), total * (c_prev * slopes[2]), None if gh is None else gh * t * slopes[3]]
+    if g_gates is not None:
+        direct = [_gate(g_gates, k) * s for k, s in enumerate(slopes)]
+        parts = [g if p is None else p + g for p, g in zip(parts, direct)]
+    return total * f, _join_gates(parts, shapes[1])
 
 
 def _fast_gradient(gc, gh, c, gates, c_prev, shape):

@@ -38,9 +38,11 @@ class DumpGraph(Extension):
             self._keep_before, config.keep_graph_on_report = config.keep_graph_on_report, True
 
     def trigger(self, trainer):
-        return not self._done and self._root_name in trainer.observation
+        return not self._done
 
     def __call__(self, trainer):
+        if self._root_name not in trainer.observation:
+            raise KeyError(f"{self._root_name!r} is not reported; there are {', '.join(trainer.observation) or 'no values'}")
         root = trainer.observation[self._root_name]
         if not isinstance(root, Variable):
             raise TypeError(f"{self._root_name} is a {type(root).__name__}, which has no graph; report the Variable itself")
