@@ -352,7 +352,7 @@ print(compiler.COUNTS["translated"] > 0, compiler.COUNTS["numba"], "numba" in sy
 
 
 @pytest.mark.parametrize("wide, line, counts", [
-    (False, "p1[i] = tanh_f32(p0[i])", ["4"]), (False, "p1[i] = " + "tanh_f32(" * 8 + "p0[i]" + ")" * 8, ["2"]),
+    (False, "p1[i] = tanh_f32(p0[i])", ["4"]), (False, "p1[i] = " + "tanh_f32(" * 4 + "p0[i]" + ")" * 4, ["2"]),
     (False, "p1[i] = " + "tanh_f32(" * 30 + "p0[i]" + ")" * 30, []), (False, "s = s + tanh_f32(p0[i])", ["2"]), (True, "p1[i] = tanh_f32(p0[i])", []),
 ], ids=["small", "large", "huge", "sum", "wide"])
 def test_loops_take_several_vectors_at_once(monkeypatch, wide, line, counts):

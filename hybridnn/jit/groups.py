@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from hybridnn.jit.nest import is_column
 from hybridnn.jit.parts import Part, by_size, part_of
+from hybridnn.jit.turns import stretches_of_turns
 
 __all__ = ["Group", "absorb", "distinct", "group_of", "grow", "join_siblings", "merged"]
 
@@ -27,6 +28,7 @@ class Group:
     reads: dict
     levels: set                                 # axes that parts run over
     start: int                                  # of the stretch of the graph that this group lies in
+    turns: int                                  # number of the turns of a loop that it is of; -1 outside loops
     bit: int                                    # that only this group of the stretch has; none for a node that does not fuse
     deps: set = field(default_factory=set)      # indices of nodes whose results are read
     above: int = 0                              # bits of all groups of the same stretch that this one depends on
@@ -46,7 +48,7 @@ def group_of(state, parts, sizes):
     home = {v: dims for p in parts for v, dims in zip(p.node.outputs, p.outs)}
     deps = {state.producer[b] for b in reads if b in state.producer and b not in home}
     reduced = next((p.reduced for p in parts if p.reduced), None)
-    return Group(min([p.index for p in parts]), parts, list(sizes), reduced, home, reads, {p.axes for p in parts}, -1, 0, deps)
+    return Group(min([p.index for p in parts]), parts, list(sizes), reduced, home, reads, {p.axes for p in parts}, -1, -1, 0, deps)
 
 
 def _match(g, h):
@@ -123,6 +125,7 @@ def merged(state, g, h):
     cannot do it.
     """
     if len(g.parts) + len(h.parts) > MAX_NODES or len(g.reads) + len(h.reads) + len(g.home) + len(h.home) > 2 * MAX_POINTERS:
+        state.full += 1
         return None
     joined = _joined(g, h)
     if joined is None:
@@ -175,7 +178,7 @@ def absorb(state, g, h, sizes, of_g, of_h, levels, over):
     g.home.update(h.home)
     for v, dims in h.reads.items():
         g.reads[v] = g.reads[v] | dims if v in g.reads else dims
-    g.sizes, g.reduced, g.levels = list(sizes), over, levels
+    g.sizes, g.reduced, g.levels, g.turns = list(sizes), over, levels, max(g.turns, h.turns)
     for p in h.parts:
         state.groups[p.index] = g
     g.deps = {i for i in g.deps | h.deps if state.groups[i] is not g}
@@ -254,7 +257,7 @@ def _depends(state, start, goal):
 
 
 def _try_join(state, g, h):
-    if g is h or not g.parts or not h.parts or g.start != h.start or _depends(state, h, g) or _depends(state, g, h):
+    if g is h or not g.parts or not h.parts or g.start != h.start or _of_other_turns(g, h) or _depends(state, h, g) or _depends(state, g, h):
         return None
     plan = merged(state, g, h)
     if plan is None:
@@ -265,14 +268,32 @@ def _try_join(state, g, h):
     return g
 
 
+def _of_other_turns(g, h):
+    """Whether they belong to different turns of a loop."""
+    return g.turns != h.turns and g.turns != -1 != h.turns
+
+
 def _opaque(index, node, state, start):
     deps = {state.producer[v] for v in node.inputs if v in state.producer}
-    return Group(index, [], [], None, {}, {}, set(), start, 0, deps)
+    return Group(index, [], [], None, {}, {}, set(), start, -1, 0, deps)
 
 
 def grow(state):
-    """Nodes join the groups of their producers, in stretches of the graph whose ends cut few kernels, so that those of a loop are cut alike or not at all."""
-    start, n = 0, len(state.graph.nodes)
+    """Nodes join the groups of their producers, in stretches of the graph whose ends cut few kernels, so that those of a loop are cut alike or not at all.
+
+    Where groups have been full, those of a loop end with its turns.
+    """
+    n = len(state.graph.nodes)
+    state.turns = [-1] * n
+    _grow_all(state, n)
+    if state.full and max(turns := _turns(state), default=-1) > 0:
+        _forget(state, 0, n)
+        state.turns = turns
+        _grow_all(state, n)
+
+
+def _grow_all(state, n):
+    start = 0
     while start < n:
         end = _grow_stretch(state, start, n)
         seam = n if end == n else _seam(state, start, end)
@@ -280,6 +301,15 @@ def grow(state):
             _forget(state, start, end)
             _grow_stretch(state, start, seam)
         start = seam
+
+
+def _turns(state):
+    """Node index -> the number of the turns of a loop that it lies in."""
+    numbers, base, producer = {}, state.base, state.producer
+    signatures = [numbers.setdefault((form.number, form.symbols), len(numbers)) for form in state.found]
+    reads = [[producer[b] for b in (base[v][0] if v in base else v for v in node.inputs) if b in producer] for node in state.graph.nodes]
+    fuses = [form.part is not None and node.outputs[0] not in base for form, node in zip(state.found, state.graph.nodes)]
+    return stretches_of_turns(signatures, reads, fuses)
 
 
 def _grow_stretch(state, start, end):
@@ -320,7 +350,7 @@ def _forget(state, start, end):
 
 class _Single:
     """A node that is in no group yet: what it reads, as ``Group`` has it, and what it depends on."""
-    __slots__ = ("above", "deps", "part", "reads", "sizes", "start")
+    __slots__ = ("above", "deps", "part", "reads", "sizes", "start", "turns")
 
     def __init__(self, state, part, sizes, start):
         reads, specs, groups = {}, state.specs, state.groups
@@ -329,6 +359,7 @@ class _Single:
                 reads.setdefault(base, set()).add(dims)
         self.part, self.sizes, self.reads, self.start = part, list(sizes), reads, start
         self.deps = {state.producer[b] for b in reads if b in state.producer}
+        self.turns = state.turns[part.index]
         self.above = 0
         for i in self.deps:
             other = groups[i]
@@ -355,7 +386,8 @@ def _join_producers(state, single):
 def _alone(state, single):
     part = single.part
     home = dict(zip(part.node.outputs, part.outs))
-    group = Group(part.index, [part], single.sizes, part.reduced or None, home, single.reads, {part.axes}, single.start, 1 << state.begun, single.deps)
+    group = Group(part.index, [part], single.sizes, part.reduced or None, home, single.reads, {part.axes}, single.start, single.turns, 1 << state.begun,
+                  single.deps)
     state.begun += 1
     _place(state, group)
     return group
@@ -368,10 +400,11 @@ def _append(state, g, single):
     if g.sizes != single.sizes or part.axes not in g.levels or part.reduced and part.reduced != g.reduced or is_column(g.sizes, g.reduced):
         return False
     if len(g.parts) >= MAX_NODES or len(g.reads) + len(single.reads) + len(g.home) + len(part.outs) > 2 * MAX_POINTERS:
+        state.full += 1
         return False
     if g.reduced and not (state.written.isdisjoint(g.home) and state.written.isdisjoint(part.node.outputs)):
         return False
-    if g.start != single.start or not _reads_in_step(g, single) or _depends(state, single, g):
+    if g.start != single.start or _of_other_turns(g, single) or not _reads_in_step(g, single) or _depends(state, single, g):
         return False
     _put_in(state, g, single)
     return True
@@ -395,6 +428,7 @@ def _put_in(state, g, single):
     for base, dims in single.reads.items():
         g.reads[base] = g.reads[base] | dims if base in g.reads else dims
     state.groups[part.index] = g
+    g.turns = max(g.turns, single.turns)
     for i in single.deps:
         state.below[i].append(part.index)
         if state.groups[i] is not g:

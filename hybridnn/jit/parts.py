@@ -45,6 +45,8 @@ class State:
         self.base = {}
         self.groups = {}      # node index -> Group
         self.begun = 0        # groups of the stretch of the graph that is being grown
+        self.full = 0         # how often nodes, or groups, could not join because a kernel has no room for them
+        self.turns = []       # node index -> the number of the turns of a loop that it lies in, or -1
         self.below = [[] for _ in graph.nodes]      # node index -> indices of the nodes that read it
         self.reasons = {}
         self.forms = {}       # of nodes alike: their ``Form``

@@ -8,8 +8,9 @@ __all__ = ["ELEMENT_NAMES", "access_group", "element_address", "mark_loop", "par
 # suffix of a `ptr_*` name -> numba's name of the element type
 ELEMENT_NAMES = {"f32": "float32", "f64": "float64", "f16": "uint16", "bool": "boolean",
                  **{f"{sign[0]}{bits}": f"{sign}{bits}" for sign in ("int", "uint") for bits in (8, 16, 32, 64)}}
-# Instructions of a loop up to which so many of its vectors are taken at once; vectors where there are sums, the order of which should not depend on the rest.
-AT_ONCE, SUMS_AT_ONCE = ((128, 4), (256, 2)), 2
+# Vectors of a loop that are taken at once, if it is small (of so many instructions), and half as many where it has sums, the order of which should not depend
+# on its size, or is larger. Beyond the largest size compiling takes twice as long for it.
+AT_ONCE, SMALL, LARGEST = 4, 64, 192
 INT64, PTR = ir.IntType(64), ir.PointerType()
 
 
@@ -39,24 +40,24 @@ def parallel_properties(module):
     return accesses, rolled
 
 
-def mark_loop(module, branch, properties, size=None):
-    """Give the branch that closes a loop its metadata. ``size``: instructions of a loop that carries nothing from iteration to iteration, if known."""
-    count = _vectors_at_once(size)
+def mark_loop(module, branch, properties, size=0, sums=True):
+    """Give the branch that closes a loop its metadata. ``size``: instructions in it, if known; ``sums``: whether it may carry something from iteration to
+    iteration."""
+    count = _vectors_at_once(size, sums)
     if count > 1:
         properties += module.add_metadata([ir.MetaDataString(module, "llvm.loop.interleave.count"), ir.Constant(ir.IntType(32), count)]),
     branch.set_metadata("llvm.loop", _distinct(module, *properties))
 
 
-def _vectors_at_once(size):
+def _vectors_at_once(size, sums):
     """How many vectors LLVM shall take at once.
 
     Elementary functions are long chains of operations, each of which waits for the one before, and a core may hold too few instructions to work on several
-    iterations meanwhile: on Zen 3, loops of exp, tanh and softplus take 0.67 to 0.8 of the time. LLVM sees gains in tiny loops only. With AVX-512 that
-    stands.
+    iterations meanwhile: on Zen 3, loops of exp, tanh and softplus take 0.67 to 0.8 of the time. LLVM sees gains in tiny loops only. With AVX-512 that stands.
     """
-    if machine.has_wide_registers():
+    if machine.has_wide_registers() or size > LARGEST:
         return 1
-    return SUMS_AT_ONCE if size is None else next((count for most, count in AT_ONCE if size <= most), 1)
+    return AT_ONCE if size <= SMALL and not sums else AT_ONCE // 2
 
 
 def element_address(builder, bufs, args, k):

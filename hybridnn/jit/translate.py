@@ -144,8 +144,8 @@ def _expression_statement(s, node):
         raise unknown(node)
     module = s.b.module
     properties = parallel_properties(module)
-    for branch, size in s.edges:
-        mark_loop(module, branch, properties, size)
+    for branch, size, sums in s.edges:
+        mark_loop(module, branch, properties, size, sums)
 
 
 def _if(s, node):
@@ -196,7 +196,8 @@ def _for(s, node):
     loop.leaves.append((b.block, [s.env[name] for name in carried]))
     b.branch(loop.latch)
     s.loops.pop()
-    _close(s, loop, head, i, step, None if carried else sum([len(block.instructions) for block in b.function.blocks[first:]]))
+    _close(s, loop, head, i, step)
+    s.edges.append((b.block.terminator, sum([len(block.instructions) for block in b.function.blocks[first:]]), bool(carried)))
     for k, name in enumerate(carried):
         phis[name].ir.add_incoming(outside[name].ir, before)
         phis[name].ir.add_incoming(_merged(b, loop, k), loop.latch)
@@ -214,11 +215,11 @@ def _carried(s, node):
     return carried
 
 
-def _close(s, loop, head, i, step, size):
-    """The end of an iteration: count, and go back. ``size``: of the loop in instructions, None if it carries something."""
+def _close(s, loop, head, i, step):
+    """The end of an iteration: count, and go back."""
     s.b.position_at_end(loop.latch)
     i.add_incoming(s.b.add(i, ir.Constant(INT64, step), flags=("nsw",)), loop.latch)
-    s.edges.append((s.b.branch(head), size))
+    s.b.branch(head)
 
 
 def _merged(b, loop, k):

@@ -64,7 +64,7 @@ class State:
     b: ir.IRBuilder
     env: dict
     loops: list = field(default_factory=list)
-    edges: list = field(default_factory=list)        # (the branch that closes a loop, how many instructions that is; None: it carries something)
+    edges: list = field(default_factory=list)        # of each loop: the branch that closes it, its instructions, whether it carries values
     groups: list = field(default_factory=list)       # the module's access group, once there is one
 
 
