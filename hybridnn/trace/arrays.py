@@ -403,22 +403,26 @@ def calculate(observer, fn, args, kw, keyed=False):
     found = Computed(fn, args, kw, len(observer.call.path), safe=keyed or _is_safe(fn, args))
     ref = _result(value, found)
     _note_uses(observer, found, ref)
-    if observer.writes_so_far() and _has_to_wait(observer, found) and not _moves_ahead(observer, found, ref):
-        observer.refuse_inside_errstate()
-        found.last = True
-        observer.effects.append(("compute", ref))
+    if observer.writes_so_far() and _has_to_wait(observer, found):
+        _make_behind(observer, found, ref)
     elif not found.safe:
         _note_failures(observer, ref, found)
     return ref
 
 
-def _moves_ahead(observer, found, ref):
-    """Whether what has to wait is made before the first update instead: where nobody knows of what kind it is going to be."""
+def _make_behind(observer, found, ref):
+    """What has to wait is made after all operations, or before the first change in place if nobody knows of what kind it is going to be."""
+    observer.refuse_inside_errstate()
     if (found.safe or _keeps_kind(found.fn) or _holds_number(found)) and ref.kind in ("array", "number"):
-        return False
-    if not observer.move_ahead(ref):
-        raise Doubt("computes with NumPy after an update")
-    return True
+        found.last = True
+        observer.effects.append(("compute", ref))
+        return
+    if not observer.has_updated():
+        raise Doubt("computes with NumPy after an array has changed")
+    try:
+        observer.compute_ahead(ref, observer.first_write())
+    except Doubt as doubt:
+        raise Doubt("computes with NumPy after an update") from doubt
 
 
 def _note_failures(observer, ref, found):
@@ -754,7 +758,9 @@ def recompute(fn, *args, **kw):
 
 
 def missed(error, miss):
-    """``miss``, for a computation that failed; what a signal's handler raised goes on."""
+    """``miss``, for a computation that failed; what a signal's handler raised goes on. To look for that takes longer than most plans."""
+    if type(error) is Unexpected:
+        return miss
     if raised_by_signal(error):
         raise error
     as_defect(error)

@@ -17,7 +17,6 @@ from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.arrays import Computed, identify, is_number, leaves_of, sources_of
-from hybridnn.trace.observe_ahead import Ahead
 from hybridnn.trace.observe_arrays import Arrays
 from hybridnn.trace.observe_callbacks import Callbacks, drives
 from hybridnn.trace.observe_calls import Calls
@@ -94,8 +93,7 @@ class Frame:
         self.table = instructions(code)
 
 
-class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Functions, Imports, Iteration, Match, Keys, Library,
-               Ahead):
+class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Functions, Imports, Iteration, Match, Keys, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 

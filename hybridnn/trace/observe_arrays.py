@@ -331,7 +331,8 @@ class Arrays:
         return min([self.stored_at, *[k for k, e in enumerate(self.call.path) if e.kind == "inplace"]])
 
     def compute_ahead(self, ref, first):
-        """What decides after an update, but rests only on what was there before it, is computed before it: a plan can still leave then."""
+        """What decides after an update, or may be of another kind, but rests only on what was there before it, is computed before it: a plan can still leave
+        then."""
         if ref.kind == "hole":
             self._read_ahead(ref)
         if ref.kind == "mirror":
@@ -348,7 +349,9 @@ class Arrays:
 
     def _move(self, ref, first):
         found = ref.source
-        if found.drawn:
+        if found.at <= first and not found.last or found.drawn and not found.behind:
+            return
+        if found.behind:
             raise Doubt("a number that is drawn and an update decide what happens")
         for part in [*found.args, *found.kw.values()]:
             self.compute_ahead(part, first)

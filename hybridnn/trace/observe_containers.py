@@ -9,7 +9,7 @@ from hybridnn.core.indexing import get_item
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import Computed, calculate, folded, is_last, is_open, memory_of
+from hybridnn.trace.arrays import Computed, calculate, folded, is_last, is_open, memory_of, sources_of
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Pending, Ref, VariableRows, check_key, class_lookup, constant, is_named_tuple, is_pure, mirror
 
@@ -29,6 +29,8 @@ class Containers:
         if part is not None:
             f.stack.append(part)
             return
+        if isinstance(box.value, Variable) and box.kind != "mirror":
+            key = self.pinned_key(key)
         key = key if isinstance(box.value, np.ndarray) and is_open(key) else self.use(key)
         if type(box.value) in DICTS:
             key = self.key_of_classes(key)
@@ -65,6 +67,18 @@ class Containers:
             self._array_item(f, box, key)
         else:
             raise Doubt(f"indexes a {type(box.value).__name__}")
+
+    def pinned_key(self, key):
+        """A key of a Variable, whose ints are part of the path, also those that the call computes: a plan looks whether they come out as they did."""
+        if key.kind == "mirror" and type(key.value) is tuple:
+            return Ref("mirror", tuple(map(self.pinned_key, key.value)))
+        whole = type(key.value) is int or isinstance(key.value, np.integer)
+        if not whole or not isinstance(key.source, Computed) or key.kind == "number" and not sources_of(key):
+            return key
+        same = Ref("number", True, Computed(operator.eq, [key, constant(int(key.value))], {}, len(self.call.path), safe=True))
+        self.keep += [key, same]
+        self.decides(same)
+        return constant(int(key.value))
 
     def key_of_classes(self, ref):
         """A tuple of classes as a constant, as which it may be a key."""

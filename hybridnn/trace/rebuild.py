@@ -203,7 +203,9 @@ class Rebuild:
 
     def fill(self, v, outcome):
         call, target = self.call, self.made.get(outcome.vid)
-        if outcome.vid not in call.snapshots:
+        if outcome.vid in call.snapshots:       # of which a view may have been all that was held until now
+            call.recognize(call.snapshots[outcome.vid][0], outcome.vid, outcome.requires_grad)
+        else:
             call.know(v._array, outcome.vid, outcome.requires_grad)
         if target is None:
             target = v

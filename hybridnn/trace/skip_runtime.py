@@ -15,13 +15,14 @@ new, copied = object.__new__, np.array
 
 def refuse(error, written, counted, draws):
     """Take counters back; the program itself will raise the error where it belongs. What only came out otherwise may fit another path."""
-    if written or getattr(error, "after_update", False) or raised_by_signal(error):
+    unexpected = type(error) is Unexpected
+    if written or not unexpected and (getattr(error, "after_update", False) or raised_by_signal(error)):
         raise error
     for steps in counted:
         steps[0] -= 1
-    if type(error) is Unexpected and not draws:
+    if unexpected and not draws:
         return OTHERWISE
-    return Refused(draws, as_defect(error), type(error) is Unexpected)
+    return Refused(draws, as_defect(error), unexpected)
 
 
 def take_back(undone):

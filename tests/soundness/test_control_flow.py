@@ -327,3 +327,24 @@ def test_values_that_never_repeat(mode):
         return [], [lambda: f(var(2), next(n))]
     w = check(make, mode, steps=[0] * 60, max_paths=4)
     assert w.total("paths") <= 4 and len(w.warned) == 1 and "argument" in w.warned[0] or "test_control_flow.py" in w.warned[0]
+
+
+def test_a_path_is_left_where_only_a_view_has_been_seen(mode):
+    """Backward rests on the array of which it is a part; nobody has the Variable that was made first."""
+    def make(wrap):
+        w, box = hnn.Parameter(np.array([0.1, 0.2, 0.3, 0.4], "f")), {"r": 0.5}
+
+        @wrap
+        def f(k):
+            p = F.softmax(w[None])[0]
+            seen = p.array.sum()
+            w.cleargrad()
+            (-box["r"] * F.log(p[k])).backward()
+            w.array -= 0.1 * w.grad
+            return seen
+
+        def other(k, r):
+            box["r"] = r
+            return f(k)
+        return [w], [lambda: f(0), lambda: other(1, 0.5), lambda: other(1, 0.25), lambda: other(2, 0.75), lambda: other(0, 0.5)]
+    assert not check(make, mode).reasons

@@ -938,3 +938,57 @@ def test_an_array_from_outside_is_unpacked(mode):
                 pole.state = np.array([0.1, 0.2, -0.1])
         return [pole.__dict__], [lambda: f(arr(2), np.array([1, 2])), lambda: f(arr(2), np.array([1.0, 2.0])), shorter, lambda: f(arr(3), np.array([1, 2]))]
     skipped(check(make, mode), mode)
+
+
+def best_of_all(y, k, table):
+    return F.log(y[0, F.argmax(y, axis=1).array[0]])
+
+
+def best_and_its_neighbours(y, k, table):
+    i = int(np.argmax(y.array[0]))
+    return y[0, i] + F.sum(y[:, i - 1]) * y[-1, np.int32(i)], i
+
+
+def drawn_by_what_comes_out(y, k, table):
+    p = np.exp(y.array[0].astype("d"))
+    a = np.random.choice(4, p=p / p.sum())
+    return y[0, a], a, y[None, 0, a, ...]
+
+
+def by_an_element(y, k, table):
+    return y[0, k[0]] * 2 + y[k[1]][k[0]]
+
+
+def by_a_table(y, k, table):
+    return y[..., table[1]], y[1:, int(table[0])]
+
+
+@pytest.mark.parametrize("body", [best_of_all, best_and_its_neighbours, drawn_by_what_comes_out, by_an_element, by_a_table])
+@pytest.mark.parametrize("updated", [False, True])
+def test_ints_that_are_computed_select_of_a_variable(mode, body, updated):
+    """Each is a path of its own; too large ones raise in the program."""
+    def make(wrap):
+        net, table = L.Linear(3, 4, initialW=arr(4, 3)), np.array([1, 2])
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, k):
+            y = net(x)
+            if updated:
+                net.cleargrads()
+                F.sum(y).backward()
+                opt.update()
+            return body(y, k, table)
+
+        def run(seed=0, k=(0, 1), where=2):
+            def call():
+                table[1] = where
+                try:
+                    return f(arr(3, 3, seed=seed), np.array(k))
+                except (IndexError, ValueError) as error:
+                    return str(error)
+            return call
+        return [net], [run(), run(1), run(2, where=3), run(k=(1, 0)), run(k=(7, 0), where=9), run(4), run(k=(-1, -2), where=-1)]
+    w = check(make, mode, tolerance=100.0)
+    if not updated or body is by_an_element:
+        skipped(w, mode)
