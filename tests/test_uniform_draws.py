@@ -6,6 +6,7 @@ import pytest
 import hybridnn as hnn
 import hybridnn.functions as F
 from hybridnn.jit import draws
+from hybridnn.trace.positions import is_plain, put_stream_at, stream_at
 
 
 def stands_at(words):
@@ -71,3 +72,41 @@ def test_masks_of_traced_dropout_are_those_of_eager():
         np.testing.assert_array_equal(traced(x).array, expected)
         assert state() == after
     assert traced.stats.python_skipped
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("words", [0, 1, 623, 624, 1247])
+def test_a_stream_goes_back_to_where_it_stood(own, words):
+    stands_at(words)
+    stream = np.random.RandomState(3) if own else np.random
+    stream.randint(0, 2**32, words, dtype=np.uint32)
+    before, found = stream.get_state()[2], draws.position(stream)
+    first = stream.rand(700), stream.choice(5, 3, p=np.full(5, 0.2)), stream.permutation(9)
+    draws.go_back(found)
+    assert stream.get_state()[2] == before
+    again = stream.rand(700), stream.choice(5, 3, p=np.full(5, 0.2)), stream.permutation(9)
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_other_sources_of_numbers_have_no_position():
+    assert draws.position(np.random.RandomState(np.random.PCG64(3))) is None
+    assert draws._goes_back()
+    stream = np.random.RandomState(np.random.PCG64(3))
+    found = stream_at(stream)
+    first = stream.rand(5)
+    put_stream_at(stream, found)
+    np.testing.assert_array_equal(first, stream.rand(5))
+
+
+@pytest.mark.parametrize("name", ["beta", "choice", "chisquare", "exponential", "gamma", "gumbel", "laplace", "logistic", "lognormal", "normal", "permutation",
+                                  "rand", "randint", "randn", "random", "random_sample", "standard_normal", "uniform"])
+def test_plain_draws_change_the_words_alone(name):
+    """Those of normal numbers keep every second one."""
+    stream = np.random.RandomState(0)
+    args = {"choice": (5,), "permutation": (5,), "randint": (5,), "beta": (0.5, 2), "chisquare": (3,), "gamma": (2.5,)}.get(name, ())
+    kept = set()
+    for _ in range(20):
+        getattr(stream, name)(*args)
+        kept.add(stream.get_state()[3])
+    assert kept == {0} or not is_plain(stream, [name])
