@@ -7,14 +7,14 @@ from hybridnn.core.variable import Variable, as_variable
 from hybridnn.core.walk import own
 from hybridnn.exact import exact
 from hybridnn.spec import spec_of
-from hybridnn.trace.events import Outcome
+from hybridnn.trace.events import ANY_SCALE, Outcome
 from hybridnn.trace.matching import match
 from hybridnn.trace.noting import note_backward
 from hybridnn.trace.operands import has_creator, same_bytes
 from hybridnn.trace.recording import composite, constant, operand_of
 from hybridnn.trace.tape import early_node, leaf_node, producers, saved_values
 
-__all__ = ["goes_outside", "is_seeded_beside", "leave_if_written", "match_backward", "record_backward"]
+__all__ = ["give_scaled", "goes_outside", "is_seeded_beside", "leave_if_written", "match_backward", "record_backward"]
 
 _new = object.__new__
 
@@ -40,9 +40,21 @@ def is_seeded_beside(call, outputs):
     return any(vid in made and len(made[vid][0].node.outputs) > 1 for vid in seeded)
 
 
+def give_scaled(outputs, loss_scale):
+    """Give outputs the gradients that a scaled backward begins with, as a program could: the scale is read in every call, in which it may be another."""
+    without = [v for v in outputs if v._tape is None or v._tape.grad is None]
+    if all(v._requires_grad and v.size == 1 and (v._pending is not None or not v._tape.is_leaf) for v in without):
+        for v in without:
+            early_node(v).grad = initial_grad(v, loss_scale)
+
+
 def _key(flags, seeds):
-    scale = flags[2]
-    return flags, tuple([g is None for g in seeds]), None if scale is None else exact(scale)
+    """What tells one backward from another. Where it begins with gradients that are given, it matters whether there is a scale, not which."""
+    retain_grad, double, scale, n = flags
+    unseeded = tuple([g is None for g in seeds])
+    if scale is not None and not any(unseeded):
+        scale = ANY_SCALE
+    return (retain_grad, double, scale, n), unseeded, exact(scale)
 
 
 def record_backward(call, outputs, flags):

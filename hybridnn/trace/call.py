@@ -15,7 +15,7 @@ from hybridnn.core.op_node import OpNode
 from hybridnn.core.tape import TracedNumber, move_gradient, seeded_values
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal, user_line
-from hybridnn.trace.backward import is_seeded_beside, leave_if_written, match_backward, record_backward
+from hybridnn.trace.backward import give_scaled, is_seeded_beside, leave_if_written, match_backward, record_backward
 from hybridnn.trace.events import Event
 from hybridnn.trace.floats import as_begun, error_state
 from hybridnn.trace.grad import match_grad, record_grad
@@ -155,6 +155,8 @@ class Call(Values):
             walk_backward(self, outputs, flags)
             self.used = True
             return
+        if loss_scale is not None and self.mode != "eager" and self.inner is None:
+            give_scaled(outputs, loss_scale)
         if self.mode == "replay":
             if match_backward(self, outputs, flags):
                 return

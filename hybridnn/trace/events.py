@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from hybridnn.graph import Node
 from hybridnn.spec import Spec
 
-__all__ = ["FUNCTION", "LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "outcomes", "path_to", "spec_along", "terminals", "vid_of"]
+__all__ = ["ANY_SCALE", "FUNCTION", "LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "outcomes", "path_to", "spec_along", "terminals", "vid_of"]
 
 LIMIT = 2 ** 63       # run-time ints fit 64 bits
+ANY_SCALE = "any"     # in the key of a backward that begins with gradients which hold the loss scale
 
 
 class _Function:

@@ -8,7 +8,7 @@ from hybridnn.core.backprop import backward_eager, grad_eager
 from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.tape import move_gradient
 from hybridnn.core.variable import Variable, as_variable
-from hybridnn.trace.events import Number, outcomes, vid_of
+from hybridnn.trace.events import ANY_SCALE, Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.operands import same_bytes
 from hybridnn.trace.standins import Naming
@@ -244,6 +244,7 @@ class Rebuild:
             return
         outputs = [self.operand(o) for o in event.operands[:flags[3]]]
         handed = [(node := self.call_node(vid), node.grad) for vid, _, _ in event.grads[0]]
+        scales = [(node, node.loss_scale) for node, _ in handed]
         retained = [(vid, outcome) for vid, outcome in event.grads[1] if vid in self.real or vid in self.call.leaves]       # of others, nobody has a Variable
         kept = [(node := self.call_node(vid), node.grad) for vid, _ in retained]
         priors = iter([self.operand(o) for o in event.operands[flags[3] + unseeded.count(False):]])
@@ -255,13 +256,15 @@ class Rebuild:
             if v._tape is not None:
                 v._tape.grad = None if fresh else self.operand(next(seeds))
         with Naming(self.call, event), as_used(self.call, outputs):
-            backward_eager(outputs, flags[0], flags[1], flags[2], True)
+            backward_eager(outputs, flags[0], flags[1], None if flags[2] is ANY_SCALE else flags[2], True)
         for (node, _), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
             self.fill(as_variable(node.grad), outcome)
         for (node, _), (_, outcome) in zip(kept, retained, strict=True):
             self.fill(as_variable(node.grad), outcome)
         for node, now in [*handed, *kept, *roots]:      # what the program did with gradients since stays done
             node.grad = now
+        for node, scale in scales:
+            node.loss_scale = scale
 
     def call_node(self, vid):
         x = self.real.get(vid, self.call.leaves.get(vid))

@@ -1,4 +1,6 @@
 """Updates with the hooks of optimizers, whose numbers, order and code change between calls."""
+import warnings
+
 import numpy as np
 import pytest
 from worlds import MODES, arr, check
@@ -8,6 +10,7 @@ import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn import optimizer, optimizers
 from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, GradientLARS, Lasso, WeightDecay
+from hybridnn.optimizer_hooks.decay import loss_scale_of
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 
@@ -149,6 +152,43 @@ def test_loss_scaling_begins(mode):
         opt.loss_scaling(scale=2.0)
         return run()
     world(HOOKS["several"], mode, [scaled])
+
+
+def test_dynamic_loss_scales_change_in_every_call(mode):
+    def make(wrap):
+        net = L.Linear(4, 3, initialW=arr(3, 4))
+        opt = optimizers.MomentumSGD(0.1).setup(net)
+        opt.loss_scaling(interval=3)
+        step = wrap(lambda x: opt.update(lambda: F.sum(net(x) ** 2)))
+
+        def run(x):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                step(x)
+            return opt._loss_scale, opt.t, net.W.grad
+        return [net, opt], [lambda: run(arr(2, 4)), lambda: run(arr(2, 4) * 2), lambda: run(arr(2, 4) + np.float32(np.inf)), lambda: run(arr(2, 4))]
+    traces = check(make, mode)
+    assert traces.total("recordings") <= 4
+
+
+@pytest.mark.parametrize("retain, double", [(False, False), (True, False), (False, True)])
+def test_scales_of_losses_are_read_in_each_call(mode, retain, double):
+    """Also where a call leaves its path behind backward."""
+    def make(wrap):
+        net = L.Linear(4, 3, initialW=arr(3, 4))
+
+        @wrap
+        def f(x, scale, late):
+            h = F.tanh(net(x))
+            y = F.sum(h)
+            net.cleargrads()
+            y.backward(loss_scale=scale[0], retain_grad=retain, enable_double_backprop=double)
+            g = net.W.grad_var
+            z = F.sum(g * g) if late else F.sum(g)
+            return y, z, net.W.grad, y.grad, h.grad, loss_scale_of(net.W)
+        return [net], [lambda s=s, late=late: f(arr(2, 4), [s], late)
+                       for s, late in [(2.0, False), (3.0, False), (4.5, True), (3, False), (np.float32(2), True), (None, False), (1e30, False)]]
+    check(make, mode)
 
 
 def test_one_gradient_of_two_parameters(mode):
