@@ -12,10 +12,11 @@ import weakref
 import numpy as np
 
 from hybridnn.core.variable import Variable
+from hybridnn.exact import exact
 from hybridnn.jit.dictwatch import space_of, watchable
 from hybridnn.trace.cached import is_found
 from hybridnn.trace.operands import array_of
-from hybridnn.trace.refs import IMMUTABLE_TYPE, TRUSTED, class_lookup
+from hybridnn.trace.refs import IMMUTABLE_TYPE, TRUSTED, class_lookup, is_plain_key
 
 __all__ = ["Writer", "methods"]
 
@@ -399,6 +400,9 @@ class Writer:
 
     def keys(self, text, keys):
         """The keys of a dict, in order: equal ones of other types, or zeros of other signs, are others."""
+        if any(type(k) is tuple for k in keys):
+            self.require(f"{self.strong(_plain_keys)}({text}) == {self.strong(_plain_keys(keys))}", "the keys of a dict changed")
+            return
         condition = f"list(map(type, {text})) == {self.strong([type(k) for k in keys])} and list({text}) == {self.strong(keys)}"
         if any(type(k) is float for k in keys):
             condition += f" and list(map(repr, {text})) == {self.strong([repr(k) for k in keys])}"
@@ -509,6 +513,11 @@ def members_of(space):
 def has_members(space, known):
     """Whether a namespace has the very same values under the same names."""
     return space.keys() == known.keys() and all(space[name] is value for name, value in known.items())
+
+
+def _plain_keys(keys):
+    """What tells plain constants, and tuples of such, from all other keys; None for these."""
+    return [exact(k) if is_plain_key(k) else None for k in keys]
 
 
 def methods(cls):

@@ -19,7 +19,6 @@ from hybridnn.trace.refs import (
     CONTAINERS,
     DICTS,
     IMMUTABLE_TYPE,
-    SCALARS,
     Doubt,
     Generator,
     Iterator,
@@ -30,6 +29,7 @@ from hybridnn.trace.refs import (
     constant,
     is_named_tuple,
     is_numeric,
+    is_plain_key,
     is_pure,
     mirror,
     names_class,
@@ -140,7 +140,7 @@ def _sorted(observer, args, kw):
 def _sorting(observer, ref):
     first = ref.value[0] if ref.kind == "mirror" and isinstance(ref.value, tuple) and ref.value else ref
     key = _static(observer, first)
-    if type(key) not in SCALARS:
+    if not is_plain_key(key):
         raise Doubt(f"sorted() of {type(key).__name__} objects")
     return key
 

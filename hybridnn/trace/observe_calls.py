@@ -35,7 +35,6 @@ from hybridnn.trace.refs import (
     DICTS,
     FOLLOWED,
     LINK_CODE,
-    SCALARS,
     TRACED,
     Closure,
     Doubt,
@@ -48,6 +47,7 @@ from hybridnn.trace.refs import (
     is_library_code,
     is_named_tuple,
     is_numeric,
+    is_plain_key,
     is_pure,
     is_traced,
     mirror,
@@ -412,7 +412,7 @@ class Calls:
 
     def _dict_members(self, box):
         """A dict from outside, with its members guarded."""
-        if any(type(k) not in SCALARS for k in box):
+        if not all(map(is_plain_key, box)):
             raise Doubt("goes through a dict with unusual keys")
         self._freeze(box)
         return Ref("mirror", {k: self.overlaid("item", box, k) or self.loaded(v, ("item", box, k, v)) for k, v in box.items()}, ("fixed",))

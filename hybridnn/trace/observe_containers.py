@@ -11,7 +11,21 @@ from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import Computed, calculate, folded, is_last, is_open, memory_of, sources_of
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.refs import DICTS, SCALARS, Doubt, Pending, Ref, VariableRows, check_key, class_lookup, constant, is_named_tuple, is_pure, mirror
+from hybridnn.trace.refs import (
+    DICTS,
+    SCALARS,
+    Doubt,
+    Pending,
+    Ref,
+    VariableRows,
+    check_key,
+    class_lookup,
+    constant,
+    is_named_tuple,
+    is_plain_key,
+    is_pure,
+    mirror,
+)
 
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
@@ -171,23 +185,17 @@ class Containers:
 
     def op_BUILD_MAP(self, f, i):
         items = self._take(f, 2 * i.arg)
-        f.stack.append(Ref("mirror", {self._own_key(k): v for k, v in zip(items[::2], items[1::2], strict=True)}))
+        f.stack.append(Ref("mirror", {self._key(k): v for k, v in zip(items[::2], items[1::2], strict=True)}))
 
     def op_BUILD_CONST_KEY_MAP(self, f, i):
         keys = f.stack.pop().value
         f.stack.append(Ref("mirror", dict(zip(keys, self._take(f, i.arg), strict=True))))
 
     def _key(self, ref):
-        ref = self.use(ref)
-        if ref.kind != "static" or type(ref.value) not in SCALARS:
+        ref = self.joined_key(self.use(ref))
+        if ref.kind != "static" or not is_plain_key(ref.value):
             raise Doubt("a dict key that is not a plain constant")
         return ref.value
-
-    def _own_key(self, ref):
-        """A key of a dict that the call makes: a plain constant, or a tuple of such."""
-        ref = self.joined_key(self.use(ref))
-        plain = ref.kind == "static" and type(ref.value) is tuple and all(type(x) in SCALARS for x in ref.value)
-        return ref.value if plain else self._key(ref)
 
     def joined_key(self, ref):
         """A tuple of plain constants, which the call has made, as one constant."""
@@ -257,7 +265,7 @@ class Containers:
 
     def op_MAP_ADD(self, f, i):
         value, key = f.stack.pop(), f.stack.pop()
-        f.stack[-i.arg].value[self._own_key(key)] = value
+        f.stack[-i.arg].value[self._key(key)] = value
 
     def op_LIST_TO_TUPLE(self, f, i):
         f.stack.append(mirror(tuple, f.stack.pop().value))

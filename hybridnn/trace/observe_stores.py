@@ -12,7 +12,21 @@ from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import combine, folded
-from hybridnn.trace.refs import DICTS, SCALARS, Cell, Doubt, Ref, check_key, class_lookup, constant, identity, is_library_code, is_library_module, is_slot
+from hybridnn.trace.refs import (
+    DICTS,
+    SCALARS,
+    Cell,
+    Doubt,
+    Ref,
+    check_key,
+    class_lookup,
+    constant,
+    identity,
+    is_library_code,
+    is_library_module,
+    is_plain_key,
+    is_slot,
+)
 
 __all__ = ["Stores"]
 
@@ -51,7 +65,7 @@ class Stores:
             self.store_elements(box, key, value)
             return
         key = folded(self.use(key))
-        if box.kind == "mirror" and isinstance(box.value, dict):
+        if box.kind in ("mirror", "static") and isinstance(box.value, dict):
             key = self.joined_key(key)
         check_key(key)
         if box.kind == "namespace":
@@ -81,7 +95,7 @@ class Stores:
 
     def _store_item(self, box, key, value):
         """A member of a list or dict from outside."""
-        if key.kind != "static" or type(key.value) not in SCALARS or type(box) is list and type(key.value) is not int:
+        if key.kind != "static" or not is_plain_key(key.value) or type(box) is list and type(key.value) is not int:
             raise Doubt("stores into a container under a key that is not a plain constant")
         if type(box) is list:
             if not -len(box) <= key.value < len(box):
@@ -274,7 +288,7 @@ def where_id(where):
     kind, owner, *key = where
     if kind == "attr" and not is_slot(class_lookup(type(owner), key[0]), key[0]):
         owner = namespace_of(owner)
-    return (kind == "cell", id(owner), *[k if type(k) in SCALARS else (id(k),) for k in key])
+    return (kind == "cell", id(owner), *[k if is_plain_key(k) else (id(k), ()) for k in key])        # which is no plain key
 
 
 def namespace_of(obj):

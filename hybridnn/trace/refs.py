@@ -13,8 +13,8 @@ from hybridnn.link import Link
 
 __all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
            "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key", "class_lookup", "code_of", "constant",
-           "goes_through_links", "identity", "is_library", "is_library_code", "is_library_module", "is_named_tuple", "is_numeric", "is_pure", "is_slot",
-           "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
+           "goes_through_links", "identity", "is_library", "is_library_code", "is_library_module", "is_named_tuple", "is_numeric", "is_plain_key", "is_pure",
+           "is_slot", "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
@@ -38,6 +38,11 @@ def is_pure(value):
 def names_class(value):
     """Whether a value is a class, whose text and attributes may change, or has one."""
     return type(value) is type or type(value) in (tuple, frozenset) and any(map(names_class, value))
+
+
+def is_plain_key(key):
+    """Whether a key of a dict is a plain constant, or a tuple of such."""
+    return type(key) in SCALARS or type(key) is tuple and all(type(x) in SCALARS for x in key)
 
 
 def check_key(ref):

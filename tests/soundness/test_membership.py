@@ -111,3 +111,65 @@ def test_objects_in_lists_and_tuples(mode, kind):
     world = check(make, mode)
     if kind != "own equality":
         skipped(world, mode)
+
+
+def grid(table, x):
+    keys = sorted(table)
+    return [table[k] * x for k in keys], keys, [table.get((i, 0), 0.5) for i in range(3)], max(table.values())
+
+
+def connections(table, x):
+    terms = [w * x for (i, j), w in sorted(table.items(), key=lambda pair: pair[0]) if j == 1]
+    return sum(terms), [(j, i) for i, j in table], (0, 1) in table
+
+
+def filled(table, x):
+    reached = {(0, 0): x}
+    for i in range(1, 3):
+        for k in ((i - 1, 0), (i, 1)):
+            reached[i, 0] = F.tanh(reached.get(k, x) * table.get(k, 2.0))
+    return reached[2, 0], list(reached), reached.pop((1, 0))
+
+
+def counted(table, x):
+    for k in list(table):
+        table[k] = table[k] * 0.5 + float(k[0])
+    table[0, 1] += 1.0
+    return x * table[0, 1], dict(table)
+
+
+@pytest.mark.parametrize("body", [grid, connections, filled, counted])
+def test_tuples_are_keys(mode, body):
+    def make(wrap):
+        table = {(0, 0): 1.5, (1, 0): 2.5, (0, 1): -1.0}
+        f = wrap(lambda x: body(table, x))
+
+        def changed(key, value=3.0):
+            def call():
+                known = dict(table)
+                if key in table:
+                    value_before = table.pop(key)
+                    table[key] = value_before
+                else:
+                    table[key] = value
+                try:
+                    return f(var(3, 4))
+                finally:
+                    table.clear()
+                    table.update(known)
+            return call
+        return [table], [lambda: f(var(3, 4)), lambda: f(var(2, 4)), changed((0, 0)), changed((False, 0)), changed((1.0, 0)), changed((2, 1)), changed("a"),
+                         changed((0, 1, 2)), changed((0.0, (1, 2)))]
+
+    def tried(wrap):
+        state, calls = make(wrap)
+
+        def call(fn):
+            def run():
+                try:
+                    return fn()
+                except (TypeError, ValueError) as error:
+                    return type(error).__name__
+            return run
+        return state, [*map(call, calls)]
+    skipped(check(tried, mode), mode)
