@@ -7,8 +7,9 @@ __all__ = ["WRONG_LABEL", "label_check", "label_check_text"]
 
 WRONG_LABEL = 3      # code that the step leaves in the status
 
-# op -> which operand holds the labels, which the classes, and along which of its axes
-LABELLED = {"softmax_cross_entropy": (1, 0, 1), "pick_label": (1, 0, 1), "select_item": (1, 0, 1), "embed": (0, 1, 0)}
+# op -> which operand holds the labels, and how many classes there are, of shapes of operands and attributes
+LABELLED = {**dict.fromkeys(("softmax_cross_entropy", "pick_label", "select_item"), (1, lambda shapes, attrs: shapes[0][1])),
+            "embed": (0, lambda shapes, attrs: shapes[1][0]), "put_label": (1, lambda shapes, attrs: attrs["classes"])}
 
 _TEXT = '''"""Labels that are neither ignored nor class numbers."""
 from numba import int64

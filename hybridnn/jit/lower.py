@@ -46,6 +46,7 @@ class _Lowering:
         self.inputs = {}
         self.n_slots = 0
         self.checks = 0       # steps at the beginning that look at labels
+        self.checked = set()  # (labels, the one that is ignored, number of classes) that such steps have looked at
         self.layouts = {}     # value -> [(layout of oneDNN, place)]; such a value need not be in ``values``
         self.known = {}       # kernel calls by nest and operands
         self.there = {}       # values that kernels are to write straight into what they are joined to -> these places
@@ -402,12 +403,16 @@ def _check(low, node):
     """Labels out of range, where they are an array of int32 or int64."""
     if node.op.op.name not in LABELLED:
         return False
-    labels, table, axis = LABELLED[node.op.op.name]
-    shape = low.specs[node.inputs[table]].shape
+    labels, classes_of = LABELLED[node.op.op.name]
+    attrs = dict(node.attrs)
+    ignored, classes = attrs.get("ignore_label"), classes_of([low.specs[v].shape for v in node.inputs], attrs)
+    seen = node.inputs[labels], ignored, classes
+    if seen in low.checked:
+        return True
     if low.specs[node.inputs[labels]].dtype not in _INDEX:
         return False
+    low.checked.add(seen)
     t = low.dense(node.inputs[labels])
-    ignored, classes = dict(node.attrs).get("ignore_label"), shape[axis]
     step = LowStep("check", node.op.name, [low.values[v] for v in node.inputs], [], lambda _, at, address: label_check(at(t), classes, ignored, address), node,
                    (node.op.op.name,), (node.line,) if node.line else (), text=label_check_text(t.dtype))
     if t.root.kind in (INPUT, CONSTANT):       # the sooner nothing can fail any more, the more may lie in outputs

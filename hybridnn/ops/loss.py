@@ -84,7 +84,11 @@ def _put_decompose(gy, t, *, classes, ignore_label):
     return where(mask, reshape(gy, shape=(gy.shape[0], 1, *gy.shape[1:])), 0)
 
 
-@operation(kind="scatter", samples=_put_samples, decompose=_put_decompose)
+def _check_put(arrays, attrs):
+    class_labels(np, arrays[1], attrs["classes"], attrs["ignore_label"], "put_label")
+
+
+@operation(kind="scatter", samples=_put_samples, decompose=_put_decompose, check=_check_put)
 def put_label(xp, gy, t, *, classes, ignore_label):
     """The adjoint of ``pick_label``: ``gy`` at the labels' entries of zeros (n, classes, ...)."""
     safe, valid = class_labels(xp, t, classes, ignore_label, "put_label")
