@@ -17,7 +17,6 @@ from hybridnn.trace.arrays import (
     operand,
     place_of_output,
     root_array,
-    sources_of,
     with_elements,
 )
 from hybridnn.trace.observe_stores import where_id
@@ -174,10 +173,8 @@ class Arrays:
             raise Doubt("changes an array in place with unusual arguments")
 
     def _fitting_key(self, target, key):
-        """A key that is an array, or has some: whether it fits is looked at before all else, in an array without memory of its own."""
+        """A key that is an array, or has some: whether it fits is looked at as soon as it is there, in an array without memory of its own."""
         key = operand(self, key)
-        if any(map(sources_of, [key])):
-            raise Doubt("stores into an array where an array says that is computed")
         calculate(self, functools.partial(operator.getitem, np.broadcast_to(False, target.value.shape)), [key], {})
         return key
 
