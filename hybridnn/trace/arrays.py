@@ -541,7 +541,7 @@ IN_PLACE: dict[Any, Callable[..., Any]] = {with_elements: put, **dict(_AUGMENTED
 def check_own(observer, x):
     """An array that NumPy has made may change in place: nobody else has seen it."""
     found, a = x.source, x.value
-    if type(a) is not np.ndarray or a.base is not None or not a.flags.writeable or found.real is not None or found.last:
+    if type(a) is not np.ndarray or a.base is not None or not a.flags.writeable or found.real is not None:
         raise Doubt("changes an array in place that may be seen elsewhere")
     if _is_taken(observer, x):
         raise Doubt("changes an array in place after it has been used")
@@ -553,12 +553,13 @@ def change_own(observer, x, fn, args, kw):
     check_own(observer, x)
     alone = found.fn in IN_PLACE and fn in IN_PLACE and not observer.uses.get(id(x)) and args.count(x) == 1
     renew(observer, x, Ref("array", x.value, found), fn, args, kw)
-    x.source.alone = alone
+    x.source.alone = alone and not x.source.last
 
 
 def renew(observer, x, old, fn, args, kw):
     """From here on ``x`` stands for what ``fn`` makes of Refs, ``x`` among them; what was computed of it before rests on ``old``, which is what it was."""
     views = _replace_uses(observer, x, old)
+    _rename_effect(observer, x, old)
     made = calculate(observer, fn, [_replaced(r, x, old) for r in args], {k: _replaced(r, x, old) for k, r in kw.items()})
     if made.kind != "array" or type(made.value) is not np.ndarray or made.value.shape != x.value.shape or made.value.dtype != x.value.dtype or (
             made.value.strides != x.value.strides):
@@ -566,7 +567,13 @@ def renew(observer, x, old, fn, args, kw):
     observer.keep += [old, made]
     x.kind, x.value, x.source = made.kind, made.value, made.source
     _view_again(observer, views, x)
+    _rename_effect(observer, made, x)
     observer.computed = [x if ref is made else ref for ref in observer.computed]
+
+
+def _rename_effect(observer, before, after):
+    """What is computed after all operations is that of another Ref."""
+    observer.effects = [("compute", after) if e[0] == "compute" and e[1] is before else e for e in observer.effects]
 
 
 def _replace_uses(observer, x, old):
@@ -584,7 +591,8 @@ def _replace_uses(observer, x, old):
 def _kept_view(observer, ref, x):
     """A view of an array ``x`` that is going to change: what was computed of it rests on another Ref of what it was."""
     found = ref.source
-    if ref.kind != "array" or found.fn is not operator.getitem or found.args[0] is not x or found.real is not None or _is_taken(observer, ref):
+    if ref.kind != "array" or found.fn is not operator.getitem or found.args[0] is not x or found.real is not None or found.last or (
+            _is_taken(observer, ref)):
         raise Doubt("changes an array in place of which there are views")
     old = Ref("array", ref.value, found)
     observer.keep += [ref, old]
@@ -595,6 +603,8 @@ def _kept_view(observer, ref, x):
 
 def _view_again(observer, views, x):
     """Views of ``x`` are views of what it is now."""
+    if views and x.source.last:
+        raise Doubt("changes an array in place of which there are views, after an update")
     for ref in views:
         key = ref.source.args[1]
         found = Computed(operator.getitem, [x, key], {}, len(observer.call.path), safe=ref.source.safe)
