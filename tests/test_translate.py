@@ -351,15 +351,25 @@ print(compiler.COUNTS["translated"] > 0, compiler.COUNTS["numba"], "numba" in sy
     assert done.stdout.split() == ["True", "0", "False"]
 
 
-@pytest.mark.parametrize("wide, line, counts", [
-    (False, "p1[i] = tanh_f32(p0[i])", ["4"]), (False, "p1[i] = " + "tanh_f32(" * 4 + "p0[i]" + ")" * 4, ["2"]),
-    (False, "p1[i] = " + "tanh_f32(" * 30 + "p0[i]" + ")" * 30, []), (False, "s = s + tanh_f32(p0[i])", ["2"]), (True, "p1[i] = tanh_f32(p0[i])", []),
-], ids=["small", "large", "huge", "sum", "wide"])
-def test_loops_take_several_vectors_at_once(monkeypatch, wide, line, counts):
+LONG, UNKNOWN = "parallel_long_loops", "parallel_loops"
+
+
+@pytest.mark.parametrize("wide, promise, line, counts", [
+    (False, LONG, "p1[i] = tanh_f32(p0[i])", ["4"]), (False, LONG, "p1[i] = " + "tanh_f32(" * 4 + "p0[i]" + ")" * 4, ["2"]),
+    (False, LONG, "p1[i] = " + "tanh_f32(" * 30 + "p0[i]" + ")" * 30, []), (False, LONG, "s = s + tanh_f32(p0[i])", ["2"]),
+    (True, LONG, "p1[i] = tanh_f32(p0[i])", []), (False, UNKNOWN, "p1[i] = tanh_f32(p0[i])", []),
+], ids=["small", "large", "huge", "sum", "wide", "unknown"])
+def test_long_loops_take_several_vectors_at_once(monkeypatch, wide, promise, line, counts):
     """Fewer the larger they are, and none of their own where registers are wide."""
     monkeypatch.setattr(machine, "has_wide_registers", lambda: wide)
-    text = kernel("s = float32(0.0)", "for i in range(lo, hi):", "    " + line, "p1[0] = s", "parallel_loops()", functions=["tanh_f32"])
+    text = kernel("s = float32(0.0)", "for i in range(lo, hi):", "    " + line, "p1[0] = s", f"{promise}()", functions=["tanh_f32", promise])
     assert re.findall(r'"llvm.loop.interleave.count", i32 (\d)', str(translate("probe", text))) == counts
+
+
+def test_long_loops_are_the_same_to_numba():
+    x = np.random.default_rng(0).standard_normal(100).astype("f")
+    lines = "s = float32(0.0)", "for i in range(lo, hi):", "    s = s + tanh_f32(p0[i])", "p1[0] = s"
+    assert_same_bits(kernel(*lines, f"{LONG}()", functions=["tanh_f32", LONG]), [x, np.zeros(1, "f")], hi=100)
 
 
 @pytest.mark.parametrize("name", ["maximum", "minimum"])

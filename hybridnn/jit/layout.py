@@ -2,7 +2,7 @@
 
 Adjacent axes that all operands step through evenly become one, so that most kernels have one or two axes. What is left of strides
 is a class per operand and axis: 0, 1 to 4 (innermost axis only) or "s", given at run time. So structures, and with them compiled
-kernels, do not depend on sizes.
+kernels, do not depend on sizes, but for styles and whether the innermost axis is long.
 """
 import math
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ TILED = 8       # a last axis that is shorter is looped over together with the o
 SAME_SETS = 256     # pieces of an innermost axis are gone over where an operand is transposed and its elements along it lie a multiple of this apart: 1.5 to
 LINES, LINE = 8192, 16      # 9 times as fast where there are many; elements from which on that pays otherwise, and of the axis before: 4 times as fast
 FEW_ROWS, MANY_COLUMNS = 32, 4096   # as many rows are added up without compensation in any case; columns from which on it pays to have code for that
+LONG = 64       # elements of an innermost axis from which on code is made that goes over several vectors at once
+ACROSS_ROWS = "short", "tiled", "folded"    # styles whose innermost loops go over many rows
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
 
@@ -63,13 +65,14 @@ class Structure:
     """All that the text of a kernel depends on. Nests of the same code get the same one.
 
     ``axes`` says per axis whether it is reduced. ``items`` are ``Instruction``s, ``stores`` ``Output``s. ``style`` is "map", "tiled",
-    "crossed", "row", "short", "column", "few", "blocks" or "folded".
+    "crossed", "row", "short", "column", "few", "blocks" or "folded". ``long``: whether the innermost loops go over ``LONG`` elements or more.
     """
     style: str
     axes: tuple
     items: tuple
     stores: tuple
     pointers: tuple
+    long: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ def _build(nest, pointers, where, groups):
     inner = len(groups) - 1
     classes = tuple([tuple([_class(s, k == inner) for k, s in enumerate(row)]) for row in strides])
     style = _style(nest, sizes, reduced, strides)
-    structure = _structure(nest, style, groups, classes, where)
+    structure = _structure(nest, style, groups, classes, where, len(sizes) < 2 or style in ACROSS_ROWS or sizes[-1] >= LONG)
     scratch = _scratch(nest, style, sizes, reduced, structure.pointers)
     words = sizes + tuple([s for row, kinds in zip(strides, classes) for s, c in zip(row, kinds) if c == "s"])
     operands = tuple([(position, role, operand) for _, role, operand, _, position in pointers])
@@ -155,16 +158,16 @@ def _build(nest, pointers, where, groups):
                     _range(style, sizes, reduced))
 
 
-def _structure(nest, style, groups, classes, where):
+def _structure(nest, style, groups, classes, where, long):
     """The structure of a nest whose axes make these groups, with operands of these classes of strides."""
-    key = id(nest.items), id(nest.stores), nest.reduced, style, tuple(map(tuple, groups)), classes
+    key = id(nest.items), id(nest.stores), nest.reduced, style, tuple(map(tuple, groups)), classes, long
     found = _structures.get(key)
     if found is None:
-        found = _structures[key] = _new_structure(nest, style, groups, classes, where), nest
+        found = _structures[key] = _new_structure(nest, style, groups, classes, where, long), nest
     return found[0]
 
 
-def _new_structure(nest, style, groups, classes, where):
+def _new_structure(nest, style, groups, classes, where, long):
     new_axis = {a: k for k, g in enumerate(groups) for a in g}
     items = tuple([_item(i, n, where, new_axis) for n, i in enumerate(nest.items)])
     first_store = len(where)
@@ -172,7 +175,7 @@ def _new_structure(nest, style, groups, classes, where):
     kinds = [*[(nest.items[n].kind, nest.items[n].fn) for n in where], *[(nest.items[s.item].kind, "store") for s in nest.stores]]
     pointers = [Pointer(kind, role, c) for (kind, role), c in zip(kinds, classes, strict=True)]
     pointers += [Pointer(kind, "scratch", ()) for kind in _scratch_kinds(nest, style)]
-    return Structure(style, tuple([g[0] in nest.reduced for g in groups]), items, stores, tuple(pointers))
+    return Structure(style, tuple([g[0] in nest.reduced for g in groups]), items, stores, tuple(pointers), long)
 
 
 def _style(nest, sizes, reduced, strides):

@@ -110,14 +110,19 @@ def _back_edges(function):
             yield branch
 
 
-@intrinsic
-def parallel_loops(typingctx):
-    """Last statement of a kernel: all loops before it are parallel in what they do through `ptr_*` pointers."""
-    def codegen(context, builder, sig, args):
-        module = builder.module
-        properties = parallel_properties(module)
-        for branch in _back_edges(builder.function):
-            mark_loop(module, branch, properties)
-        return context.get_dummy_value()
+def _parallel(long):
+    def typed(typingctx):
+        def codegen(context, builder, sig, args):
+            module = builder.module
+            properties = parallel_properties(module)
+            for branch in _back_edges(builder.function):
+                mark_loop(module, branch, properties, long)
+            return context.get_dummy_value()
 
-    return types.none(), codegen
+        return types.none(), codegen
+
+    return intrinsic(typed)
+
+
+# Last statement of a kernel: all loops before it are parallel in what they do through `ptr_*` pointers, and the innermost of them are long, as far as known.
+parallel_loops, parallel_long_loops = _parallel(False), _parallel(True)

@@ -40,10 +40,10 @@ def parallel_properties(module):
     return accesses, rolled
 
 
-def mark_loop(module, branch, properties, size=0, sums=True):
-    """Give the branch that closes a loop its metadata. ``size``: instructions in it, if known; ``sums``: whether it may carry something from iteration to
-    iteration."""
-    count = _vectors_at_once(size, sums)
+def mark_loop(module, branch, properties, long, size=0, sums=True):
+    """Give the branch that closes a loop its metadata. ``long``: whether it goes over many elements; ``size``: instructions in it, if known; ``sums``: whether
+    it may carry something from iteration to iteration."""
+    count = _vectors_at_once(size, sums) if long and not machine.has_wide_registers() else 1
     if count > 1:
         properties += module.add_metadata([ir.MetaDataString(module, "llvm.loop.interleave.count"), ir.Constant(ir.IntType(32), count)]),
     branch.set_metadata("llvm.loop", _distinct(module, *properties))
@@ -53,9 +53,10 @@ def _vectors_at_once(size, sums):
     """How many vectors LLVM shall take at once.
 
     Elementary functions are long chains of operations, each of which waits for the one before, and a core may hold too few instructions to work on several
-    iterations meanwhile: on Zen 3, loops of exp, tanh and softplus take 0.67 to 0.8 of the time. LLVM sees gains in tiny loops only. With AVX-512 that stands.
+    iterations meanwhile: on Zen 3, loops of exp, tanh and softplus take 0.67 to 0.8 of the time. LLVM sees gains in tiny loops only. With AVX-512 that stands;
+    and loops over few elements are left alone, whose rest, in vectors of half the size, would be most of it.
     """
-    if machine.has_wide_registers() or size > LARGEST:
+    if size > LARGEST:
         return 1
     return AT_ONCE if size <= SMALL and not sums else AT_ONCE // 2
 

@@ -185,9 +185,12 @@ class Writer:
         result += [""] * bool(result) + ([f"from numba import {', '.join(casts)}", ""] if casts else [])
         reducers = sorted(n for n in self.names if n[:4] in ("sum_", "max_", "min_"))
         pointers = {self.pointer_type(p) for p in self.s.pointers}
-        functions = sorted(pointers | self.locals | {"parallel_loops"} | {w for w in _calls(body) if _is_vecmath(w)})
+        functions = sorted(pointers | self.locals | {self.promise()} | {w for w in _calls(body) if _is_vecmath(w)})
         result += [f"from hybridnn.jit.reducers import {', '.join(reducers)}"] if reducers else []
         return [*result, f"from hybridnn.jit.vecmath import {', '.join(functions)}"]
+
+    def promise(self):
+        return "parallel_long_loops" if self.s.long else "parallel_loops"
 
     def pointer_type(self, pointer):
         return "ptr_i64" if pointer.role == "weak" and pointer.kind == "b1" else f"ptr_{SUFFIX[pointer.kind]}"
@@ -201,7 +204,7 @@ class Writer:
         body = set(re.findall(r"\w+", "\n".join(self.lines)))
         first = 2 * len(self.s.pointers)
         lines += [f"    {name} = args[{first + k}]" for k, name in enumerate(words) if name in body]
-        self.line("parallel_loops()")
+        self.line(self.promise() + "()")
         return ["def kernel(bufs, args, lo, hi):", *lines]
 
 

@@ -41,6 +41,8 @@ from hybridnn.jit.vecmath_table import DEFINITIONS
 
 __all__ = ["Untranslatable", "translate"]
 
+PARALLEL = {"parallel_loops": False, "parallel_long_loops": True}       # what says that loops are parallel, and whether the innermost are long
+
 
 def translate(symbol, text, module=None):
     """An llvmlite module with the function ``symbol(bufs, args, lo, hi)`` that ``kernel`` in ``text`` is.
@@ -79,7 +81,7 @@ def _kernel(tree):
 def _check_import(node):
     """Known names come from where they are defined, and keep their names: calls are then resolved by name."""
     of = {"math": CONSTANTS, "numba": TYPES, "hybridnn.jit.reducers": REDUCERS,
-          "hybridnn.jit.vecmath": {**DEFINITIONS, **POINTERS, **LOCALS, "parallel_loops": None}}.get(node.module, {})
+          "hybridnn.jit.vecmath": {**DEFINITIONS, **POINTERS, **LOCALS, **PARALLEL}}.get(node.module, {})
     for alias in node.names:
         if alias.name not in of or alias.asname:
             raise unknown(node)
@@ -140,12 +142,12 @@ def _expression_statement(s, node):
     if isinstance(node.value, ast.Constant):
         return
     call = node.value
-    if not (isinstance(call, ast.Call) and name_of(call.func) == "parallel_loops" and not call.args and not s.loops):
+    if not (isinstance(call, ast.Call) and name_of(call.func) in PARALLEL and not call.args and not s.loops):
         raise unknown(node)
     module = s.b.module
     properties = parallel_properties(module)
     for branch, size, sums in s.edges:
-        mark_loop(module, branch, properties, size, sums)
+        mark_loop(module, branch, properties, PARALLEL[name_of(call.func)], size, sums)
 
 
 def _if(s, node):

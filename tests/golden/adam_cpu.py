@@ -1,7 +1,7 @@
 """Map: add, cast, divide, multiply, sqrt, subtract."""
 from numba import float32, float64, int32
 
-from hybridnn.jit.vecmath import least_i32, parallel_loops, ptr_f32, ptr_f64, smallness_f32, sqrt_f32, sqrt_f64
+from hybridnn.jit.vecmath import least_i32, parallel_long_loops, ptr_f32, ptr_f64, smallness_f32, sqrt_f32, sqrt_f64
 
 
 def kernel(bufs, args, lo, hi):
@@ -114,4 +114,4 @@ def kernel(bufs, args, lo, hi):
             p10[i] = v29
             p11[i] = v13
             p12[i] = v18
-    parallel_loops()
+    parallel_long_loops()

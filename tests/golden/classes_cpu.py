@@ -4,7 +4,7 @@ from math import inf
 from numba import float32
 
 from hybridnn.jit.reducers import max_f32, sum_f32
-from hybridnn.jit.vecmath import exp_down_f32, local_f32, log_f32, parallel_loops, ptr_f32
+from hybridnn.jit.vecmath import exp_down_f32, local_f32, log_f32, parallel_long_loops, ptr_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -60,4 +60,4 @@ def kernel(bufs, args, lo, hi):
         for j in range(n1):
             for o in range(m):
                 p1[(b + o) * s1_0 + j] = t1[j * 128 + o]
-    parallel_loops()
+    parallel_long_loops()

@@ -1,7 +1,7 @@
 """Folded: multiply, sum."""
 from numba import float32
 
-from hybridnn.jit.vecmath import local_f32, parallel_loops, ptr_f32, where_f32
+from hybridnn.jit.vecmath import local_f32, parallel_long_loops, ptr_f32, where_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -54,4 +54,4 @@ def kernel(bufs, args, lo, hi):
             for r in range(m):
                 v3 = v3 + t3_[r * n2 + j]
             p3[o3 + j] = v3
-    parallel_loops()
+    parallel_long_loops()

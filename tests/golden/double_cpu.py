@@ -1,7 +1,7 @@
 """Map: exp, greater, log1p, multiply, where."""
 from numba import float64
 
-from hybridnn.jit.vecmath import exp_f64, log1p_f64, parallel_loops, ptr_f64, where_f64
+from hybridnn.jit.vecmath import exp_f64, log1p_f64, parallel_long_loops, ptr_f64, where_f64
 
 
 def kernel(bufs, args, lo, hi):
@@ -15,4 +15,4 @@ def kernel(bufs, args, lo, hi):
         v6 = log1p_f64(v5)
         v7 = where_f64(v2, v3, v6)
         p1[i] = v7
-    parallel_loops()
+    parallel_long_loops()

@@ -1,7 +1,7 @@
 """Map: cast, maximum, multiply."""
 from numba import float32
 
-from hybridnn.jit.vecmath import maximum_f32, parallel_loops, ptr_f32, ptr_f64
+from hybridnn.jit.vecmath import maximum_f32, parallel_long_loops, ptr_f32, ptr_f64
 
 
 def kernel(bufs, args, lo, hi):
@@ -15,4 +15,4 @@ def kernel(bufs, args, lo, hi):
         v2 = maximum_f32(v0, float32(0.0))
         v5 = v2 * v4
         p2[i] = v5
-    parallel_loops()
+    parallel_long_loops()

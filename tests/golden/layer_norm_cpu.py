@@ -2,7 +2,7 @@
 from numba import float32
 
 from hybridnn.jit.reducers import sum_f32
-from hybridnn.jit.vecmath import parallel_loops, ptr_f32, ptr_f64, sqrt_f32
+from hybridnn.jit.vecmath import parallel_long_loops, ptr_f32, ptr_f64, sqrt_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -62,4 +62,4 @@ def kernel(bufs, args, lo, hi):
             v16 = p3[j]
             v17 = v15 * v16
             p4[o4 + j] = v17
-    parallel_loops()
+    parallel_long_loops()

@@ -1,7 +1,7 @@
 """Map: absolute, add, exp, log1p, maximum, multiply, negative, subtract."""
 from numba import float32
 
-from hybridnn.jit.vecmath import absolute_f32, exp_down_f32, log1p_unit_f32, maximum_f32, parallel_loops, ptr_f32
+from hybridnn.jit.vecmath import absolute_f32, exp_down_f32, log1p_unit_f32, maximum_f32, parallel_long_loops, ptr_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -20,4 +20,4 @@ def kernel(bufs, args, lo, hi):
         v9 = log1p_unit_f32(v8)
         v10 = v5 + v9
         p2[i] = v10
-    parallel_loops()
+    parallel_long_loops()

@@ -1,7 +1,7 @@
 """Map: add, cast, multiply, subtract."""
 from numba import float32, float64, int32
 
-from hybridnn.jit.vecmath import least_i32, parallel_loops, ptr_f32, ptr_f64, smallness_f32
+from hybridnn.jit.vecmath import least_i32, parallel_long_loops, ptr_f32, ptr_f64, smallness_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -44,4 +44,4 @@ def kernel(bufs, args, lo, hi):
             v10 = v0 + v9
             p5[i] = v10
             p6[i] = v9
-    parallel_loops()
+    parallel_long_loops()

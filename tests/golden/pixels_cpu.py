@@ -1,7 +1,7 @@
 """Tiled: absolute, add, divide, exp, less, negative, where."""
 from numba import float32
 
-from hybridnn.jit.vecmath import absolute_f32, exp_down_f32, local_f32, parallel_loops, ptr_f32, where_f32
+from hybridnn.jit.vecmath import absolute_f32, exp_down_f32, local_f32, parallel_long_loops, ptr_f32, where_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -30,4 +30,4 @@ def kernel(bufs, args, lo, hi):
             v10 = float32(1.0) + v5
             v11 = v9 / v10
             p2[z + i] = v11
-    parallel_loops()
+    parallel_long_loops()

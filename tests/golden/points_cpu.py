@@ -2,7 +2,7 @@
 from numba import float32
 
 from hybridnn.jit.reducers import sum_f32
-from hybridnn.jit.vecmath import exp_f32, local_f32, parallel_loops, ptr_f32
+from hybridnn.jit.vecmath import exp_f32, local_f32, parallel_long_loops, ptr_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -70,4 +70,4 @@ def kernel(bufs, args, lo, hi):
             for j in range(n2):
                 for o in range(m):
                     p3[f3 + (b + o) * s3_1 + j] = t3[j * 128 + o]
-    parallel_loops()
+    parallel_long_loops()

@@ -1,7 +1,7 @@
 """Row: cast, max."""
 from numba import int32
 
-from hybridnn.jit.vecmath import parallel_loops, ptr_f32, ptr_i32
+from hybridnn.jit.vecmath import parallel_long_loops, ptr_f32, ptr_i32
 
 
 def kernel(bufs, args, lo, hi):
@@ -20,4 +20,4 @@ def kernel(bufs, args, lo, hi):
             v1 = int32(v0)
             v2 = v1 if v1 > v2 else v2
         p1[o1] = v2
-    parallel_loops()
+    parallel_long_loops()

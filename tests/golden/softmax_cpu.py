@@ -4,7 +4,7 @@ from math import inf
 from numba import float32, int32
 
 from hybridnn.jit.reducers import sum_f32
-from hybridnn.jit.vecmath import exp_down_f32, larger_f32, magnitude_f32, most_i32, nan_if_f32, parallel_loops, ptr_f32
+from hybridnn.jit.vecmath import exp_down_f32, larger_f32, magnitude_f32, most_i32, nan_if_f32, parallel_long_loops, ptr_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -44,4 +44,4 @@ def kernel(bufs, args, lo, hi):
             v3 = p1[o1 + j]
             v5 = v3 / v4
             p1[o1 + j] = v5
-    parallel_loops()
+    parallel_long_loops()

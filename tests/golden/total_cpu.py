@@ -2,7 +2,7 @@
 from numba import float32
 
 from hybridnn.jit.reducers import sum_f32
-from hybridnn.jit.vecmath import parallel_loops, ptr_f32
+from hybridnn.jit.vecmath import parallel_long_loops, ptr_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -24,4 +24,4 @@ def kernel(bufs, args, lo, hi):
             k1 = k1 if k1 == k1 else float32(0.0)
             v1 = u
         p1[0] = v1
-    parallel_loops()
+    parallel_long_loops()
