@@ -216,7 +216,7 @@ def _take_grads(call, event, outputs, seeds, targets, flags):
         """The gradient itself goes to all that have it if it is in a graph; else each gets its own."""
         if outcome.vid in shared:
             return shared[outcome.vid]
-        g = call.pend(outcome)
+        g = call.pend_alone(outcome)
         if flags[1]:
             shared[outcome.vid] = g
         return g

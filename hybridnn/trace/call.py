@@ -338,6 +338,12 @@ class Call(Values):
         self.fresh.add(outcome.vid)
         return v
 
+    def pend_alone(self, outcome):
+        """A pending Variable whose array is to be no view, as those of gradients."""
+        v = self.pend(outcome)
+        self.owned.add(id(v))
+        return v
+
     def flush(self):
         """Compute the events matched since the last flush, in one native call."""
         if self.executed == len(self.path):
@@ -358,12 +364,15 @@ class Call(Values):
         given = set()
         for v, vid in alive:
             v._array = self.actual(vid) if vid in self.view_of else self.values[vid] if vid not in given else self.values[vid].copy()
-            if vid in self.view_of and id(v) in self.owned:
+            if id(v) in self.owned and (v._array.base is not None or vid in self.view_of):
                 v._array = v._array.copy()
+                if vid not in self.view_of and vid not in given:
+                    self.values[vid] = v._array         # which is changed in place
             given.add(vid)
             self.ids.setdefault(id(v._array), ~vid if v._requires_grad else vid)
             self.survivors.append(weakref.ref(v))
             self.keep.append(v._array)
+        self.owned.clear()
 
     def paused(self):
         """A block in which operations are not traced."""

@@ -83,5 +83,5 @@ def _pending(call, event, given):
     """The results of a known event."""
     known = list(given)
     for outcome, place in zip(event.outs, event.same, strict=True):
-        known.append(None if outcome is None else call.pend(outcome) if place is None else known[place])
+        known.append(None if outcome is None else call.pend_alone(outcome) if place is None else known[place])
     return known[len(given):]

@@ -1671,3 +1671,22 @@ def test_a_state_whose_graph_grows_from_call_to_call(mode, layer, back):
             return f(arr(2, 3))
         return [q], [lambda: f(arr(2, 3)), begin, cut]
     check(make, mode, steps=[0] * 9 + [1, 0, 0, 2, 0, 0, 0] * 2)
+
+
+@pytest.mark.parametrize("how", ["backward", "double", "grad"])
+def test_gradients_of_scales_are_no_views(mode, how):
+    """Those of scales are sums that a rule gives another shape."""
+    def make(wrap):
+        net, norm = L.Linear(4, 3, initialW=arr(3, 4)), L.BatchNormalization(3)
+        links = hnn.ChainList(net, norm)
+
+        @wrap
+        def f(x):
+            y = F.sum(norm(net(x)) ** 2)
+            links.cleargrads()
+            if how == "grad":
+                return [g.array.base is None for g in hnn.grad([y], list(links.params()))]
+            y.backward(enable_double_backprop=how == "double")
+            return [p.grad.base is None for p in links.params()]
+        return [links], [lambda: f(arr(2, 4)), lambda: f(arr(2, 4) * 2)]
+    check(make, mode)

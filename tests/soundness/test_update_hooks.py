@@ -171,6 +171,17 @@ def test_dynamic_loss_scales_change_in_every_call(mode):
     assert traces.total("recordings") <= 4
 
 
+def test_scaled_steps_with_batch_normalization_replay(mode):
+    def make(wrap):
+        links = hnn.ChainList(L.Linear(4, 3, initialW=arr(3, 4)), L.BatchNormalization(3))
+        opt = optimizers.MomentumSGD(0.1).setup(links)
+        opt.loss_scaling(scale=8.0)
+        step = wrap(lambda x: opt.update(lambda: F.sum(links[1](links[0](x)) ** 2)))
+        return [links, opt], [lambda: step(arr(5, 4)), lambda: step(arr(5, 4) * 2)]
+    traces = check(make, mode)
+    assert traces.total("hits") > 4 and traces.total("recordings") == 1
+
+
 @pytest.mark.parametrize("retain, double", [(False, False), (True, False), (False, True)])
 def test_scales_of_losses_are_read_in_each_call(mode, retain, double):
     """Also where a call leaves its path behind backward."""
