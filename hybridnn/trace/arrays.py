@@ -24,15 +24,15 @@ __all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "IN_PLACE"
            "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
-    "all", "allclose", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
+    "all", "allclose", "angle", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
     "array_split", "asarray", "ascontiguousarray", "atleast_1d", "atleast_2d", "atleast_3d", "average", "bartlett", "bincount", "blackman", "block",
     "broadcast_arrays", "broadcast_to", "clip", "column_stack", "compress", "concatenate", "convolve", "corrcoef", "correlate", "cos",
     "count_nonzero", "cov", "cross", "cumprod", "cumsum", "delete", "diag", "diag_indices", "diag_indices_from", "diagflat", "diagonal", "diff",
     "digitize", "dot", "dsplit", "dstack", "ediff1d", "einsum", "expand_dims", "extract", "eye", "flatnonzero", "flip", "fliplr", "flipud", "full",
-    "full_like", "geomspace", "gradient", "hamming", "hanning", "histogram", "hsplit", "hstack", "identity", "indices", "inner", "insert", "interp",
+    "full_like", "geomspace", "gradient", "hamming", "hanning", "histogram", "hsplit", "hstack", "identity", "imag", "indices", "inner", "insert", "interp",
     "intersect1d", "isclose", "isin", "kron", "lexsort", "linspace", "logspace", "matrix_transpose", "max", "mean", "median", "meshgrid", "min",
-    "moveaxis", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar",
-    "nonzero", "ones", "ones_like", "outer", "pad", "partition", "percentile", "polyval", "prod", "ptp", "quantile", "ravel", "repeat", "reshape",
+    "moveaxis", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar", "nan_to_num",
+    "nonzero", "ones", "ones_like", "outer", "pad", "partition", "percentile", "polyval", "prod", "ptp", "quantile", "ravel", "real", "repeat", "reshape",
     "resize", "roll", "rollaxis", "rot90", "round", "searchsorted", "select", "setdiff1d", "sinc", "sort", "split", "squeeze", "stack", "std", "sum",
     "swapaxes", "take", "take_along_axis", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from",
     "triu", "triu_indices", "triu_indices_from", "union1d", "unique", "unravel_index", "vander", "var", "vdot", "vsplit", "vstack", "where", "zeros",
@@ -45,11 +45,16 @@ _OUTPUTS = {      # where functions take the array for their results
     5: ("trace",)}
 _PLACES = {id(getattr(np, name)): place for place, names in _OUTPUTS.items() for name in names}
 _OF_LINALG = (
-    "cholesky", "cond", "det", "eigh", "eigvalsh", "inv", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "svd")
+    "cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
+    "solve", "svd")
+_OF_FFT = (
+    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2", "irfftn", "rfft", "rfft2",
+    "rfftfreq", "rfftn")
 _FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(getattr(np.linalg, name) for name in _OF_LINALG),
+                                *(getattr(np.fft, name) for name in _OF_FFT),
                                 *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
 ARRAY_METHODS = frozenset([
-    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumprod", "cumsum", "diagonal", "dot", "flatten", "item", "max",
+    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "conj", "copy", "cumprod", "cumsum", "diagonal", "dot", "flatten", "item", "max",
     "mean", "min", "prod", "ravel", "repeat", "reshape", "round", "squeeze", "std", "sum", "swapaxes", "take", "tolist", "trace", "transpose",
     "var"])
 """Methods of arrays that leave the array as it is."""
@@ -315,7 +320,7 @@ def operand(observer, ref):
             raise Doubt("NumPy on an array whose origin is not known")
     elif ref.kind != "static" or not (is_pure(value) or isinstance(value, np.generic)):
         raise Doubt("NumPy on a value that is not the same on every call")
-    if isinstance(value, np.ndarray) and (not 0 < value.size <= LARGEST or value.dtype.kind not in "fiub"):
+    if isinstance(value, np.ndarray) and (not 0 < value.size <= LARGEST or value.dtype.kind not in "fiubc"):
         raise Doubt("NumPy on an array that is empty, huge or not of numbers")
     return ref
 
@@ -475,7 +480,7 @@ def _numbers_of(whole):
 def _result(value, found):
     """The Ref of what a computation gives."""
     args, kw = found.args, found.kw
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiubc":
         return Ref("array", value, found)
     if type(value) in (float, int, bool):
         return Ref("static", value) if all(map(rests_on_constants, [*args, *kw.values()])) else Ref("number", value, found)

@@ -126,6 +126,8 @@ class Names:
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
         elif name == "T":
             self._push_attr(f, calculate(self, operator.methodcaller("transpose"), [owner], {}), method)
+        elif name in ("real", "imag"):
+            self._push_attr(f, calculate(self, operator.attrgetter(name), [owner], {}), method)
         elif name in ("shape", "dtype", "ndim", "size"):
             self.guard_header(owner)
             self._push_attr(f, constant(getattr(owner.value, name)), method)

@@ -691,7 +691,11 @@ def test_builtins_on_arrays_and_variables(mode):
     lambda x: F.sum(F.exp(np.einsum("ij,kj->ik", x, x))), lambda x: F.sum(F.exp(x) - np.quantile(x, 0.25, axis=1, keepdims=True)),
     lambda x: F.sum(F.exp(x)[np.nonzero(x > 0)]), lambda x: F.sum(F.exp(np.meshgrid(x[0], x[1])[1])), lambda x: np.split(F.exp(x).array, 2) + np.split(x, 2),
     lambda x: F.sum(F.exp(np.linalg.cholesky(x @ x.T + np.eye(4, dtype="f")))), lambda x: F.exp(np.linalg.solve(x[:, :4], x[:, 4:])),
-    lambda x: F.exp(x) * 2 if np.allclose(x, x[0]) else F.tanh(x)])
+    lambda x: F.exp(x) * 2 if np.allclose(x, x[0]) else F.tanh(x),
+    lambda x: F.sum(F.exp(x)) * float(np.abs(np.linalg.eigvals(x[:, :4])).max()), lambda x: F.exp(np.abs(np.fft.rfft(x, axis=1)) ** 2 * 0.1),
+    lambda x: F.exp(x) * np.fft.irfft(np.fft.rfft(x) * np.exp(1j * np.arange(x.shape[1] // 2 + 1)), x.shape[1]).astype("f"),
+    lambda x: (F.exp(x), (np.fft.fft(x) * np.fft.fft(x).conj()).imag, x.real, (1j * x)[0].sum().real),
+    lambda x: (F.exp(x), np.fft.fftshift(np.angle(np.fft.fft2(x))), np.real(np.linalg.eig(x[:, :4]).eigenvalues), np.nan_to_num(np.log(np.abs(x) + 1)))])
 def test_more_functions_of_numpy(mode, body):
     def make(wrap):
         f = wrap(body)
