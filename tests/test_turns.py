@@ -6,7 +6,7 @@ from jit_graphs import both, graph_of
 import hybridnn.functions as F
 from hybridnn import jit
 from hybridnn.jit.fuse import fuse
-from hybridnn.jit.turns import stretches_of_turns
+from hybridnn.jit.turns import LOOPS, stretches_of_turns
 
 
 def loop(before, turn, turns, after):
@@ -47,6 +47,13 @@ def test_two_loops_have_stretches_of_their_own():
     one, other = loop(0, 24, 10, 0)[0], [500 + s for s in loop(0, 33, 10, 0)[0]]
     numbers = stretches(one + other, [[i - 1] if i else [] for i in range(len(one + other))])
     assert set(numbers[:240]).isdisjoint(numbers[240:]) and -1 not in numbers
+
+
+def test_the_longest_of_many_loops_are_found():
+    signatures = [1000 * k + s for k in range(40) for s in loop(0, 10, 8 + k, 0)[0]]
+    numbers = stretches(signatures, [[i - 1] if i else [] for i in range(len(signatures))])
+    assert len({s // 1000 for s, n in zip(signatures, numbers) if n != -1}) == LOOPS
+    assert -1 not in numbers[-470:] and set(numbers[:80]) == {-1}
 
 
 @pytest.mark.parametrize("why, arguments", [

@@ -10,6 +10,7 @@ __all__ = ["stretches_of_turns"]
 CONTEXTS = 6, 24      # nodes in a row by which one finds where the same came before; the longer ones are not met again within a turn
 CANDIDATES = 4        # distances that are tried of each
 FEWEST = 6            # turns that are worth it
+LOOPS = 16            # loops that are looked for, the longest first
 HELD = 44             # nodes that a group holds, about: with what it reads, as many values as a kernel may have
 
 
@@ -24,7 +25,10 @@ def stretches_of_turns(signatures, reads, fuses):
         return result.tolist()
     last = _last_readers(reads)
     open_, signs = np.ones(len(signatures), bool), np.asarray(signatures)
-    while (loop := _longest(signs, open_)) is not None:
+    for _ in range(LOOPS):
+        loop = _longest(signs, open_)
+        if loop is None or loop[1] - loop[0] <= HELD:
+            break
         start, end, period = loop
         open_[start:end] = False
         if not _all_fuses(start, end, reads, fuses):
@@ -79,5 +83,6 @@ def _all_fuses(start, end, reads, fuses):
 def _narrowest(start, end, period, last):
     """Where a turn best begins: before the node that the fewest values of nearby nodes pass by."""
     middle = start + (end - start) // period // 2 * period
-    passing = [np.count_nonzero((last[start:i] >= i) & (last[start:i] < i + period)) for i in range(middle, middle + period)]
+    near = middle - period
+    passing = [np.count_nonzero((last[near:i] >= i) & (last[near:i] < i + period)) for i in range(middle, middle + period)]
     return start + int(np.argmin(passing)) - period
