@@ -127,11 +127,18 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                         self._computed(ref)
 
     def _draw_late(self):
-        """What is drawn with arguments that are computed is drawn after them, and so is all that follows, in the program's order."""
-        for ref, before, _ in self.observer.draws:
-            if ref.source.late:
-                if before < len(self.call.draws):
-                    raise Doubt("the library draws behind a draw with arguments that are computed")
+        """What is drawn with arguments that are computed is drawn after them, and so is all that follows, in the program's order: also by the library, as
+        long as no operation has to compute any."""
+        late = [(ref, before) for ref, before, _ in self.observer.draws if ref.source.late]
+        drawn = self.drawn_first = late[0][1] if late else len(self.call.draws)
+        for ref, before in [*late, (None, len(self.call.draws))]:
+            for k in range(drawn, before):
+                if any(r.source.behind for r, at in late if at <= k):
+                    raise Doubt("the library draws behind a draw with arguments that operations compute")
+                self.make_lines.append(self._library_draw(k))
+                self.made_first.append(f"draw{k}")
+            drawn = before
+            if ref is not None:
                 self._computed(ref)
 
     def _refuse_after_stores(self):

@@ -198,14 +198,13 @@ class Text:
     def _drawing(self):
         """Lines that draw, in the program's order, and that make arrays before all else."""
         w, lines, own = self.writer, [], [d for d in self.observer.draws if not d[0].source.late]
-        for k in range(len(self.call.draws) + 1):
+        for k in range(self.drawn_first + 1):
             while own and own[0][1] == k:
                 found = own[0][0].source
                 parts = [self._operand_text(a) for a in found.args] + [f"{n}={self._operand_text(v)}" for n, v in found.kw.items()]
                 lines.append(f"{self._computed(own.pop(0)[0])} = {w.strong(found.fn)}({', '.join(parts)})")
-            if k < len(self.call.draws):
-                name, args, _ = self.call.draws[k]
-                lines.append(f"draw{k} = {'rand' if name == 'rand' else f'numpy_random.{name}'}(*{w.strong(args)})")
+            if k < self.drawn_first:
+                lines.append(self._library_draw(k))
         before, made = [], self.make_lines
         if self.may_warn:
             made = self._under_one_state(made, self.made_first)
@@ -215,6 +214,11 @@ class Text:
         failed = self._put_back() if self.observer.draws else []
         made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
         return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
+
+    def _library_draw(self, k):
+        """The line of draw number ``k`` of the library."""
+        name, args, _ = self.call.draws[k]
+        return f"draw{k} = {'rand' if name == 'rand' else f'numpy_random.{name}'}(*{self.writer.strong(args)})"
 
     def _found_lines(self, of_arguments):
         """Lines that read what the call finds where it assigns something else: in arguments, or elsewhere."""

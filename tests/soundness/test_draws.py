@@ -591,15 +591,34 @@ def test_arguments_that_are_computed(mode, body):
     skipped(check(make, mode, tolerance=100.0), mode)
 
 
-@pytest.mark.parametrize("when", ["before", "behind"])
-def test_draws_with_arguments_and_dropout(mode, when):
+def from_outside(width, y):
+    return width
+
+
+@pytest.mark.parametrize("scale", [from_outside, lambda s, y: np.abs(y.array[0]) + 0.1])
+@pytest.mark.parametrize("when", ["before", "behind", "between", "around"])
+def test_draws_with_arguments_and_dropout(mode, when, scale):
     def make(wrap):
-        scale = np.array([0.5, 1.0, 2.0])
+        width, net = np.array([0.5, 1.0, 2.0]), L.Linear(3, 3)
 
         @wrap
         def f(x):
-            x = F.dropout(x, 0.5) if when == "before" else x
-            x = x * np.random.normal(0, scale).astype("f")
-            return F.dropout(x, 0.5) if when == "behind" else x
-        return [scale], [lambda: f(hnn.Variable(arr(2, 3))), drawn, lambda: f(hnn.Variable(arr(4, 3)))]
-    check(make, mode)
+            x = F.dropout(x, 0.5) if when in ("before", "around") else x
+            x = x * np.random.normal(0, scale(width, x)).astype("f")
+            if when == "between":
+                x = F.dropout(net(x), 0.25) * np.random.rand() + np.random.choice(width, p=width / width.sum()).astype("f")
+            x = x * np.random.uniform(width[0], 2)
+            return F.dropout(net(x), 0.5) if when in ("behind", "around") else x, np.random.randn()
+
+        def failing():
+            width[1] *= -1
+            try:
+                return f(hnn.Variable(arr(2, 3)))
+            except ValueError as error:
+                return str(error)
+            finally:
+                width[1] *= -1
+        return [width, net], [lambda: f(hnn.Variable(arr(2, 3))), drawn, failing, drawn, lambda: f(hnn.Variable(arr(4, 3)))]
+    w = check(make, mode)
+    if scale is from_outside:
+        skipped(w, mode)
