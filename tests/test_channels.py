@@ -7,7 +7,7 @@ import hybridnn.ops  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.graph import run
-from hybridnn.jit import channels, lower_conv, lower_onednn, onednn
+from hybridnn.jit import channels, lower_conv, lower_onednn, machine, onednn
 from hybridnn.jit.passes import channels_last, simplify
 from hybridnn.spec import spec_of
 
@@ -78,7 +78,8 @@ def test_a_network_in_one_to_three_dimensions(n):
                 greatest(g, axis=None, keepdims=False)]
     half = tuple(s // 2 for s in size)
     graph, _ = check(network, array(3, 5, *size), array(8, 5, *(3,) * n), array(8, 8, *(3,) * n), array(8), array(3, 8, *half))
-    assert all(isinstance(node.op, channels.LastOp) for name in (*channels.CONVOLUTIONS, "max_pooling", "max_pooling_grad") for node in named(graph, name))
+    names = "max_pooling", "max_pooling_grad", *(channels.CONVOLUTIONS if n < 3 or machine.has_wide_registers() else ())     # oneDNN has no fast code for these
+    assert all(isinstance(node.op, channels.LastOp) for name in names for node in named(graph, name))
 
 
 def test_nothing_is_copied_between_layers():
