@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridnn.jit.memory import Buffer, lower_bound, plan_memory
+from hybridnn.jit.memory import Buffer, _place_few, _place_many, lower_bound, plan_memory
 
 
 @st.composite
@@ -22,6 +22,14 @@ def buffer_lists(draw):
             inside = draw(st.sampled_from(hosts))
         out.append(Buffer(size, first, first + draw(st.integers(0, 6)), inside))
     return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(buffer_lists(), st.randoms(), st.sampled_from([None, 1 << 16]))
+def test_few_and_many_buffers_are_placed_alike(buffers, random, give_up):
+    buffers = [b for b in buffers if b.size]
+    order = random.sample(range(len(buffers)), len(buffers))
+    assert _place_few(buffers, order, give_up) == _place_many(buffers, order, give_up)
 
 
 def _root(buffers, i):

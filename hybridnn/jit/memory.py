@@ -10,7 +10,8 @@ step.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from bisect import insort
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ ALIGNMENT = 64
 GOOD_ENOUGH = 1.002  # times the lower bound: then no more heuristics are tried
 SEARCH_BUDGET = 600  # buffers placed during the search (about 10 us each)
 MOST_STACKED = 2000  # buffers of a placement that is remembered
+FEW = 1000  # buffers among which a loop finds a gap sooner than NumPy does
 SLACK = 1.005  # how much farther from the bound than the best for the same lives a plan may be that is taken over from another batch
 
 
@@ -109,6 +111,7 @@ def _merge(buffers: Sequence[Buffer], alignment: int) -> tuple[list[int], list[B
 # What was placed before
 
 _known = Known(64)  # lives of spans -> their sizes, heuristic, starts, best ratio of arena to bound
+_winners = Known(64)  # number of steps -> the heuristic that was best: for another batch, other values lie in outputs, but about as many steps remain
 
 
 def _remember(spans: Sequence[Buffer], name: str, starts: list[int], size: int, bound: int) -> tuple[Any, ...]:
@@ -166,27 +169,33 @@ class Placement:
     size: int
 
 
-def _orders(spans: Sequence[Buffer]) -> dict[str, Order]:
-    """Orders to place in, each by name; ties go by first step, then by index."""
-    keys = {
-        "size": lambda b: -b.size,
-        "duration": lambda b: b.first - b.last,
-        "area": lambda b: -b.size * (b.last - b.first + 1),
-        "start": lambda b: b.first,
-        "end": lambda b: -b.last,
-    }
-    return {n: sorted(range(len(spans)), key=lambda i: (key(spans[i]), spans[i].first, i)) for n, key in keys.items()}
+_HEURISTICS: dict[str, Callable[[Buffer], int]] = {
+    "size": lambda b: -b.size,
+    "duration": lambda b: b.first - b.last,
+    "area": lambda b: -b.size * (b.last - b.first + 1),
+    "start": lambda b: b.first,
+    "end": lambda b: -b.last,
+}
+
+
+def _orders(spans: Sequence[Buffer], winner: str) -> Iterator[tuple[str, Order]]:
+    """Orders to place in, each behind its name, the ``winner`` first; ties go by first step, then by index."""
+    for name in dict.fromkeys([winner, *_HEURISTICS]):
+        key = _HEURISTICS[name]
+        yield name, [i for *_, i in sorted([(key(b), b.first, i) for i, b in enumerate(spans)])]
 
 
 def _best(spans: Sequence[Buffer], bound: int) -> tuple[str, list[int], int]:
     best: Placement | None = None
-    for name, order in _orders(spans).items():
+    steps = max([b.last for b in spans], default=0)
+    for name, order in _orders(spans, _winners.get(steps, "size")):
         starts, size = _place(spans, order, best.size if best else None)
         if best is None or size < best.size:
             best = Placement(name, order, starts, size)
         if best.size <= bound * GOOD_ENOUGH:
             break
     assert best is not None
+    _winners[steps] = best.name
     if best.size > bound * GOOD_ENOUGH:
         best = _search(spans, best, bound)
     return best.name, best.starts, best.size
@@ -194,6 +203,31 @@ def _best(spans: Sequence[Buffer], bound: int) -> tuple[str, list[int], int]:
 
 def _place(spans: Sequence[Buffer], order: Order, give_up: int | None = None) -> tuple[list[int], int]:
     """Each buffer in turn at the lowest offset that is free for its whole life; stops once the arena reaches ``give_up``."""
+    return (_place_few if len(spans) <= FEW else _place_many)(spans, order, give_up)
+
+
+def _place_few(spans: Sequence[Buffer], order: Order, give_up: int | None) -> tuple[list[int], int]:
+    starts = [0] * len(spans)
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first step, last step; in order of offset
+    top = 0
+    for i in order:
+        b, at = spans[i], 0
+        size, first, last = b.size, b.first, b.last
+        for start, end, begins, ends in placed:
+            if begins <= last and ends >= first:
+                if start - at >= size:
+                    break
+                if end > at:
+                    at = end
+        starts[i] = at
+        top = max(top, at + size)
+        if give_up is not None and top >= give_up:
+            break
+        insort(placed, (at, at + size, first, last))
+    return starts, top
+
+
+def _place_many(spans: Sequence[Buffer], order: Order, give_up: int | None) -> tuple[list[int], int]:
     starts = [0] * len(spans)
     placed = np.empty((4, len(spans)), np.int64)  # first step, last step, offset, end; in order of offset
     size = 0
