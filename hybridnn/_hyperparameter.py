@@ -1,9 +1,17 @@
 """Hyperparameters, of optimizers and of each of their rules."""
+import numpy as np
 
-__all__ = ["Hyperparameter", "HyperparameterProxy"]
+__all__ = ["Hyperparameter", "HyperparameterProxy", "PlainFloats"]
 
 
-class Hyperparameter:
+class PlainFloats:
+    """Keeps attributes that are floats of NumPy's, as schedules compute them, as Python's: these leave the precision of an update to its arrays."""
+
+    def __setattr__(self, name, value):
+        self.__dict__[name] = float(value) if isinstance(value, np.floating) else value
+
+
+class Hyperparameter(PlainFloats):
     """Attributes with a parent to ask for those that are not set here: an optimizer's values are the defaults of its rules'."""
 
     def __init__(self, parent=None):

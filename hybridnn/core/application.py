@@ -177,10 +177,15 @@ def _note_numbers(result, arrays):
 def apply_inplace(op, inputs, targets, attrs=None):
     """Run ``op`` and write output k into the array of ``inputs[targets[k]]`` (a Variable or an array); nothing goes on the tape.
 
-    The one way the library changes an array in place: parameters and states in an optimizer's update, running statistics, gradients in hooks.
+    The one way the library changes an array in place: parameters and states in an optimizer's update, running statistics, gradients in hooks. A float
+    of NumPy's counts as Python's does: the arrays decide the precision.
     """
     if attrs is None:
         attrs = NO_ATTRS
+    for x in inputs:
+        if isinstance(x, np.floating):
+            inputs = [float(x) if isinstance(x, np.floating) else x for x in inputs]
+            break
     tracer = state.tracer
     if tracer is not None:
         tracer.apply_inplace(op, inputs, targets, attrs)

@@ -1,11 +1,12 @@
 """Gradient clipping: by the norm over all parameters, or element by element."""
+from hybridnn._hyperparameter import PlainFloats
 from hybridnn.core import OPS, apply, apply_inplace
 from hybridnn.optimizer_hooks._ops import clip_rate, hard_clipped, squared_norm
 
 __all__ = ["GradientClipping", "GradientHardClipping"]
 
 
-class GradientClipping:
+class GradientClipping(PlainFloats):
     """Scales all gradients so that their joint L2 norm is at most ``threshold``.
 
     Args:
@@ -30,7 +31,7 @@ class GradientClipping:
             apply_inplace(OPS["mul"], (g, factor), (0,))
 
 
-class GradientHardClipping:
+class GradientHardClipping(PlainFloats):
     """Clips every element of a gradient to the interval from ``lower_bound`` to ``upper_bound``."""
     name = "GradientHardClipping"
     call_for_each_param = True

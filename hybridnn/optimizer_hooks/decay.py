@@ -1,4 +1,5 @@
 """Weight decay and lasso: gradients of penalties, added to the gradient."""
+from hybridnn._hyperparameter import PlainFloats
 from hybridnn.core import apply_inplace
 from hybridnn.optimizer_hooks._ops import decayed, lassoed
 
@@ -11,7 +12,7 @@ def loss_scale_of(param):
     return getattr(param, "_loss_scale", None) if scale is None else scale
 
 
-class WeightDecay:
+class WeightDecay(PlainFloats):
     """Adds ``rate`` times the parameter to its gradient (an L2 penalty). Under loss scaling the rate is scaled like the gradient.
 
     Args:
@@ -32,7 +33,7 @@ class WeightDecay:
         apply_inplace(decayed, (g, param, self.rate if scale is None else self.rate * scale), (0,))
 
 
-class Lasso:
+class Lasso(PlainFloats):
     """Adds ``rate`` times the sign of the parameter to its gradient (an L1 penalty).
 
     Args:

@@ -1,11 +1,12 @@
 """Layer-wise adaptive rate scaling."""
+from hybridnn._hyperparameter import PlainFloats
 from hybridnn.core import apply, apply_inplace
 from hybridnn.optimizer_hooks._ops import lars_scaled, squared_norm
 
 __all__ = ["GradientLARS"]
 
 
-class GradientLARS:
+class GradientLARS(PlainFloats):
     """Scales each parameter's gradient by |p| / (eps + |g| + weight_decay |p|) (You et al. 2017, arXiv 1708.03888).
 
     Args:

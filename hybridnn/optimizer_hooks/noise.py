@@ -1,4 +1,5 @@
 """Noise on gradients."""
+from hybridnn._hyperparameter import PlainFloats
 from hybridnn.backend import there
 from hybridnn.core import OPS, apply_inplace
 from hybridnn.core.random import draw
@@ -16,7 +17,7 @@ def _std(hook, opt):
     return (hook.eta / (1 + opt.t) ** 0.55) ** 0.5
 
 
-class GradientNoise:
+class GradientNoise(PlainFloats):
     """Adds noise to gradients.
 
     Args:

@@ -71,6 +71,9 @@ _OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul,
 _WITH_INTS = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, np.add, np.subtract, np.multiply, np.divide, np.power,
                         np.maximum, np.minimum])
 _WITH_INTS_OF_64_BITS = frozenset([operator.add, operator.sub, operator.mul, np.add, np.subtract, np.multiply])
+_OF_FLOATS = frozenset([getattr(np, name) for name in (
+    "arctan", "arctan2", "cos", "cosh", "exp", "exp2", "expm1", "float32", "float64", "interp", "log", "log10", "log1p", "log2", "sin", "sinh", "sqrt", "tan",
+    "tanh", "true_divide")])       # give floats of the same kind for all small ints
 _MAKING = {np.array: (0, 1), np.asarray: (0, 1), np.full: (1, 2)}      # where they take what an array is made of, and its dtype
 _COMPARING = frozenset([operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge, np.less, np.less_equal, np.equal, np.not_equal,
                         np.greater, np.greater_equal])
@@ -326,13 +329,13 @@ def operand(observer, ref):
 
 
 def _may_be_any(observer, fn, ref, args):
-    """Whether an int from outside need not be the same on every call: in comparisons, and in arithmetic with floats and ints of 64 bits, it decides values
-    only, as long as it is small."""
+    """Whether an int from outside need not be the same on every call: in comparisons, in arithmetic with floats and ints of 64 bits, and in functions that
+    give floats, it decides values only, as long as it is small."""
     if ref.kind not in ("arg", "number") or type(ref.value) is not int or sources_of(ref) or not is_small(ref.value):
         return False
     dtypes = [a.value.dtype for a in args if isinstance(a.value, (np.ndarray, np.number))]
     fits = fn in _COMPARING or fn in _WITH_INTS and dtypes[0].kind == "f" or fn in _WITH_INTS_OF_64_BITS and dtypes[0] == np.int64 if dtypes else False
-    if not fits:
+    if not fits and fn not in (_OF_FLOATS if not dtypes else (np.interp,)):
         return False
     observer.guard("bounded", ref, False)
     return True

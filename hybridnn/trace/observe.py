@@ -564,11 +564,11 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         return item
 
     def loaded(self, value, fact):
-        """A value read from a namespace: numbers and objects are guarded; arrays and Variables are read anew on every call."""
+        """A value read from a namespace: numbers and objects are guarded; arrays and Variables are read anew on every call, and so are numbers of NumPy's."""
         if issubclass(type(value), (Variable, np.ndarray)) and not issubclass(type(value), Parameter):
             self.guard("spec", *fact)
             ref = Ref("state", value, ("load", *fact[:-1]))
-        elif type(value) in (float, int):
+        elif type(value) in (float, int) or isinstance(value, np.floating):
             self.guard("typed", ("load", *fact[:-1]), type(value))
             ref = Ref("arg", value, ("load", *fact[:-1]))
         else:

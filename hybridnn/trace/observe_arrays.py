@@ -26,7 +26,6 @@ from hybridnn.trace.summaries import guard_links
 
 __all__ = ["Arrays"]
 
-ARITHMETIC = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.neg])
 INPLACE = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv}
 
 
@@ -292,9 +291,7 @@ class Arrays:
     def _rebind(self, v, value):
         """``v.array = a``, an array that NumPy has made just before."""
         a, old = value.value, v._array
-        fn = value.source.fn if value.kind == "array" else None
-        own = isinstance(a, np.ndarray) and (isinstance(fn, np.ufunc) or fn in ARITHMETIC or fn is np.copy)
-        if not own or a.base is not None or a.shape != old.shape or a.dtype != old.dtype or not a.flags.c_contiguous:
+        if value.kind != "array" or type(a) is not np.ndarray or a.base is not None or a.shape != old.shape or a.dtype != old.dtype or not a.flags.c_contiguous:
             raise Doubt("assigns the array of a Variable")
         where = ("attr", v, "_array")
         self.counters.add(where_id(where))

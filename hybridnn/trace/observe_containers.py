@@ -222,7 +222,8 @@ class Containers:
 
     def _push_text(self, f, convert):
         ref = f.stack.pop()
-        if ref.kind in ("arg", "number", "hole", "text") and type(ref.value) in (int, float, str) or ref.kind == "array" and isinstance(ref.value, np.floating):
+        floating = ref.kind in ("arg", "array") and isinstance(ref.value, np.floating)
+        if floating or ref.kind in ("arg", "number", "hole", "text") and type(ref.value) in (int, float, str):
             value, text = ref.value, self._text(convert, ref, convert(ref.value))
         else:
             value = self.formatted(ref)

@@ -5,13 +5,13 @@ from collections import Counter
 
 import numpy as np
 
-from hybridnn._hyperparameter import Hyperparameter
+from hybridnn._hyperparameter import Hyperparameter, PlainFloats
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
-from hybridnn.trace.arrays import combine, folded
+from hybridnn.trace.arrays import calculate, combine, folded
 from hybridnn.trace.refs import (
     DICTS,
     SCALARS,
@@ -239,8 +239,12 @@ class Stores:
             return
         if type(attr) is HyperparameterProxy:
             self.guard("attr", obj, "hyperparam", obj.hyperparam)
-            self._hyperparameter(obj.hyperparam, attr._attr_name, value)
-            f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)        # __set__ runs meanwhile
+            self._hyperparameter(obj.hyperparam, attr._attr_name, self._plain_float(value))
+            self._let_setter_run(f, after)
+            return
+        if setter is PlainFloats.__setattr__:
+            self._set_attribute(obj, name, self._plain_float(value))
+            self._let_setter_run(f, after)
             return
         self._set_attribute(obj, name, value)
         if setter not in PLAIN_SETTERS:
@@ -256,6 +260,10 @@ class Stores:
             self._hyperparameter(obj, name, value)
         else:
             self._assigned(("attr", obj, name), value, f".{name}")
+
+    def _plain_float(self, value):
+        """What ``PlainFloats`` keeps of a value."""
+        return calculate(self, float, [value], {}) if isinstance(value.value, np.floating) else value
 
     def _hyperparameter(self, hyperparam, name, value):
         """``optimizer.lr = rate`` or ``hyperparam.lr = rate``: the hyperparameter is set before the update reads it."""

@@ -360,6 +360,34 @@ def test_arrays_that_are_replaced(mode):
     skipped(check(make, mode), mode)
 
 
+@pytest.mark.parametrize("made", [
+    lambda a: np.clip(a, -0.1, 0.1), lambda a: a.clip(-0.1, 0.1), lambda a: np.where(a < 0, np.float32(0), a), lambda a: a.copy(), np.zeros_like, np.array,
+    lambda a: np.full(a.shape, 0.1, "f"), lambda a: np.sort(a, 0), lambda a: np.concatenate([a[1:], a[:1]]), lambda a: a[np.arange(len(a))[::-1]],
+    lambda a: (a * np.float64(0.9)).astype("f"), lambda a: a / np.linalg.norm(a), lambda a: np.random.uniform(-0.1, 0.1, a.shape).astype("f"),
+    lambda a: np.asarray(a), lambda a: a.reshape(a.shape), lambda a: a[:],
+])
+def test_arrays_that_numpys_functions_make(mode, made):
+    def make(wrap):
+        target, before = net(), []
+
+        @wrap
+        def f(x):
+            y = F.sum(target.b(F.relu(target.a(x))))
+            for p in target.params():
+                p.array = made(p.array)
+            return y
+
+        def kept():
+            before[:] = [target.a.W.array, target.b.W.array]
+            return f(arr(2, 3)), before
+
+        def changed():
+            target.a.W.array[0] += 1
+            return f(arr(2, 3)), before
+        return [target, before], [lambda: f(arr(2, 3)), kept, changed, lambda: f(target.a.W.array)]
+    check(make, mode)
+
+
 def test_arrays_that_come_from_elsewhere(mode):
     def make(wrap):
         a, b = L.Linear(3, 3), L.Linear(3, 3)

@@ -9,6 +9,7 @@ import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn import optimizers
+from hybridnn.optimizer_hooks import WeightDecay
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 
@@ -31,6 +32,9 @@ class Box:
     lambda box, y: setattr(box, "x", round(box.x + 0.26, 1)),
     lambda box, y: setattr(box, "n", box.n + 1) or setattr(box, "x", math.cos(math.pi * box.n / 10)),
     lambda box, y: setattr(box, "n", 1 - box.n) or setattr(box, "x", 2.0 ** box.n),
+    lambda box, y: setattr(box, "n", box.n + 1) or setattr(box, "x", np.sqrt(np.log(box.n + 1) / 2)),
+    lambda box, y: setattr(box, "n", box.n + 1) or setattr(box, "x", np.interp(box.n, [0, 20, 40], [1.0, 0.5, 0.0]) + np.float32(box.n)),
+    lambda box, y: setattr(box, "n", box.n + 1) or setattr(box, "x", float(1 / np.sqrt(box.n) + np.arctan2(box.n, 3) + np.exp(-box.n))),
 ])
 def test_attributes(mode, count):
     def make(wrap):
@@ -242,6 +246,102 @@ def test_learning_rates(mode):
         return [net, opt.hyperparam, box], [lambda: f(arr(2, 3)), lambda: f(arr(3, 3)), lambda: based(0.05), own, back, lambda: later(arr(2, 3)),
                                             lambda: only(arr(2)), lambda: based(1)]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("rate", [
+    lambda box: 0.05 * (1 + np.cos(np.pi * box.t / 40)), lambda box: box.rates[0], lambda box: np.float32(0.1) * 0.5,
+    lambda box: np.interp(box.t, [0, 40], [0.1, 0]),
+])
+def test_learning_rates_that_are_numpys(mode, rate):
+    """They count as Python's floats: parameters of float32 stay so at every step of the arithmetic."""
+    def make(wrap):
+        net = L.Linear(3, 2)
+        decay = WeightDecay(np.float64(1e-2))
+        opt = optimizers.Adam(np.float64(0.1)).setup(net)
+        opt.add_hook(decay)
+        box = Box(t=0, rates=np.linspace(0.1, 0.01, 4), **{"k": np.float32(2)})
+
+        def step(x):
+            loss = F.sum(net(x) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, opt.alpha, f"{box.k:.2f}"
+        plain = wrap(step)
+
+        @wrap
+        def before(x):
+            opt.alpha = rate(box)
+            box.t += 1
+            return step(x)
+
+        @wrap
+        def direct(x):
+            opt.hyperparam.alpha = rate(box)
+            return step(x)
+
+        @wrap
+        def after(x):
+            loss = step(x)
+            box.t += 1
+            opt.alpha = rate(box)
+            return loss
+
+        def outside(value):
+            opt.alpha, decay.rate, box.k = value, value * value, value
+            return plain(arr(2, 3))
+        return [net, opt.hyperparam, box], [lambda: before(arr(2, 3)), lambda: outside(np.float64(0.25)), lambda: after(arr(2, 3)), lambda: direct(arr(2, 3)),
+                                            lambda: outside(np.float32(0.5)), lambda: outside(0.125)]
+    traces = check(make, mode)
+    assert not traces.reasons
+    for t in traces[:4]:
+        assert t.stats.python_skipped >= (5 if mode == "auto" else 0), t.explain()
+
+
+def kept_in_a_dict(box, y):
+    box.d["sum"] += y.array
+    return box.d["sum"] / box.d["n"]
+
+
+def kept_in_a_list(box, y):
+    box.items[0] += y.array
+    return float(box.items[0])
+
+
+def kept_as_an_attribute(box, y):
+    box.x = 0.9 * box.x + 0.1 * y.array
+    return f"{box.x:.3f}"
+
+
+def kept_if_best(box, y):
+    if y.array < box.d["sum"]:
+        box.d["sum"] = y.array
+    return box.d["sum"]
+
+
+def kept_of_two_kinds(box, y):
+    box.x = box.x * np.float64(0.5) + y.array
+    return np.sqrt(np.abs(box.x))
+
+
+@pytest.mark.parametrize("keep", [kept_in_a_dict, kept_in_a_list, kept_as_an_attribute, kept_if_best, kept_of_two_kinds])
+def test_sums_that_are_numpys_numbers(mode, keep):
+    """``total += loss.array`` makes a ``numpy.float32`` of a float."""
+    def make(wrap):
+        box = Box(d={"sum": 0.0, "n": 1}, items=[0.0], x=0.0)
+
+        @wrap
+        def f(x):
+            y = F.sum(F.tanh(x))
+            box.d["n"] += 1
+            return keep(box, y), y
+
+        def put(value):
+            box.d["sum"] = box.items[0] = box.x = value
+            return f(arr(3))
+        return [box.d, box.items, box], [lambda: f(arr(3)), lambda: put(np.float64(2)), lambda: put(np.float32(3)), lambda: put(np.float16(1)), lambda: put(1),
+                                         lambda: put(np.float32(np.nan)), lambda: put(np.int32(2)), lambda: put(np.zeros((), "f")), lambda: put(0.0)]
+    skipped(check(make, mode), mode, 5)
 
 
 def test_properties_that_are_assigned(mode):
