@@ -161,8 +161,8 @@ def _step(
         return None
     if call.swapped:
         strides = strides[1], strides[0], strides[2]
-    own = gemm.address() if call.routine == "gemm" and dtype == np.float32 and gemm.pays(*call.words[1:5], divided=grain > 0) else None
-    address, bits = (blas.functions.get(LETTERS[dtype] + call.routine, 0), blas.bits) if own is None else (own, 64)
+    own = call.routine == "gemm" and dtype == np.float32 and gemm.pays(*call.words[1:5], divided=grain > 0)
+    address, bits = (blas.functions.get(LETTERS[dtype] + call.routine, 0), blas.bits) if not own else (gemm.address(), 64)
     places = [0] * ADDRESS
     args = np.array([*places, address, *counts[1:], *strides[0], *strides[1], *strides[2], *numbers.view(np.int64), *call.words], np.int64)
     code = _code(bits, LETTERS[dtype], call.routine)

@@ -1,6 +1,6 @@
 """Products of float32 matrices in vector registers, with the calling convention of ``cblas_sgemm``.
 
-A product goes by tiles of eight rows and three vectors of columns, which stay in registers over a block of the inner dimension (Goto, van de Geijn
+A product goes by tiles of a few rows and three vectors of columns, which stay in registers over a block of the inner dimension (Goto, van de Geijn
 2008, "Anatomy of high-performance matrix multiplication"). The columns of B that a column of tiles needs are packed into a panel for the first-level
 cache: by the first tile on its way, or before it where B is transposed; the tiles ask the second-level cache for the next panel's columns meanwhile.
 A is read an element at a time, so it may stay where it lies; for wide products its tiles are packed too.
@@ -21,26 +21,34 @@ from hybridnn.openblas import LARGE
 
 __all__ = ["Tile", "address", "host_tile", "pays"]
 
-INNER = 256         # rows of a panel: 48 KB of 48 columns
+INNER = 256         # rows of a panel: 48 KB of 48 columns, 24 of 24
 AHEAD = 16          # rows ahead that packing asks the caches for: the hardware expects no jump to the next row
 TALL = 264          # rows of A that are visited with one panel, a little above a power of two: with the inner block, well within the second-level cache
 WIDE, WIDE_TRANSPOSED = 192, 64    # columns of B from which on packing A pays: as it is, and transposed, where elements of a row lie apart
-SPARE_PACKING = 24  # so many rows at most read B where it lies, if its rows are contiguous: packing would not pay
-NARROW, FLAT, SMALL = 24, 8, 1.5e6      # columns, rows and operations below which OpenBLAS is faster
-UNPACKED = 1 << 14   # elements of B, 64 KB, from which on that is slower if they do not begin with a cache line (by 1.3 times)
+FLAT, SMALL = 8, 1.5e6                  # rows and operations below which OpenBLAS's code for tiny products is faster
+UNPACKED = 1 << 14  # elements of B, 64 KB, from which on that is slower if they do not begin with a cache line (by 1.3 times)
 TINY, TINY_TRANSPOSED = 2e6, 1024       # with fewer rows: operations, and elements of C if B is transposed, up to which it has code for tiny products
 PLAIN = 111         # CBLAS_TRANSPOSE
 STEPS = 4           # steps of the inner loop that stand in a row
-FEW_ROWS, SUMS = 12, 6      # rows of A up to which a transposed B is read where it lies, in vectors along its columns, if each has so many elements a row
+FEW_ROWS = 12       # rows of A up to which a transposed B is read where it lies, in vectors along its columns, if these are long enough
 SOME_ROWS, DEEP = 16, 512       # rows of A and their length that are visited with rows of B: 32 KB
 
 
 @dataclass(frozen=True)
 class Tile:
     """Lanes of a vector, and rows of a tile: as many as registers hold beside three vectors of B and one element of A. Eight rows of three vectors take 11
-    loads for 24 multiplications, twelve rows of two 14."""
+    loads for 24 multiplications, twelve rows of two 14.
+
+    Measured: ``spare_packing``, so many rows at most read B where it lies, if its rows are contiguous, as packing would not pay; ``sums``, the elements along
+    a transposed B for each row of A from which on it is read in that direction; ``narrow``, the columns below which OpenBLAS is faster, and whether it has
+    code for ``tiny`` products.
+    """
     lanes: int
     rows: int
+    spare_packing: int
+    sums: int
+    narrow: int
+    tiny: bool
 
     def heights(self, vectors: int = 3) -> list[int]:
         """Row counts that have code of their own for so many vectors; every count is a sum of a few of them."""
@@ -48,39 +56,44 @@ class Tile:
         return [most, *(h for h in (8, 4, 2, 1) if h < most)]
 
 
+LONG = Tile(lanes=16, rows=8, spare_packing=24, sums=6, narrow=24, tiny=True)      # 32 registers of AVX-512
+SHORT = Tile(lanes=8, rows=4, spare_packing=12, sums=12, narrow=9, tiny=False)     # 16 of AVX2
+
+
 @functools.cache
 def host_tile() -> Tile | None:
     """The tile of this CPU; None if it lacks fused multiply-adds on wide vectors."""
     has = binding.get_host_cpu_features().get
-    return Tile(16, 8) if has("avx512f") else None
+    return LONG if has("avx512f") else SHORT if has("fma") else None
 
 
 @functools.cache
 def _code(tile: Tile) -> Module:
-    return low.load("gemm", _emit, tile.lanes, tile.rows, as_written=True)
+    return low.load("gemm", _emit, tile, as_written=True)
 
 
-def address() -> int | None:
-    """Where a function with the parameters of ``cblas_sgemm`` (64-bit integers, row-major) lies, or None."""
+def address() -> int:
+    """Where a function with the parameters of ``cblas_sgemm`` (64-bit integers, row-major) lies; for CPUs with a tile."""
     tile = host_tile()
-    return None if tile is None else _code(tile).address("hnn_sgemm")
+    assert tile is not None
+    return _code(tile).address("hnn_sgemm")
 
 
 def pays(tb: int, m: int, n: int, k: int, divided: bool) -> bool:
-    """Whether this code is as fast as OpenBLAS on an (m, k) by (k, n) product, or faster.
+    """Whether this CPU has a tile, with which an (m, k) by (k, n) product is as fast as by OpenBLAS, or faster.
 
-    Measured: up to 1.1 times as fast on large products, 1.5 to 2 times with few rows or where B is transposed, as in a linear layer, and 3 to 8 times with
-    2 to 7 rows where the product is just too large for OpenBLAS's code for tiny ones. OpenBLAS has better code for narrow and for very small products; and
-    threads, for large ones that we do not divide.
+    Measured with AVX-512: up to 1.1 times as fast on large products, 1.5 to 2 times with few rows or where B is transposed, as in a linear layer, and 3 to 8
+    times with 2 to 7 rows where the product is just too large for OpenBLAS's code for tiny ones; that code is better, and the one for narrow products. With
+    AVX2: 1.0 to 1.1 times on large products, 1.1 to 1.3 on small ones, 1.3 to 2 with few rows. Large products that we do not divide need OpenBLAS's threads.
     """
-    operations = 2.0 * m * n * k
+    tile, operations = host_tile(), 2.0 * m * n * k
+    if tile is None or n < tile.narrow or m == 1 or not (divided or operations < LARGE):
+        return False
     small = operations < SMALL and n * k < UNPACKED if m >= FLAT else operations < TINY
-    tiny = small if tb == PLAIN else m < FLAT and m * n <= TINY_TRANSPOSED
-    return n >= NARROW and m > 1 and not tiny and (divided or operations < LARGE)
+    return not (tile.tiny and (small if tb == PLAIN else m < FLAT and m * n <= TINY_TRANSPOSED))
 
 
-def _emit(m: Module, lanes: int, rows: int) -> None:
-    tile = Tile(lanes, rows)
+def _emit(m: Module, tile: Tile) -> None:
     pack_transposed = _emit_pack_transposed(m, tile)
     pack_tiles = {h: [_emit_pack_tile(m, tile, h, transposed) for transposed in (False, True)] for h in tile.heights()}
     dots = {(h, w): _emit_dots(m, tile, h, w) for h in (4, 1) for w in (tile.lanes // 4, 1)}
@@ -133,7 +146,7 @@ def _emit_tile(m: Module, tile: Tile, height: int, vectors: int, kind: str = "an
             v.prefetch(f.at(c, c_row * i + 4 * (v.lanes * (j + 1) - 1)))
     sums = _inner_loop(f, v, left, right, vectors, k, None if kind == "anywhere" else _Pointer(f, ahead, ahead_row), to)
     scaled = [[f.builder.fmul(v.splat(alpha.ir), s) for s in row_of_sums] for row_of_sums in sums]
-    _write(f, v, scaled, c, c_row, beta, [v.below(cols - j * tile.lanes) for j in range(vectors)])
+    _write(f, v, scaled, c, c_row, beta, cols)
     f.ret()
     return f
 
@@ -218,17 +231,40 @@ def _slot(f: Func, kind: ir.Type, value: ir.Value) -> ir.Value:
     return slot
 
 
-def _write(f: Func, v: Vectors, sums: list[list[ir.Value]], c: Val, c_row: Val, beta: Val, masks: list[ir.Value]) -> None:
-    """The tile into C; with beta 0 the old values, which may be NaN, are not read."""
-    places = [(s, f.at(c, c_row * i + 4 * v.lanes * j), masks[j]) for i, row in enumerate(sums) for j, s in enumerate(row)]
-    with f.either(beta == 0.0) as (fresh, added):
-        with fresh:
-            for s, to, mask in places:
-                v.store_some(s, to, mask)
-        with added:
-            factor = v.splat(beta.ir)
-            for s, to, mask in places:
-                v.store_some(v.fma(factor, v.load_some(to, mask), s), to, mask)
+def _write(f: Func, v: Vectors, sums: list[list[ir.Value]], c: Val, c_row: Val, beta: Val, cols: Val) -> None:
+    """The first ``cols`` columns of the tile into C; with beta 0 the old values, which may be NaN, are not read."""
+    left = [cols - j * v.lanes for j in range(len(sums[0]))]
+    masks, slots = [v.below(count) for count in left], [[_slot(f, v.type, s) for s in row] for row in sums]
+    with f.when(_none(f, beta == 0.0)):
+        factor = v.splat(beta.ir)
+        for i, row in enumerate(sums):
+            for j, (s, slot) in enumerate(zip(row, slots[i], strict=True)):
+                f.builder.store(v.fma(factor, v.load_some(f.at(c, c_row * i + 4 * v.lanes * j), masks[j]), s), slot)
+    for j, count in enumerate(left):
+        column = [(slots[i][j], f.at(c, c_row * i + 4 * v.lanes * j)) for i in range(len(sums))]
+        with f.either(count >= v.lanes) as (whole, part):
+            with whole:
+                for slot, to in column:
+                    v.store(f.builder.load(slot, typ=v.type), to)
+            with part:
+                _write_some(f, v, column, count, masks[j])
+
+
+def _write_some(f: Func, v: Vectors, column: list[tuple[ir.Value, Val]], count: Val, mask: ir.Value) -> None:
+    """The first ``count`` lanes of vectors: under a mask, or in pieces where masks are not what the CPU has registers for (then a store takes ten times as
+    long on AMD)."""
+    if v.lanes > 8:
+        for slot, to in column:
+            v.store_some(f.builder.load(slot, typ=v.type), to, mask)
+        return
+    done = f.var(0)
+    for piece in (4, 2, 1):
+        with f.when(count % (2 * piece) >= piece):
+            for slot, to in column:
+                x = f.builder.load(slot, typ=v.type)
+                f.store_vector(Val(f, v.shuffle(x, x, range(piece))), f.at(to, done.get()), 4)
+                f.builder.store(v.shuffle(x, x, [(lane + piece) % v.lanes for lane in range(v.lanes)]), slot)
+            done.add(4 * piece)
 
 
 def _emit_pack(m: Module, tile: Tile, vectors: int) -> Func:
@@ -254,11 +290,19 @@ def _emit_pack_transposed(m: Module, tile: Tile) -> Func:
     row = vectors * (4 * n)
     with f.range(0, vectors) as j, f.range(0, k, n) as i:
         inside, here, to = v.below(k - i), f.at(b, b_col * (j * n) + i * 4), f.at(panel, row * i + j * (4 * n))
-        rows = [v.load_some(f.at(here, b_col * r), f.builder.and_(inside, v.splat((j * n + r < cols).ir))) for r in range(n)]
-        for r, x in enumerate(v.transposed(rows)):
-            v.store(x, f.at(to, row * r))
+        with f.either(_all(f, k - i >= n, cols - j * n >= n)) as (whole, part):
+            with whole:
+                _store_rows(f, v, v.transposed([v.load(f.at(here, b_col * r)) for r in range(n)]), to, row)
+            with part:
+                masks = [f.builder.and_(inside, v.splat((j * n + r < cols).ir)) for r in range(n)]
+                _store_rows(f, v, v.transposed([v.load_some(f.at(here, b_col * r), mask) for r, mask in enumerate(masks)]), to, row)
     f.ret()
     return f
+
+
+def _store_rows(f: Func, v: Vectors, rows: list[ir.Value], to: Val, row: Val) -> None:
+    for r, x in enumerate(rows):
+        v.store(x, f.at(to, row * r))
 
 
 def _emit_pack_tile(m: Module, tile: Tile, height: int, transposed: bool) -> Func:
@@ -347,14 +391,14 @@ def _emit_product(m: Module, tile: Tile, of_rows: Func, widths: list[_Width], pa
     _, ta, tb, rows, cols, inner, alpha, a, lda, b, ldb, beta, c, ldc = f.params
     lda, ldb, ldc = (x * 4 for x in (lda, ldb, ldc))
     plain_a, plain_b = ta == f.value(PLAIN, I32), tb == f.value(PLAIN, I32)
-    with f.when(_all(f, plain_a, _none(f, plain_b), rows <= FEW_ROWS, rows * SUMS <= inner)):
+    with f.when(_all(f, plain_a, _none(f, plain_b), rows <= FEW_ROWS, rows * tile.sums <= inner)):
         _call(f, of_rows, rows, cols, inner, alpha, a, lda, b, ldb, beta, c, ldc)
         f.ret()
     row, col = f.select(plain_a, lda, 4), f.select(plain_a, 4, lda)
     b_inner, b_outer = f.select(plain_b, ldb, 4), f.select(plain_b, 4, ldb)
     panel, tiles = _scratch(f, INNER * widths[0].cols * 4), _scratch(f, (INNER * TALL + tile.rows * tile.lanes) * 4)
-    direct = _all(f, plain_b, rows <= SPARE_PACKING)
-    pack_a = _all(f, cols >= f.select(plain_a, WIDE, WIDE_TRANSPOSED), rows > SPARE_PACKING)
+    direct = _all(f, plain_b, rows <= tile.spare_packing)
+    pack_a = _all(f, cols >= f.select(plain_a, WIDE, WIDE_TRANSPOSED), rows > tile.spare_packing)
     with f.range(0, rows, TALL) as i0, f.range(0, inner, INNER) as k0:
         height, depth = f.least(rows - i0, TALL), f.least(inner - k0, INNER)
         left = f.at(a, row * i0 + col * k0)
