@@ -40,8 +40,8 @@ class Tile:
     loads for 24 multiplications, twelve rows of two 14.
 
     Measured: ``spare_packing``, so many rows at most read B where it lies, if its rows are contiguous, as packing would not pay; ``sums``, the elements along
-    a transposed B for each row of A from which on it is read in that direction; ``narrow``, the columns below which OpenBLAS is faster, and whether it has
-    code for ``tiny`` products.
+    a transposed B for each row of A from which on it is read in that direction; ``narrow``, the columns below which OpenBLAS is faster, as it
+    is for as many as lanes, the height of its own tiles; and whether it has code for ``tiny`` products.
     """
     lanes: int
     rows: int
@@ -57,7 +57,7 @@ class Tile:
 
 
 LONG = Tile(lanes=16, rows=8, spare_packing=24, sums=6, narrow=24, tiny=True)      # 32 registers of AVX-512
-SHORT = Tile(lanes=8, rows=4, spare_packing=12, sums=12, narrow=9, tiny=False)     # 16 of AVX2
+SHORT = Tile(lanes=8, rows=4, spare_packing=12, sums=12, narrow=5, tiny=False)     # 16 of AVX2
 
 
 @functools.cache
@@ -87,7 +87,7 @@ def pays(tb: int, m: int, n: int, k: int, divided: bool) -> bool:
     AVX2: 1.0 to 1.1 times on large products, 1.1 to 1.3 on small ones, 1.3 to 2 with few rows. Large products that we do not divide need OpenBLAS's threads.
     """
     tile, operations = host_tile(), 2.0 * m * n * k
-    if tile is None or n < tile.narrow or m == 1 or not (divided or operations < LARGE):
+    if tile is None or m == 1 or n < tile.narrow or n == tile.lanes or not (divided or operations < LARGE):
         return False
     small = operations < SMALL and n * k < UNPACKED if m >= FLAT else operations < TINY
     return not (tile.tiny and (small if tb == PLAIN else m < FLAT and m * n <= TINY_TRANSPOSED))
