@@ -15,7 +15,7 @@ import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn.config import state
 from hybridnn.errors import TraceWarning
-from hybridnn.trace import running
+from hybridnn.trace import memory, running
 from hybridnn.trace.events import terminals
 from hybridnn.trace.skip_text import tabled
 
@@ -329,8 +329,30 @@ def test_replays_that_take_longer_than_eager_calls_are_tried_again_ever_more_sel
         if root.asleep:
             naps.append(root.asleep)
             root.asleep = 0
-    assert naps == [running.FIRST_NAP, running.FIRST_NAP * running.LONGER, running.FIRST_NAP * running.LONGER ** 2]
+    assert naps == [memory.FIRST_NAP, memory.FIRST_NAP * memory.LONGER, memory.FIRST_NAP * memory.LONGER ** 2]
     assert root.proofs < running.MAX_PROOFS
+
+
+def test_signatures_that_could_not_be_recorded_are_tried_again(monkeypatch):
+    """What stood in the way, such as parameters that share an array until the program copies it, may be gone."""
+    monkeypatch.setattr(memory, "FIRST_NAP", 20)
+    a = L.Linear(3, 2)
+    b = a.copy()
+
+    @hnn.trace
+    def f(x):
+        return F.sum(a(x) * b(x))
+    x = np.ones((2, 3), "f")
+    for _ in range(8):
+        f(x)
+    root, = f._memory.roots.values()
+    assert "belongs to another one" in root.reason and not f.stats.hits
+    for p in b.params():
+        p.array = p.array.copy() + 1
+    expected = f.__wrapped__(x).array
+    for _ in range(40):
+        assert f(x).array == pytest.approx(expected)
+    assert f.stats.python_skipped > 5 and not root.reason
 
 
 def test_a_function_whose_paths_take_turns_runs_eagerly_where_the_search_takes_longer(monkeypatch):
@@ -349,7 +371,7 @@ def test_a_function_whose_paths_take_turns_runs_eagerly_where_the_search_takes_l
         for n in np.random.default_rng(0).integers(1, 5, 500):
             np.testing.assert_allclose(f(X, numbers[n]).array, np.exp(X) * 0.5 ** n, rtol=1e-5)
             rests.append(f._memory.resting)
-    assert max(rests) == running.FIRST_NAP and f.stats.python_skipped > 10
+    assert max(rests) == memory.FIRST_NAP and f.stats.python_skipped > 10
 
 
 def test_many_eager_calls_in_a_row_are_not_asked_one_by_one():

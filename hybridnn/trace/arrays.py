@@ -26,7 +26,7 @@ __all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "IN_PLACE"
 _FUNCTIONS = (
     "all", "allclose", "angle", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
     "array_split", "asarray", "ascontiguousarray", "atleast_1d", "atleast_2d", "atleast_3d", "average", "bartlett", "bincount", "blackman", "block",
-    "broadcast_arrays", "broadcast_to", "clip", "column_stack", "compress", "concatenate", "convolve", "corrcoef", "correlate", "cos",
+    "broadcast_arrays", "broadcast_to", "clip", "column_stack", "compress", "concatenate", "convolve", "copy", "corrcoef", "correlate", "cos",
     "count_nonzero", "cov", "cross", "cumprod", "cumsum", "delete", "diag", "diag_indices", "diag_indices_from", "diagflat", "diagonal", "diff",
     "digitize", "dot", "dsplit", "dstack", "ediff1d", "einsum", "expand_dims", "extract", "eye", "flatnonzero", "flip", "fliplr", "flipud", "full",
     "full_like", "geomspace", "gradient", "hamming", "hanning", "histogram", "hsplit", "hstack", "identity", "imag", "indices", "inner", "insert", "interp",
@@ -78,7 +78,8 @@ _MAKING = {np.array: (0, 1), np.asarray: (0, 1), np.full: (1, 2)}      # where t
 _COMPARING = frozenset([operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge, np.less, np.less_equal, np.equal, np.not_equal,
                         np.greater, np.greater_equal])
 _KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
-    "all", "any", "argmax", "argmin", "clip", "dot", "mean", "max", "min", "prod", "std", "sum", "var", "median", "average", "float32", "float64")}
+    "all", "any", "argmax", "argmin", "around", "average", "clip", "concatenate", "copy", "dot", "float32", "float64", "full_like", "max", "mean", "median",
+    "min", "ones_like", "prod", "round", "sort", "stack", "std", "sum", "var", "zeros_like")}
 _KEEPING[id(np.linalg.norm)] = np.linalg.norm
 _OF_BOTH = (
     "beta", "binomial", "chisquare", "choice", "dirichlet", "exponential", "gamma", "geometric", "gumbel", "hypergeometric", "laplace", "logistic", "lognormal",
@@ -421,7 +422,7 @@ def calculate(observer, fn, args, kw, keyed=False):
 def _make_behind(observer, found, ref):
     """What has to wait is made after all operations, or before the first change in place if nobody knows of what kind it is going to be."""
     observer.refuse_inside_errstate()
-    if (found.safe or _keeps_kind(found.fn) or _holds_number(found)) and ref.kind in ("array", "number"):
+    if (found.safe or _keeps_kind(found.fn) or _chooses_elements(found) or _holds_number(found)) and ref.kind in ("array", "number"):
         found.last = True
         observer.effects.append(("compute", ref))
         return
@@ -464,6 +465,11 @@ def _keeps_kind(fn):
     if isinstance(fn, operator.methodcaller):
         return _method(fn) in ARRAY_METHODS - {"tolist", "repeat", "take"}
     return isinstance(fn, np.ufunc) or fn in _OPERATORS or fn is with_elements or fn in CHANGES.values() or id(fn) in _KEEPING
+
+
+def _chooses_elements(found):
+    """Whether an array is made of elements of two others: the places of what is true, which ``np.where`` gives of one argument, are as many as there are."""
+    return found.fn is np.where and len(found.args) == 3
 
 
 def _holds_number(found):

@@ -122,7 +122,7 @@ def bind(call, leaf, x, bound):
 
 def _bind_again(call, leaf, x, a, bound):
     """Whether ``x`` is, or is over, an array of this call's, like the leaf; then it is bound to it."""
-    if type(a) is not np.ndarray or a.shape != leaf.spec.shape or a.dtype != leaf.spec.dtype:
+    if type(a) is not np.ndarray or a.shape != leaf.spec.shape or a.dtype != leaf.spec.dtype or not _lies(a, leaf.strides):
         return False
     if leaf.requires_grad is not (leaf.is_variable and x._requires_grad):
         return False

@@ -10,7 +10,7 @@ from hybridnn.config import state
 from hybridnn.errors import TraceWarning, user_line
 from hybridnn.trace.events import Event, terminals
 
-__all__ = ["IDLE_EARNS", "Memory", "Root", "Stats", "account", "new_root"]
+__all__ = ["EAGER_CALLS", "IDLE_EARNS", "Memory", "Root", "Stats", "account", "nap", "new_root"]
 
 log = logging.getLogger("hybridnn.trace")
 COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans tried in vain, after which calls are timed against eager ones
@@ -18,6 +18,8 @@ COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans 
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
 PASSING = 3      # calls that may give up recording for what may happen once, before their signature runs eagerly
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
+EAGER_CALLS, FIRST_NAP, LONGER = 20_000, 1000, 4      # a signature runs eagerly for so many calls at most, the first time, and how many times as many each time
+                                                      # after: paths may have settled by then, or what could not be recorded be gone
 
 
 @dataclass
@@ -154,13 +156,14 @@ class Memory:
         self.stats.retained_bytes = sum(s.executable.arena_bytes for s in self.segments if s.executable is not None)
 
     def gave_up(self, root, reason, line, passing=False):
-        """Calls of this signature run eagerly; only this one, the first few times, if it may be ``passing``."""
+        """Calls of this signature run eagerly for long; only this one, the first few times, if it may be ``passing``."""
         root.passing += passing
         if passing and root.passing < PASSING:
             self.note("ran eagerly", f"{reason} ({line})")
             return
-        root.reason = f"{reason} ({line})"
-        self.note("runs eagerly", root.reason)
+        root.reason, root.asleep = f"{reason} ({line})", nap(root.naps)
+        root.naps += 1
+        self.note("runs eagerly", f"for {root.asleep} calls: {root.reason}")
 
     def note(self, what, text):
         self.why.append((what, text))
@@ -172,6 +175,11 @@ class Memory:
             self.warned.add(cause)
             log.warning("%s: %s", self.name, text)
             warnings.warn(f"{self.name}: {text}", TraceWarning, stacklevel=5)
+
+
+def nap(naps):
+    """How many calls run eagerly after as many such naps."""
+    return min(EAGER_CALLS, FIRST_NAP * LONGER ** naps)
 
 
 def new_root(memory, key):

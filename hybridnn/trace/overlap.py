@@ -7,7 +7,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from hybridnn.trace.arrays import root_array
 
-__all__ = ["Written", "lies_apart", "overlapping", "sharing"]
+__all__ = ["Moving", "Written", "lies_apart", "overlapping", "sharing"]
 
 MOST_WORK = 1000      # of NumPy's search for an element that two arrays share
 FEW = 12              # arrays with which comparing another one takes less time than finding out where that lies
@@ -84,6 +84,23 @@ class Written:
         if len(ids) != len(arrays) or any(map(self.shares, arrays)):
             return False
         return all([a.base is None for a in arrays]) or not overlapping(arrays, ids)
+
+
+class Moving:
+    """Arrays that stay the same, ``fixed``, with which others that a plan writes are not to share memory."""
+
+    def __init__(self, fixed):
+        self.owners = [root_array(a) for a in fixed]
+        self.ids, self.foreign = frozenset(map(id, self.owners)), [a for a in self.owners if a.base is not None]
+
+    def lie_apart(self, written, others):
+        """Whether arrays have memory of their own, in which none of the ``others`` lies."""
+        ids = set(map(id, written))
+        if len(ids) != len(written) or not ids.isdisjoint(self.ids) or not all([a.base is None and a.flags.writeable for a in written]):
+            return False
+        owners = [*map(root_array, others)]
+        foreign = [*self.foreign, *[a for a in owners if a.base is not None]]
+        return ids.isdisjoint(map(id, owners)) and not any([np.may_share_memory(a, b) for a in foreign for b in written])
 
 
 class _Anything:

@@ -146,7 +146,8 @@ def _is_static(call, op, i, x):
 def _known_before(call, x, a, how):
     """A ``Leaf`` for an array that the call knows already, as a value of its own."""
     spec, variable = spec_of(a), isinstance(x, Variable)
-    leaf = Leaf(call.new_vid(spec), spec, variable and x._requires_grad, variable, False, again=how)
+    strides = None if a.flags.c_contiguous else a.strides
+    leaf = Leaf(call.new_vid(spec), spec, variable and x._requires_grad, variable, False, strides, again=how)
     call.values[leaf.vid] = a
     call.leaves[leaf.vid] = call.wrappers[leaf.vid] = x
     return leaf
@@ -181,7 +182,7 @@ def operand_of(call, x, name, strided=False, changed=False):
     if changed and (vid is FOREIGN or vid is not None and not call.unchanged(vid_of(vid))) and call.may_have_changed(x):
         return _again(call, x, a, "changed")
     if vid is FOREIGN:
-        call.give_up(f"{name} takes a Variable over an array that belongs to another one")
+        call.give_up(f"{name} takes a Variable over an array that belongs to another one", passing=True)
         return None
     if vid is not None:
         if vid_of(vid) not in call.stale and call.unchanged(vid_of(vid)):

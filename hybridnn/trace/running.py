@@ -12,7 +12,7 @@ from hybridnn.jit.collector import collector_at_rest
 from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
-from hybridnn.trace.memory import IDLE_EARNS, account, new_root
+from hybridnn.trace.memory import EAGER_CALLS, IDLE_EARNS, account, nap, new_root
 from hybridnn.trace.observe_later import observer_type
 from hybridnn.trace.pure import Vouched, members, taken
 from hybridnn.trace.refs import Doubt, class_lookup
@@ -29,10 +29,9 @@ MAX_PROOFS = 16
 SERVED = 64       # calls for which a plan has to have run until it has paid for its proof
 PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
-COMPARED_CALLS, EAGER_CALLS = 8, 20_000      # when a replay that runs Python is timed against eager (COMPARE_AFTER), how often, and what follows
+COMPARED_CALLS = 8      # how often a replay that runs Python is timed against eager
 COMPARED_IN_A_ROW = 16      # calls of a plan, and then as many eager ones: a tiny function takes twice as long where another has just run
 AROUND = 0.5e-6     # seconds that a call of a plan takes beside what is timed, and an eager one does not
-FIRST_NAP, LONGER = 1000, 4      # so many eager calls follow the first time, and how many times as many each time after: paths may have settled by then
 SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses lie before the next comparison; how many replays more a path that is left counts for
 FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream (some 15 us)
 COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which such a plan is timed
@@ -94,7 +93,7 @@ def _compared_search(memory, fn, self_object, args, kwargs):
     if len(times[False]) >= COMPARED_CALLS:
         searching, eager = _mean(times[True]), _mean(times[False])
         memory.search_times, memory.searched = {True: [], False: []}, 0
-        memory.resting = _nap(memory.naps) if eager < searching else 0
+        memory.resting = nap(memory.naps) if eager < searching else 0
         if eager < searching:
             memory.naps += 1
             memory.note("runs eagerly", f"for {memory.resting} calls: finding a path took {searching * 1e6:.1f} us, an eager call {eager * 1e6:.1f} us")
@@ -106,10 +105,6 @@ def _compared_search(memory, fn, self_object, args, kwargs):
 def _mean(times):
     """The mean of all but the longest: where one plan in a few calls fits at once, the median call says nothing of the others."""
     return sum(sorted(times)[:-1]) / (len(times) - 1)
-
-
-def _nap(naps):
-    return min(EAGER_CALLS, FIRST_NAP * LONGER ** naps)
 
 
 def _of_signature(plans, args, kwargs):
@@ -149,10 +144,10 @@ def _run_python(memory, mode, fn, args, kwargs):
             memory.credit += IDLE_EARNS * _idle(memory)
             return fn(*args, **kwargs)
         root = new_root(memory, key)
-    if root.reason or root.asleep:
+    if root.asleep:
         root.asleep = max(0, root.asleep - _idle(memory))
         return fn(*args, **kwargs)
-    memory.idle = 0
+    memory.idle, root.reason = 0, ""
     if root.replays >= root.compare_at:
         return _compared_run(memory, root, mode, fn, args, kwargs)
     return _traced_run(memory, root, mode, fn, args, kwargs)
@@ -179,7 +174,7 @@ def _compared_run(memory, root, mode, fn, args, kwargs):
         root.times = {True: [], False: []}
         root.compare_at = root.replays + (0 if eager < replay else EAGER_CALLS)
         if eager < replay:
-            root.asleep = _nap(root.naps)
+            root.asleep = nap(root.naps)
             root.naps += 1
             root.proofs = min(root.proofs, MAX_PROOFS - 1)
             memory.note("runs eagerly", f"for {root.asleep} calls: a verified replay took {replay * 1e6:.0f} us, an eager call {eager * 1e6:.0f} us")

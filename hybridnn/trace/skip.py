@@ -18,14 +18,12 @@ from hybridnn.trace.skip_effects import Effects
 from hybridnn.trace.skip_facts import Facts
 from hybridnn.trace.skip_plan import STORES, Plan, killer
 from hybridnn.trace.skip_results import Results
-from hybridnn.trace.skip_sources import Sources
+from hybridnn.trace.skip_sources import OUTSIDE, Sources
 from hybridnn.trace.skip_stages import WARNINGS_RAISE, Stages
 from hybridnn.trace.skip_text import Text
 from hybridnn.trace.tape import PathTape, rebinds_along
 
 __all__ = ["make_plan"]
-
-OUTSIDE = ("arg", "state", "static")      # kinds of what does not come from the call itself
 
 
 def make_plan(observer, call, end, version, config_reads):

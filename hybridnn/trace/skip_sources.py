@@ -10,12 +10,13 @@ from hybridnn.trace.arrays import memory_of, root_array
 from hybridnn.trace.events import Leaf, vid_of
 from hybridnn.trace.observe_gradients import by_hand, is_gradient_of
 from hybridnn.trace.operands import array_of
-from hybridnn.trace.overlap import Written
+from hybridnn.trace.overlap import Moving, Written
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.summaries import wrapped
 
-__all__ = ["Sources"]
+__all__ = ["OUTSIDE", "Sources"]
 
+OUTSIDE = ("arg", "state", "static")      # kinds of what does not come from the call itself
 TAKEN_OTHERWISE = "a gradient from before the call is an array that the call takes otherwise, too"
 
 
@@ -26,6 +27,7 @@ class Sources:
         self.fixed = {id(x) for x in self.call.leaves.values() if isinstance(x, Variable) and x._tape is not None}
         memory, variables = self.observer.views, []
         priors, held = self._priors(), self.observer.held
+        self.moving = {}       # id of a parameter that an update changes and that then gets another array -> the first, and where it is read
         self._differentiated = {vid_of(o) for e in self.path if e.kind != "inplace" for o in e.operands}
         for vid, x in self.call.leaves.items():
             a = x._array if isinstance(x, Variable) else x
@@ -64,6 +66,7 @@ class Sources:
                 if not a.flags.c_contiguous:
                     self._copy(vid, a)
         self._distinct(variables)
+        self._move_apart()
         if any(vid in self.leaf_text and id(array_of(self.call.leaves[vid])) in self.updated for vid in held):
             self._hold_apart(held)
 
@@ -127,7 +130,7 @@ class Sources:
             return self._computed(ref)
         if ref.kind == "made":
             inner = ref.source[1]
-            if inner.kind == "state" and id(a) in self.written:
+            if inner.kind == "state" and inner.source[0] != "inside" and id(a) in self.written:
                 return self._kept(a)
             return self._computed(inner) if inner.kind == "array" else self._as_found(inner.source)
         if ref.kind == "static":
@@ -138,7 +141,7 @@ class Sources:
                 text = f"{name}._array is {w.strong(a)} and {name}._requires_grad is {x._requires_grad} and {name}._pending is None"
                 w.require_in(x, x.__dict__, f"{text} and {name}._tape is {w.strong(x._tape)}", "a parameter's array was replaced")
             return self._kept(a)
-        if ref.source[0] == "slot" or id(a) in self.written and ref.kind == "state":
+        if ref.source[0] == "slot" or id(a) in self.written and ref.kind == "state" and ref.source[0] != "inside":
             return self._kept(a)
         text = self._as_found(ref.source)
         if isinstance(x, Variable):
@@ -166,9 +169,29 @@ class Sources:
                   "a parameter's flags or gradient node changed")
         w.check(("inside", x, a))
         text = self._as_found(("inside", x))
-        if any(self.call.leaves.get(old) is x for e in self.path for old, _ in e.rebinds):
-            raise Doubt("an update changes a parameter that gets another array")
+        if id(a) in self.updated:
+            self.moving[id(x)] = a, text
         return text
+
+    def _move_apart(self):
+        """Parameters that an update changes and that then get other arrays: those which they have share no memory with anything else that the call takes."""
+        if not self.moving:
+            return
+        anew, fixed = [], []
+        for ref in [r for r in self.observer.origins.values() if r.kind in OUTSIDE]:
+            x, a = ref.value, array_of(ref.value)
+            own = id(ref.source[1] if ref.source is not None and ref.source[0] == "inside" else x) in self.moving
+            if own or not isinstance(a, np.ndarray):
+                continue
+            if ref.kind == "static" and isinstance(x, Variable) and self.observer.is_rebound(x):
+                anew.append(self._as_found(("inside", x)))
+            elif ref.kind == "static" or ref.source[0] in ("held", "fixed", "slot"):
+                fixed.append(a)
+            else:
+                anew.append(self._as_found(ref.source) + ("._array" if isinstance(x, Variable) else ""))
+        lie_apart = self.writer.strong(Moving(fixed).lie_apart)
+        texts = [f"({''.join(text + ', ' for text in part)})" for part in ([text for _, text in self.moving.values()], anew)]
+        self.writer.require(f"{lie_apart}({', '.join(texts)})", "the array of a parameter shares its memory with another")
 
     def _distinct(self, variables):
         w = self.writer

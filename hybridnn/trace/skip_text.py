@@ -93,7 +93,8 @@ class Text:
         usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
         usual += "\n" + self._touched(written)
         passed = self.observer.passed
-        memory = Written([a for a in [*map(self._array, written), *self._stored_arrays()] if id(a) not in passed],
+        moving = {id(a) for a, _ in self.moving.values()}
+        memory = Written([a for a in [*map(self._array, written), *self._stored_arrays()] if id(a) not in passed and id(a) not in moving],
                          [a for a in self._stored_arrays() if id(a) in passed])
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
                      MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,

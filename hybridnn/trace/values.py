@@ -115,7 +115,7 @@ class Values:
         """Whether an array has come from outside, and is not a parameter's, which may be updated in place."""
         code = self.ids.get(id(a))
         x = None if code is None else self.leaves.get(code if code >= 0 else ~code)
-        return x is not None and not isinstance(x, Parameter) and a.flags.c_contiguous
+        return x is not None and not isinstance(x, Parameter)
 
     def was_written(self, x):
         """Whether ``x`` is, or is a Variable over, an array from outside that the program has written into since its last use in this call, and that has

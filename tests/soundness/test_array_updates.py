@@ -388,6 +388,56 @@ def test_arrays_that_numpys_functions_make(mode, made):
     check(make, mode)
 
 
+@pytest.mark.parametrize("made", [
+    lambda a: np.clip(a, -0.1, 0.1), lambda a: a / np.linalg.norm(a), lambda a: np.where(a < 0, np.float32(0), a), np.copy,
+    lambda a: a + 0.01 * np.random.randn(*a.shape).astype("f"),
+])
+def test_parameters_that_are_updated_and_then_get_other_arrays(mode, made):
+    """Weights that are clipped, or normalized, behind each step: whoever has the old arrays sees that these were updated."""
+    def make(wrap):
+        model, held = net(), []
+        opt = optimizers.MomentumSGD(0.1).setup(model)
+        box = {"scale": arr(4, 3), "last": None}
+
+        @wrap
+        def f(x):
+            loss = F.sum(model.b(F.relu(model.a(x)))) + F.sum(box["scale"] * model.a.W)
+            model.cleargrads()
+            loss.backward()
+            opt.update()
+            for p in model.params():
+                p.array = made(p.array)
+            return loss, float(np.abs(model.a.W.array).max())
+
+        def kept(a):
+            held.append(a)
+            return f(arr(2, 3))
+
+        def scaled(a):
+            before, box["scale"] = box["scale"], a
+            try:
+                return f(arr(2, 3)), a
+            finally:
+                box["scale"] = before
+
+        def given(a):
+            model.a.W.array = a
+            return f(arr(2, 3)), a
+
+        def read_only():
+            model.a.b.array.flags.writeable = False
+            try:
+                return f(arr(2, 3))
+            finally:
+                model.a.b.array = model.a.b.array.copy()
+        return [model, held, box], [
+            lambda: f(arr(2, 3)), lambda: kept(model.a.W.array), lambda: f(model.a.W.array), lambda: f(model.a.W.array[:2]), lambda: kept(model.b.W.array[0]),
+            lambda: scaled(model.a.W.array), lambda: scaled(model.a.W.array[::-1]), lambda: scaled(np.asarray(memoryview(model.a.W.array))),
+            lambda: given(np.stack([arr(4, 3), arr(4, 3)])[0]), lambda: given(box["scale"]), lambda: given(arr(4, 3).astype("d")), lambda: given(arr(4, 3)),
+            read_only, lambda: given(opt.target.a.W.update_rule.state["v"]), lambda: f(arr(5, 3))]
+    skipped(check(make, mode), mode)
+
+
 def test_arrays_that_come_from_elsewhere(mode):
     def make(wrap):
         a, b = L.Linear(3, 3), L.Linear(3, 3)

@@ -135,6 +135,31 @@ def test_two_variables_over_one_array(mode):
     check(make, mode)
 
 
+@pytest.mark.parametrize("part", [lambda a: a[:, 1], lambda a: a[:, :2], lambda a: a.T, lambda a: a[::-1], lambda a: a[:, 1:3].T, lambda a: a[:, ::2]])
+def test_variables_over_arrays_with_gaps_that_are_operands_too(mode, part):
+    def make(wrap):
+        a = arr(3, 3)
+
+        @wrap
+        def f(a, graded=True):
+            x = part(a)
+            y = F.sum(F.exp(np.float32(0.5) * hnn.as_variable(x * 2)) * x)
+            v = hnn.Variable(x, requires_grad=graded)
+            z = F.where(np.abs(x) < 1, F.tanh(v) * y, v) * x
+            y = F.sum(z * hnn.Variable(x))
+            if graded:
+                y.backward()
+            return y, v.grad
+
+        def changed():
+            a[0, 1] += 1
+            return f(a)
+        return [a], [lambda: f(a), changed, lambda: f(a, graded=False), lambda: f(arr(3, 3, seed=1)), lambda: f(arr(3, 3, seed=2)[::-1]), lambda: f(arr(4, 4))]
+    traces = check(make, mode)
+    assert not traces.reasons
+    skipped(traces, mode)
+
+
 def test_overlapping_views(mode):
     def make(wrap):
         a = arr(10)
