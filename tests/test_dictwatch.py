@@ -1,12 +1,14 @@
 """Changes of dicts, attributes and classes that a plan must notice, and what it need not."""
 import gc
+import types
 import warnings
 import weakref
 
 import numpy as np
 import pytest
 
-from hybridnn.jit.dictwatch import VERSIONS, Watch, _how, watch, watchable
+from hybridnn.jit.dictwatch import VERSIONS, Watch, _how, version, watch, watchable
+from hybridnn.trace import guards
 
 
 class Base:
@@ -171,3 +173,34 @@ def test_arrays_change_in_place():
             assert not seen.unchanged()
     seen.confirm(seen.renew())
     assert not seen.unchanged()        # its dimensions have moved
+
+
+def test_versions_of_a_namespace():
+    """A version is new after each change, and only then; where one is to be had, nothing looks at what stands in the namespace."""
+    space = vars(types.ModuleType("m"))
+    seen = [version(space)]
+    for change in (lambda: space.update(a=1), lambda: space.update(a=2), lambda: space.pop("a"), space.clear):
+        assert version(space) == seen[-1]
+        change()
+        seen.append(version(space))
+    assert len({*seen}) == len(seen)
+
+
+@pytest.mark.parametrize("versions", [True, False])
+def test_names_of_a_module_change_and_come_back(versions, monkeypatch):
+    if not versions:
+        monkeypatch.setattr(guards, "version", lambda space: None)
+    space = vars(types.ModuleType("m"))
+    space.update(a=1, b=2)
+    known = guards.members_of(space)
+    assert known == space and guards.members_of(space) is known and guards.has_members(space, known)
+    space["a"] = 3
+    assert not guards.has_members(space, known)
+    other = guards.members_of(space)
+    assert other["a"] == 3 and guards.has_members(space, other) and not guards.has_members(space, known)
+    space["a"] = 1
+    assert guards.has_members(space, known) and not guards.has_members(space, other)
+    space["c"] = 1
+    assert not guards.has_members(space, known)
+    del space["c"], space["b"]
+    assert not guards.has_members(space, known)

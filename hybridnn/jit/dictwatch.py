@@ -14,7 +14,7 @@ import types
 
 import numpy as np
 
-__all__ = ["Watch", "space_of", "watch", "watchable"]
+__all__ = ["Watch", "space_of", "version", "watch", "watchable"]
 
 VERSIONS = ((3, 11), (3, 12), (3, 13))      # where this has been tried
 VERSION_OFFSET = 24       # PyDictObject: refcount, type, used, version tag, keys, values
@@ -173,6 +173,11 @@ def watch(dicts, objects=(), classes=()):
     """A ``Watch``, or None where this interpreter has no version tags."""
     values = _how()
     return None if values is None else Watch(dicts, objects, classes, values)
+
+
+def version(space):
+    """A number that is another one after each change of a dict, which no instance has; None where that cannot be had."""
+    return None if _how() is None else _word(id(space) + VERSION_OFFSET)
 
 
 def _give_tag(cls):

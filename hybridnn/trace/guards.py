@@ -13,14 +13,14 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.exact import exact
-from hybridnn.jit.dictwatch import space_of, watchable
+from hybridnn.jit.dictwatch import space_of, version, watchable
 from hybridnn.trace.cached import is_found
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.refs import IMMUTABLE_TYPE, TRUSTED, class_lookup, is_plain_key
 
 __all__ = ["Writer", "methods"]
 
-_members = {}            # id of a namespace -> what it has
+_members = {}            # id of a module's namespace -> what it has, and the version of it that was looked at
 NOTHING = object()       # stands for what a dict does not have; None would be a value
 
 
@@ -503,16 +503,24 @@ def function_modules():
 
 
 def members_of(space):
-    """A namespace as it is now; one and the same copy for all plans as long as nothing changes."""
-    kept = _members.get(id(space))
-    if kept is None or not has_members(space, kept):
-        kept = _members[id(space)] = dict(space)
-    return kept
+    """A module's namespace as it is now; one and the same copy for all plans as long as nothing changes."""
+    known, _ = _members.get(id(space), (None, None))
+    if known is None or not has_members(space, known):
+        now, known = version(space), dict(space)
+        _members[id(space)] = known, now
+    return known
 
 
 def has_members(space, known):
-    """Whether a namespace has the very same values under the same names."""
-    return space.keys() == known.keys() and all(space[name] is value for name, value in known.items())
+    """Whether a module's namespace has the very same values under the same names. Asked again where nothing has changed, it answers without a look at them."""
+    now = version(space)
+    kept, then = _members.get(id(space), (None, None))
+    if kept is known and then == now is not None:
+        return True
+    same = space.keys() == known.keys() and all(space[name] is value for name, value in known.items())
+    if same:
+        _members[id(space)] = known, now
+    return same
 
 
 def _plain_keys(keys):

@@ -192,14 +192,14 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
 
     def _on_call(self, frame):
         code = frame.f_code
-        if gc.callbacks and _in_garbage_collection(frame):
+        if self.trusted is not None and is_library(frame):
+            return None
+        if gc.callbacks and _in_garbage_collection(frame, self.frames[0].real if self.frames else None):
             return None
         if self.trusted is not None:
-            if not is_library(frame):
-                if self.calls_method(frame, code):
-                    return self.on_event
-                raise Doubt(f"the library calls back {frame.f_globals.get('__name__')}.{code.co_name}")
-            return None
+            if self.calls_method(frame, code):
+                return self.on_event
+            raise Doubt(f"the library calls back {frame.f_globals.get('__name__')}.{code.co_name}")
         if not self.frames:
             return self._enter_root(frame, code) if not self.started else None
         if code in self.passing or goes_through_links(frame):
@@ -578,12 +578,12 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         return ref
 
 
-def _in_garbage_collection(frame):
-    """Whether one of ``gc.callbacks`` runs: it comes between any two instructions, and is no part of the program."""
+def _in_garbage_collection(frame, root):
+    """Whether one of ``gc.callbacks`` runs: it comes between any two instructions, and is no part of the program. ``root``: the program's frame, if it runs."""
     codes = [getattr(fn, "__code__", None) for fn in gc.callbacks]
-    while frame is not None and frame.f_code not in codes:
+    while frame is not None and frame is not root and frame.f_code not in codes:
         frame = frame.f_back
-    return frame is not None
+    return frame is not None and frame is not root
 
 
 def _has_locals(frame, g):

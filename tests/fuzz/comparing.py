@@ -12,6 +12,7 @@ import typing
 import warnings
 
 import numpy as np
+import streams
 from programs import Program
 
 import hybridnn as hnn
@@ -35,13 +36,12 @@ class World:
         self.globals["traced"] = lambda fn: trace(fn, self.traced)
         exec(compile(program.source, filename, "exec"), self.globals)
         self.net, self.opt, self.step, self.rate = self.globals["make"](lambda fn: trace(fn, self.traced))
-        self.streams = np.random.get_state(), random.getstate()
+        self.streams = streams.position()
 
     def call(self, number):
         """Facts after a call."""
         p = self.program.calls[number]
-        np.random.set_state(self.streams[0])
-        random.setstate(self.streams[1])
+        streams.go_to(self.streams)
         with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(io.StringIO()) as out, contextlib.ExitStack() as stack:
             warnings.simplefilter("always")
             if p.before:
@@ -57,7 +57,7 @@ class World:
                     self.backward(result)
             except Exception as e:
                 self.error, result = e, None
-        self.streams = np.random.get_state(), random.getstate()
+        self.streams = streams.position()
         self.warned = [str(w.message) for w in caught if issubclass(w.category, TraceWarning)]
         kinds = sorted({w.category.__name__ for w in caught if not issubclass(w.category, TraceWarning)})
         facts = [("error", None if self.error is None else f"{type(self.error).__name__}: {self.error}"), ("warnings", kinds), ("printed", out.getvalue())]
@@ -67,7 +67,7 @@ class World:
         for name, value in dict(result=result, args=args, net=state, log=self.globals["LOG"], opt=vars(self.opt.hyperparam), t=self.opt.t,
                                 others=others).items():
             describe(name, value, facts, seen)
-        facts.append(("streams", (hash(self.streams[0][1].tobytes()), self.streams[0][2:], hash(self.streams[1]))))
+        facts.append(("streams", hash(self.streams)))
         return facts
 
     def arguments(self, number, p):

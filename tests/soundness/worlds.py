@@ -15,6 +15,7 @@ import types
 import warnings
 
 import numpy as np
+import streams
 from numpy.lib.array_utils import byte_bounds
 
 import hybridnn as hnn
@@ -101,6 +102,9 @@ class Interpreted:
 
 
 PLAIN = {type(None), bool, int, str, bytes, float, complex, slice, range}
+VALUES = (int, str, bytes, float, complex, np.dtype, np.generic)
+OPAQUE = (types.FunctionType, types.ModuleType, type, types.MethodType, types.BuiltinFunctionType)
+HIDDEN = {"_hooks", "initializer", "_tape", "_pending", "_vid", "_spec"}
 
 
 @functools.cache
@@ -124,76 +128,86 @@ class Describer:
         self.facts, self.now = [], []
         for name, value in roots.items():
             self.visit(name, value)
-        bounds = [byte_bounds(a) for _, a in self.now]
-        for i, (path, a) in enumerate(self.now):
-            low, high = bounds[i]
-            near = [k for k in range(i) if bounds[k][0] < high and low < bounds[k][1]]
-            shared = [self.now[k][0] for k in near if a is not self.now[k][1] and np.shares_memory(a, self.now[k][1])]
-            self.facts.append((f"{path} shares memory with", shared))
+        self.note_sharing()
         facts, self.facts, self.now = self.facts, [], []
         if not self.held:
             self.forget()          # the tracer sees who else holds an array
         return facts
 
-    def note(self, path, what):
-        self.facts.append((path, what))
+    def note_sharing(self):
+        """Which arrays share memory with which before them. Two that own what they show do not."""
+        views = [i for i, (_, a) in enumerate(self.now) if not a.flags.owndata]
+        if not views:
+            return
+        bounds, views = [byte_bounds(a) for _, a in self.now], set(views)
+        for i, (path, a) in enumerate(self.now):
+            low, high = bounds[i]
+            near = [k for k in range(i) if bounds[k][0] < high and low < bounds[k][1] and (i in views or k in views)]
+            shared = [self.now[k][0] for k in near if a is not self.now[k][1] and np.shares_memory(a, self.now[k][1])]
+            if shared:
+                self.facts.append((f"{path} shares memory with", shared))
 
     def visit(self, path, x):
-        if type(x) in PLAIN:
-            self.facts.append((path, (type(x).__name__, x)))
+        kind = type(x)
+        if kind in PLAIN:
+            self.facts.append((path, (kind.__name__, x)))
             return
-        if x is None or isinstance(x, (bool, int, str, bytes, float, complex, np.dtype, slice, range)) and not isinstance(x, np.generic):
-            self.note(path, (type(x).__name__, x))
+        look = way(kind)
+        if look is None:
+            self.facts.append((path, (kind.__name__, np.asarray(x) if isinstance(x, np.generic) else x)))
             return
-        if isinstance(x, np.generic):
-            self.note(path, (type(x).__name__, np.asarray(x)))
-            return
-        known = self.seen.get(id(x))
+        number = id(x)
+        known = self.seen.get(number)
         if known is None:
-            known = self.seen[id(x)] = len(self.seen)
+            known = self.seen[number] = len(self.seen)
             self.keep.append(x)
-        self.facts.append((path + " is", known))
-        if id(x) not in self.active:
-            self.active.add(id(x))
-            self.look(path, x)
-            self.active.remove(id(x))
+        self.facts.append((path + " is", (known, full_name(kind))))
+        if number not in self.active:
+            self.active.add(number)
+            look(self, path, x)
+            self.active.remove(number)
 
-    def look(self, path, x):
-        self.facts.append((path + " type", full_name(type(x))))
-        if isinstance(x, np.ndarray):
-            self.array(path, x)
-        elif isinstance(x, hnn.Variable):
-            self.variable(path, x)
-        elif isinstance(x, (list, tuple)):
-            self.note(path + " length", len(x))
-            for k, v in enumerate(x):
-                self.visit(f"{path}[{k}]", v)
-        elif isinstance(x, dict):
-            self.note(path + " keys", [repr(k) for k in x])
-            for k, v in x.items():
-                self.visit(f"{path}[{k!r}]", v)
-        elif isinstance(x, (set, frozenset)):
-            self.note(path, sorted(map(repr, x)))
-        elif not isinstance(x, (types.FunctionType, types.ModuleType, type, types.MethodType, types.BuiltinFunctionType)) \
-                and not type(x).__module__.startswith("hybridnn.trace") and hasattr(x, "__dict__"):
-            hidden = ("_hooks", "initializer", "_tape", "_pending", "_vid", "_spec")
+    def sequence(self, path, x):
+        self.facts.append((path + " length", len(x)))
+        for k, v in enumerate(x):
+            self.visit(f"{path}[{k}]", v)
+
+    def mapping(self, path, x):
+        self.facts.append((path + " keys", [repr(k) for k in x]))
+        for k, v in x.items():
+            self.visit(f"{path}[{k!r}]", v)
+
+    def members(self, path, x):
+        if hasattr(x, "__dict__"):
             for k, v in sorted(vars(x).items()):
-                if k not in hidden:
+                if k not in HIDDEN:
                     self.visit(f"{path}.{k}", v)
 
     def array(self, path, a):
-        self.note(path + " kind", (a.shape, a.dtype.str, a.flags.writeable))
-        self.note(path, np.array(a))
+        self.facts.append((path + " kind", (a.shape, a.dtype.str, a.flags.writeable)))
+        self.facts.append((path, np.array(a)))
         self.now.append((path, a))
 
     def variable(self, path, v):
-        self.note(path + " flags", (v.requires_grad, v.name, v.is_initialized))
+        self.facts.append((path + " flags", (v.requires_grad, v.name, v.is_initialized)))
         if v.is_initialized:
-            self.note(path + " creator", v.creator is not None)
+            self.facts.append((path + " creator", v.creator is not None))
             self.visit(path + ".array", v.array)
         self.visit(path + ".grad", v.grad)
         if getattr(v, "update_rule", None) is not None:
             self.visit(path + ".update_rule", v.update_rule)
+
+
+@functools.cache
+def way(kind):
+    """How a ``Describer`` looks at objects of a type; None if they are their value."""
+    if issubclass(kind, VALUES):
+        return None
+    if issubclass(kind, OPAQUE) or kind.__module__.startswith("hybridnn.trace"):
+        return lambda describer, path, x: None
+    ways = {np.ndarray: Describer.array, hnn.Variable: Describer.variable, (list, tuple): Describer.sequence, dict: Describer.mapping,
+            (set, frozenset): lambda describer, path, x: describer.facts.append((path, sorted(map(repr, x))))}
+    return next((look for kinds, look in ways.items() if issubclass(kind, kinds)), Describer.members)
 
 
 def same(x, y):
@@ -228,28 +242,23 @@ class World:
     """One of the two runs."""
 
     def __init__(self, make, wrap, held):
-        self.random, self.python_random = np.random.get_state(), random.getstate()
-        self.swap()
-        np.random.seed(7)
-        random.seed(7)
-        self.swap()
+        self.random = streams.position()
         with self.running():
+            np.random.seed(7)
+            random.seed(7)
             self.state, self.calls = make(wrap)
         self.describer = Describer(held)
 
-    def swap(self):
-        other = np.random.get_state(), random.getstate()
-        np.random.set_state(self.random)
-        random.setstate(self.python_random)
-        self.random, self.python_random = other
-
     @contextlib.contextmanager
     def running(self):
-        self.swap()
+        """The world's random numbers go on where they were."""
+        outside = streams.position()
+        streams.go_to(self.random)
         try:
             yield
         finally:
-            self.swap()
+            self.random = streams.position()
+            streams.go_to(outside)
 
     def step(self, k):
         """Facts after call number ``k``."""
@@ -260,13 +269,12 @@ class World:
                 result = self.calls[k]()
             except BaseException as e:
                 error = e
-            stream = hash(tuple(map(bytes, np.random.get_state()[1:2]))), np.random.get_state()[2:], hash(random.getstate())
         facts = self.describer.describe(result=result, state=self.state)
         kinds = sorted({w.category.__name__ for w in caught if not issubclass(w.category, TraceWarning)})
         self.warned = [str(w.message) for w in caught if issubclass(w.category, TraceWarning)]
         self.error = error
         raised = None if error is None else (type(error).__name__, str(error), user_frame(error))
-        return [*facts, ("warnings", kinds), ("printed", out.getvalue()), ("random numbers", stream), ("raised", raised)]
+        return [*facts, ("warnings", kinds), ("printed", out.getvalue()), ("random numbers", hash(self.random)), ("raised", raised)]
 
 
 def differences(expected, got):
@@ -312,6 +320,11 @@ def check(make, mode, *, held=False, steps=None, trace_warnings=None, tolerance=
 
 def arr(*shape, seed=0, dtype="float32"):
     """The same array every time."""
+    return _drawn(shape, seed, dtype).copy()
+
+
+@functools.lru_cache(4096)
+def _drawn(shape, seed, dtype):
     return np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
 
 
