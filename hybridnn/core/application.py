@@ -9,7 +9,7 @@ from hybridnn.core.debugging import check_nan, explain, remember_stack
 from hybridnn.core.labels import FunctionCall, only_arrays
 from hybridnn.core.op_node import OpNode
 from hybridnn.core.programs import NO_ATTRS, as_ndarray
-from hybridnn.core.tape import connect_outputs, make_leaf, next_seq
+from hybridnn.core.tape import connect_outputs, next_seq, node_of
 from hybridnn.core.variable import Variable, as_array
 from hybridnn.errors import InvalidType
 from hybridnn.spec import spec_of
@@ -39,7 +39,7 @@ def apply_eager(op, inputs, attrs):
             arrays.append(_value_of(x) if a is None else a)
             if x._requires_grad:
                 mask |= bit
-                edges.append(x._tape or make_leaf(x))
+                edges.append(x._tape or node_of(x))
             else:
                 edges.append(None)
         else:
@@ -128,7 +128,7 @@ def _tape_node(op, inputs, arrays, attrs, mask, y):
     program = op.program(mask, len(inputs))
     edges = []
     for x in inputs:
-        edges.append((x._tape or make_leaf(x)) if isinstance(x, Variable) and x._requires_grad else None)
+        edges.append((x._tape or node_of(x)) if isinstance(x, Variable) and x._requires_grad else None)
     keep = program.keep
     saved = [arrays[i] for i in keep] if keep else None
     specs = [spec_of(a) for a in arrays] if program.needs_specs else None

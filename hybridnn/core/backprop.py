@@ -49,6 +49,8 @@ def begins_at_leaf(v, loss_scale):
 def backward_eager(outputs, retain_grad, enable_double_backprop, loss_scale, as_variables, store=None, keep=None):
     grads = {}
     for v in outputs:
+        if v._pending is not None:
+            v._pending.connect()
         node = v._tape
         if node is None or node.is_leaf:
             continue
@@ -122,6 +124,9 @@ def _check_arguments(outputs, inputs, grad_outputs, grad_inputs):
 
 def grad_eager(outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, enable_double_backprop, loss_scale):
     grads, seeds = {}, []
+    for v in (*outputs, *inputs):
+        if v._pending is not None:
+            v._pending.connect()
     for i, v in enumerate(outputs):
         if v._tape is None and not any(v is x for x in inputs):
             continue

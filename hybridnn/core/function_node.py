@@ -11,7 +11,7 @@ from hybridnn.config import config, global_config, state
 from hybridnn.core import type_check
 from hybridnn.core.debugging import check_nan
 from hybridnn.core.op_node import OpNode
-from hybridnn.core.tape import Output, TapeNode, connect_outputs, make_leaf, next_seq, rank_of
+from hybridnn.core.tape import Output, TapeNode, connect_outputs, next_seq, node_of, rank_of
 from hybridnn.core.variable import Variable, as_variable, connected
 from hybridnn.core.variable_node import OutputRef, view_of
 from hybridnn.errors import InvalidType
@@ -197,7 +197,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         result = tuple([Variable(y, requires_grad=requires) for y in outputs])
         backprop = global_config.enable_backprop if state.backprop is None else state.backprop
         if requires and backprop:
-            self._connect([x._tape or make_leaf(x) for x in variables], [x.requires_grad for x in variables], arrays, outputs)
+            self._connect([x._tape or node_of(x) for x in variables], [x.requires_grad for x in variables], arrays, outputs)
             connect_outputs(self, result)
             self._take_outputs([y._tape for y in result])
         else:

@@ -7,7 +7,7 @@ import itertools
 import weakref
 
 __all__ = ["RELEASED_TEXT", "ROOM", "Leaf", "Output", "TapeNode", "TracedNumber", "connect_outputs", "make_leaf", "move_gradient", "next_seq",
-           "note_giver", "rank_of", "scaled", "seeded_values"]
+           "node_of", "note_giver", "rank_of", "scaled", "seeded_values"]
 
 ROOM = 1 << 24      # the nodes of a traced call get numbers between two of the sequence, and their outputs numbers between theirs
 next_seq = itertools.count(ROOM * ROOM, ROOM * ROOM).__next__
@@ -100,6 +100,13 @@ def make_leaf(x):
         leaf.name = x._name
     x._tape = leaf
     return leaf
+
+
+def node_of(x):
+    """The node of a Variable that is used; if it is of a traced call that another thread is in, that call makes its graph first."""
+    if x._tape is None and x._pending is not None:
+        x._pending.connect()
+    return x._tape or make_leaf(x)
 
 
 def connect_outputs(node, variables):

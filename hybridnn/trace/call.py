@@ -265,6 +265,11 @@ class Call(Values):
         self.leave()
         return v._array
 
+    def connect(self):
+        """Another thread, or a user's function between segments, goes on from a Variable of this call, whose graph is needed for that."""
+        if self.mode == "replay":
+            self.give_up("another thread, or a function of the program's own, goes on from a Variable of this call")
+
     def note_hooks(self):
         """Function hooks or debug mode are switched inside the function: every operation is to run where it stands."""
         if self.mode != "eager":

@@ -1,0 +1,83 @@
+"""Other threads go on from what a call has computed, while that call runs: for them, too, its Variables have a graph."""
+import threading
+
+import pytest
+from worlds import MODES, arr, check
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+def elsewhere(fn, *args):
+    """What another thread gets from ``fn``."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(fn(*args)))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+class Tanh(hnn.FunctionNode):
+    def forward(self, inputs):
+        self.retain_outputs((0,))
+        return F.tanh(inputs[0]).array,
+
+    def backward(self, indexes, gs):
+        y, = self.get_retained_outputs()
+        return gs[0] * (1 - y * y),
+
+
+def through_backward(net, y):
+    net.cleargrads()
+    elsewhere(F.sum(y * y).backward)
+
+
+def through_backward_of_what_is_set(net, y):
+    net.cleargrads()
+    y.grad = arr(*y.shape)
+    elsewhere(y.backward)
+
+
+def through_grad(net, y):
+    net.W.grad, net.b.grad = [g.array for g in elsewhere(hnn.grad, [F.sum(y * y)], [net.W, net.b])]
+
+
+@pytest.mark.parametrize("looked", [False, True])
+@pytest.mark.parametrize("way", [through_backward, through_backward_of_what_is_set, through_grad])
+def test_gradients_come_from_another_thread(mode, way, looked):
+    def make(wrap):
+        net = L.Linear(4, 3, initialW=arr(3, 4))
+
+        @wrap
+        def f(x):
+            y = net(x)
+            first = float(y.array[0, 0]) if looked else None
+            way(net, y)
+            return y, first, net.W.grad
+        return [net], [lambda: f(arr(2, 4)), lambda: f(arr(5, 4))]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("operate", [lambda y: sum(F.split_axis(F.tanh(y), 3, axis=1)), lambda y: Tanh().apply((y,))[0]], ids=["operations", "function"])
+@pytest.mark.parametrize("looked", [False, True])
+def test_operations_of_another_thread(mode, operate, looked):
+    """Somebody goes back through them after the call."""
+    def make(wrap):
+        net = L.Linear(4, 3, initialW=arr(3, 4))
+
+        @wrap
+        def f(x):
+            y = net(x)
+            first = float(y.array[0, 0]) if looked else None
+            return elsewhere(operate, y), first
+
+        def call():
+            net.cleargrads()
+            z, first = f(arr(2, 4))
+            F.sum(z).backward()
+            return z, first, net.W.grad
+        return [net], [call]
+    check(make, mode)
