@@ -1,6 +1,6 @@
 """``Rows``: a graph under change by a pass that puts rows of arrays together; it knows which values lie where in which others."""
 from collections import deque
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from math import prod
 
 from hybridnn.core.op import OPS
@@ -25,10 +25,9 @@ class Rows:
         self.graph, self.specs = graph, Specs(graph.specs)
         self.producer = {v: n for n in graph.nodes for v in n.outputs}
         self.number = {v: k for k, n in enumerate(graph.nodes) for v in n.outputs}
-        self.removed, self.views = set(), {}
+        self.removed, self.fresh, self.views = set(), set(), {}      # ids of nodes; values that added nodes make
         self.floor = len(graph.nodes)       # number of the first node that was removed
-        self.previous = _effects(graph)
-        self.made_by_effects = any([n.outputs for n in graph.nodes if id(n) in self.previous])      # else no value needs a node with effects
+        self.previous, self.turn, self.made_by_effects = _effects(graph)      # without values that nodes with effects make, no value needs any of these
         self.homes = {}
         self._find_homes()
 
@@ -39,7 +38,9 @@ class Rows:
         return self.specs.new(Spec(tuple(shape), like.dtype, like.weak) if like.shape != tuple(shape) else like)
 
     def add(self, node):
-        self.producer.update((v, node) for v in node.outputs)
+        for v in node.outputs:
+            self.producer[v] = node
+        self.fresh.update(node.outputs)
         self._home_of(node)
         return node.outputs[0]
 
@@ -48,6 +49,7 @@ class Rows:
         self.floor = min(self.floor, self._when(node.outputs[0]))
         for v in node.outputs:
             del self.producer[v]
+        self.fresh.difference_update(node.outputs)
 
     def replace(self, node, other):
         self.remove(node)
@@ -59,40 +61,38 @@ class Rows:
             return self.graph
         wanted = {*self.graph.outputs, *(v for _, v in self.graph.writes)}
         made = [self.producer[v] for v in sorted(wanted & self.producer.keys(), key=self._when)]
-        live, previous = [], self.previous
-        for node in reversed(self._in_order([*[n for n in self.graph.nodes if id(n) not in self.removed], *made])):
-            if not wanted.isdisjoint(node.outputs) or previous and id(node) in previous:
+        live, previous, unwanted, want = [], self.previous, wanted.isdisjoint, wanted.update
+        for node in reversed(self._in_order(made)):
+            if not unwanted(node.outputs) or previous and id(node) in previous:
                 live.append(node)
-                wanted.update(node.inputs)
+                want(node.inputs)
         return self.graph.replace(nodes=tuple(live[::-1]), specs=self.specs)
 
-    def _in_order(self, roots, before=0):
-        """The nodes and all that they need but for the first ``before`` of the graph, each behind what it needs, otherwise in this order."""
-        earlier, previous, nodes = self.graph.nodes[:before], self.previous, []
-        missing = set(self.producer)        # values that nothing has made yet
-        missing.difference_update(chain.from_iterable([n.outputs for n in earlier]))
-        done = set(map(id, earlier))
-        for root in roots:
-            if id(root) in done:
+    def _in_order(self, made):
+        """What is left of the graph's nodes, in their order, and then ``made``; all that one needs comes before it."""
+        removed, missing, early, nodes = self.removed, set(self.fresh), set(), []      # values that are still to be made; ids of nodes behind the present one
+        for number, node in enumerate(self.graph.nodes):
+            if id(node) in removed or id(node) in early:
                 continue
-            if missing.isdisjoint(root.inputs) and id(root) not in previous:
-                done.add(id(root))
-                missing.difference_update(root.outputs)
-                nodes.append(root)
+            if missing.isdisjoint(node.inputs):
+                nodes.append(node)
             else:
-                self._emit(root, done, missing, nodes)
+                self._emit(node, number, early, missing, nodes)
+        for node in made:
+            if not missing.isdisjoint(node.outputs):
+                self._emit(node, len(self.graph.nodes), early, missing, nodes)
         return nodes
 
-    def _emit(self, node, done, missing, nodes):
-        """Append the node to ``nodes``, behind all that it needs."""
+    def _emit(self, node, number, early, missing, nodes):
+        """Append the node to ``nodes``, behind all that it needs of what does not come before node ``number`` of the graph."""
         stack = [(node, False)]
         while stack:
             node, ready = stack.pop()
             if not ready:
-                if id(node) in done:
+                if id(node) in early:
                     continue
-                done.add(id(node))
-                needs = [(n, False) for n in reversed(self._needs(node)) if id(n) not in done]
+                early.add(id(node))
+                needs = [(n, False) for n in reversed(self._needs(node, number, missing)) if id(n) not in early]
                 if needs:
                     stack.append((node, True))
                     stack += needs
@@ -102,12 +102,13 @@ class Rows:
 
     # ---- what depends on what
 
-    def _needs(self, node):
-        """Nodes before this one: makers of its operands; and nodes that may have effects stay in order."""
-        producer = self.producer
-        found = [n for v in node.inputs if (n := producer.get(v)) is not None]
+    def _needs(self, node, floor, missing):
+        """Nodes that this one needs, but for those that come before node ``floor`` of the graph: makers of its operands; and nodes that may have effects stay
+        in order. ``missing``: values that are made anew, whatever their numbers."""
+        producer, number = self.producer, self.number
+        found = [n for v in node.inputs if (n := producer.get(v)) is not None and (v in missing or number.get(v, floor) >= floor)]
         earlier = self.previous.get(id(node)) if self.previous else None
-        return found if earlier is None else [earlier, *found]
+        return found if earlier is None or self.turn[id(earlier)] < floor else [earlier, *found]
 
     def depends(self, values, nodes):
         """Whether one of the values needs one of the nodes.
@@ -139,7 +140,7 @@ class Rows:
                 return True
             if node.outputs and self.number.get(node.outputs[0], floor) < floor:
                 continue
-            for n in self._needs(node):
+            for n in self._needs(node, 0, ()):
                 if id(n) not in seen:
                     seen.add(id(n))
                     stack.append(n)
@@ -147,9 +148,21 @@ class Rows:
 
     def depths(self, group):
         """Per result of the group: the number of the group's nodes in the longest chain that leads to it."""
-        members, depth = {id(n) for n in group}, {}
-        for n in self._in_order(group, self._floor(group)):
-            depth[id(n)] = max([depth.get(id(m), 0) for m in self._needs(n)], default=0) + (id(n) in members)
+        members, depth, floor = {id(n) for n in group}, {}, self._floor(group)
+        stack, known = [(n, None) for n in reversed(group)], set()
+        while stack:
+            node, needs = stack.pop()
+            if needs is None:
+                if id(node) in known:
+                    continue
+                known.add(id(node))
+                needs = self._needs(node, floor, ())
+                below = [(n, None) for n in needs if id(n) not in known]
+                if below:
+                    stack.append((node, needs))
+                    stack += below
+                    continue
+            depth[id(node)] = max([depth[id(n)] for n in needs], default=0) + (id(node) in members)
         return {n.outputs[0]: depth[id(n)] for n in group}
 
     def _floor(self, nodes):
@@ -162,12 +175,11 @@ class Rows:
     # ---- what lies where
 
     def _find_homes(self):
-        for node in self.graph.nodes:
-            if node.op.kind == "join":
-                self._home_of(node)
-        for node in self.graph.nodes:
-            if node.op is OPS["get_item"] or node.op is OPS["reshape"]:
-                self._home_of(node)
+        get_item, reshape = OPS["get_item"], OPS["reshape"]
+        for node in [n for n in self.graph.nodes if n.op.kind == "join"]:
+            self._home_of(node)
+        for node in [n for n in self.graph.nodes if n.op is get_item or n.op is reshape]:
+            self._home_of(node)
 
     def _home_of(self, node):
         y = node.outputs[0]
@@ -304,12 +316,9 @@ def _is_range(index):
 
 
 def _effects(graph):
-    """id of each node that may have effects -> the one before it, or None."""
+    """id of each node that may have effects -> the one before it, or None; -> its number; whether such nodes make values."""
     ops = {id(n.op): n.op for n in graph.nodes}
     impure = {k for k, op in ops.items() if not is_pure(op)}
-    found, last = {}, None
-    for n in graph.nodes if impure else ():
-        if id(n.op) in impure:
-            found[id(n)] = last
-            last = n
-    return found
+    found = [(k, n) for k, n in enumerate(graph.nodes) if id(n.op) in impure] if impure else []
+    before = [None, *[n for _, n in found]]
+    return {id(n): last for (_, n), last in zip(found, before)}, {id(n): k for k, n in found}, any([n.outputs for _, n in found])
