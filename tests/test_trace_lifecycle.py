@@ -428,6 +428,34 @@ def test_tracer_set_inside_the_function_stays():
         seen.clear()
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="what one thread stops to watch there, all threads do")
+@pytest.mark.parametrize("own", [False, True])
+def test_the_librarys_operations_are_computed_unwatched_and_the_programs_own_are_not(own, monkeypatch):
+    """While a proof is gathered, CPython asks about every Python function that runs."""
+    from hybridnn.core.op import OPS, elementwise
+    from hybridnn.trace.observe import Observer
+    seen, on_call = [], Observer.on_call
+
+    def noting(self, frame, event, arg):
+        seen.append(frame.f_code.co_name)
+        return on_call(self, frame, event, arg)
+    monkeypatch.setattr(Observer, "on_call", noting)
+    try:
+        double = elementwise(domain=(-6, 6))(own_double) if own else F.relu
+        traced, x, outer = hnn.trace(lambda x: float(F.sum(double(F.tanh(x))))), hnn.Variable(np.ones(3, "f")), sys.gettrace()
+        for _ in range(HOT):
+            np.testing.assert_allclose(traced(x), 3 * np.tanh(1) * (1 + own), rtol=1e-5)
+            assert sys.gettrace() is outer
+    finally:
+        OPS.pop("own_double", None)
+    assert "read" in seen and ("_no_more_needed" in seen) is own
+    assert own or traced.stats.python_skipped > 0
+
+
+def own_double(xp, x):
+    return x + x
+
+
 def test_debugger_steps_into_a_hot_function():
     import io
     import pdb

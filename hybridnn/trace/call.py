@@ -47,7 +47,7 @@ class Call(Values):
         root: the root event of the signature's tree.
         owner: gets ``gave_up(reason, line, passing)``; has ``limit`` on new events and the compile settings.
     """
-    __slots__ = ("__weakref__", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
+    __slots__ = ("__weakref__", "aside", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
                  "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "naming", "nodes", "noted", "owned", "owner", "path", "pending",
                  "reason", "recorded", "released_at", "renamed", "root", "seeds", "stale", "survivors", "unvalued",
                  "used", "warned")      # quick to read: an operation reads a dozen of them
@@ -79,6 +79,7 @@ class Call(Values):
         self.errors = error_state()
         self.checked, self.difference = False, None    # segments also run eagerly; the first operation that came out otherwise
         self.interpreting = False  # segments run in the interpreter: not worth compiling yet
+        self.aside = None         # runs what calls nothing of the program's, while the program is watched
         self.draws = []           # (name, arguments, array) of random draws, in order
         self.drawn_at = 0         # how many events came before the last of them
         self.functions = {}       # event of a user's function -> (function, arrays of its inputs, of its outputs), while replaying

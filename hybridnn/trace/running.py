@@ -266,6 +266,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     given = members((args, kwargs)) if mode == "pure" and observer is not None else None
     call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
     call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
+    call.aside = None if observer is None else observer.aside
     outer, state.tracer = state.tracer, call
     outer_reads, state.config_reads = state.config_reads, call.config_reads
     try:
@@ -280,7 +281,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
         _abandoned(call)
         raise
     finally:
-        state.tracer, state.config_reads = outer, outer_reads
+        state.tracer, state.config_reads, call.aside = outer, outer_reads, None      # it knows the observer, which knows the call
     state.tracer = None
     try:
         end = _finished(call)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hybridnn.core.op import OPS
 from hybridnn.errors import raised_by_signal
 from hybridnn.graph import Graph, Node, run, verify
 from hybridnn.jit import compile as jit_compile
@@ -90,7 +91,7 @@ def run_segment(call, events, wanted):
         if call.checked:
             results = check_segment(call, segment, arrays, segment.compiled(call.owner))
         else:
-            results = run(segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
+            results = _interpreted(call, segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
     except Exception as error:
         if getattr(error, "after_update", False):
             _write(call, segment)
@@ -99,6 +100,18 @@ def run_segment(call, events, wanted):
     for vid, constant in segment.given:
         values[vid] = constant.copy()
     _write(call, segment)
+
+
+def _interpreted(call, graph, arrays):
+    """Watched only where the program has operations of its own."""
+    if call.aside is None or not all([_is_own(op) for op in {id(n.op): n.op for n in graph.nodes}.values()]):
+        return run(graph, arrays)
+    return call.aside(run, graph, arrays)
+
+
+def _is_own(op):
+    """Whether an operation is the library's."""
+    return OPS.get(op.name) is op and getattr(op.forward, "__module__", "").startswith("hybridnn.")
 
 
 def _write(call, segment):
