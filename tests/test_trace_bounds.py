@@ -1,6 +1,7 @@
 """Bounds: what a traced function keeps stays flat for any sequence of calls, and what it costs settles near eager speed."""
 import gc
 import itertools
+import random
 import sys
 import time
 import tracemalloc
@@ -311,6 +312,21 @@ def test_a_function_of_one_operation_runs_eagerly_where_that_is_faster():
     assert f.stats.calls == 6000 and f.stats.python_skipped >= 500
     f.clear()
     assert f._memory.resting == 0
+
+
+def test_a_path_of_few_operations_does_not_keep_others_from_being_skipped():
+    """Law L3 for all calls of a function: one that draws and computes nothing takes longer than eagerly, which the others make up for many times over."""
+    net, draws = hnn.Sequential(*[L.Linear(8, 8) for _ in range(14)]), random.Random(1)
+
+    @hnn.trace
+    def act(x):
+        return draws.randrange(4) if draws.random() < 0.2 else net(x)
+    x = hnn.Variable(np.ones((1, 8), "f"))
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(6000):
+            act(x)
+    assert len(act._memory.plans) == 2 and all(p.few for p in act._memory.plans)
+    assert act.stats.python_skipped > 4000 and act._memory.resting <= 0
 
 
 def test_replays_that_take_longer_than_eager_calls_are_tried_again_ever_more_seldom(monkeypatch):

@@ -1,5 +1,7 @@
 """Uniform numbers by native code are NumPy's, and leave its stream where NumPy would."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,22 @@ def test_plain_draws_change_the_words_alone(name):
         getattr(stream, name)(*args)
         kept.add(stream.get_state()[3])
     assert kept == {0} or not is_plain(stream, [name])
+
+
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("before", [0, 100, 623, 624])
+def test_a_generator_of_pythons_goes_back_to_where_it_stood(monkeypatch, before, readable):
+    """Its words lie behind the head of the object; where they do not, Python tells its state."""
+    assert draws._python_goes_back()
+    if not readable:
+        monkeypatch.setattr(draws, "_python_goes_back", lambda: False)
+    stream = random.Random(7)
+    stream.gauss(0, 1)
+    for _ in range(before):
+        stream.getrandbits(32)
+    state, found = stream.getstate(), stream_at(stream)
+    assert (type(found[0]) is bytes) is readable and is_plain(stream, [stream.gauss, stream.sample])
+    first = [stream.random(), stream.gauss(0, 1), *stream.sample(range(700), 650)]
+    put_stream_at(stream, found)
+    assert stream.getstate() == state
+    assert first == [stream.random(), stream.gauss(0, 1), *stream.sample(range(700), 650)]

@@ -1,15 +1,18 @@
-"""``numpy.random.rand`` by native code: the same numbers from the same state, in a third of the time. And where a stream stands, in a thirtieth."""
+"""``numpy.random.rand`` by native code: the same numbers from the same state, in a third of the time. And where a stream of NumPy's or Python's stands, in a
+thirtieth."""
 from __future__ import annotations
 
 import ctypes
 import functools
 import math
+import random
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["go_back", "position", "rand"]
+__all__ = ["go_back", "position", "put_words", "rand", "words_of"]
 
 FEW = 1000          # numbers below which NumPy is as fast
 STATE = 4 * 625     # bytes of a Mersenne twister: its words, and which is the next
@@ -59,6 +62,34 @@ def _goes_back() -> bool:
     go_back((source, words))
     (_, key, at, *_), (_, found, where, *_) = before, stream.get_state()
     return bool(np.array_equal(key, found) and at == where and np.array_equal(first, stream.rand(1000)))
+
+
+def words_of(stream: random.Random) -> bytes | None:
+    """Where a generator of Python's stands, for ``put_words``; None if this interpreter's lie otherwise. ``getstate`` makes 625 ints of it."""
+    return ctypes.string_at(id(stream) + object.__basicsize__, STATE) if _python_goes_back() else None
+
+
+def put_words(stream: random.Random, words: bytes) -> None:
+    """The generator goes on where ``words_of`` found it."""
+    ctypes.memmove(id(stream) + object.__basicsize__, words, STATE)
+
+
+@functools.cache
+def _python_goes_back() -> bool:
+    """Whether all of a generator's state lies behind the head of its object, in this interpreter: looked at, and tried, over the end of a block of words."""
+    if sys.implementation.name != "cpython" or random.Random.__base__.__basicsize__ < object.__basicsize__ + STATE:
+        return False
+    stream = random.Random(5)
+    for _ in range(100):
+        stream.random()
+    before = stream.getstate()[1]
+    words = ctypes.string_at(id(stream) + object.__basicsize__, STATE)
+    numbers = np.frombuffer(words, np.uint32).tolist()
+    if (*numbers[1:], numbers[0]) != before:
+        return False
+    first = [stream.random() for _ in range(1000)]
+    put_words(stream, words)
+    return stream.getstate()[1] == before and first == [stream.random() for _ in range(1000)]
 
 
 def _fill(source: np.random.MT19937, y: np.ndarray) -> None:

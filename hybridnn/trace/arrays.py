@@ -98,6 +98,9 @@ CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_t
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial", "overwrite_input")
 MOST_NUMBERS = 256    # in a list that the program makes of an array
 MOST = 1 << 53        # ints up to here are floats too
+BITS = {"b": 1, "i": 63, "u": 64}      # of elements of arrays
+MOST_BITS, UNKNOWN = 1000, 1 << 20     # floats hold ints of 1023 bits, rounded
+SUMS = (operator.add, operator.sub, operator.neg, operator.pos, abs, min, max)
 MOST_CONSTANT = 1 << 18     # bytes of an array that a plan keeps
 LARGEST = 1 << 22      # elements of an array that the observer computes itself
 
@@ -703,19 +706,43 @@ def combine(observer, fn, *args):
 
 
 def _cannot_fail(observer, fn, args):
-    """Whether arithmetic gives a number of a known type, whatever was read: on floats and small ints. That ints are small, and divisors from outside not
-    zero, is looked at before all else."""
+    """Whether arithmetic gives a number of a known type, whatever was read: on floats and ints that no float is too small for. That ints are small, and
+    divisors from outside not zero, is looked at before all else."""
     if fn not in CANNOT_FAIL or any(type(r.value) not in (int, float) or r.kind == "static" and not is_small(r.value) for r in args):
         return False
     early = [not sources_of(r) and r.kind in ("arg", "number") for r in args]
     divides = fn is operator.truediv
-    if any(type(r.value) is int and r.kind != "static" and not soon for r, soon in zip(args, early, strict=True)) or divides and not (
+    if any(type(r.value) is int and not soon and _bits(observer, r) > MOST_BITS for r, soon in zip(args, early, strict=True)) or divides and not (
             early[1] and args[1].value or args[1].kind == "static" and args[1].value):
         return False
     for k, (ref, soon) in enumerate(zip(args, early, strict=True)):
         if soon and (type(ref.value) is int or divides and k == 1):
             observer.guard("bounded", ref, divides and k == 1)
     return True
+
+
+def _bits(observer, ref):
+    """How many bits an int has at most, on any call: one that the call counts in its arrays, or adds up of such."""
+    if id(ref) not in observer.bits:
+        observer.keep.append(ref)
+        observer.bits[id(ref)] = _bits_of(observer, ref)
+    return observer.bits[id(ref)]
+
+
+def _bits_of(observer, ref):
+    if ref.kind == "static":
+        return ref.value.bit_length() if type(ref.value) is int else UNKNOWN
+    if ref.kind in ("arg", "number") and type(ref.value) is int and not sources_of(ref):
+        return MOST.bit_length()       # which is looked at
+    if ref.kind == "hole":
+        return BITS.get(ref.source[2].dtype.kind, UNKNOWN)
+    if not isinstance(ref.source, Computed) or not ref.source.args:
+        return UNKNOWN
+    fn, args = ref.source.fn, ref.source.args
+    if fn is int or isinstance(fn, operator.methodcaller) and _method(fn) == "item":
+        return BITS.get(args[0].value.dtype.kind, UNKNOWN) if isinstance(args[0].value, (np.ndarray, np.generic)) else UNKNOWN
+    found = [_bits(observer, r) for r in args] if fn in SUMS or fn is operator.mul else [UNKNOWN]
+    return sum(found) if fn is operator.mul else max(found) + 1
 
 
 def is_small(value):

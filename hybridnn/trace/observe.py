@@ -115,6 +115,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.shown, self.changed, self.given, self.held, self.changed_at, self.prior, self.ungiven = {}, {}, {}, {}, {}, {}, []       # see ``Gradients``
         self.applied, self.function_outputs, self.before_walk, self.walk_begins = {}, {}, {}, 0       # see ``Functions``
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
+        self.bits = {}              # id of the Ref of an int -> how many bits it has at most
         self.doubt = self.result = None
         self.started = False
         self.stored_at = sys.maxsize      # how many events came before the first of these was written

@@ -298,6 +298,45 @@ def test_learning_rates_that_are_numpys(mode, rate):
         assert t.stats.python_skipped >= (5 if mode == "auto" else 0), t.explain()
 
 
+@pytest.mark.parametrize("count", [
+    lambda box, y, t: int((y.argmax(1) == t).sum()), lambda box, y, t: (y.argmax(1) == t).sum().item() * 2 - len(t), lambda box, y, t: box.n * int(t[0]),
+    lambda box, y, t: abs(int(y.argmax(1)[0]) - int(t[0])), lambda box, y, t: -max(int(t[0]), int(t[1])), lambda box, y, t: int(t[0]) // 2,
+    lambda box, y, t: 1 if int((y.argmax(1) == t).sum()) > 1 else 0,
+])
+def test_counts_behind_an_update(mode, count):
+    """What is right, counted over the batches of an epoch, each behind the update of the one before."""
+    def make(wrap):
+        net = L.Linear(3, 2)
+        opt = optimizers.SGD(0.1).setup(net)
+        box = Box(n=0, x=0.0, of=4)
+
+        @wrap
+        def f(xs, ts):
+            n, x, right = 0, 0.0, 0
+            for a, t in zip(xs, ts):
+                y = net(a)
+                loss = F.softmax_cross_entropy(y, t)
+                net.cleargrads()
+                loss.backward()
+                opt.update()
+                right += count(box, y.array, t)
+                x += float(loss.array) * len(t)
+                n += len(t)
+            box.n += right
+            box.x = 0.5 * box.x + x / n
+            return right, right / n, x / n, box.n * 0.5 + box.of
+
+        def run(*labels):
+            return f([arr(2, 3), arr(2, 3, seed=1)], [np.array(labels), np.array(labels[::-1])])
+
+        def put(**values):
+            box.__dict__.update(values)
+            return run(0, 1)
+        return [net, box], [lambda: run(0, 1), lambda: run(1, 1), lambda: put(n=10 ** 20), lambda: put(n=5), lambda: put(of=10 ** 400),
+                            lambda: put(of=0.5, n=1), lambda: put(n=True), lambda: run(0, 0)]
+    check(make, mode)
+
+
 def kept_in_a_dict(box, y):
     box.d["sum"] += y.array
     return box.d["sum"] / box.d["n"]
