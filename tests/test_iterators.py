@@ -1,6 +1,9 @@
 """Iterators: every example once per epoch, in an order that seeds govern, and positions that can be saved."""
 import copy
+import os
 import pickle
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -215,3 +218,30 @@ def test_batches_of_a_pipeline_count_epochs():
     other.serialize(NpzDeserializer(saved))
     assert (other.epoch, other.current_position, other.previous_epoch_detail) == (1, 1, 0.8)
     assert list(iterators.DaliIterator(Pipeline(), repeat=False)) == [1, 2, 3]
+
+
+def test_processes_that_are_replaced_do_not_wait_for_those_of_another_iterator(monkeypatch):
+    fork = os.fork
+
+    def slow():
+        time.sleep(0.2)      # both have made their pipes by then, were they to start together
+        return fork()
+
+    def read(name, **kwargs):
+        batches[name] = []
+        with iterators.MultiprocessIterator(range(3), 1, shuffle=False, repeat=False, n_processes=1, **kwargs) as iterator:
+            batches[name].extend(iterator)
+            read_both.wait()
+
+    monkeypatch.setattr(os, "fork", slow)
+    batches, read_both = {}, threading.Barrier(2)
+    threads = [
+        threading.Thread(target=read, args=("replaced",), kwargs={"maxtasksperchild": 1}, daemon=True),
+        threading.Thread(target=read, args=("kept",), daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert batches == {"replaced": [[0], [1], [2]], "kept": [[0], [1], [2]]}
+    assert not any(thread.is_alive() for thread in threads)

@@ -1,8 +1,10 @@
 """Iterators that read batches ahead, in threads or in processes."""
 import collections
+import functools
 import multiprocessing
 import multiprocessing.pool
 import os
+import threading
 import warnings
 
 from hybridnn.iterators.serial import DatasetIterator
@@ -126,7 +128,7 @@ class MultiprocessIterator(_PrefetchIterator):
 
     def _start_pool(self):
         self._workers = self.n_processes or os.cpu_count() or 1
-        return multiprocessing.Pool(self._workers, _set_dataset, (self.dataset,), self.maxtasksperchild)
+        return _Pool(self._workers, _set_dataset, (self.dataset,), self.maxtasksperchild, multiprocessing.get_context())
 
     def _reader(self):
         return _get_example
@@ -137,6 +139,41 @@ class MultiprocessIterator(_PrefetchIterator):
             if not result.ready():
                 warnings.warn(f"the dataset took more than {self._timeout} s for a batch", self.TimeoutWarning, stacklevel=3)
         return result.get()
+
+
+class _Pool(multiprocessing.pool.Pool):
+    """A pool whose processes are forked while no other such pool forks.
+
+    A process inherits the pipe by whose closing the parent sees that another process has ended, if it is forked while a thread is just
+    forking the other one. Where it lives on, the other one is never replaced (``maxtasksperchild``), and its pool waits forever.
+    """
+
+    @staticmethod
+    def Process(ctx, *args, **kwds):
+        """A process to be; ``Pool`` calls it."""
+        kind = _one_by_one(ctx.Process) if ctx.get_start_method() == "fork" else ctx.Process
+        return kind(*args, **kwds)
+
+
+_forking = threading.Lock()
+
+
+def _renew():
+    global _forking
+    _forking = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)      # a child is forked while the lock is held, and nobody there would release it
+
+
+@functools.cache
+def _one_by_one(kind):
+    def start(process):
+        with _forking:
+            kind.start(process)
+
+    return type(kind.__name__, (kind,), {"start": start})
 
 
 _dataset = None      # in a worker process: what it reads from
