@@ -315,6 +315,8 @@ def operand(observer, ref):
         return ref
     ref = observer.use(ref)
     value = ref.value
+    if ref.kind == "tail":
+        return ref
     if ref.kind == "mirror" and isinstance(value, (list, tuple)):
         return Ref("mirror", type(value)([operand(observer, r) for r in value]))
     if ref.kind == "array":
@@ -399,6 +401,8 @@ def _value(ref):
 
 def calculate(observer, fn, args, kw, keyed=False):
     """The Ref of what a function of NumPy's gives for these Refs. ``keyed``: the second is a key that is known to fit the first."""
+    if args and args[0].kind == "recent":
+        fn, args = functools.partial(_of_both, fn), [args[0].value, args[0].source, *args[1:]]
     if any(name in REFUSED for name in kw):
         raise Doubt("NumPy with unusual arguments")
     if isinstance(fn, np.ufunc) and len(args) != fn.nin or len(args) > (3 if is_method_of_ufunc(fn) else _PLACES.get(id(fn), len(args))):
@@ -420,6 +424,11 @@ def calculate(observer, fn, args, kw, keyed=False):
     elif not found.safe:
         _note_failures(observer, ref, found)
     return ref
+
+
+def _of_both(fn, before, appended, *args, **kw):
+    """What a function gives for the last members of a list from outside and those that the call has appended."""
+    return fn(before + appended, *args, **kw)
 
 
 def _make_behind(observer, found, ref):
@@ -467,6 +476,8 @@ def _keeps_kind(fn):
     """Whether a function gives arrays and numbers of a kind that those of its operands decide, not their values."""
     if isinstance(fn, operator.methodcaller):
         return _method(fn) in ARRAY_METHODS - {"tolist", "repeat", "take"}
+    if isinstance(fn, functools.partial) and fn.func is _of_both:
+        return fn.args[0] in (np.mean, np.max, np.min, np.sum, np.std, np.median, sum, max, min)
     return isinstance(fn, np.ufunc) or fn in _OPERATORS or fn is with_elements or fn in CHANGES.values() or id(fn) in _KEEPING
 
 

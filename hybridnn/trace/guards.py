@@ -104,6 +104,8 @@ class Writer:
             return self._get(self.space(where[0]), repr(where[1]))
         if kind == "length":
             return f"len({self.strong(where[0])})"
+        if kind == "tail":
+            return f"{self.strong(where[0])}[-{where[1]}:]"
         if kind == "slotattr":
             return self._slot(*where[:2])
         if kind == "global":
@@ -178,6 +180,10 @@ class Writer:
             return
         self.settled.add(key)
         self.require(f"type({self.read(source)}) is {self.strong(kind)}", f"the type of {_where(source)}")
+
+    def _floats(self, source):
+        """The last members of a list are Python floats."""
+        self.require(f"set(map(type, {self.read(source)})) == {self.strong({float})}", "the members of a list")
 
     def _above(self, source, low, most):
         """A Python int is above another one, and not so large that what takes it does something else."""

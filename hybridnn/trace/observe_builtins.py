@@ -62,6 +62,8 @@ def _plain(fn):
 
 def _len(observer, args, kw):
     ref = observer.use(args[0])
+    if ref.kind == "recent":
+        return combine(observer, operator.add, calculate(observer, len, [ref.value], {}), constant(len(ref.source.value)))
     if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
         return constant(len(observer._layers(ref, "__len__")))
     if ref.kind == "static" and type(ref.value) in CONTAINERS:
@@ -193,6 +195,8 @@ def _over(fn):
             return calculate(observer, fn, list(args), {})      # the winner keeps its type, which a plan checks
         if len(args) != 1 or kw:
             return _plain(fn)(observer, args, kw)
+        if args[0].kind == "recent":
+            return calculate(observer, fn, list(args), {})
         items = observer._items(args[0])
         if fn is sum and any(is_number(r) or is_numeric(r) for r in items):
             return _added(observer, items)

@@ -11,6 +11,7 @@ from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arrays import Computed, calculate, folded, is_last, is_open, memory_of, sources_of
 from hybridnn.trace.events import vid_of
+from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import (
     DICTS,
     SCALARS,
@@ -126,7 +127,7 @@ class Containers:
         if type(box) is list and type(key) is int and key < 0:
             appended = self.appended_to(box)
             if -len(appended) <= key:
-                return self._appended(appended[key])
+                return appended[key]
             self.guard("length", box, len(box) - len(appended))
             key %= len(box)
         assigned = self.overlaid("item", box, key)
@@ -140,6 +141,9 @@ class Containers:
             raise Doubt("reads a number that an update has counted")
         value = box[key]
         if isinstance(key, slice):
+            recent = self.recent_of(box, key)
+            if recent is not None:
+                return recent
             self._freeze(box)
             return mirror(list, [self.loaded(box[k], ("item", box, k, box[k])) for k in range(*key.indices(len(box)))])
         return self.loaded(value, ("item", box, key, value))
@@ -158,11 +162,21 @@ class Containers:
         """The Refs that this call has appended to a list from outside."""
         return [e[2] for e in self.effects if e[0] == "append" and e[1][1] is box]
 
-    @staticmethod
-    def _appended(ref):
-        if ref.kind == "mirror":
-            raise Doubt("looks at a container that it has appended to another")
-        return ref
+    def recent_of(self, box, key):
+        """The last members of a list to which the function is known to append: floats, however long it has become, or such as this call has appended; None if
+        that is not what a slice takes."""
+        ends = key.stop is None and key.step is None and type(key.start) is int and key.start < 0
+        if type(box) is not list or not ends or where_id(("length", box)) not in self.counters or id(box) in self.rewritten:
+            return None
+        appended = self.appended_to(box)
+        n, before = -key.start - len(appended), box[:len(box) - len(appended)]
+        if n <= 0:
+            return mirror(list, appended[key.start:])
+        if not before[-n:] or any(type(v) is not float for v in before[-n:]) or any(type(r.value) is not float for r in appended):
+            return None
+        found = Ref("tail", before[-n:], ("load", "tail", box, n))
+        self.guard("floats", found.source)
+        return Ref("recent", found, mirror(list, appended))
 
     def _freeze(self, box):
         """A list or dict that existed before: its length and members are guarded."""

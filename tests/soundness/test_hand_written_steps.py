@@ -436,7 +436,30 @@ def stored_behind(history, loss):
     return history[-1], history[0]
 
 
-@pytest.mark.parametrize("look", [last, last_but_one, how_many, every_third, stored_behind])
+def mean_of_three(history, loss):
+    history.append(float(loss.array))
+    return np.mean(history[-3:]), sum(history[-3:]) / len(history[-3:]), max(history[-2:])
+
+
+def mean_before(history, loss):
+    mean, spread = np.mean(history[-2:]), np.std(history[-4:])
+    history.append(float(loss.array))
+    return mean, spread, np.array(history[-2:]), np.median(history[-1:])
+
+
+def near_the_mean(history, loss):
+    history.append(float(loss.array))
+    history.append(0.5)
+    return loss * 2 if np.mean(history[-3:]) < history[-1] else loss
+
+
+def changed_behind(history, loss):
+    history.append(float(loss.array))
+    history[0] = 3.0
+    return np.mean(history[-3:]), history[-1]
+
+
+@pytest.mark.parametrize("look", [last, last_but_one, how_many, every_third, stored_behind, mean_of_three, mean_before, near_the_mean, changed_behind])
 def test_histories(mode, look):
     def make(wrap):
         model, history = net(), [0.25]
@@ -458,12 +481,41 @@ def test_histories(mode, look):
             history[:] = [1.5]
             return step()
 
-        def of_other_things():
-            history.append(None)
+        def of_other_things(thing):
+            history.append(thing)
             return step()
-        return [model, history], [step, shorter, begun, of_other_things, lambda: f(arr(4, 3))]
+        return [model, history], [step, shorter, begun, lambda: of_other_things(None), lambda: of_other_things(1), lambda: of_other_things(np.float64(0.5)),
+                                  lambda: f(arr(4, 3))]
     world = check(make, mode)
-    skipped(world, mode) if look is not stored_behind else None
+    skipped(world, mode) if look not in (stored_behind, changed_behind) else None
+
+
+@pytest.mark.parametrize("record", [
+    lambda log, loss: log.append({"loss": float(loss.array), "n": len(log)}) or log[-1],
+    lambda log, loss: log.append({"loss": loss}) or log[-1].update(n=3) or log[-1]["loss"],
+    lambda log, loss: log.append((loss.item(), 2)) or log[-1][0] * log[-1][1],
+    lambda log, loss: log.append([loss.item()]) or log[-1].append(len(log)) or log[-1],
+    lambda log, loss: log.append([]) or log[-1].append(log[-1]) or loss,
+    lambda log, loss: log.append([loss]) or log.append(log[-1]) or log[-2] is log[-1],
+])
+def test_records_that_are_looked_at_again(mode, record):
+    def make(wrap):
+        model, log = net(), []
+        opt = optimizers.SGD(0.1).setup(model)
+
+        @wrap
+        def f(x):
+            loss = loss_of(model, x)
+            model.cleargrads()
+            loss.backward()
+            opt.update()
+            return record(log, loss)
+
+        def cleared():
+            log.clear()
+            return f(arr(2, 3))
+        return [model], [lambda: (f(arr(2, 3)), log[-2:]), cleared, lambda: f(arr(4, 3))]
+    check(make, mode)
 
 
 def test_updaters_of_ones_own(mode):
