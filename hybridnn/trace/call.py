@@ -4,6 +4,7 @@ Modes. *record*: everything runs eagerly and is noted as new events. *replay*: t
 known event and returns a pending Variable; a whole segment is computed when a value is needed. *eager*: given up, nothing is noted. A call
 begins in replay if its signature has a path, and leaves it for record at the first operation that no known event matches.
 """
+import warnings
 import weakref
 
 from hybridnn._references import count_references
@@ -17,7 +18,7 @@ from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal, user_line
 from hybridnn.trace.backward import give_scaled, is_seeded_beside, leave_if_written, match_backward, record_backward
 from hybridnn.trace.events import Event
-from hybridnn.trace.floats import as_begun, error_state
+from hybridnn.trace.floats import as_begun, error_state, ways_to_warn
 from hybridnn.trace.grad import match_grad, record_grad
 from hybridnn.trace.inplace import changes_shared_memory, match_inplace, record_inplace
 from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
@@ -50,7 +51,7 @@ class Call(Values):
     __slots__ = ("__weakref__", "aside", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
                  "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "naming", "nodes", "noted", "owned", "owner", "path", "pending",
                  "reason", "recorded", "released_at", "renamed", "root", "seeds", "stale", "survivors", "unvalued",
-                 "used", "warned")      # quick to read: an operation reads a dozen of them
+                 "used", "warned", "ways")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
         super().__init__(root.next_vid)
@@ -76,7 +77,7 @@ class Call(Values):
         self.recorded = self.left = False
         self.reason = None
         self.config_reads = set()
-        self.errors = error_state()
+        self.errors, self.ways = error_state(), ways_to_warn()
         self.checked, self.difference = False, None    # segments also run eagerly; the first operation that came out otherwise
         self.interpreting = False  # segments run in the interpreter: not worth compiling yet
         self.aside = None         # runs what calls nothing of the program's, while the program is watched
@@ -109,7 +110,7 @@ class Call(Values):
         return apply_eager(op, inputs, attrs)
 
     def apply_inplace(self, op, inputs, targets, attrs):
-        self._look_at_errors()
+        self.look_at_errors()
         if self.mode == "replay":
             if match_inplace(self, op, inputs, targets, attrs):
                 return
@@ -123,10 +124,14 @@ class Call(Values):
         with self.paused():
             apply_inplace_eager(op, inputs, targets, attrs)
 
-    def _look_at_errors(self):
-        """What computes under another ``numpy.errstate`` than the call began with does so where it stands."""
-        if error_state() != self.errors and self.mode != "eager" and self.inner is None:
-            self.give_up("numpy.errstate changes inside the function")
+    def look_at_errors(self):
+        """What computes under another ``numpy.errstate``, or other filters of warnings, than the call began with does so where it stands."""
+        if self.mode != "eager" and self.inner is None and not self.reports_as_begun():
+            self.give_up("numpy.errstate, or the filters of warnings, change inside the function", passing=error_state() == self.errors)
+
+    def reports_as_begun(self):
+        """Whether floating-point errors are treated as when the call began."""
+        return error_state() == self.errors and warnings.filters is self.ways[0]
 
     @property
     def released(self):
@@ -147,7 +152,7 @@ class Call(Values):
             self.now_seen()
 
     def backward(self, outputs, retain_grad, double, loss_scale):
-        self._look_at_errors()
+        self.look_at_errors()
         flags = (retain_grad, double, loss_scale, len(outputs))
         leave_if_written(self, outputs)
         if seeded_values[0] and is_seeded_beside(self, outputs):
@@ -173,7 +178,7 @@ class Call(Values):
             backward_eager(outputs, retain_grad, double, loss_scale, double or state.hooks is not None)
 
     def grad(self, outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale):
-        self._look_at_errors()
+        self.look_at_errors()
         args = (outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale)
         leave_if_written(self, outputs)
         simple = grad_inputs is None and not retain_grad and loss_scale is None
@@ -359,7 +364,7 @@ class Call(Values):
         self.executed = len(self.path)
         alive = [(v, v._vid) for v in self.pending if _refs(v) > PENDING_REFS]
         try:
-            as_begun(self.errors, run_segment, self, events, frozenset([self.origin(vid) for _, vid in alive]))
+            as_begun(self.errors, self.ways, run_segment, self, events, frozenset([self.origin(vid) for _, vid in alive]))
         except BaseException as error:
             if not getattr(error, "after_update", False):
                 self.executed = before
@@ -396,7 +401,7 @@ class Call(Values):
             if isinstance(x, Variable) and x._requires_grad:
                 self.nodes[id(x._tape or x.node._tape)] = vid
         with self.paused():
-            as_begun(self.errors, rebuild, self)
+            as_begun(self.errors, self.ways, rebuild, self)
         self.executed = len(self.path)
         self.next_vid = self.cursor.next_vid
         self.dirty.clear()

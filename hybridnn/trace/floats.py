@@ -1,4 +1,4 @@
-"""What ``numpy.errstate`` asks for, at the price of a look at a context variable.
+"""What ``numpy.errstate`` asks for, at the price of a look at a context variable; and the filters of warnings.
 
 Warnings may come when a segment is computed; an exception or a callback has to come where the operation stands, so such calls run eagerly.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_begun", "error_state", "errors_may_wait", "strictly", "under", "warnings_raise"]
+__all__ = ["as_begun", "error_state", "errors_may_wait", "strictly", "under", "warnings_raise", "ways_to_warn"]
 
 _judged = (None, False)      # the state last looked at, and whether its errors may wait
 _strict = (None, None)       # the state last looked at, and the one in which what it warns of is an error
@@ -55,9 +55,24 @@ def errors_may_wait():
     return judged[1]
 
 
-def as_begun(state: Any, fn: Callable[..., Any], *args: Any) -> Any:
-    """``fn(*args)`` under the ``numpy.errstate`` of another time, which ``error_state`` gave then."""
+def ways_to_warn():
+    """What ``warnings.catch_warnings`` puts back: the filters (another list in each block), and what shows warnings."""
+    return warnings.filters, warnings.showwarning, vars(warnings).get("_showwarnmsg_impl")
+
+
+def as_begun(state: Any, ways: Any, fn: Callable[..., Any], *args: Any) -> Any:
+    """``fn(*args)`` under the ``numpy.errstate`` and the filters of warnings of another time, which ``error_state`` and ``ways_to_warn`` gave then."""
+    if ways[0] is not warnings.filters:
+        return _filtered(state, ways, fn, args)
     return fn(*args) if error_state() == state else copy_context().run(_as_then, state, fn, args)
+
+
+def _filtered(state: Any, ways: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    with warnings.catch_warnings():
+        warnings.filters, warnings.showwarning = ways[:2]
+        if ways[2] is not None:
+            vars(warnings)["_showwarnmsg_impl"] = ways[2]
+        return as_begun(state, ways, fn, *args)
 
 
 def _as_then(state: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:

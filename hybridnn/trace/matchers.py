@@ -5,6 +5,7 @@ operands are values of the call, which are numbers, and whether the result needs
 checks of operands' values) goes the general way, ``take_any``.
 """
 import functools
+import warnings
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Number, vid_of
@@ -47,7 +48,7 @@ def _kind(operand, views):
 def _written(kinds, graded, computes):
     """The function of a pattern."""
     xs, ws = [[f"{letter}{k}" for k in range(len(kinds))] for letter in "xw"]
-    state = ["error_state() == call.errors"] if computes else []
+    state = ["error_state() == call.errors and warnings.filters is call.ways[0]"] if computes else []
     checks = state + [CHECKS[kind].format(x=x, w=w) for kind, x, w in sorted(zip(kinds, xs, ws, strict=True), key=lambda triple: triple[0] == "leaf")]
     stores = [STORES[kind].format(x=x, w=w) for kind, x, w in zip(kinds, xs, ws, strict=True) if kind in STORES]
     begin, undo = ("    bound = []\n", "        unbind(call, bound)\n") if "leaf" in kinds else ("", "")
@@ -69,6 +70,6 @@ def match(call, event, inputs):
     return v
 """
     names = {"__name__": __name__, "Variable": Variable, "new": object.__new__, **{f.__name__: f for f in (same_number, take_any, bind, unbind)},
-             "error_state": error_state}
+             "error_state": error_state, "warnings": warnings}
     exec(compile(text, f"{__file__} (match)", "exec"), names)       # a file of the library, not of the user
     return names["match"]

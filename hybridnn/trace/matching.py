@@ -4,7 +4,6 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.errors import InvalidType, raised_by_signal
 from hybridnn.trace.events import Number, spec_along, vid_of
-from hybridnn.trace.floats import error_state
 from hybridnn.trace.operands import is_number, same_number
 from hybridnn.trace.values import FOREIGN
 
@@ -13,7 +12,7 @@ __all__ = ["bind", "match", "take_any", "unbind"]
 
 def take_any(call, event, inputs):
     """The result of an operation, pending, if its operands are those of the event; else None."""
-    if error_state() != call.errors or not match(call, event.operands, inputs):
+    if not call.reports_as_begun() or not match(call, event.operands, inputs):
         return None
     if event.check is not None and not _passes(call, event):
         call.forget(event.operands)

@@ -12,7 +12,6 @@ from hybridnn.exact import checker
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import App, Event, Leaf, Number, Outcome, vid_of
-from hybridnn.trace.floats import error_state
 from hybridnn.trace.numbers import plain_numbers, traced
 from hybridnn.trace.operands import NUMBER_TYPES, has_creator, is_number, same_number, unfit, values_of
 from hybridnn.trace.values import FOREIGN
@@ -32,8 +31,8 @@ def record_op(call, op, inputs, attrs):
     operands, plain, saved = operands_of(call, op, inputs)
     if operands is None:
         return apply_eager(op, inputs, attrs)
-    if error_state() != call.errors:
-        call.give_up("numpy.errstate changes inside the function")
+    if not call.reports_as_begun():
+        call.look_at_errors()
         return apply_eager(op, inputs, attrs)
     event = Event("op", (op, attrs, effective_backprop()), operands, line=user_line())
     event.exactly = checker(attrs)

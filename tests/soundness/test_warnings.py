@@ -1,4 +1,5 @@
 """NumPy's floating-point warnings, errstate and callbacks are as eager; natively compiled."""
+import contextlib
 import math
 import warnings
 
@@ -202,3 +203,43 @@ def test_very_small_and_very_large_numbers_side_by_side(mode, body):
                 return f(x, hnn.Variable(np.zeros(7, "f")))
         return [], [lambda: f(x, hnn.Variable(np.zeros(7, "f"))), quietly]
     check(make, mode)
+
+
+INSIDE = {"an operation": (lambda x: None, lambda x, y: F.log(x) * 2), "a look": (lambda x: F.log(x) * 2, lambda x, y: y.array.sum()),
+          "backward": (lambda x: F.sum(F.sqrt(x)), lambda x, y: y.backward())}      # what comes before the block, and in it
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("what", INSIDE)
+@pytest.mark.parametrize("record", [False, True])
+def test_filters_change_inside(mode, what, record, ends):
+    """What is in the block is recorded there, or raises there; what is before the block is not. It may be that only some calls have a block."""
+    before, inside = INSIDE[what]
+
+    def make(wrap):
+        box = type("Box", (), {})()
+
+        @wrap
+        def f(x):
+            x.cleargrad()
+            y = before(x)
+            with warnings.catch_warnings(record=record) if box.block else contextlib.nullcontext() as caught:
+                if box.block:
+                    warnings.simplefilter("always" if record else "error")
+                try:
+                    z = inside(x, y)
+                except RuntimeWarning as error:
+                    z = str(error)
+                kinds = [w.category.__name__ for w in caught or ()]
+                if ends:
+                    return y, z, kinds
+            return y, z, kinds, F.sqrt(x)
+
+        def call(value, block):
+            def run():
+                box.block = block
+                return f(hnn.Variable(np.full(3, value, "float32")))
+            return run
+        return [box], [call(1, True), call(0, True), call(1, False), call(-1, False)]
+    check(make, mode)
+    check(make, mode, steps=[*[2] * 8, 3, 0, 1, 2, 3, 1, 1, 0, 2, 3, 1, 2])
