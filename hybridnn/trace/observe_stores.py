@@ -149,7 +149,8 @@ class Stores:
         """``obj.__dict__[name] = value``, where an assignment of the attribute does the same."""
         cls = type(obj)
         attr, setter = class_lookup(cls, name), class_lookup(cls, "__setattr__")
-        plain = setter in PLAIN_SETTERS or getattr(setter, "__code__", None) in LINK_SETTERS and not isinstance(value.value, Link)
+        plain = setter in PLAIN_SETTERS or getattr(setter, "__code__", None) in LINK_SETTERS and not isinstance(value.value, Link) \
+            or setter is PlainFloats.__setattr__ and not isinstance(value.value, np.floating)
         if type(name) is not str or not plain or attr is not None and hasattr(type(attr), "__set__"):
             raise Doubt("stores into the namespace of an object")
         self.guard("class", obj, cls)
