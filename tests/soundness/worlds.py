@@ -116,7 +116,7 @@ class Describer:
     """Flat facts about values; remembers objects, so that the same one met again is seen to be the same."""
 
     def __init__(self, held):
-        self.held, self.active = held, set()
+        self.held = held
         self.forget()
 
     def forget(self):
@@ -125,7 +125,7 @@ class Describer:
     def describe(self, **roots):
         if not self.held:
             self.forget()
-        self.facts, self.now = [], []
+        self.facts, self.now, self.told = [], [], set()
         for name, value in roots.items():
             self.visit(name, value)
         self.note_sharing()
@@ -162,10 +162,9 @@ class Describer:
             known = self.seen[number] = len(self.seen)
             self.keep.append(x)
         self.facts.append((path + " is", (known, full_name(kind))))
-        if number not in self.active:
-            self.active.add(number)
+        if number not in self.told:         # what it holds is told where it is met first
+            self.told.add(number)
             look(self, path, x)
-            self.active.remove(number)
 
     def sequence(self, path, x):
         self.facts.append((path + " length", len(x)))
