@@ -85,6 +85,8 @@ class Writer:
         if kind in ("item", "row"):
             key = source[2] if isinstance(source[2], int) and not isinstance(source[2], bool) else self.strong(source[2])
             return f"{self.read(source[1])}[{key}]"
+        if kind == "member":
+            return f"{self.read(source[1])}.__dict__[{source[2]!r}]" if source[3] is None else f"{self.strong(source[3])}.__get__({self.read(source[1])})"
         if kind == "load":
             return self._load(*source[1:])
         if kind == "inside":

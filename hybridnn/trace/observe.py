@@ -115,6 +115,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.shown, self.changed, self.given, self.held, self.changed_at, self.prior, self.ungiven = {}, {}, {}, {}, {}, {}, []       # see ``Gradients``
         self.applied, self.function_outputs, self.before_walk, self.walk_begins = {}, {}, {}, 0       # see ``Functions``
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
+        self.records = {}           # place of an argument -> its Ref, if another object comes with every call
+        self.identities = getattr(call.owner, "identities", {})     # place of an argument -> id of the object that was there; see ``Objects``
         self.bits = {}              # id of the Ref of an int -> how many bits it has at most
         self.doubt = self.result = None
         self.started = False
@@ -555,7 +557,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             return mirror(tuple, [self._item(ref, k, x) for k, x in enumerate(v)], ref)
         if type(v) in (list, dict) and len(v) <= 64 and all(type(k) in SCALARS for k in (v if type(v) is dict else ())):
             return self._box(ref)
-        return self.root_object(v, ref.source)
+        return self.changing_object(v, ref.source) or self.root_object(v, ref.source)
 
     def _box(self, ref):
         """The Ref of a list or dict among the arguments: one and the same, wherever it is met."""

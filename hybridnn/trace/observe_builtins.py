@@ -13,7 +13,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import calculate, combine, is_number
+from hybridnn.trace.arrays import calculate, combine, is_number, sources_of
 from hybridnn.trace.observe_iteration import Lazy, Rows, through
 from hybridnn.trace.refs import (
     CONTAINERS,
@@ -191,7 +191,8 @@ def _added(observer, items):
 def _over(fn):
     """``max``, ``min`` or ``sum`` of one sequence of constants, or of several constants."""
     def handler(observer, args, kw):
-        if fn is not sum and not kw and len(args) > 1 and any(isinstance(r.value, np.generic) for r in args) and not observer.writes_so_far():
+        if fn is not sum and not kw and len(args) > 1 and any(isinstance(r.value, np.generic) for r in args) and (
+                not observer.writes_so_far() or not any(map(sources_of, args))):
             return calculate(observer, fn, list(args), {})      # the winner keeps its type, which a plan checks
         if len(args) != 1 or kw:
             return _plain(fn)(observer, args, kw)
@@ -319,7 +320,10 @@ def lacks(observer, ref, name):
     ref = observer.use(ref)
     if ref.kind == "object":
         observer.guard("classattr", ref.value.cls, name, class_lookup(ref.value.cls, name))
-        return name not in ref.value.attrs and not any(name in base.__dict__ for base in ref.value.cls.__mro__)
+        missing = name not in ref.value.attrs and not any(name in base.__dict__ for base in ref.value.cls.__mro__)
+        if missing and ref.value.source is not None:
+            ref.value.attrs.lack(name)
+        return missing
     obj, cls = ref.value, type(ref.value)
     if ref.kind != "mirror" and type(obj) is np.ndarray:
         return not hasattr(obj, name)

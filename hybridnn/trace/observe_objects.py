@@ -7,24 +7,50 @@ import types
 from dataclasses import dataclass
 
 from hybridnn.core.variable import Variable
+from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import Link
-from hybridnn.trace.refs import Cell, Doubt, Pending, Ref, class_lookup, constant, is_named_tuple, is_slot
+from hybridnn.trace.refs import IMMUTABLE_TYPE, Cell, Doubt, Pending, Ref, class_lookup, constant, is_library_module, is_named_tuple, is_slot
 from hybridnn.utils.cache import cached_property
 
 __all__ = ["ERRSTATE", "MANAGER_CODE", "Objects", "is_partial"]
 
 PLAIN = {"__new__": object.__new__, "__getattribute__": object.__getattribute__, "__getattr__": None, "__del__": None}
 """What a class must not define, for its objects to be followed."""
+ASSIGNED = "assigned"            # of objects of which the call assigns attributes each is followed on its own
 ERRSTATE = "numpy.errstate"      # what the Ref of such a block has
 MANAGER_CODE = contextlib.contextmanager(iter).__code__
 
 
 @dataclass(eq=False, slots=True)
 class Instance:
-    """An object made during the call: its class, Refs by attribute, and the Ref of the dict of these."""
+    """An object made during the call: its class, Refs by attribute, and the Ref of the dict of these. Or one among the arguments that is another on every
+    call, and where it is."""
     cls: type
     attrs: dict
     space: object = None
+    source: tuple | None = None
+
+
+class Found(dict):
+    """The Refs of an argument's attributes, each made when somebody asks for it, and the names that it is to lack."""
+
+    def __init__(self, obj, source, note):
+        super().__init__()
+        self.obj, self.source, self.note, self.lacking = obj, source, note, set()
+
+    def __contains__(self, name):
+        return name in (space_of(self.obj) or ()) or is_slot(class_lookup(type(self.obj), name), name) and hasattr(self.obj, name)
+
+    def lack(self, name):
+        """The object has no such attribute of its own."""
+        if type(space_of(self.obj)) is dict:
+            self.lacking.add(name)
+
+    def __missing__(self, name):
+        slot = class_lookup(type(self.obj), name)
+        ref = self[name] = Ref("arg", getattr(self.obj, name), ("member", self.source, name, slot if is_slot(slot, name) else None))
+        self.note(ref)
+        return ref
 
 
 class Objects:
@@ -59,6 +85,24 @@ class Objects:
         self.guard("classattr", cls, "__new__", class_lookup(cls, "__new__"))
         f.waiting = ("make", None, [], {}, Ref("mirror", cls(*[given[n] if n in given else constant(defaults[n]) for n in names])))
 
+    def changing_object(self, obj, source):
+        """The Ref of an argument of a class of the user's of which another object comes with every call; None if it is one and the same, as far as is known.
+        ``identities`` has the id of the object that was there in the first proof, None where there has been another one since, or ``ASSIGNED``."""
+        known, cls = self.identities.setdefault(source, id(obj)), type(obj)
+        if known is ASSIGNED or known == id(obj):
+            return None
+        self.identities[source] = None
+        plain = type(cls) in (type, abc.ABCMeta) and all(class_lookup(cls, name) is what for name, what in PLAIN.items() if name != "__new__")
+        own = all(base is object or not base.__flags__ & IMMUTABLE_TYPE for base in cls.__mro__) and not is_library_module(cls.__module__)
+        if cls is not types.SimpleNamespace and (not plain or not own or issubclass(cls, (Link, Variable))):
+            return None
+        if source not in self.records:
+            for name in PLAIN:
+                self.guard("classattr", cls, name, class_lookup(cls, name))
+            self.keep.append(obj)
+            self.records[source] = Ref("object", Instance(cls, Found(obj, source, self.note_origin), source=source))
+        return self.records[source]
+
     def object_attr(self, f, owner, name, method):
         """An attribute of an object made during the call."""
         cls, attrs = owner.value.cls, owner.value.attrs
@@ -71,6 +115,8 @@ class Objects:
             self._push_attr(f, constant(cls), method)
         elif type(attr) is cached_property:
             self.kept_property(f, owner, attr, cls, method)
+        elif name == "__dict__" and owner.value.source is not None:
+            raise Doubt("the namespace of an argument")
         elif name == "__dict__" and type(attr) is types.GetSetDescriptorType and not any(vars(b).get("__slots__") for b in cls.__mro__):
             owner.value.space = owner.value.space or Ref("mirror", attrs)
             self._push_attr(f, owner.value.space, method)
@@ -81,6 +127,8 @@ class Objects:
         elif attr is None or is_slot(attr, name):
             raise Doubt(f"{cls.__name__}.{name} is missing")
         else:
+            if owner.value.source is not None:
+                attrs.lack(name)
             self._bound(f, owner, attr, method, cls, name)
 
     def kept_property(self, f, owner, attr, cls, method):
@@ -91,15 +139,22 @@ class Objects:
 
     def store_object_attr(self, f, owner, name, value, after):
         """An assignment to an attribute of an object made in the call."""
+        self._refuse_argument(owner, name)
         setter = class_lookup(owner.value.cls, "__setattr__")
         if setter is object.__setattr__:
             self.set_plainly(f, owner, name, value, after)
         else:
             f.waiting = ("call", constant(setter), [owner, constant(name), value], {}, after)
 
+    def _refuse_argument(self, owner, name):
+        if owner.value.source is not None:
+            self.identities[owner.value.source] = ASSIGNED
+            raise Doubt(f"assigns .{name} of an argument that is another object on every call", by_chance=True)
+
     def set_plainly(self, f, owner, name, value, after):
         """What ``object.__setattr__`` does."""
         cls = owner.value.cls
+        self._refuse_argument(owner, name)
         attr = class_lookup(cls, name)
         self.guard("classattr", cls, name, attr)
         if type(attr) is property and isinstance(attr.fset, types.FunctionType):

@@ -100,6 +100,7 @@ class Operators:
         classes = [r.value.cls if r.kind == "object" else type(r.value) for r in others]
         if any(class_lookup(c, "__eq__") is not object.__eq__ or class_lookup(c, "__ne__") is not object.__ne__ for c in classes):
             return False
+        self._refuse_records(x, y)
         for r in (x, y):
             if r.kind == "static" and not is_pure(r.value):
                 self.guard("class", r.value, type(r.value))
@@ -168,6 +169,7 @@ class Operators:
             if r.kind == "arg" and _is_equal_to_others(r.value) and not (other.kind == "static" and type(other.value) in SINGLETONS):
                 return self._is_same_place(x, y)
         x, y = self.use(x), self.use(y)
+        self._refuse_records(x, y)
         if "namespace" in (x.kind, y.kind):
             raise Doubt("compares the namespace of an object")
         outside = all(r.kind in ("arg", "state", "static") and isinstance(r.value, (Variable, np.ndarray)) and r.source for r in (x, y))
@@ -180,6 +182,13 @@ class Operators:
         if "array" in (x.kind, y.kind):
             raise Doubt("whether two arrays are one")
         return not x.value and type(x.value) is type(y.value) is tuple if "mirror" in (x.kind, y.kind) else x.value is y.value
+
+    @staticmethod
+    def _refuse_records(x, y):
+        """An argument that is another object on every call may be one that is known otherwise."""
+        if any(r.kind == "object" and r.value.source is not None and other.kind in ("object", "static") and type(other.value) not in SCALARS
+               for r, other in ((x, y), (y, x))):
+            raise Doubt("whether an argument that is another object on every call is one that is known")
 
     def _is_same_place(self, x, y):
         """Whether two places have one object, which no value tells."""

@@ -12,7 +12,7 @@ __all__ = ["Computing"]
 
 SYMBOLS = {operator.add: "{} + {}", operator.sub: "{} - {}", operator.mul: "{} * {}", operator.truediv: "{} / {}", operator.neg: "-{}",
            operator.getitem: "{}[{}]"}
-WITHIN = ("item", "row", "arrayof")      # kinds of sources that read a part of what another source reads
+WITHIN = ("item", "row", "arrayof", "member")      # kinds of sources that read a part of what another source reads
 RULE_ATTRIBUTES = vars(UpdateRule())    # a rule with attributes of its own may compute its own numbers
 
 

@@ -161,5 +161,12 @@ class Facts:
                 w.keys(w.read(source), list(x))
             for k, v in x.items() if type(x) is dict else enumerate(x):
                 self._argument(("item", source, k), v, depth + 1)
+        elif source in self.observer.records:
+            record = self.observer.records[source].value
+            w.require(f"type({w.read(source)}) is {w.strong(record.cls)}", f"argument {source[1]}: its class")
+            if record.attrs.lacking:
+                w.require(f"{w.strong(frozenset(record.attrs.lacking))}.isdisjoint({w.read(source)}.__dict__)", f"argument {source[1]}: what it lacks")
+            for ref in record.attrs.values():
+                self._argument(ref.source, ref.value, depth + 1)
         elif type(x) in (int, float) or isinstance(x, np.generic):
             w.require(f"type({w.read(source)}) is {w.strong(type(x))}", f"argument {source[1]}: its type")

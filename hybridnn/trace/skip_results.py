@@ -33,7 +33,7 @@ class Results:
         if ref.kind == "view":
             return self._row(ref)
         if ref.kind == "object":
-            return self._instance(ref.value)
+            return self._instance(ref.value) if ref.value.source is None else self._as_found(ref.value.source)
         raise Doubt("returns a value that cannot be built again")
 
     def _row(self, ref):

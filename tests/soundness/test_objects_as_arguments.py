@@ -1,0 +1,196 @@
+"""Objects of the program's own classes of which another one comes with every call: batches, transitions, states."""
+import types
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped, var
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+
+
+@dataclass
+class Batch:
+    x: np.ndarray
+    t: np.ndarray
+    weight: float = 1.0
+    meta: dict = field(default_factory=dict)
+
+    @property
+    def size(self):
+        return len(self.x)
+
+    def scaled(self, k):
+        return self.x * np.float32(k)
+
+
+class Labelled(Batch):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    s: np.ndarray
+    a: int
+    r: float
+    done: bool = False
+
+
+def batch(seed=0, n=4, cls=Batch, **given):
+    return cls(arr(n, 3, seed=seed), np.arange(n) % 2, **{"weight": 0.5 + seed % 3, "meta": {"scale": 1.0 + seed % 4}, **given})
+
+
+def fitting(wrap, loss_of):
+    """A training step on batches."""
+    net = L.Linear(3, 2)
+    opt = optimizers.MomentumSGD(0.01).setup(net)
+
+    @wrap
+    def f(b):
+        loss = loss_of(net, b)
+        net.cleargrads()
+        loss.backward()
+        opt.update()
+        return loss
+    return net, f
+
+
+def plain(net, b):
+    return F.softmax_cross_entropy(net(b.x), b.t) * b.weight
+
+
+def by_methods(net, b):
+    return F.softmax_cross_entropy(net(b.scaled(2)), b.t) / b.size if isinstance(b, Batch) else F.sum(net(b.x))
+
+
+def with_a_dict(net, b):
+    return F.softmax_cross_entropy(net(b.x), b.t) * b.meta["scale"] + getattr(b, "bias", 0.0) * F.sum(net.W)
+
+
+@pytest.mark.parametrize("loss_of", [plain, by_methods, with_a_dict])
+def test_batches(mode, loss_of):
+    def make(wrap):
+        net, f = fitting(wrap, loss_of)
+        seeds = iter(range(10 ** 6))
+        same, x, looked = batch(), arr(4, 3), []
+
+        def biased():
+            b = batch(3)
+            b.bias = 0.5
+            return f(b)
+
+        def incomplete():
+            b = batch(3)
+            del b.x
+            return f(b)
+
+        def hidden():
+            b = batch(3)
+            b.scaled = lambda k: b.x * np.float32(-k)
+            return f(b)
+
+        def replaced():
+            before, Batch.scaled = Batch.scaled, lambda self, k: self.x / np.float32(k)
+            try:
+                return f(batch(2))
+            finally:
+                Batch.scaled = before
+
+        def by_getattr():
+            Batch.__getattr__ = lambda self, name: 0.25
+            try:
+                return f(batch(2))
+            finally:
+                del Batch.__getattr__
+
+        def as_property():
+            Batch.x = property(lambda self: looked.append(1) or vars(self)["x"] * 2)
+            try:
+                return f(batch(next(seeds)))
+            finally:
+                del Batch.x
+        return [net, same, looked], [
+            lambda: f(batch(next(seeds))), lambda: f(same), lambda: f(batch(1, n=6)), lambda: f(batch(2, cls=Labelled)), biased, incomplete, hidden, replaced,
+            by_getattr, as_property, lambda: f(batch(1, weight=2)), lambda: f(batch(1, weight=np.float64(0.5))), lambda: f(batch(1, meta={})),
+            lambda: f(batch(1, meta={"scale": 2.0, "n": 3})), lambda: f(Batch(net.W.array, np.arange(2))), lambda: f(Batch(net.W.array[:1], np.arange(1))),
+            lambda: f(Batch(x, np.arange(4), meta={"scale": x[0]})), lambda: f(types.SimpleNamespace(x=x, t=np.arange(4), weight=1.0, meta={"scale": 2.0}))]
+    skipped(check(make, mode), mode)
+
+
+def test_lists_of_transitions(mode):
+    def make(wrap):
+        net, f = fitting(wrap, lambda net, b: F.mean((F.max(net(np.stack([t.s for t in b])), axis=1) - np.array([t.r * (1 - t.done) for t in b], "f")) ** 2))
+        seeds = iter(range(10 ** 6))
+
+        def memory(n=4, **given):
+            return [Transition(arr(3, seed=next(seeds)), k, 0.5 * k, k == 1) for k in range(n)]
+
+        def repeated():
+            a, b, c, _ = memory()
+            return f([a, b, c, a])
+        same = memory()
+        return [net], [lambda: f(memory()), lambda: f(same), repeated, lambda: f(memory(3)), lambda: f([*same[:3], Transition(net.W.array[0], 0, 1.0)])]
+    skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("body", [
+    lambda state, b: (b, b.x, F.sum(F.tanh(b.x))),
+    lambda state, b: setattr(state, "last", b) or F.sum(F.tanh(b.x)),
+    lambda state, b: (b is state.last, F.sum(F.tanh(b.x))),
+    lambda state, b: (b == state.last, F.sum(F.tanh(b.x))),
+    lambda state, b: setattr(b, "weight", b.weight + 1) or F.sum(F.tanh(b.x)) * b.weight,
+    lambda state, b: b.meta.update(n=2) or F.sum(F.tanh(b.x)) * b.weight,
+    lambda state, b: b.meta.__setitem__("scale", b.weight * 2) or F.sum(F.tanh(b.x)) * b.meta["scale"],
+    lambda state, b: (vars(b)["weight"], F.sum(F.tanh(b.x))),
+    lambda state, b: setattr(state, "count", state.count + b.weight) or F.sum(F.tanh(b.x)) * state.count,
+    lambda state, b: (sorted(vars(state)), b is None, b is not True, bool(b), F.sum(F.tanh(b.x))),
+    lambda state, b: [F.sum(F.tanh(c.x)) for c in (b, state.kept, b)],
+])
+def test_what_is_done_with_them(mode, body):
+    def make(wrap):
+        state = types.SimpleNamespace(last=None, count=0.0, kept=batch(9))
+        f = wrap(lambda b: body(state, b))
+        seeds = iter(range(10 ** 6))
+
+        def again():
+            b = batch(next(seeds))
+            return f(b), f(b), b
+
+        def known():
+            return f(state.kept)
+
+        def of_variables():
+            return f(Batch(var(4, 3, seed=next(seeds)), None))
+        return [state], [lambda: f(batch(next(seeds))), again, known, of_variables, lambda: f(batch(next(seeds), n=5))]
+    check(make, mode)
+
+
+def test_agents_that_take_turns(mode):
+    """What they count is assigned on every call: each has plans of its own."""
+    def make(wrap):
+        agents = [types.SimpleNamespace(count=0, scale=0.5 * k) for k in range(2)]
+
+        @wrap
+        def f(agent, x):
+            agent.count += 1
+            return F.sum(x * agent.scale), agent.count
+
+        def both():
+            return [f(agent, arr(3)) for agent in agents]
+        return [agents], [both, lambda: f(agents[1], arr(4)), both]
+    skipped(check(make, mode), mode)
+
+
+def test_models_that_are_another_on_every_call(mode):
+    """Links are no such objects: their parameters are the program's."""
+    def make(wrap):
+        f = wrap(lambda model, x: F.sum(model(x)))
+        models = [L.Linear(3, 2) for _ in range(3)]
+        count = iter(range(10 ** 6))
+        return models, [lambda: f(models[next(count) % 3], arr(2, 3)), lambda: f(hnn.Sequential(models[0]), arr(2, 3))]
+    check(make, mode)
