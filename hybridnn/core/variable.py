@@ -117,12 +117,16 @@ class Variable:
     @property
     def shape(self):
         a = self._array
-        return a.shape if a is not None else self._missing().shape
+        if a is None:
+            a = self._spec if self._pending is not None else self._missing()
+        return a.shape
 
     @property
     def dtype(self):
         a = self._array
-        return a.dtype if a is not None else self._missing().dtype
+        if a is None:
+            a = self._spec if self._pending is not None else self._missing()
+        return a.dtype
 
     @property
     def ndim(self):
@@ -131,11 +135,11 @@ class Variable:
     @property
     def size(self):
         a = self._array
-        return a.size if a is not None else self._missing().size
+        if a is None:
+            a = self._spec if self._pending is not None else self._missing()
+        return a.size
 
     def _missing(self):
-        if self._pending is not None:
-            return self._spec
         raise UninitializedParameterError(f"{self.name or type(self).__name__} has no array yet\n"
                                           "  hint: its shape is set by the first call of its Link, or by initialize(shape)")
 

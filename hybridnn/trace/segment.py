@@ -75,7 +75,19 @@ def _compile(graph, owner):
 
 
 def run_segment(call, events, wanted):
-    """Compute the events; afterwards ``call.values`` has every value that is wanted or needed later."""
+    """Compute the events; afterwards ``call.values`` has every value that is wanted or needed later. Who watches the program sees operations of its own."""
+    if call.aside is not None and all(map(_is_own, {app.node.op for e in events for app in e.apps})):
+        call.aside(_run, call, events, wanted)
+    else:
+        _run(call, events, wanted)
+
+
+def _is_own(op):
+    """Whether an operation is the library's."""
+    return OPS.get(op.name) is op and getattr(op.forward, "__module__", "").startswith("hybridnn.")
+
+
+def _run(call, events, wanted):
     last = events[-1]
     key = (events[0].depth, wanted)
     segment = last.segments.get(key)
@@ -91,7 +103,7 @@ def run_segment(call, events, wanted):
         if call.checked:
             results = check_segment(call, segment, arrays, segment.compiled(call.owner))
         else:
-            results = _interpreted(call, segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
+            results = run(segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
     except Exception as error:
         if getattr(error, "after_update", False):
             _write(call, segment)
@@ -100,18 +112,6 @@ def run_segment(call, events, wanted):
     for vid, constant in segment.given:
         values[vid] = constant.copy()
     _write(call, segment)
-
-
-def _interpreted(call, graph, arrays):
-    """Watched only where the program has operations of its own."""
-    if call.aside is None or not all([_is_own(op) for op in {id(n.op): n.op for n in graph.nodes}.values()]):
-        return run(graph, arrays)
-    return call.aside(run, graph, arrays)
-
-
-def _is_own(op):
-    """Whether an operation is the library's."""
-    return OPS.get(op.name) is op and getattr(op.forward, "__module__", "").startswith("hybridnn.")
 
 
 def _write(call, segment):
@@ -231,7 +231,7 @@ class Known:
 
 def build(events, wanted, version, known, rename=None, copies=()):
     """The events as a segment whose outputs are ``wanted``, and copies of the inputs ``copies``; ``rename`` maps numbers to others that are always equal."""
-    nodes = tuple([_renamed(app.node, rename) for e in events for app in e.apps])
+    nodes = tuple([_renamed(app.node, rename) if rename else app.node for e in events for app in e.apps])
     produced = {v for n in nodes for v in n.outputs}
     used = list(dict.fromkeys([v for n in nodes for v in n.inputs]))
     writes = _writes(events, produced)
@@ -254,7 +254,7 @@ def _may_warn(events, used):
 
 
 def _renamed(node, rename):
-    if not rename or rename.keys().isdisjoint(node.inputs):
+    if rename.keys().isdisjoint(node.inputs):
         return node
     return Node(node.op, tuple([rename.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
 
