@@ -5,6 +5,7 @@ from hybridnn.config import config
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import MOST, root_array
+from hybridnn.trace.operands import array_of
 from hybridnn.trace.refs import Doubt, check_key, constant, is_named_tuple
 from hybridnn.trace.skip_runtime import setting
 
@@ -14,6 +15,12 @@ PLACES = ("attr", "cell", "global", "item", "classattr")      # facts about one 
 COMPUTED = {"number": "_same_number", "outcome": "_same_truth", "bounded": "_is_bounded", "apart": "_is_apart",
             "within": "_is_within", "span": "_has_length"}     # facts about what is computed on every call
 DEEPEST = 20      # levels of containers in arguments
+
+
+def _memory_of(x):
+    """ids of a value, its array, and the array that owns its memory."""
+    a = array_of(x)
+    return {id(x), id(a), id(root_array(a))} if isinstance(a, np.ndarray) else {id(x)}
 
 
 class Facts:
@@ -44,14 +51,22 @@ class Facts:
         self.arguments_end = len(w.lines)       # from here on, arguments are known to be what they were
         self.updated = self._updated()      # these, and what NumPy writes, stay the same objects
         self.written = {*self.observer.stored, *self.updated, *self.owners}
+        self.taken = {i for x in (*self.call.leaves.values(), *self.call.scalars.values()) for i in _memory_of(x)}
         same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}
         for fact in observer.guards.values():
             if fact[0] == "typed" and fact[1][0] == "load" and (fact[1][1], id(fact[1][2]), *fact[1][3:]) in same:
+                continue
+            if fact[0] == "alias" and not self._decides(fact[2], fact[4]):
                 continue
             if fact[0] in COMPUTED:
                 getattr(self, COMPUTED[fact[0]])(*fact[1:])
                 continue
             w.check(fact[1:] if fact[0] == "spec" and id(fact[-1]) in self.written else fact)
+
+    def _decides(self, x, y):
+        """Whether it matters that two places have one array, or number: to operations, which take it, or a part of it, as one operand, and to who writes
+        into it. What NumPy makes of either is read where it is."""
+        return any(isinstance(v, Variable) or not (self.taken | self.written).isdisjoint(_memory_of(v)) for v in (x, y))
 
     def _same_number(self, ref, value):
         """A number that is computed comes out as it did when the path was recorded."""

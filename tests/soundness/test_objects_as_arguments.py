@@ -194,3 +194,39 @@ def test_models_that_are_another_on_every_call(mode):
         count = iter(range(10 ** 6))
         return models, [lambda: f(models[next(count) % 3], arr(2, 3)), lambda: f(hnn.Sequential(models[0]), arr(2, 3))]
     check(make, mode)
+
+
+@pytest.mark.parametrize("take", [
+    lambda a, b: F.sum(np.stack([a.s, b.s]) * np.float32(0.5)),
+    lambda a, b: F.sum(F.exp(a.s) * b.s),
+    lambda a, b: F.sum(F.exp(a.s[0]) * 2 + F.tanh(b.s[0])),
+    lambda a, b: F.sum(F.exp(a.s) * np.stack([b.s, a.s]).mean(0)),
+    lambda a, b: F.sum(F.exp(hnn.Variable(a.s)) * 2 + F.tanh(hnn.Variable(b.s * 2))),
+    lambda a, b: a.s.__setitem__(0, 2) or F.sum(np.stack([a.s, b.s]) * np.float32(0.5)),
+    lambda a, b: a.s.__iadd__(1).sum() + F.sum(F.exp(b.s)),
+    lambda a, b: (a.s is b.s, F.sum(np.stack([a.s, b.s]))),
+    lambda a, b: (a.s, b.s, np.abs(a.s - b.s).max()),
+    lambda a, b: F.sum(np.concatenate([a.s[0], b.s[1], a.s[1]]) * np.float32(2)) + F.sum(F.exp(b.s[1])),
+])
+def test_transitions_that_follow_each_other(mode, take):
+    """The next state of one is the state of another, in some calls."""
+    def make(wrap):
+        f = wrap(lambda pair: take(*pair))
+        seeds = iter(range(10 ** 6))
+
+        def one(s=None):
+            return Transition(arr(2, 3, seed=next(seeds)) if s is None else s, 0, 0.0)
+
+        def same():
+            a = one()
+            return f([a, one(a.s)]), a
+
+        def view():
+            a = one()
+            return f([a, one(a.s[::-1])]), a
+
+        def rows():
+            a = arr(4, 3, seed=next(seeds))
+            return f([one(a[:2]), one(a[1:3])]), a
+        return [], [same, lambda: f([one(), one()]), view, rows, lambda: f([one(), one()]), same]
+    check(make, mode)
