@@ -164,14 +164,14 @@ def accumulate(graph):
 
 def outer_products(graph):
     """No term of a sum is a batch of products of columns with rows: elementwise products take their place, which kernels make where they add them."""
-    uses = {}
-    for node in graph.nodes:
+    add, matmul = OPS["add"], OPS["matmul"]
+    found = [n for n in graph.nodes if n.op is matmul and _is_outer(graph.specs, n)]
+    uses = {n.outputs[0]: [] for n in found}
+    for node in graph.nodes if found else ():
         for v in node.inputs:
-            uses.setdefault(v, []).append(node.op)
-    add, chosen = OPS["add"], set()
-    for node in graph.nodes:
-        if node.op is OPS["matmul"] and all(op is add for op in uses.get(node.outputs[0], (None,))) and _is_outer(graph.specs, node):
-            chosen.add(id(node))
+            if v in uses:
+                uses[v].append(node.op)
+    chosen = {id(n) for n in found if uses[n.outputs[0]] and all(op is add for op in uses[n.outputs[0]])}
     if not chosen:
         return graph
     specs, nodes = Specs(graph.specs), []

@@ -106,7 +106,7 @@ def fold_constants(graph):
     known = dict(graph.constants)
     nodes, constants = [], list(graph.constants)
     for node in graph.nodes:
-        if not node.inputs or not all([v in known for v in node.inputs]) or not is_pure(node.op) or \
+        if not node.inputs or node.inputs[0] not in known or not all([v in known for v in node.inputs]) or not is_pure(node.op) or \
                 sum(graph.specs[v].nbytes for v in node.outputs) > FOLD_BYTES:
             nodes.append(node)
             continue
