@@ -903,6 +903,47 @@ def test_a_function_node_keeps_no_inputs_unless_it_says_so():
     F.sum(y).backward()
 
 
+class Cubed(hnn.FunctionNode):
+    def forward(self, inputs):
+        self.retain_inputs((0,))
+        self.retain_outputs((0,))
+        return inputs[0] ** 3,
+
+    def backward(self, indexes, grad_outputs):
+        (x,), (y,) = self.get_retained_inputs(), self.get_retained_outputs()
+        return 3 * grad_outputs[0] * y / x,
+
+
+def test_backward_of_a_function_of_arrays_is_there_for_who_calls_it():
+    def f(x):
+        cubed = Cubed()
+        y, = cubed.apply((F.tanh(x) if isinstance(x, Variable) else x,))
+        g, = cubed.backward((0,), (F.exp(y),))
+        return y, g, cubed
+
+    traced = hnn.trace(lambda x: f(x)[:2])
+    for n in range(1, 8):
+        x = np.array([0.1 * n, 0.2])
+        constant = Variable(x, requires_grad=False)
+        for a, (y, g) in ((x, traced(x)), (np.tanh(x), traced(constant)), (x, f(x)[:2]), (np.tanh(x), f(constant)[:2])):
+            np.testing.assert_allclose(y.array, a ** 3)
+            np.testing.assert_allclose(g.array, 3 * a ** 2 * np.exp(a ** 3))
+            assert not y.requires_grad
+    cubed = f(x)[2]
+    assert cubed.inputs[0].data is x
+    again, = cubed.apply((x * 2,))      # the same one: none has to be kept for a graph
+    assert again.array.tolist() == ((x * 2) ** 3).tolist() and cubed.get_retained_inputs()[0].array.tolist() == (x * 2).tolist()
+    with hnn.no_backprop_mode():
+        cubed = Cubed()
+        cubed.apply((x,))
+    assert cubed.inputs is None
+
+    unpooling = F.pooling.unpooling_nd.UnpoolingND(1, 2, 2)
+    y, = unpooling.apply((np.ones((1, 1, 3), "f"),))
+    g, = unpooling.backward((0,), (Variable(np.ones_like(y.array)),))
+    assert g.array.tolist() == [[[2, 2, 1]]]
+
+
 def test_only_arrays_go_to_the_cpu():
     with pytest.raises(TypeError, match=r"to_cpu takes arrays; got Variable"):
         hnn.cuda.to_cpu(Variable(np.ones(2)))

@@ -200,9 +200,16 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
             self._connect([x._tape or node_of(x) for x in variables], [x.requires_grad for x in variables], arrays, outputs)
             connect_outputs(self, result)
             self._take_outputs([y._tape for y in result])
+        elif backprop:
+            self._keep([x._tape or node_of(x) for x in variables], arrays, outputs)
         else:
             self._input_arrays = None
         return result
+
+    def _keep(self, nodes, arrays, outputs):
+        """Keep for ``backward`` what it needs, outside any graph, as no gradient is needed: for programs that call it themselves."""
+        self._connect(nodes, [False] * len(nodes), arrays, outputs)
+        self.n_outputs = 0      # it may be applied again
 
     def _connect(self, nodes, needs, arrays, outputs):
         """Become the node of ``outputs`` in the graph, behind the inputs' ``nodes``."""

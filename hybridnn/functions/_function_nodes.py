@@ -4,6 +4,7 @@ import numpy as np
 from hybridnn.config import using_config
 from hybridnn.core.backprop import grad
 from hybridnn.core.function_node import FunctionNode
+from hybridnn.core.variable import Variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions import _roi, array, connection, evaluation, image, loss, normalization, rnn
 from hybridnn.functions import activation as a
@@ -36,6 +37,9 @@ class _Applied(FunctionNode):
         """Gradients by way of the function's own, on the retained inputs."""
         with using_config("enable_backprop", True):
             inputs = [m.identity(x) for x in self.get_retained_inputs()]      # nodes apart, also of an input that comes twice
+            for i in target_input_indexes:
+                if not inputs[i].requires_grad:     # the program asks, not a walk
+                    inputs[i] = Variable(inputs[i].array)
             ys = _several(self.call(inputs))
             known = [(y, g) for y, g in zip(ys, grad_outputs) if g is not None]
             return tuple(grad([y for y, _ in known], [inputs[i] for i in target_input_indexes], [g for _, g in known], enable_double_backprop=True))

@@ -1,6 +1,7 @@
 """A user's ``FunctionNode`` inside a traced function: its Python runs on every call, between the segments."""
 import weakref
 
+from hybridnn.core.tape import Leaf
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import user_line
 from hybridnn.graph import Node
@@ -83,6 +84,8 @@ def _take_function(call, event, function, variables, arrays, outputs):
     call.functions[event] = function, arrays, outputs
     if event.function.taped:
         function.n_outputs, function.inputs_, function._needs = len(outputs), (), ()
+    elif event.key[1]:
+        function._keep([Leaf(x.shape, x.dtype) for x in variables], arrays, outputs)
     return tuple(results)
 
 
