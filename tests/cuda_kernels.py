@@ -13,13 +13,15 @@ from ours import builders
 from scipy import special
 
 import hybridnn as hnn
-from hybridnn import jit
 from hybridnn.graph import run as graph_run
 from hybridnn.jit import source
 from hybridnn.jit.inplace import inplace_pairs
 from hybridnn.jit.layout import Instruction, Output, Pointer, Structure
+from hybridnn.jit.lower import lower
 from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.pipeline import fused
 from hybridnn.jit.vecmath_names import FUNCTIONS, POWERS
+from hybridnn.trace import segment
 
 GUARD = 16      # elements around every operand
 SENTINEL = {"f": -12345.0, "i": -77, "u": 77, "b": True}
@@ -42,39 +44,40 @@ class Kernel:
 
 # -------------------------------------------------------------------------------------------------------------- where they come from
 
-def executables(run, calls=6):
-    """What is compiled and run in ``calls`` calls of ``run()``."""
-    found = {}
+def planned(run, calls=6):
+    """The graphs that are to be compiled in ``calls`` calls of ``run()``. They are interpreted: machine code of this CPU is not asked for."""
+    found, compiles = [], segment.jit_compile
 
-    def watch(executable, start, end):
-        found.setdefault(id(executable), executable)
-    jit.on_run.append(watch)
+    def plan(graph):
+        found.append(graph)
+        return segment.Interpreted(graph)
+    segment.jit_compile = plan
     try:
         with hnn.using_config("trace_compile", "sync"):
             for _ in range(calls):
                 run()
     finally:
-        jit.on_run.remove(watch)
-    return list(found.values())
+        segment.jit_compile = compiles
+    return found
 
 
-def kernel_steps(executable):
-    return [s for s in executable._lowered.steps if s.arranged is not None]
+def kernel_steps(graph):
+    return [s for s in lower(*fused(graph)).steps if s.arranged is not None]
 
 
 def of_workload(name):
     """Lowered kernel steps of a workload of the benchmarks."""
     reseed()
-    return [s for e in executables(builders(hnn.trace)[name]()) for s in kernel_steps(e)]
+    return [s for g in planned(builders(hnn.trace)[name]()) for s in kernel_steps(g)]
 
 
 def of_programs():
     """(name, lowered kernel steps) of every program: graphs written by hand, traced functions with their gradients, optimizers."""
     for name, (fn, operands) in {**CASES, **GRAPHS}.items():
-        yield name, kernel_steps(jit.compile(graph_of(fn, *operands)))
+        yield name, kernel_steps(graph_of(fn, *operands))
     for name, build in {**PROGRAMS, **OPTIMIZER_CASES}.items():
         np.random.seed(0)
-        yield name, [s for e in executables(build()) for s in kernel_steps(e)]
+        yield name, [s for g in planned(build()) for s in kernel_steps(g)]
 
 
 def collect(workloads=WORKLOADS, programs=True):

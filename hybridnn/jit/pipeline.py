@@ -8,7 +8,7 @@ from hybridnn.jit.lower import lower
 from hybridnn.jit.order import frees_first, updates_last
 from hybridnn.jit.passes import simplify
 
-__all__ = ["compile_graph"]
+__all__ = ["compile_graph", "fused"]
 
 
 def compile_graph(graph):
@@ -16,15 +16,15 @@ def compile_graph(graph):
     started = time.perf_counter()
     key = key_of(graph)
     found = None if key is None else kept(key, graph)
-    fused, reasons = found or _fused(graph)
-    lowered = lower(fused, reasons)
+    simpler, reasons = found or fused(graph)
+    lowered = lower(simpler, reasons)
     if key is not None and found is None:
-        keep(key, fused, reasons, lowered.plan.placed)
+        keep(key, simpler, reasons, lowered.plan.placed)
     return Executable(graph, lowered, started)
 
 
-def _fused(graph):
+def fused(graph):
     """The graph, simplified, fused and in order; and why nodes are not fused, by their first outputs."""
     simple = simplify(graph)
-    fused, reasons = fuse_with_reasons(simple)
-    return frees_first(updates_last(fused)), {simple.nodes[i].outputs[:1]: text for i, text in reasons.items()}
+    result, reasons = fuse_with_reasons(simple)
+    return frees_first(updates_last(result)), {simple.nodes[i].outputs[:1]: text for i, text in reasons.items()}

@@ -134,6 +134,8 @@ def close(x, y):
     if isinstance(x, np.ndarray):
         if x.dtype.kind != "f":
             return np.array_equal(x, y)
+        if isinstance(y, np.ndarray) and x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes():     # as most are
+            return True
         scale = max(1.0, float(np.max(np.abs(x), initial=0, where=np.isfinite(x))))
         return x.shape == y.shape and np.allclose(x, y, rtol=3e-4, atol=3e-4 * scale, equal_nan=True)
     if type(x) is float and type(y) is float:
