@@ -6,6 +6,7 @@ import os
 import random
 import time
 import types
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -401,8 +402,10 @@ def _value(ref):
 
 def calculate(observer, fn, args, kw, keyed=False):
     """The Ref of what a function of NumPy's gives for these Refs. ``keyed``: the second is a key that is known to fit the first."""
-    if args and args[0].kind == "recent":
-        fn, args = functools.partial(_of_both, fn), [args[0].value, args[0].source, *args[1:]]
+    recent = observer.recent_of_deque(args[0].value) if args and args[0].kind == "static" and type(args[0].value) is deque else args[0] if args else None
+    if recent is not None and recent.kind == "recent":
+        (before, most), appended = recent.value, recent.source
+        fn, args = functools.partial(_of_both, fn, most), [before, appended, *args[1:]]
     if any(name in REFUSED for name in kw):
         raise Doubt("NumPy with unusual arguments")
     if isinstance(fn, np.ufunc) and len(args) != fn.nin or len(args) > (3 if is_method_of_ufunc(fn) else _PLACES.get(id(fn), len(args))):
@@ -426,9 +429,10 @@ def calculate(observer, fn, args, kw, keyed=False):
     return ref
 
 
-def _of_both(fn, before, appended, *args, **kw):
-    """What a function gives for the last members of a list from outside and those that the call has appended."""
-    return fn(before + appended, *args, **kw)
+def _of_both(fn, most, before, appended, *args, **kw):
+    """What a function gives for the last members of a list from outside and those that the call has appended; for so many at ``most``."""
+    items = before + appended
+    return fn(items if most is None else items[len(items) - most:] if len(items) > most else items, *args, **kw)
 
 
 def _make_behind(observer, found, ref):

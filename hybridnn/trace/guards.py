@@ -107,7 +107,7 @@ class Writer:
         if kind == "length":
             return f"len({self.strong(where[0])})"
         if kind == "tail":
-            return f"{self.strong(where[0])}[-{where[1]}:]"
+            return f"[*{self.strong(where[0])}]" if where[1] is None else f"{self.strong(where[0])}[-{where[1]}:]"
         if kind == "slotattr":
             return self._slot(*where[:2])
         if kind == "global":

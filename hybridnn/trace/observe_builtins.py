@@ -63,7 +63,7 @@ def _plain(fn):
 def _len(observer, args, kw):
     ref = observer.use(args[0])
     if ref.kind == "recent":
-        return combine(observer, operator.add, calculate(observer, len, [ref.value], {}), constant(len(ref.source.value)))
+        return combine(observer, operator.add, calculate(observer, len, [ref.value[0]], {}), constant(len(ref.source.value)))
     if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
         return constant(len(observer._layers(ref, "__len__")))
     if ref.kind == "static" and type(ref.value) in CONTAINERS:

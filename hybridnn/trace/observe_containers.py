@@ -174,9 +174,21 @@ class Containers:
             return mirror(list, appended[key.start:])
         if not before[-n:] or any(type(v) is not float for v in before[-n:]) or any(type(r.value) is not float for r in appended):
             return None
-        found = Ref("tail", before[-n:], ("load", "tail", box, n))
+        return self._recent(box, before[-n:], n, None)
+
+    def recent_of_deque(self, box):
+        """All floats of a deque to which the function is known to append; None if it is none."""
+        before = self.deques.get(id(box), box)
+        appended = self.appended_to(box)
+        known = where_id(("length", box)) in self.counters and before and all(type(v) is float for v in before)
+        if not known or any(type(r.value) is not float for r in appended):
+            return None
+        return self._recent(box, [*before], None, box.maxlen)
+
+    def _recent(self, box, before, n, most):
+        found = Ref("tail", before, ("load", "tail", box, n))
         self.guard("floats", found.source)
-        return Ref("recent", found, mirror(list, appended))
+        return Ref("recent", (found, most), mirror(list, self.appended_to(box)))
 
     def _freeze(self, box):
         """A list or dict that existed before: its length and members are guarded."""

@@ -200,7 +200,14 @@ class Operators:
         return x.value is y.value
 
     def op_CONTAINS_OP(self, f, i):
-        box, x = self.use(f.stack.pop()), self.key_of_classes(self.use(f.stack.pop()))
+        box, x = self.use(f.stack.pop()), f.stack.pop()
+        if is_numeric(box) and np.ndim(box.value) and (is_numeric(x) or type(x.value) in (int, float)):
+            found = calculate(self, np.any, [calculate(self, operator.eq, [box, x], {})], {})
+            if not self.decides(found):
+                raise Doubt("the operator in")
+            f.stack.append(constant(bool(found.value) is not bool(i.arg)))
+            return
+        x = self.key_of_classes(self.use(x))
         if box.kind == "mirror" and isinstance(box.value, dict):
             x = self.joined_key(x)
         if not self._compares_plainly(x):

@@ -1,7 +1,7 @@
 """Assignments, as the observer follows them: what the program changes outside becomes an effect of the path, and is read back from what was assigned."""
 import operator
 import types
-from collections import Counter
+from collections import Counter, deque
 
 import numpy as np
 
@@ -177,6 +177,8 @@ class Stores:
     def append(self, box, value):
         """``box.append(value)`` for a list from outside: it is not looked at any more in this call."""
         self._keepable(value, "a member of a list")
+        if type(box) is deque:
+            self.deques.setdefault(id(box), [*box])
         self.grown.add(id(box))
         self.counters.add(where_id(("length", box)))
         self.effects.append(("append", ("append", box), value))

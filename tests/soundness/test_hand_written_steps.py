@@ -1,6 +1,7 @@
 """Training loops written by hand: gradients that the program clips, scales, forgets, or takes from before the call."""
 import inspect
 import operator
+from collections import deque
 
 import numpy as np
 import pytest
@@ -488,6 +489,34 @@ def test_histories(mode, look):
                                   lambda: f(arr(4, 3))]
     world = check(make, mode)
     skipped(world, mode) if look not in (stored_behind, changed_behind) else None
+
+
+@pytest.mark.parametrize("most", [None, 4, 1])
+@pytest.mark.parametrize("early", [True, False])
+def test_windows_of_what_came_last(mode, most, early):
+    """``np.mean`` of a deque, before or after the call appends to it."""
+    def make(wrap):
+        model, window = net(), deque([0.25, 0.5], most)
+
+        @wrap
+        def f(x):
+            mean = np.mean(window) if early else None
+            loss = loss_of(model, x)
+            window.append(float(loss.array))
+            if not early:
+                window.append(0.5)
+            return loss, mean, np.max(window), np.mean(window), window[-1]
+
+        def without(x):
+            window.clear()
+            return f(x)
+
+        def with_another(thing):
+            window.append(thing)
+            return f(arr(2, 3))
+        return [model], [lambda: (f(arr(2, 3)), [*window]), lambda: without(arr(2, 3)) if not early else None, lambda: with_another(1),
+                         lambda: with_another(2.0), lambda: with_another(np.float64(0.5)), lambda: f(arr(4, 3))]
+    check(make, mode)
 
 
 @pytest.mark.parametrize("record", [

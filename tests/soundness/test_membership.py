@@ -1,7 +1,7 @@
 """The operator ``in``, and models whose own choice of layers rests on it."""
 import numpy as np
 import pytest
-from worlds import MODES, check, skipped, var
+from worlds import MODES, arr, check, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -173,3 +173,22 @@ def test_tuples_are_keys(mode, body):
             return run
         return state, [*map(call, calls)]
     skipped(check(tried, mode), mode)
+
+
+@pytest.mark.parametrize("body", [
+    lambda y, t: 3 in y.argmax(1),
+    lambda y, t: [int(t[i]) in row for i, row in enumerate(np.argsort(-y, axis=1)[:, :2])],
+    lambda y, t: 2 not in t or np.float32(0) in y,
+    lambda y, t: y[0, 0] in y and True in (y > 0),
+    lambda y, t: np.arange(2) in np.argsort(y, axis=1)[:, :2],
+    lambda y, t: 1.5 in t.astype("f") / 2,
+])
+def test_in_arrays(mode, body):
+    """``x in a`` is ``(a == x).any()``; its outcome decides the path."""
+    def make(wrap):
+        f = wrap(lambda x, t: F.sum(F.exp(x)) * 2 if body(x.array, t) else F.sum(x))
+        x = var(3, 4)
+        return [x], [lambda: f(x, np.array([0, 1, 2])), lambda: f(x, np.array([3, 3, 1])), lambda: f(hnn.Variable(-x.array), np.array([0, 1, 2])),
+                     lambda: f(hnn.Variable(np.zeros((3, 4), "f")), np.array([1, 3, 0])), lambda: f(var(2, 4), np.array([1, 3])),
+                     lambda: f(hnn.Variable(arr(3, 4)[:, ::-1]), np.array([0, 1, 2]))]
+    check(make, mode)
