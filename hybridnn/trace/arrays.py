@@ -92,6 +92,7 @@ _METHODS = frozenset([*_OF_BOTH, "integers", "rand", "randint", "randn", "random
 _OF_PYTHON = frozenset([
     "betavariate", "choice", "choices", "expovariate", "gauss", "getrandbits", "lognormvariate", "normalvariate", "randint", "random", "randrange", "sample",
     "triangular", "uniform"])
+LIMITS = {"choice": 1, "integers": 2, "randint": 2, "randrange": 2}      # how many arguments of a draw of ints may be limits
 STREAMS = np.random.Generator, np.random.RandomState, random.Random      # the first two are written in C: nobody replaces their methods
 _OF_RANDOM = dict(vars(random.Random))
 EMPTY = {id(np.empty): np.zeros, id(np.empty_like): np.zeros_like}       # nobody can rely on what lies there
@@ -197,7 +198,7 @@ def draw(observer, fn, args, kw, stream):
     limits = [a for k, a in enumerate(args) if _is_limit(observer, fn, k, args)]
     args, kw = [a if a in limits else operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
     given, before = [*args, *kw.values()], [d.source for d, *_ in observer.draws]
-    late = any(d.late for d in before) or not all(a in limits or _is_given(a) for a in given)
+    late = any(d.late for d in before) or not all(a in limits and a.kind == "arg" or _is_given(a) for a in given)
     behind = any(d.behind for d in before) or any(map(sources_of, given))
     if behind and observer.writes_so_far() or late and any(observer.is_written(a) for part in given for a in _outside_arrays(part)):
         raise Doubt("draws random numbers with arguments that are computed, or behind such a draw, after a change in place")
@@ -382,12 +383,16 @@ def _is_put_into_array(observer, fn, k, args, kw):
 
 def _is_limit(observer, fn, k, args):
     """Whether an argument of a draw is a limit for ints, and any number above the other limit would do as well."""
-    if getattr(fn, "__name__", "") not in ("randint", "integers") or k > 1 or args[k].kind != "arg" or not varies(args[k]) or k == 0 and len(args) > 1:
+    name, ref = getattr(fn, "__name__", ""), args[k]
+    if k >= LIMITS.get(name, 0) or ref.kind not in ("arg", "number") or not varies(ref) or name != "choice" and k == 0 and len(args) > 1:
         return False
     low = args[0] if k else Ref("static", 0)
-    if low.kind != "static" or type(low.value) is not int or args[k].value <= low.value:
+    if low.kind != "static" or type(low.value) is not int or ref.value <= low.value:
         return False
-    observer.guard("above", args[k].source, low.value, 1 << 31)
+    if ref.kind == "arg":
+        observer.guard("above", ref.source, low.value, 1 << 31)
+    else:
+        observer.guard("within", ref, low.value + 1, 1 << 31)
     return True
 
 
@@ -443,7 +448,11 @@ def _make_behind(observer, found, ref):
         observer.effects.append(("compute", ref))
         return
     if not observer.has_updated():
-        raise Doubt("computes with NumPy after an array has changed")
+        if not _picks_elements(found):
+            raise Doubt("computes with NumPy after an array has changed")
+        found.last = True       # what has been written is taken back if there are no such elements
+        observer.effects.append(("compute", ref))
+        return
     try:
         observer.compute_ahead(ref, observer.first_write())
     except Doubt as doubt:
@@ -483,6 +492,14 @@ def _keeps_kind(fn):
     if isinstance(fn, functools.partial) and fn.func is _of_both:
         return fn.args[0] in (np.mean, np.max, np.min, np.sum, np.std, np.median, sum, max, min)
     return isinstance(fn, np.ufunc) or fn in _OPERATORS or fn is with_elements or fn in CHANGES.values() or id(fn) in _KEEPING
+
+
+def _picks_elements(found):
+    """Whether rows, or elements, of an array are taken by an array of their numbers."""
+    if found.fn is not operator.getitem or found.args[1].kind == "mirror":
+        return False
+    key = found.args[1].value
+    return isinstance(key, np.ndarray) and key.dtype.kind in "iu" and found.args[0].kind != "mirror"
 
 
 def _chooses_elements(found):

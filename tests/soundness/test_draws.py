@@ -622,3 +622,50 @@ def test_draws_with_arguments_and_dropout(mode, when, scale):
     w = check(make, mode)
     if scale is from_outside:
         skipped(w, mode)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda rng, size: np.random.randint(0, size, 4), lambda rng, size: np.random.randint(size, size=4), lambda rng, size: np.random.choice(size, 2),
+    lambda rng, size: np.random.choice(size, 2, replace=False), lambda rng, size: rng.integers(0, size, size=4), lambda rng, size: rng.choice(size, 3),
+    lambda rng, size: np.array([random.randrange(size), random.randint(0, size - 1)]), lambda rng, size: np.random.randint(-1, size, 3),
+])
+def test_memories_that_fill(mode, draw):
+    """What is drawn from lies below a number that grows, and may grow too far, in an array into which the same call writes before."""
+    class Memory:
+        def __init__(self):
+            self.s, self.ptr, self.size, self.rng = np.zeros((20, 3), "f"), 0, 0, np.random.default_rng(3)
+
+        def add(self, row):
+            self.s[self.ptr] = row
+            self.ptr = (self.ptr + 1) % 20
+            self.size = min(self.size + 1, 25)
+
+    def make(wrap):
+        memory, net = Memory(), L.Linear(3, 2)
+        opt = optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def f(x):
+            memory.add(x[0])
+            i = draw(memory.rng, memory.size)
+            y = F.sum(F.tanh(net(memory.s[i])))
+            net.cleargrads()
+            y.backward()
+            opt.update()
+            return y, i
+
+        def put(**values):
+            vars(memory).update(values)
+            return f(arr(2, 3))
+
+        def settled(**values):
+            vars(memory).update(values)
+            try:
+                return f(arr(2, 3))
+            finally:
+                memory.size, memory.ptr = 5, 3
+        return [net, memory], [
+            lambda: f(arr(2, 3)), lambda: put(size=0), lambda: put(size=1), lambda: settled(size=-3), lambda: settled(ptr=25), lambda: put(size=12),
+            lambda: settled(size=24), lambda: settled(size=2.0), lambda: put(size=True), lambda: put(s=arr(30, 3)), lambda: put(s=arr(3, 3), ptr=0),
+            lambda: settled(s=np.zeros((20, 3), "f"))]
+    skipped(check(make, mode), mode)
