@@ -101,7 +101,8 @@ def test_a_sum_and_an_update_beside_it():
     assert_same(graph, executable, operands, 5e-6, 5e-6)
 
 
-@pytest.mark.parametrize("shape, style", [((2, 2), "Short"), ((300, 24), "Short"), ((300, 25), "Row"), ((1, 5), "Row")], ids=str)
+@pytest.mark.parametrize("shape, style", [
+    ((2, 2), "Short"), ((300, 24), "Short"), ((300, 47), "Short"), ((300, 71), "Row"), ((4, 24), "Short"), ((1, 5), "Row")], ids=str)
 def test_where_rows_are_short(shape, style):
     executable = jit.compile(graph_of(lambda x: [OPS["sum"](OPS["exp"](x), axis=(1,), keepdims=False)], array(*shape)))
     assert [text[3:].split(":")[0] for text in executable.sources] == [style]
@@ -134,13 +135,25 @@ def chain(x, steps, dear=False):
 
 
 @pytest.mark.parametrize("n, steps, dear, style", [
-    (5, 8, False, "Short"), (8, 1, False, "Row"), (8, 4, True, "Short"), (16, 2, True, "Row"), (24, 0, False, "Short")])
-def test_what_writes_much_has_vectors_along_rows(n, steps, dear, style):
+    (5, 8, False, "Short"), (11, 1, False, "Short"), (16, 1, False, "Row"), (48, 2, True, "Row"), (47, 2, True, "Short"),
+    (48, 0, False, "Row"), (47, 0, False, "Short")])
+def test_vectors_lie_along_rows_that_fill_them(n, steps, dear, style):
+    """Unless lanes are added up so often, for little else, that across rows is better."""
     x = array(ROWS, n)
     graph = graph_of(lambda x: chain(x, steps, dear), x)
     executable = jit.compile(graph)
     assert [text.startswith(f'"""{style}') for text in executable.sources] == [True]
     assert_same(graph, executable, (x,), 2e-6, 2e-6)
+
+
+@pytest.mark.parametrize("rows_", [1, 7, 8, 9, 64, 71, 135])
+@pytest.mark.parametrize("dtype", ["f4", "i4", "f8", "i2"])
+def test_blocks_of_all_sizes(rows_, dtype):
+    """Copies of rows go by squares in registers, the last of which begin where they end with the block."""
+    for n in (1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 15):
+        x = array(rows_, n + 2)[:, 1:-1].astype(dtype) if dtype[0] == "f" else np.arange(rows_ * n, dtype=dtype).reshape(rows_, n)
+        graph = graph_of(lambda x: [OPS["amax"](x, axis=(1,), keepdims=True) - x], x)
+        assert_same(graph, jit.compile(graph), (x,), 0, 0)
 
 
 def test_dear_numbers_of_rows_are_computed_side_by_side():

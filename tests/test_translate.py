@@ -111,6 +111,28 @@ def test_golden_texts_are_translated(path):
     assert "define void @\"probe\"" in str(translate("probe", path.read_text()))
 
 
+@pytest.mark.parametrize("key, dtype", [("f32", "f4"), ("i32", "i4")])
+def test_rows_are_turned_to_columns(key, dtype):
+    """Every number of rows and columns around those of blocks; nothing else is written."""
+    text = kernel("turn(p0, 1, a, p1, 2, 23, b, c)", "parallel_loops()", pointers=(key, key), functions=("turn",))
+    native, by_numba = Native(text), Native(text, "numba")
+    source = np.arange(20 * 23 + 2, dtype=dtype)
+    for rows in range(19):
+        for cols in (*range(14), 19):
+            for call in (native, by_numba):
+                to = np.full(20 * 21 + 1, -1, dtype)
+                want = to.copy()
+                want[1:].reshape(20, 21)[:cols, :rows] = source[2:].reshape(20, 23)[:rows, :cols].T
+                call([to, source], (21, rows, cols))
+                np.testing.assert_array_equal(to, want)
+
+
+@pytest.mark.parametrize("line", ["turn(p0, 1, a, p1, 2, 23, b)", "turn(p0, 1, a, b, 2, 23, b, c)", "turn(p0, 1, a, p2, 2, 23, b, c)"])
+def test_what_cannot_be_turned(line):
+    with pytest.raises(Untranslatable):
+        translate("probe", kernel(line, "parallel_loops()", pointers=("f32", "f32", "f64"), functions=("turn",)))
+
+
 def groups(names, n):
     return [names[k:k + n] for k in range(0, len(names), n)]
 
@@ -303,7 +325,7 @@ def assert_vectorised(text):
     code = re.split(r"^(?=[A-Za-z_][\w.$]*:)", assembly, flags=re.M)
     (code,) = [part for part in code if part.startswith("probe:")]
     assert PACKED.search(code), "no packed instruction on ymm or zmm registers"
-    allowed = (".L", "hnn_rare_", "_GLOBAL_OFFSET", "memset")
+    allowed = (".L", "hnn_rare_", "_GLOBAL_OFFSET", "memset", "turn")
     called = {name for name in LIBRARY_CALL.findall(code) if not name.startswith(allowed)}
     assert not called, f"the loop calls {called}"
 

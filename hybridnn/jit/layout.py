@@ -10,16 +10,13 @@ from typing import Any, NamedTuple
 
 from hybridnn.jit.known import Known
 from hybridnn.jit.nest import REDUCTIONS, reached
+from hybridnn.jit.row_costs import SHORT, across_pays
 from hybridnn.jit.scalar import FLOATS
-from hybridnn.jit.support import is_expensive
 
-__all__ = ["SHORT", "TILED", "Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
+__all__ = ["TILED", "Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
 
 _structures = Known(4096)      # what a structure depends on -> it, and the nest whose code that names
 BLOCKS, ROWS = 8, 32      # fewer blocks, or rows in a block, and threads share columns
-SHORT = 24      # elements of a row at most where vectors lie across rows: 3 to 10 times as fast up to 15, as fast with 16, 1.3 times with 24
-HALF_FULL = 8   # elements of a row from which on vectors along it are faster, as long as little that is dear is computed: up to 4 times
-DEAR_PER_ROW = 64   # elements to write that take as long as to compute something dear alone
 ACROSS = 16     # rows at least along the last axis that is kept, if there are several
 TILED = 8       # a last axis that is shorter is looped over together with the one before it: up to 8 times as fast
 SAME_SETS = 256     # pieces of an innermost axis are gone over where an operand is transposed and its elements along it lie a multiple of this apart: 1.5 to
@@ -186,24 +183,15 @@ def _style(nest, sizes, reduced, strides):
             return "folded"
         few = sizes[-1] >= MANY_COLUMNS and math.prod(n for n, r in zip(sizes, reduced) if r) <= FEW_ROWS
         return "few" if few else "blocks" if _has_blocks(sizes, reduced) else "column"
-    return "short" if nest.has_reductions and _is_short(nest, sizes, reduced) and not _writes_much(nest, sizes[-1]) else "row"
-
-
-def _writes_much(nest, n):
-    """Whether more is written for every place of rows of ``n`` than is dear to compute there, or once per row: what vectors across rows write goes through
-    copies, while those along rows are not full, and a row's own numbers are computed one by one beside them."""
-    last, inner = len(nest.sizes) - 1, set(nest.reduced)
-    writes = sum(not inner.isdisjoint(s.dims) for s in nest.stores)
-    dear = [last in i.axes for i in nest.items if i.axes and is_expensive(i.fn, i.kind)]
-    return n >= HALF_FULL and writes > 0 and writes >= dear.count(True) * (2 if n < 2 * HALF_FULL else 0) + dear.count(False) * DEAR_PER_ROW / n
+    return "short" if nest.has_reductions and _is_short(nest, sizes, reduced) else "row"
 
 
 def _is_short(nest, sizes, reduced):
-    """Whether rows are short, and many in a row where they lie along several axes."""
+    """Whether rows are short, and many in a row where they lie along several axes, so that vectors across them pay."""
     *outer, inner = reduced
     if not inner or not outer or any(outer) or sizes[-1] > SHORT or len(outer) > 1 and sizes[-2] < ACROSS:
         return False
-    return all(set(s.dims) - {-1, *nest.reduced} for s in nest.stores)
+    return all(set(s.dims) - {-1, *nest.reduced} for s in nest.stores) and across_pays(nest, sizes[-1])
 
 
 def _is_tiled(nest, sizes, strides):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import operator
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from hybridnn.jit.pointers_ir import ELEMENT_NAMES, access_group, element_address, mark_loop, parallel_properties
@@ -98,6 +98,19 @@ def _local_intrinsic(name, dtype):
 
 LOCALS = {f"local_{key}": _local_intrinsic(f"local_{key}", dtype) for key, dtype in ELEMENTS.items()}
 globals().update(POINTERS | LOCALS)
+
+
+@intrinsic
+def turn(typingctx, to, to_at, to_step, source, at, step, rows, cols):
+    """to[to_at + j * to_step + i] = source[at + i * step + j] for so many rows i and columns j of elements of four bytes; see ``squares``."""
+    def codegen(context, builder, sig, args):
+        to, to_at, to_step, source, at, step, rows, cols = args
+        with cgutils.for_range(builder, cols) as outer, cgutils.for_range(builder, rows) as inner:
+            i, j = inner.index, outer.index
+            x = builder.load(builder.gep(source, [builder.add(at, builder.add(builder.mul(i, step), j))]))
+            builder.store(x, builder.gep(to, [builder.add(to_at, builder.add(builder.mul(j, to_step), i))]))
+        return context.get_dummy_value()
+    return types.none(to, *[types.int64] * 2, source, *[types.int64] * 4), codegen
 
 
 def _back_edges(function):

@@ -6,13 +6,14 @@ arrays of one element per row.
 """
 from contextlib import contextmanager
 
-from hybridnn.jit.layout import SHORT
 from hybridnn.jit.nest import REDUCTIONS, reached
+from hybridnn.jit.row_costs import SHORT
 from hybridnn.jit.source_reductions import accumulate, initial, stages_of
 
 __all__ = ["write_short"]
 
-BLOCK = 128      # rows at a time: what they need stays in the first-level cache
+TURNED = "f4", "i4"      # kinds of elements that are copied in registers
+BLOCK = 64       # rows at a time: what they need stays in the first-level cache
 
 
 def write_short(w):
@@ -64,11 +65,20 @@ class _Short:
     def copy(self, role):
         """Operands with an element for every place, row by row."""
         copies = [p for p in self.turned if self.w.s.pointers[p].role == role]
+        in_registers = [p for p in copies if self.w.s.pointers[p].kind in TURNED and self.w.s.pointers[p].classes[self.inner] == "1"]
+        for p in in_registers:
+            self.turn(p, role)
+        copies = [p for p in copies if p not in in_registers]
         if copies:
             with self.w.loop(f"for j in range(n{self.inner}):"), self.rows():
                 for p in copies:
                     near, far = f"t{p}[j * {BLOCK} + o]", f"p{p}[{self.w.index(p, 'j')}]"
                     self.w.line(f"{near} = {far}" if role == "load" else f"{far} = {near}")
+
+    def turn(self, p, role):
+        w, step = self.w, f"s{p}_{self.across}"
+        near, far = f"t{p}, 0, {BLOCK}", f"p{p}, {w.index(p).replace('(b + o)', 'b')}, {step}"
+        w.line(w.call("turn", *([near, far, "m", f"n{self.inner}"] if role == "load" else [far, near, f"n{self.inner}", "m"])))
 
     def write(self, k):
         """What is known when ``k`` reductions, one after the other, are."""

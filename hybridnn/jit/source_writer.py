@@ -230,5 +230,5 @@ def _calls(text):
 
 
 def _is_vecmath(name):
-    return name.rpartition("_")[2] in ("f32", "f64", "bool", "i32",
-                                       "i64") and not name.startswith(("sum_", "max_", "min_", "ptr_", "local_"))
+    typed = name.rpartition("_")[2] in ("f32", "f64", "bool", "i32", "i64")
+    return name == "turn" or typed and not name.startswith(("sum_", "max_", "min_", "ptr_", "local_"))

@@ -13,6 +13,7 @@ import ast
 from llvmlite import ir
 
 from hybridnn.jit.pointers_ir import mark_loop, parallel_properties
+from hybridnn.jit.squares import turn_function
 from hybridnn.jit.translate_values import (
     CALLS,
     CONSTANTS,
@@ -41,6 +42,7 @@ from hybridnn.jit.vecmath_table import DEFINITIONS
 
 __all__ = ["Untranslatable", "translate"]
 
+TURN, TURNED = "turn", ("float32", "int32", "uint32")      # the statement that copies rows to columns, and what elements
 PARALLEL = {"parallel_loops": False, "parallel_long_loops": True}       # what says that loops are parallel, and whether the innermost are long
 
 
@@ -81,7 +83,7 @@ def _kernel(tree):
 def _check_import(node):
     """Known names come from where they are defined, and keep their names: calls are then resolved by name."""
     of = {"math": CONSTANTS, "numba": TYPES, "hybridnn.jit.reducers": REDUCERS,
-          "hybridnn.jit.vecmath": {**DEFINITIONS, **POINTERS, **LOCALS, **PARALLEL}}.get(node.module, {})
+          "hybridnn.jit.vecmath": {**DEFINITIONS, **POINTERS, **LOCALS, **PARALLEL, TURN: None}}.get(node.module, {})
     for alias in node.names:
         if alias.name not in of or alias.asname:
             raise unknown(node)
@@ -138,16 +140,30 @@ def _load_target(s, target):
 
 
 def _expression_statement(s, node):
-    """A docstring, or the promise that the loops before it are parallel."""
+    """A docstring, rows that are copied to columns, or the promise that the loops before it are parallel."""
     if isinstance(node.value, ast.Constant):
         return
     call = node.value
+    if isinstance(call, ast.Call) and name_of(call.func) == TURN:
+        return _turn(s, call)
     if not (isinstance(call, ast.Call) and name_of(call.func) in PARALLEL and not call.args and not s.loops):
         raise unknown(node)
     module = s.b.module
     properties = parallel_properties(module)
     for branch, size, sums in s.edges:
         mark_loop(module, branch, properties, PARALLEL[name_of(call.func)], size, sums)
+
+
+def _turn(s, call):
+    """``turn(to, to_at, to_step, source, at, step, rows, cols)``, see ``pointers``."""
+    if len(call.args) != 8 or call.keywords:
+        raise unknown(call)
+    to, source = (s.env.get(name_of(call.args[k])) for k in (0, 3))
+    if not (isinstance(to, Pointer) and isinstance(source, Pointer) and to.kind == source.kind and to.kind in TURNED):
+        raise unknown(call)
+    to_at, to_step, at, step, rows, cols = (index_of(s, call.args[k]) for k in (1, 2, 4, 5, 6, 7))
+    places = [s.b.gep(p.ir, [i], inbounds=True, source_etype=TYPES[p.kind]) for p, i in ((to, to_at), (source, at))]
+    s.b.call(turn_function(s.b.module), [places[0], to_step, places[1], step, rows, cols])
 
 
 def _if(s, node):

@@ -39,7 +39,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from hybridnn.jit import pointers
-from hybridnn.jit.pointers import KERNEL_SIGNATURE, parallel_long_loops, parallel_loops
+from hybridnn.jit.pointers import KERNEL_SIGNATURE, parallel_long_loops, parallel_loops, turn
 from hybridnn.jit.vecmath_expr import V
 from hybridnn.jit.vecmath_names import FUNCTIONS, POWERS, Function
 from hybridnn.jit.vecmath_table import DEFINITIONS, KEYS, body_of
@@ -67,7 +67,7 @@ def define(name: str, body, arguments, result: str):
 globals().update(pointers.POINTERS | pointers.LOCALS)
 __all__ = [
     "FUNCTIONS", "KERNEL_SIGNATURE", "KEYS", "POWERS", "Function", "body_of", "parallel_long_loops", "parallel_loops", *pointers.POINTERS, *pointers.LOCALS,
-    *DEFINITIONS,
+    *DEFINITIONS, "turn",
 ]
 
 

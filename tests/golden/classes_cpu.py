@@ -4,7 +4,7 @@ from math import inf
 from numba import float32
 
 from hybridnn.jit.reducers import max_f32, sum_f32
-from hybridnn.jit.vecmath import exp_down_f32, local_f32, log_f32, parallel_long_loops, ptr_f32
+from hybridnn.jit.vecmath import exp_down_f32, local_f32, log_f32, parallel_long_loops, ptr_f32, turn
 
 
 def kernel(bufs, args, lo, hi):
@@ -13,20 +13,18 @@ def kernel(bufs, args, lo, hi):
     n1 = args[5]
     s0_0 = args[6]
     s1_0 = args[7]
-    t0 = local_f32(3072)
-    t1 = local_f32(3072)
-    w1 = local_f32(128)
-    w4 = local_f32(128)
-    w5 = local_f32(128)
-    for b in range(lo, hi, 128):
-        m = hi - b if hi - b < 128 else 128
-        for j in range(n1):
-            for o in range(m):
-                t0[j * 128 + o] = p0[(b + o) * s0_0 + j]
+    t0 = local_f32(4096)
+    t1 = local_f32(4096)
+    w1 = local_f32(64)
+    w4 = local_f32(64)
+    w5 = local_f32(64)
+    for b in range(lo, hi, 64):
+        m = hi - b if hi - b < 64 else 64
+        turn(t0, 0, 64, p0, b * s0_0, s0_0, m, n1)
         for o in range(m):
             w1[o] = float32(-inf)
         for j in range(n1):
-            z = j * 128
+            z = j * 64
             for o in range(m):
                 v0 = t0[z + o]
                 m1 = w1[o]
@@ -35,7 +33,7 @@ def kernel(bufs, args, lo, hi):
         for o in range(m):
             w4[o] = float32(0.0)
         for j in range(n1):
-            z = j * 128
+            z = j * 64
             for o in range(m):
                 v0 = t0[z + o]
                 v1 = w1[o]
@@ -49,7 +47,7 @@ def kernel(bufs, args, lo, hi):
             v5 = log_f32(v4)
             w5[o] = v5
         for j in range(n1):
-            z = j * 128
+            z = j * 64
             for o in range(m):
                 v0 = t0[z + o]
                 v1 = w1[o]
@@ -57,7 +55,5 @@ def kernel(bufs, args, lo, hi):
                 v5 = w5[o]
                 v6 = v2 - v5
                 t1[z + o] = v6
-        for j in range(n1):
-            for o in range(m):
-                p1[(b + o) * s1_0 + j] = t1[j * 128 + o]
+        turn(p1, b * s1_0, s1_0, t1, 0, 64, n1, m)
     parallel_long_loops()

@@ -2,7 +2,7 @@
 from numba import float32
 
 from hybridnn.jit.reducers import sum_f32
-from hybridnn.jit.vecmath import exp_f32, local_f32, parallel_long_loops, ptr_f32
+from hybridnn.jit.vecmath import exp_f32, local_f32, parallel_long_loops, ptr_f32, turn
 
 
 def kernel(bufs, args, lo, hi):
@@ -18,11 +18,11 @@ def kernel(bufs, args, lo, hi):
     s2_1 = args[14]
     s3_0 = args[15]
     s3_1 = args[16]
-    t1 = local_f32(3072)
-    t3 = local_f32(3072)
-    w3 = local_f32(128)
-    w5 = local_f32(128)
-    w6 = local_f32(128)
+    t1 = local_f32(4096)
+    t3 = local_f32(4096)
+    w3 = local_f32(64)
+    w5 = local_f32(64)
+    w6 = local_f32(64)
     for g in range(lo // n1, (hi + n1 - 1) // n1):
         c0 = g
         f0 = c0 * s0_0
@@ -30,16 +30,14 @@ def kernel(bufs, args, lo, hi):
         f3 = c0 * s3_0
         first = lo - g * n1 if lo > g * n1 else 0
         last = hi - g * n1 if hi < (g + 1) * n1 else n1
-        for b in range(first, last, 128):
-            m = last - b if last - b < 128 else 128
-            for j in range(n2):
-                for o in range(m):
-                    t1[j * 128 + o] = p1[(b + o) * s1_1 + j]
+        for b in range(first, last, 64):
+            m = last - b if last - b < 64 else 64
+            turn(t1, 0, 64, p1, b * s1_1, s1_1, m, n2)
             for o in range(m):
                 w3[o] = float32(0.0)
                 w5[o] = float32(0.0)
             for j in range(n2):
-                z = j * 128
+                z = j * 64
                 for o in range(m):
                     v0 = p0[f0 + j]
                     v1 = t1[z + o]
@@ -56,7 +54,7 @@ def kernel(bufs, args, lo, hi):
                 v6 = exp_f32(v5)
                 w6[o] = v6
             for j in range(n2):
-                z = j * 128
+                z = j * 64
                 for o in range(m):
                     v0 = p0[f0 + j]
                     v1 = t1[z + o]
@@ -67,7 +65,5 @@ def kernel(bufs, args, lo, hi):
             for o in range(m):
                 v3 = w3[o]
                 p2[f2 + (b + o) * s2_1] = v3
-            for j in range(n2):
-                for o in range(m):
-                    p3[f3 + (b + o) * s3_1 + j] = t3[j * 128 + o]
+            turn(p3, f3 + b * s3_1, s3_1, t3, 0, 64, n2, m)
     parallel_long_loops()

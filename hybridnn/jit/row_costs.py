@@ -1,0 +1,37 @@
+"""Whether vectors of a kernel that reduces rows lie along these or across them, by what either takes.
+
+The numbers are cycles of a Zen 3 core, with vectors of eight floats. Along a row, what does not fill a vector is computed one by one, and lanes are added up
+for every row; across rows, operands and results go through copies, and sums through memory.
+"""
+from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.support import is_expensive
+
+__all__ = ["SHORT", "across_pays"]
+
+SHORT = 64          # elements of a row at most where vectors lie across rows
+LANES = 8
+DEAR, ALONE, STEP = 8, 25, 4     # an elementary function of a vector, one of a single number, and any other operation on one, each of which waits for the last
+INDEX = 8           # a vector of indices along a row
+LANES_ADDED = 10
+SUM, EXTREME = 1, 6         # what adding to sums in memory takes, for each vector, and the larger one of what is there, or NaN
+TURNED, COPIED = 0.25, 1.3      # the copy of an element of four bytes, and of another
+
+
+def across_pays(nest, n):
+    """Whether rows of ``n`` elements take less time with vectors across them, if they are many: another number of rows shall compile nothing."""
+    inner = set(nest.reduced)
+    inside = [i for i in nest.items if not inner.isdisjoint(i.axes) and i.fn not in ("load", "const")]
+    alone = [i for i in nest.items if i.axes and inner.isdisjoint(i.axes) and i.fn not in ("load", "const", "iota", *REDUCTIONS)]
+    reductions = [i.fn for i in nest.items if i.fn in REDUCTIONS]
+    passes = len(reductions) + any(not inner.isdisjoint(s.dims) for s in nest.stores)
+    work = passes + sum(DEAR if is_expensive(i.fn, i.kind) else i.fn != "iota" for i in inside)
+    along = (n // LANES + n % LANES) * (work + INDEX * any(i.fn == "iota" for i in inside)) + LANES_ADDED * len(reductions)
+    along += sum(ALONE if is_expensive(i.fn, i.kind) else STEP for i in alone)
+    across = n / LANES * (work + sum(SUM if fn == "sum" else EXTREME for fn in reductions)) + n * _copies(nest, inner) + len(alone)
+    return across < along
+
+
+def _copies(nest, inner):
+    """What copying takes, for each element of a row."""
+    copied = [(i.kind, i.value[1]) for i in nest.items if i.fn == "load"] + [(nest.items[s.item].kind, s.dims) for s in nest.stores]
+    return sum(TURNED if kind in ("f4", "i4", "u4") else COPIED for kind, dims in copied if not inner.isdisjoint(dims) and set(dims) - inner - {-1})

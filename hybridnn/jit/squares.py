@@ -1,0 +1,61 @@
+"""Matrices of four-byte elements turned in registers, for kernels that work on copies of rows in which these lie side by side.
+
+``turn(to, to_step, source, step, rows, cols)``: ``to[j * to_step + i] = source[i * step + j]`` for all rows i and columns j. Blocks of eight rows and four
+columns, or four rows and eight columns, go through registers. The last block of a side begins where it ends with that side, so that some elements are copied
+twice; what has less than four or eight is copied one by one.
+"""
+from llvmlite import ir
+
+from hybridnn.jit.lowlevel import I32, I64, PTR, VOID, Func, Val
+
+__all__ = ["turn_function"]
+
+NAME = "turn"
+
+
+def turn_function(module: ir.Module) -> ir.Function:
+    """The function in this module, written if it is not there."""
+    known = module.globals.get(NAME)
+    if known is not None:
+        return known
+    f = Func(module, NAME, VOID, [PTR, I64, PTR, I64, I64, I64])
+    f.ir.linkage = "internal"
+    f.ir.attributes.add("noinline")
+    f.ir.attributes.add("nounwind")
+    to, to_step, source, step, rows, cols = f.params
+    to_step, step = to_step * 4, step * 4
+    for h, w in (8, 4), (4, 8):
+        with f.when((rows >= h) & (cols >= w)):
+            with f.range(0, rows, h) as a, f.range(0, cols, w) as b:
+                i, j = f.least(a, rows - h), f.least(b, cols - w)
+                _turn_block(f, f.at(to, to_step * j + i * 4), to_step, f.at(source, step * i + j * 4), step, h, w)
+            f.ret()
+    with f.range(0, cols) as j, f.range(0, rows) as i:
+        f.store(f.load(I32, f.at(source, step * i + j * 4)), f.at(to, to_step * j + i * 4))
+    f.ret()
+    f.finish()
+    return f.ir
+
+
+def _turn_block(f: Func, to: Val, to_step: Val, source: Val, step: Val, rows: int, cols: int) -> None:
+    """A block as two squares of four, side by side in the halves of vectors, each of which is turned by itself."""
+    if rows > cols:
+        halves = [f.load_vector(I32, 4, f.at(source, step * i)) for i in range(rows)]
+        vectors = [f.shuffle(a, b, range(8)) for a, b in zip(halves[:4], halves[4:], strict=True)]
+    else:
+        vectors = [f.load_vector(I32, 8, f.at(source, step * i)) for i in range(rows)]
+    for j, x in enumerate(_turned_halves(f, vectors)):
+        if rows > cols:
+            f.store_vector(x, f.at(to, to_step * j), 4)
+        else:
+            for half in (0, 4):
+                f.store_vector(f.shuffle(x, x, range(half, half + 4)), f.at(to, to_step * (j + half)), 4)
+
+
+def _turned_halves(f: Func, vectors: list[Val]) -> list[Val]:
+    """The squares that the halves of four vectors are, turned: pairs of elements, then pairs of pairs, change places."""
+    low, high = [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]
+    first, last = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
+    a, b, c, d = vectors
+    pairs = [(f.shuffle(a, b, lanes), f.shuffle(c, d, lanes)) for lanes in (low, high)]
+    return [f.shuffle(x, y, lanes) for x, y in pairs for lanes in (first, last)]
