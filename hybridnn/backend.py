@@ -266,8 +266,11 @@ def _device_named(text):
         return CpuDevice()
     if module == "@cupy" and number.isdigit():
         return GpuDevice.from_device_id(int(number))
-    if module in ("native", "cuda"):      # ChainerX's names
-        return ChainerxDevice(text)
+    if not text.startswith("@"):          # as ChainerX's names
+        raise BackendError(f"no device is called {text!r}, and ChainerX, whose devices have such names, is not part of hybridnn\n"
+                           "  hint: '@numpy', or '@cupy:0' with CuPy")
+    if text == "@intel64":
+        return Intel64Device()
     raise ValueError(f"no device is called {text!r}: devices are '@numpy', '@cupy:0', '@cupy:1', ...")
 
 

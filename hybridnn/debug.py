@@ -1,5 +1,5 @@
 """Debug mode: every operation, forward and backward, raises ``RuntimeError`` where it makes a NaN."""
-from hybridnn.config import config, using_config
+from hybridnn.config import config, using_config, warn
 
 __all__ = ["DebugMode", "is_debug", "set_debug"]
 
@@ -18,6 +18,7 @@ class DebugMode:
     """A block in debug mode (or out of it, with False); deprecated in Chainer for ``using_config("debug", True)``."""
 
     def __init__(self, debug):
+        warn('DebugMode is deprecated; use using_config("debug", True)', DeprecationWarning, stacklevel=2)
         self._block = using_config("debug", debug)
 
     def __enter__(self):

@@ -70,9 +70,16 @@ def test_function_hooks_where_chainer_began_with_them():
     assert hnn.function.FunctionHook is hnn.FunctionHook
 
 
-@pytest.mark.parametrize("name", ["native", "native:0", "cuda:0"])
+@pytest.mark.parametrize("name", ["native", "native:0", "cuda:0", "zz"])
 def test_devices_of_chainerx_are_not_there(name):
-    with pytest.raises(RuntimeError, match="ChainerX is not part"):
+    """All names that do not begin with "@" are taken for such devices'."""
+    with pytest.raises(RuntimeError, match="ChainerX, whose devices have such names, is not part"):
+        hnn.get_device(name)
+
+
+@pytest.mark.parametrize(("name", "error"), [("@zz", ValueError), ("@numpy:1", ValueError), ("@intel64", RuntimeError), (2.5, TypeError)])
+def test_what_is_no_device(name, error):
+    with pytest.raises(error):
         hnn.get_device(name)
 
 

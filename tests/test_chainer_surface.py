@@ -209,7 +209,9 @@ def test_cudnn_levels():
 
 def test_debug_mode_switches():
     assert not hnn.is_debug()
-    with hnn.DebugMode(True):
+    with pytest.warns(DeprecationWarning, match="using_config"):
+        block = hnn.DebugMode(True)
+    with block:
         assert hnn.is_debug()
     hnn.set_debug(True)
     try:
