@@ -53,15 +53,17 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def pytest_collection_finish():
-    """The tests themselves, hundreds of thousands of objects, are no garbage: the collector need not look at them again and again."""
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_unconfigure(config):
     if _own_cache:
         shutil.rmtree(_own_cache, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def known():
+    """All tests, and what those of other modules have imported and kept, are no garbage: the collector need not look at half a million objects again and
+    again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
