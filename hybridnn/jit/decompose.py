@@ -54,7 +54,7 @@ def decompose(graph):
     """
     out = _Output(graph)
     for node in graph.nodes:
-        if node.op.decompose is None or any(out.specs[v].dtype == np.float16 for v in node.inputs):
+        if node.op.decompose is None or any([out.specs[v].dtype == np.float16 for v in node.inputs]):
             out.nodes.append(node)
             continue
         template = _template(out, node)
@@ -62,15 +62,13 @@ def decompose(graph):
             out.nodes.append(node)
         else:
             _inline(out, node, template)
-    rename = out.rename
+    rename, stays = out.rename, out.rename.keys().isdisjoint
     return graph.replace(
-        nodes=tuple([_renamed(n, rename) for n in out.nodes]), specs=out.specs, constants=tuple(out.constants),
+        nodes=tuple([n if stays(n.inputs) else _renamed(n, rename) for n in out.nodes]), specs=out.specs, constants=tuple(out.constants),
         outputs=tuple([rename.get(v, v) for v in graph.outputs]), writes=tuple([(t, rename.get(v, v)) for t, v in graph.writes]))
 
 
 def _renamed(node, rename):
-    if not rename or rename.keys().isdisjoint(node.inputs):
-        return node
     return Node(node.op, tuple([rename.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
 
 
@@ -146,7 +144,7 @@ def _inline(out, node, template):
     for v, c in template.constants:
         names[v] = out.specs.new(template.specs[v])
         out.constants.append((names[v], c))
-    made = {v for n in template.nodes for v in n.outputs}
+    made, new, append = {v for n in template.nodes for v in n.outputs}, out.specs.new, out.nodes.append
     for v, outer in zip(template.outputs, node.outputs, strict=True):
         if v in made and v not in names:
             names[v] = outer
@@ -155,6 +153,5 @@ def _inline(out, node, template):
     for n in template.nodes:
         for v in n.outputs:
             if v not in names:
-                names[v] = out.specs.new(template.specs[v])
-        out.nodes.append(Node(n.op, tuple([names[v] for v in n.inputs]), tuple([names[v] for v in n.outputs]), n.attrs,
-                              node.line))
+                names[v] = new(template.specs[v])
+        append(Node(n.op, tuple([names[v] for v in n.inputs]), tuple([names[v] for v in n.outputs]), n.attrs, node.line))

@@ -89,8 +89,9 @@ def merge_equal(graph):
             if key is not None:
                 seen[key] = v
             constants.append((v, c))
+    stays = names.keys().isdisjoint
     for node in graph.nodes:
-        if names:
+        if not stays(node.inputs):
             node = _with_inputs(node, names)
         if is_pure(node.op):
             first = seen.setdefault((node.op, node.inputs, node.attrs), node)
@@ -119,8 +120,6 @@ def fold_constants(graph):
 
 
 def _with_inputs(node, names):
-    if names.keys().isdisjoint(node.inputs):
-        return node
     return Node(node.op, tuple([names.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
 
 
@@ -137,8 +136,9 @@ def algebra(graph):
     reshapes or transpositions are one."""
     a = _Algebra(graph)
     names, nodes = {}, []
+    stays = names.keys().isdisjoint
     for node in graph.nodes:
-        if names:
+        if not stays(node.inputs):
             node = _with_inputs(node, names)
         if node.op.name in _ALGEBRAIC:
             node = a.shorter(node)

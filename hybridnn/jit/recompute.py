@@ -30,7 +30,7 @@ def _find(graph):
     """Values to make again -> how many operations that takes."""
     readers = defaultdict(list)
     for n in graph.nodes:
-        for v in dict.fromkeys(n.inputs):
+        for v in n.inputs if len(n.inputs) == 1 else dict.fromkeys(n.inputs):
             readers[v].append(n)
     kept = {*graph.outputs, *(v for _, v in graph.writes)}
     found = [n for n in graph.nodes if _is_cheap(n) and _has_such_readers(graph, n, readers, kept)]
