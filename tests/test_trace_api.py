@@ -301,6 +301,15 @@ def test_explain_shows_branches():
     assert all(f"{__file__}:" in o[2] for p in report.paths for o in p.outcomes)
 
 
+def test_explain_shows_all_segments_of_a_path_without_python():
+    """They were the first one's only, of a plan that never ran with Python."""
+    f = hnn.trace(lambda x: F.exp(x) * 2 if F.sum(F.tanh(x)) > -1e9 else x)
+    hot(f, X, n=12)
+    path, = f.explain().paths
+    assert path.tier == "python skipped" and len(path.segments) == len(path.memory) == 2
+    assert {op for s in path.segments[-1] for op in s.ops or (s.name,)} == {"exp", "mul"}
+
+
 def records(caplog, text):
     return [r for r in caplog.records if r.name == "hybridnn.trace" and text in r.getMessage()]
 

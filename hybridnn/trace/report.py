@@ -76,7 +76,8 @@ def _memory(arena, both, least):
 
 
 def _plan_segments(memory, end):
-    return [s for p in memory.plans if p.end is end for s in p.segments][:1]
+    """Those of a plan that skips Python on a path; several plans may do that, under other guards."""
+    return next((p.segments for p in memory.plans if p.end is end), [])
 
 
 def _path_report(memory, root, end):
