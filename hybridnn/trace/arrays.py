@@ -98,6 +98,7 @@ _OF_RANDOM = dict(vars(random.Random))
 EMPTY = {id(np.empty): np.zeros, id(np.empty_like): np.zeros_like}       # nobody can rely on what lies there
 CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial", "overwrite_input")
+MOST_OBJECTS = 64     # that are drawn at once
 MOST_NUMBERS = 256    # in a list that the program makes of an array
 MOST = 1 << 53        # ints up to here are floats too
 BITS = {"b": 1, "i": 63, "u": 64}      # of elements of arrays
@@ -194,6 +195,8 @@ def draw(observer, fn, args, kw, stream):
         observer.guard("class", stream, random.Random)
         observer.guard("surface", random.Random)
         observer.guard("methods", stream)
+        if fn.__name__ == "sample" and _holds_objects(args, kw):
+            return _draw_objects(observer, fn, *args, stream)
         args = [_frozen(observer, a) for a in args]
     limits = [a for k, a in enumerate(args) if _is_limit(observer, fn, k, args)]
     args, kw = [a if a in limits else operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
@@ -212,6 +215,32 @@ def draw(observer, fn, args, kw, stream):
     if ref.kind == "whole":
         return _numbers_of(ref)
     return ref
+
+
+def _holds_objects(args, kw):
+    """Whether some of the members of a list or deque from outside are drawn, which are no numbers."""
+    box = args[0] if len(args) == 2 and not kw else None
+    return box is not None and box.kind == "static" and type(box.value) in (list, deque) and not all(type(v) in (int, float) for v in box.value)
+
+
+def _draw_objects(observer, fn, box, count, stream):
+    """The Ref of a list of members of one from outside: each is looked at as those of arguments are."""
+    count = observer.use(count)
+    if count.kind != "static" or type(count.value) is not int or not 0 < count.value <= min(MOST_OBJECTS, len(box.value)):
+        raise Doubt("draws an unknown number of objects, or many")
+    if any(d.source.late for d, *_ in observer.draws) or id(box.value) in observer.grown | observer.rewritten:
+        raise Doubt("draws from a list that has changed, or behind a draw with arguments that are computed")
+    observer.guard("long", box.value, count.value - 1)
+    found = stream_state(stream)
+    try:
+        value = fn(box.value, count.value)
+    finally:
+        put_stream_back(stream, found)
+    whole = Ref("whole", value, Computed(fn, [box, count], {}, len(observer.call.path), drawn=True))
+    observer.draws.append((whole, len(observer.call.draws), stream))
+    name = f"sample{len(observer.samples)}"
+    observer.samples[name] = whole
+    return Ref("arg", value, ("drawn", name))
 
 
 def choose(observer, fn, box):

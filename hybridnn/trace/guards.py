@@ -78,6 +78,8 @@ class Writer:
         kind = source[0]
         if kind == "arg":
             return f"args[{source[1]}]"
+        if kind == "drawn":
+            return source[1]
         if kind == "kwarg":
             return f"kwargs[{source[1]!r}]"
         if kind == "self":

@@ -115,6 +115,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.shown, self.changed, self.given, self.held, self.changed_at, self.prior, self.ungiven = {}, {}, {}, {}, {}, {}, []       # see ``Gradients``
         self.applied, self.function_outputs, self.before_walk, self.walk_begins = {}, {}, {}, 0       # see ``Functions``
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
+        self.samples = {}           # name of a list of objects that is drawn -> its Ref
         self.deques = {}            # id of a deque to which this call has appended -> what it had before
         self.records = {}           # place of an argument -> its Ref, if another object comes with every call
         self.identities = getattr(call.owner, "identities", {})     # place of an argument -> id of the object that was there; see ``Objects``

@@ -1,4 +1,6 @@
 """The guards of a plan: that arguments, settings and numbers are what they were when its path was recorded."""
+import re
+
 import numpy as np
 
 from hybridnn.config import config
@@ -14,7 +16,13 @@ __all__ = ["Facts"]
 PLACES = ("attr", "cell", "global", "item", "classattr")      # facts about one value somewhere
 COMPUTED = {"number": "_same_number", "outcome": "_same_truth", "bounded": "_is_bounded", "apart": "_is_apart",
             "within": "_is_within", "span": "_has_length"}     # facts about what is computed on every call
+MISSED = re.compile(r"return miss\d+")
 DEEPEST = 20      # levels of containers in arguments
+
+
+def _is_drawn(fact):
+    """Whether a fact is about objects that are drawn."""
+    return type(fact) is tuple and len(fact) > 0 and (type(fact[0]) is str and fact[0] == "drawn" or any(map(_is_drawn, fact)))
 
 
 def _memory_of(x):
@@ -53,6 +61,9 @@ class Facts:
         self.written = {*self.observer.stored, *self.updated, *self.owners}
         self.taken = {i for x in (*self.call.leaves.values(), *self.call.scalars.values()) for i in _memory_of(x)}
         same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}
+        self.drawn_checks = []      # lines that look at objects which are drawn, once they are
+        for name, ref in observer.samples.items():
+            self._once_drawn(self._argument, ("drawn", name), ref.value, 0)
         for fact in observer.guards.values():
             if fact[0] == "typed" and fact[1][0] == "load" and (fact[1][1], id(fact[1][2]), *fact[1][3:]) in same:
                 continue
@@ -61,7 +72,17 @@ class Facts:
             if fact[0] in COMPUTED:
                 getattr(self, COMPUTED[fact[0]])(*fact[1:])
                 continue
+            if observer.samples and _is_drawn(fact):
+                self._once_drawn(w.check, fact)
+                continue
             w.check(fact[1:] if fact[0] == "spec" and id(fact[-1]) in self.written else fact)
+
+    def _once_drawn(self, write, *given):
+        """Lines that look at objects which are drawn: if they are others, the stream goes back."""
+        begin = len(self.writer.lines)
+        write(*given)
+        self.drawn_checks += [MISSED.sub("raise Unexpected", line) for line in self.writer.lines[begin:]]
+        del self.writer.lines[begin:]
 
     def _decides(self, x, y):
         """Whether it matters that two places have one array, or number: to operations, which take it, or a part of it, as one operand, and to who writes

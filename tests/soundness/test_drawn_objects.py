@@ -1,0 +1,172 @@
+"""Members of lists and deques that ``random.sample`` draws: batches of a replay buffer."""
+import random
+from collections import deque, namedtuple
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+from hybridnn import optimizers
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+Named = namedtuple("Named", "s a r s2 done")
+
+
+@dataclass
+class Step:
+    s: np.ndarray
+    a: int
+    r: float
+    s2: np.ndarray
+    done: bool
+
+    def __iter__(self):
+        return iter((self.s, self.a, self.r, self.s2, self.done))
+
+
+class Special(Step):
+    pass
+
+
+class Agent:
+    def __init__(self, kind, box, rng):
+        self.kind, self.memory, self.rng, self.losses = kind, box(), rng, []
+        self.net, self.target = L.Linear(3, 2), L.Linear(3, 2)
+        self.opt = optimizers.MomentumSGD(0.01).setup(self.net)
+        self.count, self.last = 0, np.zeros(3, "f")
+
+    def remember(self, **given):
+        """Each step's state is where the one before has led."""
+        self.count += 1
+        s2 = arr(3, seed=self.count)
+        values = dict(s=self.last, a=self.count % 2, r=0.1 * self.count, s2=s2, done=self.count % 5 == 0)
+        self.memory.append(self.kind(**{**values, **given}))
+        self.last = s2
+
+
+def by_fields(batch):
+    return np.stack([b.s for b in batch]), np.array([b.a for b in batch]), np.array([b.r for b in batch], "f"), np.stack([b.s2 for b in batch])
+
+
+def by_columns(batch):
+    s, a, r, s2, _ = zip(*batch)
+    return np.stack(s), np.array(a), np.array(r, dtype="f"), np.stack(s2)
+
+
+def by_masks(batch):
+    live = np.array([0.0 if b.done else 1.0 for b in batch], "f")
+    return np.stack([b.s for b in batch]), np.array([b.a for b in batch]), np.array([b.r for b in batch], "f") * live, np.stack([b.s2 for b in batch])
+
+
+def changed(batch):
+    batch.append(batch[0])
+    batch.reverse()
+    return by_fields(batch[1:])
+
+
+@pytest.mark.parametrize("columns", [by_fields, by_columns, by_masks, changed])
+@pytest.mark.parametrize(("kind", "box", "own"), [(Named, deque, False), (Step, list, True), (Step, lambda: deque(maxlen=15), False)])
+def test_batches(mode, kind, box, columns, own):
+    def make(wrap):
+        agent = Agent(kind, box, random.Random(5) if own else random)
+        for _ in range(20):
+            agent.remember()
+
+        @wrap
+        def learn(n):
+            noise = np.random.rand(n).astype("f") * np.float32(1e-3)
+            s, a, r, s2 = columns(agent.rng.sample(agent.memory, n))
+            with hnn.no_backprop_mode():
+                goal = r + 0.9 * F.max(agent.target(s2), axis=1).array + noise
+            loss = F.mean((F.select_item(agent.net(s), a) - goal) ** 2)
+            agent.net.cleargrads()
+            loss.backward()
+            agent.opt.update()
+            agent.losses.append(float(loss.array))
+            return loss, agent.rng.random()
+
+        def run(n=4, **given):
+            agent.remember(**given)
+            return learn(n)
+
+        def among_others(*things):
+            before = list(agent.memory)
+            agent.memory.clear()
+            agent.memory.extend([*things, *before[:3]])
+            try:
+                return learn(4)
+            finally:
+                agent.memory.clear()
+                agent.memory.extend(before)
+
+        def too_few():
+            return among_others()
+
+        def another():
+            agent.memory = type(agent.memory)(agent.memory)
+            return run()
+        return [agent.net, agent.losses], [
+            run, lambda: run(3), lambda: run(s=arr(4)), lambda: run(s=arr(3).astype("d")), lambda: run(a=True), lambda: run(a=2 ** 70), lambda: run(r=None),
+            lambda: run(s2=None), too_few, another, lambda: among_others(Special(arr(3), 0, 1.0, arr(3), False)), lambda: among_others(None, 3),
+            lambda: among_others(agent.kind(agent.net.W.array[0], 1, 1.0, agent.net.W.array[1], False)), lambda: (run(), agent.rng.getstate()[1][:3]), run]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("box", [deque, list])
+def test_batches_skip_python(mode, box):
+    def make(wrap):
+        agent = Agent(Named, box, random)
+        for _ in range(20):
+            agent.remember()
+
+        @wrap
+        def learn(n=8):
+            s, a, r, s2 = by_fields(random.sample(agent.memory, n))
+            goal = r + 0.9 * agent.target(s2).array.max(axis=1)
+            loss = F.mean((F.select_item(agent.net(s), a) - goal.astype("f")) ** 2)
+            agent.net.cleargrads()
+            loss.backward()
+            agent.opt.update()
+            return loss.item()
+
+        def run():
+            agent.remember()
+            return learn()
+        return [agent.net], [run, lambda: learn(3)]
+    skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("body", [
+    lambda memory, rng, x: memory.append(x[0]) or np.stack(rng.sample(memory, 3)),
+    lambda memory, rng, x: np.stack(rng.sample(memory, 3) + rng.sample(memory, 2)),
+    lambda memory, rng, x: np.stack([a + 1 for a in rng.sample(memory, 3)]) * np.float32(rng.random()),
+    lambda memory, rng, x: sum([a.__iadd__(1) for a in rng.sample(memory, 2)])[None],
+    lambda memory, rng, x: rng.sample(memory, 1)[0][None] if rng.sample(memory, 1)[0] is memory[0] else x,
+    lambda memory, rng, x: np.stack(rng.sample(memory, 2)) if len(memory) > 3 else x,
+    lambda memory, rng, x: np.stack(rng.sample(memory, rng.randint(2, 3))),
+    lambda memory, rng, x: np.stack(rng.sample(memory[2:], 2)),
+])
+def test_arrays(mode, body):
+    def make(wrap):
+        rng, memory = random.Random(3), [arr(3, seed=k) for k in range(8)]
+        kept = []
+        f = wrap(lambda x: F.sum(F.exp(body(memory, rng, x) * np.float32(0.1))))
+
+        def keeps():
+            kept[:] = rng.sample(memory, 3)
+            return f(arr(2, 3)), kept
+        g = wrap(lambda: rng.sample(memory, 3))
+
+        def shorter():
+            del memory[2:]
+            try:
+                return f(arr(2, 3))
+            finally:
+                memory[:] = [arr(3, seed=k) for k in range(8)]
+        return [memory], [lambda: f(arr(2, 3)), keeps, lambda: g(), shorter, lambda: (memory.pop(), f(arr(2, 3))),
+                          lambda: (rng.getstate()[1][:3], f(arr(4, 3)))]
+    check(make, mode)
