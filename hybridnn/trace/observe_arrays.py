@@ -21,7 +21,7 @@ from hybridnn.trace.arrays import (
 )
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import lies_apart
-from hybridnn.trace.refs import Doubt, Ref, constant, is_numeric, is_pure
+from hybridnn.trace.refs import Doubt, Ref, constant, is_drawn, is_numeric, is_pure
 from hybridnn.trace.summaries import guard_links
 
 __all__ = ["Arrays"]
@@ -93,7 +93,7 @@ class Arrays:
 
     def _passed_target(self, ref):
         """An argument, or a member of one, that is written: the plan is for this very array, which it does not keep alive."""
-        if ref.source[0] not in ("arg", "kwarg", "item"):
+        if ref.source[0] not in ("arg", "kwarg", "item") or is_drawn(ref.source):
             raise Doubt("stores into a part of an argument")
         self.guard("itself", ref.source, ref.value)
         self.passed[id(ref.value)] = ref.source

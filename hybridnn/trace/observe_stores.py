@@ -22,6 +22,7 @@ from hybridnn.trace.refs import (
     class_lookup,
     constant,
     identity,
+    is_drawn,
     is_library_code,
     is_library_module,
     is_plain_key,
@@ -115,6 +116,8 @@ class Stores:
 
     def put_member(self, box, key, value):
         """A member of a list or dict among the arguments, whose Ref has it from here on."""
+        if is_drawn(box.source):
+            raise Doubt("changes what it has drawn")
         whole = next((x for x in self.keep if self.boxes.get(id(x)) is box), None)
         if whole is None or type(key) not in SCALARS or type(whole) is list and (type(key) is not int or not 0 <= key < len(whole)):
             raise Doubt("stores into a container or array that may be seen from outside")

@@ -12,9 +12,9 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
 __all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
-           "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key", "class_lookup", "code_of", "constant",
-           "goes_through_links", "identity", "is_library", "is_library_code", "is_library_module", "is_named_tuple", "is_numeric", "is_plain_key", "is_pure",
-           "is_slot", "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
+           "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key", "class_lookup", "code_of",
+           "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code", "is_library_module", "is_named_tuple", "is_numeric",
+           "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
@@ -244,6 +244,15 @@ def real_array(ref):
 def place(ref):
     """Where a guard reads the value anew; None if it is the same object on every call."""
     return None if ref.kind == "static" else ref.source
+
+
+def is_drawn(source):
+    """Whether a source is a part of a list of objects that ``random.sample`` draws."""
+    while type(source) is tuple and source:
+        if source[0] == "drawn":
+            return True
+        source = source[1] if len(source) > 1 else None
+    return False
 
 
 def is_traced(obj):

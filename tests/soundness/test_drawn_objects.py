@@ -170,3 +170,36 @@ def test_arrays(mode, body):
         return [memory], [lambda: f(arr(2, 3)), keeps, lambda: g(), shorter, lambda: (memory.pop(), f(arr(2, 3))),
                           lambda: (rng.getstate()[1][:3], f(arr(4, 3)))]
     check(make, mode)
+
+
+def assigned(batch, x):
+    batch[0][2] = 1.5
+    batch[1][2] += 1.0
+
+
+def written(batch, x):
+    batch[0][0][:] = x[0]
+
+
+def replaced(batch, x):
+    batch[0] = batch[1]
+    batch.pop()
+
+
+def grown(batch, x):
+    batch[0].append(len(batch))
+
+
+@pytest.mark.parametrize("change", [assigned, written, replaced, grown])
+def test_what_is_drawn_changes(mode, change):
+    """A member of the list that was drawn from is what the program makes of it."""
+    def make(wrap):
+        memory = [[arr(3, seed=k), k % 2, 0.5 * k] for k in range(8)]
+
+        @wrap
+        def f(x):
+            batch = random.sample(memory, 4)
+            change(batch, x)
+            return F.sum(F.exp(np.stack([b[0] for b in batch]) * np.float32(0.1))), [b[2] for b in batch], sum(b[2] for b in memory)
+        return [memory], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3))]
+    check(make, mode)
