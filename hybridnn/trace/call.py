@@ -4,7 +4,6 @@ Modes. *record*: everything runs eagerly and is noted as new events. *replay*: t
 known event and returns a pending Variable; a whole segment is computed when a value is needed. *eager*: given up, nothing is noted. A call
 begins in replay if its signature has a path, and leaves it for record at the first operation that no known event matches.
 """
-import warnings
 import weakref
 
 from hybridnn._references import count_references
@@ -18,7 +17,7 @@ from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal, user_line
 from hybridnn.trace.backward import give_scaled, is_seeded_beside, leave_if_written, match_backward, record_backward
 from hybridnn.trace.events import Event
-from hybridnn.trace.floats import as_begun, error_state, ways_to_warn
+from hybridnn.trace.floats import as_begun, error_state, warns_alike, ways_to_warn
 from hybridnn.trace.grad import match_grad, record_grad
 from hybridnn.trace.inplace import changes_shared_memory, match_inplace, record_inplace
 from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
@@ -131,7 +130,7 @@ class Call(Values):
 
     def reports_as_begun(self):
         """Whether floating-point errors are treated as when the call began."""
-        return error_state() == self.errors and warnings.filters is self.ways[0]
+        return error_state() == self.errors and warns_alike(self.ways)
 
     @property
     def released(self):

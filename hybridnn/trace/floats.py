@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_begun", "error_state", "errors_may_wait", "strictly", "under", "warnings_raise", "ways_to_warn"]
+__all__ = ["as_begun", "error_state", "errors_may_wait", "strictly", "under", "warnings_raise", "warns_alike", "ways_to_warn"]
 
 _judged = (None, False)      # the state last looked at, and whether its errors may wait
 _strict = (None, None)       # the state last looked at, and the one in which what it warns of is an error
@@ -56,23 +56,28 @@ def errors_may_wait():
 
 
 def ways_to_warn():
-    """What ``warnings.catch_warnings`` puts back: the filters (another list in each block), and what shows warnings."""
-    return warnings.filters, warnings.showwarning, vars(warnings).get("_showwarnmsg_impl")
+    """What ``warnings.catch_warnings`` puts back: the filters (another list in each block), and what shows warnings; and what the filters are now."""
+    return warnings.filters, warnings.showwarning, vars(warnings).get("_showwarnmsg_impl"), warnings.filters[:]
+
+
+def warns_alike(ways: Any) -> bool:
+    """Whether the filters of warnings are what they were when ``ways_to_warn`` gave ``ways``."""
+    return warnings.filters is ways[0] and ways[0] == ways[3]
 
 
 def as_begun(state: Any, ways: Any, fn: Callable[..., Any], *args: Any) -> Any:
     """``fn(*args)`` under the ``numpy.errstate`` and the filters of warnings of another time, which ``error_state`` and ``ways_to_warn`` gave then."""
-    if ways[0] is not warnings.filters:
+    if not warns_alike(ways):
         return _filtered(state, ways, fn, args)
     return fn(*args) if error_state() == state else copy_context().run(_as_then, state, fn, args)
 
 
 def _filtered(state: Any, ways: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     with warnings.catch_warnings():
-        warnings.filters, warnings.showwarning = ways[:2]
-        if ways[2] is not None:
-            vars(warnings)["_showwarnmsg_impl"] = ways[2]
-        return as_begun(state, ways, fn, *args)
+        _, warnings.showwarning, show, warnings.filters = ways
+        if show is not None:
+            vars(warnings)["_showwarnmsg_impl"] = show
+        return as_begun(state, ways_to_warn(), fn, *args)
 
 
 def _as_then(state: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -205,6 +205,26 @@ def test_very_small_and_very_large_numbers_side_by_side(mode, body):
     check(make, mode)
 
 
+@pytest.mark.parametrize("error", ["error", "ignore"])
+def test_filters_change_for_good(mode, error):
+    """Without a block."""
+    def make(wrap):
+        @wrap
+        def f(x, z):
+            y = F.log(x)
+            warnings.simplefilter(error)
+            try:
+                y = y * F.sqrt(z)
+            except RuntimeWarning as told:
+                return y, str(told)
+            finally:
+                warnings.simplefilter("always")
+            return y
+        good, zero, bad = [hnn.Variable(np.full(3, v, "float32")) for v in (1, 0, -1)]
+        return [], [lambda: f(good, good), lambda: f(zero, good), lambda: f(good, bad), lambda: f(zero, bad)]
+    check(make, mode)
+
+
 INSIDE = {"an operation": (lambda x: None, lambda x, y: F.log(x) * 2), "a look": (lambda x: F.log(x) * 2, lambda x, y: y.array.sum()),
           "backward": (lambda x: F.sum(F.sqrt(x)), lambda x, y: y.backward())}      # what comes before the block, and in it
 
