@@ -110,6 +110,9 @@ class Call(Values):
 
     def apply_inplace(self, op, inputs, targets, attrs):
         self.look_at_errors()
+        if len(replaying) > 1:
+            for other in [call for call in replaying if call is not self]:
+                other.keep_values()
         if self.mode == "replay":
             if match_inplace(self, op, inputs, targets, attrs):
                 return
@@ -237,6 +240,12 @@ class Call(Values):
         vid = self.known_vid(v) if a is not None else None
         if vid is not None and self.mode == "replay" and vid in self.leaves and vid not in self.snapshots:
             self.snapshot(vid, a)
+
+    def keep_values(self):
+        """Another thread's call is about to change arrays in place: what is pending here rests on what they hold now."""
+        for x in list(self.leaves.values()):
+            if isinstance(x, Variable):
+                self.expose_elsewhere(x)
 
     def read(self, v, kind, args):
         self._ask_for_values()

@@ -81,3 +81,28 @@ def test_operations_of_another_thread(mode, operate, looked):
             return z, first, net.W.grad
         return [net], [call]
     check(make, mode)
+
+
+@pytest.mark.parametrize("inner", ["auto", "verify", "eager"])
+def test_another_thread_updates(mode, inner):
+    """What is pending comes from the values before."""
+    def make(wrap):
+        net = L.Linear(4, 3, initialW=arr(3, 4))
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+        x = arr(2, 4)
+
+        def step():
+            net.cleargrads()
+            loss = F.sum(net(x) ** 2)
+            loss.backward()
+            opt.update()
+            return loss
+        traced_step = wrap(step, mode=inner)
+
+        @wrap
+        def f():
+            y = net(x)
+            loss = elsewhere(traced_step)
+            return y, loss, net(x)
+        return [net, opt], [traced_step, f]
+    check(make, mode)
