@@ -189,6 +189,14 @@ class Func:
         one = self.builder.insert_element(ir.Constant(ir.VectorType(x.ir.type, lanes), ir.Undefined), x.ir, ir.Constant(I32, 0))
         return self.shuffle(Val(self, one), Val(self, one), [0] * lanes)
 
+    def together(self, elements: Sequence[Val]) -> Val:
+        """The vector of these."""
+        kind = elements[0].ir.type
+        vector: ir.Value = ir.Constant(ir.VectorType(kind, len(elements)), ir.Undefined)
+        for lane, x in enumerate(elements):
+            vector = self.builder.insert_element(vector, x.ir, ir.Constant(I32, lane))
+        return Val(self, vector)
+
     def shuffle(self, a: Val, b: Val, lanes: Sequence[int]) -> Val:
         """The lanes of ``a`` and ``b``, numbered through, in this order."""
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))

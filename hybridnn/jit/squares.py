@@ -2,7 +2,7 @@
 
 ``turn(to, to_step, source, step, rows, cols)``: ``to[j * to_step + i] = source[i * step + j]`` for all rows i and columns j. Blocks of eight rows and four
 columns, or four rows and eight columns, go through registers. The last block of a side begins where it ends with that side, so that some elements are copied
-twice; what has less than four or eight is copied one by one.
+twice; what has less than four is copied one by one.
 """
 from llvmlite import ir
 
@@ -30,6 +30,12 @@ def turn_function(module: ir.Module) -> ir.Function:
                 i, j = f.least(a, rows - h), f.least(b, cols - w)
                 _turn_block(f, f.at(to, to_step * j + i * 4), to_step, f.at(source, step * i + j * 4), step, h, w)
             f.ret()
+    with f.when(rows >= 8):
+        with f.range(0, cols) as j, f.range(0, rows, 8) as a:
+            i = f.least(a, rows - 8)
+            column = [f.load(I32, f.at(source, step * (i + k) + j * 4)) for k in range(8)]
+            f.store_vector(f.together(column), f.at(to, to_step * j + i * 4), 4)
+        f.ret()
     with f.range(0, cols) as j, f.range(0, rows) as i:
         f.store(f.load(I32, f.at(source, step * i + j * 4)), f.at(to, to_step * j + i * 4))
     f.ret()
