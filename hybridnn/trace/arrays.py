@@ -205,16 +205,21 @@ def draw(observer, fn, args, kw, stream):
     behind = any(d.behind for d in before) or any(map(sources_of, given))
     if behind and observer.writes_so_far() or late and any(observer.is_written(a) for part in given for a in _outside_arrays(part)):
         raise Doubt("draws random numbers with arguments that are computed, or behind such a draw, after a change in place")
-    found = stream_state(stream)
-    try:
-        value = fn(*map(_value, args), **{k: _value(v) for k, v in kw.items()})
-    finally:
-        put_stream_back(stream, found)
+    value = _tried(stream, fn, *map(_value, args), **{k: _value(v) for k, v in kw.items()})
     ref = _drawn(value, Computed(fn, args, kw, len(observer.call.path), drawn=True, late=late, behind=behind))
     observer.draws.append((ref, len(observer.call.draws), stream))
     if ref.kind == "whole":
         return _numbers_of(ref)
     return ref
+
+
+def _tried(stream, fn, *args, **kw):
+    """What a draw gives; the stream stands where it stood."""
+    found = stream_state(stream)
+    try:
+        return fn(*args, **kw)
+    finally:
+        put_stream_back(stream, found)
 
 
 def _holds_objects(args, kw):
@@ -231,11 +236,7 @@ def _draw_objects(observer, fn, box, count, stream):
     if any(d.source.late for d, *_ in observer.draws) or id(box.value) in observer.grown | observer.rewritten:
         raise Doubt("draws from a list that has changed, or behind a draw with arguments that are computed")
     observer.guard("long", box.value, count.value - 1)
-    found = stream_state(stream)
-    try:
-        value = fn(box.value, count.value)
-    finally:
-        put_stream_back(stream, found)
+    value = _tried(stream, fn, box.value, count.value)
     whole = Ref("whole", value, Computed(fn, [box, count], {}, len(observer.call.path), drawn=True))
     observer.draws.append((whole, len(observer.call.draws), stream))
     name = f"sample{len(observer.samples)}"
