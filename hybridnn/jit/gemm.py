@@ -234,9 +234,9 @@ def _slot(f: Func, kind: ir.Type, value: ir.Value) -> ir.Value:
 def _write(f: Func, v: Vectors, sums: list[list[ir.Value]], c: Val, c_row: Val, beta: Val, cols: Val) -> None:
     """The first ``cols`` columns of the tile into C; with beta 0 the old values, which may be NaN, are not read."""
     left = [cols - j * v.lanes for j in range(len(sums[0]))]
-    masks, slots = [v.below(count) for count in left], [[_slot(f, v.type, s) for s in row] for row in sums]
+    slots = [[_slot(f, v.type, s) for s in row] for row in sums]
     with f.when(_none(f, beta == 0.0)):
-        factor = v.splat(beta.ir)
+        factor, masks = v.splat(beta.ir), [v.below(count) for count in left]
         for i, row in enumerate(sums):
             for j, (s, slot) in enumerate(zip(row, slots[i], strict=True)):
                 f.builder.store(v.fma(factor, v.load_some(f.at(c, c_row * i + 4 * v.lanes * j), masks[j]), s), slot)
@@ -247,13 +247,14 @@ def _write(f: Func, v: Vectors, sums: list[list[ir.Value]], c: Val, c_row: Val, 
                 for slot, to in column:
                     v.store(f.builder.load(slot, typ=v.type), to)
             with part:
-                _write_some(f, v, column, count, masks[j])
+                _write_some(f, v, column, count)
 
 
-def _write_some(f: Func, v: Vectors, column: list[tuple[ir.Value, Val]], count: Val, mask: ir.Value) -> None:
+def _write_some(f: Func, v: Vectors, column: list[tuple[ir.Value, Val]], count: Val) -> None:
     """The first ``count`` lanes of vectors: under a mask, or in pieces where masks are not what the CPU has registers for (then a store takes ten times as
     long on AMD)."""
     if v.lanes > 8:
+        mask = v.below(count)
         for slot, to in column:
             v.store_some(f.builder.load(slot, typ=v.type), to, mask)
         return

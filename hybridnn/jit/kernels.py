@@ -24,7 +24,8 @@ __all__ = ["Loaded", "cache_directory", "load", "read_kept", "symbol", "toolchai
 
 MAX_BYTES, MAX_FILES = 256 << 20, 8192
 LOOK = 64
-_SOURCES = ("vecmath*.py", "pointers*.py", "reducers.py", "kernels.py", "*compiler.py", "translate*.py", "machine.py", "lowlevel.py", "squares.py")
+_SOURCES = ("vecmath*.py", "pointers*.py", "reducers.py", "kernels.py", "*compiler.py", "translate*.py", "machine.py", "lowlevel.py",
+            "squares.py", "vectors.py")
 _lock = threading.RLock()
 _addresses = {}          # key -> address, for the life of the process
 _engines = []            # they own the code

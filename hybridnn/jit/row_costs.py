@@ -6,7 +6,7 @@ for every row; across rows, operands and results go through copies, and sums thr
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.support import is_expensive
 
-__all__ = ["SHORT", "across_pays"]
+__all__ = ["SHORT", "TURNED", "across_pays"]
 
 SHORT = 64          # elements of a row at most where vectors lie across rows
 LANES = 8
@@ -14,7 +14,8 @@ DEAR, ALONE, STEP = 8, 25, 4     # an elementary function of a vector, one of a 
 INDEX = 8           # a vector of indices along a row
 LANES_ADDED = 10
 SUM, EXTREME = 1, 6         # what adding to sums in memory takes, for each vector, and the larger one of what is there, or NaN
-TURNED, COPIED = 0.25, 1.3      # the copy of an element of four bytes, and of another
+TURNED = "f4", "i4"      # kinds of elements that are copied in registers
+COPY_TURNED, COPY = 0.25, 1.3      # what the copy of such an element takes, and of another
 
 
 def across_pays(nest, n):
@@ -34,4 +35,4 @@ def across_pays(nest, n):
 def _copies(nest, inner):
     """What copying takes, for each element of a row."""
     copied = [(i.kind, i.value[1]) for i in nest.items if i.fn == "load"] + [(nest.items[s.item].kind, s.dims) for s in nest.stores]
-    return sum(TURNED if kind in ("f4", "i4", "u4") else COPIED for kind, dims in copied if not inner.isdisjoint(dims) and set(dims) - inner - {-1})
+    return sum(COPY_TURNED if kind in TURNED else COPY for kind, dims in copied if not inner.isdisjoint(dims) and set(dims) - inner - {-1})

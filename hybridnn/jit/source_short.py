@@ -7,12 +7,11 @@ arrays of one element per row.
 from contextlib import contextmanager
 
 from hybridnn.jit.nest import REDUCTIONS, reached
-from hybridnn.jit.row_costs import SHORT
+from hybridnn.jit.row_costs import SHORT, TURNED
 from hybridnn.jit.source_reductions import accumulate, initial, stages_of
 
 __all__ = ["write_short"]
 
-TURNED = "f4", "i4"      # kinds of elements that are copied in registers
 BLOCK = 64       # rows at a time: what they need stays in the first-level cache
 
 
@@ -46,6 +45,7 @@ class _Short:
         self.turned = [n for n, p in enumerate(w.s.pointers) if p.classes and "0" not in p.classes[self.across:]]
         used = {a for i in self.items if self.inner in i.axes for a in i.args}
         of_rows = [n for n in used if self.items[n].axes and self.inner not in self.items[n].axes and self.items[n].fn not in ("load", "iota")]
+        self.starts = {}      # pointer -> its offset at the first row of the block
         self.waiting = sorted({*of_rows, *(n for n, i in enumerate(self.items) if i.fn in REDUCTIONS)})
 
     def blocks(self, first, last):
@@ -55,7 +55,9 @@ class _Short:
             w.line(f"m = {last} - b if {last} - b < {BLOCK} else {BLOCK}")
             for n, p in enumerate(w.s.pointers):
                 if p.classes and p.classes[self.across] != "0":
-                    w.offsets[n] = " + ".join([*([w.offsets[n]] if n in w.offsets else []), f"(b + o) * s{n}_{self.across}"])
+                    before = [w.offsets[n]] if n in w.offsets else []
+                    self.starts[n] = " + ".join([*before, f"b * s{n}_{self.across}"])
+                    w.offsets[n] = " + ".join([*before, f"(b + o) * s{n}_{self.across}"])
             self.copy("load")
             for k in range(1 + max(self.stage)):
                 self.write(k)
@@ -77,7 +79,7 @@ class _Short:
 
     def turn(self, p, role):
         w, step = self.w, f"s{p}_{self.across}"
-        near, far = f"t{p}, 0, {BLOCK}", f"p{p}, {w.index(p).replace('(b + o)', 'b')}, {step}"
+        near, far = f"t{p}, 0, {BLOCK}", f"p{p}, {self.starts[p]}, {step}"
         w.line(w.call("turn", *([near, far, "m", f"n{self.inner}"] if role == "load" else [far, near, f"n{self.inner}", "m"])))
 
     def write(self, k):

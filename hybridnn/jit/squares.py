@@ -7,6 +7,7 @@ twice; what has less than four is copied one by one.
 from llvmlite import ir
 
 from hybridnn.jit.lowlevel import I32, I64, PTR, VOID, Func, Val
+from hybridnn.jit.vectors import turned_halves
 
 __all__ = ["turn_function"]
 
@@ -50,18 +51,9 @@ def _turn_block(f: Func, to: Val, to_step: Val, source: Val, step: Val, rows: in
         vectors = [f.shuffle(a, b, range(8)) for a, b in zip(halves[:4], halves[4:], strict=True)]
     else:
         vectors = [f.load_vector(I32, 8, f.at(source, step * i)) for i in range(rows)]
-    for j, x in enumerate(_turned_halves(f, vectors)):
+    for j, x in enumerate(turned_halves(f.shuffle, vectors)):
         if rows > cols:
             f.store_vector(x, f.at(to, to_step * j), 4)
         else:
             for half in (0, 4):
                 f.store_vector(f.shuffle(x, x, range(half, half + 4)), f.at(to, to_step * (j + half)), 4)
-
-
-def _turned_halves(f: Func, vectors: list[Val]) -> list[Val]:
-    """The squares that the halves of four vectors are, turned: pairs of elements, then pairs of pairs, change places."""
-    low, high = [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]
-    first, last = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
-    a, b, c, d = vectors
-    pairs = [(f.shuffle(a, b, lanes), f.shuffle(c, d, lanes)) for lanes in (low, high)]
-    return [f.shuffle(x, y, lanes) for x, y in pairs for lanes in (first, last)]

@@ -42,7 +42,7 @@ from hybridnn.jit.vecmath_table import DEFINITIONS
 
 __all__ = ["Untranslatable", "translate"]
 
-TURN, TURNED = "turn", ("float32", "int32", "uint32")      # the statement that copies rows to columns, and what elements
+TURN, TURNED = "turn", ("float32", "int32")      # the statement that copies rows to columns, and what elements
 PARALLEL = {"parallel_loops": False, "parallel_long_loops": True}       # what says that loops are parallel, and whether the innermost are long
 
 

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from llvmlite import ir
 
 from hybridnn.jit.lowlevel import F32, I1, I32, PTR, VOID, Func, Val
 
-__all__ = ["Vectors"]
+__all__ = ["Vectors", "turned_halves"]
 
 FIRST = ir.Constant(I32, 0)
 
@@ -22,6 +23,18 @@ def _lanes(kind: ir.Type, numbers: tuple[int, ...]) -> ir.Constant:
 @functools.cache
 def _undefined(kind: ir.Type, lanes: int) -> ir.Constant:
     return ir.Constant(ir.VectorType(kind, lanes), ir.Undefined)
+
+
+Vector = TypeVar("Vector")
+
+
+def turned_halves(shuffle: Callable[[Vector, Vector, Sequence[int]], Vector], four: Sequence[Vector]) -> list[Vector]:
+    """Four vectors of eight, whose halves are two squares, each of which is transposed: pairs of elements, then pairs of pairs, change places."""
+    low, high = [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]
+    first, last = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
+    a, b, c, d = four
+    pairs = [(shuffle(a, b, lanes), shuffle(c, d, lanes)) for lanes in (low, high)]
+    return [shuffle(x, y, lanes) for x, y in pairs for lanes in (first, last)]
 
 
 class Vectors:
@@ -83,11 +96,8 @@ class Vectors:
 
     def _transposed_eight(self, rows: list[ir.Value]) -> list[ir.Value]:
         """The same within halves of vectors first, where AVX takes one instruction for a shuffle, and not two."""
-        low, high = [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]
-        first, last = [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]
-        pairs = [[self.shuffle(a, b, lanes) for lanes in (low, high)] for a, b in zip(rows[::2], rows[1::2])]
-        fours = [[self.shuffle(x, y, lanes) for x, y in zip(a, b) for lanes in (first, last)] for a, b in zip(pairs[::2], pairs[1::2])]
-        return [self.shuffle(x, y, [*range(h, h + 4), *range(h + 8, h + 12)]) for h in (0, 4) for x, y in zip(*fours)]
+        above, below = turned_halves(self.shuffle, rows[:4]), turned_halves(self.shuffle, rows[4:])
+        return [self.shuffle(x, y, [*range(h, h + 4), *range(h + 8, h + 12)]) for h in (0, 4) for x, y in zip(above, below)]
 
     def sums(self, vectors: list[ir.Value]) -> ir.Value:
         """A vector that begins with the sums of the lanes of each vector (a power of two of them): merged as for :meth:`transposed`, after which the low bits
