@@ -5,7 +5,7 @@ The parts load at the first compilation, so that ``import hybridnn`` stays fast.
 from hybridnn.jit.collector import collector_at_rest as _collector_at_rest
 from hybridnn.jit.watching import on_run
 
-__all__ = ["compile", "on_run"]
+__all__ = ["compile", "compile_ahead", "on_run"]
 
 
 def compile(graph, **options):
@@ -13,3 +13,9 @@ def compile(graph, **options):
     with _collector_at_rest():
         from hybridnn.jit.pipeline import compile_graph
         return compile_graph(graph)
+
+
+def compile_ahead(kinds):
+    """Begin, in another thread, with the code that graphs of operations of these kinds need, where it has never been compiled on this machine."""
+    from hybridnn.jit import ahead
+    ahead.compile_ahead("matmul" in kinds)

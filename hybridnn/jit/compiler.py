@@ -27,7 +27,7 @@ def optimised(ir):
     module = llvm.parse_assembly(ir)
     module.triple = machine.target_machine().triple
     module.data_layout = str(machine.target_machine().target_data)
-    machine.optimise(module)
+    machine.optimise(module, machine.target_machine())
     return module
 
 

@@ -19,7 +19,7 @@ from hybridnn.jit.lowlevel import F32, I32, I64, PTR, VOID, Func, Module, Val
 from hybridnn.jit.vectors import Vectors
 from hybridnn.openblas import LARGE
 
-__all__ = ["Tile", "address", "host_tile", "pays"]
+__all__ = ["Tile", "address", "host_tile", "pays", "source"]
 
 INNER = 256         # rows of a panel: 48 KB of 48 columns, 24 of 24
 AHEAD = 16          # rows ahead that packing asks the caches for: the hardware expects no jump to the next row
@@ -67,9 +67,14 @@ def host_tile() -> Tile | None:
     return LONG if has("avx512f") else SHORT if has("fma") else None
 
 
+def source(tile: Tile) -> low.Source:
+    """What is compiled for a tile."""
+    return low.Source("gemm", _emit, (tile,), as_written=True)
+
+
 @functools.cache
 def _code(tile: Tile) -> Module:
-    return low.load("gemm", _emit, tile, as_written=True)
+    return source(tile).load()
 
 
 def address() -> int:

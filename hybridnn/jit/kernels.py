@@ -11,7 +11,6 @@ import os
 import stat
 import sys
 import tempfile
-import threading
 import time
 import warnings
 import zlib
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridnn.errors import CacheWarning
+from hybridnn.jit.objects import compiling
 
 __all__ = ["Loaded", "cache_directory", "load", "read_kept", "symbol", "toolchain", "write_kept"]
 
@@ -26,7 +26,6 @@ MAX_BYTES, MAX_FILES = 256 << 20, 8192
 LOOK = 64
 _SOURCES = ("vecmath*.py", "pointers*.py", "reducers.py", "kernels.py", "*compiler.py", "translate*.py", "machine.py", "lowlevel.py",
             "squares.py", "vectors.py")
-_lock = threading.RLock()
 _addresses = {}          # key -> address, for the life of the process
 _engines = []            # they own the code
 _state = {"warned": False}
@@ -43,7 +42,7 @@ class Loaded:
 def load(texts):
     """Machine code for kernel texts: from this process, from the disk, or compiled now."""
     started = time.perf_counter()
-    with _lock:
+    with compiling:
         keys = [symbol(t) for t in texts]
         missing = {k: t for k, t in zip(keys, texts) if k not in _addresses}
         objects = {k: read_kept(k, ".o") for k in missing}

@@ -29,7 +29,7 @@ import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-from hybridnn.jit import objects
+from hybridnn.jit import machine, objects
 
 VOID, PTR = ir.VoidType(), ir.PointerType()
 I1, I8, I16, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -382,26 +382,43 @@ class Module:
         return self._addresses[name]
 
 
-def load(name: str, emit: Callable[..., None], *options: Any, as_written: bool = False) -> Module:
-    """The module that ``emit(module, *options)`` writes, from disk if it was compiled before.
+@dataclass(frozen=True)
+class Source:
+    """A module that ``emit(module, *options)`` writes.
 
     ``as_written``: LLVM tidies the code, but widens and unrolls no loops.
-    Its key is options, toolchain, and the text of the source files that shape code: of ``emit``, this one, and those with tables.
     """
-    here = Path(__file__).parent
-    files = __file__, emit.__code__.co_filename, *(here / f"{n}.py" for n in ("native", "threads", "pool", "fpregister", "vectors"))
-    sources = [_digest(f) for f in files]
-    facts = name, emit.__name__, options, as_written, sources, sys.version_info, llvmlite.__version__, *_target()
-    key = objects.DIGEST(repr(facts).encode()).hexdigest()
-    module = Module(name)
-    code = objects.load(key)
-    if code is None:
-        emit(module, *options)
-        code = _object_code(module.text(), as_written)
-        objects.store(key, code)
-    module._engine = _link(code)
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(module._engine))  # never freed: helper threads sleep in its code to the end
-    return module
+
+    name: str
+    emit: Callable[..., None]
+    options: tuple[Any, ...] = ()
+    as_written: bool = False
+
+    def key(self) -> str:
+        """A hash of options, toolchain, and the text of the source files that shape code: of ``emit``, this one, and those with tables."""
+        here = Path(__file__).parent
+        files = __file__, self.emit.__code__.co_filename, *(here / f"{n}.py" for n in ("native", "threads", "pool", "fpregister", "vectors"))
+        sources = [_digest(f) for f in files]
+        facts = self.name, self.emit.__name__, self.options, self.as_written, sources, sys.version_info, llvmlite.__version__, *_target()
+        return objects.DIGEST(repr(facts).encode()).hexdigest()
+
+    def load(self) -> Module:
+        """The module, from disk if it was compiled before. Another thread that compiles is waited for: it may be at this one."""
+        with objects.compiling:
+            key, module = self.key(), Module(self.name)
+            code = objects.load(key)
+            if code is None:
+                self.emit(module, *self.options)
+                code = _object_code(module.text(), self.as_written)
+                objects.store(key, code)
+            module._engine = _link(code)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(module._engine))  # never freed: helper threads sleep in its code to the end
+        return module
+
+
+def load(name: str, emit: Callable[..., None], *options: Any, as_written: bool = False) -> Module:
+    """The module that ``emit(module, *options)`` writes; see :class:`Source`."""
+    return Source(name, emit, options, as_written).load()
 
 
 @functools.cache
@@ -425,24 +442,20 @@ def _machine() -> Any:
 
 
 def _object_code(text: str, as_written: bool = False) -> bytes:
-    with _lock:
-        machine, module = _machine(), llvm.parse_assembly(text)
-        module.triple = machine.triple
-        module.data_layout = str(machine.target_data)
-        builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
-        if as_written:
-            _tidy(module, builder)
-        else:
-            builder.getModulePassManager().run(module, builder)
-        return bytes(machine.emit_object(module))
+    return bytes(machine.object_code(text, _machine(), _tidy if as_written else _optimise))
 
 
-def _tidy(module: Any, builder: Any) -> None:
+def _optimise(module: Any, target: Any) -> None:
+    machine.run_passes(llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=2)), module)
+
+
+def _tidy(module: Any, target: Any) -> None:
     """Variables to registers, and what is left without effect goes: a ninth of the time of the standard passes, for code that gains nothing by those."""
     passes = llvm.create_new_function_pass_manager()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
     passes.add_simplify_cfg_pass()
+    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=2))
     for function in module.functions:
         if not function.is_declaration:
             passes.run(function, builder)

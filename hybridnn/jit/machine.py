@@ -6,7 +6,7 @@ import threading
 
 import llvmlite.binding as llvm
 
-__all__ = ["engine", "has_wide_registers", "objects", "optimise", "target_machine"]
+__all__ = ["engine", "has_wide_registers", "object_code", "objects", "optimise", "run_passes", "target_machine"]
 
 MOST_THREADS = 8
 
@@ -44,20 +44,15 @@ def engine(code):
     return result
 
 
-def optimise(module):
+def optimise(module, machine):
     """LLVM's standard pipeline at level 2 with loop vectorisation.
 
     Straight-line code is not vectorised: what is worth it stands in loops.
     """
-    builder = _pass_builder(target_machine())
-    builder.getModulePassManager().run(module, builder)
-
-
-def _pass_builder(machine):
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = options.loop_interleaving = True
     options.slp_vectorization = False
-    return llvm.create_pass_builder(machine, options)
+    run_passes(llvm.create_pass_builder(machine, options), module)
 
 
 # --------------------------------------------------------------------------------------------------------------- many modules
@@ -70,7 +65,7 @@ def objects(texts):
         try:
             machine = _new_target_machine()
             for k in left:       # each number goes to one thread
-                found[k] = _object(texts[k], machine)
+                found[k] = object_code(texts[k], machine, optimise)
         except BaseException as error:
             errors.append(error)
     target_machine()        # the target is set up once
@@ -104,16 +99,22 @@ def _cpus():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _object(text, machine):
-    """One module, in a context of its own: threads share nothing."""
+def object_code(text, machine, optimise):
+    """The ELF object of an LLVM module, after ``optimise(module, machine)``. The module has a context of its own: threads share nothing."""
     with llvm.create_context() as context, llvm.parse_assembly(text, context) as module:
         module.triple, module.data_layout = machine.triple, str(machine.target_data)
-        builder, calls = _pass_builder(machine), _long_calls()
-        if calls is None:
-            builder.getModulePassManager().run(module, builder)
-            return machine.emit_object(module)
-        calls[0](builder.getModulePassManager(), module, builder)
-        return _emitted(calls[1], machine, module)
+        optimise(module, machine)
+        calls = _long_calls()
+        return machine.emit_object(module) if calls is None else _emitted(calls[1], machine, module)
+
+
+def run_passes(builder, module):
+    """The standard passes as ``builder`` is set up."""
+    passes, calls = builder.getModulePassManager(), _long_calls()
+    if calls is None:
+        passes.run(module, builder)
+    else:
+        calls[0](passes, module, builder)
 
 
 def _emitted(emit, machine, module):

@@ -13,7 +13,7 @@ import numpy as np
 from hybridnn.jit.native import INDEX_ERROR, Step, View
 
 if TYPE_CHECKING:
-    from hybridnn.jit.lowlevel import Func, Module, Val
+    from hybridnn.jit.lowlevel import Func, Module, Source, Val
 
 ITEM_SIZES = 1, 2, 4, 8
 FLOATS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
@@ -184,12 +184,16 @@ def _window_step(
 
 @functools.cache
 def _code(function: str) -> Module:
+    return source(function).load()
+
+
+def source(function: str) -> Source:
     """One function in a module of its own: what plans do not use is not compiled."""
     from hybridnn.jit import lowlevel as low
 
     emit, *options = EMITTERS[function]
     strided = emit is _emit_copy        # loops over strides gain nothing from wider code, which takes six times as long to compile
-    return low.load(function, emit, *options, as_written=strided)
+    return low.Source(function, emit, tuple(options), as_written=strided)
 
 
 def _emit_copy_bytes(m: Module) -> None:

@@ -15,19 +15,20 @@ import ctypes
 import functools
 import logging
 import math
-import os
 import struct
 import sys
 import sysconfig
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hybridnn.jit import threads
+from hybridnn.jit import objects, threads
+
+if TYPE_CHECKING:
+    from hybridnn.jit.lowlevel import Source
 
 logger = logging.getLogger("hybridnn.jit")
 
@@ -168,26 +169,27 @@ def _as_buffer(index: int, obj: Any) -> np.ndarray:
 # The native code, and the tables it reads
 
 
-_loading = threading.RLock()
-if hasattr(os, "register_at_fork"):  # a child must not inherit the locks of a compilation that another thread is at
-    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
-
-
 def _code() -> Any:
     return _native()[0]
 
 
 def _native() -> tuple[Any, int]:
     """The compiled walker, and the words of memory that its pool needs."""
-    with _loading:
+    with objects.compiling:
         return _load_native()
+
+
+def walker_source() -> Source:
+    from hybridnn.jit import lowlevel, walker  # llvmlite takes 0.1 s to import: not before a plan is built
+
+    return lowlevel.Source("walker", walker.emit, (RECORD, MAX_ON_STACK), as_written=True)
 
 
 @functools.cache
 def _load_native() -> tuple[Any, int]:
-    from hybridnn.jit import lowlevel, pool, walker  # llvmlite takes 0.1 s to import: not before a plan is built
+    from hybridnn.jit import pool
 
-    code = lowlevel.load("walker", walker.emit, RECORD, MAX_ON_STACK, as_written=True)
+    code = walker_source().load()
     code.address("hnn_start_helpers")
     return code, pool.WORDS
 

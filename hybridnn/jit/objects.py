@@ -14,12 +14,18 @@ import logging
 import os
 import stat
 import tempfile
+import threading
 from pathlib import Path
 
 logger = logging.getLogger("hybridnn.jit")
 
 KEEP = 64  # files; a version of the library and a CPU need about ten
 DIGEST = hashlib.sha256
+
+# Held by whoever compiles or links. A fork waits for it: the child would inherit LLVM's and our own locks from a thread that it does not have.
+compiling = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=compiling.acquire, after_in_parent=compiling.release, after_in_child=compiling.release)
 
 
 def folder() -> Path | None:
@@ -43,6 +49,12 @@ def _usable(root: Path) -> Path | None:
         logger.info("compiled steps are not kept on disk: %s", e)
         return None
     return path
+
+
+def is_kept(key: str) -> bool:
+    """Whether there is an object under ``key``; it may be damaged."""
+    path = folder()
+    return path is not None and (path / f"{key}.o").exists()
 
 
 def load(key: str) -> bytes | None:

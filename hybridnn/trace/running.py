@@ -6,6 +6,7 @@ import time
 import types
 from dataclasses import dataclass
 
+from hybridnn import jit
 from hybridnn.config import config, global_config, state
 from hybridnn.errors import RecordingForbidden, raised_by_signal, user_line
 from hybridnn.jit.collector import collector_at_rest
@@ -267,6 +268,8 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     call.forbid = mode == "error_on_record"
     root.replays += call.mode == "replay"
     observer = _observer(memory, root, mode, call, fn, args, kwargs)
+    if observer is not None:
+        _compile_ahead(root)
     given = members((args, kwargs)) if mode == "pure" and observer is not None else None
     call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
     call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
@@ -302,6 +305,16 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     if call.difference is not None:
         raise mismatch(memory.name, *call.difference)
     return result
+
+
+def _compile_ahead(root):
+    """What the plan will need of native code may be compiled while the call goes on."""
+    events = list(root.children)
+    for e in events:        # which grows
+        events += e.children
+    kinds = {app.node.op.kind for e in events for app in e.apps}
+    if kinds:
+        jit.compile_ahead(kinds)
 
 
 def _finished(call):
