@@ -127,9 +127,9 @@ class Call(Values):
             apply_inplace_eager(op, inputs, targets, attrs)
 
     def look_at_errors(self):
-        """What computes under another ``numpy.errstate``, or other filters of warnings, than the call began with does so where it stands."""
+        """What computes under another ``numpy.errstate``, or with other ways to warn, than the call began with does so where it stands."""
         if self.mode != "eager" and self.inner is None and not self.reports_as_begun():
-            self.give_up("numpy.errstate, or the filters of warnings, change inside the function", passing=error_state() == self.errors)
+            self.give_up("numpy.errstate, or what becomes of warnings, changes inside the function", passing=error_state() == self.errors)
 
     def reports_as_begun(self):
         """Whether floating-point errors are treated as when the call began."""

@@ -1,7 +1,8 @@
-"""What ``numpy.errstate`` asks for, at the price of a look at a context variable; and the filters of warnings.
+"""What ``numpy.errstate`` asks for, at the price of a look at a context variable; and what becomes of warnings.
 
 Warnings may come when a segment is computed; an exception or a callback has to come where the operation stands, so such calls run eagerly.
 """
+import sys
 import warnings
 from collections.abc import Callable
 from contextvars import copy_context
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_begun", "error_state", "errors_may_wait", "strictly", "under", "warnings_raise", "warns_alike", "ways_to_warn"]
+__all__ = ["WARNS_ALIKE", "as_begun", "error_state", "errors_may_wait", "strictly", "under", "warnings_raise", "warns_alike", "ways_to_warn"]
 
 _judged = (None, False)      # the state last looked at, and whether its errors may wait
 _strict = (None, None)       # the state last looked at, and the one in which what it warns of is an error
@@ -56,28 +57,37 @@ def errors_may_wait():
 
 
 def ways_to_warn():
-    """What ``warnings.catch_warnings`` puts back: the filters (another list in each block), and what shows warnings; and what the filters are now."""
-    return warnings.filters, warnings.showwarning, vars(warnings).get("_showwarnmsg_impl"), warnings.filters[:]
+    """What becomes of warnings: the filters (another list in each block of ``catch_warnings``) and what they are now, what shows warnings, and where."""
+    return warnings.filters, warnings.filters[:], warnings.showwarning, sys.stderr, vars(warnings).get("_showwarnmsg_impl")
+
+
+WARNS_ALIKE = "warnings.filters is filters and filters == content and warnings.showwarning is show and sys.stderr is stream"
+"""The text of what ``warns_alike`` asks, where the first four of ``ways`` have these names."""
 
 
 def warns_alike(ways: Any) -> bool:
-    """Whether the filters of warnings are what they were when ``ways_to_warn`` gave ``ways``."""
-    return warnings.filters is ways[0] and ways[0] == ways[3]
+    """Whether warnings are treated as when ``ways_to_warn`` gave ``ways``."""
+    filters, content, show, stream, _ = ways
+    return warnings.filters is filters and filters == content and warnings.showwarning is show and sys.stderr is stream
 
 
 def as_begun(state: Any, ways: Any, fn: Callable[..., Any], *args: Any) -> Any:
-    """``fn(*args)`` under the ``numpy.errstate`` and the filters of warnings of another time, which ``error_state`` and ``ways_to_warn`` gave then."""
+    """``fn(*args)`` under the ``numpy.errstate`` and the ways to warn of another time, which ``error_state`` and ``ways_to_warn`` gave then."""
     if not warns_alike(ways):
-        return _filtered(state, ways, fn, args)
+        return _warning(state, ways, fn, args)
     return fn(*args) if error_state() == state else copy_context().run(_as_then, state, fn, args)
 
 
-def _filtered(state: Any, ways: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    with warnings.catch_warnings():
-        _, warnings.showwarning, show, warnings.filters = ways
-        if show is not None:
-            vars(warnings)["_showwarnmsg_impl"] = show
-        return as_begun(state, ways_to_warn(), fn, *args)
+def _warning(state: Any, ways: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    stream = sys.stderr
+    try:
+        with warnings.catch_warnings():
+            _, warnings.filters, warnings.showwarning, sys.stderr, show = ways
+            if show is not None:
+                vars(warnings)["_showwarnmsg_impl"] = show
+            return as_begun(state, ways_to_warn(), fn, *args)
+    finally:
+        sys.stderr = stream
 
 
 def _as_then(state: Any, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:

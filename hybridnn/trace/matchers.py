@@ -5,11 +5,12 @@ operands are values of the call, which are numbers, and whether the result needs
 checks of operands' values) goes the general way, ``take_any``.
 """
 import functools
+import sys
 import warnings
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Number, vid_of
-from hybridnn.trace.floats import error_state
+from hybridnn.trace.floats import WARNS_ALIKE, error_state
 from hybridnn.trace.matching import bind, take_any, unbind
 from hybridnn.trace.operands import same_number
 
@@ -48,7 +49,8 @@ def _kind(operand, views):
 def _written(kinds, graded, computes):
     """The function of a pattern."""
     xs, ws = [[f"{letter}{k}" for k in range(len(kinds))] for letter in "xw"]
-    state = ["error_state() == call.errors and warnings.filters is call.ways[0]"] if computes else []
+    state = [f"error_state() is call.errors and {WARNS_ALIKE}"] if computes else []
+    ways = "    filters, content, show, stream, _ = call.ways\n" if computes else ""
     checks = state + [CHECKS[kind].format(x=x, w=w) for kind, x, w in sorted(zip(kinds, xs, ws, strict=True), key=lambda triple: triple[0] == "leaf")]
     stores = [STORES[kind].format(x=x, w=w) for kind, x, w in zip(kinds, xs, ws, strict=True) if kind in STORES]
     begin, undo = ("    bound = []\n", "        unbind(call, bound)\n") if "leaf" in kinds else ("", "")
@@ -58,7 +60,7 @@ def match(call, event, inputs):
         return take_any(call, event, inputs)
     {', '.join(xs)}, = inputs
     {', '.join(ws)}, = event.wants
-{begin}    if not ({' and '.join(checks)}):
+{ways}{begin}    if not ({' and '.join(checks)}):
 {undo}        return take_any(call, event, inputs)
 {''.join(stores)}    v = new(Variable)
     v._pending = call
@@ -70,6 +72,6 @@ def match(call, event, inputs):
     return v
 """
     names = {"__name__": __name__, "Variable": Variable, "new": object.__new__, **{f.__name__: f for f in (same_number, take_any, bind, unbind)},
-             "error_state": error_state, "warnings": warnings}
+             "error_state": error_state, "warnings": warnings, "sys": sys}
     exec(compile(text, f"{__file__} (match)", "exec"), names)       # a file of the library, not of the user
     return names["match"]

@@ -1,6 +1,9 @@
 """NumPy's floating-point warnings, errstate and callbacks are as eager; natively compiled."""
 import contextlib
+import io
 import math
+import sys
+import types
 import warnings
 
 import numpy as np
@@ -223,6 +226,65 @@ def test_filters_change_for_good(mode, error):
         good, zero, bad = [hnn.Variable(np.full(3, v, "float32")) for v in (1, 0, -1)]
         return [], [lambda: f(good, good), lambda: f(zero, good), lambda: f(good, bad), lambda: f(zero, bad)]
     check(make, mode)
+
+
+@contextlib.contextmanager
+def filters(action):
+    """Put where they are, not into another list."""
+    before = warnings.filters[:]
+    warnings.simplefilter(action)
+    yield
+    warnings.filters[:] = before
+
+
+@contextlib.contextmanager
+def shown_by(told):
+    before = warnings.showwarning
+    warnings.showwarning = lambda *args: told.append(args[1].__name__)
+    yield
+    warnings.showwarning = before
+
+
+OTHER_WAYS = {"error": lambda told: filters("error"), "ignore": lambda told: filters("ignore"), "showwarning": shown_by,
+              "stderr": lambda told: contextlib.redirect_stderr(types.SimpleNamespace(write=told.append))}
+
+
+@pytest.mark.parametrize("ways", OTHER_WAYS)
+@pytest.mark.parametrize("where", [0, 1, 2])
+def test_only_some_calls_warn_in_other_ways(mode, ways, where):
+    """With the same operations; the filters are put back before the values are needed. Warnings go into the list, or to the stream, of their time."""
+    def make(wrap):
+        box = type("Box", (), {})()
+        box.told, box.other = [], False
+
+        @wrap
+        def f(xs):
+            found = ()
+            for k, fn in enumerate((F.exp, F.log, F.sqrt)):
+                with OTHER_WAYS[ways](box.told) if box.other and k == where else contextlib.nullcontext():
+                    try:
+                        found += fn(xs[k]),
+                    except RuntimeWarning as error:
+                        found += str(error),
+            return found
+
+        def call(value, other):
+            def run():
+                box.told.clear()
+                box.other = other
+                stream = io.StringIO()
+                with warnings.catch_warnings(), contextlib.redirect_stderr(stream):
+                    warnings.showwarning = lambda message, *rest: print(message, file=sys.stderr)
+                    warnings.simplefilter("always")
+                    warnings.simplefilter("ignore", TraceWarning)
+                    found = f([hnn.Variable(np.full(3, value, "float32")) for _ in range(3)])
+                return found, sorted({text for text in KINDS if text in "".join(box.told)}), sorted({text for text in KINDS if text in stream.getvalue()})
+            return run
+        return [], [call(1, False), call(0, False), call(-1, False), call(0, True), call(-1, True)]
+    check(make, mode, steps=[*[0] * 7, 1, 2, 3, 4, 0, 4, 3, 1, 4])
+
+
+KINDS = ("overflow", "divide", "invalid", "RuntimeWarning")      # what texts of warnings say
 
 
 INSIDE = {"an operation": (lambda x: None, lambda x, y: F.log(x) * 2), "a look": (lambda x: F.log(x) * 2, lambda x, y: y.array.sum()),
