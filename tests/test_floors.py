@@ -223,3 +223,16 @@ def test_names_of_test_files_are_unique():
     """Two files of one name cannot be collected in one run, as their folders are no packages."""
     names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
     assert not {n for n in names if names.count(n) > 1}
+
+
+def test_packages_that_few_programs_need_load_when_they_are_named():
+    code = """
+import sys
+import hybridnn as hnn
+print(sorted(n for n in hnn._ON_DEMAND if f"hybridnn.{n}" in sys.modules), "multiprocessing" in sys.modules)
+print(hnn.datasets.TupleDataset.__name__, hnn.training.extensions.LogReport.__name__, "datasets" in vars(hnn))
+print(set(hnn.__all__) <= set(dir(hnn)), all(hasattr(hnn, n) for n in hnn.__all__), hasattr(hnn, "nothing"))
+print(callable(hnn.profile))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:4] == ["[] False", "TupleDataset LogReport True", "True True False", "True"]

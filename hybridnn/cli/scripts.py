@@ -4,6 +4,7 @@ import types
 from dataclasses import dataclass
 from pathlib import Path
 
+from hybridnn.profile.asked import TOLERANCE
 from hybridnn.profile.measure import profile_call
 from hybridnn.trace.report import Explanation
 from hybridnn.trace.watch import on_call, watching
@@ -34,7 +35,7 @@ def profile_script(script, arguments=(), repeat=50, html=None):
     code, called = run_script(script, arguments)
     agree = True
     for number, c in enumerate(called):
-        report = profile_call(c.memory, c.traced, c.fn, c.args, c.kwargs, repeat)
+        report = profile_call(c.memory, c.traced, c.fn, c.args, c.kwargs, repeat, TOLERANCE)
         print(f"\n{report}")
         agree = agree and report.agrees
         if html is not None:

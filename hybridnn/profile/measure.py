@@ -1,4 +1,4 @@
-"""``hnn.profile``: runs a function eagerly and traced, in turn, each call from the same state."""
+"""What ``hnn.profile`` does: runs a function eagerly and traced, in turn, each call from the same state."""
 import functools
 import gc
 import tracemalloc
@@ -11,43 +11,18 @@ from hybridnn.function_hook import FunctionHook
 from hybridnn.jit import on_run
 from hybridnn.profile.heap import Heap
 from hybridnn.profile.report import Report, Row, Span
-from hybridnn.trace.api import BoundTraced, Traced, trace
 from hybridnn.trace.report import Explanation
 from hybridnn.trace.watch import watching
 
-__all__ = ["profile", "profile_call"]
+__all__ = ["profile_call"]
 
 WARM_UP = 8        # calls after which a path is hot
 SPLIT = 20         # calls from which the share of native code is taken
 COUNTERS = "hits", "python_skipped", "recordings"
-TOLERANCE = 1e-3   # relative difference of results above which the report says so
 TINY = 1e-3        # differences count relative to this where all values are smaller: what is left of a cancellation is rounding
 
 
-def profile(fn, *args, repeat=100, tolerance=TOLERANCE, **kwargs):
-    """Time ``fn(*args, **kwargs)`` eagerly and traced, in turn and from the same state, and compare the results.
-
-    Afterwards everything that ``fn`` can reach is as it was before: arrays, gradients, optimizer states, attributes, lists and
-    dicts, random streams. What it did outside is done for good (prints, files, iterators that moved on).
-
-    Args:
-        fn: a function, traced or not. One that is not is traced for the occasion.
-        args, kwargs: its arguments.
-        repeat: calls of each kind that are timed; the report shows medians.
-        tolerance: relative difference of results (returned values, parameters, gradients, other arrays) that is no difference.
-
-    Returns:
-        a ``Report``: ``print(report)``, ``report.rows``, ``report.save("x.html")``, ``report.to_chrome_trace("x.json")``.
-    """
-    if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
-        raise ValueError(f"profile: repeat must be a positive int, got {repeat!r}")
-    if not callable(fn):
-        raise TypeError(f"profile: expected a function, got {type(fn).__name__}")
-    traced = fn if isinstance(fn, Traced | BoundTraced) else trace(fn)
-    return profile_call(traced._memory, traced, traced.__wrapped__, args, kwargs, repeat, tolerance)
-
-
-def profile_call(memory, traced, fn, args, kwargs, repeat=100, tolerance=TOLERANCE):
+def profile_call(memory, traced, fn, args, kwargs, repeat, tolerance):
     """``profile`` of the plain function ``fn``, its traced callable, and what that has learned."""
     roots = dict(fn=fn, args=args, kwargs=kwargs)
     before = Heap.of(**roots)
