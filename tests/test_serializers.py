@@ -53,6 +53,27 @@ def load(kind, file, obj, **how):
 
 
 class TestRoundTrip:
+    def test_trainers(self, kind, tmp_path):
+        """The state of an optimizer lies below its updater."""
+        def trainer(n):
+            model = L.Classifier(hnn.Sequential(L.Linear(3, 4), F.relu, L.Linear(4, 2)))
+            optimizer = hnn.optimizers.Adam().setup(model)
+            data = [(np.full(3, i, "f"), np.int32(i % 2)) for i in range(4)]
+            updater = hnn.training.StandardUpdater(hnn.iterators.SerialIterator(data, 2, shuffle=False), optimizer)
+            return hnn.training.Trainer(updater, (n, "iteration"), out=str(tmp_path)), optimizer
+
+        one, optimizer = trainer(3)
+        one.run()
+        save(kind, tmp_path / "t", one)
+        other, resumed = trainer(5)
+        load(kind, tmp_path / "t", other)
+        assert other.updater.iteration == resumed.t == 3
+        for (_, p), (_, q) in zip(sorted(optimizer.target.namedparams()), sorted(resumed.target.namedparams()), strict=True):
+            assert q.update_rule.t == 3
+            np.testing.assert_array_equal(p.update_rule.state["m"], q.update_rule.state["m"])
+        other.run()
+        assert resumed.t == 5
+
     @pytest.mark.parametrize("compression", [0, 4])
     def test_links(self, kind, tmp_path, compression):
         model, other = trained(), net()
@@ -283,6 +304,13 @@ class TestSerializers:
             with pytest.raises(KeyError, match="no entry 'x'"):
                 d["c"]("x", x)
             assert HDF5Deserializer(f, strict=False)["c"]["d"]("x", 3) == 3
+
+    def test_keys_that_begin_with_a_slash_lie_within_their_group(self, tmp_path):
+        with h5py.File(tmp_path / "f", "w") as f:
+            s = HDF5Serializer(f)["optimizer"]
+            s["/l1/W"]("/t", 3)
+            assert list(f) == ["optimizer"] and f["optimizer/l1/W/t"][()] == 3
+            assert HDF5Deserializer(f)["optimizer"]["/l1/W"]("/t", 0) == 3
 
     def test_an_old_h5py_says_so(self, tmp_path, monkeypatch):
         with h5py.File(tmp_path / "f", "w") as f:

@@ -37,14 +37,19 @@ class HDF5Serializer(Serializer):
         self.group, self.compression = group, compression
 
     def __getitem__(self, key):
-        return HDF5Serializer(self.group.require_group(f"{self.group.name}/{key}"), self.compression)
+        return HDF5Serializer(self.group.require_group(_below(key)), self.compression)
 
     def __call__(self, key, value):
         if value is None:
-            self.group.create_dataset(key, data=_h5py().Empty("f"))
+            self.group.create_dataset(_below(key), data=_h5py().Empty("f"))
             return value
-        _write(self.group, key, to_cpu(value), self.compression)
+        _write(self.group, _below(key), to_cpu(value), self.compression)
         return value
+
+
+def _below(key):
+    """A key within its group. Names of parameters begin with a slash (``/l1/W``), which to h5py is the root of the file."""
+    return key.strip("/")
 
 
 def _write(group, key, value, compression):
@@ -78,10 +83,11 @@ class HDF5Deserializer(Deserializer):
         self.group, self.strict = group, strict
 
     def __getitem__(self, key):
-        inner = None if self.group is None else self.group.get(key)
+        inner = None if self.group is None else self.group.get(_below(key))
         return HDF5Deserializer(inner if isinstance(inner, _h5py().Group) else None, self.strict)
 
     def __call__(self, key, value):
+        key = _below(key)
         if self.group is None or key not in self.group:
             if not self.strict:
                 return value
