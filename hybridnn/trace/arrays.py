@@ -437,8 +437,8 @@ def _value(ref):
 
 def calculate(observer, fn, args, kw, keyed=False):
     """The Ref of what a function of NumPy's gives for these Refs. ``keyed``: the second is a key that is known to fit the first."""
-    recent = observer.recent_of_deque(args[0].value) if args and args[0].kind == "static" and type(args[0].value) is deque else args[0] if args else None
-    if recent is not None and recent.kind == "recent":
+    recent = observer.recent_of_whole(args[0]) if args else None
+    if recent is not None:
         (before, most), appended = recent.value, recent.source
         fn, args = functools.partial(_of_both, fn, most), [before, appended, *args[1:]]
     if any(name in REFUSED for name in kw):
@@ -745,13 +745,12 @@ def leaves_of(ref):
 def combine(observer, fn, *args):
     """Python's arithmetic on numbers: any on those from outside, which is done before all else, and on what was read from Variables as long as nothing has
     been written; after that only such as cannot fail."""
-    late, safe = any(map(sources_of, args)), False
+    late, safe, ahead = any(map(sources_of, args)), False, False
     waits = any(map(is_last, args))
     if late:
         args = [observer.use(r) if r.kind == "arg" and type(r.value) is int and not observer._counts(r) else r for r in args]
         safe = _cannot_fail(observer, fn, args)
-        if not safe and (waits or observer.has_updated()):
-            raise Doubt("computes with a Python number that was read from a Variable")
+        ahead = not safe and (waits or observer.has_updated())
     try:
         value = fn(*[r.value for r in args])
     except ArithmeticError as error:
@@ -759,12 +758,24 @@ def combine(observer, fn, *args):
     if type(value) not in (int, float, bool):
         raise Doubt(f"computes a {type(value).__name__} of numbers")
     ref = Ref("number", value, Computed(fn, list(args), {}, len(observer.call.path), safe=safe or fn in SAME_TYPE))
-    if waits:
+    if ahead:
+        _before_writes(observer, ref)
+    elif waits:
         ref.source.last = True
         observer.effects.append(("compute", ref))
     elif not safe and (fn not in CANNOT_FAIL or fn is operator.truediv or len({type(r.value) for r in args}) > 1):
         observer.computed.append(ref)
     return ref
+
+
+def _before_writes(observer, ref):
+    """What may fail is computed before the first change in place, if what it rests on is there by then: a plan can still leave then."""
+    try:
+        observer.compute_ahead(ref, observer.first_write())
+    except Doubt as doubt:
+        raise Doubt("computes with a Python number that was read from a Variable") from doubt
+    if not any(ref is r for r in observer.computed):
+        observer.computed.append(ref)
 
 
 def _cannot_fail(observer, fn, args):

@@ -109,7 +109,7 @@ class Writer:
         if kind == "length":
             return f"len({self.strong(where[0])})"
         if kind == "tail":
-            return f"[*{self.strong(where[0])}]" if where[1] is None else f"{self.strong(where[0])}[-{where[1]}:]"
+            return self._tail(*where)
         if kind == "slotattr":
             return self._slot(*where[:2])
         if kind == "global":
@@ -123,6 +123,11 @@ class Writer:
         if kind == "classattr":
             return f"{self.strong(class_lookup)}({self.strong(where[0])}, {where[1]!r})"
         raise AssertionError(f"load {kind}")
+
+    def _tail(self, box, n, skipped):
+        """The last ``n`` members of a list, or all of a list or deque, without the first few."""
+        text = self.strong(box) if n is not None and not skipped else f"[*{self.strong(box)}]"
+        return text + (f"[{skipped}:]" if skipped else "") + ("" if n is None else f"[-{n}:]")
 
     # ---- facts
 
@@ -185,9 +190,9 @@ class Writer:
         self.settled.add(key)
         self.require(f"type({self.read(source)}) is {self.strong(kind)}", f"the type of {_where(source)}")
 
-    def _floats(self, source):
-        """The last members of a list are Python floats."""
-        self.require(f"set(map(type, {self.read(source)})) == {self.strong({float})}", "the members of a list")
+    def _kinds(self, source, kind):
+        """The last members of a list are numbers of one type."""
+        self.require(f"set(map(type, {self.read(source)})) == {self.strong({kind})}", "the members of a list")
 
     def _above(self, source, low, most):
         """A Python int is above another one, and not so large that what takes it does something else."""

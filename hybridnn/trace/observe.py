@@ -116,7 +116,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.applied, self.function_outputs, self.before_walk, self.walk_begins = {}, {}, {}, 0       # see ``Functions``
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
         self.samples = {}           # name of a list of objects that is drawn -> its Ref
-        self.deques = {}            # id of a deque to which this call has appended -> what it had before
+        self.befores = {}           # id of a list or deque from outside to which this call has appended, or out of which it has taken members -> what it had
+        self.popped = {}            # id of one -> how many of its first members this call has taken out
         self.records = {}           # place of an argument -> its Ref, if another object comes with every call
         self.identities = getattr(call.owner, "identities", {})     # place of an argument -> id of the object that was there; see ``Objects``
         self.bits = {}              # id of the Ref of an int -> how many bits it has at most
@@ -136,6 +137,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.boxes = {}             # id of a list or dict among the arguments -> its Ref
         self.originals = {}         # id of one in which this call has assigned members -> where it is, and what it had before
         self.counters = getattr(call.owner, "counters", set())      # places that the function assigns: their numbers are read anew on every call
+        self.parameters = getattr(call.owner, "parameters", {})     # place of a parameter's array -> the array of the first proof, weakly
         self.generators = []        # those of the user's that have not ended
         self.passing = ()           # code that the library runs inside the present instruction, and that does nothing but look at what is guarded
 

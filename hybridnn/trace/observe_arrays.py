@@ -1,6 +1,7 @@
 """What the program writes into arrays with NumPy after the last operation: target networks, moving averages, updates by hand."""
 import functools
 import operator
+import weakref
 
 import numpy as np
 
@@ -302,8 +303,11 @@ class Arrays:
         self.effects.append(("rebind", where, value))
 
     def is_rebound(self, v):
-        """Whether the function is known to give a parameter other arrays."""
-        return where_id(("attr", v, "_array")) in self.counters
+        """Whether a parameter is known to get other arrays: the function assigns them, or it has another one than in an earlier proof."""
+        where = where_id(("attr", v, "_array"))
+        if where not in self.counters and isinstance(v._array, np.ndarray) and self.parameters.setdefault(where, weakref.ref(v._array))() is not v._array:
+            self.counters.add(where)
+        return where in self.counters
 
     def is_written(self, a):
         """Whether an array has been changed in this call."""

@@ -1,10 +1,11 @@
 """Builtin functions, as the observer follows them: the small pure part of Python that it computes itself."""
 import abc
+import functools
 import itertools
 import math
 import operator
 import types
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def _len(observer, args, kw):
         return combine(observer, operator.add, calculate(observer, len, [ref.value[0]], {}), constant(len(ref.source.value)))
     if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
         return constant(len(observer._layers(ref, "__len__")))
-    if ref.kind == "static" and type(ref.value) in CONTAINERS:
+    if ref.kind == "static" and type(ref.value) in (*CONTAINERS, deque):
         length = observer.length_of(ref.value)
         if length is not None:
             return length
@@ -188,16 +189,21 @@ def _added(observer, items):
     return total
 
 
+def _winner(fn, *numbers):
+    """``fn(*numbers)``, of a type that the numbers decide: a plan has to find out before anything is changed in place."""
+    return fn(*numbers)
+
+
 def _over(fn):
     """``max``, ``min`` or ``sum`` of one sequence of constants, or of several constants."""
     def handler(observer, args, kw):
-        if fn is not sum and not kw and len(args) > 1 and any(isinstance(r.value, np.generic) for r in args) and (
-                not observer.writes_so_far() or not any(map(sources_of, args))):
-            return calculate(observer, fn, list(args), {})      # the winner keeps its type, which a plan checks
+        if fn is not sum and not kw and len(args) > 1 and any(isinstance(r.value, np.generic) for r in args):
+            behind = observer.writes_so_far() and any(map(sources_of, args))
+            return calculate(observer, functools.partial(_winner, fn) if behind else fn, list(args), {})      # which keeps its type, at which a plan looks
         if len(args) != 1 or kw:
             return _plain(fn)(observer, args, kw)
-        if args[0].kind == "recent":
-            return calculate(observer, fn, list(args), {})
+        if (recent := observer.recent_of_whole(args[0])) is not None:
+            return calculate(observer, fn, [recent], {})
         items = observer._items(args[0])
         if fn is sum and any(is_number(r) or is_numeric(r) for r in items):
             return _added(observer, items)

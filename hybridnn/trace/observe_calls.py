@@ -240,6 +240,8 @@ class Calls:
         rows = args[0].kind != "mirror" and isinstance(args[0].value, Variable)
         if not rows and (args[0].kind == "static" and type(args[0].value) not in (list, tuple) or args[0].kind not in ("mirror", "iterator", "static")):
             return False
+        if self.recent_of_whole(args[0]) is not None:
+            return False
         try:
             items = self._items(args[0])
         except Pending as pending:
@@ -379,6 +381,8 @@ class Calls:
         elif owner.kind == "static" and type(owner.value) in (list, deque) and name == "append" and len(args) == 1 and not kw:
             self.append(owner.value, args[0])
             f.stack.append(constant(None))
+        elif owner.kind == "static" and not kw and self._takes_first(owner.value, name, args):
+            f.stack.append(self.take_first(owner.value))
         elif owner.kind == "namespace" and name == "setdefault" and not kw and self.plain(args[0]) in owner.value.__dict__:
             f.stack.append(self.namespace_item(owner.value, self.plain(args[0])))
         elif owner.kind == "set" and not kw:
@@ -393,6 +397,12 @@ class Calls:
             f.stack.append(self._container_method(owner, name, args))
         else:
             raise Doubt(f"calls {type(owner.value).__name__}.{name} of an object that came from outside")
+
+    def _takes_first(self, box, name, args):
+        """Whether a method takes the first member out of a list or deque."""
+        if type(box) is deque:
+            return name == "popleft" and not args
+        return type(box) is list and name == "pop" and len(args) == 1 and self.plain(args[0]) == 0 and type(self.plain(args[0])) is int
 
     def plain(self, ref):
         """A constant argument."""

@@ -1,7 +1,7 @@
 """Tuples, lists, dicts, slices and iterators, as the observer follows them."""
 import operator
 import types
-from collections import Counter
+from collections import Counter, deque
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from hybridnn.trace.refs import (
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
 LOOKUPS = {**{name: vars(dict)[name] for name in ("__contains__", "__getitem__", "get")}, "__missing__": None}
+NUMBERS = frozenset([float, int, np.float32, np.float64])
 SEQUENCE_CODE = frozenset([fn.__code__ for kind in (ChainList, Sequential) for fn in (
     kind.__iter__, kind.__len__, kind.__getitem__, getattr(kind, "__reversed__", kind.__iter__))])
 
@@ -128,7 +129,7 @@ class Containers:
             appended = self.appended_to(box)
             if -len(appended) <= key:
                 return appended[key]
-            self.guard("length", box, len(box) - len(appended))
+            self.guard("length", box, len(self.members_before(box)))
             key %= len(box)
         assigned = self.overlaid("item", box, key)
         if assigned is not None:
@@ -146,6 +147,8 @@ class Containers:
                 return recent
             self._freeze(box)
             return mirror(list, [self.loaded(box[k], ("item", box, k, box[k])) for k in range(*key.indices(len(box)))])
+        if id(box) in self.popped:
+            key += self.popped[id(box)]
         return self.loaded(value, ("item", box, key, value))
 
     def looks_up_plainly(self, box):
@@ -163,32 +166,35 @@ class Containers:
         return [e[2] for e in self.effects if e[0] == "append" and e[1][1] is box]
 
     def recent_of(self, box, key):
-        """The last members of a list to which the function is known to append: floats, however long it has become, or such as this call has appended; None if
-        that is not what a slice takes."""
+        """The last members of a list to which the function is known to append: numbers of one type, however long it has become, or such as this call has
+        appended; None if that is not what a slice takes."""
         ends = key.stop is None and key.step is None and type(key.start) is int and key.start < 0
-        if type(box) is not list or not ends or where_id(("length", box)) not in self.counters or id(box) in self.rewritten:
+        if type(box) is not list or not ends or not self._grows(box):
             return None
         appended = self.appended_to(box)
         n, before = -key.start - len(appended), box[:len(box) - len(appended)]
-        if n <= 0:
-            return mirror(list, appended[key.start:])
-        if not before[-n:] or any(type(v) is not float for v in before[-n:]) or any(type(r.value) is not float for r in appended):
-            return None
-        return self._recent(box, before[-n:], n, None)
+        return mirror(list, appended[key.start:]) if n <= 0 else self._recent(box, before[-n:], n, None)
 
-    def recent_of_deque(self, box):
-        """All floats of a deque to which the function is known to append; None if it is none."""
-        before = self.deques.get(id(box), box)
-        appended = self.appended_to(box)
-        known = where_id(("length", box)) in self.counters and before and all(type(v) is float for v in before)
-        if not known or any(type(r.value) is not float for r in appended):
+    def recent_of_whole(self, ref):
+        """All members of a deque, or of a list to which the function is known to append, if they are numbers of one type; else None."""
+        box = ref.value
+        if ref.kind == "recent":
+            return ref
+        if ref.kind != "static" or type(box) is not deque and not (type(box) is list and self._grows(box)):
             return None
-        return self._recent(box, [*before], None, box.maxlen)
+        return self._recent(box, self.members_before(box)[self.popped.get(id(box), 0):], None, box.maxlen if type(box) is deque else None)
+
+    def _grows(self, box):
+        return where_id(("length", box)) in self.counters and id(box) not in self.rewritten
 
     def _recent(self, box, before, n, most):
-        found = Ref("tail", before, ("load", "tail", box, n))
-        self.guard("floats", found.source)
-        return Ref("recent", (found, most), mirror(list, self.appended_to(box)))
+        """The members ``before``, of which there are ``n``, or as many as there happen to be, and those that this call has appended; ``most`` of them."""
+        appended, kinds = self.appended_to(box), {type(v) for v in before}
+        if len(kinds) != 1 or not kinds <= NUMBERS or any(type(r.value) not in kinds for r in appended):
+            return None
+        found = Ref("tail", before, ("load", "tail", box, n, self.popped.get(id(box), 0)))
+        self.guard("kinds", found.source, *kinds)
+        return Ref("recent", (found, most), mirror(list, appended))
 
     def _freeze(self, box):
         """A list or dict that existed before: its length and members are guarded."""
@@ -276,8 +282,11 @@ class Containers:
         return value
 
     def op_DELETE_SUBSCR(self, f, i):
-        key, box = self.use(f.stack.pop()), f.stack.pop()
+        key, box = self.use(f.stack.pop()), self.use(f.stack.pop())
         check_key(key)
+        if box.kind == key.kind == "static" and type(box.value) in (list, deque) and type(key.value) is int and key.value == 0:
+            self.take_first(box.value)
+            return
         if box.kind != "mirror" or box.source is not None or isinstance(box.value, tuple) or key.kind != "static":
             raise Doubt("deletes a member of a container that may be seen from outside")
         del box.value[key.value]

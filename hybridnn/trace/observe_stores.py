@@ -102,8 +102,8 @@ class Stores:
             if not -len(box) <= key.value < len(box):
                 raise Doubt("an exception is raised")
             self.guard("long", box, key.value)
-            if self.appended_to(box):
-                raise Doubt("assigns a member of a list to which it has appended")
+            if self.appended_to(box) or id(box) in self.popped:
+                raise Doubt("assigns a member of a list to which it has appended, or out of which it has taken members")
             if key.value < 0:
                 self.guard("length", box, len(box))
                 key = constant(key.value % len(box))
@@ -180,19 +180,43 @@ class Stores:
     def append(self, box, value):
         """``box.append(value)`` for a list from outside: it is not looked at any more in this call."""
         self._keepable(value, "a member of a list")
-        if type(box) is deque:
-            self.deques.setdefault(id(box), [*box])
+        self._keep_members(box)
         self.grown.add(id(box))
         self.counters.add(where_id(("length", box)))
         self.effects.append(("append", ("append", box), value))
 
+    def take_first(self, box):
+        """The first member is taken out of a list or deque from outside, as ``box.pop(0)`` does; gives its Ref."""
+        k, before = self.popped.get(id(box), 0), self.members_before(box)
+        if k >= len(before) or id(box) in self.rewritten or type(box) is deque and box.maxlen is not None:
+            raise Doubt("takes a member out of a container that has changed, or of a deque with a length of its own")
+        self.guard("long", box, k)
+        self._keep_members(box)
+        self.popped[id(box)] = k + 1
+        self.grown.add(id(box))
+        self.counters.add(where_id(("length", box)))
+        self.effects.append(("take", ("members", box), k))
+        if type(before[k]) not in (float, int):
+            return Ref("taken", None)
+        found = Ref("arg", before[k], ("load", "item", box, k))
+        self.guard("typed", found.source, type(before[k]))
+        return found
+
+    def _keep_members(self, box):
+        """What a list or deque has before this call changes it."""
+        self.befores.setdefault(id(box), [*box])
+
+    def members_before(self, box):
+        """The members that a list or deque from outside had before the call."""
+        return self.befores.get(id(box), box)
+
     def length_of(self, box):
-        """``len(box)`` of a list from outside to which the function is known to append; None if it is not."""
-        if type(box) is not list or where_id(("length", box)) not in self.counters:
+        """``len(box)`` of a list from outside to which the function is known to append, or of a deque; None of other lists."""
+        if type(box) is list and where_id(("length", box)) not in self.counters:
             return None
-        appended = len(self.appended_to(box))
-        before = Ref("arg", len(box) - appended, ("load", "length", box))
-        return combine(self, operator.add, before, constant(appended))
+        before = Ref("arg", len(self.members_before(box)), ("load", "length", box))
+        now = combine(self, operator.add, before, constant(len(self.appended_to(box)) - self.popped.get(id(box), 0)))
+        return combine(self, min, now, constant(box.maxlen)) if type(box) is deque and box.maxlen is not None else now
 
     def _keepable(self, value, what):
         built = value.kind == "mirror" and (value.source is None or value.source[0] in ("arg", "kwarg", "item"))

@@ -201,9 +201,11 @@ def flat(path, x):
 
 
 def found(kind, owner, key, missing):
-    """What stands at a place that a plan assigns; for a list that it appends to, its length, and for a deque, all of it."""
-    if kind == "append":
-        return len(owner) if type(owner) is list else list(owner)
+    """What stands at a place that a plan assigns; for a list that it appends to, its length, and for others that get other members, all of it."""
+    if kind == "append" and type(owner) is list:
+        return len(owner)
+    if kind in ("append", "members"):
+        return list(owner)
     if kind == "cell":
         return owner.cell_contents
     if kind == "attr":
@@ -217,11 +219,11 @@ def _in_slot(owner, name):
 
 def put_back(kind, owner, key, value, missing):
     """The reverse of ``found``."""
-    if kind == "append" and type(owner) is not list:
+    if kind == "append" and type(owner) is list:
+        del owner[value:]
+    elif kind in ("append", "members"):
         owner.clear()
         owner.extend(value)
-    elif kind == "append":
-        del owner[value:]
     elif kind == "cell":
         owner.cell_contents = value
     elif kind == "attr" and _in_slot(owner, *key):

@@ -140,7 +140,8 @@ class Computing:
             place = place[1]
         where = place[1:] if place[0] == "load" else ("attr", place[1], "_array") if place[0] == "inside" else None
         assigned = where is not None and where_id(("attr" if where[0] == "slotattr" else where[0], *where[1:])) in self.assigned
-        if not assigned and place[0] != "item" and not (where is not None and where[0] == "tail"):       # which has grown by the time that it is asked for
+        moved = where is not None and (where[0] == "tail" or where[0] == "item" and id(where[1]) in self.shifted)    # by the time that it is asked for
+        if not assigned and place[0] != "item" and not moved:
             return self.found.get(text, text)
         begin = self.writer.read(place)
         return self.was.setdefault(begin, f"was{len(self.was)}") + text[len(begin):]

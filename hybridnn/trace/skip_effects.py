@@ -44,6 +44,8 @@ class Effects:
                 self._emit(self._assignment(rest[0]).format(self._value(rest[1])))
             elif kind == "call":
                 self._emit(f"{self.writer.strong(rest[0])}({', '.join(map(self.writer.strong, rest[1]))})")
+            elif kind == "take":
+                self._emit(f"del {self.writer.strong(rest[0][1])}[0]")
             elif kind == "append":
                 self._emit(f"{self.writer.strong(rest[0][1])}.append({self._value(rest[1])})")
         if begun:

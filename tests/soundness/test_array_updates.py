@@ -1022,3 +1022,39 @@ def test_persistent_values_are_copied_after_they_have_changed(mode, count):
             return f(arr(2, 2))
         return [model, average], [lambda: f(arr(2, 2)), changed, lambda: (setattr(average, "n", 2.5), f(arr(2, 2)))[1]]
     check(make, mode)
+
+
+@pytest.mark.parametrize("use", [
+    lambda model, x: model(x),
+    lambda model, x: model(x).array.argmax(1),
+    lambda model, x: sum(float((p.array ** 2).sum()) for p in model.params()),
+    lambda model, x: (model.cleargrads(), F.sum(model(x)).backward(), model.a.W.array.mean()),
+    lambda model, x: [p.array for p in model.params()],
+])
+def test_parameters_get_other_arrays_between_calls(mode, use):
+    """A moving average that another function, or the program itself, makes anew each time."""
+    def make(wrap):
+        model, average = [hnn.Chain(a=L.Linear(3, 4, initialW=arr(4, 3)), b=L.Linear(4, 2, initialW=arr(2, 4))) for _ in range(2)]
+
+        @wrap
+        def averaged(rate):
+            for p, q in zip(model.params(), average.params()):
+                q.array = rate * q.array + (1 - rate) * p.array
+
+        f = wrap(lambda x: use(average, x))
+
+        def call(*shape):
+            averaged(0.9)
+            return f(arr(*shape))
+
+        def by_hand(change):
+            for q in average.params():
+                q.array = change(q.array)
+            return f(arr(2, 3))
+
+        def shared():
+            average.a.W.array = model.a.W.array
+            return f(arr(2, 3)), averaged(0.5), f(arr(2, 3))
+        return [model, average], [lambda: call(2, 3), lambda: by_hand(lambda a: a * 2), lambda: by_hand(lambda a: np.asfortranarray(a)),
+                                  lambda: by_hand(lambda a: a.astype("d")), lambda: by_hand(lambda a: a.astype("f")), shared, lambda: call(4, 3)]
+    skipped(check(make, mode), mode)

@@ -1,5 +1,6 @@
 """Training loops written by hand: gradients that the program clips, scales, forgets, or takes from before the call."""
 import inspect
+import math
 import operator
 from collections import deque
 
@@ -519,6 +520,93 @@ def test_windows_of_what_came_last(mode, most, early):
     check(make, mode)
 
 
+def popped_behind(window, value):
+    window.append(value)
+    if len(window) > 4:
+        window.pop(0)
+    return sum(window) / len(window), max(window), np.mean(window), window[-1], np.median(window[-2:])
+
+
+def popped_before(window, value):
+    oldest = window.pop(0)
+    window.append(value)
+    return oldest, oldest * 2, len(window), window[0], min(window)
+
+
+def deleted(window, value):
+    window.append(value)
+    while len(window) > 3:
+        del window[0]
+    return sum(window), window[1], window[-2]
+
+
+def all_popped(window, value):
+    return [window.pop(0) for _ in range(len(window))], window.append(value), window.append(1.5), window[0], len(window)
+
+
+def popped_and_assigned(window, value):
+    window.append(value)
+    window.pop(0)
+    window[0] = 2.5
+    return window[0], sum(window[-2:])
+
+
+def pushed_into_what_is_kept_short(window, value):
+    window.append(value)
+    window.append(window.pop(0))
+    return window.pop(0) < value, np.std(window), window.copy()
+
+
+@pytest.mark.parametrize("kind", [list, deque])
+@pytest.mark.parametrize("look", [popped_behind, popped_before, deleted, all_popped, popped_and_assigned, pushed_into_what_is_kept_short])
+@pytest.mark.parametrize("checked", [False, True])
+def test_windows_kept_short_by_hand(mode, look, kind, checked):
+    """``window.pop(0)``, ``window.popleft()`` and ``del window[0]``."""
+    class Popping(deque):
+        def pop(self, k):
+            return self.popleft()
+
+    def make(wrap):
+        model, window = net(), (list if kind is list else Popping)([0.25, 0.5, 0.75, 1.0])
+        opt = optimizers.SGD(0.1).setup(model)
+
+        @wrap
+        def f(x):
+            loss = loss_of(model, x)
+            model.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, look(window, float(loss.array))
+
+        def of(*things):
+            window.clear()
+            window.extend(things)
+            return f(arr(2, 3))
+        return [model, window], [lambda: f(arr(2, 3)), lambda: of(0.5), lambda: of(), lambda: of(0.5, None, 2.0), lambda: of(1, 2, 3), lambda: of(1.0, 2.0, 3),
+                                 lambda: of(*[np.float64(k) for k in range(5)]), lambda: of(*[0.5] * 9), lambda: f(arr(4, 3))]
+    world = check(make, mode, **{"check": 1.0} if checked else {})
+    if look in (popped_behind, popped_before) and kind is list:
+        skipped(world, mode) if not checked else None
+
+
+def test_counts_of_deques_that_others_fill(mode):
+    """``len(memory)`` where it decides, and where it is a number; nothing is appended in the call."""
+    def make(wrap):
+        model, memory = net(), deque([0.5], 6)
+
+        @wrap
+        def f(x):
+            if len(memory) < 4:
+                return None
+            return loss_of(model, x) * len(memory), np.mean(memory), sum(memory) / max(len(memory), 1)
+
+        def call():
+            memory.append(memory[-1] * 0.5)
+            return f(arr(2, 3))
+        return [model, memory], [call, lambda: memory.clear() or memory.extend([1.0, 2.0]) or f(arr(2, 3))]
+    skipped(check(make, mode), mode)
+
+
 @pytest.mark.parametrize("record", [
     lambda log, loss: log.append({"loss": float(loss.array), "n": len(log)}) or log[-1],
     lambda log, loss: log.append({"loss": loss}) or log[-1].update(n=3) or log[-1]["loss"],
@@ -544,6 +632,44 @@ def test_records_that_are_looked_at_again(mode, record):
             log.clear()
             return f(arr(2, 3))
         return [model], [lambda: (f(arr(2, 3)), log[-2:]), cleared, lambda: f(arr(4, 3))]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("scores", [
+    lambda loss, y, t, total: (math.exp(loss.item()), math.exp(total["loss"] / total["n"])),
+    lambda loss, y, t, total: (math.sqrt(total["loss"]), 2 ** loss.item(), -math.log(loss.item()), total["n"] // loss.item()),
+    lambda loss, y, t, total: ((y.array.argmax(1) == t).sum() / max(1, (y.array > 0).sum()), min(0.5, (y.array > 0).mean()), int(loss.item() * 100)),
+    lambda loss, y, t, total: round(loss.item(), 2) if math.log10(loss.item()) < 0 else math.exp(loss.array),
+    lambda loss, y, t, total: 1 / (loss.item() - total["loss"] / total["n"]),
+])
+def test_scores_behind_updates(mode, scores):
+    """Functions that may raise, of what was there before the update: perplexities, roots of means."""
+    def make(wrap):
+        model, total = net(), {"loss": 0.0, "n": 0}
+        opt = optimizers.SGD(0.1).setup(model)
+
+        @wrap
+        def f(x, t):
+            y = model(x)
+            loss = F.mean(y * y)
+            model.cleargrads()
+            loss.backward()
+            opt.update()
+            total["loss"] += loss.item()
+            total["n"] += len(x)
+            return scores(loss, y, t, total)
+
+        def step(*shape):
+            return f(arr(*shape), np.arange(shape[0]) % 2)
+
+        def huge():
+            model.b.array[...] = 1e18
+            return step(2, 3)
+
+        def of_total(loss):
+            total["loss"] = loss
+            return step(2, 3)
+        return [model, total, opt], [lambda: step(2, 3), huge, lambda: of_total(-3.0), lambda: of_total(1e9), lambda: step(4, 3)]
     check(make, mode)
 
 
