@@ -410,6 +410,15 @@ def test_joined_parts_may_be_empty():
     check(body, array(2, 3), array(3, 3))
 
 
+def test_arrays_without_elements_need_no_python():
+    def body(x, w, b):
+        y = OPS["tanh"](OPS["matmul"](x, w, transa=False, transb=False) + b)
+        grad = OPS["matmul"](x, y, transa=True, transb=False)
+        return [y, OPS["sum"](y, axis=None, keepdims=False), OPS["sum"](y, axis=(0,), keepdims=True), OPS["sum"](y, axis=(1,), keepdims=False), grad,
+                OPS["transpose"](OPS["reshape"](y * 2, shape=(5, 0)), axes=(1, 0)), y > 0, OPS["log_softmax"](y, axis=(1,))]
+    assert set(kinds(check(body, array(0, 3), array(3, 5), array(5)))) <= {"fill", "copy"}
+
+
 @pytest.mark.parametrize("fn, operands", [
     (lambda x: [OPS["sum"](OPS["exp"](x) * x, axis=None, keepdims=False), x], (array(6, 9),)),
     (lambda x, y: [OPS["tanh"](x) * y, x, y], (array(6, 9), array(9))),

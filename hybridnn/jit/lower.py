@@ -32,6 +32,7 @@ from hybridnn.jit.support import is_expensive
 
 __all__ = ["bind", "lower"]
 
+SURE = ("elementwise", "reduction", "matmul")     # kinds of nodes that do nothing and cannot fail where their results have no elements
 PLACING = ("fused", "matmul", "products")     # kinds of nodes that write their results where these belong
 WIDEST = 8                    # bytes of the largest element of a kernel
 NEAR = 4                      # steps between elements that vector code is written for
@@ -156,8 +157,23 @@ class _Lowering:
             done = _check(self, node)
         elif name in _NATIVE:
             done = _NATIVE[name](self, node)
-        if not done:
+        if not done and not self.empty(node):
             self.python(node)
+
+    def empty(self, node):
+        """Results without elements need no step, and sums of no elements, which products also are, are zero."""
+        op, results = node.op, [self.specs[v] for v in node.outputs]
+        if OPS.get(op.name) is not op or op.kind not in SURE and op.name not in VIEWS:
+            return False
+        if not any([spec.size for spec in results]):
+            for v in node.outputs:
+                self.new_value(v)
+            return True
+        if op.name not in ("sum", "matmul") or all([self.specs[v].size for v in node.inputs]):
+            return False
+        place = self.new_value(node.outputs[0])
+        self.step("fill", "zeros", [], [place], lambda at: fill_step(at(place), 0, place.dtype), node)
+        return True
 
     def view(self, node):
         x = self.values[node.inputs[0]]
