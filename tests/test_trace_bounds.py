@@ -314,6 +314,16 @@ def test_a_function_of_one_operation_runs_eagerly_where_that_is_faster():
     assert f._memory.resting == 0
 
 
+@pytest.mark.parametrize("dtype, timed", [("e", True), ("f", False)])
+def test_a_plan_that_runs_operations_one_by_one_is_timed_against_eager(dtype, timed):
+    """Law L3: there are no kernels for float16, and coarse operations run in parts then."""
+    f, x = hnn.trace(lambda x: F.sum(F.tanh(x * 2 + 1) * F.sigmoid(x))), hnn.Variable(np.ones((3, 4), dtype))
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(4):
+            f(x)
+    assert f.stats.python_skipped and f._memory.plans[0].few is timed
+
+
 def test_a_path_of_few_operations_does_not_keep_others_from_being_skipped():
     """Law L3 for all calls of a function: one that draws and computes nothing takes longer than eagerly, which the others make up for many times over."""
     net, draws = hnn.Sequential(*[L.Linear(8, 8) for _ in range(14)]), random.Random(1)

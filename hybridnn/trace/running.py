@@ -381,7 +381,7 @@ def _prove(memory, observer, call, end, given, result, before):
     for segment in [s for e in call.path for s in e.segments.values() if s.executable is not None]:
         segment.executable.release()
     operations = sum(len(e.apps) for e in call.path)
-    plan.few = operations <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW)
+    plan.few = operations <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW) or _mostly_python(plan)
     plan.hits = plan.first_hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
     plan.signature = call.root.signature
     with memory.lock:
@@ -390,6 +390,12 @@ def _prove(memory, observer, call, end, given, result, before):
     for p in [p for p in memory.plans[1:] if p.last_miss is not None][:1]:
         memory.note("guard failed", p.last_miss.reason)
     memory.note("python is skipped", f"{len(plan.source.splitlines())} lines of guards and replay")
+
+
+def _mostly_python(plan):
+    """Whether operations run one by one, as those on float16: coarse ones in parts, which may take longer than the whole does."""
+    kinds = [step.kind for segment in plan.segments for step in segment.executable.steps]
+    return 0 < len(kinds) <= 2 * kinds.count("python")
 
 
 def _forbidden(memory, root):
