@@ -198,8 +198,34 @@ def test_plots(tmp_path):
     other.serialize(NpzDeserializer(saver.target))
     assert other._points == plot._points
     assert extensions.PlotReport.available() and extensions.VariableStatisticsPlot.available()
-    with pytest.raises(ValueError):
-        extensions.VariableStatisticsPlot([])
+
+
+@pytest.mark.parametrize(("targets", "options"), [
+    ([], {}), (None, {}), ([[]], {}), (hnn.Variable(), {"report_data": False, "report_grad": False}),
+    (hnn.Variable(), {"plot_mean": False, "plot_std": False, "percentile_sigmas": ()}),
+])
+def test_statistics_without_anything_to_plot(targets, options):
+    with pytest.raises(ValueError, match=r"^there is no"):
+        extensions.VariableStatisticsPlot(targets, **options)
+
+
+def test_statistics_of_lists_in_lists():
+    plot = extensions.VariableStatisticsPlot([[L.Linear(2, 3)], (hnn.Variable(np.ones(2, "f")),)], trigger=(1, "iteration"))
+    assert len(plot._variables) == 3
+
+
+def test_postprocess_of_plots_names_lines_before_the_legend_and_is_not_called_without_lines(tmp_path):
+    legends = []
+
+    def rename(figure, axes, summary):
+        assert axes.get_legend() is None
+        axes.lines[0].set_label("renamed")
+        legends.append(axes)
+
+    run(tmp_path, extensions.PlotReport("x", trigger=(4, "iteration"), postprocess=rename),
+        extensions.PlotReport("missing", trigger=(4, "iteration"), filename="none.png", postprocess=rename), report=lambda i: {"x": float(i)})
+    assert [[t.get_text() for t in axes.get_legend().get_texts()] for axes in legends] == [["renamed"]] * 2
+    assert (tmp_path / "plot.png").exists() and not (tmp_path / "none.png").exists()
 
 
 # ------------------------------------------------------------------------------------------------------------ observing

@@ -34,6 +34,7 @@ CASES = {
     "half epochs": (lambda: triggers.IntervalTrigger(0.5, "epoch"), [2, 4, 6, 8, 10, 12]),
     "one point": (lambda: triggers.ManualScheduleTrigger(5, "iteration"), [5]),
     "epochs by hand": (lambda: triggers.ManualScheduleTrigger([0.5, 2], "epoch"), [2, 8]),
+    "no point": (lambda: triggers.ManualScheduleTrigger([], "iteration"), []),
     "once": (triggers.OnceTrigger, [1]),
     "seconds": (lambda: triggers.TimeTrigger(5), [6, 11]),
     "pair": (lambda: get_trigger((6, "iteration")), [6, 12]),

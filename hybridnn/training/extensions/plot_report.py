@@ -82,10 +82,11 @@ class PlotReport(Extension):
                 axes.plot(*zip(*points), marker=self._marker, label=key)
         axes.set_xlabel(self._x_key)
         axes.grid(self._grid)
-        if axes.has_data():
-            axes.legend()
+        if not axes.has_data():
+            return
         if self._postprocess is not None:
             self._postprocess(figure, axes, self._summary)
+        axes.legend()       # last: postprocess may have named or added lines
         figure.savefig(os.path.join(folder, self._filename), bbox_inches="tight")
 
     def serialize(self, serializer):

@@ -4,6 +4,8 @@ import os
 import numpy as np
 
 from hybridnn.backend import get_array_module, to_cpu
+from hybridnn.core import Variable
+from hybridnn.link import Link
 from hybridnn.training.extension import Extension
 from hybridnn.training.extensions.plot_report import _available, new_figure, plots_are_available  # noqa: F401  (Chainer has the first here too)
 from hybridnn.training.triggers import get_trigger
@@ -85,6 +87,8 @@ class VariableStatisticsPlot(Extension):
             raise ValueError("there is no Variable to watch")
         self._plot_mean, self._plot_std = plot_mean, plot_std
         percentiles = () if percentile_sigmas is None else tuple(np.atleast_1d(percentile_sigmas))
+        if not (report_data or report_grad) or not (plot_mean or plot_std or percentiles):
+            raise ValueError("there is nothing to plot")
         self._statistician = Statistician(True, True, percentiles)
         self._samples = {attr: Reservoir(max_sample_size, (2 + len(percentiles),), np.float64)
                          for attr in ["data"] * report_data + ["grad"] * report_grad}
@@ -127,6 +131,8 @@ class VariableStatisticsPlot(Extension):
             axes.legend()
 
 
-def _variables(targets):
-    for target in targets if isinstance(targets, (list, tuple)) else [targets]:
-        yield from target.params() if hasattr(target, "params") else [target]
+def _variables(target):
+    """The Variables of one, of a link, or of lists of such."""
+    if isinstance(target, (list, tuple)):
+        return [v for inner in target for v in _variables(inner)]
+    return target.params() if isinstance(target, Link) else [target] if isinstance(target, Variable) else []

@@ -95,7 +95,7 @@ class ManualScheduleTrigger(_Clock):
 
     def __call__(self, trainer):
         before, now = self._look(trainer)
-        self.finished = self.finished or now >= max(self.points)
+        self.finished = self.finished or all(p <= now for p in self.points)
         return any(before < p <= now for p in self.points)
 
     def serialize(self, serializer):
