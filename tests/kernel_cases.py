@@ -113,6 +113,7 @@ PROGRAMS = {
     "logsumexp": gradients(lambda x: F.logsumexp(x, axis=1), array(5, 70)),
     "cross_entropy": gradients(lambda x, t: F.softmax_cross_entropy(x, t), array(5, 70), labels(70, 5)),
     "cross_entropy_classes": gradients(lambda x, t: F.softmax_cross_entropy(x, t, reduce="no"), array(30, 5), labels(5, 30)),
+    "cross_entropy_images": gradients(lambda x, t: F.softmax_cross_entropy(x, t), array(2, 5, 3, 4), labels(5, 2, 3, 4)),
     "layer_norm": gradients(lambda x, g, b: F.layer_normalization(x, g, b), array(5, 70), array(70), array(70)),
     "batch_norm": gradients(batch_norm, array(9, 5), array(5), array(5)),
     "batch_norm_images": gradients(batch_norm, array(4, 3, 5, 5), array(3), array(3)),

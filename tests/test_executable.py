@@ -410,6 +410,26 @@ def test_joined_parts_may_be_empty():
     check(body, array(2, 3), array(3, 3))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+@pytest.mark.parametrize("shape", [(2, 3), (1, 3), (1, 1)])
+def test_labels_are_compared_along_any_axis(axis, shape):
+    t, end = np.arange(np.prod(shape), dtype="i").reshape(shape) % 4, axis % 3
+    x = array(*shape[:end], 5, *shape[end:])
+    body = lambda x, t: [OPS["where"](OPS["iota_equal"](t, depth=5, axis=axis), OPS["exp"](x), 0.0)]
+    assert kinds(check(body, x, t)) == ["kernel"]
+    check(lambda x, t: [OPS["iota_equal"](OPS["transpose"](t, axes=(1, 0)), depth=5, axis=axis) * 2.0], x, t)
+
+
+def test_labels_of_images_are_compared_where_the_images_lie():
+    """Class by class, and not pixel by pixel: five times as fast."""
+    def body(x, t):
+        return [OPS["softmax_cross_entropy"](x, t, ignore_label=-1, normalize=True)[0]]
+    executable = check(body, array(2, 5, 6, 7), np.random.default_rng(0).integers(-1, 5, (2, 6, 7)).astype("i"))
+    nests = [s.node.op.nest for s in executable._lowered.steps if s.kind == "kernel"]
+    dims = [i.value[1] for nest in nests for i in nest.items if i.fn == "load"]
+    assert "copy" not in kinds(executable) and dims and all([sorted(d) == list(d) for d in map(lambda d: [a for a in d if a >= 0], dims)])
+
+
 def test_arrays_without_elements_need_no_python():
     def body(x, w, b):
         y = OPS["tanh"](OPS["matmul"](x, w, transa=False, transb=False) + b)

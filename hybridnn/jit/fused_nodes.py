@@ -103,7 +103,7 @@ def _form(state, group, outputs, copied, names):
     specs, literals, form = state.specs, state.literals, [len(group.sizes), group.reduced]
     for p in group.parts:
         node = p.node
-        form.append((node.op.name, specs[node.outputs[0]].dtype, p.outs[0]) if isinstance(p.program, str) else id(p.program))
+        form.append((node.op.name, p.program, specs[node.outputs[0]].dtype, p.outs[0]) if isinstance(p.program, str) else id(p.program))
         form += [p.axes, p.reduced]
         for v, base, dims in p.operands:
             spec = specs[v]
@@ -158,8 +158,8 @@ class _Body:
         operands = [self.operand(*o) for o in p.operands]
         if p.program == "reduce":
             return [self._reduced(p, *operands)]
-        if p.program == "iota":
-            axis = p.outs[0][-1]
+        if isinstance(p.program, str):
+            axis = p.outs[0][int(p.program.removeprefix("iota "))]
             index = self.add("iota", (), self.items[operands[0]].kind, (axis,), axis)
             return [self.add("equal", (operands[0], index), "b1", self._axes((operands[0], index)))]
         made = []

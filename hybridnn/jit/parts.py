@@ -30,7 +30,7 @@ class Part:
     outs: list            # per output: axis per dimension
     axes: tuple           # all axes of its loops
     reduced: tuple        # those it reduces
-    program: object
+    program: object       # of elements; else "reduce", or "iota" and the dimension of the output that it counts along
 
 
 class State:
@@ -320,11 +320,12 @@ def _program(op, keys, attrs):
 def _iota_part(state, index, node):
     shape = state.specs[node.outputs[0]].shape
     dims, sizes = _axes_of(shape)
-    if dims[-1] == -1:
+    axis = dict(node.attrs).get("axis", -1) % len(dims)
+    if dims[axis] == -1:
         raise Unfusable("one class")
-    operand = _elementwise_operand(state, node.inputs[0], (*dims[:-1],))
+    operand = _elementwise_operand(state, node.inputs[0], (*dims[:axis], *dims[axis + 1:]))
     kind_of(state.specs[node.inputs[0]].dtype)
-    return Part(index, node, [operand], [dims], tuple(range(len(sizes))), (), "iota"), sizes
+    return Part(index, node, [operand], [dims], tuple(range(len(sizes))), (), f"iota {axis}"), sizes
 
 
 def _reduction_part(state, index, node):

@@ -12,13 +12,14 @@ __all__ = ["embed", "embed_grad", "iota_equal"]
 
 
 def _iota_samples(rng, dtype):
-    return [((np.array([1, 0, 3]),), {"depth": 3})]
+    return [((np.array([1, 0, 3]),), {"depth": 3}), ((np.array([[1, 0], [2, 0]]),), {"depth": 3, "axis": 1})]
 
 
 @operation(kind="elementwise_iota", samples=_iota_samples)
-def iota_equal(xp, t, *, depth):
-    """``y[..., i] = (t[...] == i)`` for i below ``depth``, as bool."""
-    return t[..., None] == xp.arange(depth, dtype=t.dtype)
+def iota_equal(xp, t, *, depth, axis=-1):
+    """``y[..., i, ...] = (t[...] == i)`` for i below ``depth`` along a new ``axis``, as bool."""
+    y = xp.expand_dims(t, axis)
+    return y == xp.arange(depth, dtype=t.dtype).reshape(-1, *[1] * (y.ndim - 1 - axis % y.ndim))
 
 
 def _rows(t, ignore_label):

@@ -6,7 +6,7 @@ import numpy as np
 
 from hybridnn.core.arithmetic import cast, equal, log, neg, not_equal, sub, where
 from hybridnn.core.op import elementwise, operation
-from hybridnn.core.shapes import reshape, sum_, transpose
+from hybridnn.core.shapes import reshape, sum_
 from hybridnn.ops.activation import sigmoid
 from hybridnn.ops.embedding import iota_equal
 from hybridnn.ops.expect import class_labels
@@ -28,9 +28,7 @@ __all__ = [
 
 def class_mask(t, classes, ignore_label=None):
     """bool (n, classes, ...): where the class axis, in second place, has the number of the label in t (n, ...)."""
-    mask = iota_equal(t if ignore_label is None else where(not_equal(t, ignore_label), t, -1), depth=classes)
-    n = len(mask.shape)
-    return mask if n == 2 else transpose(mask, axes=(0, n - 1, *range(1, n - 1)))
+    return iota_equal(t if ignore_label is None else where(not_equal(t, ignore_label), t, -1), depth=classes, axis=1)
 
 
 def _grid(xp, t):
