@@ -55,9 +55,9 @@ _FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(g
                                 *(getattr(np.fft, name) for name in _OF_FFT),
                                 *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
 ARRAY_METHODS = frozenset([
-    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "conj", "copy", "cumprod", "cumsum", "diagonal", "dot", "flatten", "item", "max",
-    "mean", "min", "prod", "ravel", "repeat", "reshape", "round", "squeeze", "std", "sum", "swapaxes", "take", "tolist", "trace", "transpose",
-    "var"])
+    "all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "clip", "conj", "copy", "cumprod", "cumsum", "diagonal", "dot", "flatten",
+    "item", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round", "searchsorted", "squeeze", "std", "sum", "swapaxes",
+    "take", "tolist", "trace", "transpose", "var"])
 """Methods of arrays that leave the array as it is."""
 _EXACT = frozenset(["item", "tolist", "reshape", "ravel", "copy", "flatten", "transpose", "squeeze"])
 CANNOT_FAIL = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos, abs, min, max,
@@ -483,10 +483,8 @@ def _make_behind(observer, found, ref):
         found.last = True       # what has been written is taken back if there are no such elements
         observer.effects.append(("compute", ref))
         return
-    try:
-        observer.compute_ahead(ref, observer.first_write())
-    except Doubt as doubt:
-        raise Doubt("computes with NumPy after an update") from doubt
+    if not observer.can_compute_ahead(ref):
+        observer.compute_at_risk(ref)
 
 
 def _note_failures(observer, ref, found):
@@ -518,7 +516,7 @@ def _outside_arrays(ref):
 def _keeps_kind(fn):
     """Whether a function gives arrays and numbers of a kind that those of its operands decide, not their values."""
     if isinstance(fn, operator.methodcaller):
-        return _method(fn) in ARRAY_METHODS - {"tolist", "repeat", "take"}
+        return _method(fn) in ARRAY_METHODS - {"nonzero", "tolist", "repeat", "take"}
     if isinstance(fn, functools.partial) and fn.func is _of_both:
         return fn.args[0] in (np.mean, np.max, np.min, np.sum, np.std, np.median, sum, max, min)
     return isinstance(fn, np.ufunc) or fn in _OPERATORS or fn is with_elements or fn in CHANGES.values() or id(fn) in _KEEPING
@@ -758,24 +756,16 @@ def combine(observer, fn, *args):
     if type(value) not in (int, float, bool):
         raise Doubt(f"computes a {type(value).__name__} of numbers")
     ref = Ref("number", value, Computed(fn, list(args), {}, len(observer.call.path), safe=safe or fn in SAME_TYPE))
-    if ahead:
-        _before_writes(observer, ref)
+    if ahead and observer.can_compute_ahead(ref):
+        observer.computed.append(ref)
+    elif ahead:
+        observer.compute_at_risk(ref)
     elif waits:
         ref.source.last = True
         observer.effects.append(("compute", ref))
     elif not safe and (fn not in CANNOT_FAIL or fn is operator.truediv or len({type(r.value) for r in args}) > 1):
         observer.computed.append(ref)
     return ref
-
-
-def _before_writes(observer, ref):
-    """What may fail is computed before the first change in place, if what it rests on is there by then: a plan can still leave then."""
-    try:
-        observer.compute_ahead(ref, observer.first_write())
-    except Doubt as doubt:
-        raise Doubt("computes with a Python number that was read from a Variable") from doubt
-    if not any(ref is r for r in observer.computed):
-        observer.computed.append(ref)
 
 
 def _cannot_fail(observer, fn, args):

@@ -124,6 +124,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.doubt = self.result = None
         self.started = False
         self.stored_at = sys.maxsize      # how many events came before the first of these was written
+        self.risky, self.leaves_until = set(), 0      # ids of what may fail behind an update, and how many events came before the last place like that
         self.rebound_at = sys.maxsize     # how many before the first array was assigned to a Variable
         self.stored = set()         # ids of arrays that NumPy has written, and of those whose memory they are part of
         self.errstates = 0          # blocks of numpy.errstate that the program is in
@@ -528,7 +529,9 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
     def _use_number(self, ref):
         """A number that is computed on every call, where it must be the same on every call: what it rests on is, or at least the number itself."""
         if sources_of(ref) or not isinstance(ref.source, Computed):
-            raise Doubt("a Python number read from a Variable decides what happens")
+            if type(ref.value) is not int or not isinstance(ref.source, Computed):
+                raise Doubt("a Python number read from a Variable decides what happens")
+            return self.pinned(ref)
         leaves = leaves_of(ref)
         if all(r.kind == "arg" and is_number(r) and not self._counts(r) for r in leaves):
             for r in leaves:

@@ -345,6 +345,29 @@ class Arrays:
                 raise Doubt("a number that is computed after an update decides what happens")
             self.guard("apart", ref)
 
+    def can_compute_ahead(self, ref):
+        """Whether what may fail, or decides, rests only on what was there before the first change in place; it is then computed there."""
+        try:
+            self.compute_ahead(ref, self.first_write())
+        except Doubt:
+            return False
+        return True
+
+    def compute_at_risk(self, ref):
+        """What may fail, or be of another kind, behind an update: if so, a plan takes back all that has been written."""
+        if ref.kind not in ("array", "number"):
+            raise Doubt("computes with NumPy after an update")
+        self.refuse_inside_errstate()
+        ref.source.last = True
+        self.risky.add(id(ref))
+        self.keep.append(ref)
+        self.effects.append(("compute", ref))
+        self.leaves_behind()
+
+    def leaves_behind(self):
+        """A plan may have to leave here, after changes in place, which it then takes back."""
+        self.leaves_until = len(self.call.path)
+
     def _move(self, ref, first):
         found = ref.source
         if found.at <= first and not found.last or found.drawn and not found.behind:

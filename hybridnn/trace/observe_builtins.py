@@ -214,7 +214,7 @@ def _over(fn):
 
 
 def _isinstance(observer, args, kw):
-    x, classes = observer.use(args[0]), args[1]
+    x, classes = args[0] if args[0].kind in ("hole", "number") else observer.use(args[0]), args[1]
     known = _class_of(observer, x)
     options = [c.value for c in classes.value] if classes.kind == "mirror" else classes.value
     options = options if isinstance(options, (tuple, list)) else (options,)

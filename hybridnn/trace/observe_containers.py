@@ -31,6 +31,7 @@ from hybridnn.trace.refs import (
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
 LOOKUPS = {**{name: vars(dict)[name] for name in ("__contains__", "__getitem__", "get")}, "__missing__": None}
+FEW_MEMBERS = 16        # of a list, which of them is taken may be part of the path
 NUMBERS = frozenset([float, int, np.float32, np.float64])
 SEQUENCE_CODE = frozenset([fn.__code__ for kind in (ChainList, Sequential) for fn in (
     kind.__iter__, kind.__len__, kind.__getitem__, getattr(kind, "__reversed__", kind.__iter__))])
@@ -52,6 +53,8 @@ class Containers:
             key = self.key_of_classes(key)
         if box.kind == "mirror" or type(box.value) in (list, tuple):
             key = folded(key)
+            if key.kind == "array" and isinstance(key.value, np.integer) and not isinstance(box.value, dict) and len(box.value) <= FEW_MEMBERS:
+                key = self.pinned(key)
         if box.kind == "mirror" or type(box.value) in (list, tuple, str) or isinstance(box.value, dict):
             check_key(key)
         if box.kind == "mirror":
@@ -91,10 +94,16 @@ class Containers:
         whole = type(key.value) is int or isinstance(key.value, np.integer)
         if not whole or not isinstance(key.source, Computed) or key.kind == "number" and not sources_of(key):
             return key
-        same = Ref("number", True, Computed(operator.eq, [key, constant(int(key.value))], {}, len(self.call.path), safe=True))
-        self.keep += [key, same]
+        return self.pinned(key)
+
+    def pinned(self, ref):
+        """An int that the call computes, as a constant: a plan leaves if it comes out as another one."""
+        same = Ref("number", True, Computed(operator.eq, [ref, constant(int(ref.value))], {}, len(self.call.path), safe=True, last=is_last(ref)))
+        self.keep += [ref, same]
+        if same.source.last:
+            self.effects.append(("compute", same))
         self.decides(same)
-        return constant(int(key.value))
+        return constant(int(ref.value))
 
     def key_of_classes(self, ref):
         """A tuple of classes as a constant, as which it may be a key."""

@@ -302,8 +302,8 @@ class Operators:
         """Whether the truth of a computed number is an outcome of the path: a plan computes it anew, and leaves if it is another one."""
         if x.kind not in ("array", "number") or not isinstance(x.source, Computed) or np.size(x.value) != 1:
             return False
-        if self.has_updated():
-            self.compute_ahead(x, self.first_write())
+        if self.has_updated() and not self.can_compute_ahead(x):
+            self.leaves_behind()
         if x.source.last:       # what has been written can be taken back
             self.effects.append(("decide", x, bool(x.value)))
         else:

@@ -101,15 +101,16 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         if self.call.warned:
             raise Doubt("the library warns, as it must on every call")
         kinds = [e.kind for e in self.path]
-        self._refuse_after_stores()
         for vid, at in self.observer.changed_at.items():
             taken = next((e for e in self.path[at:] if e.kind != "end" and vid in map(vid_of, e.operands)), None)
             if taken is not None:
                 raise Doubt("takes a gradient into which the program wrote what was there", taken.line, by_chance=True)
         looks = [i for i, e in enumerate(self.path) if e.kind == "read" and e.key[1] is not None]
-        if looks and any(k == "inplace" for k in kinds[:looks[-1]]):
-            raise Doubt("looks at a value after an update")
-        self.looks = bool(looks) or any(f[0] == "outcome" for f in self.observer.guards.values()) or any(e[0] == "decide" for e in self.observer.effects)
+        self.until_left = max(self.observer.leaves_until, looks[-1] if looks and "inplace" in kinds[:looks[-1]] else 0)
+        self.takes_back |= self.until_left > 0
+        self.looks = bool(looks or self.until_left) or any(f[0] == "outcome" for f in self.observer.guards.values()) or any(
+            e[0] == "decide" for e in self.observer.effects)
+        self._refuse_after_stores()
         for e in self.path:
             if e.kind == "function" and (any(o.vid not in self.observer.function_outputs for o in e.outs) or e.function.taped and not self.call.released):
                 raise Doubt(f"runs {e.key[0].__name__}, a function with its own Python", e.line)
@@ -156,8 +157,8 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
             self.writer.lines.append(WARNINGS_RAISE)
 
     def _find_early(self):
-        """What is written and computed before an operation, or before what decides."""
-        decides = max([k for k, e in enumerate(self.observer.effects) if e[0] == "decide"], default=-1)
+        """What is written and computed before an operation, or before what decides or may fail."""
+        decides = max([k for k, e in enumerate(self.observer.effects) if e[0] == "decide" or e[0] == "compute" and self._is_risky(e[1])], default=-1)
         for k, effect in enumerate(self.observer.effects):
             kind = effect[0]
             at = effect[-1] if kind == "store" else effect[1].source.at if kind in ("compute", "decide") else None
@@ -165,6 +166,9 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                 self.early.setdefault(at, []).append(effect)
                 self.later.setdefault(at, [])
                 self.takes_back |= kind == "store"
+
+    def _is_risky(self, ref):
+        return id(ref) in self.observer.risky
 
     def _refuse_overlaps(self):
         """What is written shares no memory with another array from outside: kernels, and what is computed before them, would mix them up. Exceptions are arrays

@@ -92,14 +92,19 @@ class Computing:
         fn = IN_PLACE[found.fn] if found.alone else found.fn
         if fn is put:
             return [f"{name}[{parts[1]}] = {parts[2]}"], True
-        lines = [f"{name} = {SYMBOLS[fn].format(*parts)}" if fn in SYMBOLS else f"{name} = {w.strong(fn)}({', '.join(parts)})"]
+        line = f"{name} = {SYMBOLS[fn].format(*parts)}" if fn in SYMBOLS else f"{name} = {w.strong(fn)}({', '.join(parts)})"
+        return [line, *self._checks(name, ref)], not plain
+
+    def _checks(self, name, ref):
+        """Lines that leave if what has been computed is of another kind than the recorded value."""
+        found, w, lines = ref.source, self.writer, []
         if ref.kind == "number" and not found.safe:
             lines.append(f"if type({name}) is not {w.strong(type(ref.value))}: raise Unexpected")
         if ref.kind == "whole" and found.late:
             lines.append(f"if list(map(type, {name})) != {w.strong(list(map(type, ref.value)))}: raise Unexpected")
         if ref.kind == "array" and not found.safe and not found.alone and not (_is_arithmetic(found) or _is_elementwise(ref)):
             lines.append(f"if not ({self._same_kind(name, ref.value)}): raise Unexpected")
-        return lines, not plain
+        return lines
 
     @staticmethod
     def _under_one_state(lines, names):

@@ -58,7 +58,7 @@ class Stages:
             if look is not None:
                 self._look(look)
             self._compute_later(self.later.get(at, ()))
-            self._write_early(self.early.get(at, ()), wrote)
+            self._write_early(self.early.get(at, ()), wrote and (at is None or at > self.until_left))
             if look is None and at < len(self.path) and self.path[at].kind == "function":
                 self._take_outputs(self.path[at])
         self._count_updates(len(self.path))
@@ -211,9 +211,12 @@ class Stages:
         given = ", ".join(f"copied({self.text[v]})" if v in apart else self.text[v] for v in segment.inputs)
         given = f"({given},)" if segment.inputs else "()"
         outs = [f"v{v}" if v in produced else f"copy{v}" for v in segment.outputs]
+        taken_back = end < self.until_left
+        if taken_back:
+            self._keep_written(segment)
         self.calls.append((len(self.body), segment, outs, given))
         self.body.append(f"{''.join(o + ', ' for o in outs)}= {name}({given})" if outs else f"{name}({given})")
-        if segment.writes:
+        if segment.writes and not taken_back:
             self.body.append("written = True")
         self.text.update({v: f"v{v}" for v in segment.outputs if v in produced})
         for root, newest in segment.writes:
@@ -221,6 +224,14 @@ class Stages:
             if root in self.apart:
                 self.apart[newest] = self.apart[root]
                 self.body.append(f"{self.apart[root]}[...] = {self.text[root]}")
+
+    def _keep_written(self, segment):
+        """Lines that keep what a stage is going to change in place, as long as the plan may have to leave behind it."""
+        for root, _ in segment.writes:
+            array = self.apart.get(root) or self.text[root]
+            if (array, "...") not in self.kept:
+                self.kept.add((array, "..."))
+                self.body.append(f"undone.append(({array}, ..., copied({array})))")
 
     def _apart_from_writes(self, events, segment):
         """The inputs that are views, such as NumPy has made in this call, of what the segment changes in place, or of which that is one: it gets copies of what

@@ -78,7 +78,7 @@ class Text:
         if self.reused is not None:
             lines.append("reused = None")
             refused = [f"    if reused: put_back({self.reused}, reused)", *refused]
-        refused = ["    if not written: take_back(undone)", *refused] if self.takes_back else refused
+        refused = ["    if not written and not getattr(error, 'after_update', False): take_back(undone)", *refused] if self.takes_back else refused
         if self.copies:
             changed = {self.text[v]: self.apart[v] for v in written if v in self.apart}
             refused = ["    if getattr(error, 'after_update', False):", *[f"        {a}[...] = {text}" for text, a in changed.items()], *refused]
