@@ -46,16 +46,16 @@ def control():
     return None
 
 
-def product(a, b):
-    """``numpy.matmul(a, b)`` of arrays with two axes or more, on one thread where a second does not pay."""
+def product(a, b, out=None):
+    """``numpy.matmul(a, b, out)`` of arrays with two axes or more, on one thread where a second does not pay."""
     if a.size * b.shape[-1] < _SMALL / 2:
-        return np.matmul(a, b)
+        return np.matmul(a, b, out)
     flops = 2. * a.shape[-2] * a.shape[-1] * b.shape[-1]
     found = control() if _SMALL < flops < LARGE else None
     if found is None or found.get() != found.count:
-        return np.matmul(a, b)
+        return np.matmul(a, b, out)
     found.set(1)
     try:
-        return np.matmul(a, b)
+        return np.matmul(a, b, out)
     finally:
         found.set(found.count)

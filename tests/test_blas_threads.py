@@ -2,6 +2,8 @@
 import numpy as np
 import pytest
 
+import hybridnn as hnn
+from hybridnn import functions as F
 from hybridnn import openblas
 from hybridnn.core import OPS
 from hybridnn.graph import Graph, Node, infer
@@ -61,3 +63,16 @@ def test_eager_products_restore_the_count(size):
     a = np.ones((size, size), "f")
     np.testing.assert_array_equal(openblas.product(a, a), np.full((size, size), size, "f"))
     assert before is None or found.get() == before
+
+
+def test_eager_convolutions_multiply_on_one_thread_where_samples_are_of_middle_size(monkeypatch):
+    """With another process on the second core, OpenBLAS's threads took forty times as long."""
+    counts = []
+    control = openblas.Control(lambda: 2, counts.append, 2)
+    monkeypatch.setattr(openblas, "control", lambda: control)
+    x, w = hnn.Variable(np.ones((3, 8, 20, 20), "f")), hnn.Variable(np.ones((16, 8, 3, 3), "f"))
+    F.sum(F.convolution_2d(x, w, pad=1)).backward()
+    assert counts and counts == [1, 2] * (len(counts) // 2)
+    counts.clear()
+    F.convolution_2d(np.ones((1, 64, 60, 60), "f"), np.ones((64, 64, 3, 3), "f"), pad=1)
+    assert not counts       # large ones have two threads

@@ -8,7 +8,10 @@ columns (im2col), and one matrix product per sample does the rest, or one for se
 
 from math import prod
 
+import numpy as np
+
 from hybridnn.core.op import operation
+from hybridnn.openblas import product
 from hybridnn.ops.windows import Window, conv_outsize
 
 __all__ = ["convolution", "convolution_grad_w", "convolution_grad_x"]
@@ -61,6 +64,11 @@ def _columns(xp, x, window, groups):
         yield part, columns.reshape(len(columns), groups, rows, positions)
 
 
+def _matmul(xp):
+    """Products of the matrices of samples are many, and of middle size each."""
+    return product if xp is np else xp.matmul
+
+
 def _side_by_side(matrices):
     """(samples, groups, rows, positions) as (groups, rows, samples * positions)."""
     return matrices.transpose(1, 2, 0, 3).reshape(*matrices.shape[1:3], -1)
@@ -85,9 +93,9 @@ def convolution(xp, x, W, *, stride, pad, dilate, groups, cover_all):
     y = xp.empty((n, groups, out // groups, prod(window.out)), xp.result_type(x, W))
     for part, columns in _columns(xp, x, window, groups):
         if len(columns) > 1 and y.shape[3] <= _FEW:
-            y[part] = _apart(xp.matmul(kernel, _side_by_side(columns)), len(columns))
+            y[part] = _apart(_matmul(xp)(kernel, _side_by_side(columns)), len(columns))
         else:
-            xp.matmul(kernel, columns, out=y[part])
+            _matmul(xp)(kernel, columns, out=y[part])
     return y.reshape(n, out, *window.out)
 
 
@@ -122,7 +130,7 @@ def convolution_grad_x(xp, gy, W, *, size, stride, pad, dilate, groups, cover_al
     for part in _chunks(n, groups * kernel.shape[1] * rows.shape[3] * dtype.itemsize):
         some = rows[part]
         together = len(some) > 1 and some.shape[3] <= _FEW
-        columns = _apart(xp.matmul(kernel, _side_by_side(some)), len(some)) if together else xp.matmul(kernel, some)
+        columns = _apart(_matmul(xp)(kernel, _side_by_side(some)), len(some)) if together else _matmul(xp)(kernel, some)
         window.add_columns(y[part], columns.reshape(-1, groups * W.shape[1], window.elements, *window.out))
     return window.cropped(y)
 
@@ -155,10 +163,10 @@ def convolution_grad_w(xp, x, gy, *, ksize, stride, pad, dilate, groups, cover_a
     total = xp.zeros((groups, out // groups, x.shape[1] // groups * window.elements), xp.result_type(x, gy))
     for part, columns in _columns(xp, x, window, groups):
         if len(columns) > 1 and columns.shape[3] <= _FEW:
-            total += xp.matmul(_side_by_side(rows[part]), _side_by_side(columns).swapaxes(1, 2))
+            total += _matmul(xp)(_side_by_side(rows[part]), _side_by_side(columns).swapaxes(1, 2))
             continue
         for row, column in zip(rows[part], columns):
-            total += xp.matmul(row, column.swapaxes(1, 2))
+            total += _matmul(xp)(row, column.swapaxes(1, 2))
     return total.reshape(out, x.shape[1] // groups, *ksize)
 
 
