@@ -396,7 +396,7 @@ def test_parameters_that_are_updated_and_then_get_other_arrays(mode, made):
     """Weights that are clipped, or normalized, behind each step: whoever has the old arrays sees that these were updated."""
     def make(wrap):
         model, held = net(), []
-        opt = optimizers.MomentumSGD(0.1).setup(model)
+        opt = optimizers.MomentumSGD(0.001).setup(model)
         box = {"scale": arr(4, 3), "last": None}
 
         @wrap

@@ -546,7 +546,7 @@ def test_actions_are_drawn_by_their_probabilities(mode):
             p = p.astype("d") / p.astype("d").sum()
             a = np.random.choice(len(p), p=p)
             b = s.own.choice(3, p=p)
-            return a, b, p[a]
+            return a, b, p[a].astype("f")
         x = arr(1, 4)
         return [net], [lambda: act(x), lambda: act(x * 3), lambda: (np.random.seed(3), act(x))[1], lambda: (setting(s, sharp=float("nan")), act(x)),
                        lambda: (setting(s, sharp=2.0), act(x))]
