@@ -124,6 +124,45 @@ def test_what_is_nan_already_is_compared_without_a_warning():
     assert traced.stats.python_skipped > 5
 
 
+LINEAR = {"relu": lambda net, x: F.sum(net.b(F.relu(net.a(x)))), "tanh": lambda net, x: F.sum(net.b(F.tanh(net.a(x)))),
+          "parameters": lambda net, x: F.sum(F.maximum(net.a.b, 0.5)) + F.sum(F.clip(net.b.W, -1.0, 1.0)) + F.sum(net.a(x)),
+          "max": lambda net, x: F.max(net.a.W)}
+
+
+@pytest.mark.parametrize("hook", [None, lambda: hnn.optimizer_hooks.GradientHardClipping(-1, 1), lambda: hnn.optimizer_hooks.Lasso(0.1)])
+@pytest.mark.parametrize("optimizer", [hnn.optimizers.SGD, hnn.optimizers.Adam])
+@pytest.mark.parametrize("loss_of", LINEAR)
+def test_what_is_compared_just_before_an_update(loss_of, optimizer, hook):
+    """Where the gradient does not wait for the loss, one kernel could do all of it."""
+    def make(wrap):
+        np.random.seed(3)
+        net = hnn.Chain(a=L.Linear(3, 4), b=L.Linear(4, 2))
+        updates = optimizer(0.1).setup(net)
+        if hook is not None:
+            updates.add_hook(hook())
+
+        @wrap
+        def step(x):
+            loss = LINEAR[loss_of](net, x)
+            net.cleargrads()
+            loss.backward()
+            updates.update()
+            return loss
+        return net, step
+    for put in ("a", "b", None):
+        worlds = [make(lambda fn: fn), make(hnn.trace)]
+        with hnn.using_config("trace_compile", "sync"):
+            for k in range(9):
+                x = np.random.default_rng(k).normal(size=(5, 3)).astype("f")
+                if k == 6 and put is None:
+                    x[1] = np.nan
+                for net, _ in worlds:
+                    if k == 6 and put is not None:
+                        getattr(net, put).W.array[1] = getattr(net, put).b.array[1] = np.nan
+                assert [kinds(step, x) for _, step in worlds] == [set(), set()], (put, k)
+        assert worlds[1][1].stats.python_skipped > 5
+
+
 def updating(wrap, behind, optimizer):
     """A net and a step that goes on behind its update."""
     np.random.seed(3)

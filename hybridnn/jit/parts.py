@@ -13,11 +13,16 @@ from hybridnn.jit.known import Known
 from hybridnn.jit.scalar import Unfusable, kind_of, trace_body
 from hybridnn.jit.support import check_supported
 
-__all__ = ["REDUCERS", "Part", "State", "by_size", "find_parts", "may_be_a_size", "part_of", "resolve_views"]
+__all__ = ["REDUCERS", "Part", "State", "by_size", "find_parts", "is_quiet", "may_be_a_size", "part_of", "resolve_views"]
 
 _count, _numbers = itertools.count(), Known(4096)      # what forms are but for sizes -> their number, and what that names
 MOST = 2**53      # whole numbers are exact up to here
 LOOPS = "elementwise", "elementwise_iota"      # kinds of operations that fuse
+_QUIET = """
+arg const cast add subtract multiply divide negative positive square reciprocal sqrt absolute signbit copysign isnan equal not_equal where
+logical_and logical_or logical_not logical_xor
+"""
+QUIET = frozenset(_QUIET.split())      # what CPUs compute of NaN without saying that they are invalid
 REDUCERS = {"sum": "sum", "sum_to": "sum", "amax": "max", "amin": "min"}
 
 
@@ -187,6 +192,13 @@ def by_size(state, bases):
     producer, weights = state.producer, state.weights
     made = {b for b in bases if b in producer}
     return tuple(sorted(made, key=lambda b: (weights[b], -producer[b], b)) if len(made) > 1 else made)
+
+
+def is_quiet(part):
+    """Whether CPUs compute a part of NaN without saying that they are invalid."""
+    if isinstance(part.program, str):
+        return REDUCERS.get(part.node.op.name) == "sum"
+    return all([i.fn in QUIET for i in part.program.instrs])
 
 
 def part_of(state, index):
