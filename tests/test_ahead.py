@@ -9,7 +9,7 @@ import pytest
 
 import hybridnn as hnn
 from hybridnn import functions as F
-from hybridnn.jit import ahead, gemm, lowlevel, objects
+from hybridnn.jit import ahead, fpstatus, gemm, lowlevel, objects
 from hybridnn.trace import running
 
 CALLS = []
@@ -34,7 +34,7 @@ def wanted(tmp_path, monkeypatch):
     monkeypatch.setenv("HYBRIDNN_CACHE", str(tmp_path))
     monkeypatch.setattr(ahead, "_begun", set())
     sources = [lowlevel.Source("slow", _emit_slowly, (n,)) for n in (1, 2)]
-    monkeypatch.setattr(ahead, "_wanted", lambda multiplies: sources)
+    monkeypatch.setattr(ahead, "_wanted", lambda kinds: sources)
     CALLS.clear()
     yield sources
     _wait()
@@ -51,7 +51,7 @@ def _compiling():
 
 
 def test_another_thread_compiles_and_whoever_asks_waits_for_it(wanted):
-    ahead.compile_ahead(True)
+    ahead.compile_ahead({"matmul"})
     assert wanted[0].load().address("put") and wanted[1].load().address("put")
     assert sorted(number for number, _ in CALLS) == [1, 2]       # whichever thread came first
     _wait()
@@ -60,23 +60,23 @@ def test_another_thread_compiles_and_whoever_asks_waits_for_it(wanted):
 
 def test_it_begins_once_and_not_for_what_is_on_disk(wanted, monkeypatch):
     for _ in range(2):
-        ahead.compile_ahead(True)
+        ahead.compile_ahead({"matmul"})
     _wait()
     assert CALLS == [(1, "hybridnn compiles"), (2, "hybridnn compiles")]
     monkeypatch.setattr(ahead, "_begun", set())
-    ahead.compile_ahead(True)
+    ahead.compile_ahead({"matmul"})
     assert not _compiling()
 
 
 def test_nothing_is_made_that_could_not_be_found(wanted, monkeypatch):
     monkeypatch.setattr(objects, "folder", lambda: None)
-    ahead.compile_ahead(True)
+    ahead.compile_ahead({"matmul"})
     assert not _compiling() and not CALLS
 
 
 def test_a_failure_is_left_to_the_plan(wanted, monkeypatch):
-    monkeypatch.setattr(ahead, "_wanted", lambda multiplies: [lowlevel.Source("wrong", _emit_wrongly), *wanted])
-    ahead.compile_ahead(True)
+    monkeypatch.setattr(ahead, "_wanted", lambda kinds: [lowlevel.Source("wrong", _emit_wrongly), *wanted])
+    ahead.compile_ahead({"matmul"})
     _wait()
     assert CALLS == ["wrong"]
     with pytest.raises(ValueError, match="no such instruction"):
@@ -86,7 +86,7 @@ def test_a_failure_is_left_to_the_plan(wanted, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_forked_meanwhile_can_compile(wanted):
-    ahead.compile_ahead(True)
+    ahead.compile_ahead({"matmul"})
     pid = os.fork()
     if pid == 0:
         try:
@@ -97,10 +97,13 @@ def test_a_child_forked_meanwhile_can_compile(wanted):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_only_products_ask_for_code_of_products():
-    names = [[s.name for s in ahead._wanted(multiplies)] for multiplies in (False, True)]
-    assert names[0] == ["copy4", "walker"]
-    assert names[1] == (names[0] if gemm.host_tile() is None else ["gemm", *names[0]])
+def test_kinds_of_operations_ask_for_what_they_need():
+    def names(*kinds):
+        return {s.name for s in ahead._wanted(set(kinds))}
+    always = names("elementwise")
+    assert always == {"copy4", "fill4", "walker"} | ({"fpstatus"} if fpstatus.supported() else set())
+    assert names("matmul") == always | (set() if gemm.host_tile() is None else {"gemm"})
+    assert names("gather", "reduction") == always | {"gather_i32", "scatter_f32_i32"}
 
 
 def test_a_function_called_again_begins(monkeypatch):

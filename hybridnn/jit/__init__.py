@@ -18,4 +18,4 @@ def compile(graph, **options):
 def compile_ahead(kinds):
     """Begin, in another thread, with the code that graphs of operations of these kinds need, where it has never been compiled on this machine."""
     from hybridnn.jit import ahead
-    ahead.compile_ahead("matmul" in kinds)
+    ahead.compile_ahead(kinds)

@@ -5,20 +5,23 @@ It takes up to a second, once on a machine, and whoever calls a function the sec
 import logging
 import threading
 
-from hybridnn.jit import gemm, moves, native, objects
+from hybridnn.jit import fpstatus, gemm, moves, native, objects
 
 __all__ = ["compile_ahead"]
 
 logger = logging.getLogger("hybridnn.jit")
 _begun = set()
+ALWAYS = "copy4", "fill4"
+BY_KIND = {"gather": ("gather_i32", "scatter_f32_i32")}      # functions of ``moves``
 
 
-def compile_ahead(multiplies):
-    """Begin with the code that a plan will ask for, as far as the disk lacks it, and return. ``multiplies``: whether the plan has products of matrices."""
-    if multiplies in _begun or objects.folder() is None:      # where nothing is kept, the plan would not find it
+def compile_ahead(kinds):
+    """Begin with the code that plans of operations of these kinds will ask for, as far as the disk lacks it, and return."""
+    if objects.folder() is None:      # the plan would not find it
         return
-    _begun.add(multiplies)
-    missing = [s for s in _wanted(multiplies) if not objects.is_kept(s.key())]
+    new = [s for s in _wanted(kinds) if s not in _begun]
+    _begun.update(new)
+    missing = [s for s in new if not objects.is_kept(s.key())]
     if missing:
         try:
             threading.Thread(target=_compile, args=(missing,), name="hybridnn compiles").start()
@@ -26,10 +29,12 @@ def compile_ahead(multiplies):
             logger.info("nothing is compiled ahead: no thread could be started")
 
 
-def _wanted(multiplies):
+def _wanted(kinds):
     """In the order in which a plan asks for it."""
-    tile = gemm.host_tile() if multiplies else None
-    return [*([] if tile is None else [gemm.source(tile)]), moves.source("copy4"), native.walker_source()]
+    tile = gemm.host_tile() if "matmul" in kinds else None
+    products = [] if tile is None else [gemm.source(tile)]
+    moving = [name for kind, names in BY_KIND.items() if kind in kinds for name in names]
+    return [*products, *map(moves.source, (*ALWAYS, *moving)), *([fpstatus.source()] if fpstatus.supported() else []), native.walker_source()]
 
 
 def _compile(sources):

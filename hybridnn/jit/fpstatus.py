@@ -15,7 +15,7 @@ import numpy as np
 from hybridnn.jit.native import Step, View
 
 if TYPE_CHECKING:
-    from hybridnn.jit.lowlevel import Func, Module, Val
+    from hybridnn.jit.lowlevel import Func, Module, Source, Val
 
 # As in numpy.geterrcall's second argument.
 DIVIDE, OVERFLOW, UNDERFLOW, INVALID = 1, 2, 4, 8
@@ -63,9 +63,14 @@ def note_step() -> Step | None:
 
 @functools.cache
 def _code() -> Module:
+    return source().load()
+
+
+def source() -> Source:
+    """What is compiled."""
     from hybridnn.jit import lowlevel as low
 
-    return low.load("fpstatus", _emit, as_written=True)
+    return low.Source("fpstatus", _emit, as_written=True)
 
 
 def _emit(m: Module) -> None:
