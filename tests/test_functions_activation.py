@@ -150,3 +150,19 @@ def test_nan_and_infinity_go_through():
     ):
         y = getattr(F, name)(x).array
         assert np.isnan(y[0]) and tuple(y[1:]) == limits
+
+
+@pytest.mark.parametrize("trace", [False, True])
+@pytest.mark.parametrize(("call", "expected"), [
+    (F.relu, 0), (F.leaky_relu, 0.2), (lambda x: F.leaky_relu(x, 0.1), 0.1), (F.elu, 1), (lambda x: F.elu(x, 0.3), 0.3),
+    (F.selu, 1.0507009873554805 * 1.6732632423543772), (lambda x: F.prelu(x, np.array(0.4)), 1), (lambda x: F.clipped_relu(x, 1.0), 0),
+], ids=["relu", "leaky_relu", "leaky_relu_slope", "elu", "elu_alpha", "selu", "prelu", "clipped_relu"])
+def test_gradients_at_zero_are_those_of_chainer(call, expected, trace):
+    def gradient(x):
+        v = Variable(x)
+        F.sum(call(v)).backward()
+        return v.grad
+
+    step = hnn.trace(gradient) if trace else gradient
+    for _ in range(8):
+        np.testing.assert_allclose(step(np.array([0.0, -0.0])), [expected] * 2, rtol=1e-12)

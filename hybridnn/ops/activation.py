@@ -61,7 +61,7 @@ def leaky_relu(xp, x, slope):
 
 @leaky_relu.vjp_of("x")
 def _(g, x, slope):
-    return where(x >= 0, g, g * slope)
+    return where(x <= 0, g * slope, g)      # at 0 the slope, as in Chainer
 
 
 @elementwise(samples=_signed(.7))
@@ -72,7 +72,7 @@ def elu(xp, x, alpha):
 
 @elu.vjp_of("x")
 def _(g, x, alpha):
-    return where(x >= 0, g, g * (exp(minimum(x, 0)) * alpha))
+    return where(x > 0, g, g * (exp(minimum(x, 0)) * alpha))    # at 0 alpha, as in Chainer
 
 
 @elementwise(samples=_with_parameter)
