@@ -390,11 +390,23 @@ def is_place(ref):
     return whole and is_small(ref.value) and not sources_of(ref) and not (ref.kind == "array" and rests_on_constants(ref))
 
 
+def _opened(observer, ref):
+    """A list or tuple from outside as one of Refs, and those within; other Refs as they are."""
+    ref = observer.use(ref) if ref.kind in ("arg", "mirror") and type(ref.value) in (list, tuple) else ref
+    whole = ref.kind == "mirror" and type(ref.value) in (list, tuple)
+    return Ref("mirror", type(ref.value)([_opened(observer, r) for r in ref.value])) if whole else ref
+
+
+def _parts(ref):
+    """What lies in a list or tuple of Refs, and in those within; or the Ref itself."""
+    return [part for r in ref.value for part in _parts(r)] if ref.kind == "mirror" and type(ref.value) in (list, tuple) else [ref]
+
+
 def _is_put_into_array(observer, fn, k, args, kw):
     """Whether an operand of NumPy's is an int, or a list of such, that an array is made of: it may be any that the array's dtype holds; or a bool, or a list of
     such."""
     position, at = _MAKING.get(fn, (None, None))
-    parts = list(args[k].value) if args[k].kind == "mirror" and type(args[k].value) in (list, tuple) else [args[k]]
+    parts = _parts(args[k])
     if position == k and parts and all(type(r.value) is bool and r.kind in ("arg", "static") for r in parts):
         for r in [r for r in parts if r.kind == "arg"]:
             observer.guard("typed", r.source, bool)
@@ -445,6 +457,8 @@ def calculate(observer, fn, args, kw, keyed=False):
         raise Doubt("NumPy with unusual arguments")
     if isinstance(fn, np.ufunc) and len(args) != fn.nin or len(args) > (3 if is_method_of_ufunc(fn) else _PLACES.get(id(fn), len(args))):
         raise Doubt("NumPy with unusual arguments")
+    if fn in (np.array, np.asarray) and args:
+        args = [_opened(observer, args[0]), *args[1:]]
     args = [a if keyed and k or _may_be_any(observer, fn, a, args) or _is_put_into_array(observer, fn, k, args, kw) else operand(observer, a)
             for k, a in enumerate(args)]
     kw = {k: operand(observer, v) for k, v in kw.items()}

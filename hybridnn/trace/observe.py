@@ -34,6 +34,7 @@ from hybridnn.trace.observe_operators import Operators
 from hybridnn.trace.observe_sets import Sets
 from hybridnn.trace.observe_stores import Stores, where_id
 from hybridnn.trace.refs import (
+    MOST_MEMBERS,
     SCALARS,
     TUPLE_METHODS,
     Closure,
@@ -171,10 +172,10 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         finally:
             sys.settrace(self.hook)
 
-    def stop(self, reason, frame=None):
+    def stop(self, reason, frame=None, by_chance=False):
         """Doubt: note why, and stop looking."""
         if self.doubt is None:
-            self.doubt = Doubt(reason, self._place(frame or (self.frames[-1].real if self.frames else None)))
+            self.doubt = Doubt(reason, self._place(frame or (self.frames[-1].real if self.frames else None)), by_chance)
         self._let_go()
         for f in self.frames:
             f.real.f_trace_opcodes = False      # never drop a trace function while CPython 3.11 is calling it: it holds no reference of its own
@@ -194,7 +195,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         one way to get here."""
         if raised_by_signal(error):
             raise error
-        self.stop(error.reason if isinstance(error, Doubt) else f"an instruction could not be followed ({type(error).__name__}: {error})")
+        known = isinstance(error, Doubt)
+        self.stop(error.reason if known else f"an instruction could not be followed ({type(error).__name__}: {error})", by_chance=known and error.by_chance)
 
     def on_call(self, frame, event, arg):
         if self.trusted is not None and is_library(frame) and not gc.callbacks:       # nine calls in ten
@@ -545,7 +547,8 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         if ref.source is None or ref.source[0] != "load":
             return False
         kind, *where = ref.source[1:]
-        return where_id(("attr" if kind == "slotattr" else kind, *where)) in self.counters
+        found = where_id(("attr" if kind == "slotattr" else kind, *where))
+        return found in self.counters or kind == "item" and found[:2] in self.counters
 
     def _use_argument(self, ref):
         v = ref.value
@@ -557,12 +560,12 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             else:
                 self.guard("value", ref.source, v)
             return Ref("static", v)
-        if isinstance(v, tuple) and len(v) <= 64 and is_named_tuple(type(v)):
+        if isinstance(v, tuple) and len(v) <= MOST_MEMBERS and is_named_tuple(type(v)):
             self.guard_named(type(v))
             return Ref("mirror", type(v)(*[self._item(ref, k, x) for k, x in enumerate(v)]), ref.source)
-        if type(v) is tuple and len(v) <= 64:
+        if type(v) is tuple and len(v) <= MOST_MEMBERS:
             return mirror(tuple, [self._item(ref, k, x) for k, x in enumerate(v)], ref)
-        if type(v) in (list, dict) and len(v) <= 64 and all(type(k) in SCALARS for k in (v if type(v) is dict else ())):
+        if type(v) in (list, dict) and len(v) <= MOST_MEMBERS and all(type(k) in SCALARS for k in (v if type(v) is dict else ())):
             return self._box(ref)
         return self.changing_object(v, ref.source) or self.root_object(v, ref.source)
 

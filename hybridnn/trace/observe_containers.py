@@ -72,6 +72,8 @@ class Containers:
                 type(dict.get(box.value, key.value)) in (int, float)):
             self.plain_counter(box.value)
             f.stack.append(self._static_item(box.value, key.value))
+        elif type(box.value) is Counter:
+            raise Doubt("indexes a Counter that has no such number", by_chance=True)
         elif box.kind == key.kind == "static" and isinstance(box.value, dict) and self.looks_up_plainly(box.value):
             f.stack.append(self._static_item(box.value, key.value))
         elif box.kind == key.kind == "static" and type(key.value) is int and isinstance(box.value, tuple) and is_named_tuple(type(box.value)):
@@ -146,7 +148,7 @@ class Containers:
         if type(box) in (tuple, str):
             return Ref("static", box[key])
         if isinstance(box, dict) and key not in box:
-            raise Doubt("an exception is raised, or a default made")
+            raise Doubt("an exception is raised, or a default made", by_chance=True)
         if self.is_counted(box):
             raise Doubt("reads a number that an update has counted")
         value = box[key]

@@ -228,6 +228,8 @@ class Stores:
         self._keepable(value, what)
         self.overlay[where_id(where)] = value
         self.counters.add(where_id(where))
+        if where[0] == "item":
+            self.counters.add(where_id(where)[:2])      # other members of it are likely to be assigned in other calls
         if not self._puts_back(where, value):
             self.effects.append(("assign", where, value))
 

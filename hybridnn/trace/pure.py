@@ -10,7 +10,7 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Leaf, Number
-from hybridnn.trace.refs import SCALARS, Doubt, Ref, constant
+from hybridnn.trace.refs import MOST_MEMBERS, SCALARS, Doubt, Ref, constant
 
 __all__ = ["Vouched", "members", "taken"]
 
@@ -83,8 +83,8 @@ class Vouched:
                 self.guards[source, "alias"] = ("alias", *first, source, x)
             self.origins.setdefault(id(x), Ref("arg", x, source))
         elif type(x) in (list, tuple, dict):
-            if len(x) > 64:
-                raise Doubt("an argument with more than 64 members")
+            if len(x) > MOST_MEMBERS:
+                raise Doubt(f"an argument with more than {MOST_MEMBERS} members")
             self.sources[id(x)] = source
             for key, item in x.items() if type(x) is dict else enumerate(x):
                 self._argument(("item", source, key), item)

@@ -11,14 +11,15 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
-__all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell", "Closure", "Doubt",
-           "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key", "class_lookup", "code_of",
-           "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code", "is_library_module", "is_named_tuple", "is_numeric",
-           "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
+__all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "MOST_MEMBERS", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell",
+           "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key", "class_lookup",
+           "code_of", "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code", "is_library_module", "is_named_tuple",
+           "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
 CONTAINERS = (list, set, *DICTS)
+MOST_MEMBERS = 256      # of containers among the arguments that are looked at one by one
 TRACED = "a traced method"
 IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class that cannot be changed
 OBJECT = vars(object)

@@ -360,7 +360,7 @@ def _prove(memory, observer, call, end, given, result, before):
         if observer.doubt is not None or observer.result is None:
             if given is None:
                 doubt = observer.doubt or Doubt("the run was not seen to its end")
-                raise Doubt(doubt.reason, doubt.line)        # not the observer's own, which would get a traceback and so keep it
+                raise Doubt(doubt.reason, doubt.line, doubt.by_chance)        # not the observer's own, which would get a traceback and so keep it
             if given != members((observer.args, observer.kwargs)):
                 raise Doubt("changes what its arguments hold")
             seen = Vouched(call, observer.args, observer.kwargs, result, before)

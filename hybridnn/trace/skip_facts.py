@@ -8,7 +8,7 @@ from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.arrays import MOST, root_array
 from hybridnn.trace.operands import array_of
-from hybridnn.trace.refs import Doubt, check_key, constant, is_named_tuple
+from hybridnn.trace.refs import MOST_MEMBERS, Doubt, check_key, constant, is_named_tuple
 from hybridnn.trace.skip_runtime import setting
 
 __all__ = ["Facts"]
@@ -183,7 +183,7 @@ class Facts:
             if isinstance(x, Variable) and x._array is None:
                 raise Doubt("an argument has no array yet")
             w.array(source, x, f"argument {source[1]}", id(x) not in self.observer.passed)
-        elif (type(x) in (list, tuple, dict) or isinstance(x, tuple) and is_named_tuple(type(x))) and len(x) <= 64:
+        elif (type(x) in (list, tuple, dict) or isinstance(x, tuple) and is_named_tuple(type(x))) and len(x) <= MOST_MEMBERS:
             if depth == DEEPEST:
                 raise Doubt("arguments are nested too deeply")
             if type(x) in (list, dict):

@@ -108,6 +108,23 @@ def test_counters_of_the_standard_library(mode, count):
     skipped(check(make, mode), mode)
 
 
+@pytest.mark.parametrize("kind", [Counter, lambda: defaultdict(int), lambda: [0] * 3])
+def test_counts_by_a_number_that_changes(mode, kind):
+    """Each number's count begins at its first call; each is proved once."""
+    def make(wrap):
+        c = kind()
+
+        @wrap
+        def f(task, x):
+            c[task] += 1
+            return F.sum(x * x)
+
+        def round_of_calls():
+            return [f(k, arr(2, 3)) for k in (0, 1, 2)]
+        return [c], [round_of_calls, lambda: f(0, arr(2, 3)), lambda: f(2, arr(2, 3)), lambda: c.__setitem__(1, 0.5), lambda: f(1, arr(2, 3))]
+    skipped(check(make, mode), mode, least=30)
+
+
 def test_a_counter_that_looks_things_up_itself(mode, monkeypatch):
     """The class of all counters is changed between calls."""
     c, seen = Counter(a=1), []

@@ -230,3 +230,35 @@ def test_transitions_that_follow_each_other(mode, take):
             return f([one(a[:2]), one(a[1:3])]), a
         return [], [same, lambda: f([one(), one()]), view, rows, lambda: f([one(), one()]), same]
     check(make, mode)
+
+
+@pytest.mark.parametrize("made", [
+    lambda xs, ts: (np.array(xs), np.array(ts)),
+    lambda xs, ts: (np.stack(xs), np.asarray(ts, dtype="i")),
+    lambda xs, ts: (np.array(xs, "f"), np.array([ts, ts[::-1]])[0]),
+    lambda xs, ts: (np.array([*xs]), np.array([[t] for t in ts]).ravel()),
+    lambda xs, ts: hnn.dataset.concat_examples(list(zip(xs, ts))),
+    lambda xs, ts: (np.vstack(xs), np.array([(t, 0) for t in ts])[:, 0]),
+])
+@pytest.mark.parametrize("n", [3, 100])
+def test_lists_of_rows_and_labels(mode, made, n):
+    """Numbers and rows that come as lists, of which an array is made, are others on every call; also where they are many."""
+    def make(wrap):
+        net = L.Linear(2, 3, initialW=arr(3, 2))
+
+        @wrap
+        def f(xs, ts):
+            x, t = made(xs, ts)
+            return F.softmax_cross_entropy(net(x), t), x, t
+
+        def call(seed, kind=list, **change):
+            r = np.random.RandomState(seed)
+            xs, ts = list(r.randn(n, 2).astype("f")), r.randint(0, 3, n).tolist()
+            ts = [change.get("label", t) if k == 1 else t for k, t in enumerate(ts)]
+            xs = [change.get("row", x) if k == 1 else x for k, x in enumerate(xs)]
+            return f(kind(xs), kind(ts))
+        seeds = iter(range(1000))
+        return [net], [lambda: call(next(seeds)), lambda: call(1, label=7), lambda: call(2, label=True), lambda: call(3, label=1 << 40),
+                       lambda: call(4, label=1.5), lambda: call(5, row=np.ones(2)),
+                       lambda: call(6, row=np.ones((2, 4), "f")[:, ::2][0]), lambda: call(7, tuple)]
+    skipped(check(make, mode), mode)
