@@ -18,11 +18,11 @@ from hybridnn.trace.floats import strictly, under
 from hybridnn.trace.refs import Doubt, Ref, is_named_tuple, is_pure
 from hybridnn.trace.warns import without_warnings
 
-__all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "IN_PLACE", "MOST", "UFUNC_METHODS", "Computed", "Unexpected", "as_defect", "below",
-           "calculate", "change_own", "changer_of", "choose", "chooses", "combine", "draw", "draws", "folded", "identify", "is_always", "is_array_function",
-           "is_draw", "is_last", "is_number", "is_open", "is_place", "is_small", "is_stream", "leaves_of", "may_overlap", "memory_of", "missed", "operand",
-           "place_of_output", "put", "put_stream_back", "read_clock", "recompute", "renew", "rests_on_constants", "root_array", "shuffle",
-           "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
+__all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "FEW_MEMBERS", "IN_PLACE", "MOST", "UFUNC_METHODS", "Computed", "Unexpected",
+           "as_defect", "below", "calculate", "change_own", "changer_of", "choose", "chooses", "combine", "draw", "draws", "folded", "identify", "is_always",
+           "is_array_function", "is_draw", "is_last", "is_number", "is_open", "is_place", "is_small", "is_stream", "leaves_of", "may_overlap", "memory_of",
+           "missed", "operand", "pick", "place_of_output", "put", "put_stream_back", "read_clock", "recompute", "renew", "rests_on_constants", "root_array",
+           "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
     "all", "allclose", "angle", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
@@ -99,6 +99,7 @@ EMPTY = {id(np.empty): np.zeros, id(np.empty_like): np.zeros_like}       # nobod
 CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial", "overwrite_input")
 MOST_OBJECTS = 64     # that are drawn at once
+MOST_PICKED, FEW_MEMBERS = 256, 16      # members that are chosen one by one; members of a list, which of them is taken may be part of the path
 MOST_NUMBERS = 256    # in a list that the program makes of an array
 MOST = 1 << 53        # ints up to here are floats too
 BITS = {"b": 1, "i": 63, "u": 64}      # of elements of arrays
@@ -205,6 +206,8 @@ def draw(observer, fn, args, kw, stream):
     behind = any(d.behind for d in before) or any(map(sources_of, given))
     if behind and observer.writes_so_far() or late and any(observer.is_written(a) for part in given for a in _outside_arrays(part)):
         raise Doubt("draws random numbers with arguments that are computed, or behind such a draw, after a change in place")
+    if observer.samples and any(_is_picked(observer, r) for part in given for r in below(part)):
+        raise Doubt("draws random numbers with arguments that others have chosen")
     value = _tried(stream, fn, *map(_value, args), **{k: _value(v) for k, v in kw.items()})
     ref = _drawn(value, Computed(fn, args, kw, len(observer.call.path), drawn=True, late=late, behind=behind))
     observer.draws.append((ref, len(observer.call.draws), stream))
@@ -242,6 +245,40 @@ def _draw_objects(observer, fn, box, count, stream):
     name = f"sample{len(observer.samples)}"
     observer.samples[name] = whole
     return Ref("arg", value, ("drawn", name))
+
+
+def pick(observer, box, key):
+    """The Ref of the member of a list or deque from outside that a drawn number chooses, of which each is looked at as those of arguments are; None for
+    other keys."""
+    whole = key.kind == "array" and isinstance(key.value, np.integer) or key.kind == "number" and type(key.value) is int
+    if not whole or box.kind != "static" or type(box.value) not in (list, deque) or sources_of(key) or not _is_chosen_by_draw(key):
+        return None
+    if not -len(box.value) <= key.value < len(box.value):
+        raise Doubt("an exception is raised")
+    value = box.value[key.value]
+    if not isinstance(value, (tuple, np.ndarray, np.generic)) and type(value) not in (float, int, list, dict) and len(box.value) <= FEW_MEMBERS:
+        return None
+    if id(box.value) in observer.grown | observer.rewritten or len(observer.samples) >= MOST_PICKED:
+        raise Doubt("draws from a list that has changed, or many times")
+    name = f"sample{len(observer.samples)}"
+    found = Computed(operator.getitem, [Ref("static", box.value), key], {}, len(observer.call.path), safe=True)
+    observer.samples[name] = Ref("whole", value, found)
+    observer.keep.append(key)
+    return Ref("arg", value, ("drawn", name))
+
+
+def _is_chosen_by_draw(key):
+    return any(isinstance(r.source, Computed) and r.source.drawn for r in leaves_of(key))
+
+
+def _is_picked(observer, ref):
+    """Whether a Ref is a part of what drawn numbers have chosen of a list."""
+    source = ref.source
+    while type(source) is tuple and source:
+        if source[0] == "drawn":
+            return not observer.samples[source[1]].source.drawn
+        source = source[1] if len(source) > 1 else None
+    return False
 
 
 def choose(observer, fn, box):

@@ -92,7 +92,7 @@ class Memory:
     restless: set = field(default_factory=set)      # ids of dicts that change between calls
     counters: set = field(default_factory=set)      # places that the function assigns
     identities: dict = field(default_factory=dict)  # place of an argument -> id of the object that was there; see ``Objects``
-    parameters: dict = field(default_factory=dict)  # place of a parameter's array -> the array of the first proof, weakly
+    first_found: dict = field(default_factory=dict)         # what the first proof has found at a place: a parameter's array, weakly, or a length
     locks: tuple = (0, None)
     credit: float | None = None
     resting: int = 0       # calls that are to run eagerly: skipping Python takes longer; -1: calls are timed to find that out

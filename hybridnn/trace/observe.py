@@ -32,7 +32,7 @@ from hybridnn.trace.observe_names import Names
 from hybridnn.trace.observe_objects import Objects
 from hybridnn.trace.observe_operators import Operators
 from hybridnn.trace.observe_sets import Sets
-from hybridnn.trace.observe_stores import Stores, where_id
+from hybridnn.trace.observe_stores import Stores, any_member, where_id
 from hybridnn.trace.refs import (
     MOST_MEMBERS,
     SCALARS,
@@ -139,7 +139,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.boxes = {}             # id of a list or dict among the arguments -> its Ref
         self.originals = {}         # id of one in which this call has assigned members -> where it is, and what it had before
         self.counters = getattr(call.owner, "counters", set())      # places that the function assigns: their numbers are read anew on every call
-        self.parameters = getattr(call.owner, "parameters", {})     # place of a parameter's array -> the array of the first proof, weakly
+        self.first_found = getattr(call.owner, "first_found", {})       # what the first proof has found at a place: a parameter's array, weakly, or a length
         self.generators = []        # those of the user's that have not ended
         self.passing = ()           # code that the library runs inside the present instruction, and that does nothing but look at what is guarded
 
@@ -548,7 +548,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             return False
         kind, *where = ref.source[1:]
         found = where_id(("attr" if kind == "slotattr" else kind, *where))
-        return found in self.counters or kind == "item" and found[:2] in self.counters
+        return found in self.counters or kind == "item" and any_member(where[0]) in self.counters
 
     def _use_argument(self, ref):
         v = ref.value

@@ -305,7 +305,7 @@ class Arrays:
     def is_rebound(self, v):
         """Whether a parameter is known to get other arrays: the function assigns them, or it has another one than in an earlier proof."""
         where = where_id(("attr", v, "_array"))
-        if where not in self.counters and isinstance(v._array, np.ndarray) and self.parameters.setdefault(where, weakref.ref(v._array))() is not v._array:
+        if where not in self.counters and isinstance(v._array, np.ndarray) and self.first_found.setdefault(where, weakref.ref(v._array))() is not v._array:
             self.counters.add(where)
         return where in self.counters
 

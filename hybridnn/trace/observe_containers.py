@@ -9,7 +9,7 @@ from hybridnn.core.indexing import get_item
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import Computed, calculate, folded, is_last, is_open, memory_of, sources_of
+from hybridnn.trace.arrays import FEW_MEMBERS, Computed, calculate, folded, is_last, is_open, memory_of, pick, sources_of
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import (
@@ -31,7 +31,6 @@ from hybridnn.trace.refs import (
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
 LOOKUPS = {**{name: vars(dict)[name] for name in ("__contains__", "__getitem__", "get")}, "__missing__": None}
-FEW_MEMBERS = 16        # of a list, which of them is taken may be part of the path
 NUMBERS = frozenset([float, int, np.float32, np.float64])
 SEQUENCE_CODE = frozenset([fn.__code__ for kind in (ChainList, Sequential) for fn in (
     kind.__iter__, kind.__len__, kind.__getitem__, getattr(kind, "__reversed__", kind.__iter__))])
@@ -42,7 +41,7 @@ class Containers:
 
     def op_BINARY_SUBSCR(self, f, i):
         key, box = f.stack.pop(), self.use(f.stack.pop())
-        part = self.array_part(box, key)
+        part = self.array_part(box, key) or pick(self, box, key)
         if part is not None:
             f.stack.append(part)
             return

@@ -211,10 +211,14 @@ class Stores:
         return self.befores.get(id(box), box)
 
     def length_of(self, box):
-        """``len(box)`` of a list from outside to which the function is known to append, or of a deque; None of other lists."""
-        if type(box) is list and where_id(("length", box)) not in self.counters:
+        """``len(box)`` of a list from outside to which the function is known to append, or that had another length in an earlier proof, or of a deque; None of
+        other lists."""
+        where, n = where_id(("length", box)), len(self.members_before(box))
+        if type(box) is list and self.first_found.setdefault(where, n) != n:
+            self.counters.add(where)
+        if type(box) is not deque and (type(box) is not list or where not in self.counters):
             return None
-        before = Ref("arg", len(self.members_before(box)), ("load", "length", box))
+        before = Ref("arg", n, ("load", "length", box))
         now = combine(self, operator.add, before, constant(len(self.appended_to(box)) - self.popped.get(id(box), 0)))
         return combine(self, min, now, constant(box.maxlen)) if type(box) is deque and box.maxlen is not None else now
 
@@ -229,7 +233,7 @@ class Stores:
         self.overlay[where_id(where)] = value
         self.counters.add(where_id(where))
         if where[0] == "item":
-            self.counters.add(where_id(where)[:2])      # other members of it are likely to be assigned in other calls
+            self.counters.add(any_member(where[1]))      # others are likely to be assigned in other calls
         if not self._puts_back(where, value):
             self.effects.append(("assign", where, value))
 
@@ -329,6 +333,11 @@ def where_id(where):
     if kind == "attr" and not is_slot(class_lookup(type(owner), key[0]), key[0]):
         owner = namespace_of(owner)
     return (kind == "cell", id(owner), *[k if is_plain_key(k) else (id(k), ()) for k in key])        # which is no plain key
+
+
+def any_member(box):
+    """Stands for all places in a list or dict of whose members a function assigns some."""
+    return (False, id(box), ...)        # which is no plain key
 
 
 def namespace_of(obj):

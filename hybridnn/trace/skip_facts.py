@@ -61,8 +61,12 @@ class Facts:
         self.written = {*self.observer.stored, *self.updated, *self.owners}
         self.taken = {i for x in (*self.call.leaves.values(), *self.call.scalars.values()) for i in _memory_of(x)}
         same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}
-        self.drawn_checks = []      # lines that look at objects which are drawn, once they are
+        picked = any(not ref.source.drawn for ref in observer.samples.values())
+        self.drawn_checks = self.make_lines if picked else []       # lines that look at objects which are drawn, once they are
         for name, ref in observer.samples.items():
+            if not ref.source.drawn:
+                self.make_lines.append(f"{name} = {self._computed(ref)}")
+                self.made_first.append(name)
             self._once_drawn(self._argument, ("drawn", name), ref.value, 0)
         for fact in observer.guards.values():
             if fact[0] == "typed" and fact[1][0] == "load" and (fact[1][1], id(fact[1][2]), *fact[1][3:]) in same:

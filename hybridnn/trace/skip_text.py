@@ -209,8 +209,8 @@ class Text:
         before, made = [], self.make_lines
         if self.may_warn:
             made = self._under_one_state(made, self.made_first)
-        lines += [f"{name} = {self._computed(ref)}" for name, ref in self.observer.samples.items()]
-        made = [*self.drawn_checks, *made]
+        lines += [f"{name} = {self._computed(ref)}" for name, ref in self.observer.samples.items() if ref.source.drawn]
+        made = made if self.drawn_checks is self.make_lines else [*self.drawn_checks, *made]
         if self._restores():
             before = [f"drawing{k} = {'stream_at' if self._is_plain(stream) else 'stream_state'}({w.strong(stream)})"
                       for k, stream in enumerate(self._streams())]

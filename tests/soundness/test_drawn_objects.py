@@ -68,9 +68,19 @@ def changed(batch):
     return by_fields(batch[1:])
 
 
-@pytest.mark.parametrize("columns", [by_fields, by_columns, by_masks, changed])
+SAMPLES = [
+    lambda rng, memory, n: rng.sample(memory, n),
+    lambda rng, memory, n: [memory[i] for i in np.random.randint(0, len(memory), n)],
+    lambda rng, memory, n: [memory[i] for i in np.random.choice(len(memory), n, replace=False)],
+    lambda rng, memory, n: [memory[rng.randrange(len(memory))] for _ in range(n)],
+    lambda rng, memory, n: [memory[i] for i in np.random.permutation(12)[:n].tolist()],
+]
+
+
+@pytest.mark.parametrize(("columns", "sample"), [*[(columns, SAMPLES[0]) for columns in (by_fields, by_columns, by_masks, changed)],
+                                                 (by_fields, SAMPLES[1]), (by_columns, SAMPLES[2]), (by_masks, SAMPLES[3]), (changed, SAMPLES[4])])
 @pytest.mark.parametrize(("kind", "box", "own"), [(Named, deque, False), (Step, list, True), (Step, lambda: deque(maxlen=15), False)])
-def test_batches(mode, kind, box, columns, own):
+def test_batches(mode, kind, box, columns, own, sample):
     def make(wrap):
         agent = Agent(kind, box, random.Random(5) if own else random)
         for _ in range(20):
@@ -79,7 +89,7 @@ def test_batches(mode, kind, box, columns, own):
         @wrap
         def learn(n):
             noise = np.random.rand(n).astype("f") * np.float32(1e-3)
-            s, a, r, s2 = columns(agent.rng.sample(agent.memory, n))
+            s, a, r, s2 = columns(sample(agent.rng, agent.memory, n))
             with hnn.no_backprop_mode():
                 goal = r + 0.9 * F.max(agent.target(s2), axis=1).array + noise
             loss = F.mean((F.select_item(agent.net(s), a) - goal) ** 2)
@@ -117,7 +127,8 @@ def test_batches(mode, kind, box, columns, own):
 
 
 @pytest.mark.parametrize("box", [deque, list])
-def test_batches_skip_python(mode, box):
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_batches_skip_python(mode, box, sample):
     def make(wrap):
         agent = Agent(Named, box, random)
         for _ in range(20):
@@ -125,7 +136,7 @@ def test_batches_skip_python(mode, box):
 
         @wrap
         def learn(n=8):
-            s, a, r, s2 = by_fields(random.sample(agent.memory, n))
+            s, a, r, s2 = by_fields(sample(random, agent.memory, n))
             goal = r + 0.9 * agent.target(s2).array.max(axis=1)
             loss = F.mean((F.select_item(agent.net(s), a) - goal.astype("f")) ** 2)
             agent.net.cleargrads()
@@ -149,6 +160,13 @@ def test_batches_skip_python(mode, box):
     lambda memory, rng, x: np.stack(rng.sample(memory, 2)) if len(memory) > 3 else x,
     lambda memory, rng, x: np.stack(rng.sample(memory, rng.randint(2, 3))),
     lambda memory, rng, x: np.stack(rng.sample(memory[2:], 2)),
+    lambda memory, rng, x: memory[rng.randrange(len(memory))] * x,
+    lambda memory, rng, x: memory.append(x[0]) or memory[np.random.randint(len(memory))] * x,
+    lambda memory, rng, x: np.stack([memory[k] for k in np.random.randint(0, 2, 3)]) if memory[np.random.randint(2)] is memory[0] else x,
+    lambda memory, rng, x: memory[-np.random.randint(1, 3)] * memory[np.random.randint(2) + np.random.randint(1, 3)] * rng.random(),
+    lambda memory, rng, x: np.random.normal(memory[np.random.randint(2)]) * x,
+    lambda memory, rng, x: memory[np.random.randint(9)] * np.float32(np.random.rand()),
+    lambda memory, rng, x: memory[int(np.argmax(np.random.rand(2)))].__iadd__(1) * x,
 ])
 def test_arrays(mode, body):
     def make(wrap):
