@@ -68,7 +68,9 @@ SHIFTS = {
     "polynomial to": (lambda: extensions.PolynomialShift("lr", 1, 8, target=3), lambda t: max(8 - t, 3)),
     "step": (lambda: extensions.StepShift("lr", 0.5, 3), lambda t: 8 * 0.5 ** (t // 3)),
     "step up": (lambda: extensions.StepShift("lr", 2, 2, target=20), lambda t: min(8 * 2 ** (t // 2), 20)),
+    "step to zero": (lambda: extensions.StepShift("lr", 0.5, 3, target=0), lambda t: 8 * 0.5 ** (t // 3)),
     "warmup": (lambda: extensions.WarmupShift("lr", 0, 4, 8), lambda t: 2 * min(t, 4)),
+    "no warmup": (lambda: extensions.WarmupShift("lr", 1, 0, 8), lambda t: 8),
 }
 
 

@@ -92,7 +92,7 @@ class ParameterStatistics(Extension):
                  skip_nan_params=False):
         self._links = links if isinstance(links, (list, tuple)) else (links,)
         self._statistics = dict(self.default_statistics if statistics == "default" else statistics or {})
-        self._attrs = ["data"] * report_params + ["grad"] * report_grads
+        self._attrs = ["data"] * bool(report_params) + ["grad"] * bool(report_grads)
         self._prefix, self._trigger, self._skip_nan_params = prefix, get_trigger(trigger), skip_nan_params
         self._summary = DictSummary()
 

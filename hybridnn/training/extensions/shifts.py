@@ -3,6 +3,8 @@
 Each class is a formula for the value after ``t`` calls. ``init`` is the value to start from (None: what the optimizer has),
 ``target`` the value to stop at, ``optimizer`` the optimizer (None: the updater's "main").
 """
+from math import inf
+
 from hybridnn.serializer import Serializer
 from hybridnn.training.extension import Extension
 
@@ -56,8 +58,8 @@ def _stop_at(value, target, rising):
     """``value`` until it passes ``target`` (None: never). Both may be negative: their ratio is what counts."""
     if target is None:
         return value
-    passed = value / target > 1 if rising else value / target < 1
-    return target if passed else value
+    ratio = value / target if target else inf       # towards 0: never there
+    return target if (ratio > 1 if rising else ratio < 1) else value
 
 
 class ExponentialShift(_Shift):
@@ -195,7 +197,7 @@ class WarmupShift(_Shift):
         self._warmup_iter, self._end = warmup_iter, init
 
     def value(self, t):
-        done = min(t / self._warmup_iter, 1)
+        done = t / self._warmup_iter if t < self._warmup_iter else 1
         return self._end * done + self._init * (1 - done)
 
     def __call__(self, trainer):

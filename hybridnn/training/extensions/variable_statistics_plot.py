@@ -91,7 +91,7 @@ class VariableStatisticsPlot(Extension):
             raise ValueError("there is nothing to plot")
         self._statistician = Statistician(True, True, percentiles)
         self._samples = {attr: Reservoir(max_sample_size, (2 + len(percentiles),), np.float64)
-                         for attr in ["data"] * report_data + ["grad"] * report_grad}
+                         for attr in ["data"] * bool(report_data) + ["grad"] * bool(report_grad)}
         self._trigger, self._filename = get_trigger(trigger), filename or file_name
         self._figsize, self._marker, self._grid = figsize, marker, grid
 
