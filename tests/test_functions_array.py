@@ -434,6 +434,9 @@ def test_cast_without_change_is_a_node_over_the_same_memory():
 def test_reshape_to_the_same_shape_is_the_variable_itself():
     x = Variable(A)
     assert F.reshape(x, A.shape) is x and F.broadcast_to(x, A.shape) is x and F.sum_to(x, A.shape) is x
+    assert x.reshape(A.shape) is x and x.reshape(*A.shape) is x and x.reshape(-1) is not x
+    v = x.reshape(-1)
+    assert F.flatten(v) is v and F.flatten(x) is not x
 
 
 def test_gradients_of_split_results_that_nobody_used():

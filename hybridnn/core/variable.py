@@ -490,7 +490,7 @@ class Variable:
     def reshape(self, *shape):
         if len(shape) == 1 and (shape[0] is None or isinstance(shape[0], (tuple, list))):
             shape = shape[0]
-        return OPS["reshape"].to(self, shape)
+        return self if shape == self.shape else OPS["reshape"].to(self, shape)
 
     def transpose(self, *axes):
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):

@@ -38,8 +38,9 @@ def reshape(x, shape):
 
 
 def flatten(x):
-    """All elements along one axis."""
-    return _reshape.to(of_shape(x), (-1,))
+    """All elements along one axis; ``x`` itself if it has no other."""
+    x = of_shape(x)
+    return as_variable(x) if len(x.shape) == 1 else _reshape.to(x, (-1,))
 
 
 def flatten_batch(x):
