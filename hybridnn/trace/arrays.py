@@ -528,13 +528,7 @@ def _make_behind(observer, found, ref):
         found.last = True
         observer.effects.append(("compute", ref))
         return
-    if not observer.has_updated():
-        if not _picks_elements(found):
-            raise Doubt("computes with NumPy after an array has changed")
-        found.last = True       # what has been written is taken back if there are no such elements
-        observer.effects.append(("compute", ref))
-        return
-    if not observer.can_compute_ahead(ref):
+    if not (observer.has_updated() and observer.can_compute_ahead(ref)):
         observer.compute_at_risk(ref)
 
 
@@ -571,14 +565,6 @@ def _keeps_kind(fn):
     if isinstance(fn, functools.partial) and fn.func is _of_both:
         return fn.args[0] in (np.mean, np.max, np.min, np.sum, np.std, np.median, sum, max, min)
     return isinstance(fn, np.ufunc) or fn in _OPERATORS or fn is with_elements or fn in CHANGES.values() or id(fn) in _KEEPING
-
-
-def _picks_elements(found):
-    """Whether rows, or elements, of an array are taken by an array of their numbers."""
-    if found.fn is not operator.getitem or found.args[1].kind == "mirror":
-        return False
-    key = found.args[1].value
-    return isinstance(key, np.ndarray) and key.dtype.kind in "iu" and found.args[0].kind != "mirror"
 
 
 def _chooses_elements(found):

@@ -14,6 +14,7 @@ from hybridnn.trace.arrays import (
     below,
     calculate,
     change_own,
+    is_last,
     may_overlap,
     operand,
     place_of_output,
@@ -355,8 +356,9 @@ class Arrays:
 
     def compute_at_risk(self, ref):
         """What may fail, or be of another kind, behind an update: if so, a plan takes back all that has been written."""
-        if ref.kind not in ("array", "number"):
-            raise Doubt("computes with NumPy after an update")
+        view = isinstance(ref.value, np.ndarray) and ref.value.base is not None and self.is_written(ref.value)
+        if ref.kind not in ("array", "number") or view:
+            raise Doubt("computes with NumPy after an array has changed")
         self.refuse_inside_errstate()
         ref.source.last = True
         self.risky.add(id(ref))
@@ -370,11 +372,12 @@ class Arrays:
 
     def _move(self, ref, first):
         found = ref.source
-        if found.at <= first and not found.last or found.drawn and not found.behind:
+        parts = [*found.args, *found.kw.values()]
+        if found.at <= first and not found.last and not any(map(is_last, parts)) or found.drawn and not found.behind:
             return
         if found.behind:
             raise Doubt("a number that is drawn and an update decide what happens")
-        for part in [*found.args, *found.kw.values()]:
+        for part in parts:
             self.compute_ahead(part, first)
         if found.last:
             found.last = False
@@ -390,7 +393,8 @@ class Arrays:
         if event.key[0] not in ("float", "item") or v.kind != "fresh":
             raise Doubt("a number that is computed after an update decides what happens")
         read = operator.methodcaller("item", *event.key[2])
-        ref.kind, ref.source = "number", Computed(read, [Ref("fresh", v.value._array, ("array", event.operands[0]))], {}, len(self.call.path), safe=True)
+        at = next(k for k, e in enumerate(self.call.path) if e is event) + 1        # where it stays if it cannot be read before the update
+        ref.kind, ref.source = "number", Computed(read, [Ref("fresh", v.value._array, ("array", event.operands[0]))], {}, at, safe=True)
 
     def _is_there(self, vid, first):
         """Whether a value has been computed before anything is changed in place, and stays what it is."""

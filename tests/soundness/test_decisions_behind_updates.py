@@ -203,3 +203,69 @@ def test_random_numbers_come_back(mode):
             return f(arr(3, 3), np.arange(3) % 2), np.random.rand()
         return [net], [lambda: call(1e9), lambda: call(0.0), lambda: call(0.2)]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("first", [0.0, 1e9])
+def test_running_means_between_updates_decide(mode, first):
+    """Numbers are read between two updates, and what they come to decides behind both; the model's statistics change before all else."""
+    def make(wrap):
+        one, two = model(normalized=True), model()
+        opts = [optimizers.SGD(0.1).setup(net) for net in (one, two)]
+        means = {"one": first, "two": 0.0, "calls": 0}
+
+        def fit(net, opt, loss):
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        @wrap
+        def f(x):
+            y = one(x)
+            losses = {"two": fit(two, opts[1], F.mean(F.relu(1 - two(x))) + F.mean(two(y.array[:, :1] * x) ** 2))}
+            losses["one"] = fit(one, opts[0], F.mean(y ** 2))
+            for name, loss in losses.items():
+                means[name] = 0.9 * means[name] + 0.1 * loss.item()
+            if means["one"] < 0.2 or means["two"] > 10:
+                return y
+            means["calls"] += 1
+            return dict(means), math.exp(-means["two"])
+
+        def call(n=3, **changed):
+            means.update(changed)
+            return f(arr(n, 3))
+        return [one, two, means], [call, lambda: call(one=5.0), lambda: call(two=100.0), lambda: call(two=-1e5), lambda: call(5)]
+    skipped(check(make, mode, tolerance=30.0), mode)
+
+
+@pytest.mark.parametrize("look", [
+    lambda seen, k: math.exp(float(seen[k])) + math.sqrt(seen.sum()),
+    lambda seen, k: seen[np.arange(3) % (1 + k)],
+    lambda seen, k: np.where(seen > 1)[0] if seen.max() > 2 else None,
+    lambda seen, k: np.flatnonzero(seen > 1),
+    lambda seen, k: 1 / float(seen[2] - 7),
+    lambda seen, k: np.diag(np.outer(seen, seen)) / np.maximum(seen, 1),
+    lambda seen, k: np.diag(seen.reshape(1, 3)),
+    lambda seen, k: 2.0 ** float(seen[k]) > 4 and [seen.argmax(), k],
+])
+@pytest.mark.parametrize("updates", [False, True])
+def test_looks_at_arrays_that_numpy_has_written(mode, look, updates):
+    """A count of the program's own, before all operations and behind them; what is looked at may be of another kind, or fail."""
+    def make(wrap):
+        net, seen = model(), np.zeros(3)
+        opt = optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, t, k):
+            seen[k] += 1
+            found = look(seen, k)
+            loss = train(net, opt, x, t) if updates else F.softmax_cross_entropy(net(x), t)
+            seen[0] += 0.5
+            return loss, found, look(seen, k)
+
+        def call(k=1, **changed):
+            for name, value in changed.items():
+                seen[int(name[1:])] = value
+            return f(arr(3, 3), np.arange(3) % 2, k)
+        return [net, seen], [call, lambda: call(0), lambda: call(2, _2=6), lambda: call(1, _1=2000), lambda: call(1, _0=-50), lambda: call(1, _0=0, _1=0)]
+    check(make, mode)
