@@ -86,5 +86,8 @@ def __getattr__(name):
     raise AttributeError(f"module 'hybridnn' has no attribute {name!r}")
 
 
+_get_link_hooks = get_link_hooks        # as Chainer calls it: hooks of programs that override __enter__ use it
+
+
 def __dir__():
     return sorted({*globals(), *_ON_DEMAND})

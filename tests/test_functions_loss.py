@@ -328,6 +328,7 @@ def test_ctc_of_an_empty_label_is_all_blanks():
     (lambda: F.discriminative_margin_based_clustering_loss(normal(1, 2, 3, 3), np.zeros((1, 3, 3), int), 1, 1, 3),
     "max_embedding_dim"), (lambda: F.crf1d(normal(2, 2), XS, XS), "cost (labels, labels)"),
     (lambda: F.crf1d(COST, XS[::-1], XS), "never grow"),
+    (lambda: F.crf1d(COST, XS, [x[:, 0] for x in XS]), "ys of integers"),
     (lambda: F.connectionist_temporal_classification(normal(4, 3, 3), np.zeros((3, 2), int), 3), "blank_symbol"),
     (lambda: F.connectionist_temporal_classification(normal(4, 3), np.zeros((3, 2), int), 0), "x (time, batch, symbols)"),
     (lambda: F.connectionist_temporal_classification(normal(4, 3, 3), np.zeros((2, 2), int), 0), "t (batch"),

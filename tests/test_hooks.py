@@ -54,7 +54,7 @@ class TestLinkHooks:
         outer = hnn.Sequential(inner)
         with Note() as hook:
             outer(floats(2, 3))
-            assert hnn.get_link_hooks() == {"note": hook}
+            assert hnn.get_link_hooks() == hnn._get_link_hooks() == {"note": hook}
         outer(floats(2, 3))
         assert [(e[0], e[1]) for e in hook.events] == [("added", None), ("before", outer), ("before", inner), ("after", inner),
                                                        ("after", outer), ("deleted", None)]

@@ -51,7 +51,9 @@ def _check_chain(name, cost, xs, ys=None):
     expect(len(cost.shape) == 2 and cost.shape == (k, k), name, "cost (labels, labels)", cost=cost, x=xs[0])
     sizes = [x.shape[0] for x in xs]
     expect(sizes == sorted(sizes, reverse=True), name, "batch sizes that never grow", "sort the sequences by falling length", sizes=sizes)
-    expect(ys is None or [tuple(y.shape) for y in ys] == [(n,) for n in sizes], name, "ys[t] of shape (batch_t,)", sizes=sizes)
+    if ys is not None:
+        expect([tuple(y.shape) for y in ys] == [(n,) for n in sizes], name, "ys[t] of shape (batch_t,)", sizes=sizes)
+        expect(all(y.dtype.kind in "iu" for y in ys), name, "ys of integers", dtypes=[str(y.dtype) for y in ys])
 
 
 def crf1d(cost, xs, ys, reduce="mean"):
