@@ -141,21 +141,26 @@ def merged(state, g, h):
     if not fits or is_column(sizes, over) and not _column_fits(_parts_of(g, h, of_g, of_h),
                                                                             tuple(range(len(sizes)))):
         return None
-    if over and _updates_early(state, g, h, sizes, over) or _compares_beside_update(state, g.parts + h.parts):
+    if over and _updates_early(state, g, h, sizes, over) or _writes(state, g.home, h.home) and _compares_beside_update(state, g.parts + h.parts):
         return None
     return sizes, of_g, of_h, levels, over
+
+
+def _writes(state, *values):
+    """Whether any of these are what an array becomes that is changed in place."""
+    return not all([state.written.isdisjoint(v) for v in values])
 
 
 def _compares_beside_update(state, parts):
     """Whether an update would be made beside what compares numbers, for which CPUs say of NaN that they are invalid as of what makes NaN: NumPy, which does
     not say so, can only be asked again before the update."""
-    updates = [p for p in parts if not state.written.isdisjoint(p.node.outputs)] if state.written else ()
+    updates = [p for p in parts if _writes(state, p.node.outputs)]
     return updates and any([p not in updates and not is_quiet(p) for p in parts])
 
 
 def _updates_early(state, g, h, sizes, over):
     """Whether an update would be made beside a sum that others wait for (a penalty, a mean), so before them: what comes after an update cannot be undone."""
-    if state.written.isdisjoint(g.home) and state.written.isdisjoint(h.home):
+    if not _writes(state, g.home, h.home):
         return False
     if not is_column(sizes, over):
         return True
@@ -409,7 +414,7 @@ def _append(state, g, single):
     if len(g.parts) >= MAX_NODES or len(g.reads) + len(single.reads) + len(g.home) + len(part.outs) > 2 * MAX_POINTERS:
         state.full += 1
         return False
-    if g.reduced and not (state.written.isdisjoint(g.home) and state.written.isdisjoint(part.node.outputs)) or _compares_beside_update(state, [*g.parts, part]):
+    if _writes(state, g.home, part.node.outputs) and (g.reduced or _compares_beside_update(state, [*g.parts, part])):
         return False
     if g.start != single.start or _of_other_turns(g, single) or not _reads_in_step(g, single) or _depends(state, single, g):
         return False
