@@ -18,7 +18,7 @@ from hybridnn.trace.cached import is_found
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.refs import IMMUTABLE_TYPE, TRUSTED, class_lookup, is_plain_key
 
-__all__ = ["Writer", "methods"]
+__all__ = ["Writer", "methods", "number_of"]
 
 _members = {}            # id of a module's namespace -> what it has, and the version of it that was looked at
 NOTHING = object()       # stands for what a dict does not have; None would be a value
@@ -108,6 +108,8 @@ class Writer:
             return self._get(self.space(where[0]), repr(where[1]))
         if kind == "length":
             return f"len({self.strong(where[0])})"
+        if kind == "count":
+            return f"{self.strong(number_of)}({self.strong(where[0])})"
         if kind == "tail":
             return self._tail(*where)
         if kind == "slotattr":
@@ -492,6 +494,12 @@ class Writer:
 
     def _inner(self, value):
         return repr(value) if value is None or value is True or value is False else self.strong(value)
+
+
+def number_of(counter):
+    """The int that an ``itertools.count`` gives next, without taking it; None if it counts otherwise."""
+    text = repr(counter)[len("count("):-1]
+    return int(text) if text.removeprefix("-").isdigit() else None
 
 
 def prior_of(v):

@@ -108,6 +108,8 @@ def _iter(observer, args, kw):
 
 
 def _next(observer, args, kw):
+    if args[0].kind == "static" and type(args[0].value) is itertools.count:
+        return observer.next_of_count(args[0].value)
     if args[0].kind != "iterator":
         raise Doubt(f"next() of a {type(args[0].value).__name__}")
     observer.ask(args[0].value)

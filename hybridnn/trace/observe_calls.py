@@ -1,5 +1,6 @@
 """Calls, as the observer follows them."""
 import functools
+import logging
 import operator
 import types
 from collections import deque, namedtuple
@@ -211,10 +212,29 @@ class Calls:
             self.make_manager(f, fn, args, kw)
         elif code in LINK_CODE:
             f.waiting = ("make", fn, args, kw, self._link_members(fn.value, args, kw))
+        elif fn.value is logging.getLogger and len(args) == 1 and not kw:
+            f.waiting = ("make", fn, [], {}, self._known_logger(self.plain(args[0])))
         elif code.co_flags & GENERATOR:
             f.waiting = ("make", fn, args, kw, self.make_generator(fn, args, kw))
         else:
             f.waiting = ("call", fn, args, kw, "push")
+
+    def _known_logger(self, name):
+        """``logging.getLogger(name)`` of a logger that is there."""
+        get, manager, root = logging.getLogger, logging.Logger.manager, logging.root
+        found = manager.loggerDict.get(name) if type(name) is str and name != root.name else None
+        if not isinstance(found, logging.Logger):
+            raise Doubt("makes a logger, or takes the root", by_chance=True)
+        self.guard("function", get, get.__code__, get.__defaults__, get.__kwdefaults__)
+        for known, value in (("root", root), ("Logger", logging.Logger)):
+            self.guard("global", vars(logging), known, value)
+        self.guard("attr", root, "name", root.name)
+        self.guard("classattr", logging.Logger, "manager", manager)
+        self.guard("class", manager, type(manager))
+        self.guard("noattr", manager, "getLogger")
+        self.guard("classattr", type(manager), "getLogger", class_lookup(type(manager), "getLogger"))
+        self.guard("item", manager.loggerDict, name, found)
+        return constant(found)
 
     def _link_members(self, fn, args, kw):
         """What ``params``, ``links``, ... of a link go through: its tree is guarded."""

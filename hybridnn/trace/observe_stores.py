@@ -12,6 +12,7 @@ from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import calculate, combine, folded
+from hybridnn.trace.guards import number_of
 from hybridnn.trace.refs import (
     DICTS,
     SCALARS,
@@ -184,6 +185,19 @@ class Stores:
         self.grown.add(id(box))
         self.counters.add(where_id(("length", box)))
         self.effects.append(("append", ("append", box), value))
+
+    def next_of_count(self, counter):
+        """``next(counter)`` of an ``itertools.count`` from outside; a plan takes it behind all else."""
+        if getattr(self.call.owner, "check", 0):
+            raise Doubt("takes a number from a count, which cannot be put back when the call is checked")
+        taken, now = sum(e[0] == "call" and e[1] is next and e[2][0] is counter for e in self.effects), number_of(counter)
+        if now is None:
+            raise Doubt("next() of a count in other steps, or of other numbers than ints")
+        before = Ref("arg", now - taken, ("load", "count", counter))
+        self.counters.add(where_id(before.source[1:]))
+        self.guard("typed", before.source, int)
+        self.effects.append(("call", next, [counter]))
+        return combine(self, operator.add, before, constant(taken))
 
     def take_first(self, box):
         """The first member is taken out of a list or deque from outside, as ``box.pop(0)`` does; gives its Ref."""

@@ -94,6 +94,8 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                 yield rest[0]
             elif kind == "count":
                 yield "attr", *rest
+            elif kind == "call" and rest[0] is next:
+                yield "count", *rest[1]
             elif kind in ("append", "take"):
                 yield "length", rest[0][1]
 

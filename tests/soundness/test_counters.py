@@ -1,4 +1,5 @@
 """What a traced function assigns outside: counters and other numbers, members of lists and dicts, variables of enclosing functions, hyperparameters."""
+import itertools
 import math
 
 import numpy as np
@@ -534,3 +535,29 @@ def test_properties_that_are_asked_for_by_name(mode, body):
                 box.k = 2.0
         return [box.log], [lambda: f(var(3)), lambda: changed(3.0), gone, lambda: changed(2.0)]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("begin", [0, 7, -2])
+@pytest.mark.parametrize("use", [
+    lambda counter, x: F.sum(x) * (1 + 0.01 * next(counter)),
+    lambda counter, x: (next(counter), F.sum(x), next(counter)),
+    lambda counter, x: F.sum(x) if next(counter) % 4 else F.sum(x) * next(counter),
+    lambda counter, x: (F.sum(x * x), [next(counter) for _ in range(3)], f"step {next(counter)}"),
+    lambda counter, x: F.sum(x) / np.sqrt(abs(next(counter)) + 1),
+    lambda counter, x: next(counter, None) and F.sum(x),
+])
+def test_counts_of_itertools(mode, use, begin):
+    def make(wrap):
+        counters = [itertools.count(begin)]
+        f = wrap(lambda x: use(counters[0], x))
+
+        def call():
+            return f(var(3)), repr(counters[0]).split(" at ")[0]
+
+        def other(counter):
+            counters[0] = counter
+            return call()
+        return [], [call, lambda: (next(counters[0]), call()), lambda: other(itertools.count(1, 2)), lambda: other(itertools.count(0.5)),
+                    lambda: other(itertools.count(1 << 70)), lambda: other(iter([3] * 100)), lambda: other(itertools.count(begin))]
+    skipped(check(make, mode), mode)
+    check(make, mode, check=1.0)

@@ -1,5 +1,6 @@
 """Dicts and counters from outside in which a traced function keeps a log."""
 import itertools
+import logging
 from collections import Counter, OrderedDict, defaultdict
 
 import numpy as np
@@ -106,6 +107,36 @@ def test_counters_of_the_standard_library(mode, count):
             return step(3)
         return [c], [lambda: step(0), emptied, set_back, of_another_type]
     skipped(check(make, mode), mode)
+
+
+NUMBERS = itertools.count()      # of loggers, which stay for good
+
+
+def test_loggers_found_by_name(mode):
+    """``logging.getLogger(name)`` in the function itself; what it logs is seen as soon as somebody wants to."""
+    def make(wrap):
+        seen, name = [], f"tests.{next(NUMBERS)}"
+        handler = logging.Handler()
+        handler.emit = lambda record: seen.append(record.getMessage())
+
+        @wrap
+        def f(x):
+            logger = logging.getLogger(name)
+            loss = F.sum(x * x)
+            logger.debug("loss %.3f", loss.item())
+            return loss, logger.isEnabledFor(logging.INFO)
+
+        def at(level):
+            logging.getLogger(name).setLevel(level)
+            return f(arr(2, 3))
+
+        def another():
+            del logging.Logger.manager.loggerDict[name]
+            logging.getLogger(name).addHandler(handler)
+            return f(arr(2, 3))
+        logging.getLogger(name).addHandler(handler)
+        return [seen], [lambda: f(arr(2, 3)), lambda: at(logging.DEBUG), lambda: at(logging.INFO), another, lambda: at(logging.DEBUG)]
+    skipped(check(make, mode), mode, least=5)
 
 
 @pytest.mark.parametrize("kind", [Counter, lambda: defaultdict(int), lambda: [0] * 3])
