@@ -66,8 +66,8 @@ def _(g, x, y):
 
 @elementwise()
 def ndtr(xp, x):
-    """The normal distribution's function, exact in both tails."""
-    return erfc.forward(xp, x * -SQRT_HALF) * .5
+    """The normal distribution's function, exact in both tails: in float64, as what is rounded off ``x / sqrt(2)`` counts ``x ** 2`` times."""
+    return (erfc.forward(xp, x.astype("f8") * -SQRT_HALF) * .5).astype(x.dtype)
 
 
 @ndtr.vjp
