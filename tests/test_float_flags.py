@@ -221,6 +221,31 @@ def test_what_is_computed_behind_an_update_warns_as_it_does(behind, optimizer, m
             np.testing.assert_allclose(p.array, q.array, rtol=1e-3, atol=1e-5)
 
 
+def test_what_is_copied_behind_an_update_warns_of_nothing():
+    """A gradient that is the same for several parameters is copied at the end; what compares NaN behind the update is asked all the same."""
+    def make(wrap):
+        np.random.seed(3)
+        net = hnn.Chain(a=L.Linear(3, 4), b=L.Linear(4, 4))
+        updates = hnn.optimizers.AdaGrad(0.01).setup(net)
+
+        @wrap
+        def step(x):
+            loss = F.sum(net.b(net.a(x)))
+            net.cleargrads()
+            loss.backward()
+            updates.update()
+            return loss, F.relu(net.a(x))
+        return net, step
+    worlds = [make(lambda fn: fn), make(hnn.trace)]
+    with hnn.using_config("trace_compile", "sync"):
+        for k in range(10):
+            for net, _ in worlds:
+                if k == 7:
+                    net.a.W.array[1] = np.nan
+            assert [kinds(step, np.random.default_rng(k).normal(size=(5, 3)).astype("f")) for _, step in worlds] == [set(), set()], k
+    assert worlds[1][1].stats.python_skipped > 3
+
+
 def test_gradients_that_were_nan_before_the_call():
     """The update is the first that sees them; comparisons come behind it."""
     def make(wrap):

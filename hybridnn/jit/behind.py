@@ -48,13 +48,14 @@ def last_write(steps):
 
 
 def rest_on_writes(steps):
-    """Whether each step behind the last one that writes into an input computes with what was written."""
+    """Whether each step behind the last one that writes into an input computes with what was written, or only copies."""
     last = last_write(steps)
     changed = set().union(*map(_changed_by, steps[:last + 1]))
     for low in steps[last + 1:]:
-        if changed.isdisjoint([id(p.root) for p in low.reads]):
+        if not changed.isdisjoint([id(p.root) for p in low.reads]):
+            changed.update([id(p.root) for p in low.writes])
+        elif low.kind != "copy":
             return False
-        changed.update([id(p.root) for p in low.writes])
     return True
 
 
