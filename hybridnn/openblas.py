@@ -4,6 +4,7 @@ Below some million operations a second thread brings little, and with another pr
 of 0.3 GFLOP went from 1.5 to 48 ms, a step with a hundred products of 10 MFLOP from 0.2 to more than a second). So the library runs
 middle-sized products on one thread, and leaves alone a count that the user has set. The very small ones OpenBLAS runs on one thread itself.
 """
+import contextlib
 import ctypes
 import functools
 import importlib
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LARGE", "Control", "control", "product"]
+__all__ = ["LARGE", "Control", "control", "crowd", "product"]
 
 _SMALL, LARGE = 5e5, 2e7      # operations of one product between which OpenBLAS would use threads that do not pay, or risk too much
 
@@ -46,12 +47,25 @@ def control():
     return None
 
 
+_crowds = [0]
+
+
+@contextlib.contextmanager
+def crowd():
+    """While a thread of ours keeps a core busy for long: large products, too, take one thread meanwhile."""
+    _crowds[0] += 1
+    try:
+        yield
+    finally:
+        _crowds[0] -= 1
+
+
 def product(a, b, out=None):
     """``numpy.matmul(a, b, out)`` of arrays with two axes or more, on one thread where a second does not pay."""
     if a.size * b.shape[-1] < _SMALL / 2:
         return np.matmul(a, b, out)
     flops = 2. * a.shape[-2] * a.shape[-1] * b.shape[-1]
-    found = control() if _SMALL < flops < LARGE else None
+    found = control() if flops > _SMALL and (flops < LARGE or _crowds[0]) else None
     if found is None or found.get() != found.count:
         return np.matmul(a, b, out)
     found.set(1)

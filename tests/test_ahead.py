@@ -58,6 +58,13 @@ def test_another_thread_compiles_and_whoever_asks_waits_for_it(wanted):
     assert len(list(objects.folder().iterdir())) == 2
 
 
+def test_nobody_waits_for_what_he_has_not_asked_for(wanted):
+    ahead.compile_ahead({"matmul"})
+    other = lowlevel.Source("other", _emit_slowly, (3,))
+    assert other.load().address("put")
+    assert CALLS.index((3, threading.current_thread().name)) < 2        # beside the first of two
+
+
 def test_it_begins_once_and_not_for_what_is_on_disk(wanted, monkeypatch):
     for _ in range(2):
         ahead.compile_ahead({"matmul"})

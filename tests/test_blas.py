@@ -45,9 +45,9 @@ def _check(a, b, routine=None):
         out = np.full(expected.shape, np.nan, expected.dtype)
         with pytest.MonkeyPatch.context() as only_blas:
             only_blas.setattr(gemm, "pays", lambda *sizes, divided: False)
-            blas._step.cache_clear()
+            blas._product.cache_clear()
             step = _run(a, b, out)
-        blas._step.cache_clear()
+        blas._product.cache_clear()
         assert step is not None
         assert out.tobytes() == expected.tobytes()
         assert routine in (None, step.name)

@@ -76,3 +76,17 @@ def test_eager_convolutions_multiply_on_one_thread_where_samples_are_of_middle_s
     counts.clear()
     F.convolution_2d(np.ones((1, 64, 60, 60), "f"), np.ones((64, 64, 3, 3), "f"), pad=1)
     assert not counts       # large ones have two threads
+
+
+def test_large_eager_products_take_one_thread_while_another_of_ours_is_busy(monkeypatch):
+    counts = []
+    control = openblas.Control(lambda: 2, counts.append, 2)
+    monkeypatch.setattr(openblas, "control", lambda: control)
+    a = np.ones((300, 300), "f")
+    openblas.product(a, a)
+    assert not counts
+    with openblas.crowd():
+        openblas.product(a, a)
+    assert counts == [1, 2]
+    openblas.product(a, a)
+    assert counts == [1, 2]

@@ -6,6 +6,7 @@ import logging
 import threading
 
 from hybridnn.jit import fpstatus, gemm, moves, native, objects
+from hybridnn.openblas import crowd
 
 __all__ = ["compile_ahead"]
 
@@ -34,12 +35,13 @@ def _wanted(kinds):
     tile = gemm.host_tile() if "matmul" in kinds else None
     products = [] if tile is None else [gemm.source(tile)]
     moving = [name for kind, names in BY_KIND.items() if kind in kinds for name in names]
-    return [*products, *map(moves.source, (*ALWAYS, *moving)), *([fpstatus.source()] if fpstatus.supported() else []), native.walker_source()]
+    return [native.walker_source(), *products, *map(moves.source, (*ALWAYS, *moving)), *([fpstatus.source()] if fpstatus.supported() else [])]
 
 
 def _compile(sources):
     try:
-        for source in sources:
-            source.load()
+        with crowd():
+            for source in sources:
+                source.load()
     except Exception as error:
         logger.info("nothing more is compiled ahead: %r", error)       # the plan meets it again, and tells

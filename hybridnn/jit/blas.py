@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -119,39 +119,52 @@ def matmul_step(
     found = _found(a, b, c, dtype, PLAIN_SCALES if plain else np.array([alpha, beta], np.float64).tobytes(), grain)      # which tells the zeros apart
     if found is None:
         return None
-    swapped, step = found
-    args = step.args.copy()
-    first, second = (b, a) if swapped else (a, b)
+    letter, blas, args = LETTERS[np.dtype(dtype)], find(), found.args.copy()
+    assert blas is not None
+    first, second = (b, a) if found.swapped else (a, b)
     args[:ADDRESS] = first.buf, first.offset, second.buf, second.offset, c.buf, c.offset
-    return Step(step.fn, args, step.lo, step.hi, step.grain, name or step.name, step.keep)
+    args[ADDRESS] = gemm.address() if found.own else blas.functions.get(letter + found.routine, 0)
+    code = _code(64 if found.own else blas.bits, letter, found.routine)
+    return Step(code.address(letter + found.routine), args, 0, found.products, found.grain, name or found.routine, (code, blas))
 
 
 PLAIN_SCALES = np.array([1.0, 0.0]).tobytes()
 
 
-def can_multiply(a: View, b: View, c: View, dtype: Any) -> bool:
-    """Whether ``matmul_step`` has a step for these, which it finds sooner afterwards."""
-    return _found(a, b, c, dtype, PLAIN_SCALES, 0) is not None
+def can_multiply(a: View, b: View, c: View, dtype: Any, beta: float = 0.0) -> bool:
+    """Whether ``matmul_step`` has a step for these, which it finds sooner afterwards. No code is loaded: that may still be compiled."""
+    return _found(a, b, c, dtype, PLAIN_SCALES if beta == 0 else np.array([1.0, beta]).tobytes(), 0) is not None
 
 
-def _found(a: View, b: View, c: View, dtype: Any, scales: bytes, grain: int) -> tuple[bool, Step] | None:
+class _Product(NamedTuple):
+    """A step, but for where operands and code lie. ``swapped``: the first two change places; ``own``: the code is ours."""
+
+    routine: str
+    swapped: bool
+    own: bool
+    args: np.ndarray
+    products: int
+    grain: int
+
+
+def _found(a: View, b: View, c: View, dtype: Any, scales: bytes, grain: int) -> _Product | None:
     one = (a.buf, a.offset) == (b.buf, b.offset)
     layouts = a.shape, a.strides, b.shape, b.strides, c.shape, c.strides
-    return _step(*layouts, one, np.dtype(dtype), scales, grain, int(threads.TABLE[threads.LIMIT]), find() is not None)
+    return _product(*layouts, one, np.dtype(dtype), scales, grain, int(threads.TABLE[threads.LIMIT]), find() is not None)
 
 
 @functools.lru_cache(4096)
-def _step(
+def _product(
     a_shape: tuple[int, ...], a_strides: tuple[int, ...], b_shape: tuple[int, ...], b_strides: tuple[int, ...], c_shape: tuple[int, ...],
     c_strides: tuple[int, ...], one: bool, dtype: np.dtype, scales: bytes, grain: int, limit: int, there: bool,
-) -> tuple[bool, Step] | None:
-    """The step but for where operands lie, and whether the first two change places. ``one``: they begin at the same byte; ``limit``: of threads."""
+) -> _Product | None:
+    """``one``: the first two begin at the same byte; ``limit``: of threads; ``there``: whether there is a BLAS."""
     a, b, c = View(0, 0, a_shape, a_strides), View(int(not one), 0, b_shape, b_strides), View(2, 0, c_shape, c_strides)
     if grain == 0:
         a, b, c, grain = _split(a, b, c) if len(c.shape) <= 2 else (a, b, c, _shared(a, b, c))
     ma, mb, mc = _as_matrices(a, b, c)
-    batch, blas = _batch(a, b, c), find() if there else None
-    if blas is None or dtype not in LETTERS or batch is None:
+    batch = _batch(a, b, c)
+    if not there or dtype not in LETTERS or batch is None:
         return None
     counts, strides = batch
     empty = 0 in counts  # then strides say nothing
@@ -162,12 +175,9 @@ def _step(
     if call.swapped:
         strides = strides[1], strides[0], strides[2]
     own = call.routine == "gemm" and dtype == np.float32 and gemm.pays(*call.words[1:5], divided=grain > 0)
-    address, bits = (blas.functions.get(LETTERS[dtype] + call.routine, 0), blas.bits) if not own else (gemm.address(), 64)
-    places = [0] * ADDRESS
-    args = np.array([*places, address, *counts[1:], *strides[0], *strides[1], *strides[2], *numbers.view(np.int64), *call.words], np.int64)
-    code = _code(bits, LETTERS[dtype], call.routine)
-    function = code.address(LETTERS[dtype] + call.routine)
-    return call.swapped, Step(function, args, 0, math.prod(counts), grain, call.routine, (code, blas))
+    places = [0] * (ADDRESS + 1)
+    args = np.array([*places, *counts[1:], *strides[0], *strides[1], *strides[2], *numbers.view(np.int64), *call.words], np.int64)
+    return _Product(call.routine, call.swapped, own, args, math.prod(counts), grain)
 
 
 def _split(a: View, b: View, c: View) -> tuple[View, View, View, int]:

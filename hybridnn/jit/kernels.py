@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import tempfile
+import threading
 import time
 import warnings
 import zlib
@@ -26,6 +27,7 @@ MAX_BYTES, MAX_FILES = 256 << 20, 8192
 LOOK = 64
 _SOURCES = ("vecmath*.py", "pointers*.py", "reducers.py", "kernels.py", "*compiler.py", "translate*.py", "machine.py", "lowlevel.py",
             "squares.py", "vectors.py")
+_lock = threading.RLock()
 _addresses = {}          # key -> address, for the life of the process
 _engines = []            # they own the code
 _state = {"warned": False}
@@ -42,7 +44,7 @@ class Loaded:
 def load(texts):
     """Machine code for kernel texts: from this process, from the disk, or compiled now."""
     started = time.perf_counter()
-    with compiling:
+    with compiling(), _lock:
         keys = [symbol(t) for t in texts]
         missing = {k: t for k, t in zip(keys, texts) if k not in _addresses}
         objects = {k: read_kept(k, ".o") for k in missing}

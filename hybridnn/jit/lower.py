@@ -22,7 +22,7 @@ from hybridnn.jit.lower_pool import POOLINGS
 from hybridnn.jit.lower_rows import ROWS
 from hybridnn.jit.lower_scan import SCANS
 from hybridnn.jit.lower_steps import Lowered, LowStep, bytes_of
-from hybridnn.jit.moves import copy_step, fill_step
+from hybridnn.jit.moves import can_copy, copy_step, fill_step
 from hybridnn.jit.native import View
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.order import VIEWS
@@ -198,7 +198,7 @@ class _Lowering:
         return True
 
     def copy(self, x, y, node=None):
-        if copy_step(_probe(x), _probe(y), x.dtype.itemsize) is None:
+        if not can_copy(_probe(x), _probe(y), x.dtype.itemsize):
             return False
         self.steps.append(LowStep("copy", "copy", [x], [y], lambda at: copy_step(at(x), at(y), x.dtype.itemsize, _grain_bytes(x)),
                                   ops=(node.op.name,) if node else (), lines=(node.line,) if node and node.line else ()))

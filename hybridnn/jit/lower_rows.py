@@ -5,7 +5,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
-from hybridnn.jit.blas import matmul_step
+from hybridnn.jit.blas import can_multiply, matmul_step
 from hybridnn.jit.moves import fill_step, gather_step, scatter_add_step
 from hybridnn.jit.native import View
 from hybridnn.jit.picking import permute_step, pick_step, put_step
@@ -27,7 +27,7 @@ def _products(low, node):
     pairs, whole = _pairs(node, places), View.contiguous(2, spec.shape, spec.dtype.itemsize)
 
     def fits(probe):
-        return all(matmul_step(_probe(a, 0), _probe(b, 1), probe, spec.dtype, beta=1.) is not None for a, b in pairs)
+        return all(can_multiply(_probe(a, 0), _probe(b, 1), probe, spec.dtype, beta=1.) for a, b in pairs)
     if not fits(whole):
         pairs = _pairs(node, [low.readable(p) for p in places])
         if not fits(whole):

@@ -377,7 +377,7 @@ class Module:
     def address(self, name: str) -> int:
         """Where a function lies. Known ones take no lock of LLVM's, which another thread may have held at a fork."""
         if name not in self._addresses:
-            with _lock:
+            with objects.compiling(), _lock:
                 self._addresses[name] = int(self._engine.get_function_address(name))
         return self._addresses[name]
 
@@ -403,9 +403,9 @@ class Source:
         return objects.DIGEST(repr(facts).encode()).hexdigest()
 
     def load(self) -> Module:
-        """The module, from disk if it was compiled before. Another thread that compiles is waited for: it may be at this one."""
-        with objects.compiling:
-            key, module = self.key(), Module(self.name)
+        """The module, from disk if it was compiled before. Another thread that is at it is waited for."""
+        key, module = self.key(), Module(self.name)
+        with objects.compiling(), _turns.setdefault(key, threading.RLock()):
             code = objects.load(key)
             if code is None:
                 self.emit(module, *self.options)
@@ -427,6 +427,7 @@ def _digest(file: str | Path) -> str:
 
 
 _lock = threading.Lock()
+_turns: dict[str, Any] = {}  # key of a module -> lock of those who load it
 
 
 @functools.cache

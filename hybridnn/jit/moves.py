@@ -40,6 +40,11 @@ def fill_step(out: View, value: Any, dtype: Any, grain: int = 0, name: str = "fi
     return _step(f"fill{item.itemsize}", [*_pairs(out), bits], out.size, grain, name)
 
 
+def can_copy(src: View, out: View, itemsize: int) -> bool:
+    """Whether ``copy_step`` has a step for these. No code is loaded: that may still be compiled."""
+    return itemsize in ITEM_SIZES and len(_merge_axes(src, out)) <= MAX_AXES
+
+
 def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "copy") -> Step | None:
     """``out[...] = src``, of one shape, for any strides (``src`` may have stride 0 or negative ones).
 
@@ -48,9 +53,9 @@ def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "
     """
     if src.shape != out.shape:
         raise ValueError(f"copy_step: {src.shape} cannot be copied to {out.shape}: broadcast it with strides of 0 first")
-    axes = _merge_axes(src, out)
-    if len(axes) > MAX_AXES or itemsize not in ITEM_SIZES:
+    if not can_copy(src, out, itemsize):
         return None
+    axes = _merge_axes(src, out)
     contiguous = len(axes) == 1 and axes[0][1:] == (itemsize, itemsize)
     if contiguous or src.size == 0:
         return _step("copy_bytes", _pairs(src, out), src.size * itemsize, grain, name)

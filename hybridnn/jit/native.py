@@ -18,6 +18,7 @@ import math
 import struct
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -175,8 +176,11 @@ def _code() -> Any:
 
 def _native() -> tuple[Any, int]:
     """The compiled walker, and the words of memory that its pool needs."""
-    with objects.compiling:
+    with objects.compiling(), _loading:
         return _load_native()
+
+
+_loading = threading.RLock()
 
 
 def walker_source() -> Source:

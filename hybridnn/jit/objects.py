@@ -15,6 +15,7 @@ import os
 import stat
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 logger = logging.getLogger("hybridnn.jit")
@@ -22,10 +23,31 @@ logger = logging.getLogger("hybridnn.jit")
 KEEP = 64  # files; a version of the library and a CPU need about ten
 DIGEST = hashlib.sha256
 
-# Held by whoever compiles or links. A fork waits for it: the child would inherit LLVM's and our own locks from a thread that it does not have.
-compiling = threading.RLock()
+_compilations, _change = [0], threading.Condition()
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Around what compiles or links, on any number of threads. A fork waits for it: the child would inherit LLVM's and our own locks from threads that it
+    does not have."""
+    with _change:
+        _compilations[0] += 1
+    try:
+        yield
+    finally:
+        with _change:
+            _compilations[0] -= 1
+            _change.notify_all()
+
+
+def _until_none_compiles() -> None:
+    _change.acquire()
+    while _compilations[0]:
+        _change.wait()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=compiling.acquire, after_in_parent=compiling.release, after_in_child=compiling.release)
+    os.register_at_fork(before=_until_none_compiles, after_in_parent=_change.release, after_in_child=_change.release)
 
 
 def folder() -> Path | None:
