@@ -1,6 +1,9 @@
 """Object code on disk: found again, never run when damaged, never read from a folder that others can write to."""
 
 import logging
+import os
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -65,3 +68,25 @@ def test_the_number_of_files_is_bounded(cache, monkeypatch):
         objects.store(f"key{number}", b"code")
     assert len(list((cache / "objects").iterdir())) == 2
     assert objects.load("key3") == b"code" and objects.load("none") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_waits_for_compilations_of_other_threads():
+    begun, forked, free = threading.Event(), [], []
+
+    def compile():
+        with objects.compiling(), objects.compiling():
+            begun.set()
+            time.sleep(0.3)
+            forked.append(bool(free))
+    thread = threading.Thread(target=compile)
+    thread.start()
+    begun.wait(60)
+    with objects.compiling():        # one of its own does not count: a signal handler may fork
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if list(objects._compilers) == [threading.get_ident()] else 1)
+    free.append(True)
+    thread.join(60)
+    assert forked == [False] and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 and not objects._compilers

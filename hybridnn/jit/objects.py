@@ -23,31 +23,36 @@ logger = logging.getLogger("hybridnn.jit")
 KEEP = 64  # files; a version of the library and a CPU need about ten
 DIGEST = hashlib.sha256
 
-_compilations, _change = [0], threading.Condition()
+_compilers: dict[int, int] = {}  # thread -> how many compilations it is in
+_change = threading.Condition()
 
 
 @contextlib.contextmanager
 def compiling() -> Iterator[None]:
     """Around what compiles or links, on any number of threads. A fork waits for it: the child would inherit LLVM's and our own locks from threads that it
     does not have."""
+    me = threading.get_ident()
     with _change:
-        _compilations[0] += 1
+        _compilers[me] = _compilers.get(me, 0) + 1
     try:
         yield
     finally:
         with _change:
-            _compilations[0] -= 1
-            _change.notify_all()
+            _compilers[me] -= 1
+            if not _compilers[me]:
+                del _compilers[me]
+                _change.notify_all()
 
 
-def _until_none_compiles() -> None:
+def _until_no_other_compiles() -> None:
+    """A signal handler may fork in the midst of a compilation of the same thread."""
     _change.acquire()
-    while _compilations[0]:
+    while _compilers.keys() - {threading.get_ident()}:
         _change.wait()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_until_none_compiles, after_in_parent=_change.release, after_in_child=_change.release)
+    os.register_at_fork(before=_until_no_other_compiles, after_in_parent=_change.release, after_in_child=_change.release)
 
 
 def folder() -> Path | None:
