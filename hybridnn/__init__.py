@@ -62,6 +62,7 @@ if typing.TYPE_CHECKING:
     from hybridnn import computational_graph, dataset, datasets, distributions, gradient_check, iterators, training
 
 _ON_DEMAND = {"computational_graph", "dataset", "datasets", "distributions", "gradient_check", "iterators", "training"}
+_get_link_hooks = get_link_hooks        # as Chainer calls it: hooks of programs that override __enter__ use it
 __version__ = "0.1.0"
 disable_experimental_feature_warning = False
 
@@ -84,9 +85,6 @@ def __getattr__(name):
     if name in _ON_DEMAND:
         return importlib.import_module(f"hybridnn.{name}")
     raise AttributeError(f"module 'hybridnn' has no attribute {name!r}")
-
-
-_get_link_hooks = get_link_hooks        # as Chainer calls it: hooks of programs that override __enter__ use it
 
 
 def __dir__():

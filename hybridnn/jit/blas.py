@@ -115,8 +115,7 @@ def matmul_step(
 
     Raises ``ValueError`` for shapes that np.matmul refuses or a wrong shape of ``c``.
     """
-    plain = alpha == 1 and beta == 0 and math.copysign(1, beta) == 1
-    found = _found(a, b, c, dtype, PLAIN_SCALES if plain else np.array([alpha, beta], np.float64).tobytes(), grain)      # which tells the zeros apart
+    found = _found(a, b, c, dtype, _scales(alpha, beta), grain)
     if found is None:
         return None
     letter, blas, args = LETTERS[np.dtype(dtype)], find(), found.args.copy()
@@ -131,9 +130,15 @@ def matmul_step(
 PLAIN_SCALES = np.array([1.0, 0.0]).tobytes()
 
 
+def _scales(alpha: float, beta: float) -> bytes:
+    """Both, in a way that tells the zeros apart."""
+    plain = alpha == 1 and beta == 0 and math.copysign(1, beta) == 1
+    return PLAIN_SCALES if plain else np.array([alpha, beta], np.float64).tobytes()
+
+
 def can_multiply(a: View, b: View, c: View, dtype: Any, beta: float = 0.0) -> bool:
     """Whether ``matmul_step`` has a step for these, which it finds sooner afterwards. No code is loaded: that may still be compiled."""
-    return _found(a, b, c, dtype, PLAIN_SCALES if beta == 0 else np.array([1.0, beta]).tobytes(), 0) is not None
+    return _found(a, b, c, dtype, _scales(1.0, beta), 0) is not None
 
 
 class _Product(NamedTuple):

@@ -42,7 +42,12 @@ def fill_step(out: View, value: Any, dtype: Any, grain: int = 0, name: str = "fi
 
 def can_copy(src: View, out: View, itemsize: int) -> bool:
     """Whether ``copy_step`` has a step for these. No code is loaded: that may still be compiled."""
-    return itemsize in ITEM_SIZES and len(_merge_axes(src, out)) <= MAX_AXES
+    return _are_few(_merge_axes(src, out), itemsize)
+
+
+def _are_few(axes: Sequence[Axis], itemsize: int) -> bool:
+    """Whether there is code for axes that do not merge any more."""
+    return itemsize in ITEM_SIZES and len(axes) <= MAX_AXES
 
 
 def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "copy") -> Step | None:
@@ -53,9 +58,9 @@ def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "
     """
     if src.shape != out.shape:
         raise ValueError(f"copy_step: {src.shape} cannot be copied to {out.shape}: broadcast it with strides of 0 first")
-    if not can_copy(src, out, itemsize):
-        return None
     axes = _merge_axes(src, out)
+    if not _are_few(axes, itemsize):
+        return None
     contiguous = len(axes) == 1 and axes[0][1:] == (itemsize, itemsize)
     if contiguous or src.size == 0:
         return _step("copy_bytes", _pairs(src, out), src.size * itemsize, grain, name)

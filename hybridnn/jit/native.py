@@ -170,6 +170,9 @@ def _as_buffer(index: int, obj: Any) -> np.ndarray:
 # The native code, and the tables it reads
 
 
+_loading = threading.RLock()
+
+
 def _code() -> Any:
     return _native()[0]
 
@@ -180,10 +183,8 @@ def _native() -> tuple[Any, int]:
         return _load_native()
 
 
-_loading = threading.RLock()
-
-
 def walker_source() -> Source:
+    """What is compiled once for all plans."""
     from hybridnn.jit import lowlevel, walker  # llvmlite takes 0.1 s to import: not before a plan is built
 
     return lowlevel.Source("walker", walker.emit, (RECORD, MAX_ON_STACK), as_written=True)

@@ -90,12 +90,12 @@ def convolution(xp, x, W, *, stride, pad, dilate, groups, cover_all):
     window = _window(x.shape[2:], W.shape[2:], stride, pad, dilate, cover_all)
     n, out = x.shape[0], W.shape[0]
     kernel = W.reshape(groups, out // groups, prod(W.shape[1:]))
-    y = xp.empty((n, groups, out // groups, prod(window.out)), xp.result_type(x, W))
+    y, multiply = xp.empty((n, groups, out // groups, prod(window.out)), xp.result_type(x, W)), _matmul(xp)
     for part, columns in _columns(xp, x, window, groups):
         if len(columns) > 1 and y.shape[3] <= _FEW:
-            y[part] = _apart(_matmul(xp)(kernel, _side_by_side(columns)), len(columns))
+            y[part] = _apart(multiply(kernel, _side_by_side(columns)), len(columns))
         else:
-            _matmul(xp)(kernel, columns, out=y[part])
+            multiply(kernel, columns, out=y[part])
     return y.reshape(n, out, *window.out)
 
 
@@ -126,11 +126,11 @@ def convolution_grad_x(xp, gy, W, *, size, stride, pad, dilate, groups, cover_al
     n, out = gy.shape[:2]
     kernel = W.reshape(groups, out // groups, prod(W.shape[1:])).swapaxes(1, 2)
     rows, dtype = gy.reshape(n, groups, out // groups, prod(window.out)), xp.result_type(gy, W)
-    y = xp.zeros((n, groups * W.shape[1], *window.padded), dtype)
+    y, multiply = xp.zeros((n, groups * W.shape[1], *window.padded), dtype), _matmul(xp)
     for part in _chunks(n, groups * kernel.shape[1] * rows.shape[3] * dtype.itemsize):
         some = rows[part]
         together = len(some) > 1 and some.shape[3] <= _FEW
-        columns = _apart(_matmul(xp)(kernel, _side_by_side(some)), len(some)) if together else _matmul(xp)(kernel, some)
+        columns = _apart(multiply(kernel, _side_by_side(some)), len(some)) if together else multiply(kernel, some)
         window.add_columns(y[part], columns.reshape(-1, groups * W.shape[1], window.elements, *window.out))
     return window.cropped(y)
 
@@ -160,13 +160,13 @@ def convolution_grad_w(xp, x, gy, *, ksize, stride, pad, dilate, groups, cover_a
     window = Window(tuple(x.shape[2:]), ksize, stride, pad, dilate, tuple(gy.shape[2:]))
     n, out = gy.shape[:2]
     rows = gy.reshape(n, groups, out // groups, prod(window.out))
-    total = xp.zeros((groups, out // groups, x.shape[1] // groups * window.elements), xp.result_type(x, gy))
+    total, multiply = xp.zeros((groups, out // groups, x.shape[1] // groups * window.elements), xp.result_type(x, gy)), _matmul(xp)
     for part, columns in _columns(xp, x, window, groups):
         if len(columns) > 1 and columns.shape[3] <= _FEW:
-            total += _matmul(xp)(_side_by_side(rows[part]), _side_by_side(columns).swapaxes(1, 2))
+            total += multiply(_side_by_side(rows[part]), _side_by_side(columns).swapaxes(1, 2))
             continue
         for row, column in zip(rows[part], columns):
-            total += _matmul(xp)(row, column.swapaxes(1, 2))
+            total += multiply(row, column.swapaxes(1, 2))
     return total.reshape(out, x.shape[1] // groups, *ksize)
 
 

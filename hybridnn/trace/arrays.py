@@ -242,9 +242,14 @@ def _draw_objects(observer, fn, box, count, stream):
     value = _tried(stream, fn, box.value, count.value)
     whole = Ref("whole", value, Computed(fn, [box, count], {}, len(observer.call.path), drawn=True))
     observer.draws.append((whole, len(observer.call.draws), stream))
+    return _sample(observer, whole)
+
+
+def _sample(observer, whole):
+    """What has been drawn, or chosen by what was drawn, as something that is looked at as arguments are."""
     name = f"sample{len(observer.samples)}"
     observer.samples[name] = whole
-    return Ref("arg", value, ("drawn", name))
+    return Ref("arg", whole.value, ("drawn", name))
 
 
 def pick(observer, box, key):
@@ -260,11 +265,8 @@ def pick(observer, box, key):
         return None
     if id(box.value) in observer.grown | observer.rewritten or len(observer.samples) >= MOST_PICKED:
         raise Doubt("draws from a list that has changed, or many times")
-    name = f"sample{len(observer.samples)}"
-    found = Computed(operator.getitem, [Ref("static", box.value), key], {}, len(observer.call.path), safe=True)
-    observer.samples[name] = Ref("whole", value, found)
     observer.keep.append(key)
-    return Ref("arg", value, ("drawn", name))
+    return _sample(observer, Ref("whole", value, Computed(operator.getitem, [Ref("static", box.value), key], {}, len(observer.call.path), safe=True)))
 
 
 def _is_chosen_by_draw(key):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hybridnn.graph import Node
 from hybridnn.spec import Spec
 
-__all__ = ["ANY_SCALE", "FUNCTION", "LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "outcomes", "path_to", "spec_along", "terminals", "vid_of"]
+__all__ = ["ANY_SCALE", "FUNCTION", "LIMIT", "App", "Event", "Leaf", "Number", "Outcome", "below", "outcomes", "path_to", "spec_along", "terminals", "vid_of"]
 
 LIMIT = 2 ** 63       # run-time ints fit 64 bits
 ANY_SCALE = "any"     # in the key of a backward that begins with gradients which hold the loss scale
@@ -176,12 +176,15 @@ def spec_along(event, vid):
     return event.specs[vid]
 
 
-def terminals(event):
-    """The ``end`` events below ``event``."""
-    stack, found = [event], []
+def below(event):
+    """``event`` and all events below it."""
+    stack = [event]
     while stack:
         e = stack.pop()
         stack += e.children
-        if e.kind == "end":
-            found.append(e)
-    return found
+        yield e
+
+
+def terminals(event):
+    """The ``end`` events below ``event``."""
+    return [e for e in below(event) if e.kind == "end"]

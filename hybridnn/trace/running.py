@@ -12,6 +12,7 @@ from hybridnn.errors import RecordingForbidden, raised_by_signal, user_line
 from hybridnn.jit.collector import collector_at_rest
 from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
+from hybridnn.trace.events import below
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.memory import EAGER_CALLS, IDLE_EARNS, account, nap, new_root
 from hybridnn.trace.observe_later import observer_type
@@ -309,10 +310,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
 
 def _compile_ahead(root):
     """What the plan will need of native code may be compiled while the call goes on."""
-    events = list(root.children)
-    for e in events:        # which grows
-        events += e.children
-    kinds = {app.node.op.kind for e in events for app in e.apps}
+    kinds = {app.node.op.kind for e in below(root) for app in e.apps}
     if kinds:
         jit.compile_ahead(kinds)
 
