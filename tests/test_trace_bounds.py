@@ -597,3 +597,53 @@ def test_several_forwards_hold_what_backward_needs():
         for loss in losses:
             loss.backward()
     assert held["traced"] <= 1.05 * held["eager"], held
+
+
+def impatient(function):
+    """``function`` traced, one signature of it proved, and no time left for other proofs."""
+    traced = hnn.trace(function)
+    for _ in range(3):
+        traced(rows(2))
+    assert len(traced._memory.plans) == 1
+    traced._memory.patience, traced._memory.proof_seconds = 0.0, 1000.0
+    return traced
+
+
+def test_a_signature_waits_for_its_proof_until_its_calls_have_taken_as_long():
+    f = impatient(lambda x: F.sum(F.tanh(x) * 2))
+    for _ in range(5):
+        f(rows(3))
+    assert f.stats.recordings == 1 and f.stats.python_skipped == 1
+    assert "runs eagerly" in str(f.explain()) and "its calls have not taken yet" in str(f.explain())
+    root = next(r for r in f._memory.roots.values() if not r.children)
+    assert 0 < root.seconds < 1
+    root.seconds = 1000.0
+    for k in range(4):
+        np.testing.assert_allclose(f(rows(3) + k).array, np.tanh(rows(3) + k).sum() * 2, rtol=1e-5)
+    assert f.stats.recordings == 2 and f.stats.python_skipped == 3 and root.seconds == 0
+    assert not any(r.reason for r in f._memory.roots.values())
+
+
+def test_what_plans_save_pays_for_proofs():
+    f = impatient(lambda x: F.sum(F.tanh(x) * 2))
+    for _ in range(100):
+        f(rows(2))
+    earned = f._memory.patience
+    assert earned == pytest.approx(100 * f._memory.plans[0].saves)
+    f._memory.proof_seconds = earned / 2
+    for _ in range(3):
+        f(rows(5))
+    assert f.stats.recordings == 2 and len(f._memory.plans) == 2 and f._memory.patience < earned
+
+
+def test_time_for_proofs_is_of_one_callable():
+    """The first proof costs nothing, as it loads what compiles; ``clear`` begins anew."""
+    f, g = impatient(lambda x: F.exp(x)), hnn.trace(lambda x: F.exp(x))
+    for _ in range(3):
+        g(rows(2))
+    assert g._memory.patience >= memory.PATIENCE and g.stats.python_skipped == 1
+    f.clear()
+    for n in (2, 3):
+        for _ in range(3):
+            f(rows(n))
+    assert len(f._memory.plans) == 2

@@ -1,5 +1,6 @@
 """What one traced callable has learned: its statistics, the trees of its paths and the plans that skip Python, and how much of them is kept."""
 import logging
+import math
 import os
 import sys
 import threading
@@ -10,7 +11,7 @@ from hybridnn.config import state
 from hybridnn.errors import TraceWarning, user_line
 from hybridnn.trace.events import Event, terminals
 
-__all__ = ["EAGER_CALLS", "IDLE_EARNS", "Memory", "Root", "Stats", "account", "nap", "new_root"]
+__all__ = ["EAGER_CALLS", "IDLE_EARNS", "Memory", "Root", "Stats", "account", "has_proved", "may_prove", "nap", "new_root"]
 
 log = logging.getLogger("hybridnn.trace")
 COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans tried in vain, after which calls are timed against eager ones
@@ -20,6 +21,10 @@ PASSING = 3      # calls that may give up recording for what may happen once, be
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
 EAGER_CALLS, FIRST_NAP, LONGER = 20_000, 1000, 4      # a signature runs eagerly for so many calls at most, the first time, and how many times as many each time
                                                       # after: paths may have settled by then, or what could not be recorded be gone
+# To follow Python and to plan takes as long as some ten eager calls. One signature that repeats soon has that back; of sequences of many lengths each may
+# come but a few times. So what proofs take is paid for as well, in seconds: a callable begins with some, plans earn more, and without, a signature is proved
+# once its eager calls have taken as long as a proof does: as when skis are rented until that has cost what they do (Karlin et al., Algorithmica 3, 1988).
+PATIENCE, SAVED = 3.0, 0.25      # seconds to begin with; what part of a call that Python ran a plan saves at least
 
 
 @dataclass
@@ -53,6 +58,9 @@ class Root(Event):
     passing: int = 0               # how often recording was given up for what may happen once
     proofs: int = 0
     replays: int = 0
+    seconds: float = 0.0           # what its eager calls have taken since the last proof
+    invested: float = 0.0          # what recording and following it have taken since the last proof
+    shortest: float = math.inf     # the shortest of all these calls
     compare_at: int = COMPARE_AFTER
     uses: tuple | None = None      # (version, which events use a value) of the tree
     times: dict = field(default_factory=lambda: {True: [], False: []})     # seconds of verified replays (True) and of eager calls, while compared
@@ -95,6 +103,8 @@ class Memory:
     first_found: dict = field(default_factory=dict)         # what the first proof has found at a place: a parameter's array, weakly, or a length
     locks: tuple = (0, None)
     credit: float | None = None
+    patience: float = PATIENCE       # seconds that proofs may take
+    proof_seconds: float = 0.0       # what the proof of a signature takes, by those there were
     resting: int = 0       # calls that are to run eagerly: skipping Python takes longer; -1: calls are timed to find that out
     naps: int = 0          # how often it was found that to find a path takes longer
     idle: int = 0          # calls in a row that were to run eagerly
@@ -130,6 +140,7 @@ class Memory:
             self.segments.clear()
             self.plans = []
             self.resting = self.searched = self.idle = 0
+            self.patience, self.proof_seconds = PATIENCE, 0.0
             self.why.clear()
             self.stats.paths = self.stats.arena_bytes = self.stats.arena_lower_bound = self.stats.retained_bytes = 0
             self.version += 1
@@ -188,6 +199,20 @@ def new_root(memory, key):
     with memory.lock:
         root = memory.roots[key] = Root("root", signature=key)
         return root
+
+
+def may_prove(memory, root):
+    """Whether the time that a proof takes has been earned, by all plans or by the calls of this signature."""
+    return memory.patience >= memory.proof_seconds or root.seconds >= memory.proof_seconds
+
+
+def has_proved(memory, root, plan):
+    """Pay for a proof; nothing for the first one, as what compiles is loaded and most kernels are compiled then."""
+    paid, root.seconds, root.invested = root.invested, 0.0, 0.0
+    if memory.proof_seconds:
+        memory.patience -= paid
+    memory.proof_seconds = min(paid, (memory.proof_seconds + paid) / 2) if memory.proof_seconds else paid
+    plan.saves = SAVED * root.shortest
 
 
 def account(memory, root, call, end):

@@ -14,7 +14,7 @@ from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.events import below
 from hybridnn.trace.floats import errors_may_wait
-from hybridnn.trace.memory import EAGER_CALLS, IDLE_EARNS, account, nap, new_root
+from hybridnn.trace.memory import EAGER_CALLS, IDLE_EARNS, account, has_proved, may_prove, nap, new_root
 from hybridnn.trace.observe_later import observer_type
 from hybridnn.trace.pure import Vouched, members, taken
 from hybridnn.trace.refs import Doubt, class_lookup
@@ -150,10 +150,26 @@ def _run_python(memory, mode, fn, args, kwargs):
     if root.asleep:
         root.asleep = max(0, root.asleep - _idle(memory))
         return fn(*args, **kwargs)
+    if root.proofs < MAX_PROOFS and mode in ("auto", "pure") and not may_prove(memory, root):
+        return _eager_for_now(memory, root, fn, args, kwargs)
     memory.idle, root.reason = 0, ""
     if root.replays >= root.compare_at:
         return _compared_run(memory, root, mode, fn, args, kwargs)
     return _traced_run(memory, root, mode, fn, args, kwargs)
+
+
+@unseen
+def _eager_for_now(memory, root, fn, args, kwargs):
+    """A call of a signature that has to wait for its proof."""
+    if not root.reason:
+        root.reason = f"to follow and plan it takes some {memory.proof_seconds:.2f} s, which its calls have not taken yet"
+        memory.note("runs eagerly", f"for now: {root.reason}")
+    start = time.perf_counter()
+    result = fn(*args, **kwargs)
+    seconds = time.perf_counter() - start
+    root.seconds += seconds
+    root.shortest = min(root.shortest, seconds)
+    return result
 
 
 def _idle(memory):
@@ -205,6 +221,7 @@ def _skipped(memory, plan, result):
     stats.hits += 1
     stats.python_skipped += 1
     memory.clock += 1
+    memory.patience += plan.saves
     plan.misses = 0
     plan.hits += 1
     if plan.few and plan.hits == COMPARE_PLAN_AFTER:
@@ -263,6 +280,7 @@ def _earned(memory, plan):
 
 @unseen
 def _traced_run(memory, root, mode, fn, args, kwargs):
+    start = time.perf_counter()
     if mode == "error_on_record" and not root.children:
         raise _forbidden(memory, root)
     call = Call(root, memory)
@@ -296,10 +314,15 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
         before = None
         if mode == "pure" and end is not None:
             before, end.seen = end.seen, taken(call)
-        if observer is not None:
-            _prove(memory, observer, call, end, given, result, before)
+        plan = None if observer is None else _prove(memory, observer, call, end, given, result, before)
     finally:
         state.tracer = outer
+    if call.recorded or observer is not None:
+        seconds = time.perf_counter() - start
+        root.invested += seconds
+        root.shortest = min(root.shortest, seconds)
+        if plan is not None:
+            has_proved(memory, root, plan)
     account(memory, root, call, end)
     if call.left and root.replays < root.compare_at:
         root.replays = min(root.replays + LEFT_COUNTS, root.compare_at)
@@ -349,10 +372,10 @@ def _observer(memory, root, mode, call, fn, args, kwargs):
 
 
 def _prove(memory, observer, call, end, given, result, before):
-    """Turn an observed replay into a plan that skips Python, or note why not. ``given``: what the arguments held before, if the user vouches for the rest;
-    ``before``: what the call before took from outside."""
+    """Turn an observed replay into a plan that skips Python, and return it, or note why not. ``given``: what the arguments held before, if the user vouches
+    for the rest; ``before``: what the call before took from outside."""
     if call.mode != "replay" or end is None or call.left:
-        return
+        return None
     try:
         seen = observer
         if observer.doubt is not None or observer.result is None:
@@ -368,13 +391,13 @@ def _prove(memory, observer, call, end, given, result, before):
         end.doubt = str(d)
         call.root.proofs += 0 if d.by_chance else MAX_PROOFS // 4 - 1
         memory.note("python runs", end.doubt)
-        return
+        return None
     except Exception as error:        # a defect of ours: tests see it, users get one warning and verified replay
         if os.environ.get("HYBRIDNN_STRICT") or raised_by_signal(error):
             raise
         call.root.proofs, end.doubt = MAX_PROOFS, f"the proof met {type(error).__name__}: {error}"
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
-        return
+        return None
     end.doubt = ""
     for segment in [s for e in call.path for s in e.segments.values() if s.executable is not None]:
         segment.executable.release()
@@ -388,6 +411,7 @@ def _prove(memory, observer, call, end, given, result, before):
     for p in [p for p in memory.plans[1:] if p.last_miss is not None][:1]:
         memory.note("guard failed", p.last_miss.reason)
     memory.note("python is skipped", f"{len(plan.source.splitlines())} lines of guards and replay")
+    return plan
 
 
 def _mostly_python(plan):
