@@ -13,6 +13,7 @@ from hybridnn.jit.accumulate import accumulate, batch_products, gather_together,
 from hybridnn.jit.channels import twins
 from hybridnn.jit.covered_axes import drop_covered_axes
 from hybridnn.jit.decompose import decompose
+from hybridnn.jit.equal_types import equal_types
 from hybridnn.jit.join import join_parts
 from hybridnn.jit.partial_sums import partial_sums
 from hybridnn.jit.purity import is_pure
@@ -208,6 +209,6 @@ def channels_last(graph):
     return graph if turned is graph else merge_equal(algebra(drop_dead(turned)))
 
 
-PASSES = (decompose, complete_attrs, drop_dead, drop_covered_axes, algebra, fold_constants, merge_equal, channels_last, join_parts, drop_dead,
+PASSES = (decompose, complete_attrs, equal_types, drop_dead, drop_covered_axes, algebra, fold_constants, merge_equal, channels_last, join_parts, drop_dead,
           gather_together, sum_products, batch_products, accumulate, outer_products, partial_sums, drop_dead, recompute)
 
