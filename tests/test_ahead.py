@@ -10,7 +10,7 @@ import pytest
 import hybridnn as hnn
 from hybridnn import functions as F
 from hybridnn.jit import ahead, fpstatus, gemm, lowlevel, objects
-from hybridnn.trace import running
+from hybridnn.trace import proving
 
 CALLS = []
 
@@ -115,7 +115,7 @@ def test_kinds_of_operations_ask_for_what_they_need():
 
 def test_a_function_called_again_begins(monkeypatch):
     seen = []
-    monkeypatch.setattr(running.jit, "compile_ahead", seen.append)
+    monkeypatch.setattr(proving.jit, "compile_ahead", seen.append)
     x, w = np.ones((3, 4), np.float32), np.ones((4, 2), np.float32)
     products, sums, nothing = hnn.trace(lambda: F.tanh(F.matmul(x, w))), hnn.trace(lambda: F.tanh(x) * 2), hnn.trace(lambda: 2)
     for f in (products, sums, nothing):

@@ -20,8 +20,8 @@ from hybridnn.trace.warns import without_warnings
 
 __all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "FEW_MEMBERS", "IN_PLACE", "MOST", "UFUNC_METHODS", "Computed", "Unexpected",
            "as_defect", "below", "calculate", "change_own", "changer_of", "choose", "chooses", "combine", "draw", "draws", "folded", "identify", "is_always",
-           "is_array_function", "is_draw", "is_last", "is_number", "is_open", "is_place", "is_small", "is_stream", "leaves_of", "may_overlap", "memory_of",
-           "missed", "operand", "pick", "place_of_output", "put", "put_stream_back", "read_clock", "recompute", "renew", "rests_on_constants", "root_array",
+           "is_array_function", "is_draw", "is_last", "is_number", "is_open", "is_place", "is_small", "is_stream", "leaves_of", "may_overlap",
+           "missed", "operand", "pick", "place_of_output", "put", "put_stream_back", "read_clock", "recompute", "renew", "rests_on_constants",
            "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
@@ -927,15 +927,3 @@ def as_defect(error):
     if os.environ.get("HYBRIDNN_STRICT"):
         raise error
     return error
-
-
-def root_array(a):
-    """The array that owns a view's memory."""
-    while isinstance(a.base, np.ndarray):
-        a = a.base
-    return a
-
-
-def memory_of(a):
-    """Where and how an array lies: equal for two views of the same elements."""
-    return a.__array_interface__["data"][0], a.shape, a.strides, a.dtype

@@ -11,9 +11,12 @@ from hybridnn.config import state
 from hybridnn.errors import TraceWarning, user_line
 from hybridnn.trace.events import Event, terminals
 
-__all__ = ["EAGER_CALLS", "IDLE_EARNS", "Memory", "Root", "Stats", "account", "has_proved", "may_prove", "nap", "new_root"]
+__all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "MAX_PROOFS", "Memory", "Root", "Stats", "account", "has_proved", "may_prove",
+           "nap", "new_root"]
 
 log = logging.getLogger("hybridnn.trace")
+MAX_PROOFS = 16        # of one signature
+COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which a plan of few operations is timed against eager ones
 COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans tried in vain, after which calls are timed against eager ones
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.

@@ -18,11 +18,10 @@ from hybridnn.trace.arrays import (
     may_overlap,
     operand,
     place_of_output,
-    root_array,
     with_elements,
 )
 from hybridnn.trace.observe_stores import where_id
-from hybridnn.trace.overlap import lies_apart
+from hybridnn.trace.overlap import lies_apart, root_array
 from hybridnn.trace.refs import Doubt, Ref, constant, is_drawn, is_numeric, is_pure
 from hybridnn.trace.summaries import guard_links
 

@@ -5,13 +5,23 @@ import numpy as np
 from numpy.exceptions import TooHardError
 from numpy.lib.array_utils import byte_bounds
 
-from hybridnn.trace.arrays import root_array
-
-__all__ = ["Moving", "Written", "lies_apart", "overlapping", "sharing"]
+__all__ = ["Moving", "Written", "lies_apart", "memory_of", "overlapping", "root_array", "sharing"]
 
 MOST_WORK = 1000      # of NumPy's search for an element that two arrays share
 FEW = 12              # arrays with which comparing another one takes less time than finding out where that lies
 MOST_COMPARED = 64    # arrays whose ranges of addresses overlap: more are taken to share memory
+
+
+def root_array(a):
+    """The array that owns a view's memory."""
+    while isinstance(a.base, np.ndarray):
+        a = a.base
+    return a
+
+
+def memory_of(a):
+    """Where and how an array lies: equal for two views of the same elements."""
+    return a.__array_interface__["data"][0], a.shape, a.strides, a.dtype
 
 
 def lies_apart(a):

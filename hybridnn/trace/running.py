@@ -1,42 +1,40 @@
 """One call of a traced function: by a plan that skips Python, by a replay that Python runs beside, by recording, or eagerly."""
-import os
 import random
 import sys
 import time
-import types
 from dataclasses import dataclass
 
-from hybridnn import jit
 from hybridnn.config import config, global_config, state
-from hybridnn.errors import RecordingForbidden, raised_by_signal, user_line
-from hybridnn.jit.collector import collector_at_rest
+from hybridnn.errors import RecordingForbidden, user_line
 from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
-from hybridnn.trace.events import below
 from hybridnn.trace.floats import errors_may_wait
-from hybridnn.trace.memory import EAGER_CALLS, IDLE_EARNS, account, has_proved, may_prove, nap, new_root
-from hybridnn.trace.observe_later import observer_type
-from hybridnn.trace.pure import Vouched, members, taken
-from hybridnn.trace.refs import Doubt, class_lookup
-from hybridnn.trace.shadow import checked_replay
+from hybridnn.trace.memory import (
+    COMPARE_AGAIN,
+    COMPARE_PLAN_AFTER,
+    EAGER_CALLS,
+    IDLE_EARNS,
+    MAX_PROOFS,
+    account,
+    has_proved,
+    may_prove,
+    nap,
+    new_root,
+)
+from hybridnn.trace.pure import members, taken
 from hybridnn.trace.signature import signature
-from hybridnn.trace.skip import make_plan
 from hybridnn.trace.skip_plan import OTHERWISE, RESTLESS, Miss, Refused
 from hybridnn.trace.unseen import unseen
 from hybridnn.trace.watch import on_call
 
 __all__ = ["run"]
 
-MAX_PROOFS = 16
 SERVED = 64       # calls for which a plan has to have run until it has paid for its proof
-PLANS_PER_PATH = 8
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 COMPARED_CALLS = 8      # how often a replay that runs Python is timed against eager
 COMPARED_IN_A_ROW = 16      # calls of a plan, and then as many eager ones: a tiny function takes twice as long where another has just run
 AROUND = 0.5e-6     # seconds that a call of a plan takes beside what is timed, and an eager one does not
 SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses lie before the next comparison; how many replays more a path that is left counts for
-FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream (some 15 us)
-COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which such a plan is timed
 WALK_LATER = 5e-6      # seconds by which backward outside takes longer through what such a call has left than through a graph of so few nodes
 IDLE, RESTING = 128, 15      # eager calls in a row after which so many at a time are not asked whether they are eager, which takes some 4 us
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
@@ -121,6 +119,7 @@ def _unusual_turn(memory, plan, self_object, fn, args, kwargs):
     if plan.times is not None and len(plan.times[True]) >= COMPARED_IN_A_ROW:
         return Ran(_eager_turn(memory, plan, fn, args, kwargs))
     if memory.check and _dice.random() < memory.check:
+        from hybridnn.trace.shadow import checked_replay
         result = checked_replay(memory, plan, self_object, fn, args, kwargs)
         if type(result) in (Miss, Refused):
             return result
@@ -286,9 +285,8 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     call = Call(root, memory)
     call.forbid = mode == "error_on_record"
     root.replays += call.mode == "replay"
-    observer = _observer(memory, root, mode, call, fn, args, kwargs)
-    if observer is not None:
-        _compile_ahead(root)
+    may_follow = mode in ("auto", "pure") and call.mode == "replay" and root.proofs < MAX_PROOFS and state.tracer is None and not sys.is_finalizing()
+    observer = _proving().observer(root, call, fn, args, kwargs) if may_follow else None
     given = members((args, kwargs)) if mode == "pure" and observer is not None else None
     call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
     call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
@@ -314,7 +312,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
         before = None
         if mode == "pure" and end is not None:
             before, end.seen = end.seen, taken(call)
-        plan = None if observer is None else _prove(memory, observer, call, end, given, result, before)
+        plan = None if observer is None else _proving().prove(memory, observer, call, end, given, result, before)
     finally:
         state.tracer = outer
     if call.recorded or observer is not None:
@@ -331,11 +329,10 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     return result
 
 
-def _compile_ahead(root):
-    """What the plan will need of native code may be compiled while the call goes on."""
-    kinds = {app.node.op.kind for e in below(root) for app in e.apps}
-    if kinds:
-        jit.compile_ahead(kinds)
+def _proving():
+    """What follows Python is loaded when a function is first called twice: half of ``trace``, which importing hybridnn need not wait for."""
+    from hybridnn.trace import proving
+    return proving
 
 
 def _finished(call):
@@ -353,71 +350,6 @@ def _abandoned(call):
         call.abandon()
     finally:
         call.end()
-
-
-def _observer(memory, root, mode, call, fn, args, kwargs):
-    """An observer for this call, if it is time to try a proof and nobody else watches the thread."""
-    if mode not in ("auto", "pure") or call.mode != "replay" or root.proofs >= MAX_PROOFS or state.tracer is not None:
-        return None
-    observe = observer_type()
-    if observe is None or sys.gettrace() is not None or sys.getprofile() is not None or sys.is_finalizing():
-        return None
-    root.proofs += 1
-    if isinstance(fn, types.MethodType) and isinstance(fn.__func__, types.FunctionType):
-        return observe(call, fn.__func__, fn.__self__, args, kwargs)
-    if isinstance(fn, types.FunctionType):
-        return observe(call, fn, None, args, kwargs)
-    called = class_lookup(type(fn), "__call__")
-    return observe(call, called, fn, args, kwargs) if isinstance(called, types.FunctionType) else None
-
-
-def _prove(memory, observer, call, end, given, result, before):
-    """Turn an observed replay into a plan that skips Python, and return it, or note why not. ``given``: what the arguments held before, if the user vouches
-    for the rest; ``before``: what the call before took from outside."""
-    if call.mode != "replay" or end is None or call.left:
-        return None
-    try:
-        seen = observer
-        if observer.doubt is not None or observer.result is None:
-            if given is None:
-                doubt = observer.doubt or Doubt("the run was not seen to its end")
-                raise Doubt(doubt.reason, doubt.line, doubt.by_chance)        # not the observer's own, which would get a traceback and so keep it
-            if given != members((observer.args, observer.kwargs)):
-                raise Doubt("changes what its arguments hold")
-            seen = Vouched(call, observer.args, observer.kwargs, result, before)
-        with collector_at_rest():
-            plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))
-    except Doubt as d:
-        end.doubt = str(d)
-        call.root.proofs += 0 if d.by_chance else MAX_PROOFS // 4 - 1
-        memory.note("python runs", end.doubt)
-        return None
-    except Exception as error:        # a defect of ours: tests see it, users get one warning and verified replay
-        if os.environ.get("HYBRIDNN_STRICT") or raised_by_signal(error):
-            raise
-        call.root.proofs, end.doubt = MAX_PROOFS, f"the proof met {type(error).__name__}: {error}"
-        memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
-        return None
-    end.doubt = ""
-    for segment in [s for e in call.path for s in e.segments.values() if s.executable is not None]:
-        segment.executable.release()
-    operations = sum(len(e.apps) for e in call.path)
-    plan.few = operations <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW) or _mostly_python(plan)
-    plan.hits = plan.first_hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
-    plan.signature = call.root.signature
-    with memory.lock:
-        twins = [p for p in memory.plans if p.end is end][PLANS_PER_PATH - 1:]
-        memory.plans = [plan, *[p for p in memory.plans if p not in twins and not p.dead]][:memory.max_paths]
-    for p in [p for p in memory.plans[1:] if p.last_miss is not None][:1]:
-        memory.note("guard failed", p.last_miss.reason)
-    memory.note("python is skipped", f"{len(plan.source.splitlines())} lines of guards and replay")
-    return plan
-
-
-def _mostly_python(plan):
-    """Whether operations run one by one, as those on float16: coarse ones in parts, which may take longer than the whole does."""
-    kinds = [step.kind for segment in plan.segments for step in segment.executable.steps]
-    return 0 < len(kinds) <= 2 * kinds.count("python")
 
 
 def _forbidden(memory, root):

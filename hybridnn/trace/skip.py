@@ -5,13 +5,12 @@ computing: gradients, counters, attributes, results. It returns ``MISS`` before 
 """
 import numpy as np
 
-from hybridnn.trace.arrays import root_array
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import Writer
 from hybridnn.trace.observe_gradients import by_hand
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.operands import array_of
-from hybridnn.trace.overlap import sharing
+from hybridnn.trace.overlap import root_array, sharing
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.skip_computed import Computing
 from hybridnn.trace.skip_effects import Effects

@@ -6,11 +6,10 @@ import numpy as np
 from hybridnn.core.fixed import is_fixed
 from hybridnn.core.variable import Variable
 from hybridnn.optimizer_hooks.decay import loss_scale_of
-from hybridnn.trace.arrays import memory_of, root_array
 from hybridnn.trace.events import Leaf, vid_of
 from hybridnn.trace.observe_gradients import by_hand, is_gradient_of
 from hybridnn.trace.operands import array_of
-from hybridnn.trace.overlap import Moving, Written
+from hybridnn.trace.overlap import Moving, Written, memory_of, root_array
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.summaries import wrapped
 

@@ -11,10 +11,11 @@ from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, Gra
 from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lars_scaled, lassoed
 from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
-from hybridnn.trace.arrays import combine, memory_of
+from hybridnn.trace.arrays import combine
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import methods
 from hybridnn.trace.observe_stores import where_id
+from hybridnn.trace.overlap import memory_of
 from hybridnn.trace.refs import Doubt, Ref, VariableRows, class_lookup, constant, is_library_code, is_pure, mirror, real_array
 
 __all__ = ["array_of", "guard_links", "result", "summarize", "wrapped"]

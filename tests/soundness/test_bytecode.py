@@ -8,7 +8,7 @@ from worlds import MODES, arr, check, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
-from hybridnn.trace import running
+from hybridnn.trace import proving
 from hybridnn.trace.observe_later import LaterObserver
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
@@ -168,7 +168,7 @@ if sys.version_info >= (3, 12):         # before, CPython shows every instructio
             for _ in range(3):
                 np.testing.assert_allclose(f(arr(3)).array, np.exp(arr(3)) * 6, rtol=1e-6)
             return f.stats.python_skipped
-        monkeypatch.setattr(running, "observer_type", lambda: Blind)
+        monkeypatch.setattr(proving, "observer_type", lambda: Blind)
         assert skipped(range(0)) == (mode == "auto")
         seen = Blind.at
         assert mode != "auto" or seen > 30
