@@ -8,7 +8,7 @@ import pytest
 import hybridnn as hnn
 import hybridnn.functions as F
 from hybridnn.jit import draws
-from hybridnn.trace.positions import is_plain, put_stream_at, stream_at
+from hybridnn.trace.positions import put_stream_at, stream_at
 
 
 def stands_at(words):
@@ -76,42 +76,59 @@ def test_masks_of_traced_dropout_are_those_of_eager():
     assert traced.stats.python_skipped
 
 
+def some_of(stream):
+    return [*stream.rand(700), *stream.choice(5, 3, p=np.full(5, 0.2)), *stream.permutation(9), *stream.normal(size=3), *stream.beta(0.5, 2, 3), stream.randn(),
+            *stream.gamma(2.5, size=3), *stream.binomial(40, 0.4, 3), *stream.poisson(20, 3)]
+
+
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("normals", [0, 1, 2])
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("words", [0, 1, 623, 624, 1247])
-def test_a_stream_goes_back_to_where_it_stood(own, words):
+def test_a_stream_goes_back_to_where_it_stood(own, words, normals, readable, monkeypatch):
+    assert draws._kept_normal()
+    if not readable:
+        monkeypatch.setattr(draws, "_kept_normal", lambda: None)
     stands_at(words)
     stream = np.random.RandomState(3) if own else np.random
     stream.randint(0, 2**32, words, dtype=np.uint32)
-    before, found = stream.get_state()[2], draws.position(stream)
-    first = stream.rand(700), stream.choice(5, 3, p=np.full(5, 0.2)), stream.permutation(9)
-    draws.go_back(found)
-    assert stream.get_state()[2] == before
-    again = stream.rand(700), stream.choice(5, 3, p=np.full(5, 0.2)), stream.permutation(9)
-    for a, b in zip(first, again, strict=True):
+    stream.normal(size=normals)
+    (_, _, *before), found = stream.get_state(), stream_at(stream)
+    assert (type(found) is tuple) is readable
+    first = some_of(stream)
+    put_stream_at(stream, found)
+    assert stream.get_state()[2:] == (*before,)
+    assert some_of(stream) == first
+
+
+@pytest.mark.parametrize("stream", [
+    np.random.RandomState(np.random.PCG64(3)), np.random.Generator(np.random.PCG64(3)), np.random.Generator(np.random.MT19937(3)),
+], ids=["PCG64", "new", "new MT19937"])
+def test_other_sources_of_numbers_are_asked(stream):
+    found = stream_at(stream)
+    assert type(found) is dict
+    first = stream.uniform(size=5), stream.normal(size=3)
+    put_stream_at(stream, found)
+    for a, b in zip(first, (stream.uniform(size=5), stream.normal(size=3)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_other_sources_of_numbers_have_no_position():
-    assert draws.position(np.random.RandomState(np.random.PCG64(3))) is None
-    assert draws._goes_back()
-    stream = np.random.RandomState(np.random.PCG64(3))
-    found = stream_at(stream)
-    first = stream.rand(5)
-    put_stream_at(stream, found)
-    np.testing.assert_array_equal(first, stream.rand(5))
-
-
-@pytest.mark.parametrize("name", ["beta", "choice", "chisquare", "exponential", "gamma", "gumbel", "laplace", "logistic", "lognormal", "normal", "permutation",
-                                  "rand", "randint", "randn", "random", "random_sample", "standard_normal", "uniform"])
-def test_plain_draws_change_the_words_alone(name):
-    """Those of normal numbers keep every second one."""
-    stream = np.random.RandomState(0)
-    args = {"choice": (5,), "permutation": (5,), "randint": (5,), "beta": (0.5, 2), "chisquare": (3,), "gamma": (2.5,)}.get(name, ())
-    kept = set()
-    for _ in range(20):
-        getattr(stream, name)(*args)
-        kept.add(stream.get_state()[3])
-    assert kept == {0} or not is_plain(stream, [name])
+def test_a_call_that_draws_normal_numbers_goes_back():
+    """What the second draw leads to is another path: the numbers of both are drawn again."""
+    def step(x):
+        noise = x.array + np.random.normal(0, 1, 3)
+        return noise if np.random.randn() > 0.3 else noise * F.exp(x).array
+    traced, x = hnn.trace(step), hnn.Variable(np.ones(3, "f"))
+    with hnn.using_config("trace_compile", "sync"):
+        for seed in range(40):
+            np.random.seed(seed)
+            np.random.randn(seed % 2)
+            start = np.random.get_state()
+            expected, after = step(x), state()
+            np.random.set_state(start)
+            np.testing.assert_allclose(traced(x), expected, 1e-6)
+            assert state() == after
+    assert traced.stats.python_skipped > 20
 
 
 @pytest.mark.parametrize("readable", [True, False])
@@ -126,7 +143,7 @@ def test_a_generator_of_pythons_goes_back_to_where_it_stood(monkeypatch, before,
     for _ in range(before):
         stream.getrandbits(32)
     state, found = stream.getstate(), stream_at(stream)
-    assert (type(found[0]) is bytes) is readable and is_plain(stream, [stream.gauss, stream.sample])
+    assert (type(found[0]) is bytes) is readable
     first = [stream.random(), stream.gauss(0, 1), *stream.sample(range(700), 650)]
     put_stream_at(stream, found)
     assert stream.getstate() == state

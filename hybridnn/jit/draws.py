@@ -6,9 +6,10 @@ import ctypes
 import functools
 import math
 import random
+import struct
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,8 +17,12 @@ __all__ = ["go_back", "position", "put_words", "rand", "words_of"]
 
 FEW = 1000          # numbers below which NumPy is as fast
 STATE = 4 * 625     # bytes of a Mersenne twister: its words, and which is the next
+NORMAL = 16         # bytes in which a ``RandomState`` keeps a normal number: whether it does, and the number
+
+Position: TypeAlias = tuple[np.random.RandomState, np.random.MT19937, bytes, bytes]
 
 _numpys = np.random.rand
+_numpys_own = np.random.mtrand._rand
 
 
 def rand(*shape: int) -> np.ndarray:
@@ -33,35 +38,50 @@ def rand(*shape: int) -> np.ndarray:
     return y
 
 
-def position(stream: Any) -> tuple[np.random.MT19937, bytes] | None:
-    """Where ``numpy.random`` or a ``RandomState`` stands, for ``go_back``; None if its numbers have another source. A normal number that the stream keeps
-    for the next call is no part of it."""
-    source = np.random.get_bit_generator() if stream is np.random else stream._bit_generator
-    if type(source) is not np.random.MT19937 or not _goes_back():
+def position(stream: Any) -> Position | None:
+    """Where ``numpy.random`` or a ``RandomState`` stands, for ``go_back``; None if its numbers have another source, or are kept elsewhere."""
+    owner = _numpys_own if stream is np.random else stream
+    source, kept = owner._bit_generator, _kept_normal()
+    if type(source) is not np.random.MT19937 or kept is None:
         return None
     with source.lock:
-        return source, ctypes.string_at(source.ctypes.state_address, STATE)
+        return owner, source, ctypes.string_at(source.ctypes.state_address, STATE), ctypes.string_at(id(owner) + kept, NORMAL)
 
 
-def go_back(found: tuple[np.random.MT19937, bytes]) -> None:
+def go_back(found: Position) -> None:
     """The stream goes on where ``position`` found it."""
-    source, words = found
+    owner, source, words, normal = found
+    kept = _kept_normal()
+    assert kept is not None
     with source.lock:
         ctypes.memmove(source.ctypes.state_address, words, STATE)
+        ctypes.memmove(id(owner) + kept, normal, NORMAL)
 
 
 @functools.cache
-def _goes_back() -> bool:
-    """Whether all of this NumPy's states lies in the memory that is kept: tried over the end of a block of words."""
+def _kept_normal() -> int | None:
+    """Where in a ``RandomState`` lie whether it keeps a normal number for the next call, and that number. None if not all of this NumPy's states lies there
+    and in the words of its source: looked at, and tried, over the end of a block of words."""
     source = np.random.MT19937(5)
     stream = np.random.RandomState(source)
-    stream.rand(100)
-    before = stream.get_state()
-    words = ctypes.string_at(source.ctypes.state_address, STATE)
-    first = stream.rand(1000)
-    go_back((source, words))
-    (_, key, at, *_), (_, found, where, *_) = before, stream.get_state()
-    return bool(np.array_equal(key, found) and at == where and np.array_equal(first, stream.rand(1000)))
+    stream.normal(size=101)
+    number, memory = stream.get_state()[4], ctypes.string_at(id(stream), type(stream).__basicsize__)
+    kept = memory.find(struct.pack("d", number)) - 8
+    if kept < object.__basicsize__ or memory.find(struct.pack("d", number), kept + 9) >= 0:
+        return None
+    for _ in range(2):      # the second time, no number is kept
+        before = stream.get_state()
+        words, normal = ctypes.string_at(source.ctypes.state_address, STATE), ctypes.string_at(id(stream) + kept, NORMAL)
+        if struct.unpack("i", normal[:4]) != before[3:4]:
+            return None
+        first = [*stream.rand(1000), *stream.normal(size=4)]
+        ctypes.memmove(source.ctypes.state_address, words, STATE)
+        ctypes.memmove(id(stream) + kept, normal, NORMAL)
+        (_, key, *rest), (_, found, *there) = before, stream.get_state()
+        if not np.array_equal(key, found) or rest != there or first != [*stream.rand(1000), *stream.normal(size=4)]:
+            return None
+        stream.normal(size=1)
+    return kept
 
 
 def words_of(stream: random.Random) -> bytes | None:

@@ -11,11 +11,11 @@ from hybridnn.core.tape import make_leaf, scaled
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watch
 from hybridnn.jit.draws import rand
-from hybridnn.trace.arrays import Unexpected, missed, put_stream_back, recompute, stream_state
+from hybridnn.trace.arrays import Unexpected, missed, recompute
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
 from hybridnn.trace.overlap import Written
-from hybridnn.trace.positions import is_plain, put_stream_at, stream_at
+from hybridnn.trace.positions import put_stream_at, stream_at
 from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, RESTLESS, STORES, Miss
 from hybridnn.trace.skip_runtime import copied, grad_of, gradient, new, put_back, refuse, setting, take, take_back, unscale
 from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_variables, output_of, rebinds_along, values_behind
@@ -99,8 +99,7 @@ class Text:
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
                      MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
                      TracedNode=TracedNode, output_of=output_of, ref=weakref.ref,
-                     numpy_random=np.random, rand=rand, stream_state=stream_state, put_stream_back=put_stream_back,
-                     stream_at=stream_at, put_stream_at=put_stream_at,
+                     numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at,
                      state=state, G=global_config.__dict__, setting=setting,
                      take_back=take_back, copied=copied, leaf=make_leaf, gradient=gradient, grad_of=grad_of,
                      contiguous=np.ascontiguousarray, asarray=np.asarray,
@@ -189,12 +188,7 @@ class Text:
         return list({id(s): s for s in [*own, *([np.random] if self.call.draws else [])]}.values())
 
     def _put_back(self):
-        return [f"    {'put_stream_at' if self._is_plain(stream) else 'put_stream_back'}({self.writer.strong(stream)}, drawing{k})"
-                for k, stream in enumerate(self._streams())]
-
-    def _is_plain(self, stream):
-        draws = [ref.source.fn for ref, _, own in self.observer.draws if own is stream]
-        return is_plain(stream, [*draws, *[name for name, *_ in self.call.draws if stream is np.random]])
+        return [f"    put_stream_at({self.writer.strong(stream)}, drawing{k})" for k, stream in enumerate(self._streams())]
 
     def _drawing(self):
         """Lines that draw, in the program's order, and that make arrays before all else."""
@@ -212,8 +206,7 @@ class Text:
         lines += [f"{name} = {self._computed(ref)}" for name, ref in self.observer.samples.items() if ref.source.drawn]
         made = made if self.drawn_checks is self.make_lines else [*self.drawn_checks, *made]
         if self._restores():
-            before = [f"drawing{k} = {'stream_at' if self._is_plain(stream) else 'stream_state'}({w.strong(stream)})"
-                      for k, stream in enumerate(self._streams())]
+            before = [f"drawing{k} = stream_at({w.strong(stream)})" for k, stream in enumerate(self._streams())]
         failed = self._put_back() if self.observer.draws else []
         made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
         return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
