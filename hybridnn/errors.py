@@ -19,7 +19,7 @@
 
 __all__ = ["BackendError", "CacheWarning", "HybridnnError", "HybridnnWarning", "InvalidArguments", "InvalidType", "RecordingForbidden",
            "ReleasedGraphError", "SerializationError", "TraceError", "TraceMismatch", "TraceWarning", "UninitializedParameterError",
-           "raised_by_signal", "user_line"]
+           "absent", "raised_by_signal", "user_line"]
 
 import functools
 import os
@@ -106,6 +106,14 @@ class SerializationError(HybridnnError, ValueError):
 
 class BackendError(HybridnnError, RuntimeError):
     """A missing optional dependency or device."""
+
+
+def absent(name, hint):
+    """A class in the place of one of Chainer's that is not taken over: what only imports it runs, and who makes one gets ``BackendError``."""
+    def refuse(self, *args, **kwargs):
+        raise BackendError(f"{name} is not part of hybridnn\n  hint: {hint}")
+
+    return type(name, (), {"__init__": refuse, "__doc__": "Not taken over from Chainer: making one raises ``BackendError``."})
 
 
 class TraceError(HybridnnError, RuntimeError):

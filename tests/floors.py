@@ -13,7 +13,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("utils",),
     ("distribution", "distributions"),
     ("link", "links", "link_hook", "link_hooks", "function_hooks", "sequential", "parameter",
-     "initializer", "initializers", "serializer", "serializers", "reporter", "summary"),
+     "initializer", "initializers", "serializer", "serializers", "exporters", "reporter", "summary"),
     ("optimizer", "_hooks", "_hyperparameter", "_update_rule", "optimizers", "optimizer_hooks", "gradient_check"),
     ("graph", "computational_graph"),
     ("jit",),

@@ -16,6 +16,7 @@ from hybridnn import Variable, basic_math, gradient_check, testing, utils
 from hybridnn.errors import InvalidType
 from hybridnn.functions._function_nodes import ACTIVATION_AND_MATH
 from hybridnn.functions._paths import PATHS
+from hybridnn.optimizer_hooks.noise import exponential_decay_noise
 from hybridnn.utils import meta, precision, type_check
 
 # ----------------------------------------------------------------------------------------------------------------------- paths
@@ -964,7 +965,33 @@ def test_modules_at_the_paths_of_chainer():
     assert importlib.import_module("hybridnn.utils.experimental").experimental is utils.experimental
     assert importlib.import_module("hybridnn.utils.nondeterministic").nondeterministic is utils.nondeterministic
     assert importlib.import_module("hybridnn.testing.unary_math_function_test").unary_math_function_unittest is testing.unary_math_function_unittest
+    assert importlib.import_module("hybridnn.optimizer_hooks.gradient_noise").exponential_decay_noise is exponential_decay_noise
     assert issubclass(hnn.warnings.PerformanceWarning, RuntimeWarning)
+
+
+@pytest.mark.parametrize("place", ["function_hooks.cuda_profile.CUDAProfileHook", "function_hooks.cupy_memory_profile.CupyMemoryProfileHook",
+                                   "links.caffe.CaffeFunction", "links.caffe.caffe_function.CaffeFunction",
+                                   "links.theano.theano_function.TheanoFunction", "exporters.caffe.export"])
+def test_what_is_not_taken_over_is_there_and_says_so(place):
+    module, _, name = place.rpartition(".")
+    with pytest.raises(RuntimeError, match=r"is not part of hybridnn\n  hint: "):
+        getattr(importlib.import_module(f"hybridnn.{module}"), name)(None, None)
+
+
+def test_nodes_along_axes_check_these_when_they_are_made():
+    from hybridnn.functions.math import average, logsumexp, minmax, prod, sum
+    for cls in (minmax.Max, minmax.Min, prod.Prod, sum.Sum, logsumexp.LogSumExp, average.Mean):
+        for axis in ([0], (1, "x"), 1.5):
+            with pytest.raises(TypeError, match=f"{cls.__name__}: expected axis"):
+                cls(axis)
+        with pytest.raises(ValueError, match="duplicate"):
+            cls((0, 0))
+    for cls in (minmax.ArgMax, minmax.ArgMin):
+        assert cls(1).apply((np.array([[1., 3., 2.]]),))[0].array == (1 if cls is minmax.ArgMax else 0)
+        with pytest.raises(TypeError, match=f"{cls.__name__}: expected axis"):
+            cls((0, 1))
+    y, = minmax.Max((0, 1), keepdims=True).apply((np.array([[1., 3., 2.]]),))
+    assert y.array.tolist() == [[3.]]
 
 
 def test_former_helpers_of_arrays_warn():

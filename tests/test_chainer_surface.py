@@ -24,8 +24,8 @@ FACTS, METHODS = (json.loads((Path(__file__).parent / f"chainer_{kind}.json").re
 # What is not taken over (see the README): other back ends, importers, and what was deprecated in Chainer itself.
 ABSENT = {
     "functions": set(),
-    "links": {"TheanoFunction"},
-    "function_hooks": {"CUDAProfileHook", "CupyMemoryProfileHook"},
+    "links": set(),
+    "function_hooks": set(),
     "datasets": set(),
     "": {"Fallback", "array"},
 }

@@ -87,6 +87,22 @@ def test_hard_clipping():
         np.testing.assert_array_equal(result, np.clip(g, -0.3, 0.2))
 
 
+@pytest.mark.parametrize("bounds", [(None, 0.2), (-0.3, None)])
+@pytest.mark.parametrize("wrap", [lambda step: step, hnn.trace])
+def test_hard_clipping_to_one_side(bounds, wrap):
+    link, lefts = make_link("float32"), []
+    g = link.w.grad.copy()
+    optimizer = optimizers.SGD(0.0).setup(link)
+    optimizer.add_hook(optimizer_hooks.GradientHardClipping(*bounds))
+    step = wrap(lambda g: (link.w.grad.__setitem__(..., g), optimizer.update())[1])
+    for _ in range(6):
+        step(g)
+        lefts.append(link.w.grad.copy())
+        g = g * 1.5
+    np.testing.assert_array_equal(lefts[0], np.clip(lefts[0], *bounds))
+    np.testing.assert_allclose(lefts[-1], np.clip(g / 1.5, *bounds), rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("threshold", [0.01, 100.0])
 def test_lars(dtype, threshold):

@@ -397,6 +397,7 @@ def test_old_names_of_files(tmp_path):
     log = extensions.LogReport(log_name="old", trigger=(1, "iteration"))
     run(tmp_path, log, length=1)
     assert os.listdir(tmp_path) == ["old"]
+    assert extensions.LogReport(filename="new", log_name="old")._filename == "new"
     for extension, name in [(extensions.PlotReport("loss", file_name="a.png"), "a.png"), (extensions.PlotReport("loss"), "plot.png"),
                             (extensions.VariableStatisticsPlot(L.Linear(1, 1), file_name="b.png"), "b.png"),
                             (extensions.DumpGraph("main/loss", out_name="c.dot"), "c.dot")]:

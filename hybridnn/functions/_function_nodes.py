@@ -13,8 +13,11 @@ from hybridnn.functions.activation import sigmoid, tanh
 from hybridnn.functions.array import concat, stack
 from hybridnn.functions.math import einsum, mean
 from hybridnn.functions.pooling import unpooling_2d, unpooling_nd, upsampling_2d
+from hybridnn.ops.axes import axes_of, axis_of
 
 __all__ = ["ACTIVATION_AND_MATH", "OTHER_AREAS"]
+
+MOST_AXES = 64          # of NumPy's arrays
 
 
 class _Applied(FunctionNode):
@@ -72,6 +75,23 @@ class _Settled(_Applied):
         return self.compute(*self.args, *inputs, **self.kwargs)
 
 
+class _Along(_Applied):
+    """A function along axes, of which the constructor gets them: where they cannot be right, that raises."""
+
+    def __init__(self, axis=None, *args, **kwargs):
+        axes_of(type(self).__name__, axis, MOST_AXES)
+        super().__init__(axis, *args, **kwargs)
+
+
+class _AlongOne(_Applied):
+    """A function along one axis."""
+
+    def __init__(self, axis=None):
+        if axis is not None:
+            axis_of(type(self).__name__, axis, MOST_AXES)
+        super().__init__(axis)
+
+
 class _Called(_Applied):
     """A function that is also called: what ``Function`` is in Chainer."""
 
@@ -96,6 +116,10 @@ def _nodes(base=_Applied, /, **functions):
 def _labelled(base=_Applied, /, **functions):
     """Classes of the given names, whose labels are the functions' own names."""
     return _classes(base, functions, lambda name, f: f.__name__)
+
+
+def _along(**functions):
+    return _nodes(_Along, **functions)
 
 
 def _gathered(**functions):
@@ -203,14 +227,14 @@ OTHER_AREAS = {
         "softmax_cross_entropy": _nodes(SoftmaxCrossEntropy=loss.softmax_cross_entropy),
         "squared_error": _nodes(SquaredError=loss.squared_error), "triplet": _nodes(Triplet=loss.triplet)},
     "math": {
-        "average": _nodes(Mean=_mean), "batch_l2_norm_squared": _nodes(BatchL2NormSquared=m.batch_l2_norm_squared),
+        "average": _along(Mean=_mean), "batch_l2_norm_squared": _nodes(BatchL2NormSquared=m.batch_l2_norm_squared),
         "clip": _nodes(Clip=m.clip), "einsum": _gathered(EinSum=_einsum), "fft": _gathered(FFT=_fourier),
         "polygamma": _labelled(PolyGamma=m.polygamma), "tensordot": _nodes(TensorDot=m.tensordot), "zeta": _labelled(_Settled, Zeta=m.zeta),
         "cholesky": _labelled(Cholesky=m.cholesky), "cumprod": _nodes(Cumprod=m.cumprod), "cumsum": _nodes(Cumsum=m.cumsum),
         "det": _labelled(BatchDet=det), "inv": _nodes(Inv=m.inv, BatchInv=m.batch_inv),
-        "linear_interpolate": _nodes(LinearInterpolate=m.linear_interpolate), "logsumexp": _nodes(LogSumExp=m.logsumexp),
-        "matmul": _nodes(MatMul=m.matmul), "minmax": _nodes(Max=m.max, Min=m.min, ArgMax=m.argmax, ArgMin=m.argmin),
-        "prod": _nodes(Prod=m.prod), "sum": _nodes(Sum=m.sum, SumTo=m.sum_to)},
+        "linear_interpolate": _nodes(LinearInterpolate=m.linear_interpolate), "logsumexp": _along(LogSumExp=m.logsumexp),
+        "matmul": _nodes(MatMul=m.matmul), "minmax": _along(Max=m.max, Min=m.min) | _nodes(_AlongOne, ArgMax=m.argmax, ArgMin=m.argmin),
+        "prod": _along(Prod=m.prod), "sum": _along(Sum=m.sum) | _nodes(SumTo=m.sum_to)},
     "normalization": {
         "batch_normalization": _nodes(FixedBatchNormalization=normalization.fixed_batch_normalization),
         "group_normalization": _nodes(GroupNormalization=_group_normalization),

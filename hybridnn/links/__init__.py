@@ -8,6 +8,7 @@ from hybridnn.links.connection import Bias, Inception, InceptionBN, MLPConvoluti
 from hybridnn.links.convolution import *
 from hybridnn.links.deconvolution import Deconvolution1D, Deconvolution2D, Deconvolution3D, DeconvolutionND
 from hybridnn.links.gru import GRU, StatefulGRU, StatefulMGU, StatelessGRU, StatelessMGU
+from hybridnn.links.importers import TheanoFunction
 from hybridnn.links.linear import Bilinear, EmbedID, Highway, Linear
 from hybridnn.links.loss import BinaryHierarchicalSoftmax, BlackOut, CRF1d, NegativeSampling
 from hybridnn.links.lstm import LSTM, StatefulPeepholeLSTM, StatefulZoneoutLSTM, StatelessLSTM

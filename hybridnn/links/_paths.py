@@ -2,6 +2,7 @@
 from hybridnn.links import vision
 from hybridnn.links.convolution import DeformableConvolution2D, DeformableConvolution2DSampler
 from hybridnn.links.gru import GRU, GRUBase, MGUBase, StatefulGRU, StatefulMGU, StatelessGRU, StatelessMGU
+from hybridnn.links.importers import CaffeFunction, TheanoFunction
 from hybridnn.links.loss import BinaryHierarchicalSoftmax, TreeParser
 from hybridnn.links.lstm import LSTM, LSTMBase, StatelessLSTM
 from hybridnn.links.n_step import (
@@ -31,6 +32,7 @@ def _named(*things):
 PATHS = {
     "activation.maxout": "Maxout", "activation.prelu": "PReLU", "activation.simplified_dropconnect": "SimplifiedDropconnect",
     "activation.swish": "Swish",
+    "caffe": _named(CaffeFunction), "caffe.caffe_function": {"CaffeFunction": CaffeFunction, "available": False, "caffe_pb": None},
     "connection.bias": "Bias", "connection.bilinear": "Bilinear", "connection.convolution_2d": "Convolution2D",
     "connection.convolution_nd": "Convolution1D Convolution3D ConvolutionND", "connection.deconvolution_2d": "Deconvolution2D",
     "connection.deconvolution_nd": "Deconvolution1D Deconvolution3D DeconvolutionND",
@@ -52,4 +54,5 @@ PATHS = {
     "rnn.n_step_rnn": _named(
         NStepBiRNNReLU, NStepBiRNNTanh, NStepRNNBase, NStepRNNReLU, NStepRNNTanh, argsort_list_descent, permutate_list),
     "rnn.peephole": "StatefulPeepholeLSTM", "rnn.tree_lstm": "ChildSumTreeLSTM NaryTreeLSTM", "rnn.zoneoutlstm": "StatefulZoneoutLSTM",
+    "theano.theano_function": _named(TheanoFunction),
 }

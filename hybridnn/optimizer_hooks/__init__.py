@@ -2,6 +2,7 @@
 
 All of them work by ops, without reading a value into Python, so that they are part of a traced step.
 """
+from hybridnn.optimizer_hooks import noise as _noise
 from hybridnn.optimizer_hooks.clipping import GradientClipping, GradientHardClipping
 from hybridnn.optimizer_hooks.decay import Lasso, WeightDecay
 from hybridnn.optimizer_hooks.lars import GradientLARS
@@ -12,4 +13,4 @@ __all__ = ["GradientClipping", "GradientHardClipping", "GradientLARS", "Gradient
 
 _open_paths(__name__, {
     "gradient_clipping": "GradientClipping", "gradient_hard_clipping": "GradientHardClipping", "gradient_lars": "GradientLARS",
-    "gradient_noise": "GradientNoise", "lasso": "Lasso", "weight_decay": "WeightDecay"})
+    "gradient_noise": _noise, "lasso": "Lasso", "weight_decay": "WeightDecay"})

@@ -1,4 +1,6 @@
 """Gradient clipping: by the norm over all parameters, or element by element."""
+import math
+
 from hybridnn._hyperparameter import PlainFloats
 from hybridnn.core import OPS, apply, apply_inplace
 from hybridnn.optimizer_hooks._ops import clip_rate, hard_clipped, squared_norm
@@ -32,7 +34,7 @@ class GradientClipping(PlainFloats):
 
 
 class GradientHardClipping(PlainFloats):
-    """Clips every element of a gradient to the interval from ``lower_bound`` to ``upper_bound``."""
+    """Clips every element of a gradient to the interval from ``lower_bound`` to ``upper_bound``; None is no bound."""
     name = "GradientHardClipping"
     call_for_each_param = True
     timing = "pre"
@@ -44,4 +46,5 @@ class GradientHardClipping(PlainFloats):
     def __call__(self, rule, param):
         g = param.grad_var
         if g is not None:
-            apply_inplace(hard_clipped, (g, self.lower_bound, self.upper_bound), (0,))
+            lower, upper = self.lower_bound, self.upper_bound
+            apply_inplace(hard_clipped, (g, -math.inf if lower is None else lower, math.inf if upper is None else upper), (0,))

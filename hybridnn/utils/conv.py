@@ -1,7 +1,7 @@
 """Sizes of convolutions, and the rearrangement of images into columns (two dimensions; see ``conv_nd`` for any number)."""
 from hybridnn.utils.conv_nd import col2im_nd, get_conv_outsize, get_deconv_outsize, windows
 
-__all__ = ["col2im", "col2im_cpu", "get_conv_outsize", "get_deconv_outsize", "im2col", "im2col_cpu"]
+__all__ = ["col2im", "col2im_cpu", "col2im_gpu", "get_conv_outsize", "get_deconv_outsize", "im2col", "im2col_cpu", "im2col_gpu"]
 
 
 def im2col(img, kh, kw, sy, sx, ph, pw, cover_all=False, dy=1, dx=1, out_h=None, out_w=None):
@@ -28,4 +28,5 @@ def col2im(col, sy, sx, ph, pw, h, w, dy=1, dx=1):
     return col2im_nd(col, (sy, sx), (ph, pw), (h, w), (dy, dx))
 
 
-col2im_cpu = col2im
+col2im_cpu = col2im_gpu = col2im      # arrays of either kind
+im2col_gpu = im2col

@@ -4,7 +4,8 @@ import itertools
 from hybridnn.backend import get_array_module
 from hybridnn.errors import InvalidType
 
-__all__ = ["as_tuple", "col2im_nd", "col2im_nd_cpu", "get_conv_outsize", "get_deconv_outsize", "im2col_nd", "im2col_nd_cpu", "windows"]
+__all__ = ["as_tuple", "col2im_nd", "col2im_nd_cpu", "col2im_nd_gpu", "get_conv_outsize", "get_deconv_outsize", "im2col_nd", "im2col_nd_cpu",
+           "im2col_nd_gpu", "windows"]
 
 
 def get_conv_outsize(size, k, s, p, cover_all=False, d=1):
@@ -82,4 +83,5 @@ def col2im_nd(col, stride, pad, dims, dilate=1):
     return img[(slice(None), slice(None), *(slice(p, p + d) for p, d in zip(pad, dims)))]
 
 
-col2im_nd_cpu = col2im_nd
+col2im_nd_cpu = col2im_nd_gpu = col2im_nd      # arrays of either kind
+im2col_nd_gpu = im2col_nd

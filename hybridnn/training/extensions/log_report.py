@@ -23,7 +23,7 @@ class LogReport(Extension):
 
     def __init__(self, keys=None, trigger=(1, "epoch"), postprocess=None, filename="log", *, log_name="log"):
         self._keys, self._trigger, self._postprocess = keys, get_trigger(trigger), postprocess
-        self._filename = filename if log_name == "log" else log_name
+        self._filename = log_name if filename == "log" else filename
         self._log, self._summary = [], DictSummary()
 
     @property
