@@ -674,6 +674,17 @@ def test_noise_tells_what_it_drew():
     assert not hasattr((x * h).creator, "mask")
 
 
+@pytest.mark.parametrize("reduce", ["sum", "no"])
+@pytest.mark.parametrize("as_table", [Variable, np.asarray])
+def test_a_loss_tells_the_words_it_drew(reduce, as_table):
+    x, t, drawn = Variable(np.ones((3, 4), "f")), np.array([1, -1, 2]), np.arange(9).reshape(3, 3) % 5
+    y, samples = F.negative_sampling(x, t, as_table(np.ones((5, 4), "f")), lambda shape: drawn, 2, reduce=reduce, return_samples=True)
+    for _ in range(2):
+        assert y.creator.samples.tolist() == samples.tolist() == [[1, 1, 2], [-1, 4, 0], [2, 2, 3]]
+        y.grad = np.ones_like(y.array)
+        y.backward()
+
+
 def test_a_traced_function_shows_creators_as_well():
     @hnn.trace
     def f(x):
@@ -685,11 +696,14 @@ def test_a_traced_function_shows_creators_as_well():
         assert total == y.array.sum()
 
 
-_W, _LABELS = hnn.Parameter(np.ones((2, 4), "f")), np.array([0, 1, -1])
+_W, _LABELS, _ALIAS = hnn.Parameter(np.ones((2, 4), "f")), np.array([0, 1, -1]), utils.WalkerAlias([1., 3.])
 _NOISY = {
     "dropout": lambda x: F.dropout(x), "zoneout": lambda x: F.zoneout(x, x * 2), "dropconnect": lambda x: F.simplified_dropconnect(x, _W, ratio=.5),
     "dropconnect_of_one_mask": lambda x: F.simplified_dropconnect(x, _W, hnn.Variable(np.ones(2, "f")), .5, use_batchwise_mask=False),
     "dropconnect_of_an_array": lambda x: F.simplified_dropconnect(x, _W.array, ratio=.5),
+    "words": lambda x: F.negative_sampling(x, _LABELS, _W, _ALIAS.sample, 5),
+    "word_losses": lambda x: F.negative_sampling(x, _LABELS, _W, _ALIAS.sample, 5, "no"),
+    "words_of_an_array": lambda x: F.negative_sampling(x, _LABELS, _W.array, _ALIAS.sample, 5),
     "loss": lambda x: F.softmax_cross_entropy(x, _LABELS), "untold": lambda x: F.softmax_cross_entropy(x, _LABELS, cache_score=False),
     "losses": lambda x: F.softmax_cross_entropy(F.log_softmax(x) * 2, _LABELS, reduce="no"),
     "smoothed": lambda x: F.softmax_cross_entropy(x, _LABELS, label_smoothing=.1, normalize=False),
@@ -706,7 +720,7 @@ def test_what_creators_tell_is_told_once_python_is_skipped(case, backward):
         return y
 
     def told(y):
-        return [getattr(y.creator, name, "nothing") for name in ("mask", "flag_x", "flag_h", "y")]
+        return [getattr(y.creator, name, "nothing") for name in ("mask", "flag_x", "flag_h", "samples", "y")]
     traced, x = hnn.trace(step), Variable(np.random.RandomState(0).randn(3, 4).astype("f"))
     for seed in range(6):
         np.random.seed(seed)
@@ -718,7 +732,7 @@ def test_what_creators_tell_is_told_once_python_is_skipped(case, backward):
                 np.testing.assert_allclose(a, b, rtol=1e-5)
             else:
                 assert a is b or a == b
-    assert traced.stats.python_skipped or case == "dropconnect_of_an_array"
+    assert traced.stats.python_skipped or case.endswith("_of_an_array")
 
 
 @pytest.mark.parametrize("scalar", [np.float64, np.float32, np.array])

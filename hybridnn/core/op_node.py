@@ -42,7 +42,7 @@ class OpNode(TapeNode):
         self.seq, self.plain = next_seq(), True
         self.program, self.edges, self.saved, self.out, self.attrs, self.specs = program, edges, saved, out, attrs, specs
 
-    y, mask, flag_x, flag_h = [property(functools.partial(_shown, name)) for name in ("y", "mask", "flag_x", "flag_h")]
+    y, mask, flag_x, flag_h, samples = [property(functools.partial(_shown, name)) for name in ("y", "mask", "flag_x", "flag_h", "samples")]
 
     @property
     def creator(self):

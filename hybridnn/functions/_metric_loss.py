@@ -6,6 +6,7 @@ from hybridnn.backend import beside, copied, there
 from hybridnn.core import apply, as_array, as_variable
 from hybridnn.core.arithmetic import not_equal, where
 from hybridnn.core.indexing import take
+from hybridnn.core.op_node import show
 from hybridnn.core.product import matmul
 from hybridnn.core.shapes import reshape, sum_
 from hybridnn.errors import InvalidType
@@ -13,6 +14,7 @@ from hybridnn.functions.connection import embed_id
 from hybridnn.ops.activation import relu, softplus
 from hybridnn.ops.array import concat
 from hybridnn.ops.axes import scalar_for
+from hybridnn.ops.embedding import embed
 from hybridnn.ops.expect import expect, expect_choice, expect_float
 from hybridnn.ops.math import exp, log1p
 from hybridnn.ops.normalization import safe_sqrt
@@ -111,11 +113,24 @@ def negative_sampling(x, t, W, sampler, sample_size, reduce="sum", *, return_sam
         samples[:, 0] = as_array(t)
     else:
         samples, sign = _with_labels(drawn, as_array(t)), beside(sign, x)
+    losses = _losses_of_words(x, t, W, samples, sign, reduce)
+    return (losses, samples) if return_samples else losses
+
+
+def _losses_of_words(x, t, W, samples, sign, reduce):
+    """The losses of ``negative_sampling``; traced calls follow Python there, for the sampler's sake, and not here."""
     products = _sum(embed_id(samples, W, ignore_label=-1) * reshape.to(x, (x.shape[0], 1, x.shape[1])), (2,))
     losses = _sum(apply(softplus, (products * sign, 1.0)), (1,))
     losses = apply(where, (apply(not_equal, (t, -1)), losses, 0))
-    losses = losses if reduce == "no" else _sum(losses)
-    return (losses, samples) if return_samples else losses
+    told = _words_drawn if getattr(W, "requires_grad", False) else lambda node: as_array(samples)
+    return show(losses if reduce == "no" else _sum(losses), samples=told)
+
+
+def _words_drawn(node):
+    """The words sampled, which the node that looks them up keeps: the first operand that needs a gradient, all the way back to there."""
+    while node.program.op is not embed:
+        node = next(x for x in node.edges if x is not None)
+    return as_array(node.kept_inputs()[0])
 
 
 def _with_labels(drawn, t):
