@@ -70,8 +70,8 @@ def concat_examples(batch, device=None, padding=None):
         fill = padding if isinstance(padding, tuple) else (padding,) * len(first)
         return tuple([to_device(device, _concat_arrays([example[i] for example in batch], fill[i])) for i in range(len(first))])
     if isinstance(first, dict):
-        fill = padding if isinstance(padding, dict) else dict.fromkeys(first, padding)
-        return {key: to_device(device, _concat_arrays([example[key] for example in batch], fill[key])) for key in first}
+        named = isinstance(padding, dict)
+        return {key: to_device(device, _concat_arrays([example[key] for example in batch], padding[key] if named else padding)) for key in first}
     return to_device(device, _concat_arrays(batch, padding))
 
 

@@ -3,6 +3,7 @@ import bisect
 import itertools
 
 from hybridnn.dataset import DatasetMixin
+from hybridnn.dataset.reading import only_reads
 
 __all__ = ["ConcatenatedDataset"]
 
@@ -24,3 +25,6 @@ class ConcatenatedDataset(DatasetMixin):
         i = i % n
         part = bisect.bisect_right(self._ends, i)
         return self._datasets[part][i - (self._ends[part - 1] if part else 0)]
+
+
+only_reads(ConcatenatedDataset, lambda dataset: dataset._datasets)

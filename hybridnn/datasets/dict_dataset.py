@@ -1,4 +1,5 @@
 """Datasets whose examples are dicts."""
+from hybridnn.dataset.reading import only_reads
 from hybridnn.datasets.tuple_dataset import same_length
 
 __all__ = ["DictDataset"]
@@ -22,3 +23,6 @@ class DictDataset:
         if not isinstance(index, slice):
             return parts
         return [dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True)]
+
+
+only_reads(DictDataset, lambda dataset: dataset._datasets.values())

@@ -5,6 +5,7 @@ import operator
 import numpy as np
 
 from hybridnn.dataset import DatasetMixin
+from hybridnn.dataset.reading import only_reads
 
 __all__ = ["SubDataset", "get_cross_validation_datasets", "get_cross_validation_datasets_random", "split_dataset",
            "split_dataset_n", "split_dataset_n_random", "split_dataset_random"]
@@ -35,6 +36,9 @@ class SubDataset(DatasetMixin):
             raise IndexError(f"example {i} of a dataset of {n}")
         index = (self._start if i >= 0 else self._finish) + i
         return self._dataset[index if self._order is None else self._order[index]]
+
+
+only_reads(SubDataset, lambda part: [part._dataset] if part._order is None else [part._dataset, part._order])
 
 
 def split_dataset(dataset, split_at, order=None):

@@ -1,4 +1,6 @@
 """Datasets whose examples are tuples."""
+from hybridnn.dataset.reading import only_reads
+
 __all__ = ["TupleDataset", "same_length"]
 
 
@@ -29,3 +31,6 @@ class TupleDataset:
     def __getitem__(self, index):
         parts = [d[index] for d in self._datasets]
         return list(zip(*parts, strict=True)) if isinstance(index, slice) else tuple(parts)
+
+
+only_reads(TupleDataset, lambda dataset: dataset._datasets)

@@ -2,8 +2,11 @@
 import numpy as np
 
 from hybridnn.dataset import Iterator
+from hybridnn.dataset.reading import parts_read
 from hybridnn.iterators.order_samplers import ShuffleOrderSampler
 from hybridnn.iterators.position import IteratorState, choose_sampler, iterator_statemachine
+from hybridnn.trace.batches import Batches, may_be_asked
+from hybridnn.trace.positions import put_stream_at, stream_at
 
 __all__ = ["DatasetIterator", "SerialIterator"]
 
@@ -113,3 +116,35 @@ class SerialIterator(DatasetIterator):
         return [self.dataset[int(i)] for i in indices]
 
     next = __next__
+
+
+# ------------------------------------------------------------------------------------------------ what traced functions know of it
+
+def _parts(iterator):
+    """The arrays and containers, namespaces among them, that a batch rests on, if nothing but where the iterator and its random numbers stand changes with it;
+    else None."""
+    sampler = iterator.order_sampler
+    known = sampler is None or type(sampler) is ShuffleOrderSampler and (sampler._random is np.random or type(sampler._random) is np.random.RandomState)
+    if not known or iterator.__dict__.keys() != _ATTRIBUTES or not all([vars(cls).get(name) is what for cls, name, what in _METHODS]):
+        return None
+    parts = parts_read(iterator.dataset)
+    return None if parts is None else [vars(iterator), *([] if sampler is None else [vars(sampler)]), *parts]
+
+
+def _stands(iterator):
+    sampler = iterator.order_sampler
+    return iterator._position, iterator._previous_epoch_detail, None if sampler is None else stream_at(sampler._random)
+
+
+def _go_back(iterator, found):
+    iterator._position, iterator._previous_epoch_detail, numbers = found
+    if numbers is not None:
+        put_stream_at(iterator.order_sampler._random, numbers)
+
+
+_ATTRIBUTES = vars(SerialIterator([0], 1)).keys()
+_METHODS = [(cls, name, vars(cls).get(name)) for cls, names in (
+    (DatasetIterator, ("_advance", "_epoch_size", "current_position", "epoch", "epoch_detail")),
+    (SerialIterator, ("__next__", "next", "__getattribute__", "__setattr__", "_advance", "epoch_detail", "epoch")), (ShuffleOrderSampler, ("__call__",)))
+    for name in names]
+may_be_asked(SerialIterator, Batches(SerialIterator.__next__, _parts, _stands, _go_back, frozenset(["_position", "_previous_epoch_detail"])))

@@ -21,8 +21,8 @@ from hybridnn.trace.warns import without_warnings
 __all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "FEW_MEMBERS", "IN_PLACE", "MOST", "UFUNC_METHODS", "Computed", "Unexpected",
            "as_defect", "below", "calculate", "change_own", "changer_of", "choose", "chooses", "combine", "draw", "draws", "folded", "identify", "is_always",
            "is_array_function", "is_draw", "is_last", "is_number", "is_open", "is_place", "is_small", "is_stream", "leaves_of", "may_overlap",
-           "missed", "operand", "pick", "place_of_output", "put", "put_stream_back", "read_clock", "recompute", "renew", "rests_on_constants",
-           "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
+           "OTHER_STREAMS", "missed", "operand", "pick", "place_of_output", "put", "put_stream_back", "read_clock", "recompute", "renew", "rests_on_constants",
+           "sample", "shuffle", "sources_of", "stream_of", "stream_state", "varies", "with_elements"]
 
 _FUNCTIONS = (
     "all", "allclose", "angle", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
@@ -94,6 +94,7 @@ _OF_PYTHON = frozenset([
     "triangular", "uniform"])
 LIMITS = {"choice": 1, "integers": 2, "randint": 2, "randrange": 2}      # how many arguments of a draw of ints may be limits
 STREAMS = np.random.Generator, np.random.RandomState, random.Random      # the first two are written in C: nobody replaces their methods
+OTHER_STREAMS: dict[type, tuple[Callable, Callable]] = {}      # class of objects that give something new on every call -> where one stands, how it goes back
 _OF_RANDOM = dict(vars(random.Random))
 EMPTY = {id(np.empty): np.zeros, id(np.empty_like): np.zeros_like}       # nobody can rely on what lies there
 CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
@@ -170,7 +171,9 @@ def draws(stream, name):
 
 
 def stream_state(stream):
-    """Where a stream is: ``np.random`` itself, or a generator."""
+    """Where a stream is: ``np.random`` itself, a generator, or another."""
+    if type(stream) in OTHER_STREAMS:
+        return OTHER_STREAMS[type(stream)][0](stream)
     if type(stream) is random.Random:       # whose own method asks for an attribute that may be gone
         return super(random.Random, stream).getstate(), vars(stream).copy()
     return stream.bit_generator.state if type(stream) is np.random.Generator else stream.get_state(legacy=False)
@@ -178,7 +181,9 @@ def stream_state(stream):
 
 def put_stream_back(stream, found):
     """The stream goes on where ``stream_state`` found it."""
-    if type(stream) is random.Random:
+    if type(stream) in OTHER_STREAMS:
+        OTHER_STREAMS[type(stream)][1](stream, found)
+    elif type(stream) is random.Random:
         super(random.Random, stream).setstate(found[0])
         vars(stream).clear()
         vars(stream).update(found[1])
@@ -242,10 +247,10 @@ def _draw_objects(observer, fn, box, count, stream):
     value = _tried(stream, fn, box.value, count.value)
     whole = Ref("whole", value, Computed(fn, [box, count], {}, len(observer.call.path), drawn=True))
     observer.draws.append((whole, len(observer.call.draws), stream))
-    return _sample(observer, whole)
+    return sample(observer, whole)
 
 
-def _sample(observer, whole):
+def sample(observer, whole):
     """What has been drawn, or chosen by what was drawn, as something that is looked at as arguments are."""
     name = f"sample{len(observer.samples)}"
     observer.samples[name] = whole
@@ -266,7 +271,7 @@ def pick(observer, box, key):
     if id(box.value) in observer.grown | observer.rewritten or len(observer.samples) >= MOST_PICKED:
         raise Doubt("draws from a list that has changed, or many times")
     observer.keep.append(key)
-    return _sample(observer, Ref("whole", value, Computed(operator.getitem, [Ref("static", box.value), key], {}, len(observer.call.path), safe=True)))
+    return sample(observer, Ref("whole", value, Computed(operator.getitem, [Ref("static", box.value), key], {}, len(observer.call.path), safe=True)))
 
 
 def _is_chosen_by_draw(key):

@@ -27,6 +27,7 @@ from hybridnn.trace.arrays import (
     shuffle,
     stream_of,
 )
+from hybridnn.trace.batches import giver_of
 from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
@@ -125,6 +126,8 @@ class Calls:
             compute = self.compute_into if "out" in kw else functools.partial(calculate, self)
             f.waiting = ("make", fn, [], {}, compute(fn.value, args, kw))
             return
+        if fn.value is next and len(args) == 1 and args[0].kind == "static" and (give := giver_of(args[0].value)):
+            fn = constant(give)
         if fn.kind == "partial":
             target, given, named = fn.value
             self._call(f, target, [*given, *args], {**named, **kw})

@@ -13,6 +13,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arrays import ARRAY_METHODS, UFUNC_METHODS, calculate, combine, draws, is_array_function, is_stream
+from hybridnn.trace.batches import tells_where
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import CONTAINERS, IMMUTABLE_TYPE, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_named_tuple, is_slot, is_traced
 from hybridnn.utils.cache import cached_property
@@ -186,6 +187,8 @@ class Names:
             raise Doubt(f"{cls.__name__} defines __getattribute__")
         if isinstance(obj, dict) and not self.looks_up_plainly(obj):
             raise Doubt(f"{cls.__name__} looks its members up in its own way")
+        if tells_where(obj, name):
+            raise Doubt(f"looks at {cls.__name__}.{name}, which its batches change")
         attr = class_lookup(cls, name)
         space = space_of(obj)
         self.guard("class", obj, cls)

@@ -14,7 +14,8 @@ def stream_at(stream):
     if type(stream) is random.Random:
         words = words_of(stream)
         return stream_state(stream) if words is None else (words, vars(stream).copy())
-    return type(stream) is not np.random.Generator and position(stream) or stream_state(stream)
+    plain = stream is np.random or type(stream) is np.random.RandomState
+    return plain and position(stream) or stream_state(stream)
 
 
 def put_stream_at(stream, found):
@@ -23,7 +24,7 @@ def put_stream_at(stream, found):
         put_words(stream, found[0])
         vars(stream).clear()
         vars(stream).update(found[1])
-    elif type(found) is tuple and type(stream) is not random.Random:
+    elif type(found) is tuple and (stream is np.random or type(stream) is np.random.RandomState):
         go_back(found)
     else:
         put_stream_back(stream, found)

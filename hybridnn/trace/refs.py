@@ -11,10 +11,11 @@ import numpy as np
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
-__all__ = ["CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "MOST_MEMBERS", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS", "Cell",
-           "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key", "class_lookup",
-           "code_of", "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code", "is_library_module", "is_named_tuple",
-           "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array", "trusted_kind"]
+__all__ = ["ASKED", "CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "MOST_MEMBERS", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS",
+           "Cell", "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key",
+           "class_lookup", "code_of", "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code", "is_library_module",
+           "is_named_tuple", "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array",
+           "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
@@ -300,6 +301,9 @@ FUNCTION_CODE = {"apply": "apply_function", "get_retained_inputs": "retained", "
                  "retain_outputs": False}
 
 
+ASKED: set[types.CodeType] = set()       # methods of iterators that give batches
+
+
 def is_library(frame):
     """Whether the frame runs the library's code, or what it rests on."""
     return is_library_module(frame.f_globals.get("__name__", ""))
@@ -327,6 +331,8 @@ def trusted_kind(frame):
     if module.split(".")[0] != "hybridnn":
         return False
     name = frame.f_code.co_name
+    if frame.f_code in ASKED:
+        return "batch"
     if module == "hybridnn.link" and name in ("__setattr__", "cleargrads"):
         return name
     if module.startswith(FOLLOWED):

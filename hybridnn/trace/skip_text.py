@@ -12,6 +12,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watch
 from hybridnn.jit.draws import rand
 from hybridnn.trace.arrays import Unexpected, missed, recompute
+from hybridnn.trace.batches import ask, refuse_changed
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
 from hybridnn.trace.overlap import Written
@@ -99,7 +100,7 @@ class Text:
         names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
                      MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
                      TracedNode=TracedNode, output_of=output_of, ref=weakref.ref,
-                     numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at,
+                     numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at, ask=ask,
                      state=state, G=global_config.__dict__, setting=setting,
                      take_back=take_back, copied=copied, leaf=make_leaf, gradient=gradient, grad_of=grad_of,
                      contiguous=np.ascontiguousarray, asarray=np.asarray,
@@ -188,7 +189,7 @@ class Text:
         return list({id(s): s for s in [*own, *([np.random] if self.call.draws else [])]}.values())
 
     def _put_back(self):
-        return [f"    put_stream_at({self.writer.strong(stream)}, drawing{k})" for k, stream in enumerate(self._streams())]
+        return [f"    put_stream_at({self.writer.held(stream)}, drawing{k})" for k, stream in enumerate(self._streams())]
 
     def _drawing(self):
         """Lines that draw, in the program's order, and that make arrays before all else."""
@@ -196,6 +197,10 @@ class Text:
         for k in range(self.drawn_first + 1):
             while own and own[0][1] == k:
                 found = own[0][0].source
+                if found.fn is ask:
+                    refuse_changed(found.args[0].value, self.changed)
+                    lines.append(f"{self._computed(own.pop(0)[0])} = ask({w.held(found.args[0].value)}, shares, {w.strong(self.changed)})")
+                    continue
                 parts = [self._operand_text(a) for a in found.args] + [f"{n}={self._operand_text(v)}" for n, v in found.kw.items()]
                 lines.append(f"{self._computed(own.pop(0)[0])} = {w.strong(found.fn)}({', '.join(parts)})")
             if k < self.drawn_first:
@@ -206,8 +211,10 @@ class Text:
         lines += [f"{name} = {self._computed(ref)}" for name, ref in self.observer.samples.items() if ref.source.drawn]
         made = made if self.drawn_checks is self.make_lines else [*self.drawn_checks, *made]
         if self._restores():
-            before = [f"drawing{k} = stream_at({w.strong(stream)})" for k, stream in enumerate(self._streams())]
+            before = [f"drawing{k} = stream_at({w.held(stream)})" for k, stream in enumerate(self._streams())]
         failed = self._put_back() if self.observer.draws else []
+        if any(ref.source.fn is ask for ref, *_ in self.observer.draws):
+            made, lines = [*lines, *made], []
         made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
         return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
 
@@ -228,7 +235,7 @@ class Text:
         places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind", "take")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
         attributes = "".join(f"({kind!r}, {self._owner(kind, owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
-        streams = ", ".join(map(w.strong, self._streams()))
+        streams = ", ".join(map(w.held, self._streams()))
         begin = "".join([f"    {line}\n" for line in [*self._found_lines(of_arguments=False), *self._found_lines(of_arguments=True)]])
         return f"def touched(self, args, kwargs):\n{begin}    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}], [{streams}]\n"
 

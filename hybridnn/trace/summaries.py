@@ -12,6 +12,7 @@ from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lars
 from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
 from hybridnn.trace.arrays import combine
+from hybridnn.trace.batches import asked
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import methods
 from hybridnn.trace.observe_stores import where_id
@@ -431,7 +432,7 @@ def _rows(observer, refs, value, start):
     return Ref("iterator", VariableRows(refs[0], observer.made_row))
 
 
-HANDLERS = {"made": _made, "rows": _rows, "copydata": _copydata, "report": _report,
+HANDLERS = {"batch": lambda observer, refs, value, start: asked(observer, refs, value), "made": _made, "rows": _rows, "copydata": _copydata, "report": _report,
             "read": _read, "array": _array, "backward": _backward, "grad-or-property": _grad, "grad_var": _grad_var, "cleargrad": _cleargrad,
             "cleargrads": _cleargrads, "update": _update, "__setattr__": _setattr, "unchain": _unchain, "to_device": _to_device,
             "apply_function": lambda observer, refs, value, start: observer.function_applied(refs, value, start),

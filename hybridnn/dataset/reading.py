@@ -1,0 +1,27 @@
+"""Datasets from which examples can be read without anything else happening, as traced functions need to know."""
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["only_reads", "parts_read"]
+
+_PLAIN = frozenset([list, tuple, range, np.ndarray])
+_NAMES = "__getitem__", "__len__", "__getattribute__", "__getattr__", "get_example"
+_KNOWN: dict[type, tuple[Callable, list]] = {}
+
+
+def only_reads(cls: type, datasets: Callable[[Any], Any]) -> None:
+    """Reading an example of a dataset of this very class reads the ``datasets`` that it is made of, and does nothing else."""
+    _KNOWN[cls] = datasets, [(c, name, vars(c).get(name)) for c in cls.__mro__[:-1] for name in _NAMES]
+
+
+def parts_read(dataset: Any) -> list | None:
+    """The arrays and containers, namespaces among them, from which the examples of a dataset are read, or None if it is not known what reading one does."""
+    if type(dataset) in _PLAIN:
+        return [dataset]
+    datasets, methods = _KNOWN.get(type(dataset), (None, ()))
+    if datasets is None or not all([vars(cls).get(name) is what for cls, name, what in methods]) or "get_example" in vars(dataset):
+        return None
+    found = [parts_read(d) for d in datasets(dataset)]
+    return None if None in found else [vars(dataset), *[part for parts in found for part in parts or ()]]
