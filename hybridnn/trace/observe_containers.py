@@ -369,7 +369,7 @@ class Containers:
             return self.rows_of(ref).rest()
         if isinstance(ref.value, np.ndarray) and ref.source is not None and ref.value.ndim:
             ref = self.fixed_array(ref.value) if ref.kind == "static" else ref
-            if ref.kind == "array" or ref.value.ndim == 1:
+            if ref.kind in ("array", "fresh") or ref.value.ndim == 1:
                 return [calculate(self, operator.getitem, [ref, constant(k)], {}) for k in range(len(ref.value))]
             return [self.view(ref, k) for k in range(len(ref.value))]
         if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):

@@ -704,3 +704,31 @@ def test_running_statistics_are_made_read_only(mode, kind, name):
                 getattr(net, name).flags.writeable = True
         return [net], [lambda: f(arr(5, 4)), locked]
     check(make, mode)
+
+
+ROWS_OF_A_RESULT = {
+    "stacked": lambda y, kept: np.stack([row for row in y.array]),
+    "mapped": lambda y, kept: [row * 2 for row in y.array],
+    "unpacked": lambda y, kept: [a + b for a, *_, b in [y.array]],
+    "in pairs": lambda y, kept: [(a * b).sum() for a, b in zip(y.array, reversed(y.array))],
+    "written": lambda y, kept: ([row.__setitem__(0, 7) for row in y.array], y, F.sum(y)),
+    "scaled": lambda y, kept: (*(np.multiply(row, 2, out=row) for row in y.array), y, y * 2),
+    "kept": lambda y, kept: kept.__setitem__(slice(None), list(y.array)),
+    "rows of rows": lambda y, kept: [b.sum() for a in F.reshape(y, (3, 2, 2)).array for b in a],
+}
+
+
+@pytest.mark.parametrize("use", ROWS_OF_A_RESULT)
+def test_going_through_rows_of_what_is_computed(mode, use):
+    def make(wrap):
+        kept = []
+        f = wrap(lambda x: ROWS_OF_A_RESULT[use](F.tanh(x) * 2, kept))
+
+        def changed():
+            for a in kept:
+                a *= 2
+            return f(arr(3, 4, seed=2))
+        return [kept], [lambda: f(arr(3, 4)), changed]
+    world = check(make, mode)
+    if use in ("stacked", "mapped", "unpacked", "in pairs", "rows of rows"):
+        skipped(world, mode)
