@@ -250,11 +250,11 @@ class Rebuild:
         priors = iter([self.operand(o) for o in event.operands[flags[3] + unseeded.count(False):]])
         for (node, _), (_, _, accumulated) in zip(handed, event.grads[0], strict=True):
             node.grad = next(priors) if accumulated else None
-        seeds = iter(event.operands[flags[3]:])
+        seeds, begun = iter(event.operands[flags[3]:]), iter(event.constants)
         roots = [(v._tape, v._tape.grad) for v in outputs if v._tape is not None]
         for v, fresh in zip(outputs, unseeded, strict=True):
             if v._tape is not None:
-                v._tape.grad = None if fresh else self.operand(next(seeds))
+                v._tape.grad = self.operand(next(seeds)) if not fresh else None if v._tape.is_leaf else self.begun_with(*next(begun))
         with Naming(self.call, event), as_used(self.call, outputs):
             backward_eager(outputs, flags[0], flags[1], None if flags[2] is ANY_SCALE else flags[2], True)
         for (node, _), (_, outcome, _) in zip(handed, event.grads[0], strict=True):
@@ -266,6 +266,12 @@ class Rebuild:
         for node, scale in scales:
             node.loss_scale = scale
 
+    def begun_with(self, vid, ones):
+        """A gradient that the library begins a walk with, under the number that the recording gave it: gradients of gradients take it."""
+        made = ones.copy()
+        self.call.know(made, vid)
+        return Variable(made, requires_grad=False)
+
     def call_node(self, vid):
         x = self.real.get(vid, self.call.leaves.get(vid))
         return x._tape if x._tape is not None else x.node._tape
@@ -273,8 +279,8 @@ class Rebuild:
     def _grad(self, event, final):
         n_out, n_in, given, set_grad, double = event.key
         xs = [self.operand(o) for o in event.operands]
-        seeds = iter(xs[n_out + n_in:])
-        grad_outputs = [None if none else next(seeds) for none in given] or None
+        seeds, begun = iter(xs[n_out + n_in:]), iter(event.constants)
+        grad_outputs = [self.begun_with(*next(begun)) if none else next(seeds) for none in given or (True,) * n_out]
         with Naming(self.call, event), as_used(self.call, xs[:n_out]):
             results = grad_eager(xs[:n_out], xs[n_out:n_out + n_in], grad_outputs, None, False, False, double, None)
         for g, outcome, place in zip(results, event.outs, event.same, strict=True):

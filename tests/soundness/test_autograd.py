@@ -11,6 +11,7 @@ from worlds import MODES, arr, check, var
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
+from hybridnn import optimizers
 from hybridnn.core import application, op_node
 from hybridnn.core import tape as core_tape
 from hybridnn.errors import ReleasedGraphError
@@ -402,6 +403,30 @@ def test_gradient_penalty(mode):
         n = iter(range(1000))
         return [net, opt], [lambda: step(var(5, 3, seed=next(n)))]
     check(make, mode)
+
+
+@pytest.mark.parametrize("begin", [
+    lambda y, x: hnn.grad([y], [x], enable_double_backprop=True)[0],
+    lambda y, x: hnn.grad([y, F.sum(y)], [x], [None, np.array(2, "f")], enable_double_backprop=True)[0],
+    lambda y, x: (F.sum(y * y).backward(retain_grad=True, enable_double_backprop=True), x.grad_var)[1]])
+def test_a_path_is_left_behind_a_gradient_that_began_with_ones(mode, begin):
+    """The second call is the first that finds gradients to add to: gradients of what the first walk began with are recorded there."""
+    def make(wrap):
+        gen, critic = L.Linear(3, 4), L.Linear(4, 2)
+        opt = optimizers.SGD(0.1).setup(critic)
+
+        @wrap
+        def f(z):
+            x = F.tanh(gen(z))
+            critic.cleargrads()
+            g = begin(critic(x), x)
+            loss = F.sum(critic(x)) + F.sum((F.sqrt(F.sum(g * g, axis=1) + 1) - 1) ** 2)
+            critic.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+        return [gen, critic], [lambda: f(arr(5, 3)), lambda: (gen.cleargrads(), f(arr(5, 3)))[1]]
+    assert not check(make, mode).reasons
 
 
 def test_gradient_of_leaf_made_inside(mode):
