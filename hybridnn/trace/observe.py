@@ -127,6 +127,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.stored_at = sys.maxsize      # how many events came before the first of these was written
         self.risky, self.leaves_until = set(), 0      # ids of what may fail behind an update, and how many events came before the last place like that
         self.rebound_at = sys.maxsize     # how many before the first array was assigned to a Variable
+        self.rebinds = []           # (how many before it, the Variable, the Ref of the array) for each of those
         self.stored = set()         # ids of arrays that NumPy has written, and of those whose memory they are part of
         self.errstates = 0          # blocks of numpy.errstate that the program is in
         self.passed = {}            # id of such an array that is an argument, or a member of one -> where it is

@@ -301,6 +301,7 @@ class Arrays:
         self.stored.add(id(a))
         self.take([value])
         self.effects.append(("rebind", where, value))
+        self.rebinds.append((len(self.call.path), v, value))
 
     def is_rebound(self, v):
         """Whether a parameter is known to get other arrays: the function assigns them, or it has another one than in an earlier proof."""

@@ -44,7 +44,7 @@ class Vouched:
                 raise Doubt("looks at a value, and Python may use it", e.line)
         self.call, self.args, self.kwargs = call, args, kwargs
         self.guards, self.effects, self.origins, self.numbers, self.views, self.draws, self.computed = {}, [], {}, {}, {}, [], []
-        self.samples, self.records = {}, {}
+        self.samples, self.records, self.rebinds = {}, {}, []
         self.stored, self.stored_at, self.rebound_at, self.changed, self.given, self.changed_at = set(), sys.maxsize, sys.maxsize, {}, {}, {}
         self.held, self.ungiven, self.passed, self.originals = {}, [], {}, {}
         self.applied, self.function_outputs, self.shown = {}, {}, {}

@@ -147,7 +147,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         made = {o.vid for e in self.path for o in e.outs if o is not None}
         self.until = max([k for k, e in enumerate(self.path) if self._computes(e, made)], default=-1)
         if self.observer.rebound_at <= self.until:
-            raise Doubt("an operation after an array that NumPy has made was assigned to a Variable", self.path[self.until].line)
+            self._refuse_after_rebinding()
         stores = {}
         for _, target, *_, at in [e for e in self.observer.effects if e[0] == "store"]:
             stores.setdefault(id(root_array(target.value)), []).append(at)
@@ -156,6 +156,18 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
             self._refuse_both(stores)
         if self.observer.stored_at <= len(self.path) or any(e[0] == "compute" and not e[1].source.safe for e in self.observer.effects):
             self.writer.lines.append(WARNINGS_RAISE)
+
+    def _refuse_after_rebinding(self):
+        """Operations take arrays that NumPy has made and that the program has assigned to Variables before, if no operation changes these in place."""
+        before = {new: old for old, news in self.rebound.items() for new in news}
+        changed = set()
+        for vid in self.rebound:
+            while vid in before:
+                vid = before[vid]
+            changed.add(id(self.call.leaves.get(vid)))
+        for where, _ in [e[1:] for e in self.observer.effects if e[0] == "rebind"]:
+            if id(where[1]) in changed:
+                raise Doubt("an operation after an array that NumPy has made was assigned to a Variable", self.path[self.until].line)
 
     def _find_early(self):
         """What is written and computed before an operation, or before what decides or may fail."""

@@ -28,7 +28,12 @@ class Sources:
         priors, held = self._priors(), self.observer.held
         self.moving = {}       # id of a parameter that an update changes and that then gets another array -> the first, and where it is read
         self._differentiated = {vid_of(o) for e in self.path if e.kind != "inplace" for o in e.operands}
+        assigned = self._assigned_arrays()
         for vid, x in self.call.leaves.items():
+            if vid in assigned:
+                self._require_node(x)
+                self.leaf_text[vid] = self._computed(assigned[vid])
+                continue
             a = x._array if isinstance(x, Variable) else x
             ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
             if ref is None:
@@ -68,6 +73,18 @@ class Sources:
         self._move_apart()
         if any(vid in self.leaf_text and id(array_of(self.call.leaves[vid])) in self.updated for vid in held):
             self._hold_apart(held)
+
+    def _assigned_arrays(self):
+        """Leaf -> the Ref of the array that NumPy has made and that the program has assigned to its Variable before an operation took it first."""
+        if not self.observer.rebinds:
+            return {}
+        found, first = {}, {}
+        for k, e in enumerate(self.path):
+            for o in e.operands:
+                first.setdefault(vid_of(o), k)
+        for at, v, ref in self.observer.rebinds:
+            found.update({vid: ref for vid, x in self.call.leaves.items() if x is v and at <= first.get(vid, -1)})
+        return found
 
     def _hold_apart(self, held):
         """Gradients from before the call that it changes in place, as hooks do, share no memory with each other, nor with other arrays that the call takes,
@@ -164,13 +181,17 @@ class Sources:
     def _rebound(self, x, a):
         """The array of a parameter that gets another one on every call."""
         w = self.writer
-        w.require(f"{w.strong(x)}._requires_grad is {x._requires_grad} and {w.strong(x)}._pending is None and {w.strong(x)}._tape is {w.strong(x._tape)}",
-                  "a parameter's flags or gradient node changed")
+        self._require_node(x)
         w.check(("inside", x, a))
         text = self._as_found(("inside", x))
         if id(a) in self.updated:
             self.moving[id(x)] = a, text
         return text
+
+    def _require_node(self, x):
+        w = self.writer
+        w.require(f"{w.strong(x)}._requires_grad is {x._requires_grad} and {w.strong(x)}._pending is None and {w.strong(x)}._tape is {w.strong(x._tape)}",
+                  "a parameter's flags or gradient node changed")
 
     def _move_apart(self):
         """Parameters that an update changes and that then get other arrays: those which they have share no memory with anything else that the call takes."""

@@ -388,6 +388,106 @@ def test_arrays_that_numpys_functions_make(mode, made):
     check(make, mode)
 
 
+class Model(hnn.Chain):
+    def __init__(self):
+        super().__init__(a=L.Linear(3, 4), b=L.Linear(4, 2))
+
+    def forward(self, x):
+        return self.b(F.tanh(self.a(x)))
+
+
+def averaged(online, target, rate=0.5):
+    for p, q in zip(online.params(), target.params(), strict=True):
+        q.array = rate * q.array + (1 - rate) * p.array
+
+
+def used_first_and_then(online, target, train, x):
+    before = target(x)
+    averaged(online, target)
+    after = target(x)
+    train(F.sum((online(x) - after.array) ** 2) + F.sum(before * before))
+    return before, after.array
+
+
+def averaged_twice(online, target, train, x):
+    averaged(online, target)
+    one = target(x).array
+    averaged(online, target, 0.9)
+    two = target(x).array
+    train(F.sum((online(x) - two) ** 2))
+    return one, two, target.a.W.array, target.a.W.array[0]
+
+
+def with_gradients(online, target, train, x):
+    averaged(online, target)
+    loss = F.sum((online(x) - target(x)) ** 2)
+    target.cleargrads()
+    train(loss)
+    return loss
+
+
+def behind_an_update(online, target, train, x):
+    train(F.sum(online(x) ** 2))
+    averaged(online, target)
+    return target(x)
+
+
+def which_may_fail(online, target, train, x):
+    averaged(online, target)
+    loss = F.softmax_cross_entropy(target(x), (np.abs(x[:, 0]) * 2).astype("i"))
+    train(F.sum(online(x) ** 2))
+    return loss
+
+
+def of_an_array_itself(online, target, train, x):
+    target.a.W.array = np.asarray(online.a.W.array)
+    before = target(x)
+    train(F.sum(online(x) ** 2))
+    return before, target(x)
+
+
+def updated_then(online, target, train, x):
+    for _ in range(2):
+        train(F.sum((online(x) - 1) ** 2))
+        for p in online.params():
+            p.array = np.clip(p.array, -0.3, 0.3)
+    return online(x)
+
+
+def put_back(online, target, train, x):
+    old = [p.array for p in online.params()]
+    for p in online.params():
+        p.array = p.array + np.random.normal(0, 0.1, p.shape).astype("f")
+    y = online(x).array
+    for p, a in zip(online.params(), old, strict=True):
+        p.array = a
+    train(F.sum((online(x) - y) ** 2))
+    return y
+
+
+@pytest.mark.parametrize("use", [
+    used_first_and_then, averaged_twice, with_gradients, behind_an_update, which_may_fail, of_an_array_itself, updated_then, put_back])
+def test_operations_take_arrays_that_have_replaced_others_in_the_call(mode, use):
+    """A target network moves before it is used."""
+    def make(wrap):
+        online, target = Model(), Model()
+        opt = optimizers.SGD(0.01).setup(online)
+
+        def train(loss):
+            online.cleargrads()
+            loss.backward()
+            opt.update()
+
+        @wrap
+        def f(x):
+            return use(online, target, train, x)
+        n = iter(range(1000))
+        return [online, target], [lambda: f(arr(5, 3, seed=next(n))), lambda: f(arr(5, 3) * 0)]
+    world = check(make, mode)
+    if use not in (of_an_array_itself, updated_then, put_back):
+        skipped(world, mode, 5)
+
+
 @pytest.mark.parametrize("made", [
     lambda a: np.clip(a, -0.1, 0.1), lambda a: a / np.linalg.norm(a), lambda a: np.where(a < 0, np.float32(0), a), np.copy,
     lambda a: a + 0.01 * np.random.randn(*a.shape).astype("f"),
