@@ -335,6 +335,8 @@ def lacks(observer, ref, name):
     obj, cls = ref.value, type(ref.value)
     if ref.kind != "mirror" and type(obj) is np.ndarray:
         return not hasattr(obj, name)
+    if ref.kind in ("mirror", "set", "namespace", "iterator") or ref.kind == "static" and cls in (*CONTAINERS, str, tuple, deque):
+        return _container_lacks(observer, dict if ref.kind == "namespace" else cls, name)
     space = space_of(obj)
     if ref.kind != "static" or isinstance(obj, (type, Variable, types.ModuleType)) or type(space) is not dict or name in space:
         return False
@@ -346,6 +348,15 @@ def lacks(observer, ref, name):
     for each in (name, "__getattr__", "__getattribute__"):
         observer.guard("classattr", cls, each, class_lookup(cls, each))
     return True
+
+
+def _container_lacks(observer, cls, name):
+    """Whether no container or text of a class, which may be one of named tuples, has such an attribute."""
+    if cls is OrderedDict or not cls.__flags__ & IMMUTABLE_TYPE and not is_named_tuple(cls):
+        raise Doubt(f"asks whether an iterator, a view or an OrderedDict has .{name}")
+    for each in () if cls.__flags__ & IMMUTABLE_TYPE else (name, "__getattr__"):
+        observer.guard("classattr", cls, each, class_lookup(cls, each))
+    return class_lookup(cls, "__getattr__") is None and not any(name in base.__dict__ for base in cls.__mro__)
 
 
 def _rows_of(fn):

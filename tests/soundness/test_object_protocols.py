@@ -1,10 +1,11 @@
 """Objects with ``__slots__``, frozen ones, operators and equality of the user's classes, enumerations: followed, and each change is seen."""
 import types
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from dataclasses import dataclass
 from enum import Enum
 
 import pytest
-from worlds import MODES, arr, check, skipped
+from worlds import MODES, arr, check, skipped, var
 
 import hybridnn.functions as F
 
@@ -226,4 +227,53 @@ def test_keys_that_notice_being_looked_up(mode, body):
             found = f(space["x"], k)
             return found, Key.looks
         return [], [lambda: call(0.5), lambda: call(2)]
+    check(make, mode)
+
+
+Pair = namedtuple("Pair", "a b")
+SPACE = types.SimpleNamespace(a=1)
+OUTSIDE = {"list": [1, 2], "tuple": (1, 2), "ordered": OrderedDict(a=1), "defaults": defaultdict(int), "window": deque([1], maxlen=3), "counts": Counter("aab"),
+           "pair": Pair(1, 2)}
+OUTSIDE["ordered"].own = 5
+CONTAINERS = {
+    "list": lambda x: [x], "tuple": lambda x: (x, 1), "dict": lambda x: {"a": x}, "set": lambda x: {1, 2}, "text": lambda x: "abc",
+    "pair": lambda x: Pair(1, x), "shape": lambda x: x.shape, "rows": lambda x: list(F.tanh(x)), "numbers": lambda x: x.array.tolist(),
+    "space": lambda x: vars(SPACE), "iterator": lambda x: iter([x]), "enumeration": lambda x: enumerate([x]), "zip": lambda x: zip([x]),
+    "generator": lambda x: (q for q in [x]), "view": lambda x: {"a": x}.items(),
+    **{f"{kind} from outside": lambda x, kind=kind: OUTSIDE[kind] for kind in OUTSIDE},
+}
+FOLLOWED = ("list", "tuple", "dict", "text", "pair", "shape", "rows", "numbers")
+NAMES = ("keys", "append", "array", "shape", "__len__", "__next__", "send", "count", "a", "own", "maxlen", "most_common", "_fields", "upper", "add")
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_containers_are_asked_what_they_have(mode, container):
+    """Each name in a call of its own, as what cannot be followed would hide the others."""
+    def make(wrap):
+        asked = [wrap(lambda x, name=name: (F.exp(x), hasattr(CONTAINERS[container](x), name))) for name in NAMES]
+        given = [wrap(lambda x, name=name: F.exp(x) if getattr(CONTAINERS[container](x), name, None) is None else x) for name in NAMES]
+        return [], [lambda: [f(var(2, 3)) for f in (*asked, *given)]]
+    world = check(make, mode)
+    skipped(world, mode, least=len(NAMES) if container in FOLLOWED else 0)
+
+
+def test_a_class_of_named_tuples_gets_what_was_asked_for(mode):
+    def make(wrap):
+        kind = namedtuple("kind", "a b")
+        f = wrap(lambda x: F.exp(x) if hasattr(kind(x, 1), "scale") else x * 2)
+
+        def scaled():
+            kind.scale = 2
+            try:
+                return f(var(2, 3))
+            finally:
+                del kind.scale
+
+        def made():
+            kind.__getattr__ = lambda self, name: 3
+            try:
+                return f(var(2, 3))
+            finally:
+                del kind.__getattr__
+        return [], [lambda: f(var(2, 3)), scaled, made]
     check(make, mode)
