@@ -985,7 +985,8 @@ def test_modules_at_the_paths_of_chainer():
 
 @pytest.mark.parametrize("place", ["function_hooks.cuda_profile.CUDAProfileHook", "function_hooks.cupy_memory_profile.CupyMemoryProfileHook",
                                    "links.caffe.CaffeFunction", "links.caffe.caffe_function.CaffeFunction",
-                                   "links.theano.theano_function.TheanoFunction", "exporters.caffe.export"])
+                                   "links.theano.theano_function.TheanoFunction", "exporters.caffe.export",
+                                   "functions.pooling.pooling_nd_kernel.PoolingNDKernelForward", "utils.conv_nd_kernel.Im2colNDKernel"])
 def test_what_is_not_taken_over_is_there_and_says_so(place):
     module, _, name = place.rpartition(".")
     with pytest.raises(RuntimeError, match=r"is not part of hybridnn\n  hint: "):

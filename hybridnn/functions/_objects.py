@@ -1,6 +1,7 @@
 """Functions as objects: what Chainer's modules hold besides their functions, for code that applies such an object itself."""
 import numpy as np
 
+from hybridnn.errors import absent
 from hybridnn.functions._function_nodes import ACTIVATION_AND_MATH, OTHER_AREAS
 from hybridnn.functions._function_objects import (
     AveragePooling2D,
@@ -53,4 +54,7 @@ OBJECTS = _joined(ACTIVATION_AND_MATH, {(area, module): members for area, module
     ("math", "sparse_matmul"): {"CooMatMul": CooMatMul},
     ("pooling", "max_pooling_2d"): {"MaxPooling2D": MaxPooling2D}, ("pooling", "average_pooling_2d"): {"AveragePooling2D": AveragePooling2D},
     ("pooling", "max_pooling_nd"): {"MaxPoolingND": MaxPoolingND}, ("pooling", "average_pooling_nd"): {"AveragePoolingND": AveragePoolingND},
+    ("pooling", "pooling_nd_kernel"): {
+        f"PoolingNDKernel{way}": absent(f"PoolingNDKernel{way}", "F.max_pooling_nd and F.average_pooling_nd work on a GPU as well")
+        for way in ("Forward", "Backward")},
 })

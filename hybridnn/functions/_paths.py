@@ -57,7 +57,8 @@ PATHS = {
         **_same("average_pooling_2d max_pooling_2d roi_average_align_2d roi_average_pooling_2d roi_max_align_2d roi_max_pooling_2d"),
         **_same("roi_pooling_2d spatial_pyramid_pooling_2d unpooling_2d upsampling_2d"),
         "average_pooling_nd": "average_pooling_1d average_pooling_3d average_pooling_nd",
-        "max_pooling_nd": "max_pooling_1d max_pooling_3d max_pooling_nd", "unpooling_nd": "unpooling_1d unpooling_3d unpooling_nd"},
+        "max_pooling_nd": "max_pooling_1d max_pooling_3d max_pooling_nd", "unpooling_nd": "unpooling_1d unpooling_3d unpooling_nd",
+        "pooling_nd_kernel": ""},
     "rnn": {
         **_same("lstm slstm tree_lstm"),
         "n_step_gru": "n_step_bigru n_step_gru", "n_step_lstm": "n_step_bilstm n_step_lstm", "n_step_rnn": "n_step_birnn n_step_rnn"},
