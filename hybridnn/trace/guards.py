@@ -32,7 +32,7 @@ class Writer:
         self.lines, self.names, self.known, self.on_death = [], {}, {}, on_death
         self.reasons = []
         self.watched_lines, self.watched, self.watched_objects, self.watched_classes = [], {}, {}, {}
-        self.priors = {}          # id of a parameter -> the number of the line that reads its gradient from before the call, and its name
+        self.priors, self.prior_lines = {}, {}      # id of a parameter -> the name of its gradient from before the call, if any, and the line that reads it
         self.settled = set()      # places whose numbers have been checked
         self.whole = {}           # the members of lists and tuples that have all been checked
         self.busy, self.restless = {id(obj) for obj in busy}, restless
@@ -237,18 +237,21 @@ class Writer:
 
     def _prior(self, v, g):
         """A parameter has a gradient from before the call like the recorded one, and that nothing else of what is written is part of."""
-        self.priors[id(v)] = len(self.lines), f"prior{len(self.priors)}"
-        self.lines.append(f"x = {self.strong(prior_of)}({self.strong(v)})")
+        self.prior_lines[id(v)] = len(self.lines)
+        name = self.priors.get(id(v))
+        self.lines.append(f"{'' if name is None else name + ' = '}x = {self.strong(prior_of)}({self.strong(v)})")
         same = f"type(x) is ndarray and x.shape == {self.strong(g.shape)} and x.dtype == {self.strong(g.dtype)}"
         self.require(f"{same} and x.flags.c_contiguous and x.flags.aligned", "a gradient from before the call")
         self.outside("a gradient from before the call")
 
     def _name_prior(self, v):
-        """The name of the gradient that a parameter had before the call: it may have another one where it is asked for."""
-        line, name = self.priors[id(v)]
-        if not self.lines[line].startswith(name):
-            self.lines[line] = f"{name} = {self.lines[line]}"
-        return name
+        """The name of the gradient that a parameter had before the call: it may have another one where it is asked for. Draws ask before it is read."""
+        if id(v) not in self.priors:
+            name, line = f"prior{len(self.priors)}", self.prior_lines.get(id(v))
+            self.priors[id(v)] = name
+            if line is not None:
+                self.lines[line] = f"{name} = {self.lines[line]}"
+        return self.priors[id(v)]
 
     def _inside(self, v, a):
         """A parameter that gets another array on every call has one of the recorded kind."""

@@ -669,3 +669,19 @@ def test_memories_that_fill(mode, draw):
             lambda: settled(size=24), lambda: settled(size=2.0), lambda: put(size=True), lambda: put(s=arr(30, 3)), lambda: put(s=arr(3, 3), ptr=0),
             lambda: settled(s=np.zeros((20, 3), "f"))]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("drawn", [np.random.permutation, np.random.normal, lambda g: np.random.normal(0, np.abs(g)), lambda g: (np.random.permutation(g), g)])
+def test_draws_that_take_a_gradient_from_before_the_call(mode, drawn):
+    def make(wrap):
+        p = hnn.Parameter(arr(3, 4))
+        p.grad = arr(3, 4, seed=1)
+        f = wrap(lambda x: (F.exp(x), drawn(p.grad), np.random.rand()))
+
+        def with_gradient(g):
+            def call():
+                p.grad = g()
+                return f(arr(3))
+            return call
+        return [p], [lambda: f(arr(3)), with_gradient(lambda: arr(3, 4, seed=2)), with_gradient(lambda: arr(4, 3).T), with_gradient(lambda: p.array)]
+    skipped(check(make, mode), mode)
