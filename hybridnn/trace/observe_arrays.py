@@ -93,8 +93,10 @@ class Arrays:
         return self._held(a)
 
     def _passed_target(self, ref):
-        """An argument, or a member of one, that is written: the plan is for this very array, which it does not keep alive."""
-        if ref.source[0] not in ("arg", "kwarg", "item") or is_drawn(ref.source):
+        """An argument, a member of one, or the array of a Variable there or elsewhere, that is written: the plan is for this very array, which it does not keep
+        alive."""
+        place = ref.source[1] if ref.source[0] == "arrayof" else ref.source
+        if place[0] not in ("arg", "kwarg", "item", "load") or is_drawn(ref.source):
             raise Doubt("stores into a part of an argument")
         self.guard("itself", ref.source, ref.value)
         self.passed[id(ref.value)] = ref.source
@@ -283,9 +285,9 @@ class Arrays:
     def assign_array(self, f, owner, setter, value, after):
         """``v.array = a`` where ``v`` has that array already, as after ``v.array += b``."""
         v = owner.value
-        if owner.kind != "static":
+        if owner.kind != "static" and (owner.source is None or value.source != ("arrayof", owner.source)):
             raise Doubt("assigns the array of a Variable")
-        if value.kind != "state" or value.source[0] != "held" or value.source[1] is not v._array:
+        if owner.kind == "static" and (value.kind != "state" or value.source[0] != "held" or value.source[1] is not v._array):
             self._rebind(v, value)
         f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)      # the setter runs meanwhile
 

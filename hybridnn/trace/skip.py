@@ -62,6 +62,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.takes_back, self.kept = False, set()       # whether any of that may have to be taken back, and the parts of arrays that are kept for it
         self.outcomes = {}      # name of a computed number -> a line that leaves if its truth is another one
         self.containers, self.stored, self.gradients = {}, set(), {}
+        self.node_texts = {}    # id of a Variable of which the call writes the array -> where it is read
         self.shown = set()      # values that the program has made other Variables of
         self.reused = None      # the name of the nodes whose gradients are computed where the old ones lie
         self.calls = []         # of compiled stages: place in the body, segment, names of outputs, text of inputs

@@ -1,4 +1,5 @@
 """What a plan does beside computing: gradients, counters, assignments."""
+from hybridnn.trace.operands import array_of
 from hybridnn.trace.refs import Doubt
 
 __all__ = ["Effects"]
@@ -152,6 +153,8 @@ class Effects:
         if ref.kind == "static" and id(ref.value) in self.fixed:
             return self.writer.strong(ref.value._tape)
         text = self.writer.strong(ref.value) if ref.kind == "static" else self._as_found(ref.source)
+        if ref.kind == "state" and id(array_of(ref.value)) in self.written:      # all places where it is are known to hold this very Variable
+            text = self.node_texts.setdefault(id(ref.value), text)
         return f"({text}._tape or leaf({text}))"
 
     def _backward(self, event, grads):

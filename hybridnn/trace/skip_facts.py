@@ -80,7 +80,10 @@ class Facts:
             if observer.samples and _is_drawn(fact):
                 self._once_drawn(w.check, fact)
                 continue
-            w.check(fact[1:] if fact[0] == "spec" and id(fact[-1]) in self.written else fact)
+            own = fact[0] == "spec" and id(array_of(fact[-1])) in self.written
+            w.check(fact[1:] if own else fact)
+            if own and isinstance(fact[-1], Variable):
+                w.array(("load", *fact[1:-1]), fact[-1], "a Variable", apart=False)
 
     def _once_drawn(self, write, *given):
         """Lines that look at objects which are drawn: if they are others, the stream goes back."""
@@ -187,7 +190,7 @@ class Facts:
         if isinstance(x, (Variable, np.ndarray)):
             if isinstance(x, Variable) and x._array is None:
                 raise Doubt("an argument has no array yet")
-            w.array(source, x, f"argument {source[1]}", id(x) not in self.observer.passed)
+            w.array(source, x, f"argument {source[1]}", id(array_of(x)) not in self.observer.passed)
         elif (type(x) in (list, tuple, dict) or isinstance(x, tuple) and is_named_tuple(type(x))) and len(x) <= MOST_MEMBERS:
             if depth == DEEPEST:
                 raise Doubt("arguments are nested too deeply")

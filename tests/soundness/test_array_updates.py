@@ -123,6 +123,119 @@ def test_copied_parameters(mode, persistent):
     skipped(check(make, mode, tolerance=100.0), mode, 5 if persistent else 10)
 
 
+def by_list(loss, step, W, b, box):
+    for p in box.members:
+        p.cleargrad()
+    loss.backward()
+    for p in box.members:
+        p.data -= step * p.grad
+
+
+def by_name(loss, step, W, b, box):
+    W.cleargrad(), b.cleargrad()
+    loss.backward()
+    W.data -= step * W.grad
+    b.array -= step * b.grad
+
+
+def by_both(loss, step, W, b, box):
+    for p in box.members:
+        p.cleargrad()
+    loss.backward()
+    box.W.array -= step * W.grad
+    b.array[...] = b.array - step * box.members[1].grad
+
+
+def with_momentum(loss, step, W, b, box):
+    for p in box.members:
+        p.cleargrad()
+    loss.backward()
+    for k, p in enumerate(box.members):
+        box.velocity[k] = 0.5 * box.velocity[k] - step * p.grad
+        p.array += box.velocity[k]
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
+@pytest.mark.parametrize("update", [by_list, by_name, by_both, with_momentum])
+def test_variables_of_the_programs_own_are_updated_by_hand(mode, update, given):
+    """As in a first lesson: weights are Variables, not Parameters, and found by name and in a list."""
+    def make(wrap):
+        W, b = hnn.Variable(arr(3, 2)), hnn.Variable(arr(2))
+        box = types.SimpleNamespace(members=[W, b], W=W, velocity=[np.zeros((3, 2), "f"), np.zeros(2, "f")])
+
+        @wrap
+        def of_arguments(x, W, b, step=0.1):
+            loss = F.mean((F.matmul(x, W) + b - 1) ** 2)
+            update(loss, step, W, b, box)
+            return loss
+
+        @wrap
+        def of_names(x, step=0.1):
+            loss = F.mean((F.matmul(x, W) + b - 1) ** 2)
+            update(loss, step, W, b, box)
+            return loss, W.array[0, 0]
+
+        def f(*args, **kwargs):
+            return of_arguments(*args, W, b, **kwargs) if given else of_names(*args, **kwargs)
+
+        def another_array():
+            W.array = W.array.copy()
+            return f(arr(4, 3))
+
+        def another_variable():
+            box.members[1] = hnn.Variable(b.array.copy())
+            try:
+                return f(arr(4, 3))
+            finally:
+                box.members[1] = b
+
+        def another_name():
+            nonlocal W
+            W = box.members[0] = box.W = hnn.Variable(W.array * 2)
+            return f(arr(4, 3))
+
+        def one_array():
+            box.members.append(hnn.Variable(b.array))
+            box.velocity.append(np.zeros(2, "f"))
+            box.members[2].grad = np.ones(2, "f")
+            try:
+                return f(arr(4, 3))
+            finally:
+                del box.members[2], box.velocity[2]
+
+        def frozen():
+            b.array.flags.writeable = False
+            try:
+                return f(arr(4, 3))
+            finally:
+                b.array.flags.writeable = True
+
+        def part():
+            whole = np.zeros((4, 2), "f")
+            kept, W.array = W.array, whole[:3]
+            try:
+                return f(arr(4, 3)), whole
+            finally:
+                W.array = kept
+
+        def without_gradient():
+            b.requires_grad = False
+            try:
+                return f(arr(4, 3))
+            finally:
+                b.requires_grad = True
+
+        def passed():
+            return (of_arguments(arr(4, 3), b, b), of_arguments(arr(4, 3), W, hnn.Variable(W.array[0])))
+        n = iter(range(1000))
+        calls = [lambda: f(arr(4, 3, seed=next(n))), lambda: f(arr(4, 3), step=0.01), another_array, another_variable, another_name, one_array, frozen, part,
+                 without_gradient]
+        return [W, b, box], [*calls, passed] if given else calls
+    world = check(make, mode, tolerance=100.0)
+    if not given or update is by_name:
+        skipped(world, mode)
+
+
 def test_updates_by_hand(mode):
     def make(wrap):
         model = net()
