@@ -235,7 +235,8 @@ def _strides(pointer, sizes):
     if order and order[0] == inner and pointer.classes[inner] == "s":
         order = order[1:] + order[:1]
     for k in order:
-        steps[k] = int(pointer.classes[k]) if pointer.classes[k] != "s" else extent + 2
+        given = {"s": extent + 2, "d": sizes[-1]}
+        steps[k] = given[c] if (c := pointer.classes[k]) in given else int(c)
         extent += steps[k] * max(sizes[k] - 1, 0)
     return steps
 

@@ -21,7 +21,7 @@ def labels(high, *shape):
 
 
 CASES = {
-    "chain": (lambda x, b: [OPS["tanh"](1.5 * x + b) * OPS["sigmoid"](x)], (array(5, 17), array(17))),
+    "chain": (lambda x, b: [OPS["tanh"](1.5 * x + b) * OPS["sigmoid"](x)], (array(5, 70), array(70))),
     "loss_of_logits": (lambda x, t: [OPS["sigmoid_nll"](x, t)], (array(5, 17), array(5, 17))),
     "flat": (lambda x, a: [OPS["relu"](x) * a], (array(5, 7), .5)),
     "softmax": (lambda x: [OPS["softmax"](x, axis=(1,))], (array(5, 300),)),
@@ -30,7 +30,7 @@ CASES = {
     "layer_norm": (lambda x, e, g: [OPS["standardize"](x, e, axis=(1,))[0] * g], (array(5, 70), 1e-5, array(70))),
     "batch_norm": (lambda x, e: OPS["standardize"](x, e, axis=(0, 2)), (array(4, 3, 5), 1e-5)),
     "bias_gradient": (lambda g, y: [OPS["sum"](g * (1 - y * y), axis=(0,), keepdims=False), g * (1 - y * y)],
-                      (array(70, 9), array(70, 9))),
+                      (array(70, 19), array(70, 19))),
     "row_max": (lambda x: [OPS["amax"](OPS["cast"](x, dtype="int32"), axis=(1,), keepdims=False)], (array(5, 70) * 100,)),
     "column_extremes": (lambda x: [OPS["amax"](x, axis=(0,), keepdims=False), OPS["amin"](x, axis=(0,), keepdims=False)],
                         (array(70, 9),)),
@@ -44,6 +44,7 @@ CASES = {
     "points": (lambda x, y: [OPS["sum"](d := x - y, axis=(2,), keepdims=False), d * OPS["exp"](OPS["sum"](d * d, axis=(2,), keepdims=True))],
                (array(5, 1, 3), array(1, 20, 3))),
     "coordinates": (lambda g, y: [OPS["sum"](g * y, axis=(1,), keepdims=False), g * y], (array(9, 40, 3), array(9, 40, 3))),
+    "weighted": (lambda x, w, b: [OPS["sum"](y := OPS["exp"](x * b) * w, axis=None, keepdims=False), y], (array(40, 3), array(40, 1), array(3))),
     "total": (lambda x: [OPS["sum"](x, axis=None, keepdims=False)], (array(40, 50),)),
 }
 

@@ -14,6 +14,10 @@ def styles(executable):
     return [text[3:].split(":")[0] for text in executable.sources]
 
 
+def turned(x, *axes):
+    return OPS["transpose"](x, axes=axes)
+
+
 def total(x, *axis):
     return OPS["sum"](x, axis=axis, keepdims=False)
 
@@ -29,15 +33,19 @@ def total(x, *axis):
     (lambda x, n: [total(x * n, 0)], (array(513, 5), 0.5), "Folded"),
     (lambda x: [total(x, 0)], (array(600, 3, dtype="f8"),), "Folded"),
     (lambda x: [total(x, 0)], (array(2, 3),), "Folded"),
+    (lambda x: [total(x, 0)], (array(600, 15),), "Folded"),
     (lambda x: [total(x, 0)], (array(600, 8),), "Column"),
-    (lambda x: [total(x[:, :3], 0)], (array(600, 5),), "Column"),
-    (lambda x, b: [total(x * b, 0)], (array(600, 3), array(3)), "Column"),
-    (lambda x, w: [total(x * w, 0)], (array(600, 3), array(600, 1)), "Column"),
-    (lambda x, b: [total(x * x, 0), x + b], (array(600, 3), array(3)), "Column"),
+    (lambda x: [total(x, 0)], (array(600, 17),), "Column"),
+    (lambda x: [total(x[:, :3], 0)], (array(600, 5),), "Folded"),
+    (lambda x, b: [total(x * b, 0)], (array(600, 3), array(3)), "Folded"),
+    (lambda x, w: [total(x * w, 0)], (array(600, 3), array(600, 1)), "Folded"),
+    (lambda x, b: [total(x * x, 0), x + b], (array(600, 3), array(3)), "Folded"),
+    (lambda x, b: [total(x * b, 1), x * b], (array(9, 70, 4), array(9, 1, 4)), "Folded"),
+    (lambda x, w: [total(OPS["exp"](turned(x, 1, 0)) * w, 0)], (array(4, 600), array(600, 1)), "Folded"),
     (lambda x: [OPS["amax"](x, axis=(0,), keepdims=False), total(x, 0)], (array(600, 3),), "Column"),
     (lambda x: [total(x, 0)], (np.arange(300, dtype="i4").reshape(100, 3),), "Column"),
-], ids=["least", "a rest", "two sums", "written too", "update", "blocks", "of blocks", "number", "doubles", "few rows", "many columns", "slice", "column",
-        "row", "column beside", "largest", "ints"])
+], ids=["least", "a rest", "two sums", "written too", "update", "blocks", "of blocks", "number", "doubles", "few rows", "fifteen", "a vector",
+        "many columns", "slice", "column", "row", "column beside", "tiles of blocks", "transposed", "largest", "ints"])
 def test_kernels(fn, operands, style):
     graph = graph_of(fn, *operands)
     executable = jit.compile(graph)

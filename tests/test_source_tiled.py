@@ -14,6 +14,10 @@ def styles(executable):
     return [text[3:].split(":")[0] for text in executable.sources]
 
 
+def turned(x, *axes):
+    return OPS["transpose"](x, axes=axes)
+
+
 @pytest.mark.parametrize("fn, operands, style", [
     (lambda x, b: [OPS["tanh"](x + b)], (array(1000, 3), array(3)), "Tiled"),
     (lambda x, b: [OPS["tanh"](x + b), x * b], (array(5, 7, 9, 6), array(6)), "Tiled"),
@@ -22,11 +26,19 @@ def styles(executable):
     (lambda x, b: [x * b], (array(64, 5, dtype="f8"), array(5, dtype="f8")), "Tiled"),
     (lambda x, b: [x + b], (np.arange(300, dtype="i4").reshape(100, 3), np.arange(3, dtype="i4")), "Tiled"),
     (lambda x, b: [x + b], (array(2, 3), array(3)), "Tiled"),
-    (lambda x, w: [x + w], (array(70, 5), array(70, 1)), "Map"),
-    (lambda x, b, w: [x + b * w], (array(70, 5), array(5), array(70, 1)), "Map"),
-    (lambda x, b: [x[:, :4] + b], (array(70, 6), array(4)), "Map"),
-    (lambda x, b: [x + b], (array(70, 8), array(8)), "Map"),
-], ids=["image", "four axes", "two rows", "number", "doubles", "ints", "few", "column", "column and row", "slice", "long"])
+    (lambda x, w: [OPS["exp"](x) + w], (array(70, 5), array(70, 1)), "Tiled"),
+    (lambda x, b, w: [OPS["exp"](x) + b * w], (array(70, 5), array(5), array(70, 1)), "Tiled"),
+    (lambda x, b: [OPS["exp"](x[:, :4]) + b], (array(70, 6), array(4)), "Tiled"),
+    (lambda x: [OPS["exp"](x[:, 1:]) * x[:, :-1]], (array(70, 6),), "Tiled"),
+    (lambda x, b: [OPS["exp"](turned(x, 1, 0)) * b], (array(4, 70), array(4)), "Tiled"),
+    (lambda x, b: [OPS["exp"](turned(x, 1, 0, 2)) * b > 1], (array(30, 70, 4), array(70, 1, 4)), "Tiled"),
+    (lambda x, b: [OPS["exp"](x[:, ::2]) + b], (array(5, 40, 4), array(5, 1, 4)), "Tiled"),
+    (lambda x, b: [OPS["exp"](x[:, ::2]) + b], (array(70, 9), array(5) > 0), "Tiled"),
+    (lambda x, b: [x + b], (array(70, 16), array(16)), "Tiled"),
+    (lambda x, b: [x + b], (array(70, 23), array(23)), "Tiled"),
+    (lambda x, b: [x + b], (array(70, 64), array(64)), "Map"),
+], ids=["image", "four axes", "two rows", "number", "doubles", "ints", "few", "column", "column and row", "slice", "slices", "transposed",
+        "other order", "steps between", "steps along", "sixteen", "more", "long"])
 def test_kernels(fn, operands, style):
     graph = graph_of(fn, *operands)
     executable = jit.compile(graph)

@@ -3,7 +3,8 @@ from hybridnn.jit.source_row import loops_of_pointers
 
 __all__ = ["inplace_pairs"]
 
-_IN_LOOPS = {"cpu": ("row",), "cuda": ("row", "short")}      # styles whose text goes over a row several times; "short" works on copies, but not on CUDA
+# styles whose text goes over a row several times; "short" works on copies, but not on CUDA
+_IN_LOOPS = {"cpu": ("row", "flat"), "cuda": ("row", "flat", "short")}
 
 
 def inplace_pairs(arranged, target="cpu"):

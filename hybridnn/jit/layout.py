@@ -1,29 +1,32 @@
 """From a ``Nest`` and where its operands lie to a kernel's ``Structure`` (which decides its text) and its run-time arguments.
 
 Adjacent axes that all operands step through evenly become one, so that most kernels have one or two axes. What is left of strides
-is a class per operand and axis: 0, 1 to 4 (innermost axis only) or "s", given at run time. So structures, and with them compiled
-kernels, do not depend on sizes, but for styles and whether the innermost axis is long.
+is a class per operand and axis: 0, 1 to 4 (innermost axis only), "d" (rows that lie one right after the other, where that matters) or "s", given at run time.
+So structures, and with them compiled kernels, do not depend on sizes, but for styles and whether the innermost axis is long.
 """
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hybridnn.jit.known import Known
-from hybridnn.jit.nest import REDUCTIONS, reached
-from hybridnn.jit.row_costs import SHORT, across_pays
+from hybridnn.jit.nest import REDUCTIONS
+from hybridnn.jit.row_costs import SHORT, across_pays, joining_pays
 from hybridnn.jit.scalar import FLOATS
+from hybridnn.jit.source_folded import COLUMNS
+from hybridnn.jit.source_joined import ELEMENTS, JOINED
 
-__all__ = ["TILED", "Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
+__all__ = ["Instruction", "Operand", "Output", "Pointer", "Structure", "arrange"]
 
 _structures = Known(4096)      # what a structure depends on -> it, and the nest whose code that names
 BLOCKS, ROWS = 8, 32      # fewer blocks, or rows in a block, and threads share columns
 ACROSS = 16     # rows at least along the last axis that is kept, if there are several
-TILED = 8       # a last axis that is shorter is looped over together with the one before it: up to 8 times as fast
+CLOSE = 8       # elements of an axis that lie at most so far apart share cache lines
 SAME_SETS = 256     # pieces of an innermost axis are gone over where an operand is transposed and its elements along it lie a multiple of this apart: 1.5 to
 LINES, LINE = 8192, 16      # 9 times as fast where there are many; elements from which on that pays otherwise, and of the axis before: 4 times as fast
 FEW_ROWS, MANY_COLUMNS = 32, 4096   # as many rows are added up without compensation in any case; columns from which on it pays to have code for that
 LONG = 64       # elements of an innermost axis from which on code is made that goes over several vectors at once
-ACROSS_ROWS = "short", "tiled", "folded"    # styles whose innermost loops go over many rows
+JOINING = "tiled", "flat", "folded"     # styles that go over the last two axes as one
+ACROSS_ROWS = "short", *JOINING         # styles whose innermost loops go over many rows
 ITEMSIZE = {"f4": 4, "f8": 8, "i1": 1, "i2": 2, "i4": 4, "i8": 8, "u1": 1, "u2": 2, "u4": 4, "u8": 8, "b1": 1}
 
 
@@ -62,7 +65,7 @@ class Structure:
     """All that the text of a kernel depends on. Nests of the same code get the same one.
 
     ``axes`` says per axis whether it is reduced. ``items`` are ``Instruction``s, ``stores`` ``Output``s. ``style`` is "map", "tiled",
-    "crossed", "row", "short", "column", "few", "blocks" or "folded". ``long``: whether the innermost loops go over ``LONG`` elements or more.
+    "crossed", "row", "short", "flat", "column", "few", "blocks" or "folded". ``long``: whether the innermost loops go over ``LONG`` elements or more.
     """
     style: str
     axes: tuple
@@ -144,9 +147,9 @@ def _build(nest, pointers, where, groups):
     sizes = tuple([_size(nest, g) for g in groups])
     reduced = tuple([g[0] in nest.reduced for g in groups])
     strides = [[s[g[-1]] for g in groups] for _, _, _, s, _ in pointers]
-    inner = len(groups) - 1
-    classes = tuple([tuple([_class(s, k == inner) for k, s in enumerate(row)]) for row in strides])
-    style = _style(nest, sizes, reduced, strides)
+    style = _style(nest, sizes, reduced, groups, strides, len(where))
+    joined = sizes[-1] if style in JOINING else None
+    classes = tuple([tuple([_class(s, False) for s in row[:-2]]) + _last_classes(row[-2:], joined) for row in strides])
     structure = _structure(nest, style, groups, classes, where, len(sizes) < 2 or style in ACROSS_ROWS or sizes[-1] >= LONG)
     scratch = _scratch(nest, style, sizes, reduced, structure.pointers)
     words = sizes + tuple([s for row, kinds in zip(strides, classes) for s, c in zip(row, kinds) if c == "s"])
@@ -175,15 +178,26 @@ def _new_structure(nest, style, groups, classes, where, long):
     return Structure(style, tuple([g[0] in nest.reduced for g in groups]), items, stores, tuple(pointers), long)
 
 
-def _style(nest, sizes, reduced, strides):
+def _style(nest, sizes, reduced, groups, strides, loads):
     if not nest.reduced:
-        return "tiled" if _is_tiled(nest, sizes, strides) else "crossed" if _is_crossed(sizes, strides) else "map"
+        return "tiled" if _joins(nest, sizes, groups, strides, loads) else "crossed" if _is_crossed(sizes, strides) else "map"
     if nest.column:
-        if _is_folded(nest, sizes, reduced, strides):
+        if _is_folded(nest, sizes, reduced, groups, strides, loads):
             return "folded"
         few = sizes[-1] >= MANY_COLUMNS and math.prod(n for n, r in zip(sizes, reduced) if r) <= FEW_ROWS
         return "few" if few else "blocks" if _has_blocks(sizes, reduced) else "column"
-    return "short" if nest.has_reductions and _is_short(nest, sizes, reduced) else "row"
+    if reduced[-2:] == (True, True) and _joins(nest, sizes, groups, strides, loads):
+        return "flat"
+    return "short" if _is_short(nest, sizes, reduced) else "row"
+
+
+def _joins(nest, sizes, groups, strides, loads):
+    """Whether rows are short, and many of them at a time are gone over as one."""
+    if len(sizes) < 2 or not 1 < sizes[-1] < JOINED or sizes[-2] < 2 or any(i.fn == "iota" for i in nest.items):
+        return False
+    copied = sum([row[-2] != 0 and tuple(row[-2:]) != (sizes[-1], 1) for row in strides])
+    repeated = sum([row[-2] == 0 != row[-1] for row in strides[:loads]]) * min(1.0, ELEMENTS / math.prod(sizes[-2:])) if len(sizes) > 2 else 0
+    return joining_pays(nest, sizes, groups, copied + repeated)
 
 
 def _is_short(nest, sizes, reduced):
@@ -194,34 +208,28 @@ def _is_short(nest, sizes, reduced):
     return all(set(s.dims) - {-1, *nest.reduced} for s in nest.stores) and across_pays(nest, sizes[-1])
 
 
-def _is_tiled(nest, sizes, strides):
-    """Whether dense arrays with a short last axis meet operands that have an element for each of its places, and no others but numbers."""
-    if len(sizes) != 2 or not 1 < sizes[1] < TILED or any(i.fn == "iota" for i in nest.items):
-        return False
-    return {(0, 1)} <= set(map(tuple, strides)) <= {(sizes[1], 1), (0, 1), (0, 0)}
-
-
 def _is_crossed(sizes, strides):
     """Whether an operand is transposed, so that its elements along the innermost axis lie apart but close together along the one before, and the cache lines
     of the former are too many for the caches, or fall into few of their sets.
     """
     def is_transposed(row):
-        return 0 < row[-2] < TILED <= row[-1] and (sizes[-1] >= LINES and sizes[-2] > LINE or row[-1] % SAME_SETS == 0)
+        return 0 < row[-2] < CLOSE <= row[-1] and (sizes[-1] >= LINES and sizes[-2] > LINE or row[-1] % SAME_SETS == 0)
     return len(sizes) > 1 and sizes[-2] > 1 and any(map(is_transposed, strides))
 
 
-def _is_folded(nest, sizes, reduced, strides):
-    """Whether floats are summed over rows of a few columns, and what has an element for each of their places lies densely, one row after the other."""
+def _is_folded(nest, sizes, reduced, groups, strides, loads):
+    """Whether floats are summed over rows of a few columns."""
     *blocks, rows, _ = (False, *reduced)
-    if any(blocks) or not rows or not 1 < sizes[-1] < TILED or sizes[-2] < 2:
+    if any(blocks) or not rows or sizes[-1] > COLUMNS or not _joins(nest, sizes, groups, strides, loads):
         return False
-    sums = [i for i in nest.items if i.fn in REDUCTIONS]
-    stored = [not set(nest.reduced).isdisjoint(s.dims) for s in nest.stores]
-    early = reached(nest.items, [*(i.args[0] for i in sums), *(s.item for s, inside in zip(nest.stores, stored, strict=True) if inside)])
-    if any(i.fn != "sum" or i.kind not in FLOATS for i in sums) or any(nest.items[n].fn == "iota" for n in early):
-        return False
-    summed = [n in early for n, i in enumerate(nest.items) if i.fn in ("load", "weak")]
-    return all(tuple(row[-2:]) in ((sizes[-1], 1), (0, 0)) for row, inside in zip(strides, [*summed, *stored], strict=True) if inside)
+    return all(i.fn == "sum" and i.kind in FLOATS for i in nest.items if i.fn in REDUCTIONS)
+
+
+def _last_classes(strides, joined):
+    """Of the last two axes, or fewer; ``joined``: how long the innermost is, where they are gone over as one."""
+    if joined is not None and tuple(strides) == (joined, 1):
+        return "d", "1"
+    return tuple([_class(s, k == len(strides) - 1) for k, s in enumerate(strides)])
 
 
 def _class(stride, inner):
@@ -267,10 +275,8 @@ def _range(style, sizes, reduced):
         return _blocks(sizes, reduced)
     if style in ("column", "few") or style == "map" and len(sizes) == 1:
         return sizes[-1]
-    if style == "tiled":
-        return sizes[0]
     n = 1
-    outer = -1 if style in ("map", "crossed") else None
+    outer = -1 if style in ("map", "crossed", "tiled") else None
     for size, r in zip(sizes[:outer], reduced[:outer], strict=True):
-        n *= 1 if style in ("row", "short") and r else size
+        n *= 1 if style in ("row", "short", "flat") and r else size
     return n

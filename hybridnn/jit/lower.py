@@ -326,7 +326,7 @@ class _Lowering:
 def _dear_loads(nest):
     """What a nest loads along its innermost axis, if it computes something expensive there: (position of the operand, its dims, which of them that is)."""
     last = len(nest.sizes) - 1
-    if not nest.sizes or nest.sizes[last] < 2 or not any([is_expensive(i.fn, i.kind) and last in i.axes for i in nest.items]):
+    if not nest.sizes or nest.sizes[last] < 2 or not any([is_expensive(nest.items, i) and last in i.axes for i in nest.items]):
         return ()
     loads = [i.value for i in nest.items if i.fn == "load"]
     return tuple([(position, dims, dims.index(last)) for position, dims in loads if last in dims])

@@ -5,7 +5,7 @@ strides that are given at run time. CUDA: the same words as parameters, each thr
 cuda.gridsize(1)``, ...
 
 Styles: "map" (no reduction), "row" (the innermost axis is reduced), "column" and "blocks" (the innermost axis is kept); and on the CPU, where the innermost
-axis is short, "tiled" instead of "map", "short" instead of "row" and "few" or "folded" instead of "column" and "blocks". A module for each kind.
+axis is short, "tiled" instead of "map", "short" or "flat" instead of "row" and "few" or "folded" instead of "column" and "blocks". A module for each kind.
 """
 import functools
 
@@ -19,9 +19,9 @@ from hybridnn.jit.source_writer import Writer
 
 __all__ = ["render"]
 
-_STYLES = {"map": write_map, "crossed": write_map, "tiled": write_tiled, "row": write_row, "short": write_short,
+_STYLES = {"map": write_map, "crossed": write_map, "tiled": write_tiled, "row": write_row, "flat": write_row, "short": write_short,
            "column": write_column, "few": write_column, "blocks": write_column, "folded": write_folded}
-_ON_CUDA = {"crossed": "map", "tiled": "map", "short": "row", "folded": "column", "few": "column"}
+_ON_CUDA = {"crossed": "map", "tiled": "map", "short": "row", "flat": "row", "folded": "column", "few": "column"}
 
 
 @functools.lru_cache(4096)

@@ -1,4 +1,4 @@
-"""Kernels of style "row": the innermost axis is reduced.
+"""Kernels of style "row": the innermost axis is reduced; and "flat": it is short, and so is the one before it, and both are gone over as one (``Joined``).
 
 The range is the axes that are not. There is one loop over the row per stage, a stage being what must be known before the next can start.
 """
@@ -6,6 +6,7 @@ import functools
 from contextlib import ExitStack
 
 from hybridnn.jit.nest import REDUCTIONS, reached
+from hybridnn.jit.source_joined import Joined
 from hybridnn.jit.source_reductions import accumulate, compensate, initial, stages_of
 from hybridnn.jit.source_writer import Writer
 from hybridnn.jit.support import SUFFIX, is_expensive, literal
@@ -24,6 +25,8 @@ def write_row(w):
         w.emit(i)
     if not w.cuda:
         with w.outer_loop(outer):
+            if plan.joined is not None:
+                plan.joined.repeat_tiles()
             plan.write()
         return
     with w.loop(f"for o in range(cuda.grid(1), {' * '.join(f'n{k}' for k in outer) or '1'}, cuda.gridsize(1)):"):
@@ -44,6 +47,7 @@ class _RowPlan:
 
     def __init__(self, w):
         self.w, self.items, self.stores = w, w.s.items, w.s.stores
+        self.joined = Joined(w) if w.s.style == "flat" and not w.cuda else None
         self.stage = stages_of(w.s)
         self.reduced = [k for k, r in enumerate(w.s.axes) if r]
         self.full = {i for i, item in enumerate(self.items) if set(item.axes) & set(self.reduced)}
@@ -67,13 +71,14 @@ class _RowPlan:
         """Expensive items that several loops need wait in the memory of an output: item -> store."""
         parked, taken = {}, set()
         for i in sorted(self.full):
-            fn, _, kind, axes, _ = self.items[i]
+            _, _, kind, axes, _ = self.items[i]
             loops = [k for k in range(self.count) if i in self.needed[k]]
-            if len(loops) < 2 or not is_expensive(fn, kind) or len(axes) != len(self.w.s.axes):
+            if len(loops) < 2 or not is_expensive(self.items, self.items[i]) or len(axes) != len(self.w.s.axes):
                 continue
             for s in self.stores:
                 own = s.item == i
-                if s.pointer not in taken and (own or self._is_full(s) and self.stage[s.item] >= loops[-1]
+                copied = self.joined is not None and s.pointer in self.joined.copied
+                if not copied and s.pointer not in taken and (own or self._is_full(s) and self.stage[s.item] >= loops[-1]
                                           and self.items[s.item].kind == kind):
                     parked[i] = s
                     taken.add(s.pointer)
@@ -108,12 +113,14 @@ class _RowPlan:
             w.line(f"x{i} = {literal(0, INTEGERS[self.items[i].kind])}")
         for i in sums:
             w.line(f"k{i} = {literal(0.0, self.items[i].kind)}")
-        *above, inner = self.reduced
+        *above, inner = self.reduced if self.joined is None else self.reduced[:-1]
         with ExitStack() as loops:
             for axis in above:
                 loops.enter_context(w.loop(f"for c{axis} in range(n{axis}):"))
             w.move("q", set(above))
-            if sums:
+            if self.joined is not None:
+                self._joined_rows(k, reductions, sums)
+            elif sums:
                 self._blocks(k, reductions, sums, f"n{inner}")
             else:
                 with w.loop(f"for j in range(n{inner}):"):
@@ -137,12 +144,31 @@ class _RowPlan:
             for i in sums:
                 compensate(w, f"t{i}", f"v{i}", f"k{i}", self.items[i].kind)
 
+    def _joined_rows(self, k, reductions, sums):
+        """The same over two axes."""
+        w, joined = self.w, self.joined
+        with w.loop(f"for b in range(0, {joined.n}, {joined.count}):"):
+            for i in sums:
+                w.line(f"t{i} = {literal(0.0, self.items[i].kind)}")
+            w.block(joined.count, joined.n)
+            w.line("q = e - b")
+            with joined.block("b", "q", self._pointers(k)), w.loop("for j in range(m):"):
+                self._element(k, reductions, sums)
+            for i in sums:
+                compensate(w, f"t{i}", f"v{i}", f"k{i}", self.items[i].kind)
+
+    def _pointers(self, k):
+        """What the loop of stage ``k`` reads and writes."""
+        reloaded = self._reloaded(k)
+        read = {self.items[i].value for i in self._reached(k, reloaded) if self.items[i].fn == "load" and i not in reloaded}
+        return read | {s.pointer for s in self._stores(k)} | {s.pointer for i, s in self.parked.items() if i in self.needed[k]}
+
     def _element(self, k, reductions, sums):
         w = self.w
         skip = self._reloaded(k)
         for i in sorted(self._reached(k, skip)):
             if i in skip:
-                w.line(f"v{i} = p{self.parked[i].pointer}[{w.index(self.parked[i].pointer, 'j')}]")
+                w.line(f"v{i} = {w.place(self.parked[i].pointer, 'j')}")
             else:
                 w.emit(i, "j")
         for i in reductions:
@@ -154,7 +180,7 @@ class _RowPlan:
                 accumulate(w, self.items[i], f"t{i}" if i in sums else f"v{i}", value)
         for i, s in self.parked.items():
             if i in self.needed[k] and i not in skip and s.item != i:
-                w.line(f"p{s.pointer}[{w.index(s.pointer, 'j')}] = v{i}")
+                w.line(f"{w.place(s.pointer, 'j')} = v{i}")
         for s in self._stores(k):
             w.store(s, "j")
 

@@ -25,6 +25,7 @@ class Writer:
     names: set = field(default_factory=set)      # functions to import
     locals: set = field(default_factory=set)     # those that make room for arrays
     offsets: dict = field(default_factory=dict)  # pointer -> name of its current offset
+    places: dict = field(default_factory=dict)   # pointer -> name of an array that holds copies of what it steps along now
     wide: frozenset = frozenset()                # float32 items that are computed in float64, under other names
 
     @property
@@ -77,13 +78,17 @@ class Writer:
             terms.append(inner if step == "1" else f"{inner} * {step}")
         return " + ".join(terms) or "0"
 
+    def place(self, p, inner=None):
+        """Where the element lies that ``index`` tells of, or its copy."""
+        return f"{self.places[p]}[{inner}]" if p in self.places else f"p{p}[{self.index(p, inner)}]"
+
     def emit(self, i, inner=None):
         """The line that computes item ``i``."""
         fn, args, kind, axes, value = self.s.items[i]
         if fn == "const":
             return
         if fn == "load":
-            text = f"p{value}[{self.index(value, inner)}]"
+            text = self.place(value, inner)
             text = f"float64({text})" if self.kind(i) != kind else f"{text} != 0" if kind == "b1" and self.cuda else text
         elif fn == "weak":
             text = f"p{value}[0]" + (" != 0" if kind == "b1" else "")
@@ -160,12 +165,13 @@ class Writer:
 
     def step(self, p, axis, c):
         """How far pointer ``p`` is moved by the coordinate of an axis."""
-        return f"c{axis}" if c == "1" else f"c{axis} * s{p}_{axis}" if c == "s" else f"c{axis} * {c}"
+        factor = {"1": "", "s": f" * s{p}_{axis}", "d": f" * n{axis + 1}"}.get(c, f" * {c}")
+        return f"c{axis}{factor}"
 
     def store(self, store, inner=None):
         i, p, _ = store
         value = f"float32({self.value(i)})" if self.kind(i) != self.s.items[i].kind else self.value(i)
-        self.line(f"p{p}[{self.index(p, inner)}] = {value}")
+        self.line(f"{self.place(p, inner)} = {value}")
 
     # ---- the file around the code
 

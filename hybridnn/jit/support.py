@@ -32,9 +32,15 @@ def literal(value, kind):
     return f"{NUMBA[kind]}({text})"
 
 
-def is_expensive(fn, kind):
-    """Whether computing it again costs more than storing and loading it."""
-    return kind in ("f4", "f8") and (fn == "power" or (fn, NUMBA[kind]) in FUNCTIONS and fn not in CHEAP)
+def is_expensive(items, item):
+    """Whether computing one of the ``items`` of a nest, or of a structure, again costs more than storing and loading it."""
+    fn, args, kind, *_ = item
+    if kind not in ("f4", "f8"):
+        return False
+    if fn == "power":
+        exponent = items[args[1]]
+        return exponent.fn != "const" or exponent.value not in (0, 1, 2)
+    return (fn, NUMBA[kind]) in FUNCTIONS and fn not in CHEAP
 
 
 def check_supported(program):

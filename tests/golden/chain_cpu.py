@@ -1,7 +1,7 @@
 """Map: absolute, add, divide, exp, less, multiply, negative, tanh, where."""
 from numba import float32
 
-from hybridnn.jit.vecmath import absolute_f32, exp_down_f32, parallel_loops, ptr_f32, tanh_f32, where_f32
+from hybridnn.jit.vecmath import absolute_f32, exp_down_f32, parallel_long_loops, ptr_f32, tanh_f32, where_f32
 
 
 def kernel(bufs, args, lo, hi):
@@ -30,4 +30,4 @@ def kernel(bufs, args, lo, hi):
             v14 = v12 / v13
             v15 = v5 * v14
             p2[o2 + i] = v15
-    parallel_loops()
+    parallel_long_loops()

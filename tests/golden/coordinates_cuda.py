@@ -2,7 +2,7 @@
 from numba import cuda, float32
 
 
-def kernel(p0, p1, p2, p3, n0, n1, n2, s0_0, s0_1, s1_0, s1_1, s2_0, s2_1, s3_0):
+def kernel(p0, p1, p2, p3, n0, n1, n2, s0_0, s1_0, s2_0, s3_0):
     for o in range(cuda.grid(1), n0 * n2, cuda.gridsize(1)):
         c2 = o % n2
         r2 = o // n2
@@ -18,9 +18,9 @@ def kernel(p0, p1, p2, p3, n0, n1, n2, s0_0, s0_1, s1_0, s1_1, s2_0, s2_1, s3_0)
             e = b + 32 if b + 32 < n1 else n1
             for r in range(b, e):
                 c1 = r
-                q0 = o0 + c1 * s0_1
-                q1 = o1 + c1 * s1_1
-                q2 = o2 + c1 * s2_1
+                q0 = o0 + c1 * n2
+                q1 = o1 + c1 * n2
+                q2 = o2 + c1 * n2
                 v0 = p0[q0 + c2]
                 v1 = p1[q1 + c2]
                 v2 = v0 * v1

@@ -8,19 +8,22 @@ def kernel(bufs, args, lo, hi):
     p0 = ptr_f32(bufs, args, 0)
     p1 = ptr_f32(bufs, args, 2)
     p2 = ptr_f32(bufs, args, 4)
+    n0 = args[6]
     n1 = args[7]
-    t1 = local_f32(512)
-    t = hi - lo if hi - lo < 64 else 64
+    h1 = local_f32(512)
+    c = 512 // n1
+    m = n0 if n0 < c else c
     for j in range(n1):
-        for r in range(t):
-            t1[r * n1 + j] = p1[j]
-    for b in range(lo, hi, 64):
-        e = b + 64 if b + 64 < hi else hi
+        for x in range(m):
+            h1[x * n1 + j] = p1[j]
+    for b in range(lo, hi, c):
+        e = b + c if b + c < hi else hi
+        q = e - b
+        m = q * n1
         z = b * n1
-        m = (e - b) * n1
         for i in range(m):
             v0 = p0[z + i]
-            v1 = t1[i]
+            v1 = h1[i]
             v2 = v0 + v1
             v3 = absolute_f32(v2)
             v4 = -v3

@@ -4,13 +4,13 @@ import math
 from numba import cuda, float32
 
 
-def kernel(p0, p1, p2, n0, n1, s0_0, s2_0):
+def kernel(p0, p1, p2, n0, n1):
     for i in range(cuda.grid(1), n0 * n1, cuda.gridsize(1)):
         c1 = i % n1
         r1 = i // n1
         c0 = r1
-        o0 = c0 * s0_0
-        o2 = c0 * s2_0
+        o0 = c0 * n1
+        o2 = c0 * n1
         v0 = p0[o0 + c1]
         v1 = p1[c1]
         v2 = v0 + v1
