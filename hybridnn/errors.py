@@ -19,12 +19,13 @@
 
 __all__ = ["BackendError", "CacheWarning", "HybridnnError", "HybridnnWarning", "InvalidArguments", "InvalidType", "RecordingForbidden",
            "ReleasedGraphError", "SerializationError", "TraceError", "TraceMismatch", "TraceWarning", "UninitializedParameterError",
-           "absent", "raised_by_signal", "user_line"]
+           "absent", "checking", "raised_by_signal", "user_line"]
 
 import functools
 import os
 import signal
 import sys
+import threading
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -60,6 +61,18 @@ class HybridnnError(Exception):
     """Base of the library's errors."""
 
 
+class _Checking(threading.local):
+    function = None       # whose types are being checked
+
+
+checking = _Checking()
+
+
+def _as_chainer_says(expected, actual):
+    label = getattr(checking.function, "label", None)
+    return [*([f"Invalid operation is performed in: {label} (Forward)", ""] if label else []), f"Expect: {expected}", f"Actual: {actual}"]
+
+
 class InvalidType(HybridnnError, TypeError, ValueError):
     """An operation got arguments that do not fit: says the operation, what it expected, what came, and where.
 
@@ -69,15 +82,17 @@ class InvalidType(HybridnnError, TypeError, ValueError):
         actual: what it saw.
         hint: what to do about it.
 
-    A type check of one's own may give two texts alone, as in Chainer: what was expected and what came.
+    A type check of one's own may give two texts alone, as in Chainer: what was expected and what came. Then the error reads as there.
     """
 
     def __init__(self, op, expected, actual=None, hint=""):
         if actual is None:
+            lines = _as_chainer_says(op, expected)
             op, expected, actual = "type check", op, expected
+        else:
+            lines = [f"{op}: expected {expected}"]
+            lines += [f"  got: {actual}"] if actual != "" else []
         self.op, self.expect, self.actual = op, expected, actual
-        lines = [f"{op}: expected {expected}"]
-        lines += [f"  got: {actual}"] if actual != "" else []
         lines += [f"  hint: {hint}"] if hint else []
         super().__init__("\n".join([*lines, f"  at {user_line(2)}"]))
 

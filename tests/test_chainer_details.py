@@ -328,6 +328,23 @@ def test_names_of_inputs():
         type_check._argname(types, ("x",))
 
 
+class Refusing(hnn.FunctionNode):
+    def check_type_forward(self, in_types):
+        raise InvalidType("a square", "a circle")
+
+    def forward(self, inputs):
+        return inputs
+
+
+def test_checks_read_as_in_chainer():
+    with pytest.raises(InvalidType, match=r"^Expect: n == 4\nActual: 3 != 4\n  at .*in test_checks"):
+        type_check.expect(type_check.Variable(3, "n") == 4)
+    with pytest.raises(InvalidType, match=r"^Invalid operation is performed in: Refusing \(Forward\)\n\nExpect: a square\nActual: a circle\n  at "):
+        Refusing().apply((np.ones(2),))
+    error = InvalidType("a square", "a circle")
+    assert str(error).startswith("Expect: a square\nActual: a circle\n") and (error.expect, error.actual) == ("a square", "a circle")
+
+
 def test_an_error_survives_pickling():
     with pytest.raises(InvalidType) as caught:
         type_check.expect(type_check.Variable(3, "n") == 4)

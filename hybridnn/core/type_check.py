@@ -12,7 +12,7 @@ from math import prod as _product
 import numpy as np
 
 from hybridnn.backend import cupy, is_array
-from hybridnn.errors import InvalidType
+from hybridnn.errors import InvalidType, checking
 
 __all__ = ["Atom", "BinaryOperator", "BoolBinaryOperator", "Call", "Constant", "Expr", "GetAttr", "GetItem", "InvalidType", "LightMode",
            "LightTypeInfoTuple", "TypeInfo", "TypeInfoTuple", "UnaryOperator", "UnmetExpectation", "Variable", "eval", "expect",
@@ -21,7 +21,6 @@ __all__ = ["Atom", "BinaryOperator", "BoolBinaryOperator", "Call", "Constant", "
 
 
 class _State(threading.local):
-    function = None
     light = False
 
 
@@ -31,26 +30,22 @@ _state = _State()
 @contextlib.contextmanager
 def get_function_check_context(f):
     """A block whose failures name the function ``f`` (its ``label``)."""
-    before, _state.function = _state.function, f
+    before, checking.function = checking.function, f
     try:
         yield
     finally:
-        _state.function = before
+        checking.function = before
 
 
 def _where():
-    return getattr(_state.function, "label", None) or "type check"
+    return getattr(checking.function, "label", None) or "type check"
 
 
 class UnmetExpectation(InvalidType):
     """An ``expect`` failed; the text has the form that Chainer gives it."""
 
     def __init__(self, expected, actual):
-        super().__init__(_where(), expected, actual)
-
-    def __str__(self):
-        *_, line = self.args[0].splitlines()
-        return f"Invalid operation is performed in: {self.op} (Forward)\n\nExpect: {self.expect}\nActual: {self.actual}\n{line}"
+        super().__init__(expected, actual)
 
 
 class LightMode:
