@@ -56,11 +56,11 @@ class Sets:
         return ref.value if ref.kind == "set" else [self._member_of_set(r) for r in self._items(ref)]
 
     def combine_sets(self, x, y, symbol):
-        """An operator on two sets; None if it has none."""
+        """An operator on two sets."""
         symbol = symbol if symbol in OPERATORS else symbol.removesuffix("=")
         known = [r.kind == "set" or r.kind == "static" and type(r.value) is frozenset and is_pure(r.value) for r in (x, y)]
         if symbol not in OPERATORS or not all(known):
-            return None
+            raise Doubt(f"the operator {symbol} on a set and a {type((y if x.kind == 'set' else x).value).__name__}")
         return self._found(getattr(x.value, OPERATORS[symbol])(y.value))
 
     def _found(self, value):

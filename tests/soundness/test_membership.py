@@ -1,4 +1,6 @@
-"""The operator ``in``, and models whose own choice of layers rests on it."""
+"""The operator ``in``, equality of sets, and models whose own choice of layers rests on it."""
+import operator
+
 import numpy as np
 import pytest
 from worlds import MODES, arr, check, skipped, var
@@ -191,4 +193,14 @@ def test_in_arrays(mode, body):
         return [x], [lambda: f(x, np.array([0, 1, 2])), lambda: f(x, np.array([3, 3, 1])), lambda: f(hnn.Variable(-x.array), np.array([0, 1, 2])),
                      lambda: f(hnn.Variable(np.zeros((3, 4), "f")), np.array([1, 3, 0])), lambda: f(var(2, 4), np.array([1, 3])),
                      lambda: f(hnn.Variable(arr(3, 4)[:, ::-1]), np.array([0, 1, 2]))]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("compared", [
+    lambda made, n: operator.eq(divmod(n, 2), made), lambda made, n: made != [n], lambda made, n: (made == {"a": n}, {n: 1}.keys() == made),
+    lambda made, n: (made == n, made == "a", made == frozenset([0, 1]))])
+def test_sets_are_equal_to_no_others(mode, compared):
+    def make(wrap):
+        f = wrap(lambda x, numbers: (F.exp(x), compared({n % 2 for n in numbers}, len(x))))
+        return [], [lambda: f(arr(3), [1, 2]), lambda: f(arr(3), [2, 4]), lambda: f(arr(2), [1, 2])]
     check(make, mode)
