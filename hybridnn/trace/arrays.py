@@ -15,7 +15,7 @@ import numpy as np
 
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.floats import strictly, under
-from hybridnn.trace.refs import Doubt, Ref, is_named_tuple, is_pure
+from hybridnn.trace.refs import MOST_MEMBERS, Doubt, Ref, is_named_tuple, is_pure
 from hybridnn.trace.warns import without_warnings
 
 __all__ = ["ARRAY_METHODS", "CHANGERS", "CHANGES", "CLOCKS", "EMPTY", "FEW_MEMBERS", "IN_PLACE", "MOST", "UFUNC_METHODS", "Computed", "Unexpected",
@@ -390,6 +390,8 @@ def operand(observer, ref):
     if ref.kind == "arg" and isinstance(ref.value, np.generic) or is_number(ref) and (type(ref.value) is float or is_open(ref)):
         return ref
     ref = observer.use(ref)
+    if ref.kind == "static" and type(ref.value) is list and 0 < len(ref.value) <= MOST_MEMBERS:
+        ref = Ref("mirror", _members(observer, ref))
     value = ref.value
     if ref.kind == "tail":
         return ref
@@ -408,6 +410,15 @@ def operand(observer, ref):
     if isinstance(value, np.ndarray) and (not 0 < value.size <= LARGEST or value.dtype.kind not in "fiubc"):
         raise Doubt("NumPy on an array that is empty, huge or not of numbers")
     return ref
+
+
+def _members(observer, ref):
+    """The members of a list from outside, as Refs: numbers may be others on every call."""
+    box = ref.value
+    if id(box) in observer.grown | observer.rewritten or not all([type(v) in (float, int) for v in box]):
+        return observer._items(ref)
+    observer.guard("length", box, len(box))
+    return [observer.overlaid("item", box, k) or observer.loaded(v, ("item", box, k, v)) for k, v in enumerate(box)]
 
 
 def _may_be_any(observer, fn, ref, args):

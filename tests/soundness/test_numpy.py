@@ -1,5 +1,6 @@
 """NumPy in a traced function: arrays and numbers that it makes of arguments, of what is around the function, and of results."""
 import math
+import types
 import warnings
 
 import numpy as np
@@ -996,3 +997,53 @@ def test_ints_that_are_computed_select_of_a_variable(mode, body, updated):
     w = check(make, mode, tolerance=100.0)
     if not updated or body is by_an_element:
         skipped(w, mode)
+
+
+@pytest.mark.parametrize("use", [
+    lambda y, s: y[np.array(s.ids)], lambda y, s: y * np.array(s.scales, "f"), lambda y, s: y[np.asarray(s.pairs)], lambda y, s: y + np.stack(s.arrays).sum(0),
+    lambda y, s: y + np.array([*s.scales, 1.5, True][:3], "f") * float(np.mean(s.scales)), lambda y, s: y * np.float32(np.max([s.scales, s.more])),
+    lambda y, s: [y[np.array(ids)] for ids in s.pairs],
+    lambda y, s: (s.scales.append(float(y.array.sum())), s.scales.pop(0), y * np.float32(np.mean(s.scales)))[2],
+    lambda y, s: (s.ids.__setitem__(0, (s.ids[0] + 1) % 4), y[np.array(s.ids)])[1],
+    lambda y, s: (y[np.array(s.ids)], s.ids.__setitem__(0, (s.ids[0] + 1) % 4))[0]])
+def test_lists_from_outside(mode, use):
+    """Neighbours of a node, weights of losses: lists of the program's of which NumPy makes arrays."""
+    def make(wrap):
+        net = L.Linear(4, 3)
+        s = types.SimpleNamespace(ids=[0, 2, 1], scales=[0.5, 0.25, 1.0], more=[1.0, 2.0, 0.1], pairs=[[0, 1], [2, 3]], arrays=[arr(3), arr(3, seed=1)])
+
+        @wrap
+        def f(x):
+            return use(net(x), s)
+
+        def other(name, k, value):
+            def change():
+                box = getattr(s, name)
+                box[k], kept = value, box[k]
+                try:
+                    return f(arr(5, 4))
+                finally:
+                    box[k] = kept
+            return change
+
+        def longer():
+            for box in (s.ids, s.scales, s.pairs[0]):
+                box.append(box[0])
+            try:
+                return f(arr(5, 4))
+            finally:
+                for box in (s.ids, s.scales, s.pairs[0]):
+                    box.pop()
+
+        def a_tuple():
+            s.ids, kept = (1, 0, 0), s.ids
+            try:
+                return f(arr(5, 4))
+            finally:
+                s.ids = kept
+        changes = [("ids", 0, 3), ("ids", 1, True), ("scales", 0, 0.125), ("scales", 1, 2), ("pairs", 0, [1, 3]), ("pairs", 1, (0, 1)),
+                   ("arrays", 0, arr(3, seed=7)), ("arrays", 1, arr(3).astype("d"))]
+        return [s, net], [lambda: f(arr(5, 4)), *[other(*change) for change in changes], longer, a_tuple]
+    world = check(make, mode)
+    if "__setitem__" not in use.__code__.co_names:
+        skipped(world, mode)
