@@ -1040,6 +1040,26 @@ def test_places_of_other_libraries_do_not_exist():
                 move()
 
 
+class Ranks(hnn.FunctionHook):
+    name = "Ranks"
+
+    def __init__(self):
+        self.seen = []
+
+    def forward_postprocess(self, function, in_data):
+        self.seen.append((function.label, function.rank, function.outputs))
+
+    def backward_preprocess(self, function, in_data, out_grad):
+        self.seen.append((function.label, function.rank, len(function.outputs)))
+
+
+def test_hooks_see_ranks():
+    x = Variable(np.arange(6.0))
+    with Ranks() as hook:
+        F.sum(F.exp(x)).backward()
+    assert [seen for seen in hook.seen if seen[0] in ("exp", "Sum")] == [("exp", 0, None), ("Sum", 0, None), ("Sum", 1, 1), ("exp", 0, 1)]
+
+
 def test_an_operation_knows_its_outputs():
     x = Variable(np.arange(6.0))
     y = F.exp(x)

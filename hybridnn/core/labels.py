@@ -73,6 +73,7 @@ def _constant(op, operands):
 
 class FunctionCall:
     """What a function hook is shown of an application."""
+    rank, outputs, stack = 0, None, None      # as of a function that has not been applied yet, which is what hooks are shown in Chainer
 
     def __init__(self, op, inputs, attrs):
         self.op, self.inputs, self.attrs = op, inputs, attrs
