@@ -592,7 +592,7 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
 
     def loaded(self, value, fact):
         """A value read from a namespace: numbers and objects are guarded; arrays and Variables are read anew on every call, and so are numbers of NumPy's."""
-        if issubclass(type(value), (Variable, np.ndarray)) and not issubclass(type(value), Parameter):
+        if issubclass(type(value), (Variable, np.ndarray)) and not issubclass(type(value), Parameter) and not self._is_like_a_parameter(value):
             self.guard("spec", *fact)
             ref = Ref("state", value, ("load", *fact[:-1]))
         elif type(value) in (float, int) or isinstance(value, np.floating):
@@ -603,6 +603,10 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
             ref = Ref("static", value, ("fixed",))
         self.note_origin(ref)
         return ref
+
+    def _is_like_a_parameter(self, value):
+        """Whether a Variable gets other arrays from the function: it stays the same object, then."""
+        return isinstance(value, Variable) and where_id(("attr", value, "_array")) in self.counters
 
 
 def _in_garbage_collection(frame, root):

@@ -286,7 +286,9 @@ class Arrays:
         """``v.array = a`` where ``v`` has that array already, as after ``v.array += b``."""
         v = owner.value
         if owner.kind != "static" and (owner.source is None or value.source != ("arrayof", owner.source)):
-            raise Doubt("assigns the array of a Variable")
+            if owner.kind == "state":
+                self.counters.add(where_id(("attr", v, "_array")))      # from the next proof on, it is known to be this very Variable
+            raise Doubt("assigns the array of a Variable that may be another one on every call", by_chance=owner.kind == "state")
         if owner.kind == "static" and (value.kind != "state" or value.source[0] != "held" or value.source[1] is not v._array):
             self._rebind(v, value)
         f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)      # the setter runs meanwhile

@@ -155,8 +155,25 @@ def with_momentum(loss, step, W, b, box):
         p.array += box.velocity[k]
 
 
+def by_new_arrays(loss, step, W, b, box):
+    W.cleargrad(), b.cleargrad()
+    loss.backward()
+    W.data = W.data - step * W.grad
+    b.array = b.array - step * b.grad
+
+
+def by_new_arrays_in_a_list(loss, step, W, b, box):
+    before = float(W.array.sum())
+    for p in box.members:
+        p.cleargrad()
+    loss.backward()
+    for p in box.members:
+        p.array = p.array - step * p.grad
+    box.change = float(box.W.array.sum()) - before
+
+
 @pytest.mark.parametrize("given", [False, True], ids=["found", "given"])
-@pytest.mark.parametrize("update", [by_list, by_name, by_both, with_momentum])
+@pytest.mark.parametrize("update", [by_list, by_name, by_both, with_momentum, by_new_arrays, by_new_arrays_in_a_list])
 def test_variables_of_the_programs_own_are_updated_by_hand(mode, update, given):
     """As in a first lesson: weights are Variables, not Parameters, and found by name and in a list."""
     def make(wrap):
