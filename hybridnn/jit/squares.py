@@ -1,8 +1,8 @@
 """Matrices of four-byte elements turned in registers, for kernels that work on copies of rows in which these lie side by side.
 
 ``turn(to, to_step, source, step, rows, cols)``: ``to[j * to_step + i] = source[i * step + j]`` for all rows i and columns j. Blocks of eight rows and four
-columns, or four rows and eight columns, go through registers. The last block of a side begins where it ends with that side, so that some elements are copied
-twice; what has less than four is copied one by one.
+columns, or four rows and eight columns, go through registers, and so do eight rows of two or three that lie one right after the other. The last block of a side
+begins where it ends with that side, so that some elements are copied twice; what else has less than four is copied one by one.
 """
 from llvmlite import ir
 
@@ -31,6 +31,19 @@ def turn_function(module: ir.Module) -> ir.Function:
                 i, j = f.least(a, rows - h), f.least(b, cols - w)
                 _turn_block(f, f.at(to, to_step * j + i * 4), to_step, f.at(source, step * i + j * 4), step, h, w)
             f.ret()
+    for n in 2, 3:
+        with f.when((cols == n) & (step == 4 * n) & (rows >= 8)), f.range(0, rows, 8) as a:
+            i = f.least(a, rows - 8)
+            dense = [f.load_vector(I32, 8, f.at(source, i * (4 * n) + 32 * k)) for k in range(n)]
+            for j in range(n):
+                f.store_vector(_picked(f, dense, [n * k + j for k in range(8)]), f.at(to, to_step * j + i * 4), 4)
+        with f.when((rows == n) & (to_step == 4 * n) & (cols >= 8)), f.range(0, cols, 8) as b:
+            j = f.least(b, cols - 8)
+            apart = [f.load_vector(I32, 8, f.at(source, step * i + j * 4)) for i in range(n)]
+            for k in range(n):
+                f.store_vector(_picked(f, apart, [t % n * 8 + t // n for t in range(8 * k, 8 * k + 8)]), f.at(to, j * (4 * n) + 32 * k), 4)
+        with f.when((cols == n) & (step == 4 * n) & (rows >= 8) | (rows == n) & (to_step == 4 * n) & (cols >= 8)):
+            f.ret()
     with f.when(rows >= 8):
         with f.range(0, cols) as j, f.range(0, rows, 8) as a:
             i = f.least(a, rows - 8)
@@ -42,6 +55,12 @@ def turn_function(module: ir.Module) -> ir.Function:
     f.ret()
     f.finish()
     return f.ir
+
+
+def _picked(f: Func, vectors: list[Val], places: list[int]) -> Val:
+    """Eight elements of two or three vectors of eight, by their places in all of these."""
+    first = f.shuffle(vectors[0], vectors[1], [p if p < 16 else 0 for p in places])
+    return first if len(vectors) < 3 else f.shuffle(first, vectors[2], [k if p < 16 else p - 8 for k, p in enumerate(places)])
 
 
 def _turn_block(f: Func, to: Val, to_step: Val, source: Val, step: Val, rows: int, cols: int) -> None:
