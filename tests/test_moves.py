@@ -76,6 +76,32 @@ def test_few_channels_go_last_and_first(channels, places, grain):
         assert (room[:8] == -1).all() and (room[-8:] == -1).all()
 
 
+@pytest.mark.parametrize("grain", [0, 1])
+@pytest.mark.parametrize("times", [2, 3, 5, 8, 9, 20])
+@pytest.mark.parametrize("shape", [(3,), (4,), (70,), (2, 5, 33), (3, 2, 2, 40)])
+def test_repeats_leave_what_lies_around_as_it_was(shape, times, grain):
+    base = RNG.normal(size=shape).astype("f4")
+    for axis in range(1, len(shape) + 1):
+        view = np.broadcast_to(np.expand_dims(base, axis), (*shape[:axis], times, *shape[axis:]))
+        room = np.full(view.size + 16, -1, "f4")
+        out = room[8:-8].reshape(view.shape)
+        _run(copy_step(_of(0, view, base), _of(1, out, room), 4, grain), base, room)
+        np.testing.assert_array_equal(out, view)
+        assert (room[:8] == -1).all() and (room[-8:] == -1).all()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f2", "f4", "f8"])
+def test_rows_of_all_lengths(dtype):
+    for length in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130):
+        base = RNG.integers(0, 100, (7, 5, length + 3)).astype(dtype)
+        view = base.transpose(1, 0, 2)[:, :, 1:1 + length]
+        room = np.zeros(view.size + 16, dtype)
+        out = room[8:-8].reshape(view.shape)
+        _run(copy_step(_of(0, view, base), _of(1, out, room), base.itemsize), base, room)
+        np.testing.assert_array_equal(out, view)
+        assert not room[:8].any() and not room[-8:].any()
+
+
 @pytest.mark.parametrize("axes, least", [((0, 1, 2), 50_000), ((0, 2, 1), 50_000 // (32 * 3 * 4)), ((2, 1, 0), 1)])
 def test_large_copies_are_shared_whatever_the_order_of_axes(axes, least):
     """The grain counts bytes, of which a tile has many."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ import numpy as np
 from hybridnn.jit.native import INDEX_ERROR, Step, View
 
 if TYPE_CHECKING:
-    from hybridnn.jit.lowlevel import Func, Module, Source, Val
+    from hybridnn.jit.lowlevel import Func, Module, Source, Val, Var
 
 ITEM_SIZES = 1, 2, 4, 8
 FLOATS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+MEMCPY = 256  # bytes that it does not pay to copy by our own code
 BLOCK = 32  # rows and columns of a tile when a copy transposes: two tiles of float64 fit the first-level cache
 MAX_AXES = 6
 
@@ -250,29 +252,93 @@ def _emit_copy(m: Module, size: int) -> None:
     src, out = low.operand(f, 0), low.operand(f, 1)
     words = [f.load(low.I64, args, i) for i in range(4, 4 + 7 + 12)]
     (rows, src_row, out_row, cols, src_col, out_col, blocks), outer = words[:7], words[7:]
-    with f.range(lo, hi) as unit:
-        first = unit % blocks * BLOCK
+    axes = [(outer[k], outer[k + 1], outer[k + 2]) for k in range(0, 12, 3)]
+    with _odometer(f, lo, hi, blocks, axes) as (block, src_off, out_off):
+        first = block * BLOCK
         last = f.least(first + BLOCK, rows)
-        place, src_off, out_off = unit // blocks, f.value(0), f.value(0)
-        for axis in (3, 2, 1, 0):
-            n, s, o = outer[3 * axis : 3 * axis + 3]
-            src_off, out_off, place = src_off + place % n * s, out_off + place % n * o, place // n
         a, b = f.at(src, src_off), f.at(out, out_off)
         with f.either((src_col == size) & (out_col == size)) as (dense, strided):
             with dense, f.range(first, last) as i:
-                f.call(_memcpy(m), f.at(b, i * out_row), f.at(a, i * src_row), cols * size)
+                _copy_row(f, _memcpy(m), f.at(b, i * out_row), f.at(a, i * src_row), cols * size)
             with strided, f.either((src_col == 0) & (out_col == size)) as (repeated, apart):
-                with repeated, f.range(first, last) as i:
-                    _repeat(f, kind, f.at(a, i * src_row), f.at(b, i * out_row), cols)
+                with repeated:
+                    start = _repeat_close(f, kind, a, b, (first, last, cols), (src_row, out_row)) if size == 4 else first
+                    with f.range(start, last) as i:
+                        _repeat(f, kind, f.at(a, i * src_row), f.at(b, i * out_row), cols)
                 with apart:
                     _copy_tiles(f, kind, a, b, (first, last, rows, cols), (src_row, src_col, out_row, out_col))
     f.ret()
+
+
+@contextmanager
+def _odometer(f: Func, lo: Val, hi: Val, blocks: Val, axes: Sequence[tuple[Val, Val, Val]]) -> Iterator[tuple[Val, Val, Val]]:
+    """A loop over units, of which there are ``blocks`` for each point of the ``axes`` (size, stride in the source and in the output; outermost first): which
+    block this is, and the offsets of the point. Nothing is divided in it: that would take longer than a small unit does."""
+    place, counts = lo // blocks, []
+    offsets = src_off, out_off = f.var(0), f.var(0)
+    for n, *strides in reversed(axes):
+        counts.append(f.var(place % n))
+        for offset, stride in zip(offsets, strides, strict=True):
+            offset.add(place % n * stride)
+        place = place // n
+    block = f.var(lo % blocks)
+    with f.range(lo, hi):
+        yield block.get(), src_off.get(), out_off.get()
+        block.add(1)
+        with f.when(block.get() == blocks):
+            block.set(0)
+            _next_point(f, list(zip(counts, reversed(axes), strict=True)), offsets)
+
+
+def _next_point(f: Func, axes: Sequence[tuple[Var, tuple[Val, Val, Val]]], offsets: tuple[Var, Var]) -> None:
+    """One step along the first axis; where it ends, back to its beginning and one along the next."""
+    if not axes:
+        return
+    (count, (n, *strides)), *others = axes
+    count.add(1)
+    for offset, stride in zip(offsets, strides, strict=True):
+        offset.add(stride)
+    with f.when(count.get() == n):
+        count.set(0)
+        for offset, stride in zip(offsets, strides, strict=True):
+            offset.add(f.value(0) - n * stride)
+        _next_point(f, others, offsets)
+
+
+def _copy_row(f: Func, memcpy: Any, target: Val, source: Val, size: Val) -> None:
+    """Bytes that lie densely: a few vectors, the last of which begins where it ends with the row, as long as that takes less time than to call ``memcpy``."""
+    from hybridnn.jit import lowlevel as low
+
+    def vectors(lanes: int) -> None:
+        with f.range(0, size, lanes) as k:
+            j = f.least(k, size - lanes)
+            f.store_vector(f.load_vector(low.INTEGERS[1], lanes, f.at(source, j)), f.at(target, j), 1)
+    with f.either((size < 16) | (size > MEMCPY)) as (other, short):
+        with other:
+            f.call(memcpy, target, source, size)
+        with short, f.either(size < 32) as (few, more):
+            with few:
+                vectors(16)
+            with more:
+                vectors(32)
 
 
 def _repeat(f: Func, kind: Any, source: Val, target: Val, count: Val) -> None:
     item = f.load(kind, source)
     with f.range(0, count) as j:
         f.store(item, target, j)
+
+
+def _repeat_close(f: Func, kind: Any, a: Val, b: Val, part: tuple[Val, Val, Val], strides: tuple[Val, Val]) -> Val:
+    """Where every number is repeated up to eight times, one after the other: vectors, which also fill the beginning of what comes next. Returns the first row
+    that is left."""
+    first, last, cols = part
+    src_row, out_row = strides
+    fits = (cols < 9) & (out_row == cols * 4) & (last - first > 3)
+    end = f.select(fits, last - 3, first)
+    with f.range(first, end) as i:
+        f.store_vector(f.splat(f.load(kind, f.at(a, i * src_row)), 8), f.at(b, i * out_row), 4)
+    return end
 
 
 def _copy_tiles(f: Func, kind: Any, a: Val, b: Val, sizes: Tile, strides: Tile) -> None:
