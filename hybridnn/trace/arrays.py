@@ -216,6 +216,7 @@ def draw(observer, fn, args, kw, stream):
     value = _tried(stream, fn, *map(_value, args), **{k: _value(v) for k, v in kw.items()})
     ref = _drawn(value, Computed(fn, args, kw, len(observer.call.path), drawn=True, late=late, behind=behind))
     observer.draws.append((ref, len(observer.call.draws), stream))
+    _note_uses(observer, ref.source, ref)
     if ref.kind == "whole":
         return _numbers_of(ref)
     return ref

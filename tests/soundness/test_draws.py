@@ -685,3 +685,32 @@ def test_draws_that_take_a_gradient_from_before_the_call(mode, drawn):
             return call
         return [p], [lambda: f(arr(3)), with_gradient(lambda: arr(3, 4, seed=2)), with_gradient(lambda: arr(4, 3).T), with_gradient(lambda: p.array)]
     skipped(check(make, mode), mode)
+
+
+DRAWS_OF_ARRAYS = ["np.random.permutation(s)", "np.random.uniform(s, s + 1)", "np.random.choice(s[0])", "np.random.normal(np.abs(s).sum())",
+                   "(np.random.permutation(s), np.random.normal(s))"]
+
+
+@pytest.mark.parametrize("change", ["s *= 2", "s[0] = 5", "np.random.shuffle(s)", "np.clip(s, 0, 1, out=s)"])
+@pytest.mark.parametrize("drawn", DRAWS_OF_ARRAYS)
+@pytest.mark.parametrize("made", ["np.sort(x)", "F.tanh(x).array * 2"])
+def test_arrays_that_change_behind_a_draw_of_them(mode, made, drawn, change):
+    def make(wrap):
+        space = {"np": np, "F": F}
+        exec(f"def f(x):\n    s = {made}\n    found = {drawn}\n    {change}\n    return found, s", space)
+        f = wrap(space["f"])
+        return [], [lambda: f(arr(3, 4)), lambda: f(arr(3, 4, seed=1)), lambda: f(arr(2, 4))]
+    skipped(check(make, mode), mode)
+
+
+def test_choices_without_replacement_by_hand(mode):
+    def make(wrap):
+        @wrap
+        def f(x):
+            weights, chosen = np.abs(x) + 1, []
+            for _ in range(3):
+                chosen.append(np.random.choice(len(weights), p=weights / weights.sum()))
+                weights[chosen[-1]] = 0
+            return chosen, weights
+        return [], [lambda: f(arr(4)), lambda: f(arr(4, seed=1)), lambda: f(arr(5))]
+    check(make, mode)
