@@ -1040,7 +1040,44 @@ def outer_gradient(net, loss, x, t, opt):
     return g
 
 
-STEPS = [there_and_back, kept_and_put_back, several_steps, both_graphs, line_search, held_meanwhile, updated_first, outer_gradient]
+def clipped_after_each_update(net, loss, x, t, opt):
+    for _ in range(2):
+        opt.update()
+        for p in net.params():
+            np.clip(p.array, -0.3, 0.3, out=p.array)
+        loss = F.softmax_cross_entropy(net(x), t)
+        net.cleargrads()
+        loss.backward()
+    return loss, net[0].W.array.max()
+
+
+def updated_and_both_graphs(net, loss, x, t, opt):
+    y = net(x)
+    opt.update()
+    for p in net.params():
+        p.array *= 0.9
+    second = F.softmax_cross_entropy(net(x), t) + F.sum(y * 0.1)
+    net.cleargrads()
+    second.backward()
+    return second, y
+
+
+def changed_updated_and_changed(net, loss, x, t, opt):
+    kept = net[0].W.array.copy()
+    for p in net.params():
+        p.array *= 0.9
+    y = net(x)
+    opt.update()
+    net[0].W.array[...] = 0.5 * net[0].W.array + 0.5 * kept
+    z = net(x)
+    net.cleargrads()
+    F.sum(z * z).backward()
+    opt.update()
+    return y, z, net(x)
+
+
+STEPS = [there_and_back, kept_and_put_back, several_steps, both_graphs, line_search, held_meanwhile, updated_first, outer_gradient, clipped_after_each_update,
+         updated_and_both_graphs, changed_updated_and_changed]
 
 
 @pytest.mark.parametrize("body", STEPS)
@@ -1288,3 +1325,64 @@ def test_parameters_get_other_arrays_between_calls(mode, use):
         return [model, average], [lambda: call(2, 3), lambda: by_hand(lambda a: a * 2), lambda: by_hand(lambda a: np.asfortranarray(a)),
                                   lambda: by_hand(lambda a: a.astype("d")), lambda: by_hand(lambda a: a.astype("f")), shared, lambda: call(4, 3)]
     skipped(check(make, mode), mode)
+
+
+def graph_from_before(net, update, x, write):
+    y = net(x)
+    update(net(x))
+    write(net)
+    return y, net(x)
+
+
+def graph_from_between(net, update, x, write):
+    update(net(x))
+    write(net)
+    y = net(x)
+    write(net)
+    return y, net(x)
+
+
+def graph_over_the_array_itself(net, update, x, write):
+    update(net(x))
+    a = net[0].W.array
+    write(net)
+    return net(x), F.sum(net[0].W * a)
+
+
+def graph_that_was_walked(net, update, x, write):
+    update(net(x))
+    write(net)
+    y = net(x)
+    if float(F.sum(y).array) > 0:
+        write(net)
+    return y, net(x) * 2
+
+
+@pytest.mark.parametrize("write", [
+    lambda net: [p.array.__imul__(0.9) for p in net.params()], lambda net: [np.clip(p.array, -0.3, 0.3, out=p.array) for p in net.params()],
+    lambda net: net[0].W.array.__setitem__(0, 0.1)])
+@pytest.mark.parametrize("body", [graph_from_before, graph_from_between, graph_over_the_array_itself, graph_that_was_walked])
+def test_graphs_outlive_a_call_that_updates_and_writes(mode, body, write):
+    """Backward after the call goes through arrays that an update, and the program, have changed since."""
+    def make(wrap):
+        net = hnn.ChainList(L.Linear(3, 4), L.Linear(4, 2))
+        net.forward = lambda x: net[1](F.tanh(net[0](x)))
+        opt = optimizers.MomentumSGD(0.01).setup(net)
+
+        def update(y):
+            net.cleargrads()
+            F.sum(y * y).backward()
+            opt.update()
+
+        @wrap
+        def f(x):
+            return body(net, update, x, write)
+
+        def backward(k):
+            found = f(arr(4, 3))
+            net.cleargrads()
+            F.sum(found[k]).backward()
+            return found, [p.grad for p in net.params()]
+        n = iter(range(1000))
+        return [net, opt], [lambda: f(arr(4, 3, seed=next(n))), lambda: backward(0), lambda: backward(1), lambda: f(-arr(4, 3, seed=next(n)))]
+    check(make, mode, tolerance=100.0)
