@@ -100,8 +100,8 @@ def _tile_last(axes: list[Axis]) -> list[Axis]:
         return axes
     *others, last = axes
     dense = min(range(len(others)), key=lambda i: (abs(others[i][1]) or math.inf, -i))
-    if abs(last[1]) <= abs(others[dense][1]):  # the same axis is densest in both: rows by size
-        dense = len(others) - 1
+    if abs(last[1]) <= abs(others[dense][1]):  # the same axis is densest in both: whichever has most rows
+        dense = max(range(len(others)), key=lambda i: (min(others[i][0], BLOCK), i))
     return [*others[:dense], *others[dense + 1 :], others[dense], last]
 
 
