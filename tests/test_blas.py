@@ -45,6 +45,7 @@ def _check(a, b, routine=None):
         out = np.full(expected.shape, np.nan, expected.dtype)
         with pytest.MonkeyPatch.context() as only_blas:
             only_blas.setattr(gemm, "pays", lambda *sizes, divided: False)
+            only_blas.setattr(blas, "FEW_PRODUCTS", 0)
             blas._product.cache_clear()
             step = _run(a, b, out)
         blas._product.cache_clear()
@@ -123,6 +124,19 @@ def test_batches(left, right):
     _check(_normal(*left), _normal(*right))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_numbers_are_multiplied_without_blas(dtype):
+    loops = (2, 2, 2), (4, 4, 4), (3, 8, 2), (4, 4, 1), (1, 4, 1)
+    for (m, k, n), routine in [*((sizes, "loops") for sizes in loops), ((2, 9, 2), "gemm"), ((5, 4, 4), "gemm")]:
+        a, b = _normal(9, m, k, dtype=dtype), _normal(9, k, n, dtype=dtype)
+        lefts = a, LAYOUTS["F"](a[0]), LAYOUTS["columns of a taller"](a)
+        for x, y in itertools.product(lefts, (b, LAYOUTS["F"](b[0]), LAYOUTS["rows of a wider"](b))):
+            for beta in (0.0, 1.0):
+                out = np.full(np.matmul(x, y).shape, 2, dtype)
+                assert _run(x, y, out, beta=beta).name == routine
+                np.testing.assert_allclose(out, np.matmul(x, y) + 2 * beta, *((1e-5, 1e-5) if dtype == np.float32 else (1e-13, 1e-13)))
+
+
 def test_strided_batches_and_heads():
     """(batch, time, heads, width) seen as (batch, heads, time, width), as attention does."""
     q, k = _normal(2, 7, 3, 8), _normal(2, 7, 3, 8)
@@ -136,7 +150,7 @@ def test_outputs_in_other_layouts():
         np.testing.assert_array_equal(out, np.matmul(a, b, out=np.empty_like(out)))
     column = np.zeros((5, 3), np.float32)
     _run(a, b[:, 0].copy(), column[:, 1])
-    np.testing.assert_array_equal(column[:, 1], a @ b[:, 0].copy())
+    np.testing.assert_allclose(column[:, 1], a @ b[:, 0].copy(), rtol=1e-5, atol=1e-6)
     assert not column[:, [0, 2]].any()
 
 

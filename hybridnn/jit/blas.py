@@ -286,7 +286,7 @@ class Call:
 
 def _choose(a: Mat, b: Mat, c: Mat, size: int, same_batch: bool, beta: float) -> Call | None:
     m, k, n = a.rows, a.cols, b.cols
-    if 0 in (m, k, n) or (k == 1 and 1 in (m, n)):
+    if 0 in (m, k, n) or (k == 1 and 1 in (m, n)) or m * k * n <= FEW_PRODUCTS and k <= FEW_TERMS:
         return _loops(a, b, c, size)
     if 1 in (m, k, n):
         return _with_vector(a, b, c, size)
@@ -345,6 +345,7 @@ def _blas_readable(m: Mat, size: int) -> bool:
 
 # The native code: args are three operands, the cblas address, two inner batch sizes, nine strides, alpha, beta, then Call.words
 
+FEW_PRODUCTS, FEW_TERMS = 64, 8      # of numbers in all and of each sum, up to which a call of BLAS takes longer than they do
 ADDRESS, INNER, STRIDES, ALPHA, BETA, WORDS = 6, 7, 9, 18, 19, 20
 
 
