@@ -31,8 +31,8 @@ class _Folded:
 
     def __init__(self, w):
         self.w, self.items = w, w.s.items
-        self.joined = Joined(w, FOLD, FOLD * COLUMNS)
-        self.inner, self.rows = self.joined.inner, self.joined.axis
+        self.inner = len(w.s.axes) - 1
+        self.rows = self.inner - 1
         stage = stages_of(w.s)
         self.sums = [i for i, item in enumerate(self.items) if item.fn in REDUCTIONS]
         self.top = [i for i, item in enumerate(self.items) if not item.axes and stage[i] == 0]
@@ -42,6 +42,8 @@ class _Folded:
         outside = {*self.top, *self.of_blocks}
         self.early = sorted(reached(self.items, [*(self.items[i].args[0] for i in self.sums), *(s.item for s in self.stores)], without=outside))
         self.late = sorted(reached(self.items, [s.item for s in self.late_stores], without={*outside, *self.sums}))
+        self.pointers = {self.items[i].value for i in self.early if self.items[i].fn == "load"} | {s.pointer for s in self.stores}
+        self.joined = Joined(w, self.pointers, FOLD, FOLD * COLUMNS)
 
     def write(self):
         w, n, k = self.w, f"n{self.rows}", f"n{self.inner}"
@@ -70,8 +72,7 @@ class _Folded:
 
     def wide_row(self):
         w = self.w
-        pointers = {self.items[i].value for i in self.early if self.items[i].fn == "load"} | {s.pointer for s in self.stores}
-        with self.joined.block("r", "q", pointers), w.loop("for i in range(m):"):
+        with self.joined.block("r", "q", self.pointers), w.loop("for i in range(m):"):
             for i in self.early:
                 w.emit(i, "i")
             for i in self.sums:

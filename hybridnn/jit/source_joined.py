@@ -12,15 +12,15 @@ ELEMENTS = 512      # at a time, or a few less: so many rows
 
 
 class Joined:
-    """The last two axes of a kernel. ``tiles``: pointers to what has an element for each place of a row; ``copied``: pointers that are neither dense, nor of
-    numbers, nor tiles. Of so many ``rows`` at a time, or as many as make up ``ELEMENTS``, all have at most ``elements``."""
+    """The last two axes of a kernel. ``tiles``: those of the ``pointers`` (None: of all) that have an element for each place of a row; ``copied``: those that
+    are neither dense, nor of numbers, nor tiles. Of so many ``rows`` at a time, or as many as make up ``ELEMENTS``, all have at most ``elements``."""
 
-    def __init__(self, w, rows=None, elements=ELEMENTS):
+    def __init__(self, w, pointers=None, rows=None, elements=ELEMENTS):
         self.w, self.count = w, rows or "c"
         self.inner = len(w.s.axes) - 1
         self.axis = self.inner - 1
         self.n, self.k = f"n{self.axis}", f"n{self.inner}"
-        ends = {p: (pointer.role, *pointer.classes[-2:]) for p, pointer in enumerate(w.s.pointers) if pointer.classes}
+        ends = {p: (pointer.role, *pointer.classes[-2:]) for p, pointer in enumerate(w.s.pointers) if pointer.classes and (pointers is None or p in pointers)}
         self.dense = [p for p, (_, *classes) in ends.items() if classes == ["d", "1"]]
         self.tiles = [p for p, (role, a, b) in ends.items() if role == "load" and a == "0" != b]
         self.copied = [p for p, (_, *classes) in ends.items() if p not in self.dense and p not in self.tiles and classes != ["0", "0"]]
@@ -45,7 +45,7 @@ class Joined:
 
     @contextmanager
     def block(self, first, rows, pointers):
-        """What is written inside is done for the elements ``m`` of so many ``rows`` (a name), from ``first`` on."""
+        """What is written inside is done for the elements ``m`` of so many ``rows`` (a name), from ``first`` on; it reads and writes the ``pointers``."""
         w, before, places = self.w, dict(self.w.offsets), dict(self.w.places)
         w.line(f"m = {rows} * {self.k}")
         moved = [p for p in self.dense if p in pointers]

@@ -15,7 +15,6 @@ def kernel(bufs, args, lo, hi):
     s1_0 = args[12]
     s2_0 = args[13]
     s3_0 = args[14]
-    h3 = local_f32(256)
     p3_ = local_f32(256)
     l3_ = local_f32(256)
     t3_ = local_f32(256)
