@@ -101,6 +101,40 @@ def test_kernels_of_size_one_are_products():
     assert len(named(graph, "convolution")) == 1 and len(named(graph, "matmul")) == 3
 
 
+@pytest.mark.parametrize("k, stride, pad, dilate", [(3, 1, 0, 1), (3, 1, 1, 1), (2, 1, 0, 8), (3, 1, 4, 4), (4, 2, 1, 1), (3, 3, 2, 2), (5, 2, 6, 3)])
+def test_weights_of_lines_are_products(k, stride, pad, dilate):
+    attrs = dict(stride=(stride,), pad=(pad,), dilate=(dilate,), groups=1, cover_all=False)
+
+    def network(x, w, v):
+        h = OPS["tanh"](conv(x, w, **window(1)))
+        y = conv(h, v, **attrs)
+        return [y, conv_w(h, y * y, ksize=(k,), **attrs)]
+    graph, _ = check(network, array(3, 5, 60), array(16, 5, 3), array(17, 16, k))
+    assert len(named(graph, "matmul")) == k and not named(graph, "convolution_grad_w")
+
+
+@pytest.mark.parametrize("place", [0, 5, -1])
+def test_gradients_at_one_place_of_a_line(place):
+    """Those of the last state of a sequence."""
+    index = (FREE, FREE, place)
+
+    def network(x, w, v):
+        h = conv(x, w, **window(1))
+        g = put(get(h * h, index=index), shape=(3, 16, 12), index=index)
+        return [conv_x(g * h, v, size=(12,), **window(1)), total(g * h, axis=(0, 2), keepdims=False), g]
+    graph, executable = check(network, array(3, 5, 12), array(16, 5, 3), array(16, 8, 3))
+    assert all(graph.specs[n.outputs[0]].shape == (3, 12, 16) for n in named(graph, "put_item"))
+
+
+def test_gradients_at_one_place_of_an_image():
+    index = (FREE, FREE, 2, -1)
+
+    def network(x, w):
+        h = conv(x, w, **window(2))
+        return [put(get(h, index=index), shape=(3, 8, 5, 6), index=index) * h, put(get(h, index=index[:3]), shape=(3, 8, 5, 6), index=index[:3]) * h]
+    check(network, array(3, 4, 5, 6), array(8, 4, 3, 3))
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4, 8])
 def test_parts_of_channels_and_groups(groups):
     def network(x, w, v, more):
