@@ -44,6 +44,17 @@ class Joined:
         self._copy(self.tiles, "0", "m", "load")
 
     @contextmanager
+    def blocks(self, first, last):
+        """What is written inside is done for blocks of ``q`` rows from ``b`` on."""
+        w, start = self.w, "" if first == "0" else f"{first} + "
+        rows = last if first == "0" else f"{last} - {first}"
+        with w.loop(f"for a in range(({rows} + {self.count} - 1) // {self.count}):"):
+            w.line(f"b = {start}a * {self.count}")
+            w.block(self.count, last)
+            w.line("q = e - b")
+            yield
+
+    @contextmanager
     def block(self, first, rows, pointers):
         """What is written inside is done for the elements ``m`` of so many ``rows`` (a name), from ``first`` on; it reads and writes the ``pointers``."""
         w, before, places = self.w, dict(self.w.offsets), dict(self.w.places)

@@ -147,11 +147,9 @@ class _RowPlan:
     def _joined_rows(self, k, reductions, sums):
         """The same over two axes."""
         w, joined = self.w, self.joined
-        with w.loop(f"for b in range(0, {joined.n}, {joined.count}):"):
+        with joined.blocks("0", joined.n):
             for i in sums:
                 w.line(f"t{i} = {literal(0.0, self.items[i].kind)}")
-            w.block(joined.count, joined.n)
-            w.line("q = e - b")
             with joined.block("b", "q", self._pointers(k)), w.loop("for j in range(m):"):
                 self._element(k, reductions, sums)
             for i in sums:

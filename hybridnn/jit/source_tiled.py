@@ -17,12 +17,9 @@ def write_tiled(w):
         joined.repeat_tiles()
         for i in of_pieces:
             w.emit(i)
-        with w.loop(f"for b in range({first}, {last}, {joined.count}):"):
-            w.block(joined.count, last)
-            w.line("q = e - b")
-            with joined.block("b", "q", range(len(w.s.pointers))), w.loop("for i in range(m):"):
-                for i in range(len(items)):
-                    if i not in top and i not in of_pieces:
-                        w.emit(i, "i")
-                for store in w.s.stores:
-                    w.store(store, "i")
+        with joined.blocks(first, last), joined.block("b", "q", range(len(w.s.pointers))), w.loop("for i in range(m):"):
+            for i in range(len(items)):
+                if i not in top and i not in of_pieces:
+                    w.emit(i, "i")
+            for store in w.s.stores:
+                w.store(store, "i")

@@ -16,7 +16,8 @@ def kernel(bufs, args, lo, hi):
     for j in range(n1):
         for x in range(m):
             h1[x * n1 + j] = p1[j]
-    for b in range(lo, hi, c):
+    for a in range((hi - lo + c - 1) // c):
+        b = lo + a * c
         e = b + c if b + c < hi else hi
         q = e - b
         m = q * n1

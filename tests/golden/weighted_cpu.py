@@ -24,10 +24,11 @@ def kernel(bufs, args, lo, hi):
                 h1[x * n1 + j] = p1[j]
         v6 = float32(0.0)
         k6 = float32(0.0)
-        for b in range(0, n0, c):
-            t6 = float32(0.0)
+        for a in range((n0 + c - 1) // c):
+            b = a * c
             e = b + c if b + c < n0 else n0
             q = e - b
+            t6 = float32(0.0)
             m = q * n1
             z = b * n1
             for j in range(n1):
