@@ -637,6 +637,19 @@ def test_what_plans_save_pays_for_proofs():
     assert f.stats.recordings == 2 and len(f._memory.plans) == 2 and f._memory.patience < earned
 
 
+def test_a_second_signature_is_proved_however_long_the_first_one_took():
+    """Which compiles most kernels."""
+    f = hnn.trace(lambda x: F.sum(F.tanh(x) * 3))
+    f(rows(2))
+    root = next(iter(f._memory.roots.values()))
+    root.invested = 100.0
+    f(rows(2))
+    assert f._memory.proof_seconds == memory.PATIENCE
+    for _ in range(3):
+        f(rows(3))
+    assert f.stats.python_skipped == 1 and 0 < f._memory.proof_seconds < memory.PATIENCE
+
+
 def test_time_for_proofs_is_of_one_callable():
     """The first proof costs nothing, as it loads what compiles; ``clear`` begins anew."""
     f, g = impatient(lambda x: F.exp(x)), hnn.trace(lambda x: F.exp(x))

@@ -210,11 +210,12 @@ def may_prove(memory, root):
 
 
 def has_proved(memory, root, plan):
-    """Pay for a proof; nothing for the first one, as what compiles is loaded and most kernels are compiled then."""
+    """Pay for a proof; nothing for the first one, as what compiles is loaded and most kernels are compiled then. Whatever that takes, there is time for
+    another one, which tells what they take otherwise."""
     paid, root.seconds, root.invested = root.invested, 0.0, 0.0
     if memory.proof_seconds:
         memory.patience -= paid
-    memory.proof_seconds = min(paid, (memory.proof_seconds + paid) / 2) if memory.proof_seconds else paid
+    memory.proof_seconds = min(paid, (memory.proof_seconds + paid) / 2) if memory.proof_seconds else min(paid, PATIENCE)
     plan.saves = SAVED * root.shortest
 
 
