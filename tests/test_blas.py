@@ -123,19 +123,6 @@ def test_batches(left, right):
     _check(_normal(*left), _normal(*right))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_few_numbers_are_multiplied_without_blas(dtype):
-    """With the same bits."""
-    for m, k, n in itertools.product(range(2, 7), range(2, 10), range(2, 7)):
-        a, b = _normal(9, m, k, dtype=dtype), _normal(9, k, n, dtype=dtype)
-        few = gemm.few_pay() and m * k * n <= blas.FEW_PRODUCTS and k <= blas.FEW_TERMS
-        for x, y in ((a, b), (LAYOUTS["F"](a[0]), b[0]), (a, LAYOUTS["columns of a taller"](b)), (a[0], LAYOUTS["rows of a wider"](b[0]))):
-            _check(x, y, "few" if few else "gemm")
-        if m == n and few:
-            _check(a[0], a[0].T, "few")
-            _check(a, a.swapaxes(1, 2), "few")
-
-
 def test_strided_batches_and_heads():
     """(batch, time, heads, width) seen as (batch, heads, time, width), as attention does."""
     q, k = _normal(2, 7, 3, 8), _normal(2, 7, 3, 8)

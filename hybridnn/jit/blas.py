@@ -288,8 +288,6 @@ def _choose(a: Mat, b: Mat, c: Mat, size: int, same_batch: bool, beta: float) ->
     m, k, n = a.rows, a.cols, b.cols
     if 0 in (m, k, n) or (k == 1 and 1 in (m, n)):
         return _loops(a, b, c, size)
-    if min(m, k, n) > 1 and m * k * n <= FEW_PRODUCTS and k <= FEW_TERMS and beta == 0 and gemm.few_pay():
-        return Call("few", (m, n, k, a.row, a.col, b.row, b.col, c.row, c.col))
     if 1 in (m, k, n):
         return _with_vector(a, b, c, size)
     if abs(c.row) < abs(c.col):  # c.T = b.T @ a.T
@@ -347,7 +345,6 @@ def _blas_readable(m: Mat, size: int) -> bool:
 
 # The native code: args are three operands, the cblas address, two inner batch sizes, nine strides, alpha, beta, then Call.words
 
-FEW_PRODUCTS, FEW_TERMS = 64, 8      # of numbers in all and of each sum, up to which a call of BLAS takes longer than they do
 ADDRESS, INNER, STRIDES, ALPHA, BETA, WORDS = 6, 7, 9, 18, 19, 20
 
 
@@ -442,17 +439,6 @@ def _emit_loops(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> Non
         _accumulate(f, real, total.get(), f.at(z, i * c_row + j * c_col), alpha, beta)
 
 
-def _emit_few(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    """Sums as OpenBLAS makes them, of products that are not rounded, one after the other: they have the same bits."""
-    (m, n, k, a_row, a_col, b_row, b_col, c_row, c_col), alpha, _, _ = _read(f, real, 9)
-    with f.range(0, m) as i, f.range(0, n) as j:
-        left, right = f.at(x, i * a_row), f.at(y, j * b_col)
-        total = f.var(0.0, real)
-        with f.range(0, k) as p:
-            total.set(f.fma(f.load(real, f.at(left, p * a_col)), f.load(real, f.at(right, p * b_row)), total.get()))
-        f.store(alpha * total.get(), f.at(z, i * c_row + j * c_col))
-
-
 def _emit_outer(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
     """A column times a row, both results of a row contiguous."""
     (m, n, _, a_row, _, _, _, c_row, _), alpha, beta, _ = _read(f, real, 9)
@@ -466,5 +452,5 @@ def _emit_outer(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> Non
 
 
 _EMIT = {
-    "gemm": _emit_gemm, "syrk": _emit_syrk, "gemv": _emit_gemv, "dot": _emit_dot, "loops": _emit_loops, "few": _emit_few, "outer": _emit_outer,
+    "gemm": _emit_gemm, "syrk": _emit_syrk, "gemv": _emit_gemv, "dot": _emit_dot, "loops": _emit_loops, "outer": _emit_outer,
 }  # fmt: skip

@@ -19,7 +19,7 @@ from hybridnn.jit.lowlevel import F32, I32, I64, PTR, VOID, Func, Module, Val
 from hybridnn.jit.vectors import Vectors
 from hybridnn.openblas import LARGE
 
-__all__ = ["Tile", "address", "few_pay", "host_tile", "pays", "source"]
+__all__ = ["Tile", "address", "host_tile", "pays", "source"]
 
 INNER = 256         # rows of a panel: 48 KB of 48 columns, 24 of 24
 AHEAD = 16          # rows ahead that packing asks the caches for: the hardware expects no jump to the next row
@@ -82,12 +82,6 @@ def address() -> int:
     tile = host_tile()
     assert tile is not None
     return _code(tile).address("hnn_sgemm")
-
-
-def few_pay() -> bool:
-    """Whether products of very few numbers take less time without OpenBLAS, with its bits: it lacks code for them, and has that of fused multiply-adds."""
-    tile = host_tile()
-    return tile is not None and not tile.tiny
 
 
 def pays(tb: int, m: int, n: int, k: int, divided: bool) -> bool:

@@ -229,10 +229,6 @@ class Func:
         """float64 of a float32."""
         return Val(self, self.builder.fpext(x.ir, F64)) if x.ir.type is F32 else x
 
-    def fma(self, x: Val, y: Val, z: Val) -> Val:
-        """``x * y + z``, rounded once."""
-        return Val(self, self.builder.fma(x.ir, y.ir, z.ir))
-
     def round(self, x: Val, kind: ir.Type) -> Val:
         """float64, or float32 of a float64."""
         return Val(self, self.builder.fptrunc(x.ir, kind)) if kind is F32 else x
