@@ -51,6 +51,19 @@ def array(*shape, dtype="f4"):
     return np.random.normal(size=shape).astype(dtype)
 
 
+def styles(executable):
+    """What kinds of loops the kernels have, as their texts say."""
+    return [text[3:].split(":")[0] for text in executable.sources]
+
+
+def turned(x, *axes):
+    return OPS["transpose"](x, axes=axes)
+
+
+def total(x, *axis):
+    return OPS["sum"](x, axis=axis, keepdims=False)
+
+
 def copies(operands):
     return [np.array(x) if isinstance(x, np.ndarray) else x for x in operands]
 

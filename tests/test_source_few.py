@@ -1,17 +1,13 @@
 """Kernels that keep columns and go over few rows: results are those of kernels of many."""
 import numpy as np
 import pytest
-from jit_graphs import array, assert_same, graph_of
+from jit_graphs import array, assert_same, graph_of, styles
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.jit import lower
-
-
-def styles(executable):
-    return [text[3:].split(":")[0] for text in executable.sources]
 
 
 def reduced(name, x, *axis, keepdims=False):

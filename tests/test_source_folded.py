@@ -1,25 +1,13 @@
 """Kernels that sum rows of a few columns: results are as those of loops over rows."""
 import numpy as np
 import pytest
-from jit_graphs import array, assert_same, graph_of
+from jit_graphs import array, assert_same, graph_of, styles, total, turned
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.jit import lower
-
-
-def styles(executable):
-    return [text[3:].split(":")[0] for text in executable.sources]
-
-
-def turned(x, *axes):
-    return OPS["transpose"](x, axes=axes)
-
-
-def total(x, *axis):
-    return OPS["sum"](x, axis=axis, keepdims=False)
 
 
 @pytest.mark.parametrize("fn, operands, style", [

@@ -1,21 +1,13 @@
 """Kernels without reductions over several axes: short rows, ranges that begin and end within one, and transposed operands."""
 import numpy as np
 import pytest
-from jit_graphs import array, assert_same, graph_of
+from jit_graphs import array, assert_same, graph_of, styles, turned
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.jit import layout, lower
-
-
-def styles(executable):
-    return [text[3:].split(":")[0] for text in executable.sources]
-
-
-def transposed(x, *axes):
-    return OPS["transpose"](x, axes=axes)
 
 
 @pytest.mark.parametrize("threads", [False, True], ids=["one thread", "threads"])
@@ -37,12 +29,12 @@ def test_rows_along_several_axes(fn, operands, threads, monkeypatch):
 
 
 @pytest.mark.parametrize("fn, operands, style", [
-    (lambda x, y: [transposed(x, 1, 0) * y], (array(300, 256), array(256, 300)), "Crossed"),
-    (lambda x: [transposed(x, 0, 2, 1) + 1.0], (array(3, 150, 512),), "Crossed"),
-    (lambda x: [transposed(x, 1, 0) + 1.0], (array(9000, 17),), "Crossed"),
-    (lambda x, w: [transposed(x, 1, 0) * w], (array(300, 256), array(256, 1)), "Crossed"),
-    (lambda x: [transposed(x, 1, 0) + 1.0], (array(300, 255),), "Map"),
-    (lambda x: [transposed(x, 1, 0) + 1.0], (array(9000, 16),), "Map"),
+    (lambda x, y: [turned(x, 1, 0) * y], (array(300, 256), array(256, 300)), "Crossed"),
+    (lambda x: [turned(x, 0, 2, 1) + 1.0], (array(3, 150, 512),), "Crossed"),
+    (lambda x: [turned(x, 1, 0) + 1.0], (array(9000, 17),), "Crossed"),
+    (lambda x, w: [turned(x, 1, 0) * w], (array(300, 256), array(256, 1)), "Crossed"),
+    (lambda x: [turned(x, 1, 0) + 1.0], (array(300, 255),), "Map"),
+    (lambda x: [turned(x, 1, 0) + 1.0], (array(9000, 16),), "Map"),
 ], ids=["matrix", "batch", "long", "column", "odd", "few columns"])
 def test_transposed_operands(fn, operands, style, monkeypatch):
     monkeypatch.setattr(lower, "PARALLEL_BYTES", 64)
@@ -60,5 +52,5 @@ def test_a_structure_says_whether_operands_are_transposed():
 def test_special_values_in_transposed_operands():
     x = array(300, 256)
     x[3, 5], x[7, 9], x[11, 13] = np.nan, np.inf, -0.0
-    graph = graph_of(lambda x: [transposed(x, 1, 0) * 2.0], x)
+    graph = graph_of(lambda x: [turned(x, 1, 0) * 2.0], x)
     assert_same(graph, jit.compile(graph), (x,), 0, 0)

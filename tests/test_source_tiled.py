@@ -1,21 +1,13 @@
 """Kernels of arrays with a very short last axis: results are as those of loops along it."""
 import numpy as np
 import pytest
-from jit_graphs import array, assert_same, graph_of, kinds
+from jit_graphs import array, assert_same, graph_of, kinds, styles, turned
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.jit import lower
-
-
-def styles(executable):
-    return [text[3:].split(":")[0] for text in executable.sources]
-
-
-def turned(x, *axes):
-    return OPS["transpose"](x, axes=axes)
 
 
 @pytest.mark.parametrize("fn, operands, style", [

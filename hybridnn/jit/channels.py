@@ -185,23 +185,22 @@ def _are_lines(x, y, attrs):
 
 def _weights_of_lines(work, node, attrs):
     """Gradients with respect to W of a convolution along one axis: what each place of W has seen of x, times the gradients of y there."""
-    x, gy = (work.last(v, node.line) for v in node.inputs)
-    (images, long, channels), (_, count, outputs) = work.specs[x].shape, work.specs[gy].shape
-    (stride,), (pad,), (dilate,), dtype = attrs["stride"], attrs["pad"], attrs["dilate"], work.specs[x].dtype
-    shape = work.specs[node.outputs[0]].shape
+    (images, channels, long), (_, outputs, count) = (work.specs[v].shape for v in node.inputs)
+    (stride,), (pad,), (dilate,), (_, _, size) = attrs["stride"], attrs["pad"], attrs["dilate"], work.specs[node.outputs[0]].shape
 
-    def part(v, width, index):
-        rows = len(range(*slice(*index[1:]).indices(work.specs[v].shape[1])))
-        return work.emit(OPS["get_item"], (v,), (images, rows, width), dtype, node.line, {"index": (WHOLE, index, WHOLE)})
+    starts = [k * dilate - pad for k in range(size)]
+    ends = [(max(0, -(start // stride)), min(count, (long - 1 - start) // stride + 1)) for start in starts]      # places of y that see x there
+    if any(first >= last for first, last in ends):
+        return False
+    x, gy = (work.last(v, node.line) for v in node.inputs)
+    dtype = work.specs[x].dtype
+
+    def part(v, rows, width, *index):
+        return work.emit(OPS["get_item"], (v,), (images, rows, width), dtype, node.line, {"index": (WHOLE, ("slice", *index), WHOLE)})
     places = []
-    for k in range(shape[2]):
-        start = k * dilate - pad
-        first = max(0, -(start // stride))
-        last = min(count, (long - 1 - start) // stride + 1)
-        if first >= last:
-            return False
-        seen = part(x, channels, ("slice", first * stride + start, (last - 1) * stride + start + 1, stride))
-        each = _product(work, node, part(gy, outputs, ("slice", first, last, None)), seen, (images, outputs, channels), transa=True)
+    for start, (first, last) in zip(starts, ends, strict=True):
+        seen = part(x, last - first, channels, first * stride + start, (last - 1) * stride + start + 1, stride)
+        each = _product(work, node, part(gy, last - first, outputs, first, last, None), seen, (images, outputs, channels), transa=True)
         places.append(work.emit(OPS["sum"], (each,), (outputs, channels), dtype, node.line, {"axis": (0,), "keepdims": False}))
     work.nodes.append(Node(OPS["stack"], tuple(places), node.outputs, (("axis", 2),), node.line))
     return True
@@ -272,8 +271,6 @@ def _concat(work, node, attrs):
 def _slices(work, node, attrs):
     """A part, or zeros around a part: ``get_item`` and ``put_item`` of slices."""
     x, index = node.inputs[0], attrs["index"]
-    if node.op.name == "put_item" and [k for k, i in enumerate(index) if not isinstance(i, tuple)] == list(range(2, len(attrs["shape"]))):
-        return _put_place(work, node, attrs)
     if x not in work.twins or not all(isinstance(i, tuple) for i in index):
         return False
     index = (*index, *[WHOLE] * (len(work.specs[x].shape) - len(index)))
@@ -281,11 +278,11 @@ def _slices(work, node, attrs):
     return work.put(node, node.op, [work.twins[x]], {**attrs, **more, "index": _turned(index)}, (0,))
 
 
-def _put_place(work, node, attrs):
-    """Zeros but at one place, such as the last one of a sequence: gradients of ``x[:, :, -1]``."""
+def _put_item(work, node, attrs):
+    """Zeros but at one place, such as the last one of a sequence (gradients of ``x[:, :, -1]``), or around a part."""
     index = attrs["index"]
-    if not all(isinstance(i, int) for i in index[2:]) or not 2 < len(index) == len(attrs["shape"]):
-        return False
+    if [type(i) for i in index] != [tuple, tuple, *[int] * (len(attrs["shape"]) - 2)] or len(index) < 3:
+        return _slices(work, node, attrs)
     return work.put(node, node.op, node.inputs, {"shape": _turned(attrs["shape"]), "index": _turned(index)}, (0,))
 
 
@@ -315,6 +312,6 @@ def _same(work, node, attrs):
 
 RULES = {
     **dict.fromkeys(CONVOLUTIONS, _convolution), **dict.fromkeys(ROLES, _pooling), **dict.fromkeys(REDUCTIONS, _reduction),
-    "sum_to": _sum_to, "concat": _concat, "get_item": _slices, "put_item": _slices, "take": _picked, "put": _picked, **dict.fromkeys(SAME, _same),
+    "sum_to": _sum_to, "concat": _concat, "get_item": _slices, "put_item": _put_item, "take": _picked, "put": _picked, **dict.fromkeys(SAME, _same),
     "reshape": _unit_axes,
 }

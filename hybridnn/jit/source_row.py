@@ -3,7 +3,7 @@
 The range is the axes that are not. There is one loop over the row per stage, a stage being what must be known before the next can start.
 """
 import functools
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 from hybridnn.jit.nest import REDUCTIONS, reached
 from hybridnn.jit.source_joined import Joined
@@ -119,9 +119,9 @@ class _RowPlan:
                 loops.enter_context(w.loop(f"for c{axis} in range(n{axis}):"))
             w.move("q", set(above))
             if self.joined is not None:
-                self._joined_rows(k, reductions, sums)
+                self._blocks(k, reductions, sums, self.joined.blocks("0", self.joined.n), self._of_joined_rows(k))
             elif sums:
-                self._blocks(k, reductions, sums, f"n{inner}")
+                self._blocks(k, reductions, sums, w.loop(f"for b in range(0, n{inner}, {BLOCK}):"), self._of_row(f"n{inner}"))
             else:
                 with w.loop(f"for j in range(n{inner}):"):
                     self._element(k, reductions, sums)
@@ -132,28 +132,27 @@ class _RowPlan:
         """Whether the item is a largest or smallest float, in a loop of which NaN is looked for beside: comparisons that keep it take 2 to 3 times as long."""
         return self.items[i].fn in EXTREMES and self.items[i].kind in INTEGERS and not self.w.cuda
 
-    def _blocks(self, k, reductions, sums, n):
-        """The loop over the innermost axis, where something is summed."""
+    def _blocks(self, k, reductions, sums, blocks, elements):
+        """The loop over ``blocks`` of ``elements``, where something may be summed."""
         w = self.w
-        with w.loop(f"for b in range(0, {n}, {BLOCK}):"):
+        with blocks:
             for i in sums:
                 w.line(f"t{i} = {literal(0.0, self.items[i].kind)}")
-            w.block(BLOCK, n)
-            with w.loop("for j in range(b, e):"):
+            with elements:
                 self._element(k, reductions, sums)
             for i in sums:
                 compensate(w, f"t{i}", f"v{i}", f"k{i}", self.items[i].kind)
 
-    def _joined_rows(self, k, reductions, sums):
-        """The same over two axes."""
-        w, joined = self.w, self.joined
-        with joined.blocks("0", joined.n):
-            for i in sums:
-                w.line(f"t{i} = {literal(0.0, self.items[i].kind)}")
-            with joined.block("b", "q", self._pointers(k)), w.loop("for j in range(m):"):
-                self._element(k, reductions, sums)
-            for i in sums:
-                compensate(w, f"t{i}", f"v{i}", f"k{i}", self.items[i].kind)
+    @contextmanager
+    def _of_row(self, n):
+        self.w.block(BLOCK, n)
+        with self.w.loop("for j in range(b, e):"):
+            yield
+
+    @contextmanager
+    def _of_joined_rows(self, k):
+        with self.joined.block("b", "q", self._pointers(k)), self.w.loop("for j in range(m):"):
+            yield
 
     def _pointers(self, k):
         """What the loop of stage ``k`` reads and writes."""

@@ -32,17 +32,19 @@ def turn_function(module: ir.Module) -> ir.Function:
                 _turn_block(f, f.at(to, to_step * j + i * 4), to_step, f.at(source, step * i + j * 4), step, h, w)
             f.ret()
     for n in 2, 3:
-        with f.when((cols == n) & (step == 4 * n) & (rows >= 8)), f.range(0, rows, 8) as a:
-            i = f.least(a, rows - 8)
-            dense = [f.load_vector(I32, 8, f.at(source, i * (4 * n) + 32 * k)) for k in range(n)]
-            for j in range(n):
-                f.store_vector(_picked(f, dense, [n * k + j for k in range(8)]), f.at(to, to_step * j + i * 4), 4)
-        with f.when((rows == n) & (to_step == 4 * n) & (cols >= 8)), f.range(0, cols, 8) as b:
-            j = f.least(b, cols - 8)
-            apart = [f.load_vector(I32, 8, f.at(source, step * i + j * 4)) for i in range(n)]
-            for k in range(n):
-                f.store_vector(_picked(f, apart, [t % n * 8 + t // n for t in range(8 * k, 8 * k + 8)]), f.at(to, j * (4 * n) + 32 * k), 4)
-        with f.when((cols == n) & (step == 4 * n) & (rows >= 8) | (rows == n) & (to_step == 4 * n) & (cols >= 8)):
+        with f.when((cols == n) & (step == 4 * n) & (rows >= 8)):
+            with f.range(0, rows, 8) as a:
+                i = f.least(a, rows - 8)
+                dense = [f.load_vector(I32, 8, f.at(source, i * (4 * n) + 32 * k)) for k in range(n)]
+                for j in range(n):
+                    f.store_vector(_picked(f, dense, [n * k + j for k in range(8)]), f.at(to, to_step * j + i * 4), 4)
+            f.ret()
+        with f.when((rows == n) & (to_step == 4 * n) & (cols >= 8)):
+            with f.range(0, cols, 8) as b:
+                j = f.least(b, cols - 8)
+                apart = [f.load_vector(I32, 8, f.at(source, step * i + j * 4)) for i in range(n)]
+                for k in range(n):
+                    f.store_vector(_picked(f, apart, [t % n * 8 + t // n for t in range(8 * k, 8 * k + 8)]), f.at(to, j * (4 * n) + 32 * k), 4)
             f.ret()
     with f.when(rows >= 8):
         with f.range(0, cols) as j, f.range(0, rows, 8) as a:

@@ -16,7 +16,7 @@ from hybridnn.trace.skip import make_plan
 __all__ = ["observer", "prove"]
 
 PLANS_PER_PATH = 8
-FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream (some 15 us)
+FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream
 
 
 def observer(root, call, fn, args, kwargs):
