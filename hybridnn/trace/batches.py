@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from hybridnn.trace.arrays import OTHER_STREAMS, Computed, Unexpected, sample
+from hybridnn.trace.computed import Computed
+from hybridnn.trace.drawing import sample
+from hybridnn.trace.failures import Unexpected
 from hybridnn.trace.refs import ASKED, MOST_MEMBERS, Doubt, Ref
+from hybridnn.trace.streams import OTHER_STREAMS
 
 __all__ = ["Batches", "ask", "asked", "giver_of", "may_be_asked", "refuse_changed", "tells_where"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
-from hybridnn.trace.arrays import Computed, identify, is_number, leaves_of, sources_of
+from hybridnn.trace.computed import Computed, identify, is_number, leaves_of, sources_of
 from hybridnn.trace.observe_arrays import Arrays
 from hybridnn.trace.observe_callbacks import Callbacks, drives
 from hybridnn.trace.observe_calls import Calls

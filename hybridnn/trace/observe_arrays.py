@@ -7,21 +7,13 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.exact import exact
-from hybridnn.trace.arrays import (
-    CHANGERS,
-    CHANGES,
-    Computed,
-    below,
-    calculate,
-    change_own,
-    is_last,
-    may_overlap,
-    operand,
-    place_of_output,
-    with_elements,
-)
+from hybridnn.trace.calculations import calculate, operand
+from hybridnn.trace.changed_copies import CHANGERS, CHANGES, with_elements
+from hybridnn.trace.computed import Computed, below, is_last
+from hybridnn.trace.numpy_functions import may_overlap, place_of_output
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import lies_apart, root_array
+from hybridnn.trace.own_arrays import change_own
 from hybridnn.trace.refs import Doubt, Ref, constant, is_drawn, is_numeric, is_pure
 from hybridnn.trace.summaries import guard_links
 

@@ -14,7 +14,9 @@ from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import calculate, combine, is_number, sources_of
+from hybridnn.trace.arithmetic import combine
+from hybridnn.trace.calculations import calculate
+from hybridnn.trace.computed import is_number, sources_of
 from hybridnn.trace.observe_iteration import Lazy, Rows, through
 from hybridnn.trace.refs import (
     CONTAINERS,

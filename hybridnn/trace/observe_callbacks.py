@@ -8,7 +8,7 @@ import itertools
 import types
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import is_array_function
+from hybridnn.trace.numpy_functions import is_array_function
 from hybridnn.trace.observe_iteration import through
 from hybridnn.trace.refs import SCALARS, Doubt, Iterator, Ref, Rowwise, constant, is_pure, mirror
 from hybridnn.trace.summaries import summarize

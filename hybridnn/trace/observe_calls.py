@@ -12,24 +12,13 @@ from hybridnn.core.op import OPS, Op
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import (
-    CLOCKS,
-    EMPTY,
-    calculate,
-    changer_of,
-    choose,
-    chooses,
-    draw,
-    is_array_function,
-    is_draw,
-    is_stream,
-    read_clock,
-    shuffle,
-    stream_of,
-)
 from hybridnn.trace.batches import giver_of
 from hybridnn.trace.cached import LRU, key_of, known_result
+from hybridnn.trace.calculations import calculate
+from hybridnn.trace.changed_copies import changer_of
+from hybridnn.trace.drawing import CLOCKS, choose, chooses, draw, read_clock, shuffle
 from hybridnn.trace.events import vid_of
+from hybridnn.trace.numpy_functions import EMPTY, is_array_function
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
 from hybridnn.trace.observe_objects import ERRSTATE, MANAGER_CODE, is_partial
 from hybridnn.trace.observe_operators import SYMBOLS
@@ -54,6 +43,7 @@ from hybridnn.trace.refs import (
     is_traced,
     mirror,
 )
+from hybridnn.trace.streams import is_draw, is_stream, stream_of
 from hybridnn.trace.summaries import guard_links
 
 __all__ = ["Calls"]

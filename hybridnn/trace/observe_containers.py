@@ -9,8 +9,11 @@ from hybridnn.core.indexing import get_item
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
-from hybridnn.trace.arrays import FEW_MEMBERS, Computed, calculate, folded, is_last, is_open, pick, sources_of
+from hybridnn.trace.calculations import calculate
+from hybridnn.trace.computed import Computed, folded, is_last, sources_of
+from hybridnn.trace.drawing import FEW_MEMBERS, pick
 from hybridnn.trace.events import vid_of
+from hybridnn.trace.free_numbers import is_open
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import memory_of
 from hybridnn.trace.refs import (

@@ -7,7 +7,7 @@ import numpy as np
 from hybridnn.core import OPS
 from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import identify
+from hybridnn.trace.computed import identify
 from hybridnn.trace.events import Number
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, mirror
 from hybridnn.trace.tape import leaf_variables, rebinds_along

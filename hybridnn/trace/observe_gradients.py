@@ -3,9 +3,10 @@ import numpy as np
 
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import identify, renew
+from hybridnn.trace.computed import identify
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.operands import array_of
+from hybridnn.trace.own_arrays import renew
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant
 
 __all__ = ["Gradients", "by_hand", "is_gradient_of"]

@@ -3,7 +3,9 @@ import operator
 
 import numpy as np
 
-from hybridnn.trace.arrays import Computed, calculate, folded, is_place
+from hybridnn.trace.calculations import calculate
+from hybridnn.trace.computed import Computed, folded
+from hybridnn.trace.free_numbers import is_place
 from hybridnn.trace.refs import Doubt, Ref, constant
 
 __all__ = ["Keys"]

@@ -7,7 +7,7 @@ from hybridnn.core.fixed import is_fixed
 from hybridnn.core.indexing import put, take
 from hybridnn.core.variable import Variable
 from hybridnn.functions.noise import gumbel_softmax
-from hybridnn.trace.arrays import identify, is_number, rests_on_constants
+from hybridnn.trace.computed import identify, is_number, rests_on_constants
 from hybridnn.trace.events import Leaf, vid_of
 from hybridnn.trace.overlap import memory_of
 from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, is_numeric, real_array

@@ -12,10 +12,13 @@ from hybridnn.config import config
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.optimizer import HyperparameterProxy
-from hybridnn.trace.arrays import ARRAY_METHODS, UFUNC_METHODS, calculate, combine, draws, is_array_function, is_stream
+from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.batches import tells_where
+from hybridnn.trace.calculations import calculate
+from hybridnn.trace.numpy_functions import ARRAY_METHODS, UFUNC_METHODS, is_array_function
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import CONTAINERS, IMMUTABLE_TYPE, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_named_tuple, is_slot, is_traced
+from hybridnn.trace.streams import draws, is_stream
 from hybridnn.utils.cache import cached_property
 
 __all__ = ["Names"]

@@ -5,7 +5,9 @@ import types
 import numpy as np
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import Computed, calculate, combine, is_number
+from hybridnn.trace.arithmetic import combine
+from hybridnn.trace.calculations import calculate
+from hybridnn.trace.computed import Computed, is_number
 from hybridnn.trace.observe_iteration import Rows
 from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, class_lookup, constant, is_numeric, is_pure, mirror, place
 

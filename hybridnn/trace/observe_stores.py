@@ -11,7 +11,9 @@ from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import Chain, Link
 from hybridnn.optimizer import HyperparameterProxy
-from hybridnn.trace.arrays import calculate, combine, folded
+from hybridnn.trace.arithmetic import combine
+from hybridnn.trace.calculations import calculate
+from hybridnn.trace.computed import folded
 from hybridnn.trace.guards import number_of
 from hybridnn.trace.refs import (
     DICTS,

@@ -4,7 +4,7 @@ import random
 import numpy as np
 
 from hybridnn.jit.draws import go_back, position, put_words, words_of
-from hybridnn.trace.arrays import put_stream_back, stream_state
+from hybridnn.trace.streams import put_stream_back, stream_state
 
 __all__ = ["put_stream_at", "stream_at"]
 

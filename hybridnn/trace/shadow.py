@@ -14,11 +14,11 @@ from hybridnn.core.application import apply_eager, apply_inplace_eager
 from hybridnn.core.backprop import backward_eager, grad_eager
 from hybridnn.core.variable import READERS, Variable
 from hybridnn.errors import user_line
-from hybridnn.trace.arrays import put_stream_back, stream_state
 from hybridnn.trace.compare import compute, difference, interpret, magnitude, mismatch, same
 from hybridnn.trace.events import path_to
 from hybridnn.trace.refs import class_lookup, is_slot
 from hybridnn.trace.skip_plan import Miss, Refused
+from hybridnn.trace.streams import put_stream_back, stream_state
 from hybridnn.trace.unseen import unseen
 
 __all__ = ["checked_replay"]

@@ -4,7 +4,8 @@ import operator
 import numpy as np
 
 from hybridnn.optimizer import UpdateRule
-from hybridnn.trace.arrays import IN_PLACE, Computed, below, is_always, is_number, put
+from hybridnn.trace.changed_copies import IN_PLACE, put
+from hybridnn.trace.computed import Computed, below, is_always, is_number
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import Doubt
 

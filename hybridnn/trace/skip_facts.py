@@ -6,7 +6,7 @@ import numpy as np
 from hybridnn.config import config
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
-from hybridnn.trace.arrays import MOST
+from hybridnn.trace.free_numbers import MOST
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import root_array
 from hybridnn.trace.refs import MOST_MEMBERS, Doubt, check_key, constant, is_named_tuple

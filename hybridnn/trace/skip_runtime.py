@@ -4,7 +4,7 @@ import numpy as np
 from hybridnn.config import config, global_config
 from hybridnn.core.variable import Variable
 from hybridnn.errors import raised_by_signal
-from hybridnn.trace.arrays import Unexpected, as_defect
+from hybridnn.trace.failures import Unexpected, as_defect
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.skip_plan import OTHERWISE, Refused
 

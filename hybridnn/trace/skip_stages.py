@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 
-from hybridnn.trace.arrays import below, sources_of
+from hybridnn.trace.computed import below, sources_of
 from hybridnn.trace.events import Number, spec_along, vid_of
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.segment import Known, build

@@ -11,8 +11,8 @@ from hybridnn.core.tape import make_leaf, scaled
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import watch
 from hybridnn.jit.draws import rand
-from hybridnn.trace.arrays import Unexpected, missed, recompute
 from hybridnn.trace.batches import ask, refuse_changed
+from hybridnn.trace.failures import Unexpected, missed, recompute
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
 from hybridnn.trace.overlap import Written

@@ -11,7 +11,7 @@ from hybridnn.optimizer_hooks import GradientClipping, GradientHardClipping, Gra
 from hybridnn.optimizer_hooks._ops import clip_rate, decayed, hard_clipped, lars_scaled, lassoed
 from hybridnn.optimizers.ema import ExponentialMovingAverage, averaged
 from hybridnn.reporter import Reporter, _stack
-from hybridnn.trace.arrays import combine
+from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.batches import asked
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.guards import methods

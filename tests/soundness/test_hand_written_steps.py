@@ -12,7 +12,7 @@ import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn import optimizers, training
-from hybridnn.trace.arrays import is_array_function, place_of_output
+from hybridnn.trace.numpy_functions import is_array_function, place_of_output
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 

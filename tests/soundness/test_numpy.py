@@ -656,9 +656,9 @@ def test_loops_over_the_elements_of_an_array(mode):
 
 def test_long_chains_of_numbers_are_proved_once_for_each_link(mode, monkeypatch):
     """Every number of a running sum is looked at a few times, however many there are."""
-    from hybridnn.trace import arrays
-    seen, below = [], arrays.below
-    monkeypatch.setattr(arrays, "below", lambda ref, *opened: (seen.append(1) or r for r in below(ref, *opened)))
+    from hybridnn.trace import computed
+    seen, below = [], computed.below
+    monkeypatch.setattr(computed, "below", lambda ref, *opened: (seen.append(1) or r for r in below(ref, *opened)))
 
     def visits(n):
         @hnn.trace(mode=mode)

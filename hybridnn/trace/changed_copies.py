@@ -1,0 +1,54 @@
+"""Changes of arrays in place, as functions that give a changed copy."""
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hybridnn.trace.numpy_functions import is_method_of_ufunc
+
+__all__ = ["CHANGERS", "CHANGES", "IN_PLACE", "changer_of", "put", "with_elements"]
+
+
+def with_elements(a, key, value):
+    """What an array is after ``a[key] = value``."""
+    a = a.copy("K")
+    a[key] = value
+    return a
+
+
+def put(a, key, value):
+    """``with_elements`` for an array that nothing else needs."""
+    a[key] = value
+    return a
+
+
+def _changed(fn, a, value):
+    """What an array is after ``fn``, an operator in place."""
+    return fn(a.copy("K"), value)
+
+
+_AUGMENTED = {f"{symbol}=": (functools.partial(_changed, fn), fn) for symbol, fn in (
+    ("+", operator.iadd), ("-", operator.isub), ("*", operator.imul), ("/", operator.itruediv), ("&", operator.iand), ("|", operator.ior),
+    ("//", operator.ifloordiv), ("%", operator.imod), ("**", operator.ipow))}
+CHANGES = {symbol: changed for symbol, (changed, _) in _AUGMENTED.items()}
+IN_PLACE: dict[Any, Callable[..., Any]] = {with_elements: put, **dict(_AUGMENTED.values())}     # what gives a changed copy -> what changes the array itself
+
+
+def _changed_by(fn, a, *args, **kw):
+    """What an array is after ``fn(a, ...)``, a function of NumPy's that changes it."""
+    a = a.copy("K")
+    fn(a, *args, **kw)
+    return a
+
+
+CHANGERS = {id(fn): functools.partial(_changed_by, fn) for fn in (np.fill_diagonal, np.put_along_axis, np.putmask)}
+"""ids of functions that change their first argument in place -> what gives a changed copy."""
+
+
+def changer_of(fn):
+    """What gives a changed copy where ``fn``, such as ``np.fill_diagonal`` or ``np.add.at``, changes an array; None for other functions."""
+    if is_method_of_ufunc(fn) and fn.__name__ == "at":
+        return functools.partial(_changed_by, fn)
+    return CHANGERS.get(id(fn))

@@ -1,0 +1,89 @@
+"""NumPy's functions, methods and elementwise operators of Python's whose results depend on their operands only, and what is known of each."""
+import math
+import operator
+import types
+
+import numpy as np
+
+__all__ = ["ARRAY_METHODS", "CANNOT_FAIL", "EMPTY", "EXACT", "KEEPING", "OPERATORS", "PLACES", "SAME_TYPE", "UFUNC_METHODS", "called_method",
+           "is_array_function", "is_method_of_ufunc", "may_overlap", "place_of_output"]
+
+_FUNCTIONS = (
+    "all", "allclose", "angle", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
+    "array_split", "asarray", "ascontiguousarray", "atleast_1d", "atleast_2d", "atleast_3d", "average", "bartlett", "bincount", "blackman", "block",
+    "broadcast_arrays", "broadcast_to", "clip", "column_stack", "compress", "concatenate", "convolve", "copy", "corrcoef", "correlate", "cos",
+    "count_nonzero", "cov", "cross", "cumprod", "cumsum", "delete", "diag", "diag_indices", "diag_indices_from", "diagflat", "diagonal", "diff",
+    "digitize", "dot", "dsplit", "dstack", "ediff1d", "einsum", "expand_dims", "extract", "eye", "flatnonzero", "flip", "fliplr", "flipud", "full",
+    "full_like", "geomspace", "gradient", "hamming", "hanning", "histogram", "hsplit", "hstack", "identity", "imag", "indices", "inner", "insert", "interp",
+    "intersect1d", "isclose", "isin", "kron", "lexsort", "linspace", "logspace", "matrix_transpose", "max", "mean", "median", "meshgrid", "min",
+    "moveaxis", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar", "nan_to_num",
+    "nonzero", "ones", "ones_like", "outer", "pad", "partition", "percentile", "polyval", "prod", "ptp", "quantile", "ravel", "real", "repeat", "reshape",
+    "resize", "roll", "rollaxis", "rot90", "round", "searchsorted", "select", "setdiff1d", "sinc", "sort", "split", "squeeze", "stack", "std", "sum",
+    "swapaxes", "take", "take_along_axis", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from",
+    "triu", "triu_indices", "triu_indices_from", "union1d", "unique", "unravel_index", "vander", "var", "vdot", "vsplit", "vstack", "where", "zeros",
+    "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8")
+_OUTPUTS = {      # where functions take the array for their results
+    2: ("all", "any", "argmax", "argmin", "around", "concatenate", "dot", "max", "median", "min", "nanargmax", "nanargmin", "nanmax", "nanmin", "outer", "ptp",
+        "round", "stack"),
+    3: ("clip", "compress", "cumprod", "cumsum", "mean", "nancumprod", "nancumsum", "nanmean", "nanprod", "nanstd", "nansum", "nanvar", "percentile", "prod",
+        "quantile", "std", "sum", "take", "var"),
+    5: ("trace",)}
+PLACES = {id(getattr(np, name)): place for place, names in _OUTPUTS.items() for name in names}
+"""ids of functions -> which of their arguments by position is the array for the results."""
+_OF_LINALG = (
+    "cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
+    "solve", "svd")
+_OF_FFT = (
+    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2", "irfftn", "rfft", "rfft2",
+    "rfftfreq", "rfftn")
+_FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(getattr(np.linalg, name) for name in _OF_LINALG),
+                                *(getattr(np.fft, name) for name in _OF_FFT),
+                                *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
+ARRAY_METHODS = frozenset([
+    "all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "clip", "conj", "copy", "cumprod", "cumsum", "diagonal", "dot", "flatten",
+    "item", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round", "searchsorted", "squeeze", "std", "sum", "swapaxes",
+    "take", "tolist", "trace", "transpose", "var"])
+"""Methods of arrays that leave the array as it is."""
+EXACT = frozenset(["item", "tolist", "reshape", "ravel", "copy", "flatten", "transpose", "squeeze"])
+"""Methods of arrays that only give its elements, which cannot fail."""
+CANNOT_FAIL = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos, abs, min, max,
+               math.isnan, math.isinf, math.isfinite,
+               operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)      # of floats
+SAME_TYPE = (operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.neg, operator.pos, abs,
+             operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge,
+             math.isnan, math.isinf, math.isfinite)    # give a number of a type that those of their operands decide
+UFUNC_METHODS = frozenset(["accumulate", "outer", "reduce", "reduceat"])
+"""Methods of NumPy's elementwise functions that leave arrays as they are."""
+OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul, float])
+KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
+    "all", "any", "argmax", "argmin", "around", "average", "clip", "concatenate", "copy", "dot", "float32", "float64", "full_like", "max", "mean", "median",
+    "min", "ones_like", "prod", "round", "sort", "stack", "std", "sum", "var", "zeros_like")}      # of a kind that their operands decide
+KEEPING[id(np.linalg.norm)] = np.linalg.norm
+EMPTY = {id(np.empty): np.zeros, id(np.empty_like): np.zeros_like}       # nobody can rely on what lies there
+
+
+def is_array_function(fn):
+    """Whether ``fn`` is a function of NumPy's, or a type of its numbers, whose result depends on its arguments only."""
+    return id(fn) in _FOUND or is_method_of_ufunc(fn) and fn.__name__ in UFUNC_METHODS
+
+
+def is_method_of_ufunc(fn):
+    """Whether ``fn`` is such as ``np.add.reduce``."""
+    return type(fn) is types.BuiltinFunctionType and isinstance(fn.__self__, np.ufunc) and id(fn.__self__) in _FOUND
+
+
+def may_overlap(fn):
+    """Whether a function of NumPy's may put its results where its operands lie, and gives the same as elsewhere."""
+    elementwise = isinstance(fn, operator.methodcaller) and called_method(fn) in ("clip", "round")
+    return elementwise or isinstance(fn, np.ufunc) or fn in (np.clip, np.round, np.around)
+
+
+def place_of_output(fn):
+    """Which of its arguments by position is the array for the results of a function of NumPy's; None if that has to be named."""
+    return fn.nin if isinstance(fn, np.ufunc) and fn.nout == 1 else PLACES.get(id(fn))
+
+
+def called_method(caller):
+    """The name of the method that a ``methodcaller`` calls."""
+    make, args = caller.__reduce__()
+    return args[0] if make is operator.methodcaller else make.args[0]
