@@ -26,7 +26,8 @@ class Op:
         samples: ``samples(rng, dtype)`` yields ``(operands, attrs)`` for the derived tests.
         run_inplace: ``run_inplace(arrays, attrs)`` writes into NumPy operands as eager does where results replace operands, or None: run, then store.
         differentiable: per operand, whether a gradient exists (None: all).
-        meta: what few operations have: ``check(operands, attrs)``, which raises for values that the operation refuses, or ``takes_all``, that it refuses none.
+        meta: what few operations have: ``check(operands, attrs)``, which raises for values that the operation refuses, or ``takes_all``, that it refuses none;
+            ``like_first``, that results have the shape and dtype of the first operand if that is of floats, for what refuses most values.
     """
 
     def __init__(self, name, forward, kind="opaque", fast=None, multi=False, samples=None, domain=None, decompose=None, meta=None):

@@ -378,7 +378,7 @@ def _permutation_samples(rng, dtype):
         yield (rng.normal(size=(2, 3)).astype(dtype), np.array([2, 0, 1])), {"axis": 1, "inv": inv}
 
 
-@operation(samples=_permutation_samples)
+@operation(samples=_permutation_samples, like_first=True)
 def permutate(xp, x, indices, *, axis, inv=False):
     """Slices along an axis in the order of ``indices``, which must be a permutation, or of its inverse."""
     order = xp.argsort(indices)

@@ -37,7 +37,7 @@ def _lapack(name, function, x):
         raise InvalidType(name, "matrices for which it exists", f"x.shape={x.shape}", str(error)) from error
 
 
-@operation(samples=_matrices)
+@operation(samples=_matrices, like_first=True)
 def inv(xp, x):
     """Inverses of the matrices in the last two axes."""
     return _lapack("inv: Input has singular matrices", xp.linalg.inv, x)
@@ -64,7 +64,7 @@ def _positive_definite(rng, dtype):
         yield ((x @ x.swapaxes(-1, -2)).astype(dtype),), attrs
 
 
-@operation(samples=_positive_definite, symmetric=True)
+@operation(samples=_positive_definite, symmetric=True, like_first=True)
 def cholesky(xp, x):
     """Lower triangular factors of symmetric positive definite matrices. The gradient is symmetric."""
     return _lapack("cholesky", xp.linalg.cholesky, x)
