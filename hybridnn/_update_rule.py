@@ -15,7 +15,7 @@ from hybridnn.backend import cupy, is_array
 from hybridnn.config import no_backprop_mode
 from hybridnn.config import state as thread_state
 from hybridnn.core import OPS, Parameter, Variable, apply, apply_inplace, elementwise
-from hybridnn.errors import BackendError
+from hybridnn.errors import not_taken_over
 from hybridnn.initializers import NaN
 from hybridnn.optimizer_hooks.decay import loss_scale_of
 from hybridnn.serializer import Deserializer
@@ -156,7 +156,7 @@ class UpdateRule(Counted):
 
     def update_core_chainerx(self, param):
         """Chainer's method for parameters of ChainerX; there are none, so nothing calls it."""
-        raise BackendError("ChainerX is not part of hybridnn\n  hint: define update_core, or update_core_cpu and update_core_gpu")
+        raise not_taken_over("ChainerX", "define update_core, or update_core_cpu and update_core_gpu")
 
     def init_state(self, param):
         """Fill ``self.state`` for this parameter; called before the first update."""

@@ -11,7 +11,7 @@ import operator
 import numpy
 
 from hybridnn.config import config
-from hybridnn.errors import BackendError
+from hybridnn.errors import BackendError, not_taken_over
 
 try:
     import cupy
@@ -201,7 +201,7 @@ class ChainerxDevice(Device):
     """Stands for the device class of ChainerX, which is not taken over; there are no such devices."""
 
     def __init__(self, device):
-        raise BackendError("ChainerX is not part of hybridnn\n  hint: '@numpy', or '@cupy:0' with CuPy")
+        raise not_taken_over("ChainerX", "'@numpy', or '@cupy:0' with CuPy")
 
     @staticmethod
     def from_array(array):
@@ -212,7 +212,7 @@ class Intel64Device(Device):
     """Stands for the device class of iDeep, which is not taken over; there are no such devices."""
 
     def __init__(self):
-        raise BackendError("iDeep is not part of hybridnn\n  hint: stay on '@numpy'")
+        raise not_taken_over("iDeep", "stay on '@numpy'")
 
     @staticmethod
     def from_array(array):

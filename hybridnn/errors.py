@@ -19,7 +19,7 @@
 
 __all__ = ["BackendError", "CacheWarning", "HybridnnError", "HybridnnWarning", "InvalidArguments", "InvalidType", "RecordingForbidden",
            "ReleasedGraphError", "SerializationError", "TraceError", "TraceMismatch", "TraceWarning", "UninitializedParameterError",
-           "absent", "checking", "raised_by_signal", "user_line"]
+           "absent", "checking", "not_taken_over", "raised_by_signal", "user_line"]
 
 import functools
 import os
@@ -123,10 +123,15 @@ class BackendError(HybridnnError, RuntimeError):
     """A missing optional dependency or device."""
 
 
+def not_taken_over(name, hint):
+    """The error to raise where something of Chainer's is used that is not taken over."""
+    return BackendError(f"{name} is not part of hybridnn\n  hint: {hint}")
+
+
 def absent(name, hint):
     """A class in the place of one of Chainer's that is not taken over: what only imports it runs, and who makes one gets ``BackendError``."""
     def refuse(self, *args, **kwargs):
-        raise BackendError(f"{name} is not part of hybridnn\n  hint: {hint}")
+        raise not_taken_over(name, hint)
 
     return type(name, (), {"__init__": refuse, "__doc__": "Not taken over from Chainer: making one raises ``BackendError``."})
 

@@ -1,5 +1,5 @@
 """iDeep, as code that asks for it sees a machine without it: ``is_ideep_available()`` is False."""
-from hybridnn.errors import BackendError
+from hybridnn.errors import not_taken_over
 
 __all__ = ["check_ideep_available", "inputs_all_ready", "is_ideep_available", "mdarray", "should_use_ideep"]
 
@@ -15,8 +15,7 @@ def is_ideep_available():
 
 def check_ideep_available():
     """Raises ``BackendError``."""
-    raise BackendError("iDeep is not part of hybridnn\n"
-                       "  hint: the CPU's own kernels need no setting; leave config.use_ideep at 'never'")
+    raise not_taken_over("iDeep", "the CPU's own kernels need no setting; leave config.use_ideep at 'never'")
 
 
 def should_use_ideep(level):

@@ -1,5 +1,5 @@
 """Links that run models of other libraries: Chainer's names, for code that imports them. None is taken over."""
-from hybridnn.errors import BackendError, absent
+from hybridnn.errors import absent, not_taken_over
 
 __all__ = ["CaffeFunction", "TheanoFunction"]
 
@@ -10,4 +10,4 @@ class TheanoFunction:
     """Not taken over from Chainer: making one raises ``BackendError``."""
 
     def __init__(self, inputs, outputs):
-        raise BackendError("TheanoFunction is not part of hybridnn\n  hint: call the compiled function in a FunctionNode of yours")
+        raise not_taken_over("TheanoFunction", "call the compiled function in a FunctionNode of yours")
