@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import types
+import weakref
 from dataclasses import dataclass
 
 from hybridnn.core.variable import Variable
@@ -32,11 +33,12 @@ class Instance:
 
 
 class Found(dict):
-    """The Refs of an argument's attributes, each made when somebody asks for it, and the names that it is to lack."""
+    """The Refs of an argument's attributes, each made when somebody asks for it, and the names that it is to lack. The observer has it, and would else not
+    end, nor let go of the argument, before the collector comes."""
 
     def __init__(self, obj, source, note):
         super().__init__()
-        self.obj, self.source, self.note, self.lacking = obj, source, note, set()
+        self.obj, self.source, self.note, self.lacking = obj, source, weakref.WeakMethod(note), set()
 
     def __contains__(self, name):
         return name in (space_of(self.obj) or ()) or is_slot(class_lookup(type(self.obj), name), name) and hasattr(self.obj, name)
@@ -49,7 +51,7 @@ class Found(dict):
     def __missing__(self, name):
         slot = class_lookup(type(self.obj), name)
         ref = self[name] = Ref("arg", getattr(self.obj, name), ("member", self.source, name, slot if is_slot(slot, name) else None))
-        self.note(ref)
+        self.note()(ref)
         return ref
 
 

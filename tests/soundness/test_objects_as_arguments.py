@@ -1,5 +1,7 @@
 """Objects of the program's own classes of which another one comes with every call: batches, transitions, states."""
+import gc
 import types
+import weakref
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -262,3 +264,19 @@ def test_lists_of_rows_and_labels(mode, made, n):
                        lambda: call(4, label=1.5), lambda: call(5, row=np.ones(2)),
                        lambda: call(6, row=np.ones((2, 4), "f")[:, ::2][0]), lambda: call(7, tuple)]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_they_end_with_the_call(mode, known):
+    """An object is gone when the caller drops it, whether or not the call could be proved to depend on what it depends on."""
+    f = hnn.trace(lambda b: F.tanh(b.x) * b.weight + (0 if known else len(dir(b))), mode=mode)
+    gc.disable()
+    try:
+        for k in range(12):
+            b = batch(k)
+            gone = weakref.ref(b)
+            f(b)
+            del b
+            assert gone() is None, k
+    finally:
+        gc.enable()
