@@ -18,6 +18,7 @@ from hybridnn.config import state
 from hybridnn.errors import TraceWarning
 from hybridnn.trace import memory, running
 from hybridnn.trace.events import terminals
+from hybridnn.trace.proof_costs import PATIENCE
 from hybridnn.trace.skip_text import tabled
 
 
@@ -617,11 +618,11 @@ def test_a_signature_waits_for_its_proof_until_its_calls_have_taken_as_long():
     assert f.stats.recordings == 1 and f.stats.python_skipped == 1
     assert "runs eagerly" in str(f.explain()) and "its calls have not taken yet" in str(f.explain())
     root = next(r for r in f._memory.roots.values() if not r.children)
-    assert 0 < root.seconds < 1
-    root.seconds = 1000.0
+    assert 0 < root.took.eager < 1
+    root.took.eager = 1000.0
     for k in range(4):
         np.testing.assert_allclose(f(rows(3) + k).array, np.tanh(rows(3) + k).sum() * 2, rtol=1e-5)
-    assert f.stats.recordings == 2 and f.stats.python_skipped == 3 and root.seconds == 0
+    assert f.stats.recordings == 2 and f.stats.python_skipped == 3 and root.took.eager == 0
     assert not any(r.reason for r in f._memory.roots.values())
 
 
@@ -642,12 +643,12 @@ def test_a_second_signature_is_proved_however_long_the_first_one_took():
     f = hnn.trace(lambda x: F.sum(F.tanh(x) * 3))
     f(rows(2))
     root = next(iter(f._memory.roots.values()))
-    root.invested = 100.0
+    root.took.followed = 100.0
     f(rows(2))
-    assert f._memory.proof_seconds == memory.PATIENCE
+    assert f._memory.proof_seconds == PATIENCE
     for _ in range(3):
         f(rows(3))
-    assert f.stats.python_skipped == 1 and 0 < f._memory.proof_seconds < memory.PATIENCE
+    assert f.stats.python_skipped == 1 and 0 < f._memory.proof_seconds < PATIENCE
 
 
 def test_time_for_proofs_is_of_one_callable():
@@ -655,7 +656,7 @@ def test_time_for_proofs_is_of_one_callable():
     f, g = impatient(lambda x: F.exp(x)), hnn.trace(lambda x: F.exp(x))
     for _ in range(3):
         g(rows(2))
-    assert g._memory.patience >= memory.PATIENCE and g.stats.python_skipped == 1
+    assert g._memory.patience >= PATIENCE and g.stats.python_skipped == 1
     f.clear()
     for n in (2, 3):
         for _ in range(3):

@@ -1,6 +1,5 @@
 """What one traced callable has learned: its statistics, the trees of its paths and the plans that skip Python, and how much of them is kept."""
 import logging
-import math
 import os
 import sys
 import threading
@@ -10,9 +9,9 @@ from dataclasses import dataclass, field, fields
 from hybridnn.config import state
 from hybridnn.errors import TraceWarning, user_line
 from hybridnn.trace.events import Event, terminals
+from hybridnn.trace.proof_costs import PATIENCE, CallTimes
 
-__all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "MAX_PROOFS", "Memory", "Root", "Stats", "account", "has_proved", "may_prove",
-           "nap", "new_root"]
+__all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "MAX_PROOFS", "Memory", "Root", "Stats", "account", "nap", "new_root"]
 
 log = logging.getLogger("hybridnn.trace")
 MAX_PROOFS = 16        # of one signature
@@ -24,10 +23,6 @@ PASSING = 3      # calls that may give up recording for what may happen once, be
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
 EAGER_CALLS, FIRST_NAP, LONGER = 20_000, 1000, 4      # a signature runs eagerly for so many calls at most, the first time, and how many times as many each time
                                                       # after: paths may have settled by then, or what could not be recorded be gone
-# To follow Python and to plan takes as long as some ten eager calls. One signature that repeats soon has that back; of sequences of many lengths each may
-# come but a few times. So what proofs take is paid for as well, in seconds: a callable begins with some, plans earn more, and without, a signature is proved
-# once its eager calls have taken as long as a proof does: as when skis are rented until that has cost what they do (Karlin et al., Algorithmica 3, 1988).
-PATIENCE, SAVED = 3.0, 0.25      # seconds to begin with; what part of a call that Python ran a plan saves at least
 
 
 @dataclass
@@ -61,9 +56,7 @@ class Root(Event):
     passing: int = 0               # how often recording was given up for what may happen once
     proofs: int = 0
     replays: int = 0
-    seconds: float = 0.0           # what its eager calls have taken since the last proof
-    invested: float = 0.0          # what recording and following it have taken since the last proof
-    shortest: float = math.inf     # the shortest of all these calls
+    took: CallTimes = field(default_factory=CallTimes)
     compare_at: int = COMPARE_AFTER
     uses: tuple | None = None      # (version, which events use a value) of the tree
     times: dict = field(default_factory=lambda: {True: [], False: []})     # seconds of verified replays (True) and of eager calls, while compared
@@ -202,21 +195,6 @@ def new_root(memory, key):
     with memory.lock:
         root = memory.roots[key] = Root("root", signature=key)
         return root
-
-
-def may_prove(memory, root):
-    """Whether the time that a proof takes has been earned, by all plans or by the calls of this signature."""
-    return memory.patience >= memory.proof_seconds or root.seconds >= memory.proof_seconds
-
-
-def has_proved(memory, root, plan):
-    """Pay for a proof; nothing for the first one, as what compiles is loaded and most kernels are compiled then. Whatever that takes, there is time for
-    another one, which tells what they take otherwise."""
-    paid, root.seconds, root.invested = root.invested, 0.0, 0.0
-    if memory.proof_seconds:
-        memory.patience -= paid
-    memory.proof_seconds = min(paid, (memory.proof_seconds + paid) / 2) if memory.proof_seconds else min(paid, PATIENCE)
-    plan.saves = SAVED * root.shortest
 
 
 def account(memory, root, call, end):

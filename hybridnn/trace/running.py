@@ -9,18 +9,8 @@ from hybridnn.errors import RecordingForbidden, user_line
 from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
-from hybridnn.trace.memory import (
-    COMPARE_AGAIN,
-    COMPARE_PLAN_AFTER,
-    EAGER_CALLS,
-    IDLE_EARNS,
-    MAX_PROOFS,
-    account,
-    has_proved,
-    may_prove,
-    nap,
-    new_root,
-)
+from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, EAGER_CALLS, IDLE_EARNS, MAX_PROOFS, account, nap, new_root
+from hybridnn.trace.proof_costs import has_proved, may_prove, ran_eagerly, was_followed
 from hybridnn.trace.pure import members, taken
 from hybridnn.trace.signature import signature
 from hybridnn.trace.skip_plan import OTHERWISE, RESTLESS, Miss, Refused
@@ -149,7 +139,7 @@ def _run_python(memory, mode, fn, args, kwargs):
     if root.asleep:
         root.asleep = max(0, root.asleep - _idle(memory))
         return fn(*args, **kwargs)
-    if root.proofs < MAX_PROOFS and mode in ("auto", "pure") and not may_prove(memory, root):
+    if root.proofs < MAX_PROOFS and mode in ("auto", "pure") and not may_prove(memory, root.took):
         return _eager_for_now(memory, root, fn, args, kwargs)
     memory.idle, root.reason = 0, ""
     if root.replays >= root.compare_at:
@@ -165,9 +155,7 @@ def _eager_for_now(memory, root, fn, args, kwargs):
         memory.note("runs eagerly", f"for now: {root.reason}")
     start = time.perf_counter()
     result = fn(*args, **kwargs)
-    seconds = time.perf_counter() - start
-    root.seconds += seconds
-    root.shortest = min(root.shortest, seconds)
+    ran_eagerly(root.took, time.perf_counter() - start)
     return result
 
 
@@ -282,15 +270,8 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     start = time.perf_counter()
     if mode == "error_on_record" and not root.children:
         raise _forbidden(memory, root)
-    call = Call(root, memory)
-    call.forbid = mode == "error_on_record"
-    root.replays += call.mode == "replay"
-    may_follow = mode in ("auto", "pure") and call.mode == "replay" and root.proofs < MAX_PROOFS and state.tracer is None and not sys.is_finalizing()
-    observer = _proving().observer(root, call, fn, args, kwargs) if may_follow else None
+    call, observer = _new_call(memory, root, mode, fn, args, kwargs)
     given = members((args, kwargs)) if mode == "pure" and observer is not None else None
-    call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
-    call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
-    call.aside = None if observer is None else observer.aside
     outer, state.tracer = state.tracer, call
     outer_reads, state.config_reads = state.config_reads, call.config_reads
     try:
@@ -316,17 +297,28 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     finally:
         state.tracer = outer
     if call.recorded or observer is not None:
-        seconds = time.perf_counter() - start
-        root.invested += seconds
-        root.shortest = min(root.shortest, seconds)
-        if plan is not None:
-            has_proved(memory, root, plan)
+        was_followed(root.took, time.perf_counter() - start)
+    if plan is not None:
+        has_proved(memory, root.took, plan)
     account(memory, root, call, end)
     if call.left and root.replays < root.compare_at:
         root.replays = min(root.replays + LEFT_COUNTS, root.compare_at)
     if call.difference is not None:
         raise mismatch(memory.name, *call.difference)
     return result
+
+
+def _new_call(memory, root, mode, fn, args, kwargs):
+    """A call that records or replays, and who follows its Python, to prove that it may be skipped, or None."""
+    call = Call(root, memory)
+    call.forbid = mode == "error_on_record"
+    root.replays += call.mode == "replay"
+    may_follow = mode in ("auto", "pure") and call.mode == "replay" and root.proofs < MAX_PROOFS and state.tracer is None and not sys.is_finalizing()
+    observer = _proving().observer(root, call, fn, args, kwargs) if may_follow else None
+    call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
+    call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
+    call.aside = None if observer is None else observer.aside
+    return call, observer
 
 
 def _proving():

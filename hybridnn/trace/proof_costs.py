@@ -1,0 +1,48 @@
+"""What proofs take, and what pays for them.
+
+To follow Python and to plan takes as long as some ten eager calls. One signature that repeats soon has that back; of sequences of many lengths each may
+come but a few times. So what proofs take is paid for, in seconds: a callable begins with some (``memory.patience``), plans earn more, and without, a
+signature is proved once its eager calls have taken as long as a proof does: as when skis are rented until that has cost what they do (Karlin et al.,
+Algorithmica 3, 1988).
+"""
+import math
+from dataclasses import dataclass
+
+__all__ = ["PATIENCE", "CallTimes", "has_proved", "may_prove", "ran_eagerly", "was_followed"]
+
+PATIENCE, SAVED = 3.0, 0.25      # seconds to begin with; what part of a call that Python ran a plan saves at least
+
+
+@dataclass(slots=True)
+class CallTimes:
+    """What calls of one signature have taken, in seconds."""
+    eager: float = 0.0            # those that waited for a proof, since the last one
+    followed: float = 0.0         # those that were recorded or followed, since the last proof
+    shortest: float = math.inf    # the shortest of all these
+
+
+def ran_eagerly(times, seconds):
+    """A call has waited for a proof."""
+    times.eager += seconds
+    times.shortest = min(times.shortest, seconds)
+
+
+def was_followed(times, seconds):
+    """A call has been recorded, or followed."""
+    times.followed += seconds
+    times.shortest = min(times.shortest, seconds)
+
+
+def may_prove(memory, times):
+    """Whether the time that a proof takes has been earned, by all plans or by the calls of this signature."""
+    return memory.patience >= memory.proof_seconds or times.eager >= memory.proof_seconds
+
+
+def has_proved(memory, times, plan):
+    """Pay for a proof; nothing for the first one, as what compiles is loaded and most kernels are compiled then. Whatever that takes, there is time for
+    another one, which tells what they take otherwise."""
+    paid, times.eager, times.followed = times.followed, 0.0, 0.0
+    if memory.proof_seconds:
+        memory.patience -= paid
+    memory.proof_seconds = min(paid, (memory.proof_seconds + paid) / 2) if memory.proof_seconds else min(paid, PATIENCE)
+    plan.saves = SAVED * times.shortest
