@@ -11,12 +11,9 @@ import gc
 import sys
 import types
 
-import numpy as np
-
-from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
-from hybridnn.trace.computed import Computed, identify, is_number, leaves_of, sources_of
+from hybridnn.trace.computed import identify
 from hybridnn.trace.observe_arrays import Arrays
 from hybridnn.trace.observe_callbacks import Callbacks, drives
 from hybridnn.trace.observe_calls import Calls
@@ -28,30 +25,27 @@ from hybridnn.trace.observe_iteration import Iteration
 from hybridnn.trace.observe_keys import Keys
 from hybridnn.trace.observe_library import Library
 from hybridnn.trace.observe_match import Match
+from hybridnn.trace.observe_methods import Methods
 from hybridnn.trace.observe_names import Names
 from hybridnn.trace.observe_objects import Objects
 from hybridnn.trace.observe_operators import Operators
+from hybridnn.trace.observe_origins import Origins
+from hybridnn.trace.observe_recent import Recent
 from hybridnn.trace.observe_sets import Sets
-from hybridnn.trace.observe_stores import Stores, any_member, where_id
+from hybridnn.trace.observe_stores import Stores
+from hybridnn.trace.observe_sums import Sums
+from hybridnn.trace.observe_texts import Texts
 from hybridnn.trace.refs import (
-    MOST_MEMBERS,
-    SCALARS,
-    TUPLE_METHODS,
     Closure,
     Doubt,
     Generator,
     Pending,
     Ref,
     bind_arguments,
-    class_lookup,
     code_of,
     constant,
     goes_through_links,
-    identity,
     is_library,
-    is_named_tuple,
-    mirror,
-    place,
     trusted_kind,
 )
 
@@ -94,7 +88,8 @@ class Frame:
         self.table = instructions(code)
 
 
-class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Callbacks, Sets, Gradients, Functions, Imports, Iteration, Match, Keys, Library):
+class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, Recent, Iteration, Texts, Calls, Methods, Sums, Callbacks, Sets, Gradients,
+               Functions, Imports, Match, Keys, Library):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -486,128 +481,6 @@ class Observer(Names, Stores, Arrays, Objects, Operators, Containers, Calls, Cal
         self.passing = iterator.passing
         if iterator.live and self.frames[-1].retrying is None:
             raise Pending(iterator.runs_library, iterator)
-
-    # ------------------------------------------------------------------------------------------------------------- origins
-
-    def guard(self, *fact):
-        ids = tuple(map(id, fact))
-        if ids not in self.guarded:         # most facts are met again and again; objects of one that is known are alive, and so have these ids
-            self.guarded.add(ids)
-            self.keep.append(fact)
-            self.guards[identity(fact)] = fact
-
-    def root_object(self, value, source):
-        """An object reached from an argument: the same object on every call, checked."""
-        self.guard("root", source, value)
-        return Ref("static", value, source)
-
-    def note_origin(self, ref):
-        if isinstance(ref.value, np.generic) and ref.source is not None and ref.kind in ("arg", "static") and ref.value.dtype.kind in "fiu":
-            self.keep.append(ref.value)
-            first = self.origins.setdefault(id(ref.value), ref)
-            if first.source != ref.source and first.kind in ("arg", "static"):        # the path has one operand for both
-                self.guard("alias", place(first), first.value, place(ref), ref.value)
-        if isinstance(ref.value, (Variable, np.ndarray)) and ref.source is not None and ref.kind in ("arg", "static", "state"):
-            self.keep.append(ref.value)
-            self.origins.setdefault(id(ref.value), ref)
-            array = ref.value._array if isinstance(ref.value, Variable) else ref.value
-            first = self.memory.setdefault(id(array), ref)
-            if first.source != ref.source or first.value is not ref.value:
-                self.guard("alias", place(first), first.value, place(ref), ref.value)
-
-    def use(self, ref):
-        """``ref`` as something that is the same on every call: adds the guard that makes it so."""
-        if ref.kind in ("static", "fresh", "state", "view", "made", "array", "mask", "closure", "iterator", "null", "method"):
-            return ref
-        if ref.kind == "arg":
-            return self._use_argument(ref)
-        if ref.kind in ("hole", "number"):
-            return self._use_number(ref)
-        if ref.kind == "text":
-            raise Doubt("a text that is not the same on every call decides what happens")
-        if ref.kind == "span":
-            return self.closed_slice(ref.source.args)
-        return ref
-
-    def _use_number(self, ref):
-        """A number that is computed on every call, where it must be the same on every call: what it rests on is, or at least the number itself."""
-        if sources_of(ref) or not isinstance(ref.source, Computed):
-            if type(ref.value) is not int or not isinstance(ref.source, Computed):
-                raise Doubt("a Python number read from a Variable decides what happens")
-            return self.pinned(ref)
-        leaves = leaves_of(ref)
-        if all(r.kind == "arg" and is_number(r) and not self._counts(r) for r in leaves):
-            for r in leaves:
-                self.use(r)
-        else:
-            self.guard("number", ref, ref.value)
-        return Ref("static", ref.value)
-
-    def _counts(self, ref):
-        """Whether a number is read from a place that the function assigns."""
-        if ref.source is None or ref.source[0] != "load":
-            return False
-        kind, *where = ref.source[1:]
-        found = where_id(("attr" if kind == "slotattr" else kind, *where))
-        return found in self.counters or kind == "item" and any_member(where[0]) in self.counters
-
-    def _use_argument(self, ref):
-        v = ref.value
-        if isinstance(v, (Variable, np.ndarray)) or isinstance(v, np.generic) and v.dtype.kind in "fiu":
-            return ref
-        if type(v) in SCALARS:
-            if type(v) is int and ref.source[0] == "load":
-                self.guard(*ref.source[1:], v)
-            else:
-                self.guard("value", ref.source, v)
-            return Ref("static", v)
-        if isinstance(v, tuple) and len(v) <= MOST_MEMBERS and is_named_tuple(type(v)):
-            self.guard_named(type(v))
-            return Ref("mirror", type(v)(*[self._item(ref, k, x) for k, x in enumerate(v)]), ref.source)
-        if type(v) is tuple and len(v) <= MOST_MEMBERS:
-            return mirror(tuple, [self._item(ref, k, x) for k, x in enumerate(v)], ref)
-        if type(v) in (list, dict) and len(v) <= MOST_MEMBERS and all(type(k) in SCALARS for k in (v if type(v) is dict else ())):
-            return self._box(ref)
-        return self.changing_object(v, ref.source) or self.root_object(v, ref.source)
-
-    def _box(self, ref):
-        """The Ref of a list or dict among the arguments: one and the same, wherever it is met."""
-        v = ref.value
-        if id(v) not in self.boxes:
-            self.keep.append(v)
-            items = enumerate(v) if type(v) is list else v.items()
-            members = {k: self._item(ref, k, x) for k, x in items}
-            self.boxes[id(v)] = Ref("mirror", list(members.values()) if type(v) is list else members, ref.source)
-        return self.boxes[id(v)]
-
-    def guard_named(self, cls):
-        """A class of named tuples goes on doing what tuples do."""
-        for name in TUPLE_METHODS:
-            self.guard("classattr", cls, name, class_lookup(cls, name))
-
-    def _item(self, ref, k, x):
-        item = Ref("arg", x, ("item", ref.source, k))
-        self.note_origin(item)
-        return item
-
-    def loaded(self, value, fact):
-        """A value read from a namespace: numbers and objects are guarded; arrays and Variables are read anew on every call, and so are numbers of NumPy's."""
-        if issubclass(type(value), (Variable, np.ndarray)) and not issubclass(type(value), Parameter) and not self._is_like_a_parameter(value):
-            self.guard("spec", *fact)
-            ref = Ref("state", value, ("load", *fact[:-1]))
-        elif type(value) in (float, int) or isinstance(value, np.floating):
-            self.guard("typed", ("load", *fact[:-1]), type(value))
-            ref = Ref("arg", value, ("load", *fact[:-1]))
-        else:
-            self.guard(*fact)
-            ref = Ref("static", value, ("fixed",))
-        self.note_origin(ref)
-        return ref
-
-    def _is_like_a_parameter(self, value):
-        """Whether a Variable gets other arrays from the function: it stays the same object, then."""
-        return isinstance(value, Variable) and where_id(("attr", value, "_array")) in self.counters
-
 
 def _in_garbage_collection(frame, root):
     """Whether one of ``gc.callbacks`` runs: it comes between any two instructions, and is no part of the program. ``root``: the program's frame, if it runs."""

@@ -1,14 +1,12 @@
 """Calls, as the observer follows them."""
 import functools
 import logging
-import operator
 import types
-from collections import deque, namedtuple
 
 import numpy as np
 
 from hybridnn.config import force_backprop_mode, no_backprop_mode, using_config
-from hybridnn.core.op import OPS, Op
+from hybridnn.core.op import Op
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
@@ -17,44 +15,36 @@ from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.changed_copies import changer_of
 from hybridnn.trace.drawing import CLOCKS, choose, chooses, draw, read_clock, shuffle
-from hybridnn.trace.events import vid_of
 from hybridnn.trace.numpy_functions import EMPTY, is_array_function
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
 from hybridnn.trace.observe_objects import ERRSTATE, MANAGER_CODE, is_partial
 from hybridnn.trace.observe_operators import SYMBOLS
 from hybridnn.trace.refs import (
-    DICTS,
     FOLLOWED,
     LINK_CODE,
-    TRACED,
     Closure,
     Doubt,
     Iterator,
-    Pending,
     Ref,
     class_lookup,
     code_of,
     constant,
     is_library_code,
-    is_named_tuple,
     is_numeric,
-    is_plain_key,
     is_pure,
     is_traced,
     mirror,
 )
-from hybridnn.trace.streams import is_draw, is_stream, stream_of
+from hybridnn.trace.streams import is_draw, stream_of
 from hybridnn.trace.summaries import guard_links
 
 __all__ = ["Calls"]
 
 GENERATOR = 0x20      # CO_GENERATOR
 COPY_CODE = frozenset([Link.copyparams.__code__, Sequential.copyparams.__code__])
-VIEWS = ("items", "keys", "values")
 MAKING_ITERATORS = frozenset([enumerate, iter, zip])
 KINDS, MODES = ("all", "divide", "over", "under", "invalid"), ("ignore", "warn", "raise", "print", "log")      # of ``numpy.errstate``
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
-REPLACE = class_lookup(namedtuple("Fields", "a"), "_replace").__code__      # that of all named tuples
 
 
 class Calls:
@@ -85,50 +75,12 @@ class Calls:
         fn = self.use(fn)
         if fn.kind == "method":
             self._call_method(f, fn, args, kw)
-            return
-        if fn.kind == "exit":
+        elif fn.kind == "exit":
             self.leave_block(f, fn)
-            return
-        if fn.value is np.copyto and len(args) == 2 and not kw:
-            self.copy_into(*args)
-            f.waiting = ("make", fn, [], {}, constant(None))
-            return
-        if fn.value is np.random.shuffle:
-            f.waiting = ("make", fn, [], {}, shuffle(self, fn.value, args, kw, np.random))
-            return
-        if fn.kind == "static" and is_draw(fn.value):
-            f.waiting = ("make", fn, [], {}, self._drawn(draw, fn.value, args, kw, stream_of(fn.value)))
-            return
-        if fn.kind == "static" and isinstance(fn.value, types.BuiltinFunctionType) and fn.value in CLOCKS and not args and not kw:
-            f.stack.append(read_clock(self, fn.value))
-            return
-        if fn.value is np.broadcast_shapes and not kw:
-            f.waiting = ("make", fn, [], {}, constant(np.broadcast_shapes(*[self.whole(a) for a in args])))
-            return
-        if fn.kind == "static" and (changer := changer_of(fn.value)) and args:
-            self.change_by(fn.value, changer, *args, **kw)
-            f.waiting = ("make", fn, [], {}, constant(None))
-            return
-        if fn.kind == "static" and id(fn.value) in EMPTY:
-            fn = constant(EMPTY[id(fn.value)])
-        if is_array_function(fn.value) and fn.kind == "static":
-            args, kw = self.output_by_name(fn.value, args, kw)
-            compute = self.compute_into if "out" in kw else functools.partial(calculate, self)
-            f.waiting = ("make", fn, [], {}, compute(fn.value, args, kw))
-            return
-        if fn.value is next and len(args) == 1 and args[0].kind == "static" and (give := giver_of(args[0].value)):
-            fn = constant(give)
-        if fn.kind == "partial":
+        elif fn.kind == "partial":
             target, given, named = fn.value
             self._call(f, target, [*given, *args], {**named, **kw})
-            return
-        if fn.value is np.errstate and fn.kind == "static" and not args:
-            self._make_errstate(f, kw)
-            return
-        if isinstance(fn.value, types.FunctionType) and fn.value in BLOCKS:
-            self._enter_block(f, fn.value, args, kw)
-            return
-        if fn.kind == "closure" or isinstance(fn.value, types.FunctionType):
+        elif fn.kind == "closure":
             self._call_function(f, fn, args, kw)
         elif fn.kind == "object" and isinstance(class_lookup(fn.value.cls, "__call__"), types.FunctionType):
             target = class_lookup(fn.value.cls, "__call__")
@@ -136,43 +88,89 @@ class Calls:
             f.waiting = ("call", constant(target), [fn, *args], kw, "push")
         elif fn.kind != "static":
             raise Doubt("calls a function that was computed")
-        elif fn.value is super:
+        else:
+            self._call_constant(f, fn, args, kw)
+
+    def _call_constant(self, f, fn, args, kw):
+        """A call of what is the same on every call."""
+        called = fn.value
+        made = self._made_by_numpy(called, args, kw)
+        if made is not None:
+            f.waiting = ("make", fn, [], {}, made)
+        elif isinstance(called, types.FunctionType) and called in BLOCKS:
+            self._enter_block(f, called, args, kw)
+        elif isinstance(called, types.FunctionType):
+            self._call_function(f, fn, args, kw)
+        elif called is next and len(args) == 1 and args[0].kind == "static" and (give := giver_of(args[0].value)):
+            self._call_function(f, constant(give), args, kw)
+        elif called is np.errstate and not args:
+            self._make_errstate(f, kw)
+        elif called is super:
             self.make_super(f, args)
-        elif fn.value is functools.partial and args:
+        elif called is functools.partial and args:
             f.stack.append(self.make_partial(args, kw))
-        elif is_partial(fn.value):
+        elif is_partial(called):
             self.call_partial(f, fn, args, kw)
-        elif isinstance(fn.value, types.MethodType):
-            self._call(f, constant(fn.value.__func__), [self.root_object(fn.value.__self__, ("bound", fn.value)), *args], kw)
-        elif type(fn.value) is LRU:
-            f.stack.append(self._cached_result(fn.value, args, kw))
-        elif fn.value is sum and not kw and args and self._sums_variables(args):
-            f.waiting = ("sum", len(self.call.path) if f.retrying is None else f.retrying[3], args, kw, None)
-        elif fn.value is object.__setattr__ and len(args) == 3 and not kw and args[0].kind == "object":
+        elif isinstance(called, types.MethodType):
+            self._call(f, constant(called.__func__), [self.root_object(called.__self__, ("bound", called)), *args], kw)
+        elif type(called) is LRU:
+            f.stack.append(self._cached_result(called, args, kw))
+        elif called is object.__setattr__ and len(args) == 3 and not kw and args[0].kind == "object":
             self.set_plainly(f, args[0], self.plain(args[1]), args[2], "push")
-        elif fn.value is setattr and len(args) == 3 and not kw:
-            self._store_attr(f, args[0], self.plain(args[1]), args[2], "push")
-        elif isinstance(fn.value, (type, types.BuiltinFunctionType)) and self.call_with_callbacks(f, fn.value, args, kw):
-            pass
-        elif isinstance(fn.value, types.BuiltinFunctionType) and fn.value in SYMBOLS and len(args) == 2 and not kw:
-            self._binary(f, *args, SYMBOLS[fn.value])
-        elif fn.value in (PURE_BUILTINS if isinstance(fn.value, (type, types.BuiltinFunctionType)) else ()):
-            self._call_builtin(f, fn.value, args, kw)
-        elif fn.value is Variable:
-            f.waiting = ("call", constant(Variable.__init__), [Ref("made", None, ("variable", args[0], kw)), *args], kw, "variable")
-        elif isinstance(fn.value, type) and (not fn.value.__module__.startswith("hybridnn.") or fn.value.__module__.startswith(FOLLOWED)):
-            self.make_object(f, fn.value, args, kw)
-        elif isinstance(fn.value, (type, types.BuiltinFunctionType)):
-            self._unknown(fn.value, args)
+        elif isinstance(called, types.BuiltinFunctionType):
+            self._call_builtin(f, called, args, kw)
+        elif isinstance(called, type):
+            self._call_class(f, called, args, kw)
         else:
             self._call_object(f, fn, args, kw)
 
-    @staticmethod
-    def _with_fields(box, kw):
-        """``box._replace(**kw)`` of a named tuple."""
-        if getattr(class_lookup(type(box), "_replace"), "__code__", None) is not REPLACE or not kw.keys() <= set(box._fields):
-            raise Doubt("an exception is raised, or a named tuple replaces fields by code of its own")
-        return Ref("mirror", type(box)._make([kw.get(field, ref) for field, ref in zip(box._fields, box, strict=True)]))
+    def _call_builtin(self, f, fn, args, kw):
+        if fn in CLOCKS and not args and not kw:
+            f.stack.append(read_clock(self, fn))
+        elif fn is sum and not kw and args and self._sums_variables(args):
+            f.waiting = ("sum", len(self.call.path) if f.retrying is None else f.retrying[3], args, kw, None)
+        elif fn is setattr and len(args) == 3 and not kw:
+            self._store_attr(f, args[0], self.plain(args[1]), args[2], "push")
+        elif self.call_with_callbacks(f, fn, args, kw):
+            pass
+        elif fn in SYMBOLS and len(args) == 2 and not kw:
+            self._binary(f, *args, SYMBOLS[fn])
+        elif fn in PURE_BUILTINS:
+            self._call_pure(f, fn, args, kw)
+        else:
+            self._unknown(fn, args)
+
+    def _call_class(self, f, cls, args, kw):
+        if self.call_with_callbacks(f, cls, args, kw):
+            return
+        if cls in PURE_BUILTINS:
+            self._call_pure(f, cls, args, kw)
+        elif cls is Variable:
+            f.waiting = ("call", constant(Variable.__init__), [Ref("made", None, ("variable", args[0], kw)), *args], kw, "variable")
+        elif not cls.__module__.startswith("hybridnn.") or cls.__module__.startswith(FOLLOWED):
+            self.make_object(f, cls, args, kw)
+        else:
+            self._unknown(cls, args)
+
+    def _made_by_numpy(self, fn, args, kw):
+        """The Ref of what a function of NumPy's gives, or one that draws; None for other functions."""
+        if fn is np.copyto and len(args) == 2 and not kw:
+            self.copy_into(*args)
+            return constant(None)
+        if fn is np.random.shuffle:
+            return shuffle(self, fn, args, kw, np.random)
+        if is_draw(fn):
+            return self._drawn(draw, fn, args, kw, stream_of(fn))
+        if fn is np.broadcast_shapes and not kw:
+            return constant(np.broadcast_shapes(*[self.whole(a) for a in args]))
+        if args and (changer := changer_of(fn)):
+            self.change_by(fn, changer, *args, **kw)
+            return constant(None)
+        fn = EMPTY.get(id(fn), fn)
+        if not is_array_function(fn):
+            return None
+        args, kw = self.output_by_name(fn, args, kw)
+        return self.compute_into(fn, args, kw) if "out" in kw else calculate(self, fn, args, kw)
 
     def _cached_result(self, wrapper, args, kw):
         """What a function with a cache has found before. A plan asks it behind all else, for it counts who asks."""
@@ -248,56 +246,6 @@ class Calls:
         self.note_origin(ref)
         return ref
 
-    def _sums_variables(self, args):
-        """Whether a call of ``sum`` adds Variables; its operations are then those of the path."""
-        rows = args[0].kind != "mirror" and isinstance(args[0].value, Variable)
-        if not rows and (args[0].kind == "static" and type(args[0].value) not in (list, tuple) or args[0].kind not in ("mirror", "iterator", "static")):
-            return False
-        if self.recent_of_whole(args[0]) is not None:
-            return False
-        try:
-            items = self._items(args[0])
-        except Pending as pending:
-            raise Pending(True, pending.iterator) from None
-        args[0] = mirror(list, items)
-        if not items or any(type(r.value).__name__ not in ("Variable", "Parameter") or not isinstance(r.value, Variable) or r.kind == "mirror" for r in items):
-            return False
-        self._operators_of(*items, "__add__", "__radd__")
-        for r in items:
-            if r.kind == "static":
-                self._same_array(r.value)
-        return all(r.kind == "fresh" or r.kind == "static" and type(r.value) in (int, float) for r in args[1:])
-
-    def _summed(self, start, items, first=None):
-        """The Variable that ``sum`` returns: that of the last addition."""
-        events = [e for e in self.call.path[start:] if e.key and e.key[0] is OPS["add"]]
-        if events and self._adds(events, items, first):
-            return self.fresh(events[-1].outs[0].vid)
-        raise Doubt("sum() of Variables that were not added one by one")
-
-    def fresh(self, vid):
-        """The Ref of a Variable that the library has just made inside an instruction."""
-        found = next((v for v in reversed(self.call.pending) if v._vid == vid), None)
-        if found is None:
-            raise Doubt("a Variable that the library made inside an instruction, and that nobody has")
-        self.keep.append(found)
-        return Ref("fresh", found)
-
-    def _adds(self, events, items, first):
-        """Whether the last of these additions adds the last item, to the sum of those before, and these to ``first``."""
-        made = {e.outs[0].vid: e for e in events}
-        event, rest = events[-1], []
-        for ref in reversed(items):
-            if event is None:
-                return False
-            rest = [vid_of(o) for o in event.operands]
-            vid = self.call.known_vid(ref.value)
-            if vid not in rest:
-                return False
-            rest.remove(vid)
-            event = made.get(rest[0])
-        return event is None and (first is None or first.kind == "static" or rest == [self.call.known_vid(first.value)])
-
     def _unknown(self, fn, args):
         name = fn.__qualname__ if isinstance(fn, (type, types.BuiltinFunctionType)) else f"a {type(fn).__name__}"      # whose own repr() may do something
         raise Doubt(f"calls {name}, whose effects are not known")
@@ -358,65 +306,6 @@ class Calls:
         if self.errstates:
             raise Doubt("NumPy writes, or computes after a change in place, under numpy.errstate")
 
-    def _call_method(self, f, fn, args, kw):
-        owner, name = fn.value[:2]
-        if name is TRACED:
-            self._call_traced(f, fn.value[2], constant(fn.value[2].__wrapped__), [owner, *args], kw)
-        elif len(fn.value) == 3:
-            f.waiting = ("call", constant(fn.value[2]), [owner, *args], kw, "push")
-        elif is_numeric(owner):
-            plain = [self.plain(a) for a in args], {k: self.plain(v) for k, v in kw.items() if k != "out"}
-            if "where" in plain[1] or any(isinstance(a, np.ndarray) for a in plain[0]):
-                raise Doubt("a method of an array with unusual arguments")
-            fn, out = operator.methodcaller(name, *plain[0], **plain[1]), {"out": kw["out"]} if "out" in kw else {}
-            f.waiting = ("make", None, [], {}, (self.compute_into if out else functools.partial(calculate, self))(fn, [owner], out))
-        elif owner.kind == "static" and is_stream(owner.value):
-            draws = shuffle if name == "shuffle" else draw
-            f.waiting = ("make", fn, [], {}, self._drawn(draws, getattr(owner.value, name), args, kw, owner.value))
-        elif owner.kind == "static" and type(owner.value) is str:
-            if name in ("format", "format_map") and "n}" in owner.value:
-                raise Doubt("a text that depends on the locale")
-            found = getattr(owner.value, name)(*[self.formatted(a) for a in args], **{k: self.formatted(v) for k, v in kw.items()})
-            if type(found) is dict:
-                raise Doubt("str.maketrans(), whose dict the program may change")
-            f.stack.append(mirror(list, map(constant, found)) if type(found) is list else constant(found))
-        elif owner.kind == "static" and type(owner.value) in (list, tuple) and name in ("index", "count", "copy") and not kw:
-            f.stack.append(self._container_method(mirror(list, self._items(owner)), name, args))
-        elif owner.kind == "static" and type(owner.value) in DICTS and name in VIEWS and not args and not kw:
-            f.stack.append(self.view_of_dict(owner, name))
-        elif owner.kind == "static" and type(owner.value) in DICTS and name == "get" and not kw:
-            f.stack.append(self._container_method(self._dict_members(owner.value), name, args))
-        elif owner.kind == "static" and type(owner.value) in DICTS and name == "setdefault" and 0 < len(args) < 3 and not kw:
-            f.stack.append(self._static_item(owner.value, self._key(args[0])))      # the call that makes the default is not the rule
-        elif owner.kind == "static" and type(owner.value) in DICTS and name == "update":
-            self.update_dict(owner.value, PURE_BUILTINS[dict](self, args, kw).value)
-            f.stack.append(constant(None))
-        elif owner.kind == "static" and type(owner.value) in (list, deque) and name == "append" and len(args) == 1 and not kw:
-            self.append(owner.value, args[0])
-            f.stack.append(constant(None))
-        elif owner.kind == "static" and not kw and self._takes_first(owner.value, name, args):
-            f.stack.append(self.take_first(owner.value))
-        elif owner.kind == "namespace" and name == "setdefault" and not kw and self.plain(args[0]) in owner.value.__dict__:
-            f.stack.append(self.namespace_item(owner.value, self.plain(args[0])))
-        elif owner.kind == "set" and not kw:
-            f.stack.append(self.set_method(owner, name, args))
-        elif owner.kind == "mirror" and type(owner.value) is list and owner.source is None and name == "sort" and not args:
-            self.sort_list(f, owner.value, kw)
-        elif owner.kind == "mirror" and isinstance(owner.value, dict) and name == "update" and kw:
-            f.stack.append(self._container_method(owner, name, [PURE_BUILTINS[dict](self, args, kw)]))
-        elif owner.kind == "mirror" and name == "_replace" and is_named_tuple(type(owner.value)) and not args:
-            f.waiting = ("make", None, [], {}, self._with_fields(owner.value, kw))
-        elif owner.kind == "mirror" and not kw:
-            f.stack.append(self._container_method(owner, name, args))
-        else:
-            raise Doubt(f"calls {type(owner.value).__name__}.{name} of an object that came from outside")
-
-    def _takes_first(self, box, name, args):
-        """Whether a method takes the first member out of a list or deque."""
-        if type(box) is deque:
-            return name == "popleft" and not args
-        return type(box) is list and name == "pop" and len(args) == 1 and self.plain(args[0]) == 0 and type(self.plain(args[0])) is int
-
     def plain(self, ref):
         """A constant argument."""
         ref = self.use(ref)
@@ -433,58 +322,7 @@ class Calls:
             return {k: self.whole(r) for k, r in ref.value.items()}
         return set(ref.value) if ref.kind == "set" else self.plain(ref)
 
-    def _dict_members(self, box):
-        """A dict from outside, with its members guarded."""
-        if not all(map(is_plain_key, box)):
-            raise Doubt("goes through a dict with unusual keys")
-        self._freeze(box)
-        return Ref("mirror", {k: self.overlaid("item", box, k) or self.loaded(v, ("item", box, k, v)) for k, v in box.items()}, ("fixed",))
-
-    def _container_method(self, owner, name, args):
-        box = owner.value
-        if isinstance(box, list) and name in ("append", "extend", "insert", "pop", "reverse", "clear"):
-            if owner.source is not None:
-                raise Doubt(f"changes a list that came from outside (.{name})")
-            plain = [self._items(a) if name == "extend" else a if name == "append" or k else self._key(a) for k, a in enumerate(args)]
-            result = getattr(box, name)(*plain)
-            return result if isinstance(result, Ref) else constant(None)
-        if isinstance(box, list) and name == "copy":
-            return mirror(list, box)
-        if isinstance(box, (list, tuple)) and name in ("index", "count"):
-            return constant(getattr(type(box)([self.whole(r) for r in box]), name)(*[self.whole(a) for a in args]))
-        if isinstance(box, dict) and name in ("update", "setdefault") and owner.source is not None:
-            return self._put_members(owner, name, args)
-        if isinstance(box, dict) and name in ("update", "setdefault", "pop", "copy") and owner.source is None:
-            return self._dict_method(box, name, args)
-        if isinstance(box, dict) and name in VIEWS:
-            return self.view_of_dict(owner, name)
-        if isinstance(box, dict) and name == "get":
-            return box.get(self._key(args[0]), args[1] if len(args) > 1 else constant(None))
-        raise Doubt(f"calls the method {name} of a {type(box).__name__}")
-
-    def _put_members(self, owner, name, args):
-        """``box.update(...)``, or ``box.setdefault(...)``, of a dict among the arguments."""
-        if name == "update":
-            for k, v in PURE_BUILTINS[dict](self, args, {}).value.items():
-                self.put_member(owner, k, v)
-            return constant(None)
-        key = self._key(args[0])
-        if key not in owner.value:
-            self.put_member(owner, key, args[1] if len(args) > 1 else constant(None))
-        return owner.value[key]
-
-    def _dict_method(self, box, name, args):
-        if name == "update":
-            box.update(PURE_BUILTINS[dict](self, args, {}).value)
-            return constant(None)
-        if name == "copy":
-            return Ref("mirror", type(box)(box))
-        key, default = self._key(args[0]), args[1] if len(args) > 1 else constant(None)
-        if name == "pop" and len(args) == 1 and key not in box:
-            raise Doubt("an exception is raised")
-        return box.setdefault(key, default) if name == "setdefault" else box.pop(key, default)
-
-    def _call_builtin(self, f, fn, args, kw):
+    def _call_pure(self, f, fn, args, kw):
         if fn in (float, int, bool) and len(args) == 1 and isinstance(args[0].value, Variable) and args[0].kind != "mirror":
             f.waiting = ("call", Ref("static", fn), args, kw, "push")
             return

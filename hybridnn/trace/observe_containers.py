@@ -1,20 +1,17 @@
-"""Tuples, lists, dicts, slices and iterators, as the observer follows them."""
+"""Tuples, lists, dicts and slices, as the observer follows them."""
 import operator
 import types
 from collections import Counter, deque
 
 import numpy as np
 
-from hybridnn.core.indexing import get_item
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.computed import Computed, folded, is_last, sources_of
 from hybridnn.trace.drawing import FEW_MEMBERS, pick
-from hybridnn.trace.events import vid_of
 from hybridnn.trace.free_numbers import is_open
-from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import memory_of
 from hybridnn.trace.refs import (
     DICTS,
@@ -22,7 +19,6 @@ from hybridnn.trace.refs import (
     Doubt,
     Pending,
     Ref,
-    VariableRows,
     check_key,
     class_lookup,
     constant,
@@ -35,7 +31,6 @@ from hybridnn.trace.refs import (
 __all__ = ["SEQUENCE_CODE", "Containers"]
 
 LOOKUPS = {**{name: vars(dict)[name] for name in ("__contains__", "__getitem__", "get")}, "__missing__": None}
-NUMBERS = frozenset([float, int, np.float32, np.float64])
 SEQUENCE_CODE = frozenset([fn.__code__ for kind in (ChainList, Sequential) for fn in (
     kind.__iter__, kind.__len__, kind.__getitem__, getattr(kind, "__reversed__", kind.__iter__))])
 
@@ -49,17 +44,7 @@ class Containers:
         if part is not None:
             f.stack.append(part)
             return
-        if isinstance(box.value, Variable) and box.kind != "mirror":
-            key = self.pinned_key(key)
-        key = key if isinstance(box.value, np.ndarray) and is_open(key) else self.use(key)
-        if type(box.value) in DICTS:
-            key = self.key_of_classes(key)
-        if box.kind == "mirror" or type(box.value) in (list, tuple):
-            key = folded(key)
-            if key.kind == "array" and isinstance(key.value, np.integer) and not isinstance(box.value, dict) and len(box.value) <= FEW_MEMBERS:
-                key = self.pinned(key)
-        if box.kind == "mirror" or type(box.value) in (list, tuple, str) or isinstance(box.value, dict):
-            check_key(key)
+        key = self._key_for(box, key)
         if box.kind == "mirror":
             f.stack.append(self._mirror_item(box, self.joined_key(key) if isinstance(box.value, dict) else key))
         elif box.kind == "namespace":
@@ -91,6 +76,21 @@ class Containers:
             self._array_item(f, box, key)
         else:
             raise Doubt(f"indexes a {type(box.value).__name__}")
+
+    def _key_for(self, box, key):
+        """A key as it is needed for what ``box`` is: most are to be the same on every call."""
+        if isinstance(box.value, Variable) and box.kind != "mirror":
+            key = self.pinned_key(key)
+        key = key if isinstance(box.value, np.ndarray) and is_open(key) else self.use(key)
+        if type(box.value) in DICTS:
+            key = self.key_of_classes(key)
+        if box.kind == "mirror" or type(box.value) in (list, tuple):
+            key = folded(key)
+            if key.kind == "array" and isinstance(key.value, np.integer) and not isinstance(box.value, dict) and len(box.value) <= FEW_MEMBERS:
+                key = self.pinned(key)
+        if box.kind == "mirror" or type(box.value) in (list, tuple, str) or isinstance(box.value, dict):
+            check_key(key)
+        return key
 
     def pinned_key(self, key):
         """A key of a Variable, whose ints are part of the path, also those that the call computes: a plan looks whether they come out as they did."""
@@ -175,41 +175,6 @@ class Containers:
             self.guard("classattr", cls, name, attr)
         return True
 
-    def appended_to(self, box):
-        """The Refs that this call has appended to a list from outside."""
-        return [e[2] for e in self.effects if e[0] == "append" and e[1][1] is box]
-
-    def recent_of(self, box, key):
-        """The last members of a list to which the function is known to append: numbers of one type, however long it has become, or such as this call has
-        appended; None if that is not what a slice takes."""
-        ends = key.stop is None and key.step is None and type(key.start) is int and key.start < 0
-        if type(box) is not list or not ends or not self._grows(box):
-            return None
-        appended = self.appended_to(box)
-        n, before = -key.start - len(appended), box[:len(box) - len(appended)]
-        return mirror(list, appended[key.start:]) if n <= 0 else self._recent(box, before[-n:], n, None)
-
-    def recent_of_whole(self, ref):
-        """All members of a deque, or of a list to which the function is known to append, if they are numbers of one type; else None."""
-        box = ref.value
-        if ref.kind == "recent":
-            return ref
-        if ref.kind != "static" or type(box) is not deque and not (type(box) is list and self._grows(box)):
-            return None
-        return self._recent(box, self.members_before(box)[self.popped.get(id(box), 0):], None, box.maxlen if type(box) is deque else None)
-
-    def _grows(self, box):
-        return where_id(("length", box)) in self.counters and id(box) not in self.rewritten
-
-    def _recent(self, box, before, n, most):
-        """The members ``before``, of which there are ``n``, or as many as there happen to be, and those that this call has appended; ``most`` of them."""
-        appended, kinds = self.appended_to(box), {type(v) for v in before}
-        if len(kinds) != 1 or not kinds <= NUMBERS or any(type(r.value) not in kinds for r in appended):
-            return None
-        found = Ref("tail", before, ("load", "tail", box, n, self.popped.get(id(box), 0)))
-        self.guard("kinds", found.source, *kinds)
-        return Ref("recent", (found, most), mirror(list, appended))
-
     def _freeze(self, box):
         """A list or dict that existed before: its length and members are guarded."""
         if id(box) in self.grown or type(box) is list and id(box) in self.rewritten:
@@ -253,47 +218,6 @@ class Containers:
 
     def op_BUILD_SLICE(self, f, i):
         f.stack.append(self.slice_of(self._take(f, i.arg)))
-
-    def op_BUILD_STRING(self, f, i):
-        parts = self._take(f, i.arg)
-        text = "".join([p.value for p in parts])
-        f.stack.append(self._text("".join, Ref("mirror", tuple(parts)), text) if any(p.kind == "text" for p in parts) else constant(text))
-
-    def op_FORMAT_VALUE(self, f, i):
-        spec = f.stack.pop() if i.arg & 4 else constant("")
-        convert = {0: lambda v: v, 1: str, 2: repr, 3: ascii}[i.arg & 3]
-        if spec.kind != "static" or spec.value.endswith("n"):
-            raise Doubt("a format that is not the same on every call")
-        self._push_text(f, lambda v: format(convert(v), spec.value))
-
-    def _push_text(self, f, convert):
-        ref = f.stack.pop()
-        floating = ref.kind in ("arg", "array") and isinstance(ref.value, np.floating)
-        if floating or ref.kind in ("arg", "number", "hole", "text") and type(ref.value) in (int, float, str):
-            value, text = ref.value, self._text(convert, ref, convert(ref.value))
-        else:
-            value = self.formatted(ref)
-            text = constant(convert(value))
-        if type(value) in SCALARS:
-            f.stack.append(text)
-        else:
-            f.waiting = ("make", None, [], {}, text)        # NumPy's own Python may run meanwhile, for a dtype
-
-    def _text(self, fn, ref, text):
-        """The Ref of a text that may be another one on the next call."""
-        waits = is_last(ref)
-        found = Ref("text", text, Computed(fn, [ref], {}, len(self.call.path), safe=True, last=waits))
-        self.keep += [ref, found]
-        if waits:
-            self.effects.append(("compute", found))
-        return found
-
-    def formatted(self, ref):
-        """A value whose text is the same on every call."""
-        value = self.whole(ref)
-        if not _is_textual(value):
-            raise Doubt("formats a value")
-        return value
 
     def op_DELETE_SUBSCR(self, f, i):
         key, box = self.use(f.stack.pop()), self.use(f.stack.pop())
@@ -379,22 +303,6 @@ class Containers:
             return self._layers(ref)
         raise Doubt(f"goes through a {type(ref.value).__name__}")
 
-    def rows_of(self, ref):
-        """The iterator over the rows of a Variable."""
-        self._operators_of(ref, "__iter__", "__getitem__", "__len__")
-        if ref.kind == "static":
-            self._same_array(ref.value)
-        return VariableRows(ref, self.made_row)
-
-    def made_row(self, ref, k):
-        """Row ``k`` of a Variable, which the instruction that is followed has made."""
-        for e in self.call.path[self.frames[-1].retrying[3]:]:
-            if e.kind == "op" and e.key[:2] == (get_item, {"index": (k,)}) and vid_of(e.operands[0]) == self.call.known_vid(ref.value):
-                if (id(e), k) not in self.rows_made:
-                    self.rows_made.add((id(e), k))
-                    return self.fresh(e.outs[0].vid)
-        raise Doubt("goes through a Variable, of which the rows are not made one by one")
-
     def member_of_tuple(self, box, k):
         """A member of a tuple from outside, which stays the same object."""
         return constant(box[k]) if is_pure(box[k]) else self.loaded(box[k], ("item", box, k, box[k]))
@@ -418,64 +326,3 @@ class Containers:
         self.guard("class", obj, cls)
         self.guard("classattr", cls, method, getattr(base, method))
         return self._items(self.loaded(obj.__dict__[name], ("attr", obj, name, obj.__dict__[name])))
-
-    def op_GET_ITER(self, f, i):
-        ref = self.use(f.stack.pop())
-        if isinstance(ref.value, Variable):
-            self._operators_of(ref, "__iter__", "__getitem__", "__len__")
-            f.waiting = ("call", Ref("static", "__iter__"), [ref], {}, "push")
-            return
-        f.stack.append(ref if ref.kind == "iterator" else Ref("iterator", self.iterate(ref)))
-
-    op_GET_YIELD_FROM_ITER = op_GET_ITER
-
-    def op_SEND(self, f, i):
-        it = f.stack[-2]
-        if it.kind != "iterator":
-            raise Doubt("awaits something")
-        self.ask(it.value)
-        f.stack.pop()
-        item = it.value.next()
-        if item is None:
-            f.stack[-1] = getattr(it.value, "returned", None) or constant(None)
-        else:
-            f.stack.append(item)
-
-    def op_YIELD_VALUE(self, f, i):
-        f.waiting = ("yield", f.stack.pop())
-
-    def op_RETURN_GENERATOR(self, f, i):
-        """The generator has been made; its first instructions were not seen."""
-
-    def op_FOR_ITER(self, f, i):
-        it = f.stack[-1]
-        if it.kind != "iterator":
-            raise Doubt("goes through something whose members are not known")
-        if isinstance(it.value, VariableRows):
-            self._next_row(f, i, it.value)
-            return
-        self.ask(it.value)
-        item = it.value.next()
-        f.branch = i.argval if item is None else i.offset + 2       # the program may have given a list more members meanwhile
-        if item is None:
-            f.stack.pop()
-        else:
-            f.stack.append(item)
-
-    def _next_row(self, f, i, rows):
-        k = rows.more()
-        f.branch = i.argval if k is None else i.offset + 2
-        if k is None:
-            f.stack.pop()
-            f.waiting = ("make", None, [], {}, None)       # the library's generator ends meanwhile
-        else:
-            f.waiting = ("call", Ref("static", "__next__"), [rows.items], {}, "push")
-
-
-def _is_textual(value):
-    """Whether the text of a value depends on nothing else."""
-    if type(value) in (list, tuple):
-        return all(map(_is_textual, value))
-    if type(value) is dict:
-        return all(map(_is_textual, [*value, *value.values()]))
-    return type(value) in SCALARS or type(value) in (range, slice) or isinstance(value, np.dtype)

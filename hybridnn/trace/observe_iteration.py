@@ -1,8 +1,12 @@
-"""Iterators and views of dicts, as the observer follows them: they look at what they go through when somebody asks for an item, and it may have changed."""
+"""Loops, iterators and views of dicts, as the observer follows them: they look at what they go through when somebody asks for an item, and it may have
+changed."""
 import functools
 from collections.abc import Iterator as Iterable
 
-from hybridnn.trace.refs import DICTS, Doubt, Iterator, Ref, constant, mirror
+from hybridnn.core.indexing import get_item
+from hybridnn.core.variable import Variable
+from hybridnn.trace.events import vid_of
+from hybridnn.trace.refs import DICTS, Doubt, Iterator, Ref, VariableRows, constant, mirror
 
 __all__ = ["Iteration", "Lazy", "Rows", "through"]
 
@@ -56,7 +60,75 @@ def through(iterator):
 
 
 class Iteration:
-    """Makes iterators and views."""
+    """Instructions that go through values, and the iterators and views that they make."""
+
+    def op_GET_ITER(self, f, i):
+        ref = self.use(f.stack.pop())
+        if isinstance(ref.value, Variable):
+            self._operators_of(ref, "__iter__", "__getitem__", "__len__")
+            f.waiting = ("call", Ref("static", "__iter__"), [ref], {}, "push")
+            return
+        f.stack.append(ref if ref.kind == "iterator" else Ref("iterator", self.iterate(ref)))
+
+    op_GET_YIELD_FROM_ITER = op_GET_ITER
+
+    def op_SEND(self, f, i):
+        it = f.stack[-2]
+        if it.kind != "iterator":
+            raise Doubt("awaits something")
+        self.ask(it.value)
+        f.stack.pop()
+        item = it.value.next()
+        if item is None:
+            f.stack[-1] = getattr(it.value, "returned", None) or constant(None)
+        else:
+            f.stack.append(item)
+
+    def op_YIELD_VALUE(self, f, i):
+        f.waiting = ("yield", f.stack.pop())
+
+    def op_RETURN_GENERATOR(self, f, i):
+        """The generator has been made; its first instructions were not seen."""
+
+    def op_FOR_ITER(self, f, i):
+        it = f.stack[-1]
+        if it.kind != "iterator":
+            raise Doubt("goes through something whose members are not known")
+        if isinstance(it.value, VariableRows):
+            self._next_row(f, i, it.value)
+            return
+        self.ask(it.value)
+        item = it.value.next()
+        f.branch = i.argval if item is None else i.offset + 2       # the program may have given a list more members meanwhile
+        if item is None:
+            f.stack.pop()
+        else:
+            f.stack.append(item)
+
+    def _next_row(self, f, i, rows):
+        k = rows.more()
+        f.branch = i.argval if k is None else i.offset + 2
+        if k is None:
+            f.stack.pop()
+            f.waiting = ("make", None, [], {}, None)       # the library's generator ends meanwhile
+        else:
+            f.waiting = ("call", Ref("static", "__next__"), [rows.items], {}, "push")
+
+    def rows_of(self, ref):
+        """The iterator over the rows of a Variable."""
+        self._operators_of(ref, "__iter__", "__getitem__", "__len__")
+        if ref.kind == "static":
+            self._same_array(ref.value)
+        return VariableRows(ref, self.made_row)
+
+    def made_row(self, ref, k):
+        """Row ``k`` of a Variable, which the instruction that is followed has made."""
+        for e in self.call.path[self.frames[-1].retrying[3]:]:
+            if e.kind == "op" and e.key[:2] == (get_item, {"index": (k,)}) and vid_of(e.operands[0]) == self.call.known_vid(ref.value):
+                if (id(e), k) not in self.rows_made:
+                    self.rows_made.add((id(e), k))
+                    return self.fresh(e.outs[0].vid)
+        raise Doubt("goes through a Variable, of which the rows are not made one by one")
 
     def iterate(self, ref, backwards=False):
         """The iterator that ``iter``, or ``reversed``, makes of a value."""

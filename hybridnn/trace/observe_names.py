@@ -154,8 +154,8 @@ class Names:
             raise Doubt(f"reads .{name} of a Variable")
 
     def _object_attr(self, f, owner, name, method):
-        obj = owner.value
-        if owner.kind not in ("static",):
+        obj, cls = owner.value, type(owner.value)
+        if owner.kind != "static":
             raise Doubt(f"reads .{name} of an object whose origin is not known")
         if type(obj) is types.ModuleType:
             space = obj.__dict__
@@ -163,28 +163,24 @@ class Names:
                 raise Doubt(f"the module has no {name!r} yet")
             self.guard("class", obj, types.ModuleType)
             self._push_attr(f, self.overlaid("global", space, name) or self.loaded(space[name], ("global", space, name, space[name])), method)
-            return
-        if isinstance(obj, type):
+        elif isinstance(obj, type):
             self._push_attr(f, self._class_attr(obj, name), method)
-            return
-        cls = type(obj)
-        if isinstance(obj, np.dtype) and name in DTYPE_ATTRIBUTES:
+        elif isinstance(obj, np.dtype) and name in DTYPE_ATTRIBUTES or cls is np.ufunc and is_array_function(obj) and name in (*UFUNC_METHODS, "at"):
             self._push_attr(f, constant(getattr(obj, name)), method)
-            return
-        if obj is config:
+        elif obj is config:
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("call", constant("config"), [], {}, "push")     # the call notes which keys were read; the plan checks them
-            return
-        if is_stream(obj) and draws(obj, name):
+        elif is_stream(obj) and draws(obj, name):
             self._push_attr(f, Ref("method", (owner, name)), method)
-            return
-        if isinstance(obj, threading.local) and cls.__module__.startswith("hybridnn."):
+        elif isinstance(obj, threading.local) and cls.__module__.startswith("hybridnn."):
             self.guard("threadlocal", obj, name, getattr(obj, name))
             self._push_attr(f, constant(getattr(obj, name)), method)
-            return
-        if cls is np.ufunc and is_array_function(obj) and name in (*UFUNC_METHODS, "at"):
-            self._push_attr(f, constant(getattr(obj, name)), method)
-            return
+        else:
+            self._plain_attr(f, owner, name, method)
+
+    def _plain_attr(self, f, owner, name, method):
+        """An attribute that Python finds as it does those of most objects."""
+        obj, cls = owner.value, type(owner.value)
         getter = class_lookup(cls, "__getattribute__")
         if getter not in GENERIC:
             raise Doubt(f"{cls.__name__} defines __getattribute__")

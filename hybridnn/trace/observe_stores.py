@@ -259,23 +259,15 @@ class Stores:
         if owner.kind == "object":
             self.store_object_attr(f, owner, name, value, after)
             return
-        if isinstance(obj, Variable) and name in ("array", "data"):
-            attr = class_lookup(cls, name)
-            self.guard("classattr", cls, name, attr)
-            self.assign_array(f, owner, attr.fset, value, after)
-            return
-        if isinstance(obj, Variable) and name == "grad" and value.kind == "static" and value.value is None:
-            self.assign_none(f, owner, after)
-            return
-        if isinstance(obj, Variable) and name == "grad" and owner.kind in ("static", "fresh"):
-            (self.assign_gradient if owner.kind == "static" else self.begin_gradient)(f, owner, value, after)
+        if isinstance(obj, Variable):
+            self._store_of_variable(f, owner, name, value, after)
             return
         if owner.kind == "static" and type(obj) is types.ModuleType and not is_library_module(obj.__name__):
             self.guard("class", obj, types.ModuleType)
             self._assigned(("global", obj.__dict__, name), value, f"{obj.__name__}.{name}")
             f.stack += [constant(None)] if after == "push" else []
             return
-        if owner.kind != "static" or isinstance(obj, (types.ModuleType, type, Variable)):
+        if owner.kind != "static" or isinstance(obj, (types.ModuleType, type)):
             raise Doubt(f"assigns .{name}")
         attr, setter = class_lookup(cls, name), class_lookup(cls, "__setattr__")
         self.guard("class", obj, cls)
@@ -305,6 +297,20 @@ class Stores:
             f.waiting = ("call", constant(setter), [], {}, after)
         elif after == "push":
             f.stack.append(constant(None))
+
+    def _store_of_variable(self, f, owner, name, value, after):
+        """The array or gradient of a Variable is assigned."""
+        cls = type(owner.value)
+        if name in ("array", "data"):
+            attr = class_lookup(cls, name)
+            self.guard("classattr", cls, name, attr)
+            self.assign_array(f, owner, attr.fset, value, after)
+        elif name == "grad" and value.kind == "static" and value.value is None:
+            self.assign_none(f, owner, after)
+        elif name == "grad" and owner.kind in ("static", "fresh"):
+            (self.assign_gradient if owner.kind == "static" else self.begin_gradient)(f, owner, value, after)
+        else:
+            raise Doubt(f"assigns .{name}")
 
     def _set_attribute(self, obj, name, value):
         """An assignment that ends in the object's ``__dict__``."""
