@@ -29,26 +29,8 @@ class Effects:
                 self._give(*rest, grads)
             elif kind == "fill":
                 self._fill(*rest, grads)
-            elif kind == "count":
-                self._emit(f"{self.writer.held(rest[0])}.{rest[1]} += 1")
-            elif kind == "report":
-                self._emit(f"{self.writer.held(rest[0])}.observation[{rest[1]!r}] = {self._value(rest[2])}")
-            elif kind == "store":
-                self._emit(self._store(*rest))
-            elif kind == "rebind":
-                self._emit(f"{self.writer.strong(rest[0][1])}.array = {self._operand_text(rest[1])}")
-            elif kind == "compute":
-                self._emit(self._last(rest[0]))
-            elif kind == "hyper" and not updates:
-                self._emit(self._assignment(rest[0]).format(self._hyperparameter(rest[1])))
-            elif kind == "assign":
-                self._emit(self._assignment(rest[0]).format(self._value(rest[1])))
-            elif kind == "call":
-                self._emit(f"{self.writer.strong(rest[0])}({', '.join(map(self.writer.strong, rest[1]))})")
-            elif kind == "take":
-                self._emit(f"del {self.writer.strong(rest[0][1])}[0]")
-            elif kind == "append":
-                self._emit(f"{self.writer.strong(rest[0][1])}.append({self._value(rest[1])})")
+            elif (kind != "hyper" or not updates) and (line := self._line(kind, *rest)) is not None:
+                self._emit(line)
         if begun:
             raise Doubt("assigns .grad without backward")
         if None in grads.values():
@@ -58,6 +40,31 @@ class Effects:
         self.body += [f"n = {node}; n.grad = {g}" for node, g in grads.items()]
         if self.stored:
             self.body.append(f"if scaled[0]: unscale([{', '.join(sorted(self.stored))}])")
+
+    def _line(self, kind, *rest):
+        """The line that does what the program does beside computing; None if a stage does it."""
+        w = self.writer
+        if kind == "count":
+            return f"{w.held(rest[0])}.{rest[1]} += 1"
+        if kind == "report":
+            return f"{w.held(rest[0])}.observation[{rest[1]!r}] = {self._value(rest[2])}"
+        if kind == "store":
+            return self._store(*rest)
+        if kind == "rebind":
+            return f"{w.strong(rest[0][1])}.array = {self._operand_text(rest[1])}"
+        if kind == "compute":
+            return self._last(rest[0])
+        if kind == "hyper":
+            return self._assignment(rest[0]).format(self._hyperparameter(rest[1]))
+        if kind == "assign":
+            return self._assignment(rest[0]).format(self._value(rest[1]))
+        if kind == "call":
+            return f"{w.strong(rest[0])}({', '.join(map(w.strong, rest[1]))})"
+        if kind == "take":
+            return f"del {w.strong(rest[0][1])}[0]"
+        if kind == "append":
+            return f"{w.strong(rest[0][1])}.append({self._value(rest[1])})"
+        return None
 
     def _reuse(self, grads):
         """The only stage computes new gradients where those lie that the call clears first, if nobody else has them. They go from their nodes before, and

@@ -35,7 +35,8 @@ def _memory_of(x):
 class Facts:
     """Writes the guards."""
 
-    def _facts(self):
+    def _settings(self):
+        """How many arguments there are, the configuration that was read, and that the library's own classes are as they were."""
         w, observer = self.writer, self.observer
         w.require(f"len(args) == {len(observer.args)} and len(kwargs) == {len(observer.kwargs)}", "other arguments")
         if len(observer.kwargs) > 1:
@@ -49,6 +50,10 @@ class Facts:
         for cls in (Variable, Parameter):
             w.surface(cls)
         w.library()
+
+    def _facts(self):
+        w, observer = self.writer, self.observer
+        self._settings()
         self.changed = frozenset([key[1] for key in observer.overlay]) | observer.grown | observer.rewritten
         self.reporters = {id(e[1]): e[1] for e in observer.effects if e[0] == "report"}.values()
         self._look_at_no_report()
@@ -61,7 +66,6 @@ class Facts:
         self.updated = self._updated()      # these, and what NumPy writes, stay the same objects
         self.written = {*self.observer.stored, *self.updated, *self.owners}
         self.taken = {i for x in (*self.call.leaves.values(), *self.call.scalars.values()) for i in _memory_of(x)}
-        same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}
         picked = any(not ref.source.drawn for ref in observer.samples.values())
         self.drawn_checks = self.make_lines if picked else []       # lines that look at objects which are drawn, once they are
         for name, ref in observer.samples.items():
@@ -69,6 +73,12 @@ class Facts:
                 self.make_lines.append(f"{name} = {self._computed(ref)}")
                 self.made_first.append(name)
             self._once_drawn(self._argument, ("drawn", name), ref.value, 0)
+        self._guards()
+
+    def _guards(self):
+        """What the observer has found to matter."""
+        w, observer = self.writer, self.observer
+        same = {(f[0], id(f[1]), *f[2:-1]) for f in observer.guards.values() if f[0] in PLACES and type(f[-1]) is int}
         for fact in observer.guards.values():
             if fact[0] == "typed" and fact[1][0] == "load" and (fact[1][1], id(fact[1][2]), *fact[1][3:]) in same:
                 continue

@@ -24,7 +24,7 @@ class Sources:
 
     def _leaves(self):
         self.fixed = {id(x) for x in self.call.leaves.values() if isinstance(x, Variable) and x._tape is not None}
-        memory, variables = self.observer.views, []
+        variables = []
         priors, held = self._priors(), self.observer.held
         self.moving = {}       # id of a parameter that an update changes and that then gets another array -> the first, and where it is read
         self._differentiated = {vid_of(o) for e in self.path if e.kind != "inplace" for o in e.operands}
@@ -35,15 +35,11 @@ class Sources:
                 self.leaf_text[vid] = self._computed(assigned[vid])
                 continue
             a = x._array if isinstance(x, Variable) else x
-            ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
-            if ref is None:
-                ref = wrapped(self.observer, x) if isinstance(x, Variable) else memory.get(memory_of(x))
-            if ref is None and vid not in self._differentiated:
-                ref = next((r for r in by_hand(self.observer) if r.source.real is a), None)
+            ref = self._origin(vid, x, a)
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
             if vid in priors or vid in held:
                 other = ref or self.observer.origins.get(id(a))
-                if other is not None and not is_gradient_of(other, priors[vid] if vid in priors else held[vid].value) or memory_of(a) in memory:
+                if other is not None and not is_gradient_of(other, priors[vid] if vid in priors else held[vid].value) or memory_of(a) in self.observer.views:
                     raise Doubt(TAKEN_OTHERWISE)
                 ref = None
             if vid in priors:
@@ -73,6 +69,15 @@ class Sources:
         self._move_apart()
         if any(vid in self.leaf_text and id(array_of(self.call.leaves[vid])) in self.updated for vid in held):
             self._hold_apart(held)
+
+    def _origin(self, vid, x, a):
+        """The Ref of a leaf, where its array ``a`` is not known to come from elsewhere."""
+        ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
+        if ref is None:
+            ref = wrapped(self.observer, x) if isinstance(x, Variable) else self.observer.views.get(memory_of(x))
+        if ref is None and vid not in self._differentiated:
+            ref = next((r for r in by_hand(self.observer) if r.source.real is a), None)
+        return ref
 
     def _assigned_arrays(self):
         """Leaf -> the Ref of the array that NumPy has made and that the program has assigned to its Variable before an operation took it first."""

@@ -66,58 +66,71 @@ class Text:
         objects = [o for ref in w.watched_objects.values() if (o := ref()) is not None]
         watched = watch(w.watched.values(), objects, w.watched_classes.values())
         self._refuse_known()
-        begin, rest = w.lines[:self.arguments_end], w.lines[self.arguments_end:]
-        lines = [*self._found_lines(of_arguments=False), *begin, *self._found_lines(of_arguments=True), *rest, *self._watched_lines(watched)]
-        if lines:
-            lines = ["try:", *["    " + line for line in lines], "except Exception as error:", "    return missed(error, GONE)"]
+        lines = self._guarding(watched)
         lines += [f"hyper{k} = {w.read(('load', *where))}" for k, where in enumerate(self._hypers())]
         lines += self._drawing()
-        draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
-        refused = [f"    return refuse(error, written, counted, ({draws}))"]
-        if self._restores():
-            refused = ["    refused = refuse(error, written, counted, ())", *self._put_back(), "    return refused"]
-        if self.reused is not None:
-            lines.append("reused = None")
-            refused = [f"    if reused: put_back({self.reused}, reused)", *refused]
-        refused = ["    if not written and not getattr(error, 'after_update', False): take_back(undone)", *refused] if self.takes_back else refused
-        if self.copies:
-            changed = {self.text[v]: self.apart[v] for v in written if v in self.apart}
-            refused = ["    if getattr(error, 'after_update', False):", *[f"        {a}[...] = {text}" for text, a in changed.items()], *refused]
+        lines += ["reused = None"] if self.reused is not None else []
         lines += self.copies
-        refused = [*[f"    if not written: {line}" for line in self._hypers_back()], *refused]
         lines += ["undone = []"] if self.takes_back else []
-        lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]], "except Exception as error:", *refused]
+        lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]]]
+        lines += ["except Exception as error:", *self._refusing(written)]
         if self.uses_tape:
             lines += [f"tape = GoneTape({self._known_tape()})"] if self.call.released else [*self._numbers_kept(), self._call_tape()]
         lines += [*self.after, *self.makes, f"return {self.result_text}"]
         last = ", recheck=recheck" if watched else ""
-        usual = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
-        usual += "\n" + self._touched(written)
-        passed = self.observer.passed
-        moving = {id(a) for a, _ in self.moving.values()}
-        memory = Written([a for a in [*map(self._array, written), *self._stored_arrays()] if id(a) not in passed and id(a) not in moving],
-                         [a for a in self._stored_arrays() if id(a) in passed])
-        names = dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
-                     MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
-                     TracedNode=TracedNode, output_of=output_of, ref=weakref.ref,
-                     numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at, ask=ask,
-                     state=state, G=global_config.__dict__, setting=setting,
-                     take_back=take_back, copied=copied, leaf=make_leaf, gradient=gradient, grad_of=grad_of,
-                     contiguous=np.ascontiguousarray, asarray=np.asarray,
-                     CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
-                     shares=memory.shares, roots=memory.roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
+        text = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
+        text += "\n" + self._touched(written)
+        names = self._names(written)
         if watched is not None:
             names.update(unchanged=watched.unchanged, renew=watched.renew, confirm=watched.confirm, restless=watched.restless, RESTLESS=RESTLESS)
             lines = tabled(w.watched_lines, names)
             look = ["    token = renew()", *["    " + line for line in lines], "    confirm(token)", "    if restless: return RESTLESS"]
-            usual = "\n".join(["def recheck():", *look, "", usual])
-        plan.source, plan.keeps_streams, plan.leaves_graph = usual, self._restores(), self.uses_tape and not self.call.released
-        plan.code = self._code(usual)
+            text = "\n".join(["def recheck():", *look, "", text])
+        plan.source, plan.keeps_streams, plan.leaves_graph = text, self._restores(), self.uses_tape and not self.call.released
+        plan.code = self._code(text)
         exec(plan.code, names)
         names.pop("recheck", None)
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
         plan.watched = watched
         return plan
+
+    def _guarding(self, watched):
+        """Lines that leave where a fact does not hold any more."""
+        w = self.writer
+        begin, rest = w.lines[:self.arguments_end], w.lines[self.arguments_end:]
+        lines = [*self._found_lines(of_arguments=False), *begin, *self._found_lines(of_arguments=True), *rest, *self._watched_lines(watched)]
+        return ["try:", *["    " + line for line in lines], "except Exception as error:", "    return missed(error, GONE)"] if lines else []
+
+    def _refusing(self, written):
+        """Lines for an operation that raises: what has been changed so far goes back, so that the program can raise it again."""
+        draws = "".join(f"draw{k}, " for k in range(len(self.call.draws)))
+        lines = [f"    return refuse(error, written, counted, ({draws}))"]
+        if self._restores():
+            lines = ["    refused = refuse(error, written, counted, ())", *self._put_back(), "    return refused"]
+        if self.reused is not None:
+            lines = [f"    if reused: put_back({self.reused}, reused)", *lines]
+        if self.takes_back:
+            lines = ["    if not written and not getattr(error, 'after_update', False): take_back(undone)", *lines]
+        if self.copies:
+            changed = {self.text[v]: self.apart[v] for v in written if v in self.apart}
+            lines = ["    if getattr(error, 'after_update', False):", *[f"        {a}[...] = {text}" for text, a in changed.items()], *lines]
+        return [*[f"    if not written: {line}" for line in self._hypers_back()], *lines]
+
+    def _names(self, written):
+        """What the text names: its own objects, and what runs it."""
+        passed, w = self.observer.passed, self.writer
+        moving = {id(a) for a, _ in self.moving.values()}
+        memory = Written([a for a in [*map(self._array, written), *self._stored_arrays()] if id(a) not in passed and id(a) not in moving],
+                         [a for a in self._stored_arrays() if id(a) in passed])
+        return dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
+                    MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
+                    TracedNode=TracedNode, output_of=output_of, ref=weakref.ref,
+                    numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at, ask=ask,
+                    state=state, G=global_config.__dict__, setting=setting,
+                    take_back=take_back, copied=copied, leaf=make_leaf, gradient=gradient, grad_of=grad_of,
+                    contiguous=np.ascontiguousarray, asarray=np.asarray,
+                    CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
+                    shares=memory.shares, roots=memory.roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
 
     def _call_tape(self):
         w, again = self.writer, None
