@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridnn.jit.moves import Windows, col2im_step, copy_step, fill_step, gather_step, im2col_step, scatter_add_step
+from hybridnn.jit.moves import copy_step, fill_step, gather_step, scatter_add_step
 from hybridnn.jit.native import INDEX_ERROR, NativePlan, View
+from hybridnn.jit.windows import Windows, col2im_step, im2col_step
 
 RNG = np.random.default_rng(0)
 GRAINS = [0, 1, 5]

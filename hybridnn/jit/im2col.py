@@ -9,8 +9,9 @@ from math import prod
 import numpy as np
 
 from hybridnn.jit.blas import matmul_step
-from hybridnn.jit.moves import Windows, col2im_step, copy_step, im2col_step
+from hybridnn.jit.moves import copy_step
 from hybridnn.jit.native import View
+from hybridnn.jit.windows import Windows, col2im_step, im2col_step
 
 __all__ = ["Convolution"]
 

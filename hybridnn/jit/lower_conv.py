@@ -5,9 +5,9 @@ import numpy as np
 
 from hybridnn.jit import blas, lower_onednn, native
 from hybridnn.jit.im2col import Convolution
-from hybridnn.jit.moves import Windows
 from hybridnn.jit.native import View
 from hybridnn.jit.places import channels_first
+from hybridnn.jit.windows import Windows
 
 __all__ = ["CONVOLUTIONS", "fits_last", "is_product", "pays"]
 

@@ -345,6 +345,11 @@ def operand(f: Func, index: int) -> Val:
     return f.at(f.load(PTR, bufs, f.load(I64, args, 2 * index)), f.load(I64, args, 2 * index + 1))
 
 
+def memcpy(m: Module) -> ir.Function:
+    """C's own function that copies bytes: target, source, how many."""
+    return m.extern("memcpy", PTR, [PTR, PTR, I64])
+
+
 class Module:
     """Native functions that are compiled together; made by :func:`load`, or by hand and then :meth:`compile`."""
 

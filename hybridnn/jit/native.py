@@ -67,6 +67,11 @@ class View(NamedTuple):
         return math.prod(self.shape)
 
 
+def pairs(*views: View) -> list[int]:
+    """Operands as the words of a step: for each the index of its buffer, and its byte offset there."""
+    return [word for view in views for word in (view.buf, view.offset)]
+
+
 class Step(NamedTuple):
     """One native function call.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridnn.jit.moves import FLOATS, ITEM_SIZES
-from hybridnn.jit.native import INDEX_ERROR, Step, View
+from hybridnn.jit.native import INDEX_ERROR, Step, View, pairs
 
 if TYPE_CHECKING:
     from hybridnn.jit.lowlevel import Func, Module, Val
@@ -60,7 +60,7 @@ def permute_step(src: View, index: View, out: View, seen: View, axis: int, items
     What is no permutation sets the status ``INDEX_ERROR``.
     """
     block = math.prod(src.shape[axis + 1 :]) * itemsize
-    words = [w for v in (src, out, index, seen) for w in (v.buf, v.offset)]
+    words = pairs(src, out, index, seen)
     return _step("permute", [*words, int(wide), src.shape[axis], math.prod(src.shape[:axis]), block, int(inv)], "permutate")
 
 
@@ -237,7 +237,7 @@ def _emit_permute(m: Module) -> None:
     f, _, args, _, _ = low.step_function(m, "permute")
     src, out, index, seen = (low.operand(f, i) for i in range(4))
     wide, n, outer, block, inv = (f.load(low.I64, args, 8 + i) for i in range(5))
-    memcpy = m.extern("memcpy", low.PTR, [low.PTR, low.PTR, low.I64])
+    memcpy = low.memcpy(m)
     item = wide * 4 + 4
     with f.range(0, n) as i:
         f.store(0, seen, i, low.I8)

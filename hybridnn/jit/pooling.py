@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from hybridnn.jit import lowlevel as low
-from hybridnn.jit.native import Step, View
+from hybridnn.jit.native import Step, View, pairs
 
 ARRAYS = {
     "max_pooling": "xyp", "sum_pooling": "xy", "max_pooling_pick": "xyp", "max_pooling_grad": "xyp", "sum_pooling_grad": "xy",
@@ -66,8 +66,7 @@ def pooling_step(name: str, views: Mapping[str, View], dtype: Any, ksize: Any, s
     axes = list(zip(_three(x.shape[2:], 1), _three(ksize, 1), windows, _three(stride, 1), _three(pad, 0)))
     variant = Variant(name, dtype.str[1:], along_channels, dense, step if step in (1, 2) and not along_channels else 0, place.str[1:])
     variant = _with_window(variant, axes)
-    pointers = [w for a in ARRAYS[name] for w in (views[a].buf, views[a].offset)]
-    words = [*pointers, x.shape[1], *[w for s in strides for w in s], *[w for axis in axes for w in axis]]
+    words = [*pairs(*[views[a] for a in ARRAYS[name]]), x.shape[1], *[w for s in strides for w in s], *[w for axis in axes for w in axis]]
     hi = x.shape[0] * (x.shape[1] if not along_channels else 1 if name in SCATTERS else windows[0])
     nbytes = sum(views[a].size for a in ARRAYS[name]) * dtype.itemsize
     grain = max(1, GRAIN_BYTES * hi // nbytes) if nbytes >= 2 * GRAIN_BYTES else 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridnn.jit.native import Step, View
+from hybridnn.jit.native import Step, View, pairs
 
 if TYPE_CHECKING:
     from hybridnn.jit.lowlevel import Module
@@ -25,10 +25,9 @@ def scan_step(name: str, operands: list[View], out: View, dtype: Any, axis: int,
     shape, kind = operands[0].shape, KINDS[np.dtype(dtype)]
     outer, n, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     module = _code(name, kind)
-    words = [w for v in (*operands, out) for w in (v.buf, v.offset)]
     nbytes = operands[0].size * np.dtype(dtype).itemsize
     grain = max(1, outer * inner * PIECE_BYTES // nbytes) if nbytes >= 2 * PIECE_BYTES else 0
-    args = np.array([*words, n, inner, int(reverse)], np.int64)
+    args = np.array([*pairs(*operands, out), n, inner, int(reverse)], np.int64)
     return Step(module.address(f"{name}_{kind}"), args, 0, outer * inner, grain, name, module)
 
 
