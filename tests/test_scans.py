@@ -69,6 +69,16 @@ def test_running_sums_keep_the_signs_of_zeros(dtype):
         np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
 
 
+@pytest.mark.parametrize("dtype", ["?", "i1", "u1", "i4", "i8"])
+def test_running_sums_and_products_of_ints_have_numpys_dtype(dtype):
+    x = (np.arange(120).reshape(4, 30) % 3).astype(dtype)
+    graph = graph_of(lambda x: [OPS["cumsum"](x, axis=1), OPS["cumprod"](x, axis=0), OPS["cumsum"](x, axis=1, reverse=True)], x)
+    want = [x.cumsum(1), x.cumprod(0), x[:, ::-1].cumsum(1)[:, ::-1]]
+    for y, z, w in zip(jit.compile(graph)([x]), run(graph, [x]), want, strict=True):
+        assert y.dtype == z.dtype == w.dtype
+        assert (y == w).all() and (z == w).all()
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f2", "i4", "?"])
 @pytest.mark.parametrize("steps", [1, -2, 4, -5, 9])
 def test_shifted_padded_and_cleared(steps, dtype):

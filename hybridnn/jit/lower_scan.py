@@ -9,12 +9,15 @@ from hybridnn.jit.scans import KINDS, OPERANDS, scan_step
 __all__ = ["SCANS"]
 
 WHOLE = ("slice", None, None, None)
+RUNNING = ("cumsum", "cumprod")  # whose results may have a wider dtype than what they read: of short ints
 
 
 def _scan(low, node):
     attrs, spec = dict(node.attrs), low.specs[node.inputs[0]]
     axis = attrs["axis"][0] if isinstance(attrs["axis"], tuple) else attrs["axis"]
     if spec.dtype not in KINDS or not spec.size or any(low.specs[v] != spec for v in node.inputs):
+        return False
+    if node.op.name in RUNNING and low.specs[node.outputs[0]].dtype != spec.dtype:
         return False
     places, y = [low.dense(v) for v in node.inputs], low.new_value(node.outputs[0])
     if axis is None:

@@ -133,8 +133,8 @@ def _flipped(x, axis):
 
 @operation(samples=_scan_samples(), takes_all=True)
 def cumsum(xp, x, *, axis, reverse=False):
-    """Running sum along an axis, from its end if ``reverse``."""
-    return _flipped(_flipped(x, axis).cumsum(axis=axis, dtype=x.dtype), axis) if reverse else x.cumsum(axis=axis, dtype=x.dtype)
+    """Running sum along an axis, from its end if ``reverse``; of bool and short ints in NumPy's int."""
+    return _flipped(_flipped(x, axis).cumsum(axis=axis), axis) if reverse else x.cumsum(axis=axis)
 
 
 @cumsum.vjp
@@ -144,8 +144,8 @@ def _(g, axis, reverse):
 
 @operation(samples=_scan_samples(), takes_all=True)
 def cumprod(xp, x, *, axis, reverse=False):
-    """Running product along an axis, from its end if ``reverse``. The gradient is exact where factors are zero."""
-    return _flipped(_flipped(x, axis).cumprod(axis=axis, dtype=x.dtype), axis) if reverse else x.cumprod(axis=axis, dtype=x.dtype)
+    """Running product along an axis, from its end if ``reverse``; of bool and short ints in NumPy's int. The gradient is exact where factors are zero."""
+    return _flipped(_flipped(x, axis).cumprod(axis=axis), axis) if reverse else x.cumprod(axis=axis)
 
 
 @cumprod.vjp
