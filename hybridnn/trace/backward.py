@@ -76,7 +76,7 @@ def record_backward(call, outputs, flags):
         for v, g in zip(outputs, seeds, strict=True):
             if not isinstance(g, Variable) and v._tape is not None and isinstance(v._tape.grad, Variable):
                 v._tape.grad._requires_grad = True      # as ``grad_var`` makes it of an array
-    _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier)
+    _finish_backward(call, event, outputs, stored, priors, retain_grad, double, earlier)
     stored.clear()
 
 
@@ -165,7 +165,7 @@ def goes_outside(call, outputs, inputs=()):
     return False
 
 
-def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier):
+def _finish_backward(call, event, outputs, stored, priors, retain_grad, double, earlier):
     if call.mode != "record":
         return
     if goes_outside(call, outputs):
@@ -185,7 +185,8 @@ def _finish_backward(call, event, outputs, stored, priors, retain_grad, earlier)
                 retained.append((v._vid, Outcome(gvid, spec_of(g._array), g._requires_grad)))
     event.grads = (tuple(grads), tuple(retained))
     event.operands = (*event.operands, *priors)
-    call.used = call.used or not event.key[0][1]
+    if not double:
+        call.note_walk(outputs)
     call.add(event)
 
 
@@ -232,7 +233,8 @@ def _take_grads(call, event, outputs, seeds, targets, flags):
     for v, g in zip(outputs, seeds, strict=True):
         if v._pending is call and v._requires_grad and (flags[0] or g is not None):
             early_node(v).grad = None if not flags[0] else _beginning(v, flags, shared, next(ones)[0]) if g is None else g
-    call.used = call.used or not flags[1]
+    if not flags[1]:
+        call.note_walk(outputs)
 
 
 def _beginning(v, flags, shared, vid):

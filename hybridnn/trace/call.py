@@ -28,7 +28,7 @@ from hybridnn.trace.rebuild import rebuild
 from hybridnn.trace.recording import constant, derive, record_inner, record_op
 from hybridnn.trace.segment import Known, run_segment
 from hybridnn.trace.standins import Paused
-from hybridnn.trace.tape import CallTape, producers, saved_values
+from hybridnn.trace.tape import CallTape, PathTape, producers, saved_values
 from hybridnn.trace.user_functions import apply_function
 from hybridnn.trace.values import FOREIGN, Values
 from hybridnn.trace.walk import is_function_behind, plain_gradients, walk_backward
@@ -48,9 +48,9 @@ class Call(Values):
         owner: gets ``gave_up(reason, line, passing)``; has ``limit`` on new events and the compile settings.
     """
     __slots__ = ("__weakref__", "aside", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
-                 "fresh", "functions", "inner", "interpreting", "known", "left", "mode", "naming", "nodes", "noted", "owned", "owner", "path", "pending",
-                 "reason", "recorded", "released_at", "renamed", "root", "seeds", "stale", "survivors", "unvalued",
-                 "used", "warned", "ways")      # quick to read: an operation reads a dozen of them
+                 "fresh", "functions", "given_up", "inner", "interpreting", "known", "left", "mode", "naming", "nodes", "noted", "owned", "owner", "path",
+                 "pending", "reason", "recorded", "renamed", "root", "seeds", "stale", "survivors", "unvalued",
+                 "walked", "warned", "ways")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
         super().__init__(root.next_vid)
@@ -71,8 +71,8 @@ class Call(Values):
         self.stale = set()        # vids of views whose memory has been changed in place
         self.cut = set()          # vids whose creators were forgotten
         self.seeds = []           # arrays of ones with which walks through users' functions begin
-        self.used = False         # backward has walked the graph
-        self.released_at = None   # how many events came before an update changed arrays after that: what the graph needs is gone
+        self.walked = []          # vids whose graphs backward has walked since the last update
+        self.given_up = []        # those that it had walked before: what their graphs need is gone
         self.recorded = self.left = False
         self.reason = None
         self.config_reads = set()
@@ -138,12 +138,22 @@ class Call(Values):
     @property
     def released(self):
         """Whether backward, and an update after it, have been met."""
-        return self.released_at is not None
+        return bool(self.given_up)
+
+    @property
+    def gone(self):
+        """The values of the graphs that backward has walked before an update."""
+        return PathTape.of(self).behind(self.given_up, self.cut) if self.given_up else frozenset()
 
     def release(self):
         """Arrays are about to be changed in place."""
-        if self.used and self.released_at is None:
-            self.released_at = len(self.path)
+        if self.walked:
+            self.given_up += self.walked
+            self.walked = []
+
+    def note_walk(self, outputs):
+        """Backward has walked the graphs of these Variables."""
+        self.walked += [vid for vid in map(self.known_vid, outputs) if vid is not None]
 
     def settle(self):
         """Compute in-place changes that are pending (the library calls it at the end of an update)."""
@@ -161,7 +171,7 @@ class Call(Values):
             self.give_up("backward while another output of an operation has a gradient")
         if self.mode != "eager" and self.inner is None and not retain_grad and not double and is_function_behind(self):
             walk_backward(self, outputs, flags)
-            self.used = True
+            self.note_walk(outputs)
             return
         if loss_scale is not None and self.mode != "eager" and self.inner is None:
             give_scaled(outputs, loss_scale)
@@ -223,7 +233,7 @@ class Call(Values):
             return
         if self.is_fresh(vid):
             look(self, "expose", v, vid, ())
-        if self.mode == "replay" and v._array is not None:
+        if v._array is not None and (self.mode == "replay" or vid in self.leaves or vid in self.updated):
             self.show(vid, v._array)
 
     def assign(self, v, a):
@@ -476,10 +486,8 @@ class Call(Values):
 
     def _tape_needs(self):
         """Values that the graph of the surviving Variables keeps."""
-        if self.released:
-            return frozenset()
         alive = [v for ref in self.survivors if (v := ref()) is not None]
-        return frozenset(saved_values(producers(self.path), [v._vid for v in alive if v._requires_grad and v._vid not in self.cut], self.cut))
+        return frozenset(saved_values(producers(self.path), [v._vid for v in alive if v._requires_grad], self.cut | self.gone))
 
     def _hand_over(self):
         """Connect the surviving Variables to a tape that is made when somebody asks for it."""

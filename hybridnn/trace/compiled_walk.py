@@ -109,7 +109,7 @@ def _gradient(tape, given):
     key = (*given, None if tape.again is None else tape.again[0].outputs)     # plans of one path may keep different values
     found = path.gradients.get(key)
     if found is None:
-        if tape.released or len(path.gradients) >= MANY:
+        if len(path.gradients) >= MANY or not tape.leads_back(given):
             return None
         found = path.gradients.setdefault(key, Gradient())
     if not found.tried:

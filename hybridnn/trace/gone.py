@@ -18,10 +18,18 @@ class GoneTape(CallTape):
     ``known`` is what all calls of a plan share: (path's tape, values cut off, which values are leaves, what computed ``first``, which are numbers); ``given``
     are the leaves' nodes and the numbers, ``first`` weak references to the nodes of several results.
     """
-    again, released, first = None, True, ()
+    again, first = None, ()
 
     def __init__(self, known, given, base=None):
         self.known, self.given, self.base = known, given, next_seq() if base is None else base
+
+    def leads_back(self, vids):
+        """False."""
+        return False
+
+    def is_gone(self, app):
+        """True."""
+        return True
 
     path = Lazy(lambda self: self.known[0])
     made = Lazy(lambda self: self.path.made)

@@ -30,8 +30,8 @@ def match_inplace(call, op, inputs, targets, attrs):
                 and _may_be_changed(call, event.operands, [array_of(x) for x in inputs], targets):
             call.release()
             call.advance(event)
-            for k, (_, new) in zip(targets, event.rebinds, strict=True):
-                _rebind(call, inputs[k], new)
+            for k, (old, new) in zip(targets, event.rebinds, strict=True):
+                _rebind(call, inputs[k], old, new)
             if not call.owner.holding or any(_is_shared(inputs[k]) for k in targets):
                 call.flush()
             return True
@@ -87,8 +87,8 @@ def _has_another_variable(call, a):
     return bool(call.again) and call.is_given(a) and any(getattr(call.leaves[vid], "_array", None) is a for vid in call.again.values())
 
 
-def _rebind(call, x, vid):
-    """From here on ``x`` has value ``vid``."""
+def _rebind(call, x, old, vid):
+    """From here on ``x``, which had the value ``old``, has ``vid``."""
     a = x._array if isinstance(x, Variable) else x
     if isinstance(x, Variable) and x._pending is call:
         call.renamed.append((weakref.ref(x), x._vid))
@@ -96,6 +96,8 @@ def _rebind(call, x, vid):
     if a is not None:
         call.ids[id(a)] = ~vid if isinstance(x, Variable) and x._requires_grad else vid
         call.wrappers[vid] = x
+    if old in call.leaves or old in call.updated:
+        call.updated[vid] = x
         call.dirty.add(id(a))
     call.fresh.add(vid)
 
@@ -129,7 +131,7 @@ def record_inplace(call, op, inputs, targets, attrs):
     written = {vids[k] for k in targets}
     call.stale |= {v for v in call.view_of if call.origin(v) in written or v in written}
     for k, new in zip(targets, outs, strict=True):
-        _rebind(call, inputs[k], new)
+        _rebind(call, inputs[k], vids[k], new)
         call.values[new] = plain[k]
     call.dirty.clear()
     event.outs = tuple([Outcome(new, spec_of(plain[k]), False) for k, new in zip(targets, outs, strict=True)])

@@ -65,7 +65,7 @@ def match(call, operands, inputs):
         if type(want) is int:
             if call.code_of(x) == want:
                 vid = want if want >= 0 else ~want
-                if not call.snapshots or vid not in call.snapshots and vid not in call.view_of or call.unchanged(vid):
+                if not call.snapshots or vid not in call.snapshots and vid not in call.view_of and not call.touched or call.unchanged(vid):
                     continue
         elif type(want) is Number:
             if type(x) is want.type and ((want.type is not int or x in want.within) if want.value is None else same_number(x, want.value)):

@@ -5,7 +5,6 @@ import weakref
 
 import numpy as np
 
-from hybridnn.core.variable import Variable
 from hybridnn.exact import exact
 from hybridnn.trace.calculations import calculate, operand
 from hybridnn.trace.changed_copies import CHANGERS, CHANGES, with_elements
@@ -237,6 +236,7 @@ class Arrays:
         self.take(args)
         self.stored_at = min(self.stored_at, len(self.call.path))
         self.stored |= {id(target.value), id(root_array(target.value))}
+        self.call.touch(target.value)
         self.effects.append(("store", target, fn, args, len(self.call.path)))
 
     def copy_parameters(self, args, kw):
@@ -286,15 +286,19 @@ class Arrays:
         f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)      # the setter runs meanwhile
 
     def _rebind(self, v, value):
-        """``v.array = a``, an array that NumPy has made just before."""
-        a, old = value.value, v._array
-        if value.kind != "array" or type(a) is not np.ndarray or a.base is not None or a.shape != old.shape or a.dtype != old.dtype or not a.flags.c_contiguous:
+        """``v.array = a``, an array that NumPy has made just before, or the one that ``v`` had when the call began."""
+        a, old, own = value.value, v._array, value.kind == "state" and value.source == ("inside", v)
+        if value.kind == "state" and value.source[0] == "held" and self.is_rebound(v):
+            raise Doubt("assigns the array of a Variable", by_chance=True)      # from the next proof on, it is known as the one that the call begins with
+        fits = type(a) is np.ndarray and a.base is None and a.shape == old.shape and a.dtype == old.dtype and a.flags.c_contiguous
+        if value.kind != "array" and not own or not fits:
             raise Doubt("assigns the array of a Variable")
         where = ("attr", v, "_array")
         self.counters.add(where_id(where))
         self.overlay[where_id(where)] = value
         self.stored_at, self.rebound_at = min(self.stored_at, len(self.call.path)), min(self.rebound_at, len(self.call.path))
-        self.stored.add(id(a))
+        if not own:
+            self.stored.add(id(a))
         self.take([value])
         self.effects.append(("rebind", where, value))
         self.rebinds.append((len(self.call.path), v, value))
@@ -316,9 +320,8 @@ class Arrays:
         for e in self.call.path:
             for old, new in e.rebinds:
                 root = roots[new] = roots.get(old, old)
-                x = self.call.leaves.get(root)
-                if x is not None:
-                    found.add(id(root_array(x._array if isinstance(x, Variable) else x)))
+                if root in self.call.leaves:
+                    found.add(id(root_array(self.call.actual(root))))       # its Variable may have another one by now
         return found
 
     def first_write(self):

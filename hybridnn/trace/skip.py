@@ -159,16 +159,16 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
             self.writer.lines.append(WARNINGS_RAISE)
 
     def _refuse_after_rebinding(self):
-        """Operations take arrays that NumPy has made and that the program has assigned to Variables before, if no operation changes these in place."""
-        before = {new: old for old, news in self.rebound.items() for new in news}
-        changed = set()
-        for vid in self.rebound:
-            while vid in before:
-                vid = before[vid]
-            changed.add(id(self.call.leaves.get(vid)))
-        for where, _ in [e[1:] for e in self.observer.effects if e[0] == "rebind"]:
-            if id(where[1]) in changed:
-                raise Doubt("an operation after an array that NumPy has made was assigned to a Variable", self.path[self.until].line)
+        """Operations take arrays that NumPy has made and that the program has assigned to Variables before. If they change one in place, it is nobody else's,
+        and NumPy computes nothing of it after that."""
+        assigned = [ref for *_, ref in self.observer.rebinds]
+        for at, v, ref in [found for found in self.observer.rebinds if found[-1].kind == "array"]:
+            changed = next((k for k, e in enumerate(self.path) if k >= at and any(self.call.wrappers.get(new) is v for _, new in e.rebinds)), None)
+            if changed is None:
+                continue
+            shared = sum(np.may_share_memory(ref.value, other.value) for other in assigned) > 1
+            if shared or any(found.at > changed or np.may_share_memory(made.value, ref.value) for found, made in self.observer.uses.get(id(ref), ())):
+                raise Doubt("an operation changes an array that NumPy has made and the program takes otherwise, too", self.path[changed].line)
 
     def _find_early(self):
         """What is written and computed before an operation, or before what decides or may fail."""

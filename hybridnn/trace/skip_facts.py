@@ -65,7 +65,7 @@ class Facts:
         self.arguments_end = len(w.lines)       # from here on, arguments are known to be what they were
         self.updated = self._updated()      # these, and what NumPy writes, stay the same objects
         self.written = {*self.observer.stored, *self.updated, *self.owners}
-        self.taken = {i for x in (*self.call.leaves.values(), *self.call.scalars.values()) for i in _memory_of(x)}
+        self.taken = {i for x in (*self.call.leaves.values(), *map(self._array, self.call.leaves), *self.call.scalars.values()) for i in _memory_of(x)}
         picked = any(not ref.source.drawn for ref in observer.samples.values())
         self.drawn_checks = self.make_lines if picked else []       # lines that look at objects which are drawn, once they are
         for name, ref in observer.samples.items():

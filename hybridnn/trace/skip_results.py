@@ -119,7 +119,7 @@ class Results:
             lines.append(f"{name}._requires_grad = False")
         elif vid in self.made and (self.made[vid][0].taped or vid in self.graded):
             spec = self.made[vid][3]
-            if self.call.released and (vid in self.call.cut or not self.made[vid][0].taped):
+            if self.released and (vid in self.call.cut or not self.made[vid][0].taped):
                 lines.append(f"{name}._tape = TapeLeaf({self.writer.strong(spec.shape)}, {self.writer.strong(spec.dtype)})")
             else:
                 self.uses_tape = True
@@ -135,7 +135,7 @@ class Results:
         """The node of a result; if it is the only one, nothing of the graph leads back to it, so that the tape need not know it."""
         app, position, k, spec = self.made[vid]
         known = [self.writer.strong(x) for x in (app, position, spec)]
-        if self.call.released and self._stand_apart():
+        if self.released and self._stand_apart():
             self.connected.append(vid)
             if len(self.survivors) == 1:
                 self.uses_tape = False

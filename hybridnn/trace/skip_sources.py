@@ -34,7 +34,7 @@ class Sources:
                 self._require_node(x)
                 self.leaf_text[vid] = self._computed(assigned[vid])
                 continue
-            a = x._array if isinstance(x, Variable) else x
+            a = self._array(vid)
             ref = self._origin(vid, x, a)
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
             if vid in priors or vid in held:
@@ -89,7 +89,7 @@ class Sources:
                 first.setdefault(vid_of(o), k)
         for at, v, ref in self.observer.rebinds:
             found.update({vid: ref for vid, x in self.call.leaves.items() if x is v and at <= first.get(vid, -1)})
-        return found
+        return {vid: ref for vid, ref in found.items() if ref.kind == "array"}      # not the one with which the call began, put back
 
     def _hold_apart(self, held):
         """Gradients from before the call that it changes in place, as hooks do, share no memory with each other, nor with other arrays that the call takes,

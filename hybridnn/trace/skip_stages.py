@@ -174,16 +174,21 @@ class Stages:
         return found
 
     def _tape_values(self):
-        if self.call.released:
-            return set()
+        self.gone = self.call.gone
         graded = [v for v in self.survivors if v in self.made and self._taped(v)]
-        return saved_values(self.made, graded, self.call.cut)
+        self.released = self.call.released and self.gone.issuperset(graded)
+        if not self.released and any(e.kind == "function" and e.function.taped for e in self.path):
+            raise Doubt("returns a graph through a function with its own Python")
+        found = saved_values(self.made, graded, self.call.cut | self.gone)
+        if any(v in self.rebound and self.call.introduced().oldest(v) not in self.call.leaves for v in map(self.call.origin, found)):
+            raise Doubt("returns a graph over what has been changed in place since")
+        return found
 
     def _computed_again(self, seen, stages):
         """The graph of values that only the tape needs, where copies of what it computes them from take less memory than they do. Backward has walked
         this graph already; whoever does so again waits for the values."""
         lost = {v for v in self.tape if v in self.made and v not in seen}
-        if not self.call.used or sum(any(e.apps for e in events) for events, *_ in stages) != 1 or any(e.rebinds for e in self.path) or self.observer.stored \
+        if not self.call.walked or sum(any(e.apps for e in events) for events, *_ in stages) != 1 or any(e.rebinds for e in self.path) or self.observer.stored \
                 or lost & self.call.view_of.keys():
             return None
         graph = graph_of([app.node for e in self.path for app in e.apps], self.path, lost)

@@ -75,7 +75,7 @@ class Text:
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]]]
         lines += ["except Exception as error:", *self._refusing(written)]
         if self.uses_tape:
-            lines += [f"tape = GoneTape({self._known_tape()})"] if self.call.released else [*self._numbers_kept(), self._call_tape()]
+            lines += [f"tape = GoneTape({self._known_tape()})"] if self.released else [*self._numbers_kept(), self._call_tape()]
         lines += [*self.after, *self.makes, f"return {self.result_text}"]
         last = ", recheck=recheck" if watched else ""
         text = "\n".join([f"def replay(self, args, kwargs{last}):", *["    " + line for line in lines]]) + "\n"
@@ -86,7 +86,7 @@ class Text:
             lines = tabled(w.watched_lines, names)
             look = ["    token = renew()", *["    " + line for line in lines], "    confirm(token)", "    if restless: return RESTLESS"]
             text = "\n".join(["def recheck():", *look, "", text])
-        plan.source, plan.keeps_streams, plan.leaves_graph = text, self._restores(), self.uses_tape and not self.call.released
+        plan.source, plan.keeps_streams, plan.leaves_graph = text, self._restores(), self.uses_tape and not self.released
         plan.code = self._code(text)
         exec(plan.code, names)
         names.pop("recheck", None)
@@ -139,7 +139,7 @@ class Text:
         if self.again is not None:
             given = "".join(f"copy{v}, " if v in self.leaf_text else f"{self.text[v]}, " for v in self.again.inputs)
             again = f"({w.strong(self.again)}, ({given}))"
-        return f"tape = CallTape({w.strong(PathTape.of(self.call))}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, False, {again})"
+        return f"tape = CallTape({w.strong(PathTape.of(self.call))}, {{{kept}}}, {{{dynamic}}}, {w.strong(self.call.cut)}, {w.strong(self.gone)}, {again})"
 
     def _known_tape(self):
         """What all that is known of a graph which has been given up is made of, as arguments."""
@@ -269,8 +269,8 @@ class Text:
         return ["if not unchanged():", "    failed = recheck()", "    if failed is not None: return failed"]
 
     def _array(self, vid):
-        x = self.call.leaves[vid]
-        return x._array if isinstance(x, Variable) else x
+        """The array that a leaf had when it was taken first: its Variable may have another one since."""
+        return self.call.actual(vid)
 
     def _leaf_node(self, vid, x):
         ref = self.observer.origins[id(x)]

@@ -123,6 +123,7 @@ class PathTape:
         self.has_functions = any(e.function is not None for e in path)
         self.function_types = {self.made[e.outs[0].vid][1]: e.key[0] for e in path if e.function is not None and e.outs}
         self.owner, self.segments, self.gradients = weakref.ref(owner), {} if segments is None else segments, {}
+        self._behind = {}
 
     @classmethod
     def of(cls, call):
@@ -133,12 +134,19 @@ class PathTape:
             end.tape = cls(call.path, call.owner, end.segments)
         return end.tape
 
-    def saved_for(self, roots, cut):
-        """``saved_values``, remembered: the same Variables survive most calls. What is cut is decided by the path."""
-        key = frozenset(roots)
+    def saved_for(self, roots, cut, gone=frozenset()):
+        """``saved_values``, remembered: the same Variables survive most calls. What is cut, and ``gone``, is decided by the path."""
+        key = frozenset(roots), bool(gone)
         if key not in self._saved and len(self._saved) < 16:
-            self._saved[key] = saved_values(self.made, roots, cut)
-        return self._saved[key] if key in self._saved else saved_values(self.made, roots, cut)
+            self._saved[key] = saved_values(self.made, roots, cut | gone)
+        return self._saved[key] if key in self._saved else saved_values(self.made, roots, cut | gone)
+
+    def behind(self, roots, cut):
+        """``values_behind``, remembered."""
+        key = frozenset(roots)
+        if key not in self._behind and len(self._behind) < 16:
+            self._behind[key] = frozenset(values_behind(self.made, roots, cut))
+        return self._behind[key] if key in self._behind else frozenset(values_behind(self.made, roots, cut))
 
 
 class Lazy:
@@ -156,13 +164,13 @@ class Lazy:
 
 
 class CallTape:
-    """What the surviving Variables of a replayed call share: its applications, kept values and leaves."""
+    """What the surviving Variables of a replayed call share: its applications, kept values and leaves. ``gone``: values whose graph has been given up."""
 
     walked = False      # whether walks are to go from node to node
     linked = False      # whether its nodes hold each other
 
-    def __init__(self, path, values, leaves, cut, released, again=None):
-        self.path, self.made, self.specs, self.leaves, self.cut, self.released = path, path.made, path.specs, leaves, cut, released
+    def __init__(self, path, values, leaves, cut, gone=frozenset(), again=None):
+        self.path, self.made, self.specs, self.leaves, self.cut, self.gone = path, path.made, path.specs, leaves, cut, gone
         self.values, self.again = values, again     # ``again``: (graph, arrays) that compute the values which are not there
         self.base = next_seq()
 
@@ -191,11 +199,14 @@ class CallTape:
         made = shared.made
         if not any(v in made and made[v][0].taped for v in roots):
             return None
-        needed = shared.saved_for(roots, call.cut)
-        if call.released:
-            needed = _numbers(call, needed)
+        gone = call.gone
+        needed = shared.saved_for(roots, call.cut, gone)
+        if shared.rebinds and not _compute_unchanged(call, needed, made):
+            kept = [v for v in roots if _compute_unchanged(call, saved_values(made, [v], call.cut | gone), made)]
+            gone |= shared.behind(roots, call.cut) - shared.behind(kept, call.cut | gone)
+            needed = saved_values(made, kept, call.cut | gone)
         _compute_missing(call, needed)
-        return cls._holding(call, shared, needed, call.released)
+        return cls._holding(call, shared, needed | _numbers(call, shared.saved_for(roots, call.cut)) if gone else needed, gone)
 
     @classmethod
     def so_far(cls, call, roots):
@@ -208,7 +219,7 @@ class CallTape:
         if not _compute_unchanged(call, needed, made):
             roots = {v for v in roots if _compute_unchanged(call, saved_values(made, [v], call.cut), made)}
             needed = saved_values(made, roots, call.cut) | _numbers(call, needed)
-        tape = LeftTape._holding(call, path, needed, False)
+        tape = LeftTape._holding(call, path, needed)
         tape.call = weakref.ref(call)
         for vid, kept in tape.values.items():       # what gradient rules get; a view is not the array that was computed for it
             if vid in call.values:
@@ -217,7 +228,7 @@ class CallTape:
         return tape
 
     @classmethod
-    def _holding(cls, call, path, needed, released):
+    def _holding(cls, call, path, needed, gone=frozenset()):
         known = call.values
         values = {v: known[v] for v in needed if v in known}
         for v in needed.intersection(call.snapshots):
@@ -225,7 +236,7 @@ class CallTape:
         for v in needed.intersection(call.view_of):
             if call.origin(v) in known:
                 values[v] = call.actual(v)
-        tape = cls(path, values, leaf_nodes(call, path.rebinds), call.cut, released)
+        tape = cls(path, values, leaf_nodes(call, path.rebinds), call.cut, gone)
         tape.functions = {path.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape
 
@@ -289,10 +300,18 @@ class CallTape:
     def _traced(self, app, position, spec):
         node = TracedNode(self, app, position, spec)
         found, inner = node.__dict__, app.node      # what every walk asks for, at once
-        found["seq"], found["program"], found["plain"] = self.base + ROOM * (position + 1), inner.op.program(app.mask, len(inner.inputs)), not self.released
+        found["seq"], found["program"], found["plain"] = self.base + ROOM * (position + 1), inner.op.program(app.mask, len(inner.inputs)), not self.is_gone(app)
         if not inner.op.multi:
             found["shape"], found["dtype"] = spec.shape, spec.dtype
         return node
+
+    def leads_back(self, vids):
+        """Whether nothing in the graphs of these values has been given up."""
+        return not self.gone or self.gone.isdisjoint(self.path.behind(vids, self.cut))
+
+    def is_gone(self, app):
+        """Whether an application belongs to a graph that has been given up."""
+        return app.node.outputs[0] in self.gone
 
     def _known(self, key):
         ref = self.nodes.get(key)
@@ -391,13 +410,13 @@ class TracedNode(OpNode):
 
     @Lazy
     def saved(self):
-        if self.tape.released:
+        if self.tape.is_gone(self.app):
             return RELEASED
         return [self.tape.value(self.app.node.inputs[i]) for i in self.program.keep]
 
     @Lazy
     def out(self):
-        return None if self.tape.released else self._kept_output()
+        return None if self.tape.is_gone(self.app) else self._kept_output()
 
     def _kept_output(self):
         if not self.program.keep_output:
@@ -455,7 +474,8 @@ def _compute_missing(call, needed):
 def _compute_unchanged(call, needed, made):
     """As ``_compute_missing``, with no more than it takes; False where that takes an array which has been changed in place since."""
     changed = {old for e in call.path[:call.executed] for old, _ in e.rebinds}
-    if any(v in changed and v not in call.leaves for v in map(call.origin, needed)):      # eager keeps the array, and so sees the change
+    oldest = call.introduced().oldest
+    if any(v in changed and oldest(v) not in call.leaves for v in map(call.origin, needed)):      # eager keeps the array, and so sees the change
         return False
     seen = {v for v in needed if v in call.view_of and call.origin(v) in changed & call.leaves.keys()}      # they show what an array from outside is now
     missing = {v for v in needed if v not in call.values and v not in seen}

@@ -24,7 +24,7 @@ class Values:
         first: the number of the next new value.
     """
     __slots__ = ("again", "copies", "fresh_pairs", "ids", "keep", "leaves", "next_vid", "old_limit", "old_pairs", "scalars", "snapshots", "specs",
-                 "values", "view_of", "walking", "wrappers")
+                 "touched", "updated", "values", "view_of", "walking", "wrappers")
 
     def __init__(self, first):
         self.values = {}          # vid -> array or number
@@ -40,6 +40,8 @@ class Values:
         self.view_of = {}         # vid -> (vid of the value whose memory it shares, application, output number)
         self.next_vid = first
         self.specs = {}           # Spec of each vid made since the last event
+        self.touched = set()      # vids of values into whose arrays NumPy has been seen to write
+        self.updated = {}         # vid -> the Variable or array from outside that has this value since the library changed it in place
         self.walking = None       # True, or the tape, while backward walks in Python
 
     def new_vid(self, spec):
@@ -125,7 +127,15 @@ class Values:
             return False
         vid = code if code >= 0 else ~code
         own = not isinstance(x, Variable) or x._pending is None and (x._tape is None or x._tape.is_leaf)
-        return own and self.leaves.get(vid) is x and id(x) not in self.again and not self.unchanged(vid)
+        outside = self.leaves.get(vid) is x or self.updated.get(vid) is x
+        return own and outside and id(x) not in self.again and not self.unchanged(vid)
+
+    def touch(self, a):
+        """NumPy is about to write into an array. That makes another value of it even where it holds the same numbers after that: so calls in which a bound is
+        met, or a gradient is zero, take no path of their own."""
+        code = self.ids.get(id(a))
+        if code is not None:
+            self.touched.add(code if code >= 0 else ~code)
 
     def renew(self, x, a, vid):
         """From here on ``x``, which has been written into, stands for another value; gives the code of what it was."""
@@ -147,6 +157,8 @@ class Values:
 
     def unchanged(self, vid):
         """False if somebody wrote into the operand's array, or gave it another shape or dtype, after it was first used."""
+        if self.touched and self.origin(vid) in self.touched:
+            return False
         pair = self.snapshots.get(self.origin(vid))
         return (pair is None or _is_as_copied(pair)) and (vid not in self.copies or all(map(_is_as_copied, self.copies[vid])))
 
