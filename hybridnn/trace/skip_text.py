@@ -134,7 +134,8 @@ class Text:
 
     def _call_tape(self):
         w, again = self.writer, None
-        kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape))
+        told = self._numbers_told() if self.gone else {}
+        kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape | told.keys()))
         dynamic = ", ".join(f"{v}: {text}" for v, text in self._graph_leaves().items())
         if self.again is not None:
             given = "".join(f"copy{v}, " if v in self.leaf_text else f"{self.text[v]}, " for v in self.again.inputs)
@@ -143,10 +144,15 @@ class Text:
 
     def _known_tape(self):
         """What all that is known of a graph which has been given up is made of, as arguments."""
-        leaves, path = self._graph_leaves(), PathTape.of(self.call)
-        numbers = {v: self.text[v] for v in path.saved_for(self.survivors, self.call.cut) if v in self.numeric and v in self.text and v not in path.constants}
+        leaves, path, numbers = self._graph_leaves(), PathTape.of(self.call), self._numbers_told()
         known = path, self.call.cut, tuple(leaves), tuple([self.made[v] for v in self.connected]), tuple(numbers)
         return f"{self.writer.strong(known)}, ({''.join(text + ', ' for text in [*leaves.values(), *numbers.values()])})"
+
+    def _numbers_told(self):
+        """The numbers that labels of the results' graph tell."""
+        path = PathTape.of(self.call)
+        saved = path.saved_for(self.survivors, self.call.cut)
+        return {v: self.text[v] for v in saved if v in self.numeric and v in self.text and v not in path.constants}
 
     def _graph_leaves(self):
         """The nodes of Variables from outside in the results' graph: where they are read."""
