@@ -1,7 +1,7 @@
 """``FunctionHook``: code that runs before and after each operation."""
 from hybridnn.config import config, state
 
-__all__ = ["FunctionHook", "get_function_hooks"]
+__all__ = ["FunctionHook", "get_function_hooks", "put_on"]
 
 
 def get_function_hooks():
@@ -11,6 +11,14 @@ def get_function_hooks():
     if state.tracer is not None:
         state.tracer.note_hooks()
     return state.hooks
+
+
+def put_on(hooks, name, hook, owner, taken):
+    """``hook`` is among the ``hooks`` of ``owner`` from now on (of all there are, if that is None); ``taken`` is said if another has its name."""
+    if name in hooks:
+        raise KeyError(taken)
+    hooks[name] = hook
+    hook.added(owner)
 
 
 class FunctionHook:
@@ -23,11 +31,7 @@ class FunctionHook:
     name = "FunctionHook"
 
     def __enter__(self):
-        hooks = get_function_hooks()
-        if self.name in hooks:
-            raise KeyError(f"a function hook called {self.name!r} is on already; give the second another name")
-        hooks[self.name] = self
-        self.added(None)
+        put_on(get_function_hooks(), self.name, self, None, f"a function hook called {self.name!r} is on already; give the second another name")
         return self
 
     def __exit__(self, *_):

@@ -16,6 +16,7 @@ from hybridnn.config import warn
 from hybridnn.core import Parameter
 from hybridnn.device_resident import DeviceResident
 from hybridnn.errors import InvalidType
+from hybridnn.function_hook import put_on
 from hybridnn.initializers import NaN
 from hybridnn.link_hook import ForwardPostprocessArgs, ForwardPreprocessArgs, LinkHook, active
 
@@ -351,10 +352,7 @@ class Link(DeviceResident):
             raise TypeError(f"add_hook takes a LinkHook; got {type(hook).__name__}")
         self._check_init()
         name = hook.name if name is None else name
-        if name in self.local_link_hooks:
-            raise KeyError(f"{type(self).__name__} has a hook called {name!r} already")
-        self.local_link_hooks[name] = hook
-        hook.added(self)
+        put_on(self.local_link_hooks, name, hook, self, f"{type(self).__name__} has a hook called {name!r} already")
         return self
 
     def delete_hook(self, name):

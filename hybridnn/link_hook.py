@@ -3,6 +3,8 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from hybridnn.function_hook import put_on
+
 __all__ = ["ForwardPostprocessArgs", "ForwardPreprocessArgs", "LinkHook", "active", "get_link_hooks"]
 
 
@@ -53,11 +55,7 @@ class LinkHook:
     name = "LinkHook"
 
     def __enter__(self):
-        hooks = get_link_hooks()
-        if self.name in hooks:
-            raise KeyError(f"a link hook called {self.name!r} is on already; give the second another name")
-        hooks[self.name] = self
-        self.added(None)
+        put_on(get_link_hooks(), self.name, self, None, f"a link hook called {self.name!r} is on already; give the second another name")
         return self
 
     def __exit__(self, *_):

@@ -89,6 +89,14 @@ def assert_same(graph, executable, operands, rtol=2e-6, atol=2e-6):
             np.testing.assert_array_equal(got, want)
 
 
+def assert_styles(fn, operands, wanted, rtol, atol):
+    """The kernels of ``fn`` have loops of these kinds, and do what the interpreter does."""
+    graph = graph_of(fn, *operands)
+    executable = jit.compile(graph)
+    assert styles(executable) == wanted
+    assert_same(graph, executable, operands, rtol, atol)
+
+
 def kinds(executable):
     return [s.kind for s in executable.steps]
 

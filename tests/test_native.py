@@ -5,11 +5,11 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 import weakref
 
 import numpy as np
 import pytest
+from at_once import at_once
 
 from hybridnn.jit import fpstatus, native, threads
 from hybridnn.jit.lowlevel import F32, F64, I64, PTR, VOID, Module
@@ -130,11 +130,7 @@ def test_python_threads_share_a_plan(code):
             plan.run(np.full(n, k, np.float32), 1.0, y)
         results[k] = y
 
-    workers = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for w in workers:
-        w.start()
-    for w in workers:
-        w.join()
+    at_once(work, range(4))
     for k in range(4):
         np.testing.assert_array_equal(results[k], np.float32(200 * k))
 

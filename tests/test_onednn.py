@@ -3,11 +3,11 @@
 import gc
 import logging
 import os
-import threading
 import weakref
 
 import numpy as np
 import pytest
+from at_once import at_once
 
 from hybridnn.jit import onednn as dnn
 from hybridnn.jit import onednn_library, threads
@@ -221,7 +221,7 @@ def test_threads_share_a_primitive():
     plan, _, expected = _ready()
     wrong = []
 
-    def work():
+    def work(_):
         mine = [b.copy() for b in expected]
         aligned = [_aligned(b.nbytes) for b in mine]
         for a, b in zip(aligned, mine):
@@ -230,11 +230,7 @@ def test_threads_share_a_primitive():
             plan.run(aligned)
             wrong.extend(i for i, (a, b) in enumerate(zip(aligned, expected)) if not np.array_equal(a, b))
 
-    workers = [threading.Thread(target=work) for _ in range(3)]
-    for w in workers:
-        w.start()
-    for w in workers:
-        w.join()
+    at_once(work, range(3))
     assert not wrong
 
 

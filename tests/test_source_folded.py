@@ -1,7 +1,7 @@
 """Kernels that sum rows of a few columns: results are as those of loops over rows."""
 import numpy as np
 import pytest
-from jit_graphs import array, assert_same, graph_of, styles, total, turned
+from jit_graphs import array, assert_same, assert_styles, graph_of, total, turned
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
@@ -35,10 +35,7 @@ from hybridnn.jit import lower
 ], ids=["least", "a rest", "two sums", "written too", "update", "blocks", "of blocks", "number", "doubles", "few rows", "fifteen", "a vector",
         "many columns", "slice", "column", "row", "column beside", "tiles of blocks", "transposed", "largest", "ints"])
 def test_kernels(fn, operands, style):
-    graph = graph_of(fn, *operands)
-    executable = jit.compile(graph)
-    assert styles(executable) == [style]
-    assert_same(graph, executable, operands, 3e-6, 1e-4)
+    assert_styles(fn, operands, [style], 3e-6, 1e-4)
 
 
 def test_threads_share_blocks(monkeypatch):

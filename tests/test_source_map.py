@@ -1,7 +1,7 @@
 """Kernels without reductions over several axes: short rows, ranges that begin and end within one, and transposed operands."""
 import numpy as np
 import pytest
-from jit_graphs import array, assert_same, graph_of, styles, turned
+from jit_graphs import array, assert_same, assert_styles, graph_of, turned
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
@@ -38,10 +38,7 @@ def test_rows_along_several_axes(fn, operands, threads, monkeypatch):
 ], ids=["matrix", "batch", "long", "column", "odd", "few columns"])
 def test_transposed_operands(fn, operands, style, monkeypatch):
     monkeypatch.setattr(lower, "PARALLEL_BYTES", 64)
-    graph = graph_of(fn, *operands)
-    executable = jit.compile(graph)
-    assert styles(executable) == [style]
-    assert_same(graph, executable, operands, 1e-6, 1e-6)
+    assert_styles(fn, operands, [style], 1e-6, 1e-6)
 
 
 def test_a_structure_says_whether_operands_are_transposed():

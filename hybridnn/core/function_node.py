@@ -15,6 +15,7 @@ from hybridnn.core.tape import Output, TapeNode, connect_outputs, next_seq, node
 from hybridnn.core.variable import Variable, as_variable, connected
 from hybridnn.core.variable_node import OutputRef, view_of
 from hybridnn.errors import InvalidType
+from hybridnn.function_hook import put_on
 
 __all__ = ["FunctionNode"]
 
@@ -256,10 +257,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     def add_hook(self, hook, name=None):
         """Put a ``FunctionHook`` on this function alone."""
         name = hook.name if name is None else name
-        if name in self.local_function_hooks:
-            raise KeyError(f"{self.label} has a hook called {name!r} already")
-        self.local_function_hooks[name] = hook
-        hook.added(self)
+        put_on(self.local_function_hooks, name, hook, self, f"{self.label} has a hook called {name!r} already")
 
     def delete_hook(self, name):
         """Take a hook off this function."""

@@ -1,7 +1,15 @@
 """``DatasetMixin``: indexing by slices and lists from ``get_example``."""
 import numpy as np
 
-__all__ = ["DatasetMixin"]
+__all__ = ["DatasetMixin", "checked_index"]
+
+
+def checked_index(i, dataset):
+    """``i``, if the dataset has an example of that number, or so many from the end if it is negative."""
+    n = len(dataset)
+    if not -n <= i < n:
+        raise IndexError(f"example {i} of a dataset of {n}")
+    return i
 
 
 class DatasetMixin:

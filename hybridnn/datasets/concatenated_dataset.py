@@ -3,6 +3,7 @@ import bisect
 import itertools
 
 from hybridnn.dataset import DatasetMixin
+from hybridnn.dataset.dataset_mixin import checked_index
 from hybridnn.dataset.reading import only_reads
 
 __all__ = ["ConcatenatedDataset"]
@@ -19,10 +20,7 @@ class ConcatenatedDataset(DatasetMixin):
         return self._ends[-1] if self._ends else 0
 
     def get_example(self, i):
-        n = len(self)
-        if not -n <= i < n:
-            raise IndexError(f"example {i} of a dataset of {n}")
-        i = i % n
+        i = checked_index(i, self) % len(self)
         part = bisect.bisect_right(self._ends, i)
         return self._datasets[part][i - (self._ends[part - 1] if part else 0)]
 

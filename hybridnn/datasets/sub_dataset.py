@@ -5,6 +5,7 @@ import operator
 import numpy as np
 
 from hybridnn.dataset import DatasetMixin
+from hybridnn.dataset.dataset_mixin import checked_index
 from hybridnn.dataset.reading import only_reads
 
 __all__ = ["SubDataset", "get_cross_validation_datasets", "get_cross_validation_datasets_random", "split_dataset",
@@ -31,10 +32,7 @@ class SubDataset(DatasetMixin):
         return self._finish - self._start
 
     def get_example(self, i):
-        n = len(self)
-        if not -n <= i < n:
-            raise IndexError(f"example {i} of a dataset of {n}")
-        index = (self._start if i >= 0 else self._finish) + i
+        index = (self._start if checked_index(i, self) >= 0 else self._finish) + i
         return self._dataset[index if self._order is None else self._order[index]]
 
 

@@ -41,28 +41,26 @@ class _Random(Initializer):
         self._draw(array, self.rng, self.scale * self._width(*get_fans(array.shape)))
 
 
-class Normal(Initializer):
+class _Plain(Initializer):
+    """A distribution of width ``scale``."""
+
+    def __init__(self, scale=0.05, dtype=None, *, rng=None):
+        self.scale, self.rng = scale, rng
+        super().__init__(dtype)
+
+    def __call__(self, array):
+        self._check_dtype(array)
+        self._draw(array, self.rng, self.scale)
+
+
+class Normal(_Plain):
     """Normal with standard deviation ``scale``."""
-
-    def __init__(self, scale=0.05, dtype=None, *, rng=None):
-        self.scale, self.rng = scale, rng
-        super().__init__(dtype)
-
-    def __call__(self, array):
-        self._check_dtype(array)
-        _fill_normal(array, self.rng, self.scale)
+    _draw = staticmethod(_fill_normal)
 
 
-class Uniform(Initializer):
+class Uniform(_Plain):
     """Uniform on ``[-scale, scale)``."""
-
-    def __init__(self, scale=0.05, dtype=None, *, rng=None):
-        self.scale, self.rng = scale, rng
-        super().__init__(dtype)
-
-    def __call__(self, array):
-        self._check_dtype(array)
-        _fill_uniform(array, self.rng, self.scale)
+    _draw = staticmethod(_fill_uniform)
 
 
 class LeCunNormal(_Random):

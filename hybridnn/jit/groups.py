@@ -88,14 +88,19 @@ def _unify(sigma, dims_h, dims_g, strict):
 
 def _in_step(g, h):
     """Whether what passes between the groups has all axes, the same in both."""
-    all_axes = False
-    for a, b in ((g, h), (h, g)):
-        for v in a.home.keys() & b.reads.keys():
-            dims = a.home[v]
-            if b.reads[v] != {dims}:
-                return False
-            all_axes = all_axes or len(dims) - dims.count(-1) == len(g.sizes)
-    return all_axes
+    passed = _passed(g, h), _passed(h, g)
+    return None not in passed and any(_is_over_all(dims, g) for found in passed for dims in found)
+
+
+def _passed(g, h):
+    """The dims of what ``h`` reads of the results of ``g``; None if it reads one along other axes than it has there."""
+    values = g.home.keys() & h.reads.keys()
+    return [g.home[v] for v in values] if all(h.reads[v] == {g.home[v]} for v in values) else None
+
+
+def _is_over_all(dims, g):
+    """Whether a value has all axes of a group's space."""
+    return len(dims) - dims.count(-1) == len(g.sizes)
 
 
 def _joined(g, h):
@@ -424,13 +429,8 @@ def _append(state, g, single):
 
 def _reads_in_step(g, single):
     """Whether what a node reads of the group's results has the axes that it has there, and some of it all axes."""
-    all_axes = False
-    for v in g.home.keys() & single.reads.keys():
-        dims = g.home[v]
-        if single.reads[v] != {dims}:
-            return False
-        all_axes = all_axes or len(dims) - dims.count(-1) == len(g.sizes)
-    return all_axes
+    passed = _passed(g, single)
+    return passed is not None and any(_is_over_all(dims, g) for dims in passed)
 
 
 def _put_in(state, g, single):

@@ -12,6 +12,17 @@ from hybridnn.links.linear import Linear
 __all__ = ["LSTM", "LSTMBase", "Stateful", "StatefulPeepholeLSTM", "StatefulZoneoutLSTM", "StatelessLSTM"]
 
 
+def _zeros(link, x):
+    """The cell, or the output, before the first input."""
+    return Variable(link.xp.zeros((x.shape[0], link.state_size), x.dtype))
+
+
+def _gates_in(link, x, h):
+    """What the gates get of the input, and of the last output, which may be None."""
+    lstm_in = link.upward(x)
+    return lstm_in if h is None else lstm_in + link.lateral(h)
+
+
 class LSTMBase(Chain):
     """The two linear maps of an LSTM: ``upward`` from the input, with bias, and ``lateral`` from the last output.
 
@@ -54,9 +65,6 @@ class LSTMBase(Chain):
             self.upward._initialize_params(prod(x.shape[1:]))
             self._initialize_params()
 
-    def _zeros(self, x):
-        return Variable(self.xp.zeros((x.shape[0], self.state_size), x.dtype))
-
 
 class StatelessLSTM(LSTMBase):
     """An LSTM cell that takes and returns its state; arguments as ``LSTM``."""
@@ -64,10 +72,7 @@ class StatelessLSTM(LSTMBase):
     def forward(self, c, h, x):
         """``(c, h)`` after input ``x`` (n, in_size); ``c`` and ``h`` (n, out_size) or None for zeros."""
         self._prepare(x)
-        lstm_in = self.upward(x)
-        if h is not None:
-            lstm_in = lstm_in + self.lateral(h)
-        return F.lstm(self._zeros(x) if c is None else c, lstm_in)
+        return F.lstm(_zeros(self, x) if c is None else c, _gates_in(self, x, h))
 
 
 class Stateful:
@@ -135,7 +140,7 @@ class LSTM(_StatefulLSTM, LSTMBase):
                 h, rest = h[:n], h[n:]
             if n:
                 lstm_in = lstm_in + self.lateral(h)
-        self.c, y = F.lstm(self._zeros(x) if self.c is None else self.c, lstm_in)
+        self.c, y = F.lstm(_zeros(self, x) if self.c is None else self.c, lstm_in)
         self.h = y if rest is None else rest if n == 0 else F.concat([y, rest], axis=0)
         return y
 
@@ -160,10 +165,8 @@ class StatefulPeepholeLSTM(_StatefulLSTM, Chain):
 
     def forward(self, x):
         """The output (n, out_size) after one more input ``x`` (n, in_size)."""
-        lstm_in = self.upward(x)
-        if self.h is not None:
-            lstm_in = lstm_in + self.lateral(self.h)
-        c = Variable(self.xp.zeros((x.shape[0], self.state_size), x.dtype)) if self.c is None else self.c
+        lstm_in = _gates_in(self, x, self.h)
+        c = _zeros(self, x) if self.c is None else self.c
         a, i, f, o = _split_gates(lstm_in)
         i = F.sigmoid(i + self.peep_i(c))
         f = F.sigmoid(f + self.peep_f(c))
@@ -192,10 +195,8 @@ class StatefulZoneoutLSTM(_StatefulLSTM, Chain):
 
     def forward(self, x):
         """The output (n, out_size) after one more input ``x`` (n, in_size)."""
-        lstm_in = self.upward(x)
-        if self.h is not None:
-            lstm_in = lstm_in + self.lateral(self.h)
-        old_h, old_c = (Variable(self.xp.zeros((x.shape[0], self.state_size), x.dtype)) if v is None else v for v in (self.h, self.c))
+        lstm_in = _gates_in(self, x, self.h)
+        old_h, old_c = (_zeros(self, x) if v is None else v for v in (self.h, self.c))
         a, i, f, o = _split_gates(lstm_in)
         c = F.tanh(a) * F.sigmoid(i) + F.sigmoid(f) * old_c
         self.c = F.zoneout(old_c, c, self.c_ratio)

@@ -1,11 +1,12 @@
 """Do a file and a model fit? Asked before anything is changed."""
 import numpy as np
 
+from hybridnn.backend import copyto
 from hybridnn.errors import SerializationError
 from hybridnn.link import Link
 from hybridnn.serializer import Serializer
 
-__all__ = ["Collector", "MissingEntryError", "check_fit", "check_value", "ignored"]
+__all__ = ["Collector", "MissingEntryError", "check_fit", "filled", "ignored"]
 
 
 class MissingEntryError(SerializationError, KeyError):
@@ -94,7 +95,9 @@ def _mismatch(name, value, entry, other_shape=None):
     return None
 
 
-def check_value(name, value, entry):
-    """Raise ``SerializationError`` if ``entry`` cannot be copied into the array ``value``."""
+def filled(name, value, entry):
+    """The array ``value``, into which ``entry`` is copied. Raises ``SerializationError`` if it does not fit."""
     if text := _mismatch(name, value, entry):
         raise SerializationError(text)
+    copyto(value, entry)
+    return value

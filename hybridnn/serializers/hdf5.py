@@ -3,10 +3,10 @@ import importlib.util
 
 import numpy as np
 
-from hybridnn.backend import copyto, is_array, to_cpu
+from hybridnn.backend import is_array, to_cpu
 from hybridnn.errors import BackendError, SerializationError
 from hybridnn.serializer import Deserializer, Serializer
-from hybridnn.serializers.fit import MissingEntryError, check_fit, check_value
+from hybridnn.serializers.fit import MissingEntryError, check_fit, filled
 
 __all__ = ["HDF5Deserializer", "HDF5Serializer", "load_hdf5", "save_hdf5"]
 
@@ -97,9 +97,7 @@ class HDF5Deserializer(Deserializer):
         if entry is None or value is None:
             return entry
         if is_array(value):
-            check_value(key, value, entry)
-            copyto(value, entry)
-            return value
+            return filled(key, value, entry)
         return type(value)(entry[()])
 
 

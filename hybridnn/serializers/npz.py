@@ -5,10 +5,10 @@ import zipfile
 
 import numpy as np
 
-from hybridnn.backend import copyto, is_array, to_cpu
+from hybridnn.backend import is_array, to_cpu
 from hybridnn.errors import SerializationError
 from hybridnn.serializer import Deserializer, Serializer
-from hybridnn.serializers.fit import MissingEntryError, check_fit, check_value, ignored
+from hybridnn.serializers.fit import MissingEntryError, check_fit, filled, ignored
 
 __all__ = ["DictionarySerializer", "NpzDeserializer", "load_npz", "save_npz", "serialize"]
 
@@ -89,9 +89,7 @@ class NpzDeserializer(Deserializer):
         if value is None:
             return entry
         if is_array(value):
-            check_value(key, value, entry)
-            copyto(value, entry)
-            return value
+            return filled(key, value, entry)
         return _as_python(key, value, entry)
 
 

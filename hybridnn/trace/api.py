@@ -22,7 +22,25 @@ def _of_function(name):
     return property(lambda self: getattr(self.__wrapped__, name), lambda self, value: setattr(self.__wrapped__, name, value))
 
 
-class Traced:
+class _Told:
+    """What can be asked of a traced callable, bound or not."""
+    __slots__ = ()
+
+    @property
+    def stats(self):
+        """Counters, see ``Stats``."""
+        return self._memory.stats
+
+    def explain(self):
+        """A report of paths, segments, steps and reasons; prints itself, and holds the facts as data."""
+        return Explanation.of(self._memory)
+
+    def clear(self):
+        """Forget all recordings."""
+        self._memory.clear()
+
+
+class Traced(_Told):
     """A traced callable. ``__wrapped__`` is the original; ``stats``, ``explain()`` and ``clear()`` tell and forget what was learned."""
 
     def __init__(self, fn, options):
@@ -45,19 +63,6 @@ class Traced:
         if instance is None:
             return self
         return BoundTraced(self, instance)
-
-    @property
-    def stats(self):
-        """Counters, see ``Stats``."""
-        return self._memory.stats
-
-    def explain(self):
-        """A report of paths, segments, steps and reasons; prints itself, and holds the facts as data."""
-        return Explanation.of(self._memory)
-
-    def clear(self):
-        """Forget all recordings."""
-        self._memory.clear()
 
     def __repr__(self):
         return f"<traced {_name(self.__wrapped__)}>"
@@ -85,7 +90,7 @@ class Traced:
         return entry[1]
 
 
-class BoundTraced:
+class BoundTraced(_Told):
     """A traced method bound to its instance. Compares, copies and pickles as a bound method does."""
     __slots__ = ("__self__", "__wrapped__", "_memory", "_traced")
 
@@ -97,16 +102,6 @@ class BoundTraced:
     @unseen
     def __call__(self, *args, **kwargs):
         return run(self._memory, self.__wrapped__, self.__self__, args, kwargs)
-
-    stats = property(lambda self: self._memory.stats)
-
-    def explain(self):
-        """See ``Traced.explain``."""
-        return Explanation.of(self._memory)
-
-    def clear(self):
-        """See ``Traced.clear``."""
-        self._memory.clear()
 
     def __eq__(self, other):
         return isinstance(other, BoundTraced) and self._traced is other._traced and self.__self__ is other.__self__

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 
 from hybridnn.config import state
 from hybridnn.errors import TraceWarning, user_line
-from hybridnn.trace.events import Event, terminals
+from hybridnn.trace.events import Event, below, terminals
 from hybridnn.trace.proof_costs import PATIENCE, CallTimes
 
 __all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "MAX_PROOFS", "Memory", "Root", "Stats", "account", "nap", "new_root"]
@@ -264,13 +264,5 @@ def _prune(memory, root, end):
         event.parent.children.remove(event)
     event.forget()
     memory.plans = [p for p in memory.plans if p.end is not end]
-    used = {id(s) for r in memory.roots.values() for s in _segments(r)} | {id(s) for p in memory.plans for s in p.segments}
+    used = {id(s) for r in memory.roots.values() for e in below(r) for s in e.segments.values()} | {id(s) for p in memory.plans for s in p.segments}
     memory.segments[:] = [s for s in memory.segments if id(s) in used]
-
-
-def _segments(event):
-    stack = [event]
-    while stack:
-        e = stack.pop()
-        stack += e.children
-        yield from e.segments.values()

@@ -159,9 +159,7 @@ class Stores:
             or setter is PlainFloats.__setattr__ and not isinstance(value.value, np.floating)
         if type(name) is not str or not plain or attr is not None and hasattr(type(attr), "__set__"):
             raise Doubt("stores into the namespace of an object")
-        self.guard("class", obj, cls)
-        self.guard("classattr", cls, name, attr)
-        self.guard("classattr", cls, "__setattr__", setter)
+        self._guard_setter(obj, name, attr, setter)
         if isinstance(obj, Link):
             if obj._within_init_scope:
                 raise Doubt("stores into the namespace of a link that is being made")
@@ -270,9 +268,7 @@ class Stores:
         if owner.kind != "static" or isinstance(obj, (types.ModuleType, type)):
             raise Doubt(f"assigns .{name}")
         attr, setter = class_lookup(cls, name), class_lookup(cls, "__setattr__")
-        self.guard("class", obj, cls)
-        self.guard("classattr", cls, name, attr)
-        self.guard("classattr", cls, "__setattr__", setter)
+        self._guard_setter(obj, name, attr, setter)
         if setter is object.__setattr__ and type(attr) is property and isinstance(attr.fset, types.FunctionType):
             f.waiting = ("call", constant(attr.fset), [owner, value], {}, after)
             return
@@ -297,6 +293,12 @@ class Stores:
             f.waiting = ("call", constant(setter), [], {}, after)
         elif after == "push":
             f.stack.append(constant(None))
+
+    def _guard_setter(self, obj, name, attr, setter):
+        """An attribute of an object goes on being set in the same way."""
+        self.guard("class", obj, type(obj))
+        self.guard("classattr", type(obj), name, attr)
+        self.guard("classattr", type(obj), "__setattr__", setter)
 
     def _store_of_variable(self, f, owner, name, value, after):
         """The array or gradient of a Variable is assigned."""

@@ -16,7 +16,8 @@ from hybridnn.trace.numbers import plain_numbers, traced
 from hybridnn.trace.operands import NUMBER_TYPES, has_creator, is_number, same_number, unfit, values_of
 from hybridnn.trace.values import FOREIGN
 
-__all__ = ["composite", "constant", "derive", "effective_backprop", "name_output", "operand_of", "operands_of", "record_inner", "record_op"]
+__all__ = ["composite", "constant", "derive", "effective_backprop", "name_output", "operand_of", "operands_of", "record_inner", "record_op",
+           "taken_variables"]
 
 STATIC_NUMBER_OPS = {"pow"}
 
@@ -205,13 +206,18 @@ def operand_of(call, x, name, strided=False, changed=False):
 
 def composite(call, kind, variables):
     """A new event of several applications, taking ``variables``; None if the call gave up."""
+    operands = taken_variables(call, map(as_variable, variables), kind)
+    return None if operands is None else Event(kind, (), operands, line=user_line())
+
+
+def taken_variables(call, variables, what):
+    """The operands of an event that takes ``variables``; None if the call gave up."""
     operands = []
-    for v in variables:
-        operand = operand_of(call, as_variable(v), kind)
-        if operand is None:
+    for x in variables:
+        operands.append(operand_of(call, x, what))
+        if operands[-1] is None:
             return None
-        operands.append(operand)
-    return Event(kind, (), tuple(operands), line=user_line())
+    return tuple(operands)
 
 
 def record_inner(call, op, inputs, attrs):

@@ -9,7 +9,7 @@ from hybridnn.spec import spec_of
 from hybridnn.trace.events import FUNCTION, App, Event, vid_of
 from hybridnn.trace.matching import match
 from hybridnn.trace.operands import untraceable
-from hybridnn.trace.recording import effective_backprop, name_output, operand_of
+from hybridnn.trace.recording import effective_backprop, name_output, taken_variables
 
 __all__ = ["apply_function"]
 
@@ -29,17 +29,8 @@ def apply_function(call, function, inputs):
         if result is not None:
             return result
         call.leave()
-    operands = _function_operands(call, function, variables)
+    operands = taken_variables(call, variables, function.label)
     return _record_function(call, function, variables, operands, *_run_function(call, function, variables, operands or ()))
-
-
-def _function_operands(call, function, variables):
-    operands = []
-    for x in variables:
-        operands.append(operand_of(call, x, function.label))
-        if operands[-1] is None:
-            return None
-    return tuple(operands)
 
 
 def _run_function(call, function, variables, operands):
@@ -63,7 +54,7 @@ def _match_function(call, function, variables):
                 return _take_function(call, event, function, variables, arrays, outputs)
             call.leave()
             call.forget(event.operands)
-            return _record_function(call, function, variables, _function_operands(call, function, variables), arrays, outputs)
+            return _record_function(call, function, variables, taken_variables(call, variables, function.label), arrays, outputs)
     return None
 
 

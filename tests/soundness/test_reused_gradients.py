@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 import pytest
+from at_once import at_once
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -347,17 +348,13 @@ def test_threads_that_train_one_model_do_not_share_a_gradient():
     _, traced = worlds()
     errors = []
 
-    def train():
+    def train(_):
         try:
             for _ in range(50):
                 traced()
         except Exception as error:
             errors.append(error)
-    threads = [threading.Thread(target=train) for _ in range(3)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    at_once(train, range(3))
     assert not errors
     grads = [p.grad for p in traced.net.params()]
     assert all(g is not None for g in grads) and not any(np.shares_memory(a, b) for k, a in enumerate(grads) for b in grads[:k])
