@@ -58,7 +58,19 @@ def test_softmax_cross_entropy_with_target_probabilities():
     close(F.softmax_cross_entropy(X, t, reduce="no"), entropy)
     divergence = scipy.special.rel_entr(t, scipy.special.softmax(X, axis=1)).sum(1)
     close(F.softmax_cross_entropy(X, t, reduce="no", soft_target_loss="kl-divergence"), divergence, rtol=1e-5)
-    check_gradients(F.softmax_cross_entropy, X, t)
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "kl-divergence"])
+@pytest.mark.parametrize("reduce", ["mean", "no"])
+def test_target_probabilities_get_no_gradient_as_in_chainer(reduce, kind):
+    x = hnn.Variable(X)
+    t = F.softmax(hnn.Variable(normal(5, 4)))
+    check_gradients(lambda x: F.softmax_cross_entropy(x, t.array, reduce=reduce, soft_target_loss=kind), X)
+    loss = F.softmax_cross_entropy(x, t, reduce=reduce, soft_target_loss=kind)
+    F.sum(loss).backward(retain_grad=True)
+    close(x.grad_var, (F.softmax(X).array - t.array) / (5 if reduce == "mean" else 1))
+    assert t.grad is None
+    close(F.softmax(X), loss.creator.y)
 
 
 def test_label_smoothing_is_a_mixture_with_the_even_distribution():

@@ -7,7 +7,7 @@ import numpy as np
 
 from hybridnn.backend import beside
 from hybridnn.core import Variable, apply, as_variable
-from hybridnn.core.arithmetic import cast, log, not_equal, where
+from hybridnn.core.arithmetic import cast, not_equal, where
 from hybridnn.core.fixed import fixed_array
 from hybridnn.core.op_node import show
 from hybridnn.core.product import matmul
@@ -58,7 +58,7 @@ def softmax_cross_entropy(
 
     Args:
         x: scores (n, classes, ...).
-        t: labels (n, ...) as integers, or target probabilities of x's shape.
+        t: labels (n, ...) as integers, or target probabilities of x's shape, which get no gradient (as in Chainer).
         normalize: divide by the number of labels that count rather than by n.
         cache_score: whether the loss's ``creator.y`` tells the probabilities (None if not).
         enable_double_backprop: accepted as at Chainer; the gradient is always differentiable.
@@ -73,7 +73,8 @@ def softmax_cross_entropy(
         expect_choice("softmax_cross_entropy", "reduce", reduce, ("mean", "no"))
         expect_choice("softmax_cross_entropy", "soft_target_loss", soft_target_loss, ("cross-entropy", "kl-divergence"))
     if t.dtype.kind == "f":
-        return _soft_targets(x, t, reduce, soft_target_loss)
+        loss = _soft_targets(x, t, reduce, soft_target_loss)
+        return show(loss, y=_composed_probabilities if cache_score else _nothing)
     _check_labels("softmax_cross_entropy", x, t)
     if class_weight is None and reduce == "mean" and not label_smoothing and ignore_label is not None:
         loss = apply(ops.softmax_cross_entropy, (x, t), {"ignore_label": ignore_label, "normalize": bool(normalize)})[0]
@@ -148,8 +149,7 @@ def _soft_targets(x, t, reduce, kind):
         t=t,
     )
     log_p = apply(log_softmax, (x,), {"axis": (1,)})
-    t = as_variable(t)
-    terms = t * (apply(log, (t + 1e-7,)) - log_p) if kind == "kl-divergence" else -(t * log_p)
+    terms = apply(ops.divergence_terms if kind == "kl-divergence" else ops.cross_terms, (log_p, t))
     losses = apply(sum_, (terms,), {"axis": (1,), "keepdims": False})
     return losses if reduce == "no" else _sum(losses) * (1 / max(losses.size, 1))
 

@@ -17,6 +17,8 @@ __all__ = [
     "accumulator",
     "accuracy",
     "class_mask",
+    "cross_terms",
+    "divergence_terms",
     "huber",
     "mean_squared_error",
     "pick_label",
@@ -206,6 +208,32 @@ def mean_squared_error(xp, x0, x1):
 def _(g, x0, x1, want):
     gx = (x0 - x1) * (g * (2 / max(x0.size, 1)))
     return gx, -gx if want[1] else None
+
+
+def _target_samples(rng, dtype):
+    return [((np.log(rng.uniform(.1, .9, (2, 3))).astype(dtype), rng.uniform(0, 1, (2, 3)).astype(dtype)), {})]
+
+
+@elementwise(samples=_target_samples)
+def cross_terms(xp, log_p, t):
+    """``-t log p``: what each class adds to the cross entropy with target probabilities t, which have no gradient (as in Chainer)."""
+    return -(t * log_p)
+
+
+@cross_terms.vjp_of("log_p")
+def _(g, t):
+    return -(g * t)
+
+
+@elementwise(samples=_target_samples)
+def divergence_terms(xp, log_p, t):
+    """``t log(t / p)``: what each class adds to the divergence from target probabilities t, which have no gradient (as in Chainer)."""
+    return t * (xp.log(t + 1e-7) - log_p)
+
+
+@divergence_terms.vjp_of("log_p")
+def _(g, t):
+    return -(g * t)
 
 
 @elementwise(samples=lambda rng, dtype: [((rng.normal(size=(2, 3)).astype(dtype), rng.integers(0, 2, (2, 3)).astype(dtype)), {})])
