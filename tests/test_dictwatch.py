@@ -7,6 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
+from hybridnn.jit import dictwatch
 from hybridnn.jit.dictwatch import VERSIONS, Watch, _how, version, watch, watchable
 from hybridnn.trace import guards
 
@@ -135,6 +136,21 @@ def test_a_change_while_somebody_looks():
     assert not seen.unchanged()
     seen.confirm(newer)
     assert seen.unchanged()
+
+
+@pytest.mark.parametrize("attempt", [dictwatch._class_tags_work, dictwatch._values_hold, lambda: dictwatch._tags_work(False)])
+def test_two_threads_try_at_once(attempt, monkeypatch):
+    """What one of them changes to see whether that is noticed, another one does not meet."""
+    look, inside = dictwatch._is_seen, []
+
+    def interrupted(seen, change):
+        if not inside:
+            inside.append(True)
+            inside.append(attempt())
+        return look(seen, change)
+    expected = attempt()
+    monkeypatch.setattr(dictwatch, "_is_seen", interrupted)
+    assert [attempt(), *inside[1:]] in ([expected], [expected, expected])
 
 
 def test_nothing_to_watch():

@@ -186,16 +186,17 @@ def _give_tag(cls):
         type.__getattribute__(cls, "_hnn_not_there")
 
 
-class _Base:
-    pass
+def _probes():
+    """Classes to try changes on, which no other thread has: a class, its base and another one."""
+    class Base:
+        pass
 
+    class Other:
+        pass
 
-class _Other:
-    pass
-
-
-class _Probe(_Base):
-    pass
+    class Probe(Base):
+        pass
+    return Probe, Base, Other
 
 
 def _set(obj, value):
@@ -213,7 +214,7 @@ def _how():
 
 def _values_hold():
     """Whether the values of an instance's dict stand where ``Watch`` looks for them, and move when the instance goes."""
-    probe = _Probe()
+    probe = _probes()[0]()
     probe.a, probe.b = first, second = object(), object()
     space = probe.__dict__
     words = _words_of(space)[2:]
@@ -225,7 +226,7 @@ def _values_hold():
 
 def _tags_work(values):
     """Tried on real dicts, plain and of instances, with every way to change one, specialised bytecode included."""
-    probe, plain = _Probe(), {"a": 1}
+    probe, plain = _probes()[0](), {"a": 1}
     probe.a = 0
     space = probe.__dict__
     seen = Watch([plain, space], values=values)
@@ -244,18 +245,19 @@ def _tags_work(values):
 
 def _class_tags_work():
     """Every way to change a class, or a base of it."""
-    seen = Watch([], classes=[_Probe])
+    probe, base, other = _probes()
+    seen = Watch([], classes=[probe])
     seen.confirm(seen.renew())
-    changes = [lambda: setattr(_Probe, "a", 1), lambda: setattr(_Probe, "a", 2), lambda: delattr(_Probe, "a"), lambda: setattr(_Base, "b", 1),
-               lambda: setattr(_Probe, "__bases__", (_Base, _Other)), lambda: setattr(_Other, "__getattribute__", object.__getattribute__),
-               lambda: delattr(_Other, "__getattribute__"), lambda: setattr(_Probe, "__bases__", (_Base,)), lambda: delattr(_Base, "b")]
+    changes = [lambda: setattr(probe, "a", 1), lambda: setattr(probe, "a", 2), lambda: delattr(probe, "a"), lambda: setattr(base, "b", 1),
+               lambda: setattr(probe, "__bases__", (base, other)), lambda: setattr(other, "__getattribute__", object.__getattribute__),
+               lambda: delattr(other, "__getattribute__"), lambda: setattr(probe, "__bases__", (base,)), lambda: delattr(base, "b")]
     return all(_is_seen(seen, change) for change in changes)
 
 
 @functools.cache
 def _functions_hold():
     """Whether the parts of a function stand where ``Watch`` looks for them."""
-    def probe(a, b=_Probe, *, c=_Other):
+    def probe(a, b=1, *, c=2):
         return a
     parts = [probe.__code__, probe.__defaults__, probe.__kwdefaults__]
     return [_word(id(probe) + offset) for offset in FUNCTION_OFFSETS] == [id(p) for p in parts]

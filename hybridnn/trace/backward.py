@@ -20,8 +20,8 @@ _new = object.__new__
 
 
 def leave_if_written(call, outputs):
-    """Gradients come from arrays as they are now, which is not how the graph used those that have been written since."""
-    written = {vid for vid, pair in call.snapshots.items() if not same_bytes(*pair)} if call.mode == "replay" else ()
+    """Gradients come from arrays as they are now, which is not how the graph used those that have been written since. Other threads add snapshots meanwhile."""
+    written = {vid for vid, pair in list(call.snapshots.items()) if not same_bytes(*pair)} if call.mode == "replay" else ()
     if not written:
         return
     graph = saved_values(producers(call.path), [vid for vid in map(call.known_vid, outputs) if vid is not None], call.cut)

@@ -51,7 +51,8 @@ def as_used(call, outputs):
     from that."""
     known = [vid for vid in map(call.known_vid, outputs) if vid is not None]
     used = {call.origin(vid) for vid in saved_values(producers(call.path), known, call.cut)}
-    written = [(a, a.copy(), past) for v, (a, past) in call.snapshots.items() if v in used and a.flags.writeable and not same_bytes(a, past)]
+    snapshots = list(call.snapshots.items())        # to which other threads add some
+    written = [(a, a.copy(), past) for v, (a, past) in snapshots if v in used and a.flags.writeable and not same_bytes(a, past)]
     for a, _, past in written:
         a[...] = past
     try:
