@@ -12,8 +12,7 @@ import hybridnn.optimizers  # noqa: F401
 from hybridnn.core.op import OPS
 from hybridnn.graph import run, verify
 from hybridnn.jit import fuse as fusion
-from hybridnn.jit import groups as grouping
-from hybridnn.jit import parts
+from hybridnn.jit import grow, parts
 from hybridnn.jit.fuse import fuse, why_not
 from hybridnn.jit.fused_nodes import check_accesses
 from hybridnn.jit.known import Known
@@ -132,7 +131,7 @@ def test_stretches_of_a_graph_end_between_the_kernels_of_a_loop(most_groups, mon
             total = total + OPS["sum"](h * x, axis=None, keepdims=False)
         return [h, total]
     operands = array(4, 4), array(4, 4), array(4, 4)
-    monkeypatch.setattr(grouping, "MAX_GROUPS", most_groups)
+    monkeypatch.setattr(grow, "MAX_GROUPS", most_groups)
     monkeypatch.setattr(fusion, "_decided", Known(1))
     kernels = [n.op for n in fused(unrolled, *operands).nodes if n.op.kind == "fused"]
     assert len(kernels) == 40 and len({k.nest for k in kernels}) <= 2

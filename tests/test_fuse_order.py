@@ -6,7 +6,7 @@ from test_accumulate import network_operands, recurrent_network
 
 from hybridnn.graph import run, verify
 from hybridnn.jit import fuse as fusion
-from hybridnn.jit import groups
+from hybridnn.jit import grow
 from hybridnn.jit.fuse import fuse
 from hybridnn.jit.known import Known
 from hybridnn.jit.passes import simplify
@@ -29,7 +29,7 @@ def search(state, start, goal):
 
 def answers(graph, most_groups, monkeypatch):
     """Fuse, comparing; how many questions had which answer."""
-    known, counts = groups._depends, {True: 0, False: 0}
+    known, counts = grow._depends, {True: 0, False: 0}
 
     def compared(state, start, goal):
         answer = known(state, start, goal)
@@ -38,8 +38,8 @@ def answers(graph, most_groups, monkeypatch):
         return answer
     with monkeypatch.context() as m:
         m.setattr(fusion, "_decided", Known(1))
-        m.setattr(groups, "_depends", compared)
-        m.setattr(groups, "MAX_GROUPS", most_groups)
+        m.setattr(grow, "_depends", compared)
+        m.setattr(grow, "MAX_GROUPS", most_groups)
         fused = verify(fuse(graph))
     return fused, counts
 

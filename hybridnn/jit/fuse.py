@@ -8,7 +8,7 @@ from itertools import chain
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
 from hybridnn.jit.fused_nodes import fused_node, kernel_of
-from hybridnn.jit.groups import grow, join_siblings
+from hybridnn.jit.grow import grow, join_siblings
 from hybridnn.jit.known import Known
 from hybridnn.jit.nest import is_column
 from hybridnn.jit.parts import State, find_parts, resolve_views

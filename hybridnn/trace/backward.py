@@ -11,8 +11,8 @@ from hybridnn.trace.events import ANY_SCALE, Outcome
 from hybridnn.trace.matching import match
 from hybridnn.trace.noting import note_backward
 from hybridnn.trace.operands import has_creator, same_bytes
+from hybridnn.trace.path_tape import early_node, leaf_node, producers, saved_values
 from hybridnn.trace.recording import composite, constant, operand_of
-from hybridnn.trace.tape import early_node, leaf_node, producers, saved_values
 
 __all__ = ["give_scaled", "goes_outside", "is_seeded_beside", "leave_if_written", "match_backward", "record_backward"]
 

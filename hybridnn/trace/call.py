@@ -24,11 +24,12 @@ from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
 from hybridnn.trace.matchers import matcher
 from hybridnn.trace.noting import NeedsValues, note_inner
 from hybridnn.trace.numbers import plain_numbers
+from hybridnn.trace.path_tape import PathTape, producers, saved_values
 from hybridnn.trace.rebuild import rebuild
 from hybridnn.trace.recording import constant, derive, record_inner, record_op
 from hybridnn.trace.segment import Known, run_segment
 from hybridnn.trace.standins import Paused
-from hybridnn.trace.tape import CallTape, PathTape, producers, saved_values
+from hybridnn.trace.tape import CallTape
 from hybridnn.trace.user_functions import apply_function
 from hybridnn.trace.values import FOREIGN, Values
 from hybridnn.trace.walk import is_function_behind, plain_gradients, walk_backward

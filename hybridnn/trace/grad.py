@@ -7,8 +7,8 @@ from hybridnn.spec import spec_of
 from hybridnn.trace.backward import goes_outside
 from hybridnn.trace.events import Outcome
 from hybridnn.trace.matching import match
+from hybridnn.trace.path_tape import early_node
 from hybridnn.trace.recording import composite, constant
-from hybridnn.trace.tape import early_node
 
 __all__ = ["match_grad", "record_grad"]
 

@@ -9,8 +9,8 @@ from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable
 from hybridnn.trace.computed import identify
 from hybridnn.trace.events import Number
+from hybridnn.trace.path_tape import leaf_variables, rebinds_along
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, mirror
-from hybridnn.trace.tape import leaf_variables, rebinds_along
 
 __all__ = ["Functions"]
 

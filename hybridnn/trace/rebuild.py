@@ -11,8 +11,9 @@ from hybridnn.core.variable import Variable, as_variable
 from hybridnn.trace.events import ANY_SCALE, Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.operands import same_bytes
+from hybridnn.trace.path_tape import early_node, producers, saved_values
 from hybridnn.trace.standins import Naming
-from hybridnn.trace.tape import CallTape, early_node, producers, saved_values
+from hybridnn.trace.tape import CallTape
 
 __all__ = ["rebuild"]
 

@@ -11,6 +11,7 @@ from hybridnn.trace.observe_gradients import by_hand
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import root_array, sharing
+from hybridnn.trace.path_tape import PathTape, rebinds_along
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.skip_computed import Computing
 from hybridnn.trace.skip_effects import Effects
@@ -20,7 +21,6 @@ from hybridnn.trace.skip_results import Results
 from hybridnn.trace.skip_sources import OUTSIDE, Sources
 from hybridnn.trace.skip_stages import WARNINGS_RAISE, Stages
 from hybridnn.trace.skip_text import Text
-from hybridnn.trace.tape import PathTape, rebinds_along
 
 __all__ = ["make_plan"]
 

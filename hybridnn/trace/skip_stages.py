@@ -5,10 +5,11 @@ import numpy as np
 
 from hybridnn.trace.computed import below, sources_of
 from hybridnn.trace.events import Number, spec_along, vid_of
+from hybridnn.trace.path_tape import saved_values
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.segment import Known, build
 from hybridnn.trace.skip_plan import STORES
-from hybridnn.trace.tape import graph_of, saved_values
+from hybridnn.trace.tape import graph_of
 
 __all__ = ["WARNINGS_RAISE", "Stages"]
 

@@ -16,10 +16,11 @@ from hybridnn.trace.failures import Unexpected, missed, recompute
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
 from hybridnn.trace.overlap import Written
+from hybridnn.trace.path_tape import PathTape, leaf_variables, rebinds_along, values_behind
 from hybridnn.trace.positions import put_stream_at, stream_at
 from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, RESTLESS, STORES, Miss
 from hybridnn.trace.skip_runtime import copied, grad_of, gradient, new, put_back, refuse, setting, take, take_back, unscale
-from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_variables, output_of, rebinds_along, values_behind
+from hybridnn.trace.tape import CallTape, TracedNode, output_of
 
 __all__ = ["Text"]
 

@@ -12,7 +12,8 @@ from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.core.walk import walk
 from hybridnn.trace.events import spec_along
-from hybridnn.trace.tape import CallTape, PathTape, TracedNode, leaf_node, leaf_nodes
+from hybridnn.trace.path_tape import PathTape, leaf_node, leaf_nodes
+from hybridnn.trace.tape import CallTape, TracedNode
 
 __all__ = ["WalkTape", "is_function_behind", "plain_gradients", "walk_backward"]
 
