@@ -618,11 +618,11 @@ def test_a_signature_waits_for_its_proof_until_its_calls_have_taken_as_long():
     assert f.stats.recordings == 1 and f.stats.python_skipped == 1
     assert "runs eagerly" in str(f.explain()) and "its calls have not taken yet" in str(f.explain())
     root = next(r for r in f._memory.roots.values() if not r.children)
-    assert 0 < root.took.eager < 1
-    root.took.eager = 1000.0
+    assert 0 < root.took.waited < 1
+    root.took.waited = 1000.0
     for k in range(4):
         np.testing.assert_allclose(f(rows(3) + k).array, np.tanh(rows(3) + k).sum() * 2, rtol=1e-5)
-    assert f.stats.recordings == 2 and f.stats.python_skipped == 3 and root.took.eager == 0
+    assert f.stats.recordings == 2 and f.stats.python_skipped == 3 and root.took.waited == 0
     assert not any(r.reason for r in f._memory.roots.values())
 
 
@@ -662,3 +662,104 @@ def test_time_for_proofs_is_of_one_callable():
         for _ in range(3):
             f(rows(n))
     assert len(f._memory.plans) == 2
+
+
+def test_calls_that_wait_for_another_proof_of_their_signature_are_replayed():
+    """What they compute is compiled: only Python went another way."""
+    flips = [True]
+
+    @hnn.trace
+    def f(x):
+        y = np.flip(x) if flips[0] else np.sort(x)
+        return F.sum(F.tanh(y) * 2)
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(3):
+            f(X)
+        assert f.stats.python_skipped == 1
+        f._memory.patience, f._memory.proof_seconds = 0.0, 1000.0
+        flips[0] = False
+        for k in range(8):
+            assert f(X + k).array == pytest.approx(np.tanh(X + k).sum() * 2, rel=1e-5)
+    root, = f._memory.roots.values()
+    assert f.stats.recordings + f.stats.hits == f.stats.calls and f.stats.python_skipped == 1 and 0 < root.took.waited < 1000
+
+
+def halved(x, least, seen):
+    """A loop that ends where a value says so."""
+    x = F.exp(x)
+    while float(F.max(x).array) > least:
+        x = x * 0.5
+        seen.append(0)
+    return x
+
+
+def halving():
+    """``halved``, traced, with time for any number of proofs."""
+    f = hnn.trace(lambda x: halved(x, 1.5, []))
+    f._memory.patience = float("inf")
+    return f
+
+
+def turns(first, count, least=1.5):
+    """Vectors for which ``halved`` takes ``first`` turns, ``first + 1``, ..."""
+    return [np.full(3, np.log(least * 2.0 ** k * 0.75), "f") for k in range(first, first + count)]
+
+
+def test_loops_of_many_lengths_are_all_proved():
+    """More of them than one path may be proved: each is another path."""
+    f, vectors = halving(), turns(0, 20)
+    with hnn.using_config("trace_compile", "sync"):
+        for x in vectors * 4:
+            f(x)
+        skipped = f.stats.python_skipped
+        for x in vectors:
+            np.testing.assert_allclose(f(x).array, f.__wrapped__(x).array, rtol=1e-6)
+    assert f.stats.recordings == 20 and f.stats.python_skipped == skipped + 20
+    root, = f._memory.roots.values()
+    assert root.proofs < memory.MAX_PROOFS and root.asleep == 0
+
+
+def test_a_plan_that_a_decision_refutes_is_not_tried(monkeypatch):
+    """One that ends its loop where another has gone on, or that goes on where it ended."""
+    f, vectors, missed = halving(), turns(0, 12), running._missed
+    with hnn.using_config("trace_compile", "sync"):
+        for x in vectors * 4:
+            f(x)
+        assert len(f._memory.plans) == 12
+        tried = []
+        monkeypatch.setattr(running, "_missed", lambda *given: (tried.append(given[1]), missed(*given)))
+        for first, then, most in ((11, 0, 1), (5, 4, 1), (4, 5, 7)):
+            f(vectors[first])
+            tried.clear()
+            skipped = f.stats.python_skipped
+            np.testing.assert_allclose(f(vectors[then]).array, f.__wrapped__(vectors[then]).array, rtol=1e-6)
+            assert f.stats.python_skipped == skipped + 1 and len(tried) <= most, (first, then, len(tried))
+
+
+def test_a_proof_whose_call_leaves_its_path_is_made_later():
+    """Not on and on: what is followed takes many times as long."""
+    f = halving()
+    with hnn.using_config("trace_compile", "sync"):
+        for x in turns(0, 60):
+            f(x)
+    root, = f._memory.roots.values()
+    assert 0 < root.astray <= memory.MAX_PROOFS
+
+
+def test_what_is_learned_is_not_taken_for_the_time_that_a_search_takes(monkeypatch):
+    ticks = [0]
+    monkeypatch.setattr(running, "time", SimpleNamespace(perf_counter=lambda: ticks[0]))
+
+    def f(x):
+        ticks[0] += 100
+        return halved(x, 1.5, [])
+    f = hnn.trace(f)
+    f._memory.patience = float("inf")
+    with hnn.using_config("trace_compile", "sync"):
+        for x in turns(0, 2) * 4:
+            f(x)
+        f._memory.resting = -1
+        for x in turns(2, 6) * 8:
+            f(x)
+    assert f._memory.search_times == {True: [], False: []} and f._memory.resting == 0
+    assert not any(what == "runs eagerly" for what, _ in f._memory.why)

@@ -55,6 +55,7 @@ class Root(Event):
     naps: int = 0                  # how often replays were found to take longer than eager calls
     passing: int = 0               # how often recording was given up for what may happen once
     proofs: int = 0
+    astray: int = 0                # how many calls have left their path while they were followed
     replays: int = 0
     took: CallTimes = field(default_factory=CallTimes)
     compare_at: int = COMPARE_AFTER
@@ -103,6 +104,7 @@ class Memory:
     proof_seconds: float = 0.0       # what the proof of a signature takes, by those there were
     resting: int = 0       # calls that are to run eagerly: skipping Python takes longer; -1: calls are timed to find that out
     naps: int = 0          # how often it was found that to find a path takes longer
+    learned: int = 0       # calls that were recorded or followed, which takes many times as long as others
     idle: int = 0          # calls in a row that were to run eagerly
     searched: int = 0      # plans that were tried in vain
     compare_at: int = MANY_SEARCHES

@@ -8,7 +8,7 @@ Algorithmica 3, 1988).
 import math
 from dataclasses import dataclass
 
-__all__ = ["PATIENCE", "CallTimes", "has_proved", "may_prove", "ran_eagerly", "was_followed"]
+__all__ = ["PATIENCE", "CallTimes", "has_proved", "may_prove", "has_waited", "was_followed"]
 
 PATIENCE, SAVED = 3.0, 0.25      # seconds to begin with; what part of a call that Python ran a plan saves at least
 
@@ -16,14 +16,14 @@ PATIENCE, SAVED = 3.0, 0.25      # seconds to begin with; what part of a call th
 @dataclass(slots=True)
 class CallTimes:
     """What calls of one signature have taken, in seconds."""
-    eager: float = 0.0            # those that waited for a proof, since the last one
+    waited: float = 0.0           # those that waited for a proof, since the last one
     followed: float = 0.0         # those that were recorded or followed, since the last proof
     shortest: float = math.inf    # the shortest of all these
 
 
-def ran_eagerly(times, seconds):
+def has_waited(times, seconds):
     """A call has waited for a proof."""
-    times.eager += seconds
+    times.waited += seconds
     times.shortest = min(times.shortest, seconds)
 
 
@@ -35,13 +35,13 @@ def was_followed(times, seconds):
 
 def may_prove(memory, times):
     """Whether the time that a proof takes has been earned, by all plans or by the calls of this signature."""
-    return memory.patience >= memory.proof_seconds or times.eager >= memory.proof_seconds
+    return memory.patience >= memory.proof_seconds or times.waited >= memory.proof_seconds
 
 
 def has_proved(memory, times, plan):
     """Pay for a proof; nothing for the first one, as what compiles is loaded and most kernels are compiled then. Whatever that takes, there is time for
     another one, which tells what they take otherwise."""
-    paid, times.eager, times.followed = times.followed, 0.0, 0.0
+    paid, times.waited, times.followed = times.followed, 0.0, 0.0
     if memory.proof_seconds:
         memory.patience -= paid
     memory.proof_seconds = min(paid, (memory.proof_seconds + paid) / 2) if memory.proof_seconds else min(paid, PATIENCE)

@@ -45,6 +45,7 @@ def prove(memory, observer, call, end, given, result, before):
     """Turn an observed replay into a plan that skips Python, and return it, or note why not. ``given``: what the arguments held before, if the user vouches
     for the rest; ``before``: what the call before took from outside."""
     if call.mode != "replay" or end is None or call.left:
+        _leave_for_others(call)
         return None
     try:
         seen = observer
@@ -69,6 +70,9 @@ def prove(memory, observer, call, end, given, result, before):
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
         return None
     end.doubt = ""
+    if not end.proved:
+        end.proved = True
+        call.root.proofs -= 1        # it counts how often paths are proved again
     for segment in [s for e in call.path for s in e.segments.values() if s.executable is not None]:
         segment.executable.release()
     operations = sum(len(e.apps) for e in call.path)
@@ -82,6 +86,13 @@ def prove(memory, observer, call, end, given, result, before):
         memory.note("guard failed", p.last_miss.reason)
     memory.note("python is skipped", f"{len(plan.source.splitlines())} lines of guards and replay")
     return plan
+
+
+def _leave_for_others(call):
+    """A call that was followed has left the path, and was recorded instead: the proof is left to another one, but not on and on."""
+    root = call.root
+    if call.recorded and root.astray < MAX_PROOFS:
+        root.proofs, root.astray = root.proofs - 1, root.astray + 1
 
 
 def _mostly_python(plan):

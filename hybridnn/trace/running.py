@@ -10,7 +10,7 @@ from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, EAGER_CALLS, IDLE_EARNS, MAX_PROOFS, account, nap, new_root
-from hybridnn.trace.proof_costs import has_proved, may_prove, ran_eagerly, was_followed
+from hybridnn.trace.proof_costs import has_proved, has_waited, may_prove, was_followed
 from hybridnn.trace.pure import members, taken
 from hybridnn.trace.signature import signature
 from hybridnn.trace.skip_plan import OTHERWISE, RESTLESS, Miss, Refused
@@ -52,7 +52,10 @@ def run(memory, fn, self_object, args, kwargs):
     memory.stats.calls += 1
     mode = (asked or memory.mode) if errors_may_wait() else "eager"
     if memory.plans and state.tracer is None and state.hooks is None and mode in ("auto", "pure") and sys.gettrace() is None and sys.getprofile() is None:
+        refuting = ()
         for plan in memory.plans if len(memory.plans) <= 2 else _of_signature(memory.plans, args, kwargs):
+            if refuting and any([plan.is_refuted(*found) for found in refuting]):
+                continue
             usual = plan.times is None and not memory.check
             result = plan.run(self_object, args, kwargs) if usual else _unusual_turn(memory, plan, self_object, fn, args, kwargs)
             kind = type(result)
@@ -63,14 +66,16 @@ def run(memory, fn, self_object, args, kwargs):
             if kind is not Miss:
                 return _skipped(memory, plan, result)
             _missed(memory, plan, result)
+            if result.decision is not None:
+                refuting = (*refuting, (plan, result.decision))
     return _run_python(memory, mode, fn, args, kwargs)
 
 
 @unseen
 def _compared_search(memory, fn, self_object, args, kwargs):
     """Law L3: where paths take turns, to try one plan after the other, or such as have few operations, may take longer than Python; then the function runs
-    eagerly for a while."""
-    times = memory.search_times
+    eagerly for a while. What is learned meanwhile is paid for otherwise."""
+    times, learned = memory.search_times, memory.learned
     traced = len(times[True]) <= len(times[False])
     memory.resting = 0
     start = time.perf_counter()
@@ -79,7 +84,8 @@ def _compared_search(memory, fn, self_object, args, kwargs):
     else:
         memory.stats.calls += 1
         result = fn(*args, **kwargs)
-    times[traced].append(time.perf_counter() - start)
+    if memory.learned == learned:
+        times[traced].append(time.perf_counter() - start)
     memory.resting = -1
     if len(times[False]) >= COMPARED_CALLS:
         searching, eager = _mean(times[True]), _mean(times[False])
@@ -139,12 +145,14 @@ def _run_python(memory, mode, fn, args, kwargs):
     if root.asleep:
         root.asleep = max(0, root.asleep - _idle(memory))
         return fn(*args, **kwargs)
-    if root.proofs < MAX_PROOFS and mode in ("auto", "pure") and not may_prove(memory, root.took):
+    follows = mode in ("auto", "pure") and root.proofs < MAX_PROOFS and outer is None and not sys.is_finalizing()
+    waits = follows and not may_prove(memory, root.took)
+    if waits and not root.replays:
         return _eager_for_now(memory, root, fn, args, kwargs)
     memory.idle, root.reason = 0, ""
-    if root.replays >= root.compare_at:
+    if root.replays >= root.compare_at and (waits or not follows):
         return _compared_run(memory, root, mode, fn, args, kwargs)
-    return _traced_run(memory, root, mode, fn, args, kwargs)
+    return _waiting_run(memory, root, mode, fn, args, kwargs) if waits else _traced_run(memory, root, mode, fn, args, kwargs, follows)
 
 
 @unseen
@@ -155,7 +163,15 @@ def _eager_for_now(memory, root, fn, args, kwargs):
         memory.note("runs eagerly", f"for now: {root.reason}")
     start = time.perf_counter()
     result = fn(*args, **kwargs)
-    ran_eagerly(root.took, time.perf_counter() - start)
+    has_waited(root.took, time.perf_counter() - start)
+    return result
+
+
+def _waiting_run(memory, root, mode, fn, args, kwargs):
+    """A call of a signature whose proofs so far were for other ways through Python: what it computes is compiled, and only another proof has to wait."""
+    start = time.perf_counter()
+    result = _traced_run(memory, root, mode, fn, args, kwargs, follows=False)
+    has_waited(root.took, time.perf_counter() - start)
     return result
 
 
@@ -170,10 +186,11 @@ def _idle(memory):
 
 @unseen
 def _compared_run(memory, root, mode, fn, args, kwargs):
-    """Law L3: where Python always runs, matching tiny operations may cost more than doing them; then the signature runs eagerly for a while."""
+    """Law L3: where Python always runs, matching tiny operations may cost more than doing them; then the signature runs eagerly for a while. No replay is
+    followed meanwhile, which takes many times as long."""
     verified = len(root.times[True]) <= len(root.times[False])
     start = time.perf_counter()
-    result = _traced_run(memory, root, mode, fn, args, kwargs) if verified else fn(*args, **kwargs)
+    result = _traced_run(memory, root, mode, fn, args, kwargs, follows=False) if verified else fn(*args, **kwargs)
     root.times[verified].append(time.perf_counter() - start)
     if len(root.times[False]) == COMPARED_CALLS:
         replay, eager = min(root.times[True]), min(root.times[False])
@@ -266,11 +283,11 @@ def _earned(memory, plan):
 
 
 @unseen
-def _traced_run(memory, root, mode, fn, args, kwargs):
+def _traced_run(memory, root, mode, fn, args, kwargs, follows):
     start = time.perf_counter()
     if mode == "error_on_record" and not root.children:
         raise _forbidden(memory, root)
-    call, observer = _new_call(memory, root, mode, fn, args, kwargs)
+    call, observer = _new_call(memory, root, mode, fn, args, kwargs, follows)
     given = members((args, kwargs)) if mode == "pure" and observer is not None else None
     outer, state.tracer = state.tracer, call
     outer_reads, state.config_reads = state.config_reads, call.config_reads
@@ -297,6 +314,7 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     finally:
         state.tracer = outer
     if call.recorded or observer is not None:
+        memory.learned += 1
         was_followed(root.took, time.perf_counter() - start)
     if plan is not None:
         has_proved(memory, root.took, plan)
@@ -308,13 +326,12 @@ def _traced_run(memory, root, mode, fn, args, kwargs):
     return result
 
 
-def _new_call(memory, root, mode, fn, args, kwargs):
+def _new_call(memory, root, mode, fn, args, kwargs, follows):
     """A call that records or replays, and who follows its Python, to prove that it may be skipped, or None."""
     call = Call(root, memory)
     call.forbid = mode == "error_on_record"
     root.replays += call.mode == "replay"
-    may_follow = mode in ("auto", "pure") and call.mode == "replay" and root.proofs < MAX_PROOFS and state.tracer is None and not sys.is_finalizing()
-    observer = _proving().observer(root, call, fn, args, kwargs) if may_follow else None
+    observer = _proving().observer(root, call, fn, args, kwargs) if follows and call.mode == "replay" else None
     call.checked = call.mode == "replay" and memory.check and _dice.random() < memory.check
     call.interpreting = observer is not None or root.replays < 2 and config.trace_compile != "sync"
     call.aside = None if observer is None else observer.aside

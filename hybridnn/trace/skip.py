@@ -1,7 +1,7 @@
 """Skipping Python: a path whose run was proved to depend on guarded facts only, as one generated function.
 
 The function checks the guards, reads arrays and numbers where they come from, runs the compiled stages, and does what the Python would have done beside
-computing: gradients, counters, attributes, results. It returns ``MISS`` before anything has changed if a guard fails or a condition comes out otherwise.
+computing: gradients, counters, attributes, results. It returns a ``Miss`` before anything has changed if a guard fails or a condition comes out otherwise.
 """
 import numpy as np
 
@@ -60,7 +60,8 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.connected = []     # values whose nodes, of a graph that has been given up, the plan makes at once
         self.early, self.until = {}, -1       # number of events -> what NumPy writes, and computes of it, there; the last event that is an operation
         self.takes_back, self.kept = False, set()       # whether any of that may have to be taken back, and the parts of arrays that are kept for it
-        self.outcomes = {}      # name of a computed number -> a line that leaves if its truth is another one
+        self.outcomes = {}      # name of a computed number -> lines behind it, or pairs (condition under which to leave, outcome)
+        self.decisions, self.reached = [], None     # what ``Plan.decisions`` will be, and the last event before what is written now
         self.containers, self.stored, self.gradients = {}, set(), {}
         self.node_texts = {}    # id of a Variable of which the call writes the array -> where it is read
         self.shown = set()      # values that the program has made other Variables of

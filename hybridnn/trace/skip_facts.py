@@ -116,7 +116,7 @@ class Facts:
         """What is computed is true, or not, as it was when the path was recorded."""
         name = self._computed(ref)
         if ref in [r for found in self.later.values() for _, r in found]:
-            self.outcomes.setdefault(name, []).extend(self._leave_if(f"bool({name}) is not {truth}"))
+            self.outcomes.setdefault(name, []).append((f"bool({name}) is not {truth}", truth))
         else:
             self.make_lines.append(f"if bool({name}) is not {truth}: raise Unexpected")
 

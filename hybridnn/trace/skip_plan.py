@@ -1,14 +1,14 @@
 """What a proved path is: a ``Plan``, and what running one can give instead of a result."""
 import weakref
 
-__all__ = ["CHANGED", "GONE", "MISS", "OTHERWISE", "RESTLESS", "STORES", "Miss", "Plan", "Refused", "killer"]
+__all__ = ["CHANGED", "GONE", "OTHERWISE", "RESTLESS", "STORES", "Miss", "Plan", "Refused", "killer"]
 
 
 class Miss:
-    """What a plan returns, instead of a result, for a guard that failed."""
+    """What a plan returns, instead of a result, for a guard that failed. ``decision``: the number of the plan's decision that came out otherwise, or None."""
 
-    def __init__(self, reason):
-        self.reason = reason
+    def __init__(self, reason="a condition came out otherwise", decision=None):
+        self.reason, self.decision = reason, decision
 
 
 class Refused:
@@ -19,7 +19,6 @@ class Refused:
         self.draws, self.defect, self.otherwise = draws, defect, otherwise
 
 
-MISS = Miss("a condition came out otherwise")
 CHANGED = Miss("what is computed before all else came out otherwise, or with a warning or an error")
 OTHERWISE = Miss("what NumPy computes of what the call has computed came out of another kind, or with a warning or an error")
 GONE = Miss("an object, or a member of one, that the plan was made for has gone")
@@ -44,6 +43,7 @@ class Plan:
         self.dead = False
         self.misses = self.hits = self.first_hits = 0
         self.few, self.times = False, None     # whether eager may be faster; seconds of (skipped, eager) calls while that is being found out
+        self.decisions = ()     # what Python decided by values: pairs (the event before, the outcome), in order
         self.saves = 0.0       # seconds that a call by it takes less than one that Python runs, at least
         self.last_miss = None
         self.leaves_graph = False       # whether its results are connected to a graph that backward can go through
@@ -55,7 +55,18 @@ class Plan:
     def kill(self):
         """Forget everything (a root object has gone)."""
         self.dead, self.run, self.touched, self.watched = True, _gone, None, None
+        self.decisions = ()
         self.segments.clear()
+
+    def is_refuted(self, other, number):
+        """Whether this path cannot be the one on which ``other`` met a decision, of this number, that came out otherwise: both take the same decisions until
+        one of them is known to be wrong here, too."""
+        for k, (mine, theirs) in enumerate(zip(self.decisions[:number + 1], other.decisions)):
+            if mine[0] is not theirs[0]:
+                return False
+            if (mine[1] == theirs[1]) is (k == number):
+                return True
+        return False
 
 
 def killer(plan):

@@ -56,8 +56,10 @@ class Stages:
             if any(app for e in events for app in e.apps):
                 self._stage(events)
             wrote = wrote or any(e.kind == "inplace" for e in events)
+            self.reached = events[-1] if events else self.reached
             if look is not None:
                 self._look(look)
+                self.reached = look
             self._compute_later(self.later.get(at, ()))
             self._write_early(self.early.get(at, ()), wrote and (at is None or at > self.until_left))
             if look is None and at < len(self.path) and self.path[at].kind == "function":
@@ -115,7 +117,8 @@ class Stages:
             warns |= may_warn
             if ref.source.drawn or name in self.outcomes:
                 write()
-                self.body += self.outcomes.get(name, ())
+                for found in self.outcomes.get(name, ()):
+                    self.body += [found] if type(found) is str else self._leave_if(*found)
         write()
 
     def _wanted(self, stages):
@@ -281,7 +284,7 @@ class Stages:
             return
         self.body.append(f"hole{index} = {reader.format(text)}")
         if outcome is not None:
-            self.body += self._leave_if(f"repr(hole{index}) != {outcome[1]!r}")
+            self.body += self._leave_if(f"repr(hole{index}) != {outcome[1]!r}", outcome[1])
 
 
 def _nbytes(graph, values):

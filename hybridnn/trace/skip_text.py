@@ -18,7 +18,7 @@ from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
 from hybridnn.trace.overlap import Written
 from hybridnn.trace.path_tape import PathTape, leaf_variables, rebinds_along, values_behind
 from hybridnn.trace.positions import put_stream_at, stream_at
-from hybridnn.trace.skip_plan import CHANGED, GONE, MISS, RESTLESS, STORES, Miss
+from hybridnn.trace.skip_plan import CHANGED, GONE, RESTLESS, STORES, Miss
 from hybridnn.trace.skip_runtime import copied, grad_of, gradient, new, put_back, refuse, setting, take, take_back, unscale
 from hybridnn.trace.tape import CallTape, TracedNode, output_of
 
@@ -92,7 +92,7 @@ class Text:
         exec(plan.code, names)
         names.pop("recheck", None)
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
-        plan.watched = watched
+        plan.watched, plan.decisions = watched, tuple(self.decisions)
         return plan
 
     def _guarding(self, watched):
@@ -123,8 +123,9 @@ class Text:
         moving = {id(a) for a, _ in self.moving.values()}
         memory = Written([a for a in [*map(self._array, written), *self._stored_arrays()] if id(a) not in passed and id(a) not in moving],
                          [a for a in self._stored_arrays() if id(a) in passed])
-        return dict(w.names, **{f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)}, new=new, Variable=Variable, TapeLeaf=TapeLeaf,
-                    MISS=MISS, refuse=refuse, ndarray=np.ndarray, CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
+        misses = {f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)} | {f"otherwise{k}": Miss(decision=k) for k in range(len(self.decisions))}
+        return dict(w.names, **misses, new=new, Variable=Variable, TapeLeaf=TapeLeaf, refuse=refuse, ndarray=np.ndarray,
+                    CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
                     TracedNode=TracedNode, output_of=output_of, ref=weakref.ref,
                     numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at, ask=ask,
                     state=state, G=global_config.__dict__, setting=setting,
@@ -187,13 +188,15 @@ class Text:
         """Whether numbers drawn are put back if Python has to run: what raises, fails or comes out otherwise may stand before the draws."""
         return bool(self.observer.draws) or self.call.draws and (self.looks or any(e.check is not None for e in self.path[:self.call.drawn_at]))
 
-    def _leave_if(self, condition):
-        """Lines that leave where a value came out otherwise. Counters may have gone up, and hyperparameters been set, for a stage that begins an update."""
+    def _leave_if(self, condition, outcome):
+        """Lines that leave where a value, which had this outcome, came out otherwise. Counters may have gone up, and hyperparameters been set, for a stage that
+        begins an update."""
         lines = ["    take_back(undone)"] if self.takes_back else []
         lines += [f"    {line}" for line in self._hypers_back()]
         if any(e[0] == "update" for e in self.observer.effects):
             lines.append("    for s in counted: s[0] -= 1")
-        return [f"if {condition}:", *(self._put_back() if self._restores() else []), *lines, "    return MISS"]
+        self.decisions.append((self.reached, outcome))
+        return [f"if {condition}:", *(self._put_back() if self._restores() else []), *lines, f"    return otherwise{len(self.decisions) - 1}"]
 
     def _hypers(self):
         """The places of hyperparameters that the call sets."""
