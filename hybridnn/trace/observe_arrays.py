@@ -286,7 +286,10 @@ class Arrays:
         f.waiting = ("make", None, [], {}, constant(None) if after == "push" else None)      # the setter runs meanwhile
 
     def _rebind(self, v, value):
-        """``v.array = a``, an array that NumPy has made just before, or the one that ``v`` had when the call began."""
+        """``v.array = a``, an array that NumPy has made just before, a scalar of NumPy's, of which the setter makes an array, or the array that ``v`` had when
+        the call began."""
+        if value.kind == "array" and isinstance(value.value, np.generic):
+            value = calculate(self, np.asarray, [value], {})
         a, old, own = value.value, v._array, value.kind == "state" and value.source == ("inside", v)
         if value.kind == "state" and value.source[0] == "held" and self.is_rebound(v):
             raise Doubt("assigns the array of a Variable", by_chance=True)      # from the next proof on, it is known as the one that the call begins with

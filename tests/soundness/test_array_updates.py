@@ -618,6 +618,34 @@ def test_operations_take_arrays_that_have_replaced_others_in_the_call(mode, use)
         skipped(world, mode, 5)
 
 
+@pytest.mark.parametrize("made", [lambda a: np.clip(a, 0, 1.5), lambda a: np.minimum(a, 1.5).astype("f"), lambda a: np.float32(0.9) * a, np.mean])
+@pytest.mark.parametrize("again", [False, True])
+def test_parameters_without_axes_get_scalars_of_numpys(mode, made, again):
+    """A temperature that is kept within bounds: NumPy gives scalars, of which Variables make arrays."""
+    def make(wrap):
+        model, temperature = net(), hnn.Parameter(np.array(1.4, "f"))
+        both = hnn.Chain(model=model)
+        with both.init_scope():
+            both.temperature = temperature
+        opt = optimizers.Adam(0.1).setup(both)
+
+        @wrap
+        def f(x):
+            loss = F.sum(model.b(F.relu(model.a(x)))) * F.exp(temperature)
+            both.cleargrads()
+            loss.backward()
+            opt.update()
+            temperature.array = made(temperature.array)
+            if again:
+                loss = loss + F.exp(temperature) + temperature.array
+            return loss, np.exp(temperature.array)
+        n = iter(range(1000))
+        return [both], [lambda: f(arr(5, 3, seed=next(n)))]
+    world = check(make, mode)
+    if not again:
+        skipped(world, mode, 5)
+
+
 @pytest.mark.parametrize("made", [
     lambda a: np.clip(a, -0.1, 0.1), lambda a: a / np.linalg.norm(a), lambda a: np.where(a < 0, np.float32(0), a), np.copy,
     lambda a: a + 0.01 * np.random.randn(*a.shape).astype("f"),
