@@ -5,7 +5,7 @@ import itertools
 import math
 import operator
 import types
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from hybridnn.trace.refs import (
     CONTAINERS,
     DICTS,
     IMMUTABLE_TYPE,
+    Default,
     Doubt,
     Generator,
     Iterator,
@@ -166,6 +167,13 @@ def _dict(observer, args, kw):
 
 def _ordered(observer, args, kw):
     return Ref("mirror", OrderedDict(_dict(observer, args, kw).value))
+
+
+def _defaulting(observer, args, kw):
+    factory = observer.plain(args[0]) if args else None
+    if not any(factory is kind for kind in (list, dict, int, float, str)):
+        raise Doubt("makes a defaultdict with a factory other than list, dict, int, float or str")
+    return Ref("mirror", defaultdict(Default(factory), _dict(observer, args[1:], kw).value))
 
 
 def _until(outcome):
@@ -434,5 +442,5 @@ PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})
 PURE_BUILTINS.update(ITERTOOLS)
 PURE_BUILTINS.update({len: _len, any: _until(True), all: _until(False), zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance,
                       issubclass: _issubclass, callable: _callable, iter: _iter, next: _next, sorted: _sorted, type: _type, getattr: _getattr,
-                      hasattr: _hasattr, vars: _vars, list: _container(list), tuple: _container(tuple), dict: _dict, OrderedDict: _ordered, set: _set,
-                      frozenset: _frozenset, np.dtype: _plain(np.dtype)})
+                      hasattr: _hasattr, vars: _vars, list: _container(list), tuple: _container(tuple), dict: _dict, OrderedDict: _ordered,
+                      defaultdict: _defaulting, set: _set, frozenset: _frozenset, np.dtype: _plain(np.dtype)})

@@ -152,7 +152,7 @@ class Methods:
             box.update(PURE_BUILTINS[dict](self, args, {}).value)
             return constant(None)
         if name == "copy":
-            return Ref("mirror", type(box)(box))
+            return Ref("mirror", box.copy())
         key, default = self._key(args[0]), args[1] if len(args) > 1 else constant(None)
         if name == "pop" and len(args) == 1 and key not in box:
             raise Doubt("an exception is raised")

@@ -12,7 +12,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
 __all__ = ["ASKED", "CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "MOST_MEMBERS", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS",
-           "Cell", "Closure", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key",
+           "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key",
            "class_lookup", "code_of", "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code", "is_library_module",
            "is_named_tuple", "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array",
            "trusted_kind"]
@@ -80,6 +80,16 @@ class Ref:
     def __post_init__(self):
         if not plain_to_see(type(self.value)):
             raise Doubt(f"a {type(self.value).__name__}, whose class runs code when somebody asks what it is")
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """Makes what a ``defaultdict`` of the call has where a key is missing, as Refs."""
+    factory: type
+
+    def __call__(self):
+        made = self.factory()
+        return Ref("mirror", made) if self.factory in (list, dict) else constant(made)
 
 
 @dataclass(eq=False, slots=True)

@@ -1,4 +1,6 @@
 """The values that a plan gives to the user: results, and what is assigned."""
+from collections import defaultdict
+
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.observe_iteration import Rows
@@ -77,7 +79,8 @@ class Results:
             name, self.containers[id(ref)] = f"c{len(self.containers)}", ""      # its own members are not to find it
             if isinstance(ref.value, dict):
                 text = "{" + ", ".join(f"{self.writer.strong(k)}: {self._value(v)}" for k, v in ref.value.items()) + "}"
-                text = text if type(ref.value) is dict else f"{self.writer.strong(type(ref.value))}({text})"
+                factory = f"{self.writer.strong(ref.value.default_factory.factory)}, " if type(ref.value) is defaultdict else ""
+                text = text if type(ref.value) is dict else f"{self.writer.strong(type(ref.value))}({factory}{text})"
             else:
                 items = ", ".join(self._value(v) for v in ref.value)
                 text = f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"

@@ -219,3 +219,63 @@ def test_sums_of_sizes(mode, sums):
             return f(arr(2, 6))
         return [sizes], [lambda: f(arr(2, 6)), longer, other, of_floats, lambda: f(arr(2, 6, seed=4))]
     skipped(check(make, mode), mode, 3)
+
+
+def listed(x):
+    found = defaultdict(list)
+    for k in range(3):
+        found["loss"].append(F.sum(x * k).item())
+        found[k].append(k)
+    return {k: np.mean(v) for k, v in found.items()}, found
+
+
+def summed(x):
+    found = defaultdict(float, count=1)
+    for k in range(3):
+        found["sum"] += F.sum(x * k).item()
+        found["count"] += 1
+    return found
+
+
+def nested(x):
+    found = defaultdict(dict)
+    found["train"]["loss"] = F.sum(x).array
+    return found, found["eval"], found.get("else"), "none" in found, len(found)
+
+
+def copied(x):
+    found = defaultdict(list, {"x": [x]})
+    other = found.copy()
+    other["y"].append(F.sum(x))
+    return found, other, dict(other), other.default_factory
+
+
+def named(x):
+    found = defaultdict(str)
+    found["a"] += "b"
+    found.setdefault("c", F.sum(x))
+    return found.pop("c"), sorted(found.items())
+
+
+@pytest.mark.parametrize("body", [listed, summed, nested, copied, named])
+def test_dicts_with_defaults_that_the_call_makes(mode, body):
+    def make(wrap):
+        f = wrap(lambda x: body(F.exp(x)))
+        return [], [lambda: f(arr(3)), lambda: f(arr(2, 3))]
+    world = check(make, mode)
+    if body is not copied:
+        skipped(world, mode)
+
+
+def test_defaults_of_the_programs_own(mode):
+    """And what has none: such a dict raises as others do."""
+    def make(wrap):
+        made = []
+
+        @wrap
+        def f(x, strict):
+            found = defaultdict(None if strict else lambda: made.append(0) or 0.5)
+            found["y"] += F.sum(x).item()
+            return found["y"]
+        return made, [lambda: f(arr(3), False), lambda: f(arr(3), True)]
+    check(make, mode)
