@@ -48,7 +48,7 @@ class Origins:
         if ref.kind in ("hole", "number"):
             return self._use_number(ref)
         if ref.kind == "text":
-            raise Doubt("a text that is not the same on every call decides what happens")
+            return self._use_text(ref)
         if ref.kind == "span":
             return self.closed_slice(ref.source.args)
         return ref
@@ -65,6 +65,15 @@ class Origins:
                 self.use(r)
         else:
             self.guard("number", ref, ref.value)
+        return Ref("static", ref.value)
+
+    def _use_text(self, ref):
+        """A text that is made on every call, where it must be the same on every call: what it rests on is."""
+        leaves = leaves_of(ref)
+        if sources_of(ref) or not all(r.kind == "arg" and type(r.value) in SCALARS and not self._counts(r) for r in leaves):
+            raise Doubt("a text that is not the same on every call decides what happens")
+        for r in leaves:
+            self.use(r)
         return Ref("static", ref.value)
 
     def _counts(self, ref):

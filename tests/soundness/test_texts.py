@@ -80,3 +80,49 @@ def test_texts_of_numbers(mode, body):
     w = check(make, mode, tolerance=10.0)
     if body in (logged, nested, returned, after_the_update, assigned):
         skipped(w, mode)
+
+
+def as_key(x, batch, state):
+    return {f"loss/{batch['task']}": F.sum(x) * batch["task"]}
+
+
+def looked_up(x, batch, state):
+    return state["heads"]["h%d" % batch["task"]] * F.sum(x)  # noqa: UP031
+
+
+def stored(x, batch, state):
+    state["log"][f"{batch['name']}_{state['epoch']}"] = F.sum(x).item()
+    return dict(state["log"])
+
+
+def compared(x, batch, state):
+    return F.sum(x) if f"{batch['task']}" == "1" else F.mean(x)
+
+
+def of_a_float(x, batch, state):
+    return {"rate " + str(round(batch["rate"], 3)): F.sum(x)}
+
+
+def counted(x, batch, state):
+    state["t"] += 1
+    return {f"t{state['t']}": F.sum(x)}
+
+
+def of_a_value(x, batch, state):
+    return {f"{int(F.sum(x).array)}": F.sum(x)}
+
+
+@pytest.mark.parametrize("body", [as_key, looked_up, stored, compared, of_a_float, counted, of_a_value])
+def test_texts_that_decide(mode, body):
+    """Keys of logs, names of heads: what they are made of is looked at."""
+    def make(wrap):
+        state = {"heads": {"h0": 2.0, "h1": 3.0}, "log": {}, "epoch": 0, "t": 0}
+        f = wrap(lambda x, batch: body(F.exp(x), batch, state))
+
+        def turn(task, epoch):
+            state["epoch"] = epoch
+            return f(arr(3), {"task": task, "name": "ab"[task], "rate": 0.1 * task})
+        return state, [lambda: turn(0, 0), lambda: turn(1, 0), lambda: turn(0, 1)]
+    world = check(make, mode)
+    if body not in (counted, of_a_value):
+        skipped(world, mode, 5)
