@@ -84,7 +84,7 @@ class Call(Values):
         self.draws = []           # (name, arguments, array) of random draws, in order
         self.drawn_at = 0         # how many events came before the last of them
         self.functions = {}       # event of a user's function -> (function, arrays of its inputs, of its outputs), while replaying
-        self.warned = False       # the library has warned
+        self.warned = None        # the user's line at which the library has warned first
         self.naming = None        # what gives names to the values of a gradient that is computed again
         self.owned = set()        # ids of pending Variables whose arrays are to be nobody else's
 
@@ -307,7 +307,7 @@ class Call(Values):
 
     def note_warning(self):
         """The library warns."""
-        self.warned = True
+        self.warned = self.warned or user_line()
 
     def note_function(self, function, gs):
         """Backward has reached a user's function, whose Python must run; gives the gradients that it gets."""

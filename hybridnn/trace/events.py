@@ -123,7 +123,7 @@ class Event:
     spec: Spec | None = None
     hits: int = 0
     doubt: str = "not tried yet"
-    proved: bool = False     # at an end: whether a plan was ever made of its path
+    proved: frozenset = frozenset()       # at an end: with which decisions plans were made of its path
     last_used: int = 0
     turns: tuple | None = None       # in its tree: its own and the last below it
     seen: object = None      # at an end: what the last replay in mode "pure" took from outside

@@ -102,7 +102,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
 
     def _refuse(self):
         if self.call.warned:
-            raise Doubt("the library warns, as it must on every call")
+            raise Doubt("the library warns, as it must on every call", self.call.warned)
         kinds = [e.kind for e in self.path]
         for vid, at in self.observer.changed_at.items():
             taken = next((e for e in self.path[at:] if e.kind != "end" and vid in map(vid_of, e.operands)), None)

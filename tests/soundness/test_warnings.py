@@ -170,7 +170,8 @@ def test_warnings_of_the_library(mode, name, action):
                 warnings.simplefilter(action)
                 return f(arr(1, 3))
         return None, [lambda: filtered("ignore"), lambda: f(arr(1, 3)), lambda: filtered(action)]
-    check(make, mode)
+    reason = check(make, mode)[0].explain().paths[0].reason
+    assert mode != "auto" or "the library warns" in reason and "test_warnings.py:" in reason
 
 
 @pytest.mark.parametrize("expression", ["np.nanmean(x)", "np.nanmax(x, axis=0)", "np.nanvar(x)", "x.std(ddof=3)", "np.var(x, ddof=4)", "np.std(x, 0, ddof=1)",
