@@ -9,7 +9,7 @@ import pytest
 
 from hybridnn.jit import dictwatch
 from hybridnn.jit.dictwatch import VERSIONS, Watch, _how, version, watch, watchable
-from hybridnn.trace import guards
+from hybridnn.trace import namespaces
 
 
 class Base:
@@ -205,18 +205,18 @@ def test_versions_of_a_namespace():
 @pytest.mark.parametrize("versions", [True, False])
 def test_names_of_a_module_change_and_come_back(versions, monkeypatch):
     if not versions:
-        monkeypatch.setattr(guards, "version", lambda space: None)
+        monkeypatch.setattr(namespaces, "version", lambda space: None)
     space = vars(types.ModuleType("m"))
     space.update(a=1, b=2)
-    known = guards.members_of(space)
-    assert known == space and guards.members_of(space) is known and guards.has_members(space, known)
+    known = namespaces.members_of(space)
+    assert known == space and namespaces.members_of(space) is known and namespaces.has_members(space, known)
     space["a"] = 3
-    assert not guards.has_members(space, known)
-    other = guards.members_of(space)
-    assert other["a"] == 3 and guards.has_members(space, other) and not guards.has_members(space, known)
+    assert not namespaces.has_members(space, known)
+    other = namespaces.members_of(space)
+    assert other["a"] == 3 and namespaces.has_members(space, other) and not namespaces.has_members(space, known)
     space["a"] = 1
-    assert guards.has_members(space, known) and not guards.has_members(space, other)
+    assert namespaces.has_members(space, known) and not namespaces.has_members(space, other)
     space["c"] = 1
-    assert not guards.has_members(space, known)
+    assert not namespaces.has_members(space, known)
     del space["c"], space["b"]
-    assert not guards.has_members(space, known)
+    assert not namespaces.has_members(space, known)

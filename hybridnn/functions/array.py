@@ -20,6 +20,7 @@ from hybridnn.core.shapes import transpose as _transpose
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import BackendError, InvalidType
 from hybridnn.ops import array as _o
+from hybridnn.ops import selection as _selection
 from hybridnn.ops.axes import axes_of, axis_of, of_shape
 
 __all__ = ["broadcast", "broadcast_to", "cast", "concat", "copy", "depth2space", "diagonal", "dstack", "expand_dims",
@@ -454,7 +455,7 @@ def select_item(x, t):
     x, t = of_shape(x), of_shape(t)
     if x.ndim != 2 or t.ndim != 1 or t.dtype.kind not in "iu" or x.shape[0] != t.shape[0]:
         raise InvalidType("select_item", "x (N, C) and integers t (N,)", f"x.shape={x.shape}, t: {t.dtype}{list(t.shape)}")
-    return apply(_o.select_item, (x, t))
+    return apply(_selection.select_item, (x, t))
 
 
 def permutate(x, indices, axis=0, inv=False):
@@ -466,7 +467,7 @@ def permutate(x, indices, axis=0, inv=False):
     axis = axis_of("permutate", axis, x.ndim)
     if len(indices) != x.shape[axis]:
         raise InvalidType("permutate", f"as many indices as x.shape[{axis}]={x.shape[axis]}", str(len(indices)))
-    return apply(_o.permutate, (x, indices), {"axis": axis, "inv": bool(inv)})
+    return apply(_selection.permutate, (x, indices), {"axis": axis, "inv": bool(inv)})
 
 
 def diagonal(x, offset=0, axis1=0, axis2=1):
@@ -496,8 +497,8 @@ def top_k(x, k, axis=-1, largest=True):
     axis = axis_of("top_k", axis, x.ndim)
     if not 0 < k <= x.shape[axis]:
         raise InvalidType("top_k", f"0 < k <= {x.shape[axis]}", f"k={k}")
-    indices = apply(_o.top_indices, (x,), {"k": int(k), "axis": axis, "largest": bool(largest)})
-    return apply(_o.take_along, (x, indices), {"axis": axis}), indices
+    indices = apply(_selection.top_indices, (x,), {"k": int(k), "axis": axis, "largest": bool(largest)})
+    return apply(_selection.take_along, (x, indices), {"axis": axis}), indices
 
 
 # ---------------------------------------------------------------------------------------------------------------------- images

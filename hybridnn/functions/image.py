@@ -14,8 +14,8 @@ from hybridnn.errors import InvalidType
 from hybridnn.functions._convolution import steps_of
 from hybridnn.functions._strided import array_at_hand, of_memory
 from hybridnn.functions.math import clip, floor
-from hybridnn.ops import array as _array
 from hybridnn.ops import image as _o
+from hybridnn.ops import selection as _selection
 from hybridnn.ops.axes import check_float, of_shape
 from hybridnn.ops.expect import tuple_of
 from hybridnn.ops.windows import conv_outsize
@@ -102,7 +102,7 @@ def spatial_transformer_sampler(x, grid, **kwargs):
     v, v0 = _position(grid[:, 1], h)
     a, b = reshape.to(u - u0, (n, 1, -1)), reshape.to(v - v0, (n, 1, -1))
     at = cast(v0, dtype="<i8") * (w + 2) + cast(u0, dtype="<i8")
-    read = lambda shift: apply(_array.take_along, (pixels, reshape.to(at + shift, (n, 1, -1))), {"axis": 2})
+    read = lambda shift: apply(_selection.take_along, (pixels, reshape.to(at + shift, (n, 1, -1))), {"axis": 2})
     upper = read(0) * (1 - a) + read(1) * a
     lower = read(w + 2) * (1 - a) + read(w + 3) * a
     return reshape.to(upper * (1 - b) + lower * b, (n, c, *grid.shape[2:]))

@@ -16,6 +16,7 @@ from hybridnn.ops import (
     probability,
     reduction,
     rnn,
+    selection,
     softmax,
     sparse,
     special,

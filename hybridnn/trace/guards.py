@@ -4,8 +4,6 @@ Each fact is a tuple; ``Writer.check`` turns it into a line. Objects stand in th
 reaches (found in globals, cells or arguments) are held weakly, and the plan goes when one of them goes.
 """
 import abc
-import functools
-import sys
 import types
 import weakref
 
@@ -13,14 +11,14 @@ import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.exact import exact
-from hybridnn.jit.dictwatch import space_of, version, watchable
+from hybridnn.jit.dictwatch import space_of, watchable
 from hybridnn.trace.cached import is_found
+from hybridnn.trace.namespaces import attributes, function_modules, has_attributes, has_members, members_of, methods
 from hybridnn.trace.operands import array_of
-from hybridnn.trace.refs import IMMUTABLE_TYPE, TRUSTED, class_lookup, is_plain_key
+from hybridnn.trace.refs import IMMUTABLE_TYPE, class_lookup, is_plain_key
 
-__all__ = ["Writer", "methods", "number_of"]
+__all__ = ["Writer", "number_of"]
 
-_members = {}            # id of a module's namespace -> what it has, and the version of it that was looked at
 NOTHING = object()       # stands for what a dict does not have; None would be a value
 
 
@@ -510,53 +508,9 @@ def prior_of(v):
     return None if v._tape is None else array_of(v._tape.grad)
 
 
-def attributes(cls):
-    """What stands in a class and its bases, by name."""
-    return {name: attr for base in reversed(cls.__mro__) for name, attr in vars(base).items()}
-
-
-def has_attributes(cls, known):
-    """Whether a class has these attributes, and no others."""
-    now = attributes(cls)
-    return now.keys() == known.keys() and all(now[name] is attr for name, attr in known.items())
-
-
-@functools.cache
-def function_modules():
-    """The namespaces of the modules whose functions are trusted; not of those that only have other paths to them."""
-    found = [vars(m) for name, m in sorted(sys.modules.items()) if name.startswith(TRUSTED)]
-    return [space for space in found if any(isinstance(v, types.FunctionType) and v.__module__ == space["__name__"] for v in space.values())]
-
-
-def members_of(space):
-    """A module's namespace as it is now; one and the same copy for all plans as long as nothing changes."""
-    known, _ = _members.get(id(space), (None, None))
-    if known is None or not has_members(space, known):
-        now, known = version(space), dict(space)
-        _members[id(space)] = known, now
-    return known
-
-
-def has_members(space, known):
-    """Whether a module's namespace has the very same values under the same names. Asked again where nothing has changed, it answers without a look at them."""
-    now = version(space)
-    kept, then = _members.get(id(space), (None, None))
-    if kept is known and then == now is not None:
-        return True
-    same = space.keys() == known.keys() and all(space[name] is value for name, value in known.items())
-    if same:
-        _members[id(space)] = known, now
-    return same
-
-
 def _plain_keys(keys):
     """What tells plain constants, and tuples of such, from all other keys; None for these."""
     return [exact(k) if is_plain_key(k) else None for k in keys]
-
-
-def methods(cls):
-    """The names of a class's functions, which attributes of an object can hide."""
-    return frozenset([name for name, attr in attributes(cls).items() if isinstance(attr, types.FunctionType)])
 
 
 def weakly(obj):

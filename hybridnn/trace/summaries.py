@@ -14,7 +14,7 @@ from hybridnn.reporter import Reporter, _stack
 from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.batches import asked
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.guards import methods
+from hybridnn.trace.namespaces import methods
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import memory_of
 from hybridnn.trace.refs import Doubt, Ref, VariableRows, class_lookup, constant, is_library_code, is_pure, mirror, real_array
