@@ -4,6 +4,7 @@ Modes. *record*: everything runs eagerly and is noted as new events. *replay*: t
 known event and returns a pending Variable; a whole segment is computed when a value is needed. *eager*: given up, nothing is noted. A call
 begins in replay if its signature has a path, and leaves it for record at the first operation that no known event matches.
 """
+import os
 import weakref
 
 from hybridnn._references import count_references
@@ -39,6 +40,15 @@ __all__ = ["Call"]
 _new = object.__new__
 _refs = count_references
 PENDING_REFS = 3       # the list ``pending``, the loop's name and getrefcount's argument
+
+
+def _after_fork():
+    for call in replaying:
+        call.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):      # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Call(Values):
@@ -250,7 +260,9 @@ class Call(Values):
         a = v._array
         vid = self.known_vid(v) if a is not None else None
         if vid is not None and self.mode == "replay" and vid in self.leaves and vid not in self.snapshots:
-            self.snapshot(vid, a)
+            with self.apart:
+                if self.known_vid(v) == vid:        # not changed by what was just computed
+                    self.snapshot(vid, a)
 
     def keep_values(self):
         """Another thread's call is about to change arrays in place: what is pending here rests on what they hold now."""

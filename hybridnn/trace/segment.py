@@ -1,4 +1,5 @@
 """Segments: the stretch of a path between two points where values are needed, as one graph, compiled and run as a whole."""
+import functools
 import os
 import sys
 from bisect import bisect_right
@@ -93,6 +94,13 @@ def _run(call, events, wanted):
     segment = last.segments.get(key)
     if segment is None or segment.version != call.owner.version:
         segment = _current(call, events, key, segment)
+    plain = call.interpreting and not call.checked
+    compute = functools.partial(run, segment.graph) if plain else segment.compiled(call.owner)      # which may take long
+    with call.apart:
+        _compute(call, segment, compute)
+
+
+def _compute(call, segment, compute):
     values = call.values
     if segment.graph.constants:
         values.update(segment.graph.constants)
@@ -100,10 +108,7 @@ def _run(call, events, wanted):
         values[vid] = fn(*[values[a] for a in args])
     arrays = [values[v] for v in segment.inputs]
     try:
-        if call.checked:
-            results = check_segment(call, segment, arrays, segment.compiled(call.owner))
-        else:
-            results = run(segment.graph, arrays) if call.interpreting else segment.compiled(call.owner)(arrays)
+        results = check_segment(call, segment, arrays, compute) if call.checked else compute(arrays)
     except Exception as error:
         if getattr(error, "after_update", False):
             _write(call, segment)

@@ -1,5 +1,7 @@
 """The numbered values of one call: which array or Variable has which number, what it held when it was used, and whose memory it shares."""
 
+import threading
+
 import numpy as np
 
 from hybridnn._references import count_references
@@ -23,7 +25,7 @@ class Values:
     Args:
         first: the number of the next new value.
     """
-    __slots__ = ("again", "copies", "fresh_pairs", "ids", "keep", "leaves", "next_vid", "old_limit", "old_pairs", "scalars", "snapshots", "specs",
+    __slots__ = ("again", "apart", "copies", "fresh_pairs", "ids", "keep", "leaves", "next_vid", "old_limit", "old_pairs", "scalars", "snapshots", "specs",
                  "touched", "updated", "values", "view_of", "walking", "wrappers")
 
     def __init__(self, first):
@@ -42,7 +44,12 @@ class Values:
         self.specs = {}           # Spec of each vid made since the last event
         self.touched = set()      # vids of values into whose arrays NumPy has been seen to write
         self.updated = {}         # vid -> the Variable or array from outside that has this value since the library changed it in place
+        self.renew_lock()
         self.walking = None       # True, or the tape, while backward walks in Python
+
+    def renew_lock(self):
+        """No other thread has values copied while they are computed with. A forked child, where that thread is not, has a lock of its own."""
+        self.apart = threading.RLock()
 
     def new_vid(self, spec):
         """A new number for a value."""
@@ -151,9 +158,12 @@ class Values:
         return code if code is None or code >= 0 else ~code
 
     def snapshot(self, vid, a):
-        copied = a.copy()
-        self.snapshots[vid] = (a, copied)
-        self.values[vid] = copied
+        """What was not computed yet takes a copy of this array, unless another thread has just had it copied."""
+        with self.apart:
+            if vid not in self.snapshots:
+                copied = a.copy()
+                self.snapshots[vid] = (a, copied)
+                self.values[vid] = copied
 
     def unchanged(self, vid):
         """False if somebody wrote into the operand's array, or gave it another shape or dtype, after it was first used."""
@@ -208,12 +218,13 @@ class Values:
 
     def hold(self, vid, x, a, contiguous):
         """Remember a bound leaf; an array that others can write while work is pending is copied."""
-        self.leaves[vid] = self.wrappers[vid] = x
+        self.wrappers[vid] = x
         self.keep.append(a)
         if not contiguous or a is x or a.base is not None or _refs(a) > PARAMETER_REFS + 2:   # + keep, + this function's name
             self.snapshot(vid, a)
         else:
             self.values[vid] = a
+        self.leaves[vid] = x        # from here on other threads have it copied
 
 
 def _is_as_copied(pair):

@@ -1,5 +1,6 @@
 """Other threads go on from what a call has computed, while that call runs: for them, too, its Variables have a graph."""
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn.trace import backward
 from hybridnn.trace.operands import same_bytes
+from hybridnn.trace.values import Values
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 
@@ -144,3 +146,36 @@ def test_another_thread_updates_while_backward_begins(mode, monkeypatch):
         np.testing.assert_allclose(got[0].array, expected[0].array, 1e-6)
         np.testing.assert_allclose(got[1], expected[1], 1e-6)
     assert looks or mode == "auto"
+
+
+def test_another_thread_looks_while_an_update_is_computed(mode, monkeypatch):
+    """The call waits until that thread has a parameter's array copied: the copy, with what the array held before, was written back over the update."""
+    main, reached = threading.current_thread(), threading.Event()
+
+    def in_two_steps(self, vid, a):
+        copied = a.copy()
+        self.snapshots[vid] = (a, copied)
+        if threading.current_thread() is not main:
+            reached.set()
+            time.sleep(0.1)
+        self.values[vid] = copied
+    monkeypatch.setattr(Values, "snapshot", in_two_steps)
+
+    def make(wrap):
+        net = L.Linear(4, 3, initialW=arr(3, 4))
+        opt = hnn.optimizers.MomentumSGD(0.1).setup(net)
+
+        @wrap
+        def f(x):
+            net.cleargrads()
+            loss = F.sum(net(x) ** 2)
+            loss.backward()
+            reached.clear()
+            thread = threading.Thread(target=lambda: net.W.array)
+            thread.start()
+            reached.wait(0.05)
+            opt.update()
+            thread.join()
+            return loss
+        return [net, opt], [lambda: f(arr(2, 4))]
+    check(make, mode)
