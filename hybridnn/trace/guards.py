@@ -1,13 +1,10 @@
 """Guards: facts that the observer gathered, as straight-line Python text that leaves at the first one that no longer holds.
 
-Each fact is a tuple; ``Writer.check`` turns it into a line. Objects stand in the text as names of a namespace. Objects at the root of what a function
-reaches (found in globals, cells or arguments) are held weakly, and the plan goes when one of them goes.
+Each fact is a tuple; ``Writer.check`` turns it into a line.
 """
 import abc
 import types
 import weakref
-
-import numpy as np
 
 from hybridnn.core.variable import Variable
 from hybridnn.exact import exact
@@ -15,121 +12,25 @@ from hybridnn.jit.dictwatch import space_of, watchable
 from hybridnn.trace.cached import is_found
 from hybridnn.trace.namespaces import attributes, function_modules, has_attributes, has_members, members_of, methods
 from hybridnn.trace.operands import array_of
+from hybridnn.trace.plan_names import PlanNames
 from hybridnn.trace.refs import IMMUTABLE_TYPE, class_lookup, is_plain_key
 
-__all__ = ["Writer", "number_of"]
+__all__ = ["Writer"]
 
 NOTHING = object()       # stands for what a dict does not have; None would be a value
 
 
-class Writer:
-    """Collects the lines and the namespace of one generated function. ``on_death`` is called when a root object goes."""
+class Writer(PlanNames):
+    """Collects the lines and the namespace of one generated function."""
 
     def __init__(self, on_death, busy=(), writes=True, restless=frozenset()):
-        self.writes = writes
-        self.lines, self.names, self.known, self.on_death = [], {}, {}, on_death
-        self.reasons = []
+        super().__init__(on_death)
+        self.writes, self.lines, self.reasons = writes, [], []
         self.watched_lines, self.watched, self.watched_objects, self.watched_classes = [], {}, {}, {}
         self.priors, self.prior_lines = {}, {}      # id of a parameter -> the name of its gradient from before the call, if any, and the line that reads it
         self.settled = set()      # places whose numbers have been checked
         self.whole = {}           # the members of lists and tuples that have all been checked
         self.busy, self.restless = {id(obj) for obj in busy}, restless
-
-    # ---- objects
-
-    def strong(self, obj):
-        """A name for an object that the plan keeps."""
-        key = ("strong", id(obj))
-        if key not in self.known:
-            name = self.known[key] = f"k{len(self.names)}"
-            self.names[name] = obj
-        return self.known[key]
-
-    def held(self, obj):
-        """An expression for an object, weak if it can be (modules, functions and classes live on anyway)."""
-        if obj is None or obj is True or obj is False:
-            return repr(obj)
-        if isinstance(obj, (types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType, np.ndarray)):
-            return self.strong(obj)
-        key = ("weak", id(obj))
-        if key not in self.known:
-            try:
-                ref = weakref.ref(obj, self.on_death)
-            except TypeError:
-                return self.strong(obj)
-            name = self.known[key] = f"w{len(self.names)}"
-            self.names[name] = ref
-        return f"{self.known[key]}()"
-
-    def space(self, obj):
-        """A name for an object's ``__dict__``."""
-        key = ("space", id(obj))
-        if key not in self.known:
-            name = self.known[key] = f"d{len(self.names)}"
-            self.names[name] = obj.__dict__
-        return self.known[key]
-
-    # ---- where a value is read
-
-    def read(self, source):
-        """An expression that reads a source anew."""
-        kind = source[0]
-        if kind == "arg":
-            return f"args[{source[1]}]"
-        if kind == "drawn":
-            return source[1]
-        if kind == "kwarg":
-            return f"kwargs[{source[1]!r}]"
-        if kind == "self":
-            return "self"
-        if kind in ("item", "row"):
-            key = source[2] if isinstance(source[2], int) and not isinstance(source[2], bool) else self.strong(source[2])
-            return f"{self.read(source[1])}[{key}]"
-        if kind == "member":
-            return f"{self.read(source[1])}.__dict__[{source[2]!r}]" if source[3] is None else f"{self.strong(source[3])}.__get__({self.read(source[1])})"
-        if kind == "load":
-            return self._load(*source[1:])
-        if kind == "inside":
-            return f"{self.strong(source[1])}._array"
-        if kind == "arrayof":
-            return f"{self.read(source[1])}._array"
-        if kind == "held":
-            return self.strong(source[1])
-        if kind == "slot":
-            return f"{self.strong(source[1])}._state[{source[2]!r}]"
-        if kind == "prior":
-            return self._name_prior(source[1])
-        raise AssertionError(f"source {source!r}")
-
-    def _load(self, kind, *where):
-        if kind == "attr":
-            return self._get(self.space(where[0]), repr(where[1]))
-        if kind == "length":
-            return f"len({self.strong(where[0])})"
-        if kind == "count":
-            return f"{self.strong(number_of)}({self.strong(where[0])})"
-        if kind == "tail":
-            return self._tail(*where)
-        if kind == "slotattr":
-            return self._slot(*where[:2])
-        if kind == "global":
-            return f"{self.strong(where[0])}.get({where[1]!r})"
-        if kind == "cell":
-            return f"{self.strong(where[0])}.cell_contents"
-        if kind == "item" and isinstance(where[0], dict) and type(where[0]) is not dict:      # a guard makes no defaults, and runs no method of a class's own
-            return f"{self.strong(dict.get)}({self.strong(where[0])}, {self.strong(where[1])})"
-        if kind == "item":
-            return f"{self.strong(where[0])}[{self.strong(where[1])}]"
-        if kind == "classattr":
-            return f"{self.strong(class_lookup)}({self.strong(where[0])}, {where[1]!r})"
-        raise AssertionError(f"load {kind}")
-
-    def _tail(self, box, n, skipped):
-        """The last ``n`` members of a list, or all of a list or deque, without the first few."""
-        text = self.strong(box) if n is not None and not skipped else f"[*{self.strong(box)}]"
-        return text + (f"[{skipped}:]" if skipped else "") + ("" if n is None else f"[-{n}:]")
-
-    # ---- facts
 
     def require(self, condition, reason):
         """A line that leaves with the fact's number unless the condition holds."""
@@ -157,10 +58,6 @@ class Writer:
         """The text of whether a dict has just this object under a key."""
         missing = f", {self.strong(NOTHING)}" if value is None else ""
         return f"{self._get(space, key + missing)} is {self._inner(value)}"
-
-    def _get(self, space, what):
-        """The text that gets something from a dict, of whose class no method runs."""
-        return f"{space}.get({what})" if type(self.names.get(space)) is dict else f"{self.strong(dict.get)}({space}, {what})"
 
     def check(self, fact):
         """The line of one fact."""
@@ -241,6 +138,10 @@ class Writer:
         same = f"type(x) is ndarray and x.shape == {self.strong(g.shape)} and x.dtype == {self.strong(g.dtype)}"
         self.require(f"{same} and x.flags.c_contiguous and x.flags.aligned", "a gradient from before the call")
         self.outside("a gradient from before the call")
+
+    def read(self, source):
+        """An expression that reads a source anew."""
+        return self._name_prior(source[1]) if source[0] == "prior" else super().read(source)
 
     def _name_prior(self, v):
         """The name of the gradient that a parameter had before the call: it may have another one where it is asked for. Draws ask before it is read."""
@@ -323,10 +224,6 @@ class Writer:
 
     def _slotattr(self, obj, name, value):
         self.require(f"{self._slot(obj, name)} is {self._inner(value)}", f"{type(obj).__name__}.{name} was rebound")
-
-    def _slot(self, obj, name):
-        """The text that reads a slot, whatever the class has under its name now, which may run code."""
-        return f"{self.strong(class_lookup(type(obj), name))}.__get__({self.held(obj)})"
 
     def _noattr(self, obj, name):
         self.require_in(obj, obj.__dict__, f"{name!r} not in {self.space(obj)}", f"{type(obj).__name__}.{name} hides the class's")
@@ -495,12 +392,6 @@ class Writer:
 
     def _inner(self, value):
         return repr(value) if value is None or value is True or value is False else self.strong(value)
-
-
-def number_of(counter):
-    """The int that an ``itertools.count`` gives next, without taking it; None if it counts otherwise."""
-    text = repr(counter)[len("count("):-1]
-    return int(text) if text.removeprefix("-").isdigit() else None
 
 
 def prior_of(v):

@@ -14,7 +14,7 @@ from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.computed import folded
-from hybridnn.trace.guards import number_of
+from hybridnn.trace.plan_names import number_of
 from hybridnn.trace.refs import (
     DICTS,
     SCALARS,
