@@ -74,7 +74,7 @@ def _len(observer, args, kw):
         length = observer.length_of(ref.value)
         if length is not None:
             return length
-        observer._freeze(ref.value)
+        observer.freeze_length(ref.value)
     elif ref.kind == "static" and isinstance(ref.value, tuple) and is_named_tuple(type(ref.value)):
         observer.guard_named(type(ref.value))
     elif isinstance(ref.value, np.ndarray) or ref.kind in ("mirror", "set") or ref.kind == "static" and is_pure(ref.value):

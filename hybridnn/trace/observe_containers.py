@@ -12,6 +12,7 @@ from hybridnn.trace.calculations import calculate
 from hybridnn.trace.computed import Computed, folded, is_last, sources_of
 from hybridnn.trace.drawing import FEW_MEMBERS, pick
 from hybridnn.trace.free_numbers import is_open
+from hybridnn.trace.observe_stores import any_member
 from hybridnn.trace.overlap import memory_of
 from hybridnn.trace.refs import (
     DICTS,
@@ -183,6 +184,20 @@ class Containers:
             raise Doubt("looks at a set of objects, which may have hashes of their own")
         self.guard("members", box, tuple(box))
 
+    def freeze_length(self, box):
+        """A container that existed before: how many members it has is guarded."""
+        if type(box) is list and id(box) not in self.grown and id(box) not in self.popped:
+            self.guard("length", box, len(box))
+        else:
+            self._freeze(box)
+
+    def _freeze_list(self, box):
+        """A list that existed before, whose members are about to be loaded, which guards each of them: its length, if it gets other members on every call."""
+        if any_member(box) in self.counters and id(box) not in self.rewritten:
+            self.freeze_length(box)
+        else:
+            self._freeze(box)
+
     def op_BUILD_TUPLE(self, f, i):
         f.stack.append(mirror(tuple, self._take(f, i.arg)))
 
@@ -288,7 +303,7 @@ class Containers:
         if ref.kind == "static" and type(ref.value) in (set, frozenset):
             return self._members_of_set(ref.value)
         if ref.kind == "static" and type(ref.value) is list:
-            self._freeze(ref.value)
+            self._freeze_list(ref.value)
             return [self.overlaid("item", ref.value, k) or self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
         if isinstance(ref.value, Variable):
             if self.frames[-1].retrying is None:

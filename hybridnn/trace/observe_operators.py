@@ -337,7 +337,7 @@ class Operators:
         if x.kind == "static" and not (is_pure(x.value) or self._plain_truth(x.value) or type(x.value) in CONTAINERS):
             raise Doubt(f"the truth of a {type(x.value).__name__}")
         if x.kind == "static" and type(x.value) in CONTAINERS:
-            self._freeze(x.value)
+            self.freeze_length(x.value)
 
     def op_POP_JUMP_FORWARD_IF_FALSE(self, f, i):
         self._condition(f, f.stack.pop())

@@ -5,7 +5,7 @@ from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.computed import Computed, is_number, leaves_of, sources_of
 from hybridnn.trace.observe_stores import any_member, where_id
-from hybridnn.trace.refs import MOST_MEMBERS, SCALARS, TUPLE_METHODS, Doubt, Ref, class_lookup, identity, is_named_tuple, mirror, place
+from hybridnn.trace.refs import MOST_MEMBERS, SCALARS, TUPLE_METHODS, Doubt, Ref, class_lookup, identity, is_loaded, is_named_tuple, mirror, place
 
 __all__ = ["Origins"]
 
@@ -78,9 +78,12 @@ class Origins:
 
     def _counts(self, ref):
         """Whether a number is read from a place that the function assigns."""
-        if ref.source is None or ref.source[0] != "load":
+        if ref.source is None or not is_loaded(ref.source):
             return False
-        kind, *where = ref.source[1:]
+        source = ref.source
+        while source[0] == "item":
+            source = source[1]
+        kind, *where = source[1:]
         found = where_id(("attr" if kind == "slotattr" else kind, *where))
         return found in self.counters or kind == "item" and any_member(where[0]) in self.counters
 
@@ -139,11 +142,25 @@ class Origins:
         elif type(value) in (float, int) or isinstance(value, np.floating):
             self.guard("typed", ("load", *fact[:-1]), type(value))
             ref = Ref("arg", value, ("load", *fact[:-1]))
+        elif isinstance(value, tuple) and self._is_replaced(value, fact):
+            ref = Ref("arg", value, ("load", *fact[:-1]))
+            self.carried[tuple(map(id, fact[:-1]))] = ref
         else:
             self.guard(*fact)
             ref = Ref("static", value, ("fixed",))
         self.note_origin(ref)
         return ref
+
+    def _is_replaced(self, value, fact):
+        """Whether a tuple, of what a call carries over to the next one, is another one on every call: the function assigns it, or has found another one in an
+        earlier proof. Then its members are read as those of an argument are."""
+        if not 0 < len(value) <= MOST_MEMBERS or type(value) is not tuple and not is_named_tuple(type(value)):
+            return False
+        kind, *place = fact[:-1]
+        where = where_id(("attr" if kind == "slotattr" else kind, *place))
+        if self.first_found.setdefault(where, id(value)) != id(value):
+            self.counters.add(where)
+        return where in self.counters
 
     def _is_like_a_parameter(self, value):
         """Whether a Variable gets other arrays from the function: it stays the same object, then."""

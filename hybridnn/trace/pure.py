@@ -49,7 +49,7 @@ class Vouched:
         self.held, self.ungiven, self.passed, self.originals = {}, [], {}, {}
         self.applied, self.function_outputs, self.shown = {}, {}, {}
         self.risky, self.leaves_until = set(), 0
-        self.overlay, self.grown, self.rewritten = {}, set(), set()
+        self.overlay, self.carried, self.grown, self.rewritten = {}, {}, set(), set()
         self.arrays = {}        # id of an array among the arguments -> where it is read first, and as what
         self.sources = {}       # id of a container or number among the arguments -> where it is read
         for i, x in enumerate(args):

@@ -12,10 +12,10 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
 __all__ = ["ASKED", "CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "MOST_MEMBERS", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS",
-           "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "check_key",
-           "class_lookup", "code_of", "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code", "is_library_module",
-           "is_named_tuple", "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class", "place", "plain_to_see", "real_array",
-           "trusted_kind"]
+           "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments",
+           "check_key", "class_lookup", "code_of", "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code",
+           "is_library_module", "is_loaded", "is_named_tuple", "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class",
+           "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
@@ -256,6 +256,13 @@ def real_array(ref):
 def place(ref):
     """Where a guard reads the value anew; None if it is the same object on every call."""
     return None if ref.kind == "static" else ref.source
+
+
+def is_loaded(source):
+    """Whether a source is a part of what is read from a namespace or a container from outside."""
+    while source[0] == "item":
+        source = source[1]
+    return source[0] == "load"
 
 
 def is_drawn(source):

@@ -9,7 +9,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.trace.free_numbers import MOST
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import root_array
-from hybridnn.trace.refs import MOST_MEMBERS, Doubt, check_key, constant, is_named_tuple
+from hybridnn.trace.refs import MOST_MEMBERS, Doubt, check_key, constant, is_loaded, is_named_tuple
 from hybridnn.trace.skip_runtime import setting
 
 __all__ = ["Facts"]
@@ -62,6 +62,8 @@ class Facts:
         for k, x in observer.kwargs.items():
             self._argument(("kwarg", k), x, 0)
         self._look_at_others()
+        for ref in observer.carried.values():
+            self._argument(ref.source, ref.value, 0)
         self.arguments_end = len(w.lines)       # from here on, arguments are known to be what they were
         self.updated = self._updated()      # these, and what NumPy writes, stay the same objects
         self.written = {*self.observer.stored, *self.updated, *self.owners}
@@ -215,7 +217,7 @@ class Facts:
                 w.keys(w.read(source), list(x))
             for k, v in x.items() if type(x) is dict else enumerate(x):
                 self._argument(("item", source, k), v, depth + 1)
-        elif source in self.observer.records:
+        elif not is_loaded(source) and source in self.observer.records:
             record = self.observer.records[source].value
             w.require(f"type({w.read(source)}) is {w.strong(record.cls)}", f"argument {source[1]}: its class")
             if record.attrs.lacking:

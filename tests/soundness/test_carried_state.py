@@ -1,0 +1,229 @@
+"""Tuples and lists of arrays that a function keeps from one call to the next: hidden states, moments of an optimizer by hand, what belongs together."""
+from collections import namedtuple
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from worlds import MODES, arr, check, skipped, var
+
+import hybridnn as hnn
+import hybridnn.functions as F
+import hybridnn.links as L
+
+pytestmark = pytest.mark.parametrize("mode", MODES)
+Pair = namedtuple("Pair", "h c")
+
+
+def pair(k=0):
+    return arr(1, 3, seed=k), arr(1, 3, seed=k + 1) + 2
+
+
+def by_attribute(box, x):
+    h, c = box.state
+    h, c = np.float32(0.5) * h + x, c * np.float32(0.5) + x ** 2
+    box.state = h, c
+    return (h / c).sum()
+
+
+def by_key(box, x):
+    h, c = box.table["state"]
+    box.table["state"] = (np.tanh(h + x), c)
+    return h
+
+
+def by_default(box, x):
+    h, c = box.table.setdefault("more", (np.zeros((1, 3), "f"), np.ones((1, 3), "f")))
+    box.table["more"] = h + c, c * x
+    return box.table.get("state")[0]
+
+
+def in_a_list(box, x):
+    for k, (h, c) in enumerate(box.rows):
+        box.rows[k] = (h + x, c)
+        x = x + h
+    return x
+
+
+def named(box, x):
+    h = box.named.h + x
+    box.named = box.named._replace(h=h)
+    return box.named.c
+
+
+def nested(box, x):
+    (h, c), n = box.nested
+    box.nested = (c, h + x), n + 1
+    return h * n
+
+
+def looked_at(box, x):
+    if box.state is None or len(box.state) != 2 or not isinstance(box.state, tuple):
+        return x
+    box.state = (box.state[1], box.state[-2] + x)
+    return box.state[0]
+
+
+def swapped(box, x):
+    box.state, box.other = box.other, box.state
+    return box.state[0] + x, box.state
+
+
+def kept(box, x):
+    box.history.append(box.state)
+    box.state = (box.state[0] + x, box.state[1])
+    return box.state, box.history[-1]
+
+
+def read_again(box, x):
+    before = box.state
+    box.state = (before[0] * 2, before[1])
+    box.state = (box.state[0] + x, before[0])
+    return before, box.state
+
+
+def in_place(box, x):
+    h, c = box.state
+    h += x
+    c *= np.float32(0.5)
+    box.state = c, h
+    return h.sum()
+
+
+def counting(box, x):
+    t, m = box.counted
+    t += 1
+    box.counted = t, 0.9 * m + t
+    return x * (m / (1 - 0.9 ** t))
+
+
+BODIES = [by_attribute, by_key, by_default, in_a_list, named, nested, looked_at, swapped, kept, read_again, in_place, counting]
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_arrays(mode, body):
+    def make(wrap):
+        box = SimpleNamespace(state=pair(), other=pair(4), table={"state": pair(1)}, rows=[pair(2), pair(3)], named=Pair(*pair(5)), nested=(pair(6), 0),
+                              history=[], counted=(0, 0.0))
+        W = hnn.Parameter(arr(1, 3))
+
+        @wrap
+        def f(x):
+            return body(box, x), F.sum(F.exp(W * x))
+
+        def put(**given):
+            box.__dict__.update(given)
+            return f(arr(1, 3))
+        both = arr(1, 3)
+        return [box, W], [
+            lambda: f(arr(1, 3)), lambda: put(state=(both, both)), lambda: put(state=pair(), nested=(pair(), 1.5), counted=(3, 1)),
+            lambda: put(state=(arr(3), arr(3))), lambda: put(state=(arr(1, 3, dtype="float64"), arr(1, 3))), lambda: put(state=list(pair())),
+            lambda: put(state=(W.array, pair()[0])), lambda: put(state=(pair()[0][::-1], pair()[0])), lambda: put(state=(*pair(), 1)),
+            lambda: put(state=pair(), other=box.state), lambda: put(state=box.other), lambda: put(named=Pair(1.0, 2.0)), lambda: put(state=None)]
+    world = check(make, mode)
+    skipped(world, mode, 5 if body in (in_place, kept) else 10)
+
+
+def carried(net, box, x):
+    c, h = net.cell(*box.state, x)
+    box.state = c, h
+    return F.sum(h)
+
+
+def cut(net, box, x):
+    c, h = net.cell(*box.state, x)
+    loss = F.sum(h)
+    net.cleargrads()
+    loss.backward()
+    c.unchain_backward()
+    h.unchain_backward()
+    box.state = c, h
+    return loss
+
+
+def detached(net, box, x):
+    c, h = net.cell(*box.state, x)
+    box.state = hnn.Variable(c.array), hnn.Variable(h.array)
+    loss = F.sum(h)
+    net.cleargrads()
+    loss.backward()
+    return loss.array
+
+
+def grown(net, box, x):
+    """Whose graph goes on through earlier calls."""
+    box.state = net.cell(*box.state, x)
+    return F.sum(box.state[1])
+
+
+@pytest.mark.parametrize("body", [carried, cut, detached, grown])
+def test_variables(mode, body):
+    def make(wrap):
+        net = hnn.Chain(cell=L.StatelessLSTM(3, 3))
+        box = SimpleNamespace(state=(var(2, 3), var(2, 3, seed=1)))
+        for p in net.params():
+            p.array[...] = arr(*p.shape) * 0.3
+
+        @wrap
+        def f(x):
+            return body(net, box, x)
+
+        def put(*state):
+            box.state = state
+            return f(arr(2, 3))
+
+        def without():
+            with hnn.no_backprop_mode():
+                return f(arr(2, 3))
+
+        def later():
+            y = f(arr(2, 3))
+            if isinstance(y, hnn.Variable) and y.creator is not None:
+                net.cleargrads()
+                y.backward()
+            return y
+        v = var(2, 3)
+        return [net, box], [lambda: f(arr(2, 3)), lambda: put(v, v), without, lambda: put(var(2, 3), None), later, lambda: put(var(2, 3), var(2, 3, seed=1))]
+    world = check(make, mode, tolerance=10.0)
+    if body in (cut, detached):
+        skipped(world, mode, 5)
+
+
+def over_all(rows, x):
+    for k, h in enumerate(rows):
+        rows[k] = h * np.float32(0.5) + x
+
+
+def by_number(rows, x):
+    for k in range(len(rows)):
+        rows[k] = rows[k] * np.float32(0.5) + x
+
+
+def side_by_side(rows, x):
+    for k, (h, y) in enumerate(zip(rows, [x, x * 2], strict=True)):
+        rows[k] = np.maximum(h, y)
+    if rows:
+        rows[0] = rows[0] - rows[1]
+
+
+def all_at_once(rows, x):
+    rows[0], rows[-1] = rows[-1], np.float32(0.5) * sum(rows) + x
+
+
+@pytest.mark.parametrize("body", [over_all, by_number, side_by_side, all_at_once])
+def test_lists_of_arrays_that_are_replaced(mode, body):
+    def make(wrap):
+        rows = [arr(3), arr(3, seed=1)]
+
+        @wrap
+        def f(x):
+            body(rows, x)
+            return F.sum(F.exp(x)), rows[0].sum()
+
+        def put(*given):
+            rows[:] = given
+            return f(arr(3))
+        a = arr(3, seed=2)
+        return rows, [lambda: f(arr(3)), lambda: put(a, a), lambda: put(arr(3), 0.5), lambda: put(arr(3), arr(1, 3)), lambda: put(arr(3), a, a), lambda: put(),
+                      lambda: put(arr(3), arr(3, dtype="float64")), lambda: put(arr(3), arr(3))]
+    world = check(make, mode)
+    skipped(world, mode, 5)
