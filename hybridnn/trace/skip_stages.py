@@ -184,9 +184,11 @@ class Stages:
         if not self.released and any(e.kind == "function" and e.function.taped for e in self.path):
             raise Doubt("returns a graph through a function with its own Python")
         found = saved_values(self.made, graded, self.call.cut | self.gone)
-        if any(v in self.rebound and self.call.introduced().oldest(v) not in self.call.leaves for v in map(self.call.origin, found)):
+        oldest = self.call.introduced().oldest
+        self.kept_leaves = {v: oldest(v) for v in map(self.call.origin, found) if v != oldest(v) and oldest(v) in self.call.leaves}
+        if any(v in self.rebound and v not in self.kept_leaves and v not in self.call.leaves for v in map(self.call.origin, found)):
             raise Doubt("returns a graph over what has been changed in place since")
-        return found
+        return {v for v in found if self.call.origin(v) not in self.kept_leaves}
 
     def _computed_again(self, seen, stages):
         """The graph of values that only the tape needs, where copies of what it computes them from take less memory than they do. Backward has walked

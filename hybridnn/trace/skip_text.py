@@ -137,7 +137,8 @@ class Text:
     def _call_tape(self):
         w, again = self.writer, None
         told = self._numbers_told() if self.gone else {}
-        kept = ", ".join(f"{v}: {self.apart.get(v) or self.text[v]}" for v in sorted(self.tape | told.keys()))
+        found = {v: v for v in self.tape | told.keys()} | self.kept_leaves
+        kept = ", ".join(f"{v}: {self.apart.get(k) or self.text[k]}" for v, k in sorted(found.items()))
         dynamic = ", ".join(f"{v}: {text}" for v, text in self._graph_leaves().items())
         if self.again is not None:
             given = "".join(f"copy{v}, " if v in self.leaf_text else f"{self.text[v]}, " for v in self.again.inputs)

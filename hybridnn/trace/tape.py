@@ -109,6 +109,10 @@ class CallTape:
         for v in needed.intersection(call.view_of):
             if call.origin(v) in known:
                 values[v] = call.actual(v)
+        oldest = call.introduced().oldest
+        for v in needed if path.rebinds else ():        # eager keeps the array, and so sees later updates
+            if v != oldest(v) and oldest(v) in call.leaves:
+                values[v] = call.actual(oldest(v))
         tape = cls(path, values, leaf_nodes(call, path.rebinds), call.cut, gone)
         tape.functions = {path.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape

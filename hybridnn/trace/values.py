@@ -118,7 +118,9 @@ class Values:
         """Whether an array is one that this call has made, and no view."""
         code = self.ids.get(id(a)) if type(a) is np.ndarray else None
         vid = code if code is None or code >= 0 else ~code
-        return vid is not None and vid not in self.leaves and vid not in self.view_of and a.flags.c_contiguous and a.base is None
+        if vid is None or vid in self.leaves or vid in self.updated or vid in self.view_of:
+            return False
+        return a.flags.c_contiguous and a.base is None
 
     def is_given(self, a):
         """Whether an array has come from outside, and is not a parameter's, which may be updated in place."""
