@@ -118,7 +118,7 @@ class Rebuild:
         """The array that an operand had when it was used; the program may have given its Variable another one since."""
         if not isinstance(x, Variable):
             return x
-        if vid_of(o) in self.call.leaves:
+        if vid_of(o) in self.call.leaves or vid_of(o) in self.call.updated:
             return self.call.actual(vid_of(o))
         return x.array if x._array is None else x._array
 
