@@ -111,6 +111,29 @@ def test_a_pooling_object_says_what_undoes_it():
     assert F.pooling.average_pooling_nd.AveragePoolingND(3, 2).stride == (2, 2, 2)
 
 
+def test_an_object_tells_what_zoneout_took_from_where():
+    zoneout, h, x = F.noise.zoneout.Zoneout(.5), np.zeros((8, 8), "f"), np.ones((8, 8), "f")
+    first, second = (zoneout.apply((h, x))[0].array for _ in range(2))
+    assert (first != second).any()
+    np.testing.assert_array_equal(second, zoneout.flag_x)
+    np.testing.assert_array_equal(zoneout.flag_x, ~zoneout.flag_h)
+    np.testing.assert_array_equal(zoneout.backward((0,), (x,))[0].array, zoneout.flag_h)
+
+
+@pytest.mark.parametrize("axis", [None, (0, 2, 3), 0])
+def test_an_object_moves_running_statistics_and_tells_the_batchs(axis):
+    x = np.random.normal(3, 2, (5, 4, 3, 2) if axis != 0 else (5, 4)).astype("f")
+    gamma, beta, around = np.full(4, 2, "f"), np.ones(4, "f"), tuple(i for i in range(x.ndim) if i != 1)
+    moved, expected = ([np.zeros(4, "f"), np.ones(4, "f")] for _ in range(2))
+    f = F.normalization.batch_normalization.BatchNormalization(1e-3, *moved, .5, axis)
+    y, = f.apply((x, gamma, beta))
+    np.testing.assert_array_equal(y.array, F.batch_normalization(x, gamma, beta, 1e-3, *expected, .5, axis).array)
+    np.testing.assert_array_equal((f.running_mean, f.running_var), expected)
+    assert f.axis == around
+    np.testing.assert_allclose(f.mean, x.mean(around), rtol=1e-5)
+    np.testing.assert_allclose(f.inv_std, 1 / np.sqrt(x.var(around) + 1e-3), rtol=1e-5)
+
+
 def test_an_object_keeps_its_mask():
     drop, x = F.noise.dropout.Dropout(.5), np.ones((8, 8), "f")
     ys = [drop.apply((x,))[0].array for _ in range(2)]

@@ -9,19 +9,20 @@ from hybridnn.core.random import draw
 from hybridnn.core.variable import Variable, as_array, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions.activation import rrelu, sigmoid, tanh
-from hybridnn.functions.array import concat, stack
+from hybridnn.functions.array import concat, stack, where
 from hybridnn.functions.connection import convolution_2d, convolution_nd, deconvolution_2d, deconvolution_nd, local_convolution_2d
 from hybridnn.functions.math import einsum, mean, rsqrt
 from hybridnn.functions.noise import dropout, gaussian, simplified_dropconnect
+from hybridnn.functions.normalization import batch_normalization
 from hybridnn.functions.pooling import average_pooling_nd, max_pooling_nd
 from hybridnn.functions.sparse import sparse_matmul
 from hybridnn.ops.embedding import embed_grad
 from hybridnn.ops.expect import tuple_of
 from hybridnn.ops.linalg import einsum_spread
 
-__all__ = ["AveragePooling2D", "AveragePoolingND", "Convolution2DFunction", "ConvolutionND", "CooMatMul", "Deconvolution2DFunction",
+__all__ = ["AveragePooling2D", "AveragePoolingND", "BatchNormalization", "Convolution2DFunction", "ConvolutionND", "CooMatMul", "Deconvolution2DFunction",
            "DeconvolutionND", "DiagEinSum", "Dropout", "EmbedIDGrad", "Gaussian", "LSTMGrad", "LocalConvolution2DFunction", "MaxPooling2D",
-           "MaxPoolingND", "MulInvStd", "RReLU", "SLSTMGrad", "SimplifiedDropconnect"]
+           "MaxPoolingND", "MulInvStd", "RReLU", "SLSTMGrad", "SimplifiedDropconnect", "Zoneout"]
 
 
 class _Function:
@@ -96,6 +97,35 @@ class SimplifiedDropconnect(_Function):
         if self.mask is None:
             self.mask = as_array(draw("rand", *(x.shape[:1] if self.use_batchwise_mask else ()), *W.shape, near=x)) >= self.ratio
         return simplified_dropconnect(x, W, b, self.ratio, mask=self.mask, use_batchwise_mask=self.use_batchwise_mask)
+
+
+class Zoneout(_Function):
+    """``zoneout`` that draws anew in each application; ``flag_x`` and ``flag_h`` tell what came from where."""
+
+    def __init__(self, zoneout_ratio):
+        self.zoneout_ratio = zoneout_ratio
+
+    def call(self, h, x):
+        self.flag_x = as_array(draw("rand", *x.shape, near=x)) >= self.zoneout_ratio
+        self.flag_h = ~self.flag_x
+        return where(self.flag_x, x, h)
+
+
+class BatchNormalization(_Function):
+    """``batch_normalization`` that moves the running statistics which it was given, and tells the last batch's (``mean``, ``inv_std``)."""
+    mean = inv_std = None
+
+    def __init__(self, eps=2e-5, mean=None, var=None, decay=0.9, axis=None):
+        self.eps, self.running_mean, self.running_var, self.decay = eps, mean, var, decay
+        self.axis = (axis,) if isinstance(axis, int) else axis
+
+    def call(self, x, gamma, beta):
+        y = batch_normalization(x, gamma, beta, self.eps, self.running_mean, self.running_var, self.decay, self.axis)
+        if self.axis is None:
+            self.axis = 0, *range(gamma.ndim + 1, x.ndim)
+        self.mean = x.array.mean(self.axis, dtype=gamma.dtype)
+        self.inv_std = (x.array.var(self.axis, dtype=gamma.dtype) + gamma.dtype.type(self.eps)) ** -0.5
+        return y
 
 
 class MaxPoolingND(_Function):

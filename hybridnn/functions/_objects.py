@@ -6,6 +6,7 @@ from hybridnn.functions._function_nodes import ACTIVATION_AND_MATH, OTHER_AREAS
 from hybridnn.functions._function_objects import (
     AveragePooling2D,
     AveragePoolingND,
+    BatchNormalization,
     Convolution2DFunction,
     ConvolutionND,
     CooMatMul,
@@ -23,6 +24,7 @@ from hybridnn.functions._function_objects import (
     RReLU,
     SimplifiedDropconnect,
     SLSTMGrad,
+    Zoneout,
 )
 from hybridnn.functions._strided import stride_array
 
@@ -45,6 +47,7 @@ OBJECTS = _joined(ACTIVATION_AND_MATH, {(area, module): members for area, module
     ("connection", "deconvolution_nd"): {"DeconvolutionND": DeconvolutionND},
     ("connection", "embed_id"): {"EmbedIDGrad": EmbedIDGrad},
     ("connection", "local_convolution_2d"): {"LocalConvolution2DFunction": LocalConvolution2DFunction},
+    ("normalization", "batch_normalization"): {"BatchNormalization": BatchNormalization}, ("noise", "zoneout"): {"Zoneout": Zoneout},
     ("normalization", "group_normalization"): {"_MulInvStd": MulInvStd},
     ("rnn", "lstm"): {"LSTMGrad": LSTMGrad}, ("rnn", "slstm"): {"SLSTMGrad": SLSTMGrad},
     ("math", "einsum"): {"DiagEinSum": DiagEinSum},
