@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import Any, Union
 
 import llvmlite
-import llvmlite.binding as llvm
 from llvmlite import ir
 
-from hybridnn.jit import machine, objects
+from hybridnn.jit import machine_code, objects
 
 VOID, PTR = ir.VoidType(), ir.PointerType()
 I1, I8, I16, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
@@ -358,7 +357,7 @@ class Module:
         self._funcs: list[Func] = []
         self._engine: Any = None
         self._addresses: dict[str, int] = {}
-        self.is_x86 = _target()[0].startswith(("x86_64", "i686"))
+        self.is_x86 = machine_code.host()[0].startswith(("x86_64", "i686"))
 
     def func(self, name: str, ret: ir.Type, params: Sequence[ir.Type]) -> Func:
         f = Func(self.ir, name, ret, params)
@@ -376,13 +375,13 @@ class Module:
         return str(self.ir)
 
     def compile(self) -> Module:
-        self._engine = _link(_object_code(self.text()))
+        self._engine = machine_code.link(machine_code.object_code(self.text()))
         return self
 
     def address(self, name: str) -> int:
         """Where a function lies. Known ones take no lock of LLVM's, which another thread may have held at a fork."""
         if name not in self._addresses:
-            with objects.compiling(), _lock:
+            with objects.compiling(), machine_code.LOCK:
                 self._addresses[name] = int(self._engine.get_function_address(name))
         return self._addresses[name]
 
@@ -402,9 +401,9 @@ class Source:
     def key(self) -> str:
         """A hash of options, toolchain, and the text of the source files that shape code: of ``emit``, this one, and those with tables."""
         here = Path(__file__).parent
-        files = __file__, self.emit.__code__.co_filename, *(here / f"{n}.py" for n in ("native", "threads", "pool", "fpregister", "vectors"))
+        files = __file__, self.emit.__code__.co_filename, *(here / f"{n}.py" for n in ("machine_code", "native", "threads", "pool", "fpregister", "vectors"))
         sources = [_digest(f) for f in files]
-        facts = self.name, self.emit.__name__, self.options, self.as_written, sources, sys.version_info, llvmlite.__version__, *_target()
+        facts = self.name, self.emit.__name__, self.options, self.as_written, sources, sys.version_info, llvmlite.__version__, *machine_code.host()
         return objects.DIGEST(repr(facts).encode()).hexdigest()
 
     def load(self) -> Module:
@@ -414,9 +413,9 @@ class Source:
             code = objects.load(key)
             if code is None:
                 self.emit(module, *self.options)
-                code = _object_code(module.text(), self.as_written)
+                code = machine_code.object_code(module.text(), self.as_written)
                 objects.store(key, code)
-            module._engine = _link(code)
+            module._engine = machine_code.link(code)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(module._engine))  # never freed: helper threads sleep in its code to the end
         return module
 
@@ -431,44 +430,4 @@ def _digest(file: str | Path) -> str:
     return objects.DIGEST(Path(file).read_bytes()).hexdigest()
 
 
-_lock = threading.Lock()
 _turns: dict[str, Any] = {}  # key of a module -> lock of those who load it
-
-
-@functools.cache
-def _target() -> tuple[str, str, str]:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.get_default_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-
-
-def _machine() -> Any:
-    triple, cpu, features = _target()
-    return llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=2, jit=True)
-
-
-def _object_code(text: str, as_written: bool = False) -> bytes:
-    return bytes(machine.object_code(text, _machine(), _tidy if as_written else _optimise))
-
-
-def _optimise(module: Any, target: Any) -> None:
-    machine.run_passes(llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=2)), module)
-
-
-def _tidy(module: Any, target: Any) -> None:
-    """Variables to registers, and what is left without effect goes: a ninth of the time of the standard passes, for code that gains nothing by those."""
-    passes = llvm.create_new_function_pass_manager()
-    passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=2))
-    for function in module.functions:
-        if not function.is_declaration:
-            passes.run(function, builder)
-
-
-def _link(code: bytes) -> Any:
-    with _lock:
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))      # ready once the first address is asked for, see ``machine.engine``
-        return engine
