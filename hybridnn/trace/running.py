@@ -235,10 +235,17 @@ def _skipped(memory, plan, result):
             memory.resting = -1       # calls that take other paths may gain more than this one loses: all are timed together
     plan.end.hits += 1
     plan.end.last_used = memory.clock
-    if memory.plans[0] is not plan:
-        with memory.lock:
-            memory.plans = [plan, *[p for p in memory.plans if p is not plan and not p.dead]]
+    plans = memory.plans
+    if plans and plans[0] is not plan:
+        _ask_first(memory, plan)
     return result
+
+
+def _ask_first(memory, plan):
+    """The plan that fitted last comes first, unless another thread has cleared or dropped it while it ran."""
+    with memory.lock:
+        if any([p is plan for p in memory.plans]):
+            memory.plans = [plan, *[p for p in memory.plans if p is not plan and not p.dead]]
 
 
 @unseen

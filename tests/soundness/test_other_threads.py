@@ -9,7 +9,7 @@ from worlds import MODES, arr, check
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn.trace import backward
+from hybridnn.trace import backward, running
 from hybridnn.trace.operands import same_bytes
 from hybridnn.trace.values import Values
 
@@ -179,3 +179,16 @@ def test_another_thread_looks_while_an_update_is_computed(mode, monkeypatch):
             return loss
         return [net, opt], [lambda: f(arr(2, 4))]
     check(make, mode)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_another_thread_clears_what_is_running(mode, others):
+    """The call ends as any other; what it ran is not asked again."""
+    f = hnn.trace(lambda x, k: F.tanh(x) * k, mode=mode)
+    for n in range(1, 2 + others):
+        for _ in range(8):
+            f(arr(n, 4), 2)
+    for plan in f._memory.plans[::-1]:
+        f.clear()
+        assert running._skipped(f._memory, plan, 5) == 5 and not f._memory.plans
+    np.testing.assert_allclose(f(arr(3, 4), 2).array, np.tanh(arr(3, 4)) * 2, 1e-6)
