@@ -193,7 +193,7 @@ class Containers:
 
     def _freeze_list(self, box):
         """A list that existed before, whose members are about to be loaded, which guards each of them: its length, if it gets other members on every call."""
-        if any_member(box) in self.counters and id(box) not in self.rewritten:
+        if any_member(box) in self.counters:
             self.freeze_length(box)
         else:
             self._freeze(box)

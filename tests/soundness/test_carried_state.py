@@ -209,7 +209,14 @@ def all_at_once(rows, x):
     rows[0], rows[-1] = rows[-1], np.float32(0.5) * sum(rows) + x
 
 
-@pytest.mark.parametrize("body", [over_all, by_number, side_by_side, all_at_once])
+def again_and_again(rows, x):
+    for _ in range(2):
+        for k, h in enumerate(rows):
+            rows[k] = h * np.float32(0.5) + x
+        rows[0] = sum(rows) / np.float32(len(rows) + 1)
+
+
+@pytest.mark.parametrize("body", [over_all, by_number, side_by_side, all_at_once, again_and_again])
 def test_lists_of_arrays_that_are_replaced(mode, body):
     def make(wrap):
         rows = [arr(3), arr(3, seed=1)]
