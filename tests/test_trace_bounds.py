@@ -705,16 +705,25 @@ def turns(first, count, least=1.5):
     return [np.full(3, np.log(least * 2.0 ** k * 0.75), "f") for k in range(first, first + count)]
 
 
-def test_loops_of_many_lengths_are_all_proved():
-    """More of them than one path may be proved: each is another path."""
-    f, vectors = halving(), turns(0, 20)
+def halved_by_numpy(x):
+    x = np.exp(x)
+    while x.max() > 1.5:
+        x = x * np.float32(0.5)
+    return F.sum(x)
+
+
+@pytest.mark.parametrize("body, recordings", [(lambda x: halved(x, 1.5, []), 20), (halved_by_numpy, 1)])
+def test_loops_of_many_lengths_are_all_proved(body, recordings):
+    """More of them than one path may be proved: each is another path, or one with other decisions."""
+    f, vectors = hnn.trace(body), turns(0, 20)
+    f._memory.patience, f._memory.compare_at = float("inf"), sys.maxsize
     with hnn.using_config("trace_compile", "sync"):
         for x in vectors * 4:
             f(x)
         skipped = f.stats.python_skipped
         for x in vectors:
             np.testing.assert_allclose(f(x).array, f.__wrapped__(x).array, rtol=1e-6)
-    assert f.stats.recordings == 20 and f.stats.python_skipped == skipped + 20
+    assert f.stats.recordings == recordings and f.stats.python_skipped == skipped + 20
     root, = f._memory.roots.values()
     assert root.proofs < memory.MAX_PROOFS and root.asleep == 0
 

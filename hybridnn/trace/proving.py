@@ -70,7 +70,7 @@ def prove(memory, observer, call, end, given, result, before):
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
         return None
     end.doubt = ""
-    decided = tuple([outcome for _, outcome in plan.decisions])
+    decided = plan.settled, tuple([outcome for _, outcome in plan.decisions])
     if decided not in end.proved and len(end.proved) < memory.max_paths:
         end.proved = end.proved | {decided}
         call.root.proofs -= 1        # it counts how often what is known is proved again
@@ -81,7 +81,7 @@ def prove(memory, observer, call, end, given, result, before):
     plan.hits = plan.first_hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
     plan.signature = call.root.signature
     with memory.lock:
-        twins = [p for p in memory.plans if p.end is end and p.decisions == plan.decisions][PLANS_PER_PATH - 1:]
+        twins = [p for p in memory.plans if p.end is end and (p.settled, p.decisions) == (plan.settled, plan.decisions)][PLANS_PER_PATH - 1:]
         memory.plans = [plan, *[p for p in memory.plans if p not in twins and not p.dead]][:memory.max_paths]
     for p in [p for p in memory.plans[1:] if p.last_miss is not None][:1]:
         memory.note("guard failed", p.last_miss.reason)

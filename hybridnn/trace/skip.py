@@ -62,6 +62,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.takes_back, self.kept = False, set()       # whether any of that may have to be taken back, and the parts of arrays that are kept for it
         self.outcomes = {}      # name of a computed number -> lines behind it, or pairs (condition under which to leave, outcome)
         self.decisions, self.reached = [], None     # what ``Plan.decisions`` will be, and the last event before what is written now
+        self.settled = []       # what decides before all else
         self.containers, self.stored, self.gradients = {}, set(), {}
         self.node_texts = {}    # id of a Variable of which the call writes the array -> where it is read
         self.shown = set()      # values that the program has made other Variables of

@@ -112,6 +112,7 @@ class Facts:
     def _same_number(self, ref, value):
         """A number that is computed comes out as it did when the path was recorded."""
         name = self._computed(ref)
+        self.settled.append(repr(value))
         self.make_lines.append(f"if type({name}) is not {self.writer.strong(type(value))} or repr({name}) != {repr(value)!r}: raise Unexpected")
 
     def _same_truth(self, ref, truth):
@@ -120,6 +121,7 @@ class Facts:
         if ref in [r for found in self.later.values() for _, r in found]:
             self.outcomes.setdefault(name, []).append((f"bool({name}) is not {truth}", truth))
         else:
+            self.settled.append(truth)
             self.make_lines.append(f"if bool({name}) is not {truth}: raise Unexpected")
 
     def _is_bounded(self, ref, divides):

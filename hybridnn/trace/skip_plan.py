@@ -43,6 +43,7 @@ class Plan:
         self.dead = False
         self.misses = self.hits = self.first_hits = 0
         self.few, self.times = False, None     # whether eager may be faster; seconds of (skipped, eager) calls while that is being found out
+        self.settled = ()       # what is computed before all else and decides what happens
         self.decisions = ()     # what Python decided by values: pairs (the event before, the outcome), in order
         self.saves = 0.0       # seconds that a call by it takes less than one that Python runs, at least
         self.last_miss = None

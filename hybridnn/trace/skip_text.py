@@ -92,7 +92,7 @@ class Text:
         exec(plan.code, names)
         names.pop("recheck", None)
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
-        plan.watched, plan.decisions = watched, tuple(self.decisions)
+        plan.watched, plan.decisions, plan.settled = watched, tuple(self.decisions), tuple(self.settled)
         return plan
 
     def _guarding(self, watched):
