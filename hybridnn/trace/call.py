@@ -193,7 +193,7 @@ class Call(Values):
         with self.paused():
             at_leaf = [begins_at_leaf(v, loss_scale) for v in outputs]
         if any(at_leaf):
-            self.give_up("backward from a value without a graph")
+            self.give_up("backward from a value without a graph", passing=True)
         elif self.mode == "record" and self.inner is None:
             record_backward(self, outputs, flags)
             return

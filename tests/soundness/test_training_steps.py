@@ -551,3 +551,22 @@ def test_arrays_of_the_programs_own_behind_an_update(mode, body, twice):
     w = check(make, mode, tolerance=100.0)
     if body in (power_iteration, changed_in_turn):
         skipped(w, mode)
+
+
+def test_losses_without_a_graph_at_first(mode):
+    """A weight that is zero in the first call, by which a term of the loss is multiplied only if it is not."""
+    def make(wrap):
+        net, box = L.Linear(3, 2), {"weight": 0.0}
+        net.W.array[...] = arr(2, 3)
+        opt = optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def step(x):
+            loss = F.sum(hnn.as_variable(np.float32(0.0) if box["weight"] == 0 else box["weight"] * F.sum(net(x) ** 2)))
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            box["weight"] = 0.5
+            return loss
+        return [net, box], [lambda: step(arr(4, 3))]
+    skipped(check(make, mode), mode, 4)
