@@ -31,6 +31,12 @@ def test_linear(dtype, bias):
     np.testing.assert_allclose(y.array, x @ W.T + (b if bias else 0), rtol={"float16": 1e-2}.get(dtype, 1e-5), atol=1e-3)
 
 
+@pytest.mark.parametrize("x", [None, [[1.0, 2.0, 3.0]]])
+def test_linear_of_what_is_no_array(x):
+    with pytest.raises(InvalidType, match=f"linear: expected arrays or Variables\n  got: x: {type(x).__name__}, W: ndarray"):
+        F.linear(x, normal(2, 3))
+
+
 def test_linear_over_more_axes():
     x, W, b = normal(2, 3, 4), normal(5, 4), normal(5)
     close(F.linear(x, W, b, n_batch_axes=2), x @ W.T + b)

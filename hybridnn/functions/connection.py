@@ -50,7 +50,10 @@ def linear(x, W, b=None, n_batch_axes=1):
 
     The result has x's dtype.
     """
-    shape, matrix = x.shape, W.shape
+    try:
+        shape, matrix = x.shape, W.shape
+    except AttributeError:
+        raise InvalidType("linear", "arrays or Variables", f"x: {type(x).__name__}, W: {type(W).__name__}") from None
     if len(shape) != 2 or n_batch_axes != 1:
         return _linear_over_axes(x, W, b, n_batch_axes)
     if len(matrix) != 2 or shape[1] != matrix[1]:
