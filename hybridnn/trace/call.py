@@ -246,6 +246,8 @@ class Call(Values):
             look(self, "expose", v, vid, ())
         if v._array is not None and (self.mode == "replay" or vid in self.leaves or vid in self.updated):
             self.show(vid, v._array)
+            if self.owner.writing and user_line() in self.owner.writing:
+                self.touch(v._array)
 
     def assign(self, v, a):
         """A Variable gets an array; one of another kind changes what gradients of it are like, also those of operations that have used it."""

@@ -5,6 +5,7 @@ import weakref
 
 import numpy as np
 
+from hybridnn.errors import user_line
 from hybridnn.exact import exact
 from hybridnn.trace.calculations import calculate, operand
 from hybridnn.trace.changed_copies import CHANGERS, CHANGES, with_elements
@@ -236,7 +237,8 @@ class Arrays:
         self.take(args)
         self.stored_at = min(self.stored_at, len(self.call.path))
         self.stored |= {id(target.value), id(root_array(target.value))}
-        self.call.touch(target.value)
+        if self.call.touch(target.value):
+            self.call.owner.writing.add(user_line())
         self.effects.append(("store", target, fn, args, len(self.call.path)))
 
     def copy_parameters(self, args, kw):

@@ -141,10 +141,11 @@ class Values:
 
     def touch(self, a):
         """NumPy is about to write into an array. That makes another value of it even where it holds the same numbers after that: so calls in which a bound is
-        met, or a gradient is zero, take no path of their own."""
+        met, or a gradient is zero, take no path of their own. Gives whether this call knows the array."""
         code = self.ids.get(id(a))
         if code is not None:
             self.touched.add(code if code >= 0 else ~code)
+        return code is not None
 
     def renew(self, x, a, vid):
         """From here on ``x``, which has been written into, stands for another value; gives the code of what it was."""

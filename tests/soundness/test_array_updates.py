@@ -1389,6 +1389,30 @@ def test_parameters_get_other_arrays_between_calls(mode, use):
     skipped(check(make, mode), mode)
 
 
+def test_bounds_that_are_met_late(mode):
+    """The writes change nothing at first, and nothing of some parameters later: all calls take one path."""
+    def make(wrap):
+        net = hnn.ChainList(L.Linear(3, 4), L.Linear(4, 2))
+        net.forward = lambda x: net[1](F.tanh(net[0](x)))
+        opt = optimizers.SGD(0.05).setup(net)
+
+        @wrap
+        def f(x, limit):
+            for _ in range(20):
+                loss = F.mean(net(x) ** 2)
+                net.cleargrads()
+                loss.backward()
+                opt.update()
+                for p in net.params():
+                    np.clip(p.array, -limit, limit, out=p.array)
+            return loss
+        return [net, opt], [lambda: f(arr(4, 3), 100.0), lambda: f(arr(4, 3) * 2, 0.5), lambda: f(-arr(4, 3), 0.1)]
+    w = check(make, mode, tolerance=100.0)
+    skipped(w, mode)
+    if mode == "auto":
+        assert w.total("recordings") <= 3
+
+
 def graph_from_before(net, update, x, write):
     y = net(x)
     update(net(x))
