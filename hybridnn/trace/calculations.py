@@ -138,7 +138,7 @@ def _has_to_wait(observer, found):
     parts = [*found.args, *found.kw.values()]
     if any(map(is_last, parts)):
         return True
-    if any(observer.is_written(a) for part in parts for a in outside_arrays(part)):
+    if any(observer.is_written(a) for part in parts for a in outside_arrays(part)) or any(map(observer.rests_on_updated, parts)):
         return True
     return observer.has_updated() and not found.safe and any(map(sources_of, parts))
 

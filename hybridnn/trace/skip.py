@@ -162,14 +162,15 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
 
     def _refuse_after_rebinding(self):
         """Operations take arrays that NumPy has made and that the program has assigned to Variables before. If they change one in place, it is nobody else's,
-        and NumPy computes nothing of it after that."""
+        and what NumPy computes of it after that waits."""
         assigned = [ref for *_, ref in self.observer.rebinds]
         for at, v, ref in [found for found in self.observer.rebinds if found[-1].kind == "array"]:
             changed = next((k for k, e in enumerate(self.path) if k >= at and any(self.call.wrappers.get(new) is v for _, new in e.rebinds)), None)
             if changed is None:
                 continue
             shared = sum(np.may_share_memory(ref.value, other.value) for other in assigned) > 1
-            if shared or any(found.at > changed or np.may_share_memory(made.value, ref.value) for found, made in self.observer.uses.get(id(ref), ())):
+            uses = self.observer.uses.get(id(ref), ())
+            if shared or any(found.at > changed and not found.last or np.may_share_memory(made.value, ref.value) for found, made in uses):
                 raise Doubt("an operation changes an array that NumPy has made and the program takes otherwise, too", self.path[changed].line)
 
     def _find_early(self):

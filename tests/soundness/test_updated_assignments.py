@@ -173,6 +173,14 @@ def graph_between_two_updates(s, x):
     return y, s.net(x)
 
 
+def clipped_by_assignment(s, x):
+    for _ in range(3):
+        loss = s.learn(x, s.opt)
+        for p in s.net.params():
+            p.array = np.clip(p.array, -0.2, 0.2)
+    return loss, s.net(x), s.W.array.max()
+
+
 def perturbed_and_restored(s, x):
     old = s.W.array
     s.W.array = old + np.float32(0.1)
@@ -217,10 +225,11 @@ def restored_twice(s, x):
     return found, y, s.net(x)
 
 
-FOLLOWED = [scaled, constant, there_and_back, updated_before_and_after, perturbed_and_restored, restored_unused]
+FOLLOWED = [scaled, constant, there_and_back, updated_before_and_after, perturbed_and_restored, restored_unused, assigned_twice,
+            clipped_by_assignment, constant_that_is_summed]
 
 
-@pytest.mark.parametrize("body", [*FOLLOWED, constant_that_is_summed, assigned_twice, replaced_array_summed, replaced_array_taken, replaced_array_written,
+@pytest.mark.parametrize("body", [*FOLLOWED, replaced_array_summed, replaced_array_taken, replaced_array_written,
                                   another_variable_of_it, replaced_while_work_waits, written_as_it_was_while_work_waits, graph_between_two_updates,
                                   restored_and_summed, restored_after_an_update, restored_twice,
                                   summed_afterwards, shown_afterwards, one_for_two, part_of_another, of_a_variable, written_afterwards,
