@@ -50,7 +50,7 @@ def there_and_back(s, x):
     for _ in range(2):
         loss = s.learn(x, s.inner)
     s.net.cleargrads()
-    F.sum(s.net(x * 2)).backward()
+    F.mean(s.net(x) ** 2).backward()
     for p, a in zip(s.net.params(), kept):
         p.array = a
     s.opt.update()
