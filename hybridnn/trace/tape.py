@@ -17,7 +17,7 @@ from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.floats import under
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.operands import NUMBER_TYPES
-from hybridnn.trace.path_tape import PathTape, leaf_nodes, rebinds_along, saved_values, specs_along
+from hybridnn.trace.path_tape import PathTape, leaf_nodes, rebinds_along, saved_values, specs_along, values_behind
 
 __all__ = ["CallTape", "Lazy", "TracedNode", "graph_of", "output_of"]
 
@@ -74,9 +74,9 @@ class CallTape:
             return None
         gone = call.gone
         needed = shared.saved_for(roots, call.cut, gone)
-        if shared.rebinds and not _compute_unchanged(call, needed, made):
+        if needed and shared.rebinds and not _compute_unchanged(call, needed, made):
             kept = [v for v in roots if _compute_unchanged(call, saved_values(made, [v], call.cut | gone), made)]
-            gone |= shared.behind(roots, call.cut) - shared.behind(kept, call.cut | gone)
+            gone |= shared.behind(roots, call.cut) - values_behind(made, kept, call.cut | gone)
             needed = saved_values(made, kept, call.cut | gone)
         _compute_missing(call, needed)
         return cls._holding(call, shared, needed | _numbers(call, shared.saved_for(roots, call.cut)) if gone else needed, gone)
@@ -109,10 +109,10 @@ class CallTape:
         for v in needed.intersection(call.view_of):
             if call.origin(v) in known:
                 values[v] = call.actual(v)
-        oldest = call.introduced().oldest
-        for v in needed if path.rebinds else ():        # eager keeps the array, and so sees later updates
-            if v != oldest(v) and oldest(v) in call.leaves:
-                values[v] = call.actual(oldest(v))
+        if needed and path.rebinds:
+            oldest = call.introduced().oldest
+            updated = [v for v in needed if v != oldest(v) and oldest(v) in call.leaves]
+            values.update({v: call.actual(oldest(v)) for v in updated})       # eager keeps the array, and so sees later updates
         tape = cls(path, values, leaf_nodes(call, path.rebinds), call.cut, gone)
         tape.functions = {path.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape
