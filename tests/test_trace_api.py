@@ -291,6 +291,21 @@ def test_explain_names_the_line_that_keeps_python_running(capsys):
     assert "print" in report.paths[0].reason and f"{__file__}:{line}" in report.paths[0].reason and f":{line}" in str(report)
 
 
+def test_explain_writes_signatures_as_users_would_and_says_what_repeats_once():
+    @hnn.trace
+    def f(x, state, scale=1.0, names=None):
+        print(end="")
+        return F.tanh(x) * scale
+    a = np.ones((2, 3), "f")
+    for _ in range(5):
+        f(hnn.Variable(a), [a, a, (a[0],)], scale=2.0, names={"t": np.zeros(2, "i")})
+    f(a, hnn.Variable(a, requires_grad=False))
+    text = str(f.explain())
+    assert "signature (Variable(float32[2, 3]), [2 times float32[2, 3], (float32[3],)], scale=float, names={'t': int32[2]})" in text
+    assert "signature (float32[2, 3], Variable(float32[2, 3], requires_grad=False))" in text
+    assert text.count("calls print, whose effects are not known") == 2 and "times)" in text       # why the path keeps Python, and once what happened
+
+
 def test_explain_shows_branches():
     f = hnn.trace(lambda x: x * 2 if F.sum(x) > 0.5 else x * 3)
     for _ in range(8):

@@ -10,6 +10,7 @@ from hybridnn.config import state
 from hybridnn.errors import TraceWarning, user_line
 from hybridnn.trace.events import Event, below, terminals
 from hybridnn.trace.proof_costs import PATIENCE, CallTimes
+from hybridnn.trace.signature import described
 
 __all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "MAX_PROOFS", "Memory", "Root", "Stats", "account", "nap", "new_root"]
 
@@ -215,7 +216,7 @@ def account(memory, root, call, end):
             stats.recordings += 1
             root.misses += 1
             memory.credit -= 1
-            memory.note("recorded", f"{len(call.path)} events, signature {root.signature[0]}")
+            memory.note("recorded", f"{len(call.path)} events, signature {described(root.signature)}")
             _bound_paths(memory, root, call)
     else:
         stats.hits += call.mode == "replay"
@@ -229,7 +230,7 @@ def _bound_paths(memory, root, call):
     for r, e in sorted(ends, key=lambda pair: pair[1].last_used)[:max(0, len(ends) - memory.max_paths)]:
         _prune(memory, r, e)
         memory.stats.evictions += 1
-        memory.note("evicted", f"a path of signature {r.signature[0]}")
+        memory.note("evicted", f"a path of signature {described(r.signature)}")
     memory.stats.paths = min(len(ends), memory.max_paths)
     if memory.credit >= 1:
         return

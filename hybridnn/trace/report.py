@@ -1,7 +1,9 @@
 """``explain()``: what a traced function has learned, as text and as data."""
 from dataclasses import dataclass
+from itertools import groupby
 
 from hybridnn.trace.events import path_to, terminals
+from hybridnn.trace.signature import described
 
 __all__ = ["Explanation", "PathReport"]
 
@@ -51,17 +53,23 @@ class Explanation:
     def __str__(self):
         lines = [f"{self.name}: {self.stats}"]
         for i, p in enumerate(self.paths):
-            lines += [f"path {i}: {p.tier}, {p.hits} hits, signature {p.signature[0]}"]
+            lines += [f"path {i}: {p.tier}, {p.hits} hits, signature {described(p.signature)}"]
             lines += [f"  python not skipped: {p.reason}"] if p.reason else []
             lines += [f"  {kind} -> {'any value' if outcome is None else outcome[1]}   at {line}" for kind, outcome, line in p.outcomes]
             for k, steps in enumerate(p.segments):
                 where = ", backward outside" if k >= len(p.segments) - p.outside else ""
                 lines += [f"  segment {k}{where}: {len(steps)} steps, {_memory(*p.memory[k])}", *[f"    {_step(s)}" for s in steps]]
-        lines += [f"eager: signature {s[0]}: {r}" for s, r in self.eager]
-        lines += [f"{what}: {text}" for what, text in self.why[-10:]]
+        lines += [f"eager: signature {described(s)}: {r}" for s, r in self.eager]
+        lines += _said_once([f"{what}: {text}" for what, text in self.why])[-10:]
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def _said_once(lines):
+    """The lines; those that follow each other and are equal are one."""
+    groups = [(line, len([*same])) for line, same in groupby(lines)]
+    return [line if n == 1 else f"{line} ({n} times)" for line, n in groups]
 
 
 def _step(s):

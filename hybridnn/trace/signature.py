@@ -9,7 +9,7 @@ from hybridnn.config import config
 from hybridnn.core.variable import Variable
 from hybridnn.trace.refs import IMMUTABLE_TYPE
 
-__all__ = ["signature"]
+__all__ = ["described", "signature"]
 
 STEERING = ("enable_backprop", "train", "dtype")
 MAX_ITEMS = 256
@@ -22,6 +22,41 @@ def signature(args, kwargs):
     if kwargs:
         key += tuple([(name, _describe(x, 0)) for name, x in kwargs.items()])
     return key, config._several(STEERING)
+
+
+def described(key):
+    """The arguments of a signature as users would write them: ``(float32[64, 8], Variable(float32[3]), train=bool)``."""
+    given, _ = key
+    return f"({', '.join([_text(d) if _is_argument(d) else f'{d[0]}={_text(d[1])}' for d in given])})"
+
+
+def _is_argument(d):
+    """Whether a part of a signature is an argument by position; by name, its name comes first."""
+    return type(d) is not tuple or type(d[0]) is not str
+
+
+def _text(d):
+    if type(d) is not tuple:
+        return d.__name__
+    kind, *rest = d
+    if kind is list:
+        return f"[{_members(rest[0])}]"
+    if kind is tuple:
+        return f"({_members(rest[0])}{',' if len(rest[0]) == 1 else ''})"
+    if kind is dict:
+        return f"{{{', '.join([f'{k!r}: {_text(v)}' for _, k, v in rest[0]])}}}"
+    spec = "" if rest[0] is None else f"{rest[1]}[{', '.join(map(str, rest[0]))}]"
+    return spec if kind is np.ndarray else f"Variable({spec})" if rest[2] else f"Variable({spec}, requires_grad=False)"
+
+
+def _members(descriptions):
+    """The members of a list or tuple; such as are alike are said once."""
+    texts, found = [*map(_text, descriptions)], []
+    while texts:
+        n = next((k for k, text in enumerate(texts) if text != texts[0]), len(texts))
+        found.append(texts[0] if n == 1 else f"{n} times {texts[0]}")
+        texts = texts[n:]
+    return ", ".join(found)
 
 
 def _describe(x, depth):
