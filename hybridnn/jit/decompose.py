@@ -1,5 +1,6 @@
 """Decomposition, a pass: coarse operations become the finer ones that they are declared with, so that these can fuse."""
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class NumberOp:
     kind = "number"
     multi = False
     decompose = None
+    meta = MappingProxyType({})
 
     @property
     def name(self):
@@ -37,6 +39,7 @@ class CheckOp:
     kind = "check"
     multi = True
     decompose = None
+    meta = MappingProxyType({})
 
     @property
     def name(self):

@@ -29,7 +29,7 @@ class WalkTape(CallTape):
             if isinstance(x, Variable) and x._requires_grad and x._tape is None:
                 x._tape = TapeLeaf(x.shape, x.dtype)          # before the nodes in the order of the walk
         path = PathTape(call.path, call.owner)
-        super().__init__(path, {}, leaf_nodes(call, path.rebinds), call.cut, False)
+        super().__init__(path, {}, leaf_nodes(call, path.rebinds), call.cut)
         self.call = call
         self.functions = {self.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
 
