@@ -8,6 +8,7 @@ from hybridnn.core.backprop import backward_eager, grad_eager
 from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.tape import move_gradient
 from hybridnn.core.variable import Variable, as_variable
+from hybridnn.spec import spec_of
 from hybridnn.trace.events import ANY_SCALE, Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.operands import same_bytes
@@ -97,12 +98,12 @@ class Rebuild:
     def revived(self, vid):
         """A value whose Variable has died; somebody may have its array, which the tape is to keep."""
         call = self.call
-        event, outcome = next((e, o) for e in call.path for o in outcomes(e) if o.vid == vid)
+        event, outcome = next(((e, o) for e in call.path for o in outcomes(e) if o.vid == vid), (None, None))
         v = self.real[vid] = _new(Variable)
         v._array = call.actual(vid) if call.origin(vid) in call.values else call.values[vid]
-        v._pending, v._vid, v._spec = call, vid, outcome.spec
-        v._requires_grad = outcome.requires_grad
-        if outcome.requires_grad and is_taped(event, vid):
+        v._pending, v._vid, v._spec = call, vid, spec_of(v._array) if outcome is None else outcome.spec
+        v._requires_grad = outcome is not None and outcome.requires_grad        # a walk without a graph takes values from inside of a gradient, too
+        if v._requires_grad and is_taped(event, vid):
             self.connect(v, outcome)
         return v
 

@@ -319,3 +319,35 @@ def test_numbers_that_change_behind_a_function(mode, compute):
             return step(arr(3, 4, seed=1))
         return [net, state], [lambda: step(arr(3, 4, seed=1)), again]
     check(make, mode)
+
+
+def test_a_walk_through_a_gradient_is_left_where_an_update_was_met_before(mode):
+    """Its values are inside of what ``hnn.grad`` has recorded, and no operation of the program's gives them."""
+    def make(wrap):
+        p = hnn.Parameter(np.linspace(0.3, 1.2, 4, dtype="f"))
+        link = hnn.Chain()
+        with link.init_scope():
+            link.p = p
+        opt, count = hnn.optimizers.SGD(0.03).setup(link), [0]
+
+        def maybe_update():
+            count[0] += 1
+            if count[0] % 2 == 0:
+                opt.update()
+                link.cleargrads()
+
+        @wrap
+        def step(x, y):
+            v, = hnn.grad([F.mean(F.tanh(y) * x) + F.sum(p * p) * 0.1 + F.sum(F.tanh(p) ** 3)], [p], enable_double_backprop=True)
+            m = F.forget(lambda a: F.tanh(a) * 1.5, x)
+            first = F.mean(F.tanh(y) * m) + F.sum(p * p) * 0.1
+            first.backward()
+            maybe_update()
+            second = F.mean(F.tanh(y + v) * x) + F.sum(p * p) * 0.1
+            second.backward()
+            maybe_update()
+            if count[0] % 3 == 0:
+                count[0] += 1
+            return first, second
+        return [link, count], [lambda: step(hnn.Variable(arr(3, 4)), hnn.Variable(arr(3, 4, seed=1)))]
+    check(make, mode, steps=[0] * 12, tolerance=10.0)
