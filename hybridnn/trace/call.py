@@ -25,7 +25,7 @@ from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
 from hybridnn.trace.matchers import matcher
 from hybridnn.trace.noting import NeedsValues, note_inner
 from hybridnn.trace.numbers import plain_numbers
-from hybridnn.trace.path_tape import PathTape, producers, saved_values
+from hybridnn.trace.path_tape import producers, saved_values, values_behind
 from hybridnn.trace.rebuild import rebuild
 from hybridnn.trace.recording import constant, derive, record_inner, record_op
 from hybridnn.trace.segment import Known, run_segment
@@ -150,11 +150,6 @@ class Call(Values):
     def released(self):
         """Whether backward, and an update after it, have been met."""
         return bool(self.given_up)
-
-    @property
-    def gone(self):
-        """The values of the graphs that backward has walked before an update."""
-        return PathTape.of(self).behind(self.given_up, self.cut) if self.given_up else frozenset()
 
     def release(self):
         """Arrays are about to be changed in place."""
@@ -360,6 +355,10 @@ class Call(Values):
             self.known = Known()
         return self.known.along(self.path)
 
+    def changes(self, v, since):
+        """The events, and their numbers, that change a Variable from outside in place, from number ``since`` on."""
+        return ((k, e) for k, e in enumerate(self.path) if k >= since and any(self.wrappers.get(new) is v for _, new in e.rebinds))
+
     def is_fresh(self, vid):
         """Whether the graph has computed a value since the last flush point."""
         for event in self.path[self.noted:]:
@@ -502,7 +501,9 @@ class Call(Values):
     def _tape_needs(self):
         """Values that the graph of the surviving Variables keeps."""
         alive = [v for ref in self.survivors if (v := ref()) is not None]
-        return frozenset(saved_values(producers(self.path), [v._vid for v in alive if v._requires_grad], self.cut | self.gone))
+        made = producers(self.path)
+        gone = values_behind(made, self.given_up, self.cut)
+        return frozenset(saved_values(made, [v._vid for v in alive if v._requires_grad], self.cut | gone))
 
     def _hand_over(self):
         """Connect the surviving Variables to a tape that is made when somebody asks for it."""

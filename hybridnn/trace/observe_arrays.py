@@ -318,7 +318,7 @@ class Arrays:
     def rests_on_updated(self, ref):
         """Whether a Ref rests on an array that NumPy has made, that was assigned to a Variable, and that an operation has changed in place since."""
         met = {id(r) for r in below(ref)} if self.rebinds else ()
-        return any(id(r) in met and any(self.call.wrappers.get(new) is v for e in self.call.path[at:] for _, new in e.rebinds) for at, v, r in self.rebinds)
+        return any(id(r) in met and any(self.call.changes(v, at)) for at, v, r in self.rebinds)
 
     def is_written(self, a):
         """Whether an array has been changed in this call."""

@@ -7,6 +7,8 @@ from hybridnn.core.variable import Variable
 
 __all__ = ["PathTape", "early_node", "leaf_node", "leaf_nodes", "leaf_variables", "producers", "rebinds_along", "saved_values", "specs_along", "values_behind"]
 
+MOST_FOUND = 32     # answers that a path keeps: the same Variables survive most calls
+
 
 def producers(path):
     """vid -> (application, its position in the path, output number, spec)."""
@@ -101,13 +103,13 @@ class PathTape:
     """What the tapes of all calls along one path share; kept at the path's end."""
 
     def __init__(self, path, owner, segments=None):
-        self.made, self.specs, self.rebinds, self._saved = producers(path), specs_along(path), rebinds_along(path), {}
+        self.made, self.specs, self.rebinds = producers(path), specs_along(path), rebinds_along(path)
         self.constants = {v: c for e in path for v, c in e.constants}
         self.views = {v: found for e in path for v, found in e.views.items()}
         self.has_functions = any(e.function is not None for e in path)
         self.function_types = {self.made[e.outs[0].vid][1]: e.key[0] for e in path if e.function is not None and e.outs}
         self.owner, self.segments, self.gradients = weakref.ref(owner), {} if segments is None else segments, {}
-        self._behind = {}
+        self._found = {}
 
     @classmethod
     def of(cls, call):
@@ -120,14 +122,17 @@ class PathTape:
 
     def saved_for(self, roots, cut, gone=frozenset()):
         """``saved_values``, remembered: the same Variables survive most calls. What is cut, and ``gone``, is decided by the path."""
-        key = frozenset(roots), bool(gone)
-        if key not in self._saved and len(self._saved) < 16:
-            self._saved[key] = saved_values(self.made, roots, cut | gone)
-        return self._saved[key] if key in self._saved else saved_values(self.made, roots, cut | gone)
+        return self._remembered((saved_values, frozenset(roots), bool(gone)), lambda: saved_values(self.made, roots, cut | gone))
 
     def behind(self, roots, cut):
         """``values_behind``, remembered."""
-        key = frozenset(roots)
-        if key not in self._behind and len(self._behind) < 16:
-            self._behind[key] = frozenset(values_behind(self.made, roots, cut))
-        return self._behind[key] if key in self._behind else frozenset(values_behind(self.made, roots, cut))
+        return self._remembered((values_behind, frozenset(roots)), lambda: values_behind(self.made, roots, cut))
+
+    def _remembered(self, key, compute):
+        """The values that an earlier call along the path may have computed."""
+        found = self._found.get(key)
+        if found is None:
+            found = frozenset(compute())
+            if len(self._found) < MOST_FOUND:
+                self._found[key] = found
+        return found

@@ -165,13 +165,13 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         and what NumPy computes of it after that waits."""
         assigned = [ref for *_, ref in self.observer.rebinds]
         for at, v, ref in [found for found in self.observer.rebinds if found[-1].kind == "array"]:
-            changed = next((k for k, e in enumerate(self.path) if k >= at and any(self.call.wrappers.get(new) is v for _, new in e.rebinds)), None)
-            if changed is None:
+            changed, event = next(self.call.changes(v, at), (None, None))
+            if event is None:
                 continue
             shared = sum(np.may_share_memory(ref.value, other.value) for other in assigned) > 1
             uses = self.observer.uses.get(id(ref), ())
             if shared or any(found.at > changed and not found.last or np.may_share_memory(made.value, ref.value) for found, made in uses):
-                raise Doubt("an operation changes an array that NumPy has made and the program takes otherwise, too", self.path[changed].line)
+                raise Doubt("an operation changes an array that NumPy has made and the program takes otherwise, too", event.line)
 
     def _find_early(self):
         """What is written and computed before an operation, or before what decides or may fail."""

@@ -5,7 +5,7 @@ import numpy as np
 
 from hybridnn.trace.computed import below, sources_of
 from hybridnn.trace.events import Number, spec_along, vid_of
-from hybridnn.trace.path_tape import saved_values
+from hybridnn.trace.path_tape import PathTape, saved_values
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.segment import Known, build
 from hybridnn.trace.skip_plan import STORES
@@ -178,14 +178,13 @@ class Stages:
         return found
 
     def _tape_values(self):
-        self.gone = self.call.gone
+        self.gone = PathTape.of(self.call).behind(self.call.given_up, self.call.cut)
         graded = [v for v in self.survivors if v in self.made and self._taped(v)]
         self.released = self.call.released and self.gone.issuperset(graded)
         if not self.released and any(e.kind == "function" and e.function.taped for e in self.path):
             raise Doubt("returns a graph through a function with its own Python")
         found = saved_values(self.made, graded, self.call.cut | self.gone)
-        oldest = self.call.introduced().oldest
-        self.kept_leaves = {v: oldest(v) for v in map(self.call.origin, found) if v != oldest(v) and oldest(v) in self.call.leaves}
+        self.kept_leaves = {v: self.call.introduced().oldest(v) for v in map(self.call.origin, found) if v in self.call.updated}
         if any(v in self.rebound and v not in self.kept_leaves and v not in self.call.leaves for v in map(self.call.origin, found)):
             raise Doubt("returns a graph over what has been changed in place since")
         return {v for v in found if self.call.origin(v) not in self.kept_leaves}

@@ -72,7 +72,7 @@ class CallTape:
         made = shared.made
         if not any(v in made and made[v][0].taped for v in roots):
             return None
-        gone = call.gone
+        gone = shared.behind(call.given_up, call.cut)
         needed = shared.saved_for(roots, call.cut, gone)
         if needed and shared.rebinds and not _compute_unchanged(call, needed, made):
             kept = [v for v in roots if _compute_unchanged(call, saved_values(made, [v], call.cut | gone), made)]
@@ -109,10 +109,8 @@ class CallTape:
         for v in needed.intersection(call.view_of):
             if call.origin(v) in known:
                 values[v] = call.actual(v)
-        if needed and path.rebinds:
-            oldest = call.introduced().oldest
-            updated = [v for v in needed if v != oldest(v) and oldest(v) in call.leaves]
-            values.update({v: call.actual(oldest(v)) for v in updated})       # eager keeps the array, and so sees later updates
+        for v in needed & call.updated.keys():        # eager keeps the array, and so sees later updates
+            values[v] = call.actual(call.introduced().oldest(v))
         tape = cls(path, values, leaf_nodes(call, path.rebinds), call.cut, gone)
         tape.functions = {path.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
         return tape
@@ -351,8 +349,8 @@ def _compute_missing(call, needed):
 def _compute_unchanged(call, needed, made):
     """As ``_compute_missing``, with no more than it takes; False where that takes an array which has been changed in place since."""
     changed = {old for e in call.path[:call.executed] for old, _ in e.rebinds}
-    oldest = call.introduced().oldest
-    if any(v in changed and oldest(v) not in call.leaves for v in map(call.origin, needed)):      # eager keeps the array, and so sees the change
+    outside = call.leaves.keys() | call.updated.keys()
+    if any(v in changed and v not in outside for v in map(call.origin, needed)):      # eager keeps the array, and so sees the change
         return False
     seen = {v for v in needed if v in call.view_of and call.origin(v) in changed & call.leaves.keys()}      # they show what an array from outside is now
     missing = {v for v in needed if v not in call.values and v not in seen}
