@@ -5,7 +5,7 @@ from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.computed import Computed, is_number, leaves_of, sources_of
 from hybridnn.trace.observe_stores import any_member, where_id
-from hybridnn.trace.refs import MOST_MEMBERS, SCALARS, TUPLE_METHODS, Doubt, Ref, class_lookup, identity, is_loaded, is_named_tuple, mirror, place
+from hybridnn.trace.refs import MOST_MEMBERS, SCALARS, TUPLE_METHODS, Doubt, Ref, class_lookup, identity, is_loaded, is_named_tuple, mirror, outermost, place
 
 __all__ = ["Origins"]
 
@@ -80,12 +80,8 @@ class Origins:
         """Whether a number is read from a place that the function assigns."""
         if ref.source is None or not is_loaded(ref.source):
             return False
-        source = ref.source
-        while source[0] == "item":
-            source = source[1]
-        kind, *where = source[1:]
-        found = where_id(("attr" if kind == "slotattr" else kind, *where))
-        return found in self.counters or kind == "item" and any_member(where[0]) in self.counters
+        where = outermost(ref.source)[1:]
+        return where_id(where) in self.counters or where[0] == "item" and any_member(where[1]) in self.counters
 
     def _use_argument(self, ref):
         v = ref.value
@@ -156,8 +152,7 @@ class Origins:
         earlier proof. Then its members are read as those of an argument are."""
         if not 0 < len(value) <= MOST_MEMBERS or type(value) is not tuple and not is_named_tuple(type(value)):
             return False
-        kind, *place = fact[:-1]
-        where = where_id(("attr" if kind == "slotattr" else kind, *place))
+        where = where_id(fact[:-1])
         if self.first_found.setdefault(where, id(value)) != id(value):
             self.counters.add(where)
         return where in self.counters

@@ -15,7 +15,7 @@ __all__ = ["ASKED", "CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_C
            "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments",
            "check_key", "class_lookup", "code_of", "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code",
            "is_library_module", "is_loaded", "is_named_tuple", "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class",
-           "place", "plain_to_see", "real_array", "trusted_kind"]
+           "outermost", "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
@@ -258,11 +258,16 @@ def place(ref):
     return None if ref.kind == "static" else ref.source
 
 
-def is_loaded(source):
-    """Whether a source is a part of what is read from a namespace or a container from outside."""
+def outermost(source):
+    """Where that is read of which a source is a part."""
     while source[0] == "item":
         source = source[1]
-    return source[0] == "load"
+    return source
+
+
+def is_loaded(source):
+    """Whether a source is a part of what is read from a namespace or a container from outside."""
+    return outermost(source)[0] == "load"
 
 
 def is_drawn(source):

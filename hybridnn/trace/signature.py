@@ -2,6 +2,8 @@
 
 Values are not part of it. A replay runs the user's Python, which sees them, and the tree of events branches where they matter.
 """
+from itertools import groupby
+
 import numpy as np
 
 from hybridnn.backend import cupy
@@ -51,12 +53,8 @@ def _text(d):
 
 def _members(descriptions):
     """The members of a list or tuple; such as are alike are said once."""
-    texts, found = [*map(_text, descriptions)], []
-    while texts:
-        n = next((k for k, text in enumerate(texts) if text != texts[0]), len(texts))
-        found.append(texts[0] if n == 1 else f"{n} times {texts[0]}")
-        texts = texts[n:]
-    return ", ".join(found)
+    groups = [(text, len([*same])) for text, same in groupby(map(_text, descriptions))]
+    return ", ".join([text if n == 1 else f"{n} times {text}" for text, n in groups])
 
 
 def _describe(x, depth):

@@ -145,7 +145,7 @@ class Computing:
         while place[0] in WITHIN and not self._is_put(place):
             place = place[1]
         where = place[1:] if place[0] == "load" else ("attr", place[1], "_array") if place[0] == "inside" else None
-        assigned = where is not None and where_id(("attr" if where[0] == "slotattr" else where[0], *where[1:])) in self.assigned
+        assigned = where is not None and where_id(where) in self.assigned
         moved = where is not None and (where[0] == "tail" or where[0] == "item" and id(where[1]) in self.shifted)    # by the time that it is asked for
         if not assigned and place[0] != "item" and not moved:
             return self.found.get(text, text)
