@@ -137,6 +137,8 @@ class Origins:
             ref = Ref("state", value, ("load", *fact[:-1]))
         elif type(value) in (float, int) or isinstance(value, np.floating):
             self.guard("typed", ("load", *fact[:-1]), type(value))
+            if type(value) is int:
+                self._note_change(value, fact)
             ref = Ref("arg", value, ("load", *fact[:-1]))
         elif isinstance(value, tuple) and self._is_replaced(value, fact):
             ref = Ref("arg", value, ("load", *fact[:-1]))
@@ -152,10 +154,14 @@ class Origins:
         earlier proof. Then its members are read as those of an argument are."""
         if not 0 < len(value) <= MOST_MEMBERS or type(value) is not tuple and not is_named_tuple(type(value)):
             return False
+        self._note_change(id(value), fact)
+        return where_id(fact[:-1]) in self.counters
+
+    def _note_change(self, found, fact):
+        """A place that has something else than in an earlier proof, as others assign it, counts as one that the function assigns."""
         where = where_id(fact[:-1])
-        if self.first_found.setdefault(where, id(value)) != id(value):
+        if self.first_found.setdefault(where, found) != found:
             self.counters.add(where)
-        return where in self.counters
 
     def _is_like_a_parameter(self, value):
         """Whether a Variable gets other arrays from the function: it stays the same object, then."""

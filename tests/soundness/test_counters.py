@@ -561,3 +561,34 @@ def test_counts_of_itertools(mode, use, begin):
                     lambda: other(itertools.count(1 << 70)), lambda: other(iter([3] * 100)), lambda: other(itertools.count(begin))]
     skipped(check(make, mode), mode)
     check(make, mode, check=1.0)
+
+
+@pytest.mark.parametrize("use", [
+    "x * (box.n % 5 + 1)",
+    "x * min(n, 30)",
+    "x * (n if n < 30 else 30)",
+    "x * pair[0] // 3",
+    "x * (1 if box.n >= 20 else 2)",
+    "x + np.random.randint(0, min(box.n, 30) + 1, 3)",
+    "x * table[np.random.randint(0, min(box.n, 20) + 1, 3)]",
+    "x * table[box.n % 20]",
+    "x * np.exp(-n / 50)",
+    "[x * k for k in range(box.n % 2 + 1)]",
+])
+def test_ints_that_others_count(mode, use):
+    """The function only reads them: the environment, or the buffer, counts its steps."""
+    def make(wrap):
+        box, n, pair, table = Box(n=1), 1, [1, 2], np.arange(21.0, dtype="f")
+
+        @wrap
+        def f(x):
+            return body(x, n)
+        body = eval(f"lambda x, n: {use}", {"box": box, "pair": pair, "table": table, "np": np})
+
+        def after(more):
+            nonlocal n
+            n += more
+            box.n, pair[0] = n, n
+            return f(arr(3))
+        return [box], [lambda: after(1), lambda: after(0), lambda: after(3), lambda: after(-7)]
+    skipped(check(make, mode, steps=[0] * 24 + [k for j in (1, 2, 3) for k in [j, 0, 0, j, 0]] + [0] * 24), mode, 16)
