@@ -51,6 +51,24 @@ def test_kernels_raise_no_flags_of_their_own(name, special):
     assert categories(traced, x) == categories(lambda x: f(x) + 1, x)
 
 
+@pytest.mark.parametrize("dtype", "fd")
+@pytest.mark.parametrize("exponent", [2.0, 5.0, 2.5, 0.5, -1.0, 0.0])
+def test_powers_of_zero_and_of_negative_numbers(exponent, dtype, monkeypatch):
+    """They raise the flags that NumPy's power raises, and no others: a call whose flags mean nothing runs twice."""
+    told = []
+    monkeypatch.setattr(executable.Executable, "_floats", spied(executable.Executable._floats, told))
+    fn = lambda x, e: hnn.as_variable(x) ** e
+    e = np.full(2, exponent, dtype)
+    traced = hnn.trace(fn)
+    for base in (1.0, 0.0, -0.0, -1.5, 1e-30, -1e-30, 0.0, 2.0):
+        x = np.array([base, 1.0], dtype)
+        for _ in range(3):
+            assert categories(lambda x: traced(x, e), x) == categories(lambda x: fn(x, e), x)
+        with np.errstate(all="ignore"):
+            np.testing.assert_allclose(traced(x, e).array, fn(x, e).array, rtol=1e-6)
+    assert bool(told) == (exponent in (2.5, 0.5, -1.0))
+
+
 def test_what_warns_on_every_call_does_not_run_natively_besides(monkeypatch):
     """It would take twice as long as eager; native code is tried again now and then."""
     told = []

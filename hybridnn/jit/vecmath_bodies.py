@@ -194,11 +194,20 @@ def _log_specials(x: V, y: V, f: V, pole: float = 0.0) -> V:
     return select(at_pole, -1.0 / fabs(select(at_pole, x - pole, 1.0) * (f + 2.0)), y)
 
 
-def log(x: V, key: str = "") -> V:
-    fmt = format_of(x)
+def log(x: V) -> V:
     e, f = split_log(x)
-    y = f + _log1p_tail(f, e * fmt.ln2[1], key or fmt.key)
-    return _log_specials(x, fma(e, fmt.ln2[0], y), f)
+    return _log_specials(x, _log_of(e, f, format_of(x).key), f)
+
+
+def log_within(x: V, key: str) -> V:
+    """log(x) for positive finite x."""
+    return _log_of(*split_log(x), key)
+
+
+def _log_of(e: V, f: V, key: str) -> V:
+    """log(2^e (1 + f))."""
+    ln2 = format_of(f).ln2
+    return fma(e, ln2[0], f + _log1p_tail(f, e * ln2[1], key))
 
 
 def log1p(x: V) -> V:

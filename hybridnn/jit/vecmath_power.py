@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from hybridnn.jit import vecmath_coefficients as tables
 from hybridnn.jit.vecmath_basic import floor, trunc
-from hybridnn.jit.vecmath_bodies import DOUBLE, INF, LOG2E, at_least, clamp, exp_of, log, pow2, split_exp, split_log
+from hybridnn.jit.vecmath_bodies import DOUBLE, INF, LOG2E, at_least, clamp, exp_of, log_within, pow2, split_exp, split_log
 from hybridnn.jit.vecmath_expr import (
     F32,
     V,
@@ -57,28 +57,34 @@ def _log_pair(x: V) -> tuple[V, V]:
     return total, lost + (low + fma(e, DOUBLE.ln2[1], fma(e, DOUBLE.ln2[0], -product)))
 
 
-def _edge(a: V, log_a: V) -> V:
-    """`log_a`, but -inf for 0, inf for inf and NaN for NaN."""
-    return select(a == 0.0, -INF, select(a < INF, log_a, a))
+def _within(a: V, y: V) -> V:
+    """`y`, but 0 where a is 0, inf or NaN, for which nothing is to be computed: it would raise flags."""
+    return select((a > 0.0) & (a < INF), y, 0.0)
+
+
+def _at_ends(a: V, y: V, r: V) -> V:
+    """`r`, but a^y itself where a is 0, inf or NaN."""
+    end = select(y < 0.0, select(a == 0.0, INF, select(a == INF, 0.0, a)), a)
+    return select((a > 0.0) & (a < INF), r, select(y == y, end, y))
 
 
 def _positive_f64(a: V, y: V) -> V:
     """a^y for a >= 0 as exp(y log(a)), the product in two pieces."""
     high, low = _log_pair(a)
-    high = _edge(a, high)
+    high = _within(a, high)
     h = y * high
     h_low = select(fabs(h) < 2000.0, fma(y, low, fma(y, high, -h)), 0.0)
     n, r, t = split_exp(at_least(h, DOUBLE.exp_low), up=True)
-    return exp_of(n, r + h_low, t, tables.EXP_UP["f64"])
+    return _at_ends(a, y, exp_of(n, r + h_low, t, tables.EXP_UP["f64"]))
 
 
 def _positive_f32(a: V, y: V) -> V:
     """a^y for a >= 0: float64 arithmetic with polynomials good to 1e-9."""
     a, y = widen(a), widen(y)
-    h = clamp(y * _edge(a, log(a, "f32d")) * LOG2E, -200.0, 200.0)
+    h = clamp(y * _within(a, log_within(a, "f32d")) * LOG2E, -200.0, 200.0)
     n = rint(h)
     r = h - n
-    return narrow(fma(r, horner(r, tables.EXP2["f32d"]), 1.0) * pow2(n))
+    return narrow(_at_ends(a, y, fma(r, horner(r, tables.EXP2["f32d"]), 1.0) * pow2(n)))
 
 
 def power(x: V, y: V) -> V:
@@ -90,10 +96,11 @@ def power(x: V, y: V) -> V:
     integral = floor(y) == y
     odd = integral & (floor(half) != half)
     r = select(odd, copysign(r, x), r)
-    # Computed, not chosen, so that the flags rise that NumPy's power raises.
+    # Computed, not chosen, so that the flags rise that NumPy's power raises. Where one operand of an inner choice is a constant, LLVM takes the choice away,
+    # and the flags rise for each x that is not positive.
     beyond, pole = (x < 0.0) & (x > -INF) & ~integral, (x == 0.0) & (y < 0.0)
-    r = select(beyond, sqrt(select(beyond, x, 1.0)), r)
-    r = select(pole, copysign(1.0 / select(pole, a, 1.0), r), r)
+    r = select(beyond, sqrt(select(beyond, x, a)), r)
+    r = select(pole, copysign(1.0 / select(pole, a, a + 1.0), r), r)
     return select((x == 1.0) | (y == 0.0), 1.0, r)
 
 

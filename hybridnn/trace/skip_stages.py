@@ -268,10 +268,10 @@ class Stages:
             self.body += [*self.updates.pop(0)[1], *[f"{n} = {self.writer.strong(rule)}.numbers({self.writer.strong(p)})" for n, rule, p in numbers]]
 
     def _same_numbers(self):
-        """vid -> the first vid of a number that is read from the same place."""
+        """vid -> the first vid of a number that is read from the same place. An exponent that belongs to the path stays one: kernels are written for it."""
         first, rename = {}, {}
         for vid, text in self.text.items():
-            if vid in self.numeric:
+            if vid in self.numeric and vid not in self.known.constants:
                 rename[vid] = first.setdefault((text, self.numeric[vid]), vid)
         return rename
 
