@@ -97,6 +97,7 @@ class Memory:
     warned: set = field(default_factory=set)
     restless: set = field(default_factory=set)      # ids of dicts that change between calls
     counters: set = field(default_factory=set)      # places that the function assigns
+    changing: set = field(default_factory=set)      # places of a list or dict that the function changes, if it does not only assign another one
     writing: set = field(default_factory=set)       # the program's lines at which NumPy has been seen to write into arrays that operations had taken
     identities: dict = field(default_factory=dict)  # place of an argument -> id of the object that was there; see ``Objects``
     first_found: dict = field(default_factory=dict)         # what the first proof has found at a place: a parameter's array, weakly, or a length

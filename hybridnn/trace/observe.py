@@ -114,7 +114,8 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         self.samples = {}           # name of a list of objects that is drawn -> its Ref
         self.befores = {}           # id of a list or deque from outside to which this call has appended, or out of which it has taken members -> what it had
         self.popped = {}            # id of one -> how many of its first members this call has taken out
-        self.carried = {}           # ids of a place -> the Ref of the tuple there, if another one is there on every call
+        self.carried = {}           # ids of a place -> the Ref of the tuple, list or dict there, if another one is there on every call
+        self.changing = getattr(call.owner, "changing", set())      # places of lists and dicts that do not count as such, since the function changes them
         self.records = {}           # place of an argument -> its Ref, if another object comes with every call
         self.identities = getattr(call.owner, "identities", {})     # place of an argument -> id of the object that was there; see ``Objects``
         self.bits = {}              # id of the Ref of an int -> how many bits it has at most

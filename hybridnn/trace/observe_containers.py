@@ -241,7 +241,7 @@ class Containers:
             self.take_first(box.value)
             return
         if box.kind != "mirror" or box.source is not None or isinstance(box.value, tuple) or key.kind != "static":
-            raise Doubt("deletes a member of a container that may be seen from outside")
+            raise self.changed_outside(box, "deletes a member of a container that may be seen from outside")
         del box.value[key.value]
 
     def op_LIST_EXTEND(self, f, i):

@@ -117,8 +117,11 @@ class Methods:
     def _container_method(self, owner, name, args):
         box = owner.value
         if isinstance(box, list) and name in ("append", "extend", "insert", "pop", "reverse", "clear"):
+            if owner.source is not None and name == "append" and len(args) == 1:
+                self.add_member(owner, args[0])
+                return constant(None)
             if owner.source is not None:
-                raise Doubt(f"changes a list that came from outside (.{name})")
+                raise self.changed_outside(owner, f"changes a list that came from outside (.{name})")
             plain = [self._items(a) if name == "extend" else a if name == "append" or k else self._key(a) for k, a in enumerate(args)]
             result = getattr(box, name)(*plain)
             return result if isinstance(result, Ref) else constant(None)

@@ -78,7 +78,7 @@ class Operators:
         """The sum of two lists or tuples."""
         if symbol == "+=" and type(x.value) is list:
             if x.kind == "static" or x.source is not None:
-                raise Doubt("extends a list that came from outside")
+                raise self.changed_outside(x, "extends a list that came from outside")
             x.value.extend(self._items(y))
             return x
         if type(x.value) is tuple and not (x.value and y.value):        # no new tuple

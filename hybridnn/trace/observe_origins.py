@@ -140,7 +140,7 @@ class Origins:
             if type(value) is int:
                 self._note_change(value, fact)
             ref = Ref("arg", value, ("load", *fact[:-1]))
-        elif isinstance(value, tuple) and self._is_replaced(value, fact):
+        elif isinstance(value, (tuple, list, dict)) and self._is_replaced(value, fact):
             ref = Ref("arg", value, ("load", *fact[:-1]))
             self.carried[tuple(map(id, fact[:-1]))] = ref
         else:
@@ -150,12 +150,16 @@ class Origins:
         return ref
 
     def _is_replaced(self, value, fact):
-        """Whether a tuple, of what a call carries over to the next one, is another one on every call: the function assigns it, or has found another one in an
-        earlier proof. Then its members are read as those of an argument are."""
-        if not 0 < len(value) <= MOST_MEMBERS or type(value) is not tuple and not is_named_tuple(type(value)):
+        """Whether a tuple, list or dict, of what a call carries over to the next one, is another one on every call: the function assigns it, or has found
+        another tuple in an earlier proof. Then its members are read as those of an argument are."""
+        if not 0 < len(value) <= MOST_MEMBERS or type(value) not in (tuple, list, dict) and not is_named_tuple(type(value)):
             return False
-        self._note_change(id(value), fact)
-        return where_id(fact[:-1]) in self.counters
+        where = where_id(fact[:-1])
+        if where in self.changing:
+            return False
+        if isinstance(value, tuple):
+            self._note_change(id(value), fact)
+        return where in self.counters
 
     def _note_change(self, found, fact):
         """A place that has something else than in an earlier proof, as others assign it, counts as one that the function assigns."""

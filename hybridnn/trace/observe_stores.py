@@ -28,8 +28,10 @@ from hybridnn.trace.refs import (
     is_drawn,
     is_library_code,
     is_library_module,
+    is_loaded,
     is_plain_key,
     is_slot,
+    outermost,
 )
 
 __all__ = ["Stores"]
@@ -121,13 +123,34 @@ class Stores:
         """A member of a list or dict among the arguments, whose Ref has it from here on."""
         if is_drawn(box.source):
             raise Doubt("changes what it has drawn")
-        whole = next((x for x in self.keep if self.boxes.get(id(x)) is box), None)
+        whole = self._original(box)
         if whole is None or type(key) not in SCALARS or type(whole) is list and (type(key) is not int or not 0 <= key < len(whole)):
-            raise Doubt("stores into a container or array that may be seen from outside")
+            raise self.changed_outside(box, "stores into a container that may be seen from outside")
         self._keepable(value, "a member of an argument")
         self.originals.setdefault(id(whole), (box.source, whole.copy()))
         box.value[key] = value
         self.effects.append(("assign", ("put", box.source, key), value))
+
+    def add_member(self, box, value):
+        """``box.append(value)`` of a list among the arguments."""
+        whole = self._original(box)
+        if whole is None or is_drawn(box.source):
+            raise self.changed_outside(box, "changes a list that came from outside (.append)")
+        self._keepable(value, "a member of an argument")
+        self.originals.setdefault(id(whole), (box.source, whole.copy()))
+        box.value.append(value)
+        self.effects.append(("append", ("grow", box.source), value))
+
+    def _original(self, box):
+        """The list or dict of which a Ref stands among the arguments; None if it does not."""
+        return next((x for x in self.keep if self.boxes.get(id(x)) is box), None)
+
+    def changed_outside(self, box, how):
+        """Why a list or dict from outside may not be changed so. One that the function replaces will count as the same on every call, which may be."""
+        replaced = type(box.source) is tuple and is_loaded(box.source)
+        if replaced:
+            self.changing.add(where_id(outermost(box.source)[1:]))
+        return Doubt(how, by_chance=replaced)
 
     def update_dict(self, box, items):
         """``box.update(items)`` for a dict from outside."""

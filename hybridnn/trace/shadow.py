@@ -202,7 +202,7 @@ def flat(path, x):
 
 def found(kind, owner, key, missing):
     """What stands at a place that a plan assigns; for a list that it appends to, its length, and for others that get other members, all of it."""
-    if kind == "append" and type(owner) is list:
+    if kind in ("append", "grow") and type(owner) is list:
         return len(owner)
     if kind in ("append", "members"):
         return list(owner)
@@ -219,7 +219,7 @@ def _in_slot(owner, name):
 
 def put_back(kind, owner, key, value, missing):
     """The reverse of ``found``."""
-    if kind == "append" and type(owner) is list:
+    if kind in ("append", "grow") and type(owner) is list:
         del owner[value:]
     elif kind in ("append", "members"):
         owner.clear()

@@ -98,7 +98,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                 yield "attr", *rest
             elif kind == "call" and rest[0] is next:
                 yield "count", *rest[1]
-            elif kind in ("append", "take"):
+            elif kind in ("append", "take") and rest[0][0] != "grow":
                 yield "length", rest[0][1]
 
     def _refuse(self):

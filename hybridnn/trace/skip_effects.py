@@ -63,7 +63,7 @@ class Effects:
         if kind == "take":
             return f"del {w.strong(rest[0][1])}[0]"
         if kind == "append":
-            return f"{w.strong(rest[0][1])}.append({self._value(rest[1])})"
+            return f"{self._owner(*rest[0])}.append({self._value(rest[1])})"
         return None
 
     def _reuse(self, grads):

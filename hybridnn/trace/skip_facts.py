@@ -61,9 +61,9 @@ class Facts:
             self._argument(("arg", i), x, 0)
         for k, x in observer.kwargs.items():
             self._argument(("kwarg", k), x, 0)
-        self._look_at_others()
         for ref in observer.carried.values():
             self._argument(ref.source, ref.value, 0)
+        self._look_at_others()
         self.arguments_end = len(w.lines)       # from here on, arguments are known to be what they were
         self.updated = self._updated()      # these, and what NumPy writes, stay the same objects
         self.written = {*self.observer.stored, *self.updated, *self.owners}

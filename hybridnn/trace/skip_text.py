@@ -264,7 +264,7 @@ class Text:
         return f"def touched(self, args, kwargs):\n{begin}    return [{', '.join(self.nodes)}], [{arrays}], [{attributes}], [{counters}], [{streams}]\n"
 
     def _owner(self, kind, owner):
-        return self.writer.held(owner) if kind == "attr" else self._as_found(owner) if kind == "put" else self.writer.strong(owner)
+        return self.writer.held(owner) if kind == "attr" else self._as_found(owner) if kind in ("put", "grow") else self.writer.strong(owner)
 
     def _stored_targets(self):
         """The arrays that NumPy writes, as Refs."""
