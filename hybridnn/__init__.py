@@ -27,6 +27,7 @@ from hybridnn import (
     variable,
     warnings,
 )
+from hybridnn._other_names import names_of as _names_of
 from hybridnn._runtime_info import print_runtime_info
 from hybridnn.backend import (
     get_array_types,
@@ -63,6 +64,7 @@ if typing.TYPE_CHECKING:
 
 _ON_DEMAND = {"computational_graph", "dataset", "datasets", "distributions", "gradient_check", "iterators", "training"}
 _get_link_hooks = get_link_hooks        # as Chainer calls it: hooks of programs that override __enter__ use it
+_other_name = _names_of(__name__)
 __version__ = "0.1.0"
 disable_experimental_feature_warning = False
 
@@ -84,7 +86,7 @@ def __getattr__(name):
     """Packages that not every program needs are loaded when they are first named: they take a fifth of the time."""
     if name in _ON_DEMAND:
         return importlib.import_module(f"hybridnn.{name}")
-    raise AttributeError(f"module 'hybridnn' has no attribute {name!r}")
+    return _other_name(name)
 
 
 def __dir__():

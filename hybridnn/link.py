@@ -11,6 +11,7 @@ from collections.abc import MutableSequence
 
 import numpy as np
 
+from hybridnn._other_names import teach
 from hybridnn.backend import copyto, cupy, is_array
 from hybridnn.config import warn
 from hybridnn.core import Parameter
@@ -37,6 +38,7 @@ def _on_its_device(call):
     return on_its_device
 
 
+@teach
 class Link(DeviceResident):
     """A building block with parameters.
 

@@ -7,6 +7,7 @@ import math
 from hybridnn import optimizer_hooks
 from hybridnn._hooks import Hookable, check_callable
 from hybridnn._hyperparameter import Hyperparameter, HyperparameterProxy
+from hybridnn._other_names import teach
 from hybridnn._update_rule import Counted, OpRule, UpdateRule, cast_into, update_blocks
 from hybridnn.backend import is_finite
 from hybridnn.config import no_backprop_mode, warn
@@ -16,6 +17,7 @@ __all__ = ["Counted", "GradientClipping", "GradientHardClipping", "GradientMetho
            "HyperparameterProxy", "Lasso", "OpRule", "Optimizer", "UpdateRule", "WeightDecay", "cast_into", "update_blocks"]
 
 
+@teach
 class Optimizer(Counted):
     """Base of all optimizers: a target link, hooks, counters, loss scaling.
 

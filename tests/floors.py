@@ -4,7 +4,7 @@ A module belongs to the longest prefix that names it. It may import from its own
 """
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("config", "configuration", "debug", "errors", "function_hook", "warnings", "_runtime_info", "_references"),
+    ("config", "configuration", "debug", "errors", "function_hook", "warnings", "_other_names", "_runtime_info", "_references"),
     ("_backend", "backend", "backends", "cuda", "device_resident", "exact", "memory_layouts", "openblas", "spec", "types"),
     ("core",),
     ("function", "function_node", "variable"),

@@ -1,14 +1,18 @@
 """The public names of a module are what its ``__all__`` says, no more and no less."""
 
 import ast
+import functools
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import hybridnn
+from hybridnn._other_names import OTHER_NAMES
 
 # Who offers names to users declares them.
 MUST_DECLARE = ("hybridnn", "hybridnn.functions", "hybridnn.links", "hybridnn.optimizers", "hybridnn.initializers",
@@ -85,3 +89,64 @@ def test_definitions_are_found_wherever_they_stand():
     source = ("import os\na, (b, _c) = 1, (2, 3)\nd: int = 4\n"
               "try:\n    def e(): x = 1\nexcept ImportError:\n    f = 1\nclass G:\n    y = 2\nos.z = 5")
     assert defined_in(source) == {"a", "b", "d", "e", "f", "G"}
+
+
+OWNERS = {"Variable": hybridnn.Variable, "Link": hybridnn.Chain, "Optimizer": hybridnn.optimizers.Adam}
+HINTS = [(owner, name, hint) for owner, hints in OTHER_NAMES.items() for name, hint in hints.items()]
+
+
+def owner_of(name):
+    """An object of the class, or the module."""
+    if name == "Variable":
+        return hybridnn.Variable(np.ones(3))
+    return OWNERS[name]() if name in OWNERS else importlib.import_module(name)
+
+
+@pytest.mark.parametrize("owner, name, hint", HINTS)
+def test_a_name_from_elsewhere_is_answered_with_one_of_here(owner, name, hint):
+    there = owner_of(owner)
+    assert not hasattr(there, name) and getattr(there, name, 7) == 7 and name not in dir(there)
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'\n  hint: ") as info:
+        getattr(there, name)
+    assert str(info.value).endswith(hint)
+
+
+def test_hints_name_what_is_there():
+    param = hybridnn.Parameter(0, (3,))
+    names = {"F": hybridnn.functions, "L": hybridnn.links, "hnn": hybridnn, "numpy": np, "param": param, "x": param, "y": param,
+             "model": hybridnn.Chain(), "optimizer": hybridnn.optimizers.SGD().setup(hybridnn.Chain())}
+    param.update_rule = names["optimizer"].create_update_rule()
+    for _, _, hint in HINTS:
+        for found in re.findall(r"\b(?:F|L|hnn|numpy|x|y|param|model|optimizer)(?:\.[A-Za-z]\w*)+", hint):
+            first, *path = found.split(".")
+            functools.reduce(getattr, path, names[first])
+
+
+@pytest.mark.parametrize("owner", [*OWNERS.values(), hybridnn.functions])
+def test_names_that_are_nowhere(owner):
+    with pytest.raises(AttributeError, match="has no attribute 'nowhere'") as info:
+        owner.nowhere
+    assert "hint" not in str(info.value) and info.value.name == "nowhere"
+
+
+def test_classes_have_names_from_elsewhere_if_they_define_them():
+    class Behind:
+        cuda = 3
+
+        @property
+        def train(self):
+            return self.mode
+
+        @train.setter
+        def train(self, value):
+            self.mode = value
+
+    class Model(hybridnn.Chain, Behind):
+        def eval(self):
+            return self.cuda
+
+    model = Model()
+    model.train = 5
+    model.fit = 6
+    assert (model.eval(), model.mode, model.train, model.fit, Model.cuda) == (3, 5, 5, 6, 3)
+    assert {"cuda", "eval", "fit", "train"} < set(dir(model)) and "compile" not in dir(model)

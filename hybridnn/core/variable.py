@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 
+from hybridnn._other_names import teach
 from hybridnn.backend import CpuDevice, Intel64Device, copyto, cupy, get_array_module, get_device, get_device_from_array, is_array, there, to_chx
 from hybridnn.backend import copied as copy_of
 from hybridnn.config import state, warn
@@ -34,6 +35,7 @@ def _truth(a):
 READERS = {"bool": _truth, "int": int, "float": float, "index": lambda a: a.item().__index__()}
 
 
+@teach
 class Variable:
     """An array with its place in the graph of the computation.
 

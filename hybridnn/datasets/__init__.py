@@ -1,4 +1,5 @@
 """Datasets made of others, of files, and the digits that scikit-learn ships. What ``get_mnist`` and its like name is downloaded."""
+from hybridnn._other_names import names_of as _names_of
 from hybridnn.datasets.cifar import get_cifar10, get_cifar100
 from hybridnn.datasets.concatenated_dataset import ConcatenatedDataset
 from hybridnn.datasets.dict_dataset import DictDataset
@@ -23,6 +24,7 @@ from hybridnn.datasets.toy import get_digits
 from hybridnn.datasets.transform_dataset import TransformDataset
 from hybridnn.datasets.tuple_dataset import TupleDataset
 
+__getattr__ = _names_of(__name__)
 __all__ = ["ConcatenatedDataset", "DictDataset", "ImageDataset", "LabeledImageDataset", "LabeledZippedImageDataset",
            "MultiZippedImageDataset", "PickleDataset", "PickleDatasetWriter", "SubDataset", "TextDataset", "TransformDataset",
            "TupleDataset", "ZippedImageDataset", "get_cifar10", "get_cifar100", "get_cross_validation_datasets",

@@ -1,4 +1,5 @@
 """Functions with Chainer v7's names, arguments and defaults. They take Variables, arrays and numbers, and return Variables."""
+from hybridnn._other_names import names_of as _names_of
 from hybridnn.functions import activation as _activation
 from hybridnn.functions import array as _array
 from hybridnn.functions import attention as _attention
@@ -33,6 +34,7 @@ from hybridnn.functions.util import *
 
 _modules = (_activation, _array, _attention, _connection, _evaluation, _image, _loss, _math, _noise, _normalization, _pooling,
             _rnn, _sparse, _util)
+__getattr__ = _names_of(__name__)
 __all__ = sorted({name for module in _modules for name in module.__all__})
 
 _open_paths({area: globals()[f"_{area}"] for area in _PATHS}, {name: getattr(module, name) for module in _modules for name in module.__all__},

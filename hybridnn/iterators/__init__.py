@@ -1,4 +1,5 @@
 """Iterators over batches of a dataset."""
+from hybridnn._other_names import names_of as _names_of
 from hybridnn.iterators.dali import DaliIterator
 from hybridnn.iterators.order_samplers import OrderSampler, ShuffleOrderSampler
 from hybridnn.iterators.position import IteratorState as _IteratorState
@@ -7,6 +8,7 @@ from hybridnn.iterators.prefetch import MultiprocessIterator, MultithreadIterato
 from hybridnn.iterators.serial import SerialIterator
 from hybridnn.utils.paths import open_paths as _open_paths
 
+__getattr__ = _names_of(__name__)
 __all__ = ["DaliIterator", "MultiprocessIterator", "MultithreadIterator", "OrderSampler", "SerialIterator", "ShuffleOrderSampler"]
 
 _open_paths(__name__, {"_statemachine": {"IteratorState": _IteratorState, "iterator_statemachine": _statemachine},

@@ -1,5 +1,6 @@
 """Links: layers with their parameters, and networks made of them. Names, arguments and defaults are Chainer v7's where Chainer
 has the thing."""
+from hybridnn._other_names import names_of as _names_of
 from hybridnn.links._paths import PATHS as _PATHS
 from hybridnn.links.activation import Maxout, PReLU, SimplifiedDropconnect, Swish
 from hybridnn.links.attention import MultiHeadAttention, TransformerDecoderLayer, TransformerEncoderLayer
@@ -28,6 +29,7 @@ from hybridnn.links.vision import GoogLeNet, ResNet50Layers, ResNet101Layers, Re
 from hybridnn.links.weight_norm import WeightNorm
 from hybridnn.utils.paths import open_paths as _open_paths
 
+__getattr__ = _names_of(__name__)
 __all__ = [name for name in dir() if name[0].isupper()]
 
 _open_paths(__name__, _PATHS)

@@ -1,4 +1,5 @@
 """Optimizers: the 15 of Chainer v7 under their names; Lion, Adafactor, schedules, averages and accumulation besides."""
+from hybridnn._other_names import names_of as _names_of
 from hybridnn.optimizers import adaptive as _adaptive
 from hybridnn.optimizers import momentum as _momentum
 from hybridnn.optimizers import schedules
@@ -11,6 +12,7 @@ from hybridnn.optimizers.momentum import SGD, CorrectedMomentumSGD, MomentumSGD,
 from hybridnn.optimizers.schedules import Schedule
 from hybridnn.utils.paths import open_paths as _open_paths
 
+__getattr__ = _names_of(__name__)
 __all__ = ["AMSBound", "AMSGrad", "AdaBound", "AdaDelta", "AdaGrad", "Adafactor", "Adam", "AdamW", "CorrectedMomentumSGD",
            "ExponentialMovingAverage", "GradientAccumulation", "Lion", "MSVAG", "MomentumSGD", "NesterovAG", "RMSprop",
            "RMSpropGraves", "SGD", "SMORMS3", "Schedule"]

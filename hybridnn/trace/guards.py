@@ -13,7 +13,7 @@ from hybridnn.trace.cached import is_found
 from hybridnn.trace.namespaces import attributes, function_modules, has_attributes, has_members, members_of, methods
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.plan_names import PlanNames
-from hybridnn.trace.refs import IMMUTABLE_TYPE, class_lookup, is_plain_key
+from hybridnn.trace.refs import IMMUTABLE_TYPE, class_has, class_lookup, is_plain_key
 
 __all__ = ["Writer"]
 
@@ -276,7 +276,7 @@ class Writer(PlanNames):
 
     def _classattr(self, cls, name, attr):
         text = f"{self.strong(class_lookup)}({self.strong(cls)}, {name!r}, {self.strong(NOTHING)}) is "
-        there = attr is not None or any(name in base.__dict__ for base in cls.__mro__)
+        there = attr is not None or class_has(cls, name)
         self.require_of_class(cls, text + (self._inner(attr) if there else self.strong(NOTHING)), f"{cls.__name__}.{name} was replaced")
 
     def _bases(self, cls, mro):

@@ -44,8 +44,8 @@ from hybridnn.trace.refs import (
     bind_arguments,
     code_of,
     constant,
-    goes_through_links,
     is_library,
+    looks_only,
     trusted_kind,
 )
 
@@ -222,7 +222,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
             raise Doubt(f"the library calls back {frame.f_globals.get('__name__')}.{code.co_name}")
         if not self.frames:
             return self._enter_root(frame, code) if not self.started else None
-        if code in self.passing or goes_through_links(frame):
+        if code in self.passing or looks_only(frame):
             return None
         if (self.generators or code in ROWS) and self._closes(frame):
             return None

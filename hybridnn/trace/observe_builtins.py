@@ -29,6 +29,7 @@ from hybridnn.trace.refs import (
     Ref,
     Rowwise,
     VariableRows,
+    class_has,
     class_lookup,
     constant,
     is_named_tuple,
@@ -338,7 +339,7 @@ def lacks(observer, ref, name):
     ref = observer.use(ref)
     if ref.kind == "object":
         observer.guard("classattr", ref.value.cls, name, class_lookup(ref.value.cls, name))
-        missing = name not in ref.value.attrs and not any(name in base.__dict__ for base in ref.value.cls.__mro__)
+        missing = name not in ref.value.attrs and not class_has(ref.value.cls, name)
         if missing and ref.value.source is not None:
             ref.value.attrs.lack(name)
         return missing
@@ -351,7 +352,7 @@ def lacks(observer, ref, name):
     if ref.kind != "static" or isinstance(obj, (type, Variable, types.ModuleType)) or type(space) is not dict or name in space:
         return False
     hidden = class_lookup(cls, "__getattr__") is not None or class_lookup(cls, "__getattribute__") is not object.__getattribute__
-    if hidden or any(name in base.__dict__ for base in cls.__mro__) or observer.overlaid("attr", obj, name) is not None:
+    if hidden or class_has(cls, name) or observer.overlaid("attr", obj, name) is not None:
         return False
     observer.guard("class", obj, cls)
     observer.guard("noattr", obj, name)
@@ -366,7 +367,7 @@ def _container_lacks(observer, cls, name):
         raise Doubt(f"asks whether an iterator, a view or an OrderedDict has .{name}")
     for each in () if cls.__flags__ & IMMUTABLE_TYPE else (name, "__getattr__"):
         observer.guard("classattr", cls, each, class_lookup(cls, each))
-    return class_lookup(cls, "__getattr__") is None and not any(name in base.__dict__ for base in cls.__mro__)
+    return class_lookup(cls, "__getattr__") is None and not class_has(cls, name)
 
 
 def _rows_of(fn):

@@ -17,7 +17,7 @@ from hybridnn.trace.batches import tells_where
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.numpy_functions import ARRAY_METHODS, UFUNC_METHODS, is_array_function
 from hybridnn.trace.observe_stores import where_id
-from hybridnn.trace.refs import CONTAINERS, IMMUTABLE_TYPE, TRACED, Cell, Doubt, Ref, class_lookup, constant, is_named_tuple, is_slot, is_traced
+from hybridnn.trace.refs import CONTAINERS, IMMUTABLE_TYPE, TRACED, Cell, Doubt, Ref, class_has, class_lookup, constant, is_named_tuple, is_slot, is_traced
 from hybridnn.trace.streams import draws, is_stream
 from hybridnn.utils.cache import cached_property
 
@@ -201,7 +201,7 @@ class Names:
             if attr is not None:
                 self._no_descriptor(attr)
             self._push_attr(f, self.loaded(space[name], ("attr", obj, name, space[name])), method)
-        elif attr is None and not any(name in base.__dict__ for base in cls.__mro__):
+        elif attr is None and not class_has(cls, name):
             self._missing_attr(f, owner, name, method)
         else:
             if space is not None:

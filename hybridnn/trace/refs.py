@@ -8,14 +8,16 @@ from enum import Enum
 
 import numpy as np
 
+from hybridnn import _other_names
+from hybridnn._other_names import NOTHING, class_lookup
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
 __all__ = ["ASKED", "CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "MOST_MEMBERS", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS",
-           "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments",
-           "check_key", "class_lookup", "code_of", "constant", "goes_through_links", "identity", "is_drawn", "is_library", "is_library_code",
-           "is_library_module", "is_loaded", "is_named_tuple", "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "mirror", "names_class",
-           "outermost", "place", "plain_to_see", "real_array", "trusted_kind"]
+           "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "class_has",
+           "check_key", "class_lookup", "code_of", "constant", "identity", "is_drawn", "is_library", "is_library_code",
+           "is_library_module", "is_loaded", "is_named_tuple", "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "looks_only", "mirror",
+           "names_class", "outermost", "place", "plain_to_see", "real_array", "trusted_kind"]
 
 SCALARS = frozenset([int, float, bool, str, bytes, type(None), complex])
 DICTS = (dict, OrderedDict, defaultdict)
@@ -218,12 +220,9 @@ def mirror(kind, items, origin=None):
     return Ref("mirror", kind(items), None if origin is None else origin.source)
 
 
-def class_lookup(cls, name, missing=None):
-    """The attribute as it stands in the class or a base, without binding; ``missing`` if there is none."""
-    for base in cls.__mro__:
-        if name in base.__dict__:
-            return base.__dict__[name]
-    return missing
+def class_has(cls, name):
+    """Whether the class or a base has such an attribute, which may be None."""
+    return class_lookup(cls, name, NOTHING) is not NOTHING
 
 
 def plain_to_see(cls):
@@ -302,6 +301,7 @@ def is_library_code(fn):
 
 # ------------------------------------------------------------------------------------------------------------- library's own code
 
+OTHER_NAMES = vars(_other_names)
 LINK_CODE = frozenset([fn.__code__ for fn in (Link.params, Link.namedparams, Link.links, Link.namedlinks, Link.children)])
 LINK_MODULES = ("hybridnn.link", "hybridnn.core.parameter")
 FOLLOWED = ("hybridnn.links", "hybridnn.link", "hybridnn.sequential", "hybridnn.device_resident", "hybridnn.backend", "hybridnn.utils", "hybridnn.dataset",
@@ -338,8 +338,10 @@ def is_library_module(name):
     return package in ("hybridnn", "numpy", "numba", "llvmlite", "_distutils_hack") or package in sys.stdlib_module_names or package.startswith("namedtuple_")
 
 
-def goes_through_links(frame):
-    """Whether the frame is that of ``Link.params`` and the like, or of what these call."""
+def looks_only(frame):
+    """Whether the frame is that of ``Link.params`` and the like, or of what these call; or looks for an attribute that is not there."""
+    if frame.f_globals is OTHER_NAMES:
+        return True
     while frame is not None and frame.f_globals.get("__name__", "").startswith(LINK_MODULES):
         if frame.f_code in LINK_CODE:
             return True

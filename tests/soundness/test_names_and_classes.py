@@ -239,3 +239,40 @@ def test_objects_that_notice_being_looked_at(mode):
         x = var(2, 3)
         return asked, [lambda: f(x, proxies["proxy"]), lambda: f(x, proxies["lazy"])]
     check(make, mode)
+
+
+class Behind:
+    """Has names that a Link says are called otherwise."""
+    cuda = 2.0
+
+    def to(self):
+        return 3.0
+
+    @property
+    def cpu(self):
+        return self.h
+
+    @cpu.setter
+    def cpu(self, value):
+        self.h = value
+
+
+class Mixed(hnn.Chain, Behind):
+    pass
+
+
+ABSENT = [lambda net: hasattr(net, "eval"), lambda net: getattr(net, "fit", None), lambda net: getattr(net, "train", False), lambda net: hasattr(net, "cpu")]
+THERE = [lambda net: net.to(), lambda net: net.cuda, lambda net: net.cpu, lambda net: net.step]
+
+
+@pytest.mark.parametrize("ask", ABSENT + THERE)
+def test_names_that_are_called_otherwise(mode, ask):
+    """They are neither there, nor in the way of a class that is mixed in behind, or of what gets them."""
+    def make(wrap):
+        net, x = Mixed(), var(3, 4)
+        net.cpu, net.step = 1.5, 2.5
+        assert net.h == 1.5
+        step = wrap(lambda x: F.tanh(x) * ask(net) if ask in THERE else F.tanh(x) if ask(net) else F.sin(x))
+        pairs = [(putting(net, name, value), without(net, name)) for name, value in {"eval": None, "fit": 4, "train": True}.items()]
+        return None, swings(lambda: step(x), *pairs, (putting(Behind, "cuda", 4.0), putting(Behind, "cuda", 2.0)))
+    checked(make, mode)
