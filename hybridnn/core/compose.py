@@ -56,7 +56,7 @@ class _Recorder:
     def _no(self, *args):
         raise TypeError("a composition of ops looks at values")
 
-    expose = read = assign = backward = grad = apply_inplace = unchain_backward = _no
+    expose = read = assign = backward = grad = apply_inplace = unchain = _no
 
 
 class _Symbol:

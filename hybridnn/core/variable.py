@@ -360,8 +360,13 @@ class Variable:
 
     def unchain(self):
         """Forget the creator: backward stops here."""
+        if state.tracer is not None and state.tracer.unchain(self, "unchain"):
+            return
         if self._pending is not None:
             self._pending.resolve(self)
+        self._forget_creator()
+
+    def _forget_creator(self):
         node = self._tape
         if node is not None and not node.is_leaf:
             node.first_rank = rank_of(node)
@@ -369,7 +374,7 @@ class Variable:
 
     def unchain_backward(self):
         """Forget all creators from here back: truncated backpropagation."""
-        if state.tracer is not None and state.tracer.unchain_backward(self):
+        if state.tracer is not None and state.tracer.unchain(self, "unchain_backward"):
             return
         stack = [self._tape] if self._tape is not None else []
         while stack:

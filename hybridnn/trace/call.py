@@ -274,18 +274,18 @@ class Call(Values):
         vid = self.known_vid(v)
         return LOOKS[kind](now(v), *args) if vid is None else look(self, kind, v, vid, args)
 
-    def unchain_backward(self, v):
-        """True if the tracer did it."""
+    def unchain(self, v, how):
+        """True if the tracer did it. ``how``: the name of the method."""
         if self.mode == "eager" or self.inner is not None:
             return False
         vid = self.code_of(v)
         if vid is None or vid is FOREIGN or vid < 0:      # a Variable of its own over a known array does not have that value's graph
             return False
         if self.mode == "replay":
-            if match_unchain(self, vid):
+            if match_unchain(self, vid, how):
                 return True
             self.leave()
-        record_unchain(self, v, vid)
+        record_unchain(self, v, vid, how)
         return True
 
     def resolve(self, v):

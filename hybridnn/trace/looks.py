@@ -1,4 +1,4 @@
-"""Looks at values (``bool``, ``float``, ``.array`` ...), which end a segment, and ``unchain_backward``."""
+"""Looks at values (``bool``, ``float``, ``.array`` ...), which end a segment, ``unchain`` and ``unchain_backward``."""
 from hybridnn.core.variable import READERS
 from hybridnn.errors import user_line
 from hybridnn.trace.events import Event
@@ -37,29 +37,29 @@ def now(v):
     return v._array if v._array is not None else v.array
 
 
-def match_unchain(call, vid):
-    """Whether a known event forgets the creators of the value."""
+def match_unchain(call, vid, how):
+    """Whether a known event forgets the creator of the value, or all creators from there back."""
     for event in call.cursor.children:
-        if event.kind == "unchain" and event.operands[0] == vid:
+        if event.kind == "unchain" and event.operands[0] == vid and event.key[2] == how:
             call.advance(event)
             call.cut |= event.key[0]
             for leaf in event.key[1]:
                 with call.paused():
-                    call.leaves[leaf].unchain_backward()
+                    getattr(call.leaves[leaf], how)()
             return True
     return False
 
 
-def record_unchain(call, v, vid):
-    """``v.unchain_backward()``, added to the tree with the values whose creators it forgets."""
+def record_unchain(call, v, vid, how):
+    """``v.unchain()`` or ``v.unchain_backward()``, added to the tree with the values whose creators it forgets."""
     with call.paused():
-        reached = _ancestors(call, v)
+        reached = {vid} if how == "unchain" else _ancestors(call, v)
         outside = tuple(k for k in sorted(reached) if has_creator(call.leaves.get(k)))
-        v.unchain_backward()
+        v._forget_creator() if how == "unchain" else v.unchain_backward()
     if call.mode == "record":
         own = frozenset(k for k in reached if k not in call.leaves)
         call.cut |= own
-        call.add(Event("unchain", (own, outside), (vid,), line=user_line()))
+        call.add(Event("unchain", (own, outside, how), (vid,), line=user_line()))
 
 
 def _ancestors(call, v):

@@ -106,6 +106,7 @@ class PathTape:
         self.made, self.specs, self.rebinds = producers(path), specs_along(path), rebinds_along(path)
         self.constants = {v: c for e in path for v, c in e.constants}
         self.views = {v: found for e in path for v, found in e.views.items()}
+        self.unchained = frozenset([v for e in path if e.kind == "unchain" and e.key[2] == "unchain" for v in e.key[0]])
         self.has_functions = any(e.function is not None for e in path)
         self.function_types = {self.made[e.outs[0].vid][1]: e.key[0] for e in path if e.function is not None and e.outs}
         self.owner, self.segments, self.gradients = weakref.ref(owner), {} if segments is None else segments, {}

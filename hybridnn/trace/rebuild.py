@@ -296,4 +296,4 @@ class Rebuild:
     def _unchain(self, event, final):
         v = self.operand(event.operands[0])
         if isinstance(v, Variable):
-            v.unchain_backward()
+            getattr(v, event.key[2])()

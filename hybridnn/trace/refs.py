@@ -315,7 +315,7 @@ VARIABLE_CODE = {
     "reshape": "function", "transpose": "function", "requires_grad": "function", "xp": "function", "is_initialized": "function",
     "__pos__": "function", "binary": "operator", "reflected": "operator", "unary": "function", "_matmul": "operator", "_rmatmul": "operator",
     "__array_ufunc__": "operator", "backward": "backward", "grad": "grad-or-property", "grad_var": "grad_var", "cleargrad": "cleargrad", "copydata": "copydata",
-    "to_device": "to_device", "unchain_backward": "unchain", "__float__": "read", "__int__": "read", "__bool__": "read",
+    "to_device": "to_device", "unchain": "unchain", "unchain_backward": "unchain", "__float__": "read", "__int__": "read", "__bool__": "read",
     "__index__": "read", "item": "read", "array": "array", "__call__": "function", "as_variable": "function", "as_array": False,
     "apply": "function", "apply_inplace": "function", "__iter__": "rows", "<genexpr>": "function"}      # the last gives the rows of a Variable
 

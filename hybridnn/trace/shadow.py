@@ -99,7 +99,7 @@ class Shadow:
     def settle(self):
         """Nothing is pending."""
 
-    def unchain_backward(self, v):
+    def unchain(self, v, how):
         """False: not done here."""
         return False
 

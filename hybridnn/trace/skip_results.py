@@ -4,6 +4,7 @@ from collections import defaultdict
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.observe_iteration import Rows
+from hybridnn.trace.path_tape import PathTape
 from hybridnn.trace.refs import Doubt
 
 __all__ = ["Results"]
@@ -123,7 +124,7 @@ class Results:
         elif vid in self.made and (self.made[vid][0].taped or vid in self.graded):
             spec = self.made[vid][3]
             if self.released and (vid in self.call.cut or not self.made[vid][0].taped):
-                lines.append(f"{name}._tape = TapeLeaf({self.writer.strong(spec.shape)}, {self.writer.strong(spec.dtype)})")
+                lines.append(f"{name}._tape = {self._forgotten(vid, spec)}")
             else:
                 self.uses_tape = True
                 lines.append(f"{name}._tape = {self._traced_node(vid)}")
@@ -133,6 +134,14 @@ class Results:
             lines.append(f"{name}._shown = {self.writer.strong(v._shown)}")
         self.makes += lines
         return name
+
+    def _forgotten(self, vid, spec):
+        """The node of a value without a creator."""
+        path = PathTape.of(self.call)
+        if vid not in path.unchained:
+            return f"TapeLeaf({self.writer.strong(spec.shape)}, {self.writer.strong(spec.dtype)})"
+        leaves = ", ".join(f"{v}: {text}" for v, text in self._ranked_leaves([vid]).items())
+        return f"UnchainedLeaf({self.writer.strong(path)}, {vid}, {self.writer.strong(spec)}, {{{leaves}}})"
 
     def _traced_node(self, vid):
         """The node of a result; if it is the only one, nothing of the graph leads back to it, so that the tape need not know it."""

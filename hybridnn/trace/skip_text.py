@@ -6,6 +6,7 @@ import weakref
 import numpy as np
 
 from hybridnn.config import global_config, state
+from hybridnn.core.parameter import Parameter
 from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.tape import make_leaf, scaled
 from hybridnn.core.variable import Variable
@@ -20,7 +21,7 @@ from hybridnn.trace.path_tape import PathTape, leaf_variables, rebinds_along, va
 from hybridnn.trace.positions import put_stream_at, stream_at
 from hybridnn.trace.skip_plan import CHANGED, GONE, RESTLESS, STORES, Miss
 from hybridnn.trace.skip_runtime import copied, grad_of, gradient, new, put_back, refuse, setting, take, take_back, unscale
-from hybridnn.trace.tape import CallTape, TracedNode, output_of
+from hybridnn.trace.tape import CallTape, TracedNode, UnchainedLeaf, output_of
 
 __all__ = ["Text"]
 
@@ -126,7 +127,7 @@ class Text:
         misses = {f"miss{k}": Miss(r) for k, r in enumerate(w.reasons)} | {f"otherwise{k}": Miss(decision=k) for k in range(len(self.decisions))}
         return dict(w.names, **misses, new=new, Variable=Variable, TapeLeaf=TapeLeaf, refuse=refuse, ndarray=np.ndarray,
                     CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
-                    TracedNode=TracedNode, output_of=output_of, ref=weakref.ref,
+                    TracedNode=TracedNode, UnchainedLeaf=UnchainedLeaf, output_of=output_of, ref=weakref.ref,
                     numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at, ask=ask,
                     state=state, G=global_config.__dict__, setting=setting,
                     take_back=take_back, copied=copied, leaf=make_leaf, gradient=gradient, grad_of=grad_of,
@@ -160,9 +161,19 @@ class Text:
     def _graph_leaves(self):
         """The nodes of Variables from outside in the results' graph: where they are read."""
         behind = values_behind(self.made, self.survivors, self.call.cut)
+        return self._leaf_nodes(lambda v, x: v in behind) | self._ranked_leaves(self.survivors)
+
+    def _ranked_leaves(self, vids):
+        """The nodes from which what ``unchain`` has cut off has its rank: that of a parameter is 0."""
+        unchained = PathTape.of(self.call).unchained
+        behind = values_behind(self.made, vids, self.call.cut - unchained) if unchained else ()
+        return self._leaf_nodes(lambda v, x: v in behind and not isinstance(x, Parameter))
+
+    def _leaf_nodes(self, counts):
+        """Where the nodes of those Variables from outside are read that count."""
         gradients = self._priors().keys() | self.observer.held.keys()
         leaves = leaf_variables(self.call, rebinds_along(self.call.path)).items()
-        return {v: self._leaf_node(v, x) for v, x in leaves if v in behind and x._requires_grad and self.known.oldest(v) not in gradients}
+        return {v: self._leaf_node(v, x) for v, x in leaves if counts(v, x) and x._requires_grad and self.known.oldest(v) not in gradients}
 
     def _code(self, source):
         """The compiled text: what it was compiled to for another plan, such as one for other sizes, or now."""

@@ -10,7 +10,7 @@ import weakref
 from hybridnn.config import state
 from hybridnn.core.op_node import OpNode
 from hybridnn.core.programs import RELEASED
-from hybridnn.core.tape import ROOM, Leaf, Output, next_seq
+from hybridnn.core.tape import ROOM, Leaf, Output, next_seq, rank_of
 from hybridnn.graph import Graph, run
 from hybridnn.trace.compiled_walk import through
 from hybridnn.trace.events import FUNCTION
@@ -19,7 +19,7 @@ from hybridnn.trace.numbers import traced
 from hybridnn.trace.operands import NUMBER_TYPES
 from hybridnn.trace.path_tape import PathTape, leaf_nodes, rebinds_along, saved_values, specs_along, values_behind
 
-__all__ = ["CallTape", "Lazy", "TracedNode", "graph_of", "output_of"]
+__all__ = ["CallTape", "Lazy", "TracedNode", "UnchainedLeaf", "graph_of", "output_of"]
 
 
 class Lazy:
@@ -210,9 +210,27 @@ class CallTape:
         """The node of a value whose creator was forgotten, or never noted."""
         leaf = self._known(("cut", vid))
         if leaf is None:
-            leaf = Leaf(self.specs[vid].shape, self.specs[vid].dtype)
+            spec = self.specs[vid]
+            leaf = UnchainedLeaf(self.path, vid, spec, self.leaves) if vid in self.path.unchained else Leaf(spec.shape, spec.dtype)
             self.nodes["cut", vid] = weakref.ref(leaf)
         return leaf
+
+
+class UnchainedLeaf(Leaf):
+    """A value that keeps its rank, as one does that ``unchain`` has made a leaf; counted when somebody asks."""
+
+    def __init__(self, path, vid, spec, leaves):
+        super().__init__(spec.shape, spec.dtype)
+        self.path, self.vid = path, vid
+        self.below = {v: rank for v, n in leaves.items() if (rank := n.first_rank if n.is_leaf else rank_of(n))}
+
+    @Lazy
+    def first_rank(self):
+        ranks = dict(self.below)
+        for vid, (app, *_) in self.path.made.items():
+            if app.taped:
+                ranks[vid] = 1 + max([ranks.get(v, 0) for i, v in enumerate(app.node.inputs) if app.mask >> i & 1], default=0)
+        return ranks.get(self.vid, 0)
 
 
 def _visit(roots):

@@ -430,3 +430,92 @@ def test_an_array_of_several_variables_is_updated(mode):
             return loss, F.sum(F.tanh(before)), y, F.sum(bare * x[:1])
         return [net], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3))]
     check(make, mode, tolerance=10.0)
+
+
+@pytest.mark.parametrize("how", ["unchain", "unchain_backward"])
+def test_a_generated_batch_that_the_critic_gets_without_its_graph(mode, how):
+    def make(wrap):
+        g, d = L.Linear(2, 3), L.Linear(3, 1)
+        og, od = optimizers.Adam(0.01).setup(g), optimizers.Adam(0.01).setup(d)
+
+        @wrap
+        def step(z, real):
+            fake = F.tanh(g(z))
+            getattr(fake, how)()
+            loss_d = F.mean(d(fake)) - F.mean(d(real))
+            d.cleargrads()
+            loss_d.backward()
+            od.update()
+            loss_g = -F.mean(d(F.tanh(g(z))))
+            g.cleargrads()
+            loss_g.backward()
+            og.update()
+            return loss_d, loss_g
+        return [g, d], [lambda: step(arr(4, 2), arr(4, 3)), lambda: step(arr(6, 2), arr(6, 3))]
+    skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_state_that_is_unchained_goes_on_to_the_next_call(mode, trained):
+    """It keeps its rank, which grows from call to call."""
+    def make(wrap):
+        net, state = L.Linear(5, 2), [hnn.Variable(arr(3, 2))]
+        opt = optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def step(x):
+            h = F.tanh(net(F.concat([x, state[0]])))
+            loss = F.sum(h ** 2)
+            if trained:
+                net.cleargrads()
+                loss.backward()
+                opt.update()
+            h.unchain()
+            state[0] = h
+            return loss
+
+        def call(x):
+            loss = step(x)
+            return loss, loss.rank, state[0].rank, state[0].creator is None
+        return [net, state], [lambda: call(arr(3, 3)), lambda: call(arr(3, 3, seed=1))]
+    skipped(check(make, mode), mode)
+
+
+def test_one_of_several_results_is_unchained(mode):
+    def make(wrap):
+        p = hnn.Parameter(arr(4))
+
+        @wrap
+        def f(x):
+            a, b = F.split_axis(F.exp(x * p), 2, 0)
+            a.unchain()
+            return F.sum(a * p[:2]) + F.sum(b ** 2), a, b
+
+        def call(x):
+            y, a, b = f(x)
+            p.cleargrad()
+            y.backward()
+            return y, [v.rank for v in (y, a, b)], a.creator is None, b.creator is None
+        return [p], [lambda: call(arr(4)), lambda: call(arr(4, seed=1))]
+    skipped(check(make, mode), mode)
+
+
+def test_a_variable_from_before_is_unchained(mode):
+    """Its graph, which the program has kept, ends there from then on."""
+    def make(wrap):
+        p = hnn.Parameter(arr(3))
+
+        @wrap
+        def f(h):
+            y = F.sum(h * p)
+            h.unchain()
+            return y
+
+        def call(x):
+            h = F.exp(x * p)
+            y, other = f(h), F.sum(h)
+            p.cleargrad()
+            (y + other).backward()
+            return y, other, h.rank, h.creator is None
+        return [p], [lambda: call(arr(3)), lambda: call(arr(3, seed=1))]
+    check(make, mode)
