@@ -19,7 +19,8 @@ from hybridnn.trace.summaries import guard_links
 
 __all__ = ["Arrays"]
 
-INPLACE = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv}
+INPLACE = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv, "//=": operator.ifloordiv, "%=": operator.imod,
+           "**=": operator.ipow, "&=": operator.iand, "|=": operator.ior, "^=": operator.ixor}
 
 
 def _has_array(key):
@@ -104,7 +105,7 @@ class Arrays:
         if x.kind == "fresh" and x.source[1] in self.shown and symbol in CHANGES:
             self.change_gradient(x, CHANGES[symbol], [x, y], {})
             return x
-        if symbol not in INPLACE:
+        if symbol not in INPLACE or symbol == "**=" and x.value.dtype.kind in "iu":       # whose exponent may be negative
             raise Doubt(f"changes an array in place ({symbol})")
         self._store(self._target(x), INPLACE[symbol], [y])
         return x

@@ -80,6 +80,9 @@ class Methods:
         elif cls in (list, deque) and name == "append" and len(args) == 1:
             self.append(box, args[0])
             f.stack.append(constant(None))
+        elif cls in (list, deque) and name == "extend" and len(args) == 1 and type(args[0].value) in (list, tuple):
+            self.extend(box, args[0])
+            f.stack.append(constant(None))
         elif self._takes_first(box, name, args):
             f.stack.append(self.take_first(box))
         else:

@@ -77,7 +77,10 @@ class Operators:
     def _joined(self, x, y, symbol):
         """The sum of two lists or tuples."""
         if symbol == "+=" and type(x.value) is list:
-            if x.kind == "static" or x.source is not None:
+            if x.kind == "static":
+                self.extend(x.value, y)
+                return x
+            if x.source is not None:
                 raise self.changed_outside(x, "extends a list that came from outside")
             x.value.extend(self._items(y))
             return x

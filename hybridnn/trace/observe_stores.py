@@ -209,6 +209,11 @@ class Stores:
         self.counters.add(where_id(("length", box)))
         self.effects.append(("append", ("append", box), value))
 
+    def extend(self, box, values):
+        """``box.extend(values)`` of a list or tuple for a list from outside."""
+        for value in self._items(values):
+            self.append(box, value)
+
     def next_of_count(self, counter):
         """``next(counter)`` of an ``itertools.count`` from outside; a plan takes it behind all else."""
         if getattr(self.call.owner, "check", 0):

@@ -418,6 +418,49 @@ def test_warnings_of_stores(mode, action):
     check(make, mode)
 
 
+def masked(state, keep):
+    state.whole &= keep
+    state.rows[0] &= keep
+
+
+def gathered(state, keep):
+    state.whole |= keep
+    state.rows[1] ^= keep
+
+
+def divided(state, keep):
+    state.whole //= 2
+    state.rows[0] %= 2
+
+
+def raised(state, keep):
+    state.whole **= 2
+    state.rows[0] **= keep + 1
+
+
+@pytest.mark.parametrize(("dtype", "change"), [("?", masked), ("i", masked), ("?", gathered), ("i", divided), ("f", divided), ("f", raised), ("i", raised)])
+def test_states_of_all_kinds_change_in_place(mode, dtype, change):
+    """Such as the mask of weights that are pruned step by step."""
+    def make(wrap):
+        layer, state = L.Linear(3, 3), types.SimpleNamespace(rows=np.full((2, 3, 3), 3).astype(dtype), whole=np.ones((3, 3), dtype))
+        opt = optimizers.SGD(0.1).setup(layer)
+
+        @wrap
+        def f(x):
+            loss = F.sum(layer(x) ** 2)
+            layer.cleargrads()
+            loss.backward()
+            opt.update()
+            keep = np.abs(layer.W.array) > 0.1
+            change(state, keep)
+            layer.W.array[~keep] = 0
+            return loss
+        return [layer, state], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3))]
+    world = check(make, mode)
+    if (change, dtype) != (raised, "i"):
+        skipped(world, mode)
+
+
 def test_stores_are_checked(mode):
     def make(wrap):
         online, target = net(), net()

@@ -1,7 +1,8 @@
 """Dicts and counters from outside in which a traced function keeps a log."""
 import itertools
 import logging
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -279,3 +280,42 @@ def test_defaults_of_the_programs_own(mode):
             return found["y"]
         return made, [lambda: f(arr(3), False), lambda: f(arr(3), True)]
     check(make, mode)
+
+
+def several(log, loss):
+    log.rows += [loss.item(), 2.0]
+
+
+def in_a_dict(log, loss):
+    log.named["loss"] += [loss.item()]
+    log.named["loss"] += log.rows[-1:]
+
+
+def extended(log, loss):
+    log.rows.extend((loss.item(), 0.5))
+    log.queue.extend([loss.item()])
+
+
+def grown(log, loss):
+    log.rows += [loss.item()]
+    log.rows.append(len(log.rows))
+    return log.rows[-1]
+
+
+@pytest.mark.parametrize("note", [several, in_a_dict, extended, grown])
+def test_lists_that_grow_by_several(mode, note):
+    def make(wrap):
+        log = SimpleNamespace(rows=[0.5], named={"loss": []}, queue=deque(maxlen=4))
+        kept = [log.rows, log.named["loss"]]
+        net = hnn.links.Linear(3, 2)
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x):
+            loss = F.sum(F.tanh(net(x)))
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, note(log, loss)
+        return [log, kept, net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1))]
+    skipped(check(make, mode), mode)
