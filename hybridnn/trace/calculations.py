@@ -67,8 +67,8 @@ def calculate(observer, fn, args, kw, keyed=False):
     """The Ref of what a function of NumPy's gives for these Refs. ``keyed``: the second is a key that is known to fit the first."""
     recent = observer.recent_of_whole(args[0]) if args else None
     if recent is not None:
-        (before, most), appended = recent.value, recent.source
-        fn, args = functools.partial(_of_both, fn, most), [before, appended, *args[1:]]
+        (before, most, cut), appended = recent.value, recent.source
+        fn, args = functools.partial(_of_both, fn, most, cut), [before, appended, *args[1:]]
     if any(name in REFUSED for name in kw):
         raise Doubt("NumPy with unusual arguments")
     if isinstance(fn, np.ufunc) and len(args) != fn.nin or len(args) > (3 if is_method_of_ufunc(fn) else PLACES.get(id(fn), len(args))):
@@ -94,9 +94,11 @@ def calculate(observer, fn, args, kw, keyed=False):
     return ref
 
 
-def _of_both(fn, most, before, appended, *args, **kw):
-    """What a function gives for the last members of a list from outside and those that the call has appended; for so many at ``most``."""
+def _of_both(fn, most, cut, before, appended, *args, **kw):
+    """What a function gives for the last members of a list from outside and those that the call has appended; for so many at ``most``, or a slice of them."""
     items = before + appended
+    if cut is not None:
+        items = items[cut]
     return fn(items if most is None else items[len(items) - most:] if len(items) > most else items, *args, **kw)
 
 

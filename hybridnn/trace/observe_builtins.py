@@ -67,6 +67,8 @@ def _plain(fn):
 
 def _len(observer, args, kw):
     ref = observer.use(args[0])
+    if ref.kind == "recent" and ref.value[2] is not None:
+        return calculate(observer, len, [ref], {})
     if ref.kind == "recent":
         return combine(observer, operator.add, calculate(observer, len, [ref.value[0]], {}), constant(len(ref.source.value)))
     if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):

@@ -144,6 +144,9 @@ class Containers:
             appended = self.appended_to(box)
             if -len(appended) <= key:
                 return appended[key]
+            number = self.recent_number(box, key)
+            if number is not None:
+                return number
             self.guard("length", box, len(self.members_before(box)))
             key %= len(box)
         assigned = self.overlaid("item", box, key)
@@ -305,6 +308,8 @@ class Containers:
         if ref.kind == "static" and type(ref.value) is list:
             self._freeze_list(ref.value)
             return [self.overlaid("item", ref.value, k) or self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
+        if ref.kind == "recent":
+            return self.recent_items(ref)
         if isinstance(ref.value, Variable):
             if self.frames[-1].retrying is None:
                 raise Pending(True)

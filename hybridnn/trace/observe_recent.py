@@ -4,7 +4,7 @@ from collections import deque
 import numpy as np
 
 from hybridnn.trace.observe_stores import where_id
-from hybridnn.trace.refs import Ref, mirror
+from hybridnn.trace.refs import Doubt, Ref, mirror
 
 __all__ = ["Recent"]
 
@@ -19,14 +19,39 @@ class Recent:
         return [e[2] for e in self.effects if e[0] == "append" and e[1][1] is box]
 
     def recent_of(self, box, key):
-        """The last members of a list to which the function is known to append: numbers of one type, however long it has become, or such as this call has
-        appended; None if that is not what a slice takes."""
-        ends = key.stop is None and key.step is None and type(key.start) is int and key.start < 0
-        if type(box) is not list or not ends or not self._grows(box):
+        """What a slice takes of a list to which the function is known to append, however long it has become: numbers of one type, or such as this call has
+        appended at its end; None if that is not what it takes."""
+        if type(box) is not list or not all(v is None or type(v) is int for v in (key.start, key.stop, key.step)) or not self._grows(box):
             return None
+        if not (key.step is None and key.start is not None and key.start < 0 and (key.stop is None or key.stop < 0)):
+            return self._recent(box, self._unpopped(box), None, None, key)
         appended = self.appended_to(box)
         n, before = -key.start - len(appended), box[:len(box) - len(appended)]
-        return mirror(list, appended[key.start:]) if n <= 0 else self._recent(box, before[-n:], n, None)
+        if n <= 0:
+            return mirror(list, appended[key])
+        return self._recent(box, before[-n:], n, None, None if key.stop is None else slice(None, key.stop))
+
+    def recent_number(self, box, key):
+        """A number that is found from the end of a list to which the function is known to append, however long it has become; None of others."""
+        appended = self.appended_to(box)
+        before = box[:len(box) - len(appended)]
+        k = key + len(appended)
+        if id(box) in self.popped or not self._grows(box) or len(before) < -k or type(before[k]) not in NUMBERS:
+            return None
+        return self.loaded(before[k], ("item", box, k, before[k]))
+
+    def recent_items(self, ref):
+        """The members of a slice, as Refs, where it begins at a place from the end."""
+        found, _, cut = ref.value
+        _, _, box, n, skipped = found.source
+        if n is None or skipped or len(found.value) < n:
+            raise Doubt("goes through a list that grows", by_chance=n is not None)
+        self.guard("long", box, n - 1)
+        items = [*[self.recent_number(box, k - n - len(ref.source.value)) for k in range(n)], *ref.source.value]
+        return items if cut is None else items[cut]
+
+    def _unpopped(self, box):
+        return self.members_before(box)[self.popped.get(id(box), 0):]
 
     def recent_of_whole(self, ref):
         """All members of a deque, or of a list to which the function is known to append, if they are numbers of one type; else None."""
@@ -35,16 +60,17 @@ class Recent:
             return ref
         if ref.kind != "static" or type(box) is not deque and not (type(box) is list and self._grows(box)):
             return None
-        return self._recent(box, self.members_before(box)[self.popped.get(id(box), 0):], None, box.maxlen if type(box) is deque else None)
+        return self._recent(box, self._unpopped(box), None, box.maxlen if type(box) is deque else None, None)
 
     def _grows(self, box):
         return where_id(("length", box)) in self.counters and id(box) not in self.rewritten
 
-    def _recent(self, box, before, n, most):
-        """The members ``before``, of which there are ``n``, or as many as there happen to be, and those that this call has appended; ``most`` of them."""
+    def _recent(self, box, before, n, most, cut):
+        """The members ``before``, of which there are ``n``, or as many as there happen to be, and those that this call has appended; ``most`` of them, of which
+        the slice ``cut`` is taken."""
         appended, kinds = self.appended_to(box), {type(v) for v in before}
         if len(kinds) != 1 or not kinds <= NUMBERS or any(type(r.value) not in kinds for r in appended):
             return None
         found = Ref("tail", before, ("load", "tail", box, n, self.popped.get(id(box), 0)))
         self.guard("kinds", found.source, *kinds)
-        return Ref("recent", (found, most), mirror(list, appended))
+        return Ref("recent", (found, most, cut), mirror(list, appended))

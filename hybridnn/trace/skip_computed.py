@@ -146,11 +146,15 @@ class Computing:
             place = place[1]
         where = place[1:] if place[0] == "load" else ("attr", place[1], "_array") if place[0] == "inside" else None
         assigned = where is not None and where_id(where) in self.assigned
-        moved = where is not None and (where[0] == "tail" or where[0] == "item" and id(where[1]) in self.shifted)    # by the time that it is asked for
+        moved = where is not None and (where[0] == "tail" or where[0] == "item" and self._moves(*where[1:]))    # by the time that it is asked for
         if not assigned and place[0] != "item" and not moved:
             return self.found.get(text, text)
         begin = self.writer.read(place)
         return self.was.setdefault(begin, f"was{len(self.was)}") + text[len(begin):]
+
+    def _moves(self, box, key):
+        """Whether another member is there when the call has taken out the first, or appended some."""
+        return id(box) in self.shifted or type(box) is list and type(key) is int and key < 0
 
     def _is_put(self, place):
         """Whether the call assigns this member of an argument."""

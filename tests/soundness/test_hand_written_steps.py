@@ -461,7 +461,35 @@ def changed_behind(history, loss):
     return np.mean(history[-3:]), history[-1]
 
 
-@pytest.mark.parametrize("look", [last, last_but_one, how_many, every_third, stored_behind, mean_of_three, mean_before, near_the_mean, changed_behind])
+def converged(history, loss):
+    history.append(float(loss.array))
+    return len(history) > 1 and abs(history[-1] - history[-2]) < 1e-3
+
+
+def two_windows(history, loss):
+    history.append(float(loss.array))
+    return np.mean(history[-2:]) < np.mean(history[-4:-2]) if len(history) > 3 else None
+
+
+def falling(history, loss):
+    history.append(float(loss.array))
+    return all(b <= a for a, b in zip(history[-3:], history[-2:])), len(history[-3:-1]), sum(history[1:]), len(history[-2:-5])
+
+
+def lower_than_all(history, loss):
+    history.append(float(loss.array))
+    a, b = history[-2:]
+    return history[-1] < min(history[:-1]), len(history[:-1]), b - a, max(history[-2:-1])
+
+
+def looked_at_before(history, loss):
+    before = history[-1]
+    history.append(float(loss.array))
+    return before, history[-2] - before, history[-1]
+
+
+@pytest.mark.parametrize("look", [last, last_but_one, how_many, every_third, stored_behind, mean_of_three, mean_before, near_the_mean, changed_behind, converged,
+                                  two_windows, falling, lower_than_all, looked_at_before])
 def test_histories(mode, look):
     def make(wrap):
         model, history = net(), [0.25]
