@@ -488,8 +488,8 @@ def looked_at_before(history, loss):
     return before, history[-2] - before, history[-1]
 
 
-@pytest.mark.parametrize("look", [last, last_but_one, how_many, every_third, stored_behind, mean_of_three, mean_before, near_the_mean, changed_behind, converged,
-                                  two_windows, falling, lower_than_all, looked_at_before])
+@pytest.mark.parametrize("look", [last, last_but_one, how_many, every_third, stored_behind, mean_of_three, mean_before, near_the_mean, changed_behind,
+                                  converged, two_windows, falling, lower_than_all, looked_at_before])
 def test_histories(mode, look):
     def make(wrap):
         model, history = net(), [0.25]
