@@ -32,6 +32,8 @@ PATTERNS = [
     ((A, B, C), indices((2, 1, 2), (3, 1), (2, 3, 2))),
     ((("slice", 4, None, -2), A, ("slice", 1, 3, None)), indices((2, 3, 2))),
     ((A, ALL, ("slice", None, None, 2)), indices(())),
+    ((0, A, -1, B), indices((), (), below=3)),
+    ((A, 2, 1, 0), indices((3,))),
 ]
 
 

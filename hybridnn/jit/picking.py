@@ -32,7 +32,7 @@ def pick_step(table: View, indices: Sequence[View], out: View, places: View, pat
     ``places`` is memory for an int64 per element of the indices' common shape: they are read once, and checked before anything is written.
 
     ``indices`` are the arrays it names, int32 or (``wide``) int64, any strides. Negative indices count from the end; one out of
-    bounds sets the status ``INDEX_ERROR``. None for patterns with new axes or ints, and for too many axes.
+    bounds sets the status ``INDEX_ERROR``. None for patterns with new axes, for ints beside slices, and for too many axes.
     """
     found = _words(table, indices, pattern, itemsize, wide)
     if found is None or itemsize not in ITEM_SIZES:
@@ -94,20 +94,23 @@ def _words(table: View, indices: Sequence[View], pattern: Any, itemsize: int, wi
 
 
 def _axes(table: View, pattern: Any) -> list[tuple[int, int, int, int]] | None:
-    """Per axis of the table: size, stride, offset, and the number of the index array (or -1); None with ints and new axes."""
+    """Per axis of the table: size, stride, offset, and the number of the index array (or -1); None with new axes, and with ints beside slices."""
     entries = list(pattern)
     if Ellipsis in entries:
         k = entries.index(Ellipsis)
         entries[k : k + 1] = [WHOLE] * (len(table.shape) - len(entries) + 1)
-    if not all(isinstance(e, tuple) for e in entries):
-        return None
     entries += [WHOLE] * (len(table.shape) - len(entries))
+    kinds = {entry[0] if isinstance(entry, tuple) else type(entry) for entry in entries}
+    if type(None) in kinds or {int, "slice"} <= kinds:
+        return None
     axes = []
-    for (kind, *rest), n, stride in zip(entries, table.shape, table.strides, strict=True):
-        if kind == "array":
-            axes.append((n, stride, 0, rest[0]))
+    for entry, n, stride in zip(entries, table.shape, table.strides, strict=True):
+        if isinstance(entry, int):
+            axes.append((1, stride, stride * range(n)[entry], -1))
+        elif entry[0] == "array":
+            axes.append((n, stride, 0, entry[1]))
         else:
-            r = range(n)[slice(*rest)]
+            r = range(n)[slice(*entry[1:])]
             axes.append((len(r), stride * r.step, stride * r.start if len(r) else 0, -1))
     return axes
 

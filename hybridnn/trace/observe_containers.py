@@ -5,11 +5,12 @@ from collections import Counter, deque
 
 import numpy as np
 
+from hybridnn.core.indexing import chooses_element
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.calculations import calculate
-from hybridnn.trace.computed import Computed, folded, is_last, sources_of
+from hybridnn.trace.computed import Computed, folded, is_last, sources_of, value_of
 from hybridnn.trace.drawing import FEW_MEMBERS, pick
 from hybridnn.trace.free_numbers import is_open
 from hybridnn.trace.observe_stores import any_member
@@ -73,14 +74,14 @@ class Containers:
             self.guard("class", box.value, type(box.value))
             self.guard("classattr", type(box.value), "__getitem__", getter)
             f.waiting = ("call", constant(getter), [box, key], {}, "push")
-        elif isinstance(box.value, np.ndarray):
+        elif isinstance(box.value, (np.ndarray, np.generic)):
             self._array_item(f, box, key)
         else:
             raise Doubt(f"indexes a {type(box.value).__name__}")
 
     def _key_for(self, box, key):
         """A key as it is needed for what ``box`` is: most are to be the same on every call."""
-        if isinstance(box.value, Variable) and box.kind != "mirror":
+        if isinstance(box.value, Variable) and box.kind != "mirror" and not chooses_element(box.value, value_of(key)):
             key = self.pinned_key(key)
         key = key if isinstance(box.value, np.ndarray) and is_open(key) else self.use(key)
         if type(box.value) in DICTS:

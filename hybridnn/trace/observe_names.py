@@ -102,7 +102,7 @@ class Names:
             return
         if isinstance(obj, Variable):
             self._variable_attr(f, owner, name, method)
-        elif isinstance(obj, np.ndarray) or owner.kind == "array":
+        elif isinstance(obj, (np.ndarray, np.generic)) or owner.kind == "array":
             self._array_attr(f, owner, name, method)
         else:
             self._object_attr(f, owner, name, method)
@@ -130,6 +130,8 @@ class Names:
     def _array_attr(self, f, owner, name, method):
         if name in ARRAY_METHODS:
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
+        elif name == "T" and isinstance(owner.value, np.generic):
+            self._push_attr(f, owner, method)       # a number is its own transpose
         elif name == "T":
             self._push_attr(f, calculate(self, operator.methodcaller("transpose"), [owner], {}), method)
         elif name in ("real", "imag"):
