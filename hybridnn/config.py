@@ -63,7 +63,11 @@ class LocalConfig:
         if state.config_reads is not None and self is config:
             state.config_reads.add(name)
         values = self._local.__dict__
-        return values[name] if name in values else getattr(self._global, name)
+        try:
+            return values[name] if name in values else getattr(self._global, name)
+        except AttributeError:
+            raise AttributeError(f"config has no key {name!r}; a key of your own is set first: hnn.global_config.user_... = value\n"
+                                 f"  known: {', '.join(sorted(vars(self._global)))}") from None
 
     @property
     def enable_backprop(self):

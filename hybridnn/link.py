@@ -38,6 +38,15 @@ def _on_its_device(call):
     return on_its_device
 
 
+class _NotMade:
+    """What is there in the place of a link's registries before ``Link.__init__`` has made them."""
+
+    def _refuse(self, *args):
+        raise RuntimeError(_MISSING)
+
+    __iter__ = __contains__ = __len__ = __getitem__ = add = discard = insert = _refuse
+
+
 @teach
 class Link(DeviceResident):
     """A building block with parameters.
@@ -55,6 +64,7 @@ class Link(DeviceResident):
     _within_init_scope = False
     _local_link_hooks = _MISSING      # __init__ makes it None; so a forgotten __init__ is noticed at the first call
     _repeats_in = None
+    _params = _persistent = _NotMade()
 
     def __init__(self, **params):
         self._params = set()
@@ -450,6 +460,7 @@ class Chain(Link):
 
     Children are assigned inside ``init_scope``, or given by keyword: ``super().__init__(encoder=encoder, decoder=decoder)``.
     """
+    _children = _NotMade()
 
     def __init__(self, **links):
         super().__init__()
@@ -504,6 +515,7 @@ class ChainList(Link, MutableSequence):
     Args:
         links: the children, in order.
     """
+    _children = _NotMade()
 
     def __init__(self, *links):
         super().__init__()

@@ -2,7 +2,9 @@
 
 ``optimizer.setup(link)`` gives every parameter an ``UpdateRule``; ``optimizer.update()`` calls hooks, then each rule.
 """
+import inspect
 import math
+import types
 
 from hybridnn import optimizer_hooks
 from hybridnn._hooks import Hookable, check_callable
@@ -12,6 +14,7 @@ from hybridnn._update_rule import Counted, OpRule, UpdateRule, cast_into, update
 from hybridnn.backend import is_finite
 from hybridnn.config import no_backprop_mode, warn
 from hybridnn.core import OPS, apply, grouped_updates
+from hybridnn.core.argument import unexpected_kwargs
 
 __all__ = ["Counted", "GradientClipping", "GradientHardClipping", "GradientMethod", "GradientNoise", "Hookable", "Hyperparameter",
            "HyperparameterProxy", "Lasso", "OpRule", "Optimizer", "UpdateRule", "WeightDecay", "cast_into", "update_blocks"]
@@ -38,10 +41,17 @@ class Optimizer(Counted):
     _loss_scaling_isnan_ever = False
     _loss_scaling_multiplier = 1.0
 
+    def __new__(cls, *args, **kwargs):
+        """``__init__`` does the work: here, what programs for PyTorch and Keras give is refused with a hint."""
+        if (args or kwargs) and getattr(cls.__init__, "__module__", "").startswith("hybridnn.optimizers."):
+            _check_hyperparameters(cls, inspect.getfullargspec(cls.__init__), args, kwargs)
+        return super().__new__(cls)
+
     def setup(self, link):
         """Take ``link`` as target and forget all earlier state; returns the optimizer."""
-        if not callable(getattr(link, "namedparams", None)):
-            raise TypeError(f"optimization target must be a link, not {type(link).__name__}\n  hint: optimizer.setup(model)")
+        if isinstance(link, type) or not callable(getattr(link, "namedparams", None)):
+            what, example = (f"the class {link.__name__}", f"{link.__name__}(...)") if isinstance(link, type) else (type(link).__name__, "model")
+            raise TypeError(f"optimization target must be a link, not {what}\n  hint: optimizer.setup({example})")
         self.target = link
         self.t = 0
         self.epoch = 0
@@ -153,6 +163,21 @@ class Optimizer(Counted):
         self._loss_scale = max(1, min(self._loss_scale_max, self._loss_scale * factor))
 
 
+_HINTS = {"lr": "the learning rate of Adam and its kind is called alpha", "learning_rate": "the learning rate is called lr, or alpha in Adam and its kind",
+          "betas": "beta1 and beta2", "beta_1": "beta1", "beta_2": "beta2", "epsilon": "eps", "momentum": "MomentumSGD(lr, momentum)",
+          "weight_decay": "weight_decay_rate of AdamW, or optimizer.add_hook(optimizer_hooks.WeightDecay(rate))"}
+
+
+def _check_hyperparameters(cls, spec, args, kwargs):
+    first = spec.args[1]
+    if first in ("lr", "alpha", "rho") and args and (hasattr(args[0], "namedparams") or isinstance(args[0], (list, tuple, types.GeneratorType))):
+        raise TypeError(f"{cls.__name__} takes hyperparameters, first {first}; got {type(args[0]).__name__}\n"
+                        f"  hint: {cls.__name__}({first}=...).setup(model)")
+    unknown = kwargs.keys() - {*spec.args, *spec.kwonlyargs}
+    if unknown and spec.varkw is None:
+        raise unexpected_kwargs(f"{cls.__name__}.__init__", unknown, _HINTS)
+
+
 class GradientMethod(Optimizer):
     """Base of the optimizers that need one gradient per update. A subclass defines ``create_update_rule``.
 
@@ -194,7 +219,11 @@ class GradientMethod(Optimizer):
 
         With ``lossfun`` the gradients are cleared between its call and ``backward``.
         """
+        if self.target is None:
+            self._check_set_up()
         if lossfun is not None:
+            if not callable(lossfun):
+                raise TypeError(f"update takes a function that computes a loss, not {type(lossfun).__name__}\n  hint: loss.backward(), then optimizer.update()")
             self._backward(lossfun(*args, **kwds))
         self._update_grouped()
 
@@ -215,6 +244,8 @@ class GradientMethod(Optimizer):
         self.update_loss_scale()
 
     def _backward(self, loss):
+        if loss is None:
+            raise TypeError("the function that computes the loss returns None\n  hint: return loss")
         if self._use_cleargrads:
             self.target.cleargrads()
         else:

@@ -183,8 +183,17 @@ def _child_position(layers, index):
 
 
 def _check_layer(layer):
+    if isinstance(layer, type) and issubclass(layer, Link):
+        raise ValueError(f"the layers of a Sequential are links, not their classes; got {layer.__name__}\n  hint: {layer.__name__}(...)")
     if not callable(layer):
-        raise ValueError(f"the layers of a Sequential are callable; got {type(layer).__name__} {layer!r:.60}")
+        raise ValueError(f"the layers of a Sequential are callable; got {type(layer).__name__} {' '.join(repr(layer).split()):.60}\n  hint: {_meant(layer)}")
+
+
+def _meant(layer):
+    """What may have been meant by what is no layer."""
+    if isinstance(layer, (list, tuple)):
+        return "Sequential(*layers)"
+    return "a layer is the function itself, such as F.relu, not what it returns" if hasattr(layer, "shape") else "links, and functions of what comes before"
 
 
 def _layers_of(other):

@@ -1,5 +1,7 @@
 """What ``serialize`` methods are given: something that saves values by name, or one that gives them back."""
 
+from hybridnn.errors import InvalidType
+
 __all__ = ["AbstractSerializer", "Deserializer", "Serializer"]
 
 
@@ -13,11 +15,17 @@ class AbstractSerializer:
         raise NotImplementedError(f"{type(self).__name__} defines no __call__")
 
 
+def _check(obj, usage):
+    if not hasattr(obj, "serialize"):
+        raise InvalidType(usage.partition("_")[0], "a link, an optimizer or what else has serialize", type(obj).__name__, usage)
+
+
 class Serializer(AbstractSerializer):
     """Saves; the object that is saved is not changed."""
 
     def save(self, obj):
         """Save all that ``obj.serialize`` shows."""
+        _check(obj, "save_npz(file, model)")
         obj.serialize(self)
 
 
@@ -26,4 +34,5 @@ class Deserializer(AbstractSerializer):
 
     def load(self, obj):
         """Load all that ``obj.serialize`` asks for."""
+        _check(obj, "load_npz(file, model)")
         obj.serialize(self)

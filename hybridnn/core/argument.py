@@ -1,7 +1,7 @@
 """Checks of keyword arguments."""
-import inspect
+import sys
 
-__all__ = ["assert_kwargs_empty", "check_unexpected_kwargs", "parse_kwargs", "refuse_kwargs"]
+__all__ = ["assert_kwargs_empty", "check_unexpected_kwargs", "parse_kwargs", "refuse_kwargs", "unexpected_kwargs"]
 
 HINTS = {        # of keywords that earlier versions of the interface had
     "train": "there is no argument train; using_config('train', value) says whether this is training",
@@ -14,6 +14,8 @@ HINTS = {        # of keywords that earlier versions of the interface had
     "invoke_before_training": "there is no argument invoke_before_training; an extension's initialize(trainer) runs before training",
     "activation": "there is no argument activation; the classes NStepRNNTanh and NStepRNNReLU have one each",
 }
+
+CALLED = {"kernel_size": "ksize", "padding": "pad", "dilation": "dilate", "p": "ratio", "bias": "nobias, which is the contrary"}      # of PyTorch's keywords
 
 
 def check_unexpected_kwargs(kwargs, **unexpected):
@@ -34,15 +36,24 @@ def parse_kwargs(kwargs, *name_and_values, **unexpected):
     values = tuple([kwargs.pop(name, default) for name, default in name_and_values])
     if kwargs:
         check_unexpected_kwargs(kwargs, **unexpected)
-        caller = inspect.stack()[1].function
-        raise TypeError(f"{caller}() got unexpected keyword argument(s) {', '.join(map(repr, sorted(kwargs)))}")
+        raise unexpected_kwargs(_caller(), kwargs, CALLED)
     return values
 
 
 def refuse_kwargs(kwargs, *former):
     """Raise for keywords that a function does not have: ``ValueError`` with a hint for one of the ``former`` names, else ``TypeError``."""
     check_unexpected_kwargs(kwargs, **{name: HINTS[name] for name in former})
-    raise TypeError(f"{inspect.stack()[1].function}() got unexpected keyword argument(s) {', '.join(map(repr, sorted(kwargs)))}")
+    raise unexpected_kwargs(_caller(), kwargs, CALLED)
+
+
+def _caller():
+    return sys._getframe(2).f_code.co_qualname.rpartition("<locals>.")[2]
+
+
+def unexpected_kwargs(caller, kwargs, hints):
+    """The ``TypeError`` about keywords that are not known; ``hints`` says what some of them are called here."""
+    known = "; ".join(hints[name] for name in sorted(kwargs) if name in hints)
+    return TypeError(f"{caller}() got unexpected keyword argument(s) {', '.join(map(repr, sorted(kwargs)))}" + (f"\n  hint: {known}" if known else ""))
 
 
 def assert_kwargs_empty(kwargs):

@@ -110,12 +110,12 @@ def grad(outputs, inputs, grad_outputs=None, grad_inputs=None, set_grad=False, r
 
 
 def _check_arguments(outputs, inputs, grad_outputs, grad_inputs):
-    for kind, group, n in (("outputs", outputs, None), ("inputs", inputs, None), ("grad_outputs", grad_outputs, len(outputs)),
-                           ("grad_inputs", grad_inputs, len(inputs))):
-        if not isinstance(group, (tuple, list)) and (n is None or group is not None):
-            raise InvalidType("grad", f"{kind} as a tuple or list of Variables", type(group).__name__)
-        if n is not None and group is not None and len(group) != n:
-            raise InvalidType("grad", f"as many {kind} as {kind[5:]}: {n}", str(len(group)))
+    for kind, group, like in (("outputs", outputs, None), ("inputs", inputs, None), ("grad_outputs", grad_outputs, outputs),
+                              ("grad_inputs", grad_inputs, inputs)):
+        if not isinstance(group, (tuple, list)) and (like is None or group is not None):
+            raise InvalidType("grad", f"{kind} as a tuple or list of Variables", type(group).__name__, "grad([y], [x])" if like is None else "")
+        if like is not None and group is not None and len(group) != len(like):
+            raise InvalidType("grad", f"as many {kind} as {kind[5:]}: {len(like)}", str(len(group)))
     for v in (*outputs, *inputs):
         if not isinstance(v, core_variable.Variable):
             nodes_behind([y._tape for y in outputs if isinstance(y, core_variable.Variable) and y._tape is not None])

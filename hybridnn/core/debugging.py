@@ -1,4 +1,5 @@
 """Errors of operations that say what they saw, and what debug mode looks for."""
+import re
 import traceback
 
 import numpy as np
@@ -17,7 +18,16 @@ def explain(op, arrays, attrs, error):
     seen = ", ".join(f"{n}: {_describe(a)}" for n, a in zip(names, arrays, strict=True))
     if attrs:
         seen += "; " + ", ".join(f"{k}={v!r}" for k, v in attrs.items())
-    return InvalidType(op.name, "operands that fit together", seen, str(error).splitlines()[0])
+    return InvalidType(op.name, "operands that fit together", seen, _reason(dict(zip(names, arrays, strict=True)), str(error).splitlines()[0]))
+
+
+def _reason(named, text):
+    """Why operands do not fit; NumPy's text, where nothing plainer is known."""
+    nothing = [name for name, x in named.items() if x is None]
+    if nothing:
+        return f"{nothing[0]} is None, as a gradient that is not there, and what a function gives that returns nothing"
+    sizes = re.search(r"core dimension .* \(size (\d+) is different from (\d+)\)", text)
+    return f"the axes that are summed over have {sizes[2]} and {sizes[1]} elements" if sizes else text.strip()
 
 
 def _describe(x):

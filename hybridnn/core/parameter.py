@@ -43,6 +43,9 @@ class Parameter(Variable):
     def __init__(self, initializer=None, shape=None, name=None, *, layout=None):
         super().__init__(name=name, layout=layout)
         plain = initializer is None or is_array(initializer) or np.isscalar(initializer)
+        if not plain and not callable(initializer):
+            raise InvalidType("Parameter", "an initializer: a callable, a number, an array or None", f"{type(initializer).__name__} {initializer!r:.60}",
+                              "Parameter(numpy.asarray(values, 'float32')) of a list, Parameter(initializer, shape) of a shape")
         self.initializer = Fill(np.nan if initializer is None else initializer) if plain else initializer
         if shape is not None:
             self.initialize(shape)
@@ -116,13 +119,21 @@ class Parameter(Variable):
 
     def initialize(self, shape):
         """Create the array of ``shape`` and fill it by the initializer."""
-        shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-        a = np.empty(shape, get_dtype(getattr(self.initializer, "dtype", None)))
+        a = self._empty((shape,) if isinstance(shape, (int, np.integer)) else tuple(shape))
         self.initializer(a)
         a = a if self._initial_device is None else self._initial_device.send(a)
         if self._cell is not None:
             a = self._put(a)
         self._set(a)
+
+    def _empty(self, shape):
+        dtype = get_dtype(getattr(self.initializer, "dtype", None))
+        try:
+            return np.empty(shape, dtype)
+        except (TypeError, ValueError):
+            if all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
+                raise
+            raise InvalidType("Parameter.initialize", "a shape of ints, zero or larger", str(shape)) from None
 
     def _put(self, a):
         """Let those that share the array have the new values."""

@@ -32,7 +32,15 @@ def _truth(a):
     return bool(a)
 
 
-READERS = {"bool": _truth, "int": int, "float": float, "index": lambda a: a.item().__index__()}
+def _number(kind):
+    def read(a):
+        if a is not None and a.size != 1:
+            raise InvalidType(kind.__name__, "a Variable with one element", str(spec_of(a)), "F.sum(x), F.mean(x) or x[i] first")
+        return kind(a)
+    return read
+
+
+READERS = {"bool": _truth, "int": _number(int), "float": _number(float), "index": lambda a: a.item().__index__()}
 
 
 @teach
@@ -159,6 +167,11 @@ class Variable:
         """Whether backpropagation reaches this Variable."""
         return self._requires_grad
 
+    @requires_grad.setter
+    def requires_grad(self, value):
+        raise AttributeError(f"{type(self).__name__}.requires_grad is said when a Variable is made\n"
+                             "  hint: hnn.Variable(array, requires_grad=False); link.disable_update() keeps parameters as they are")
+
     @property
     def T(self):
         return self.transpose()
@@ -223,6 +236,10 @@ class Variable:
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
+
+    def __setitem__(self, index, value):
+        raise TypeError(f"{type(self).__name__!r} object does not support item assignment\n"
+                        "  hint: F.where(mask, new, x) or F.scatter_add(x, index, y); x.array[index] = value is outside of the graph")
 
     def __array__(self, dtype=None, copy=None):
         return np.array(self.array, dtype=dtype, copy=copy)
@@ -590,9 +607,13 @@ def as_variable(obj):
 
 
 def _numbers(x):
-    a = np.asarray(x)
+    try:
+        a = np.asarray(x)
+    except ValueError as error:
+        raise InvalidType("as_variable", "a Variable, an array, a number or a list of numbers", f"{type(x).__name__} {x!r:.60}", str(error)) from None
     if a.dtype.kind not in "biufc":
-        raise InvalidType("as_variable", "a Variable, an array, a number or a list of numbers", f"{type(x).__name__} {x!r:.60}")
+        hint = "a function that returns nothing gives None" if x is None else ""
+        raise InvalidType("as_variable", "a Variable, an array, a number or a list of numbers", f"{type(x).__name__} {x!r:.60}", hint)
     return a
 
 

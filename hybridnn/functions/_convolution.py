@@ -33,6 +33,13 @@ def convolution_nd(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, gro
     return _convolution("convolution_nd", x, W, b, stride, pad, cover_all, dilate, groups)
 
 
+def _channels(x, taken):
+    """What may be wrong with the number of channels."""
+    n = len(x.shape)
+    moved = f"; if they come last, x.transpose{(0, n - 1, *range(1, n - 1))} brings them there" if x.shape[-1] == taken else ""
+    return f"x has {x.shape[1]} channels, on axis 1, W takes {taken}{moved}"
+
+
 def _convolution(name, x, W, b, stride, pad, cover_all, dilate, groups):
     ndim = _check_images(name, x, W)
     stride, pad, dilate = steps_of(name, ndim, stride, pad, dilate)
@@ -40,6 +47,7 @@ def _convolution(name, x, W, b, stride, pad, cover_all, dilate, groups):
         isinstance(groups, (int, np.integer)) and groups > 0 and x.shape[1] == W.shape[1] * groups and W.shape[0] % groups == 0,
         name,
         "x (n, c_in, ...) and W (c_out, c_in / groups, ...), c_out a multiple of groups",
+        _channels(x, W.shape[1]) if groups == 1 else "",
         x=x,
         W=W,
         groups=groups,
@@ -163,6 +171,7 @@ def _deconvolution(name, x, W, b, stride, pad, outsize, dilate, groups):
         isinstance(groups, (int, np.integer)) and groups > 0 and x.shape[1] == W.shape[0] and x.shape[1] % groups == 0,
         name,
         "x (n, c_in, ...) and W (c_in, c_out / groups, ...), c_in a multiple of groups",
+        _channels(x, W.shape[0]) if groups == 1 else "",
         x=x,
         W=W,
         groups=groups,

@@ -51,13 +51,14 @@ def linear(x, W, b=None, n_batch_axes=1):
     The result has x's dtype.
     """
     try:
-        shape, matrix = x.shape, W.shape
+        shape, matrix, usual = x.shape, W.shape, n_batch_axes == 1
     except AttributeError:
-        raise InvalidType("linear", "arrays or Variables", f"x: {type(x).__name__}, W: {type(W).__name__}") from None
-    if len(shape) != 2 or n_batch_axes != 1:
+        raise InvalidType("linear", "arrays or Variables", f"x: {type(x).__name__}, W: {type(W).__name__}",
+                          "numpy.asarray(x, 'float32') makes an array of what holds numbers") from None
+    if len(shape) != 2 or usual is not True:
         return _linear_over_axes(x, W, b, n_batch_axes)
     if len(matrix) != 2 or shape[1] != matrix[1]:
-        raise InvalidType("linear", "x (n, in) and W (out, in)", describe(x=x, W=W), f"x has {shape[1]} features per sample")
+        raise InvalidType("linear", "x (n, in) and W (out, in)", describe(x=x, W=W), _widths(shape, matrix))
     if x.dtype.kind != "f" or W.dtype.kind != "f" or (b is not None and b.dtype.kind != "f"):
         expect_float("linear", x=x, W=W, b=b)
     if b is None:
@@ -67,7 +68,14 @@ def linear(x, W, b=None, n_batch_axes=1):
     return in_dtype_of(x, apply(linear_op, (x, W, b)))
 
 
+def _widths(shape, matrix):
+    return f"x has {shape[1]} features per sample, W takes {matrix[1]}" if len(matrix) == 2 else ""
+
+
 def _linear_over_axes(x, W, b, n_batch_axes):
+    expect(not hasattr(n_batch_axes, "shape") or isinstance(n_batch_axes, np.integer), "linear", "one array x, and n_batch_axes as an int",
+           "F.concat((x, y), axis=1) makes one array of two", x=x, n_batch_axes=n_batch_axes)
+    expect(len(x.shape) != 1, "linear", "x (n, in)", "x[None] makes a batch of one sample", x=x, W=W)
     expect(1 <= n_batch_axes < len(x.shape), "linear", "n_batch_axes from 1 to the number of x's axes less one", x=x, n_batch_axes=n_batch_axes)
     batch = x.shape[:n_batch_axes]
     rows = width = 1

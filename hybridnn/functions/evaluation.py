@@ -9,7 +9,7 @@ from hybridnn.core.fixed import fixed_array
 from hybridnn.core.shapes import sum_
 from hybridnn.errors import InvalidType
 from hybridnn.ops import evaluation as ops
-from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
+from hybridnn.ops.expect import describe, expect, expect_choice, expect_float, label_hint
 from hybridnn.ops.loss import accumulator
 from hybridnn.ops.loss import accuracy as accuracy_op
 from hybridnn.ops.math import maximum
@@ -23,7 +23,7 @@ def _check_scores(name, y, t):
     ok = y.dtype.kind == "f" and t.dtype.kind in "iu" and len(y.shape) >= 2 and len(y.shape) >= len(t.shape) >= 1
     n = len(t.shape)
     if not ok or y.shape[0] != t.shape[0] or y.shape[2 : n + 1] != t.shape[1:] or any(k != 1 for k in y.shape[n + 1 :]):
-        raise InvalidType(name, "y (n, classes, ...) of floats and t (n, ...) of integers", describe(y=y, t=t))
+        raise InvalidType(name, "y (n, classes, ...) of floats and t (n, ...) of integers", describe(y=y, t=t), label_hint(y, t))
 
 
 def _operand(x):

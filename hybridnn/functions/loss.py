@@ -24,7 +24,7 @@ from hybridnn.functions._sequence_loss import argmax_crf1d, connectionist_tempor
 from hybridnn.ops import loss as ops
 from hybridnn.ops.activation import relu
 from hybridnn.ops.axes import scalar_for
-from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
+from hybridnn.ops.expect import describe, expect, expect_choice, expect_float, label_hint
 from hybridnn.ops.math import exp, expm1, maximum, squared_difference
 from hybridnn.ops.reduction import mean
 from hybridnn.ops.softmax import log_softmax
@@ -101,7 +101,7 @@ def _nothing(node):
 
 def _check_labels(name, x, t):
     if x.dtype.kind != "f" or t.dtype.kind not in "iu" or len(x.shape) < 2 or t.shape != x.shape[:1] + x.shape[2:]:
-        raise InvalidType(name, "x (n, classes, ...) of floats and t (n, ...) of integers", describe(x=x, t=t))
+        raise InvalidType(name, "x (n, classes, ...) of floats and t (n, ...) of integers", describe(x=x, t=t), label_hint(x, t))
 
 
 def _composed(x, t, log_p, normalize, class_weight, ignore_label, reduce, label_smoothing):
@@ -145,6 +145,7 @@ def _soft_targets(x, t, reduce, kind):
         x.dtype.kind == "f" and x.shape == t.shape and len(x.shape) >= 2,
         "softmax_cross_entropy",
         "target probabilities of x's shape (n, classes, ...)",
+        label_hint(x, t) if x.shape != t.shape else "",
         x=x,
         t=t,
     )

@@ -19,7 +19,8 @@ def get_initializer(initializer):
     if is_array(initializer) or np.isscalar(initializer) and not isinstance(initializer, (str, bytes)):
         return Constant(initializer)
     if not callable(initializer):
-        raise TypeError(f"an initializer is a callable, a number, an array or None; got {type(initializer).__name__}")
+        raise TypeError(f"an initializer is a callable, a number, an array or None; got {type(initializer).__name__}"
+                        "\n  hint: initializers.GlorotUniform(), or numpy.asarray(values) of a list")
     return initializer
 
 

@@ -25,6 +25,8 @@ class DatasetIterator(Iterator):
     _saved_order = "order"      # the name of the order in a file; Chainer's iterators differ in it
 
     def __init__(self, dataset, batch_size, repeat=True, shuffle=None, order_sampler=None):
+        if not hasattr(dataset, "__len__"):
+            raise TypeError(f"a dataset has a length and is indexed by ints, as a list is; got {type(dataset).__name__}\n  hint: list(dataset)")
         if batch_size < 1:
             raise ValueError(f"batch_size is at least 1, not {batch_size}")
         self.dataset, self.batch_size, self._repeat = dataset, batch_size, repeat

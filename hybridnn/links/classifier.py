@@ -21,6 +21,8 @@ class Classifier(Chain):
     def __init__(self, predictor, lossfun=F.softmax_cross_entropy, accfun=F.accuracy, label_key=-1):
         if not isinstance(label_key, (int, str)):
             raise TypeError(f"label_key must be int or str: a position or a name; got {type(label_key).__name__}")
+        if not callable(lossfun):
+            raise TypeError(f"lossfun is a function of prediction and label, such as F.mean_squared_error; got {lossfun!r:.60}")
         super().__init__()
         self.lossfun, self.accfun, self.label_key = lossfun, accfun, label_key
         self.y = self.loss = self.accuracy = None

@@ -8,6 +8,7 @@ from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.variable import Variable, as_array, as_variable
 from hybridnn.errors import InvalidType
+from hybridnn.spec import spec_of
 
 __all__ = ["axes_of", "axis_of", "check_float", "of_shape", "scalar_for", "slice_along"]
 
@@ -17,10 +18,17 @@ def axis_of(name, axis, ndim):
     try:
         i = operator.index(axis)
     except TypeError:
-        raise InvalidType(name, "axis as an int (or, where several are allowed, a tuple of ints)", repr(axis)) from None
+        raise InvalidType(name, "axis as an int (or, where several are allowed, a tuple of ints)", *_instead_of_axis(axis)) from None
     if not -ndim <= i < ndim:
         raise InvalidType(name, f"{-ndim} <= axis < {ndim} (the array has {ndim} axes)", f"axis={axis}")
     return i + ndim if i < 0 else i
+
+
+def _instead_of_axis(axis):
+    """What came, and what it may have been meant for."""
+    if hasattr(axis, "shape"):
+        return str(spec_of(axis)), "several arrays are given as one list: (x, y)"
+    return repr(axis), ""
 
 
 def axes_of(name, axis, ndim):

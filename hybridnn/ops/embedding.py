@@ -35,6 +35,9 @@ def _embed_decompose(t, W, *, ignore_label):
     return where(mask, take(W, rows, pattern=(("array", 0),)), 0)
 
 
+_HINT = "an id is the number of a row of W: EmbedID(in_size, out_size) takes those below in_size"
+
+
 def _embed_samples(rng, dtype):
     table = rng.normal(size=(4, 3)).astype(dtype)
     return [((np.array([1, 3, 1]), table), {"ignore_label": None}), ((np.array([[1, -1], [0, 2]]), table), {"ignore_label": -1})]
@@ -42,13 +45,13 @@ def _embed_samples(rng, dtype):
 
 def _check_rows(arrays, attrs):
     t, W = arrays
-    class_labels(np, t, W.shape[0], attrs["ignore_label"], "embed_id")
+    class_labels(np, t, W.shape[0], attrs["ignore_label"], "embed_id", "id", _HINT)
 
 
 @operation(kind="gather", samples=_embed_samples, decompose=_embed_decompose, check=_check_rows)
 def embed(xp, t, W, *, ignore_label):
     """Row ``t`` of the table ``W`` for every number in ``t``; zeros where it is ``ignore_label`` (None: nothing is ignored)."""
-    safe, valid = class_labels(xp, t, W.shape[0], ignore_label, "embed_id")
+    safe, valid = class_labels(xp, t, W.shape[0], ignore_label, "embed_id", "id", _HINT)
     return W[safe] if valid is None else xp.where(valid[..., None], W[safe], W.dtype.type(0))
 
 

@@ -5,7 +5,7 @@ import operator
 from hybridnn.errors import InvalidType
 from hybridnn.spec import spec_of
 
-__all__ = ["axis_tuple", "class_labels", "describe", "expect", "expect_choice", "expect_float", "tuple_of"]
+__all__ = ["axis_tuple", "class_labels", "describe", "expect", "expect_choice", "expect_float", "label_hint", "tuple_of"]
 
 
 def describe(**named):
@@ -53,7 +53,20 @@ def axis_tuple(axis, ndim, op):
     return tuple(sorted(operator.index(a) % ndim for a in axes))
 
 
-def class_labels(xp, t, classes, ignore_label, op):
+def label_hint(x, t):
+    """What to do about labels ``t`` that do not fit scores ``x`` (n, classes, ...)."""
+    if t.dtype.kind == "f" and x.dtype.kind in "iu":
+        return "scores come first, labels second"
+    if t.dtype.kind == "f":
+        return "class numbers are integers: t.astype('int32')"
+    if t.shape == x.shape:
+        return "t.argmax(axis=1) makes class numbers of rows that have a one for the class"
+    if len(t.shape) == len(x.shape) > 1 and t.shape[1] == 1:
+        return "t[:, 0] has one axis less"
+    return ""
+
+
+def class_labels(xp, t, classes, ignore_label, op, what="label", hint="labels are class numbers: the size of the class axis bounds them"):
     """(labels with 0 where ignored, mask of those that count or None); raises if a label that counts is not in
     ``range(classes)``.
     """
@@ -64,8 +77,8 @@ def class_labels(xp, t, classes, ignore_label, op):
         wrong = safe[(safe < 0) | (safe >= classes)].reshape(-1)[0]
         raise InvalidType(
             op,
-            f"labels from 0 to {classes - 1}" + ("" if valid is None else f", or ignore_label={ignore_label}"),
-            f"label {wrong}",
-            "labels are class numbers: the size of the class axis bounds them",
+            f"{what}s from 0 to {classes - 1}" + ("" if valid is None else f", or ignore_label={ignore_label}"),
+            f"{what} {wrong}",
+            hint,
         )
     return safe, valid

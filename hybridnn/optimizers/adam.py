@@ -120,6 +120,10 @@ class Adam(GradientMethod):
         _renamed("Adam")
         return self.alpha_t
 
+    @lr.setter
+    def lr(self, value):
+        raise AttributeError(f"{type(self).__name__}.lr cannot be set\n  hint: the learning rate of {type(self).__name__} is called alpha")
+
 
 class AdamW(Adam):
     """Adam with its decoupled decay in the signature; ``weight_decay_rate`` is Chainer's default 0 unless you set it."""

@@ -158,7 +158,8 @@ def _decorate(fn, options):
     if isinstance(fn, type):
         raise TypeError(f"trace: {fn.__name__} is a class; decorate the method that does the work")
     if not callable(fn):
-        raise TypeError(f"trace: expected a function, method or Link, got {type(fn).__name__}")
+        hint = "trace(mode=...), and then the function" if isinstance(fn, str) else "trace(step)(x), not trace(step(x))"
+        raise TypeError(f"trace: expected a function, method or Link, got {type(fn).__name__}\n  hint: {hint}")
     inner = _innermost(fn)
     if isinstance(inner, type):
         raise TypeError(f"trace: {inner.__name__} is a class, which {_name(fn)} calls; wrap it in a Python function")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.reporter import Reporter
 from hybridnn.serializer import Serializer
-from hybridnn.training.extension import PRIORITY_READER
+from hybridnn.training.extension import PRIORITY_READER, Extension
 from hybridnn.training.triggers import get_trigger
 
 __all__ = ["Trainer"]
@@ -74,6 +74,9 @@ class Trainer:
         """
         if kwargs:
             refuse_kwargs(kwargs, "invoke_before_training")
+        if not callable(extension) or isinstance(extension, type) and issubclass(extension, Extension):
+            what = f"the class {extension.__name__}" if isinstance(extension, type) else repr(extension)
+            raise TypeError(f"an extension is an Extension or a function of the trainer, not {what}\n  hint: trainer.extend(extensions.LogReport())")
         name = name or _name_of(extension)
         if name == "training":
             raise ValueError("no extension can be called 'training'")
@@ -89,7 +92,8 @@ class Trainer:
     def get_extension(self, name):
         """The extension of that name."""
         if name not in self._extensions:
-            raise ValueError(f"no extension is called {name!r}; known: {', '.join(self._extensions) or 'none'}")
+            raise ValueError(f"no extension is called {name!r}; known: {', '.join(self._extensions) or 'none'}"
+                             "\n  hint: trainer.extend(...) adds one")
         return self._extensions[name].extension
 
     def run(self, show_loop_exception_msg=True):

@@ -38,6 +38,8 @@ class Evaluator(Extension):
         self._targets = {"main": target} if isinstance(target, Link) else target
         self.converter, self.device = converter, None if device is None else get_device(device)
         self.eval_hook, self.eval_func, self._progress_bar = eval_hook, eval_func, progress_bar
+        if not isinstance(self._iterators, dict):
+            raise TypeError(f"an Evaluator takes an iterator, or a dict of them, and then the model; got {type(iterator).__name__} first")
         for name, it in self._iterators.items():
             if getattr(it, "repeat", False):
                 warnings.warn(f"the iterator {name!r} repeats, so that evaluation may never end\n"

@@ -17,6 +17,8 @@ class PrintReport(Extension):
     """
 
     def __init__(self, entries, log_report="LogReport", out=None):
+        if isinstance(entries, str):
+            raise TypeError(f"PrintReport takes a list of names, not a text\n  hint: PrintReport([{entries!r}])")
         self._entries, self._log_report, self._out = entries, log_report, out
         self._widths = [max(10, len(e)) for e in entries]
         self._header_due, self._printed = True, 0

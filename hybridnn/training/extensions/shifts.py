@@ -5,10 +5,20 @@ Each class is a formula for the value after ``t`` calls. ``init`` is the value t
 """
 from math import inf
 
+from hybridnn._hyperparameter import Hyperparameter
 from hybridnn.serializer import Serializer
 from hybridnn.training.extension import Extension
 
 __all__ = ["ExponentialShift", "InverseShift", "LinearShift", "MultistepShift", "PolynomialShift", "StepShift", "WarmupShift"]
+
+_NONE = Hyperparameter()
+
+
+def _value_of(optimizer, attr):
+    if not hasattr(optimizer, attr):
+        known = ", ".join(sorted(getattr(optimizer, "hyperparam", _NONE).get_dict()))
+        raise AttributeError(f"{type(optimizer).__name__!r} object has no attribute {attr!r}\n  hint: its hyperparameters are {known or 'not known'}")
+    return getattr(optimizer, attr)
 
 
 class _Shift(Extension):
@@ -25,7 +35,7 @@ class _Shift(Extension):
     def initialize(self, trainer):
         optimizer = self._optimizer_of(trainer)
         if self._init is None:
-            self._init = getattr(optimizer, self._attr)
+            self._init = _value_of(optimizer, self._attr)
         self._set(optimizer, self.value(self._t) if self._last_value is None else self._last_value)
 
     def __call__(self, trainer):

@@ -8,7 +8,11 @@ def get_trigger(trigger):
     """A trigger as it is, a pair ``(period, "epoch" or "iteration")`` as ``IntervalTrigger``, None as one that never fires."""
     if trigger is None:
         return _never
-    return trigger if callable(trigger) else IntervalTrigger(*trigger)
+    if callable(trigger):
+        return trigger
+    if not isinstance(trigger, (tuple, list)):
+        raise TypeError(f"a trigger is a pair such as (3, 'epoch'), a function of the trainer, or None; got {trigger!r}")
+    return IntervalTrigger(*trigger)
 
 
 def _never(trainer):

@@ -52,6 +52,9 @@ class StandardUpdater(Updater):
                  auto_new_epoch=True, *, input_device=None):
         self._iterators = {"main": iterator} if isinstance(iterator, Iterator) else iterator
         self._optimizers = optimizer if isinstance(optimizer, dict) else {"main": optimizer}
+        for each in self._optimizers.values():
+            if not callable(getattr(each, "update", None)):
+                raise TypeError(f"{type(self).__name__} takes an iterator and then an optimizer; got {type(iterator).__name__} and {type(each).__name__}")
         self._device = None if device is None else get_device(device)
         self._input_device = self._device if input_device is None else get_device(input_device)
         self.converter, self.loss_func, self.loss_scale, self.auto_new_epoch = converter, loss_func, loss_scale, auto_new_epoch
