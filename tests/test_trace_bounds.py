@@ -361,6 +361,27 @@ def test_replays_that_take_longer_than_eager_calls_are_tried_again_ever_more_sel
     assert root.proofs < running.MAX_PROOFS
 
 
+def test_sizes_that_have_settled_are_proved_again(monkeypatch):
+    """A buffer that grows on every call uses up the proofs of its signature; once it is full, one more is allowed."""
+    monkeypatch.setattr(memory, "FIRST_NAP", 20)
+    monkeypatch.setattr(running, "_mean", lambda times: 0.0 if times is f._memory.search_times[False] else 1.0)
+    priorities, size, net = np.arange(1.0, 4000.0), [3], L.Linear(4, 2)
+
+    @hnn.trace
+    def f(x):
+        return net(x) * float((priorities[:size[0]] ** 0.5).sum())
+    with hnn.using_config("trace_compile", "sync"):
+        while not f._memory.naps:
+            size[0] += 1
+            f(X)
+            next(iter(f._memory.roots.values())).compare_at = 1000      # replays that run Python are not compared so soon
+        monkeypatch.setattr(running, "_mean", lambda times: 0.0)
+        skipped, expected = f.stats.python_skipped, f.__wrapped__(X).array
+        for _ in range(200):
+            np.testing.assert_allclose(f(X).array, expected, rtol=1e-5)
+    assert f.stats.python_skipped > skipped + 100
+
+
 def test_signatures_that_could_not_be_recorded_are_tried_again(monkeypatch):
     """What stood in the way, such as parameters that share an array until the program copies it, may be gone."""
     monkeypatch.setattr(memory, "FIRST_NAP", 20)

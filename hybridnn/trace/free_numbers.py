@@ -6,7 +6,7 @@ import numpy as np
 from hybridnn.trace.computed import Computed, leaves_of, rests_on_constants, sources_of
 from hybridnn.trace.refs import Ref
 
-__all__ = ["MOST", "is_limit", "is_open", "is_place", "is_put_into_array", "is_small", "may_be_any"]
+__all__ = ["MOST", "is_limit", "is_open", "is_place", "is_put_into_array", "is_small", "may_be_any", "varies"]
 
 _WITH_INTS = frozenset([operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, np.add, np.subtract, np.multiply, np.divide, np.power,
                         np.maximum, np.minimum])

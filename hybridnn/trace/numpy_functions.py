@@ -5,34 +5,38 @@ import types
 
 import numpy as np
 
-__all__ = ["ARRAY_METHODS", "CANNOT_FAIL", "EMPTY", "EXACT", "KEEPING", "OPERATORS", "PLACES", "SAME_TYPE", "UFUNC_METHODS", "called_method",
-           "is_array_function", "is_method_of_ufunc", "may_overlap", "place_of_output"]
+__all__ = ["ARRAY_METHODS", "CANNOT_FAIL", "EMPTY", "EXACT", "HEADERS", "KEEPING", "LIMITS_OF_TYPES", "OF_TYPES", "OPERATORS", "PLACES", "SAME_TYPE",
+           "UFUNC_METHODS", "called_method", "is_array_function", "is_method_of_ufunc", "may_overlap", "place_of_output"]
 
 _FUNCTIONS = (
-    "all", "allclose", "angle", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array", "array_equal",
-    "array_split", "asarray", "ascontiguousarray", "atleast_1d", "atleast_2d", "atleast_3d", "average", "bartlett", "bincount", "blackman", "block",
-    "broadcast_arrays", "broadcast_to", "clip", "column_stack", "compress", "concatenate", "convolve", "copy", "corrcoef", "correlate", "cos",
-    "count_nonzero", "cov", "cross", "cumprod", "cumsum", "delete", "diag", "diag_indices", "diag_indices_from", "diagflat", "diagonal", "diff",
-    "digitize", "dot", "dsplit", "dstack", "ediff1d", "einsum", "expand_dims", "extract", "eye", "flatnonzero", "flip", "fliplr", "flipud", "full",
-    "full_like", "geomspace", "gradient", "hamming", "hanning", "histogram", "hsplit", "hstack", "identity", "imag", "indices", "inner", "insert", "interp",
-    "intersect1d", "isclose", "isin", "kron", "lexsort", "linspace", "logspace", "matrix_transpose", "max", "mean", "median", "meshgrid", "min",
-    "moveaxis", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar", "nan_to_num",
-    "nonzero", "ones", "ones_like", "outer", "pad", "partition", "percentile", "polyval", "prod", "ptp", "quantile", "ravel", "real", "repeat", "reshape",
-    "resize", "roll", "rollaxis", "rot90", "round", "searchsorted", "select", "setdiff1d", "sinc", "sort", "split", "squeeze", "stack", "std", "sum",
-    "swapaxes", "take", "take_along_axis", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "tril_indices_from",
-    "triu", "triu_indices", "triu_indices_from", "union1d", "unique", "unravel_index", "vander", "var", "vdot", "vsplit", "vstack", "where", "zeros",
-    "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp", "uint8")
+    "all", "allclose", "amax", "amin", "angle", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array",
+    "array_equal", "array_equiv", "array_split", "asarray", "ascontiguousarray", "atleast_1d", "atleast_2d", "atleast_3d", "average", "bartlett", "bincount",
+    "blackman", "block", "broadcast_arrays", "broadcast_to", "choose", "clip", "column_stack", "compress", "concatenate", "convolve", "copy", "corrcoef",
+    "correlate", "cos", "count_nonzero", "cov", "cross", "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "delete", "diag", "diag_indices",
+    "diag_indices_from", "diagflat", "diagonal", "diff", "digitize", "dot", "dsplit", "dstack", "ediff1d", "einsum", "expand_dims", "extract", "eye", "fix",
+    "flatnonzero", "flip", "fliplr", "flipud", "full", "full_like", "geomspace", "gradient", "hamming", "hanning", "histogram", "histogram2d",
+    "histogram_bin_edges", "hsplit", "hstack", "i0", "identity", "imag", "indices", "inner", "insert", "interp", "intersect1d", "isclose", "iscomplex",
+    "isin", "isneginf", "isposinf", "isreal", "ix_", "kaiser", "kron", "lexsort", "linspace", "logspace", "matrix_transpose", "max", "mean", "median",
+    "meshgrid", "min", "moveaxis", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin",
+    "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar", "nonzero", "ones", "ones_like", "outer", "pad", "partition", "percentile",
+    "poly", "polyadd", "polyder", "polyfit", "polyint", "polymul", "polysub", "polyval", "prod", "ptp", "quantile", "ravel", "ravel_multi_index", "real",
+    "repeat", "reshape", "resize", "roll", "rollaxis", "roots", "rot90", "round", "searchsorted", "select", "setdiff1d", "setxor1d", "sinc", "sort", "split",
+    "squeeze", "stack", "std", "sum", "swapaxes", "take", "take_along_axis", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril",
+    "tril_indices", "tril_indices_from", "trim_zeros", "triu", "triu_indices", "triu_indices_from", "union1d", "unique", "unravel_index", "unstack", "unwrap",
+    "vander", "var", "vdot", "vsplit", "vstack", "where", "zeros", "zeros_like", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "intp",
+    "bool_", "uint8")
 _OUTPUTS = {      # where functions take the array for their results
-    2: ("all", "any", "argmax", "argmin", "around", "concatenate", "dot", "max", "median", "min", "nanargmax", "nanargmin", "nanmax", "nanmin", "outer", "ptp",
-        "round", "stack"),
-    3: ("clip", "compress", "cumprod", "cumsum", "mean", "nancumprod", "nancumsum", "nanmean", "nanprod", "nanstd", "nansum", "nanvar", "percentile", "prod",
-        "quantile", "std", "sum", "take", "var"),
+    1: ("fix", "isneginf", "isposinf"),
+    2: ("all", "amax", "amin", "any", "argmax", "argmin", "around", "choose", "concatenate", "dot", "max", "median", "min", "nanargmax", "nanargmin", "nanmax",
+        "nanmedian", "nanmin", "outer", "ptp", "round", "stack"),
+    3: ("clip", "compress", "cumprod", "cumsum", "mean", "nancumprod", "nancumsum", "nanmean", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum",
+        "nanvar", "percentile", "prod", "quantile", "std", "sum", "take", "var"),
     5: ("trace",)}
 PLACES = {id(getattr(np, name)): place for place, names in _OUTPUTS.items() for name in names}
 """ids of functions -> which of their arguments by position is the array for the results."""
 _OF_LINALG = (
-    "cholesky", "cond", "det", "eig", "eigh", "eigvals", "eigvalsh", "inv", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet",
-    "solve", "svd")
+    "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power", "matrix_rank",
+    "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot", "trace", "vecdot", "vector_norm")
 _OF_FFT = (
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2", "irfftn", "rfft", "rfft2",
     "rfftfreq", "rfftn")
@@ -56,9 +60,14 @@ UFUNC_METHODS = frozenset(["accumulate", "outer", "reduce", "reduceat"])
 """Methods of NumPy's elementwise functions that leave arrays as they are."""
 OPERATORS = frozenset([*CANNOT_FAIL, *SAME_TYPE, operator.pow, operator.matmul, float])
 KEEPING = {id(getattr(np, name)): getattr(np, name) for name in (
-    "all", "any", "argmax", "argmin", "around", "average", "clip", "concatenate", "copy", "dot", "float32", "float64", "full_like", "max", "mean", "median",
-    "min", "ones_like", "prod", "round", "sort", "stack", "std", "sum", "var", "zeros_like")}      # of a kind that their operands decide
+    "all", "amax", "amin", "any", "argmax", "argmin", "around", "average", "clip", "concatenate", "copy", "dot", "float32", "float64", "full_like", "max",
+    "mean", "median", "min", "ones_like", "prod", "round", "sort", "stack", "std", "sum", "var", "zeros_like")}      # of a kind that their operands decide
 KEEPING[id(np.linalg.norm)] = np.linalg.norm
+HEADERS = {id(np.shape): "shape", id(np.ndim): "ndim", id(np.size): "size"}
+"""ids of functions that tell what arrays are like -> the attribute that says the same."""
+OF_TYPES = frozenset(map(id, [np.broadcast_shapes, np.can_cast, np.finfo, np.iinfo, np.issubdtype, np.promote_types, np.result_type]))
+"""ids of functions of shapes and dtypes, and classes of what they tell of these."""
+LIMITS_OF_TYPES = frozenset(["bits", "dtype", "eps", "epsneg", "max", "min", "precision", "resolution", "smallest_normal", "tiny"])
 EMPTY = {id(np.empty): np.zeros, id(np.empty_like): np.zeros_like}       # nobody can rely on what lies there
 
 

@@ -139,7 +139,7 @@ class Arrays:
         self._store(target, operator.setitem, [y], self._fitting_key(target, key) if _has_array(key) else self._key_of(x.value, key))
 
     def _of_the_whole(self, x, key):
-        """``rows[i][key]`` as ``rows[i, key]``, where ``rows`` is from outside."""
+        """``rows[i][key]`` as ``rows[i, key]``, where ``rows`` is from outside, or made by NumPy in this call."""
         whole, numbers = x, []
         while whole.kind == "view" and id(whole) in self.rows or whole.kind == "array" and whole.source.fn is operator.getitem:
             whole, number = self.rows[id(whole)] if whole.kind == "view" else whole.source.args
@@ -147,7 +147,8 @@ class Arrays:
                 return x, key
             numbers.insert(0, constant(number.value))
         parts = key.value if key.kind == "mirror" and type(key.value) is tuple else [*map(constant, key.value)] if type(key.value) is tuple else [key]
-        if whole is x or whole.kind not in ("state", "arg") or any(isinstance(r.value, np.ndarray | list | bool) for r in parts):
+        own = whole.kind == "array" and type(whole.value) is np.ndarray and whole.value.base is None
+        if whole is x or not own and whole.kind not in ("state", "arg") or any(isinstance(r.value, np.ndarray | list | bool) for r in parts):
             return x, key
         return whole, Ref("mirror", (*numbers, *parts))
 

@@ -15,7 +15,7 @@ from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.changed_copies import changer_of
 from hybridnn.trace.drawing import CLOCKS, choose, chooses, draw, read_clock, shuffle
-from hybridnn.trace.numpy_functions import EMPTY, is_array_function
+from hybridnn.trace.numpy_functions import EMPTY, HEADERS, OF_TYPES, is_array_function
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
 from hybridnn.trace.observe_objects import ERRSTATE, MANAGER_CODE, is_partial
 from hybridnn.trace.observe_operators import SYMBOLS
@@ -161,8 +161,11 @@ class Calls:
             return shuffle(self, fn, args, kw, np.random)
         if is_draw(fn):
             return self._drawn(draw, fn, args, kw, stream_of(fn))
-        if fn is np.broadcast_shapes and not kw:
-            return constant(np.broadcast_shapes(*[self.whole(a) for a in args]))
+        if args and id(fn) in OF_TYPES:
+            return Ref("static", fn(*map(self.whole, args), **{k: self.plain(v) for k, v in kw.items()}), ("fixed",))
+        if id(fn) in HEADERS and len(args) == 1 and not kw and is_numeric(args[0]):
+            self.guard_header(args[0])
+            return constant(getattr(args[0].value, HEADERS[id(fn)]))
         if args and (changer := changer_of(fn)):
             self.change_by(fn, changer, *args, **kw)
             return constant(None)

@@ -12,7 +12,7 @@ from hybridnn.sequential import Sequential
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.computed import Computed, folded, is_last, sources_of, value_of
 from hybridnn.trace.drawing import FEW_MEMBERS, pick
-from hybridnn.trace.free_numbers import is_open
+from hybridnn.trace.free_numbers import is_open, varies
 from hybridnn.trace.observe_stores import any_member
 from hybridnn.trace.overlap import memory_of
 from hybridnn.trace.refs import (
@@ -121,6 +121,8 @@ class Containers:
         if box.kind in ("arg", "state", "view") and key.kind == "static" and type(key.value) is int and box.value.ndim > 1:
             f.stack.append(self.view(box, key.value))
         else:
+            if key.kind == "mirror" and type(key.value) is list and any(map(varies, key.value)):
+                key = calculate(self, np.array, [key], {})      # which it is for NumPy, too; its ints may be others on every call
             f.stack.append(calculate(self, operator.getitem, [box, key], {}))
 
     def view(self, ref, k):

@@ -15,9 +15,23 @@ from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.batches import tells_where
 from hybridnn.trace.calculations import calculate
-from hybridnn.trace.numpy_functions import ARRAY_METHODS, UFUNC_METHODS, is_array_function
+from hybridnn.trace.numpy_functions import ARRAY_METHODS, LIMITS_OF_TYPES, UFUNC_METHODS, is_array_function
 from hybridnn.trace.observe_stores import where_id
-from hybridnn.trace.refs import CONTAINERS, IMMUTABLE_TYPE, TRACED, Cell, Doubt, Ref, class_has, class_lookup, constant, is_named_tuple, is_slot, is_traced
+from hybridnn.trace.refs import (
+    CONTAINERS,
+    IMMUTABLE_TYPE,
+    TRACED,
+    Cell,
+    Doubt,
+    Ref,
+    class_has,
+    class_lookup,
+    constant,
+    is_named_tuple,
+    is_pure,
+    is_slot,
+    is_traced,
+)
 from hybridnn.trace.streams import draws, is_stream
 from hybridnn.utils.cache import cached_property
 
@@ -136,7 +150,7 @@ class Names:
             self._push_attr(f, calculate(self, operator.methodcaller("transpose"), [owner], {}), method)
         elif name in ("real", "imag"):
             self._push_attr(f, calculate(self, operator.attrgetter(name), [owner], {}), method)
-        elif name in ("shape", "dtype", "ndim", "size"):
+        elif name in ("shape", "dtype", "ndim", "size", "itemsize", "nbytes"):
             self.guard_header(owner)
             self._push_attr(f, constant(getattr(owner.value, name)), method)
         else:
@@ -171,6 +185,9 @@ class Names:
             self._push_attr(f, self._class_attr(obj, name), method)
         elif isinstance(obj, np.dtype) and name in DTYPE_ATTRIBUTES or cls is np.ufunc and is_array_function(obj) and name in (*UFUNC_METHODS, "at"):
             self._push_attr(f, constant(getattr(obj, name)), method)
+        elif cls in (np.finfo, np.iinfo) and name in LIMITS_OF_TYPES:
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("make", None, [], {}, self._limit(getattr(obj, name)))       # some are properties, whose code runs meanwhile
         elif obj is config:
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("call", constant("config"), [], {}, "push")     # the call notes which keys were read; the plan checks them
@@ -181,6 +198,14 @@ class Names:
             self._push_attr(f, constant(getattr(obj, name)), method)
         else:
             self._plain_attr(f, owner, name, method)
+
+    def _limit(self, value):
+        """What ``np.finfo`` or ``np.iinfo`` tells of a type."""
+        if isinstance(value, (np.float16, np.float32, np.float64)):
+            return calculate(self, type(value), [constant(float(value))], {})
+        if not is_pure(value):
+            raise Doubt(f"limits of {type(value).__name__}")
+        return constant(value)
 
     def _plain_attr(self, f, owner, name, method):
         """An attribute that Python finds as it does those of most objects."""

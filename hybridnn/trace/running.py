@@ -93,6 +93,8 @@ def _compared_search(memory, fn, self_object, args, kwargs):
         memory.resting = nap(memory.naps) if eager < searching else 0
         if eager < searching:
             memory.naps += 1
+            for root in memory.roots.values():        # what changed on every call, as the size of a buffer that is being filled, may stay by then
+                root.proofs = min(root.proofs, MAX_PROOFS - 1)
             memory.note("runs eagerly", f"for {memory.resting} calls: finding a path took {searching * 1e6:.1f} us, an eager call {eager * 1e6:.1f} us")
         else:
             memory.compare_at *= SELDOM

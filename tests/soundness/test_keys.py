@@ -21,6 +21,10 @@ def columns(data, net, k):
     return F.sum(F.exp(data[:, k % 2:k % 2 + 2])), data[..., k % 3].copy()
 
 
+def listed(data, net, k):
+    return F.sum(net(data[[k, 0, -1]])), data[[k]]
+
+
 def element(data, net, k):
     return net(data[:2]) * data[k, 0]
 
@@ -58,7 +62,7 @@ def beyond(data, net, k):
     return F.sum(net(data[k * 2:k * 2 + 2])) * data[k * 3].sum()
 
 
-@pytest.mark.parametrize("body", [batch, row, columns, element, strided, until, cached, last, masked, of_variables, beyond])
+@pytest.mark.parametrize("body", [batch, row, columns, listed, element, strided, until, cached, last, masked, of_variables, beyond])
 @pytest.mark.parametrize("kind", [int, np.int64])
 def test_places_that_change(mode, body, kind):
     def make(wrap):
@@ -81,7 +85,7 @@ def test_places_that_change(mode, body, kind):
                 return type(error), str(error)
         return [net], [turn, lambda: wrong(4), lambda: wrong(-1), lambda: wrong(12), lambda: wrong(100)]
     w = check(make, mode, tolerance=10.0)
-    if kind is int and body in (batch, row, columns, element, cached, last, masked):
+    if kind is int and body in (batch, row, columns, listed, element, cached, last, masked):
         skipped(w, mode)
 
 

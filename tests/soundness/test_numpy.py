@@ -696,6 +696,13 @@ def test_builtins_on_arrays_and_variables(mode):
     lambda x: F.sum(F.exp(x)) * float(np.abs(np.linalg.eigvals(x[:, :4])).max()), lambda x: F.exp(np.abs(np.fft.rfft(x, axis=1)) ** 2 * 0.1),
     lambda x: F.exp(x) * np.fft.irfft(np.fft.rfft(x) * np.exp(1j * np.arange(x.shape[1] // 2 + 1)), x.shape[1]).astype("f"),
     lambda x: (F.exp(x), (np.fft.fft(x) * np.fft.fft(x).conj()).imag, x.real, (1j * x)[0].sum().real),
+    lambda x: F.exp(x) * np.shape(x)[0] + np.ndim(x) * np.size(x) + x.nbytes / x.itemsize + np.shape(x[0, 0] * 2)[:1].count(3),
+    lambda x: F.exp(x) / (np.amax(x, axis=1, keepdims=True) - np.amin(x) + np.finfo(x.dtype).eps + np.finfo("f").tiny.item()),
+    lambda x: F.exp(x) * np.iinfo(np.int8).max + np.finfo(np.float64).max * 0 if np.issubdtype(x.dtype, np.floating) else x,
+    lambda x: F.cast(F.exp(x), np.result_type(np.float32, np.float16)) * float(np.bool_(x[0, 0] > 0)) * np.isposinf(x).sum(),
+    lambda x: F.exp(x)[np.ix_([0, 2], [1])] * np.polyval(np.polyfit(np.arange(5.0), np.arange(5.0), 1), 2.0) + np.nanmedian(x) + np.cumulative_sum(x[0])[-1],
+    lambda x: F.exp(x) * np.choose([0, 1, 0, 1], x[:2, :4]).sum() + np.unwrap(x[0]).sum() + np.ravel_multi_index((1, 2), (3, 4))
+    + np.linalg.outer(x[0], x[1])[0, 0],
     lambda x: (F.exp(x), np.fft.fftshift(np.angle(np.fft.fft2(x))), np.real(np.linalg.eig(x[:, :4]).eigenvalues), np.nan_to_num(np.log(np.abs(x) + 1)))])
 def test_more_functions_of_numpy(mode, body):
     def make(wrap):

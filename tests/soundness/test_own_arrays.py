@@ -73,8 +73,25 @@ def seen_in_a_split(x, t):
     return first + second
 
 
+def row_by_row(x, t):
+    m = np.zeros((2, 3), np.float32)
+    m[0][t[0] % 3] = 1
+    m[1][:2] = x[0, 0]
+    m[1][2] += 4
+    return m.sum(axis=0) * m[1]
+
+
+def rows_kept(x, t):
+    m = np.ones((2, 3), np.float32)
+    row = m[0]
+    row[1] = 3
+    before = row * 2
+    m[0][t[1] % 3] = 7
+    return before + row * m[1]
+
+
 @pytest.mark.parametrize("body", [
-    one_hot, masked, used_before, counted, nested, drawn_and_changed, viewed_before,
+    one_hot, masked, row_by_row, rows_kept, used_before, counted, nested, drawn_and_changed, viewed_before,
     lambda x, t: (m := np.full((3, 3), 2.0, np.float32), m.__setitem__ if False else 0, m)[2],
     lambda x, t: [n * 2 for n in t.tolist()][1] * np.float32(1),
 ])
