@@ -19,7 +19,7 @@
 
 __all__ = ["BackendError", "CacheWarning", "HybridnnError", "HybridnnWarning", "InvalidArguments", "InvalidType", "RecordingForbidden",
            "ReleasedGraphError", "SerializationError", "TraceError", "TraceMismatch", "TraceWarning", "UninitializedParameterError",
-           "absent", "checking", "not_taken_over", "raised_by_signal", "user_line"]
+           "absent", "checking", "is_own", "not_taken_over", "raised_by_signal", "user_line"]
 
 import functools
 import os
@@ -30,10 +30,15 @@ import threading
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
+def is_own(filename):
+    """Whether a file is the library's."""
+    return filename.startswith(_PACKAGE)
+
+
 def user_line(depth=1):
     """``"file:line in function"`` of the innermost frame outside the library."""
     frame = sys._getframe(depth)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and is_own(frame.f_code.co_filename):
         frame = frame.f_back
     return "<unknown>" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
 

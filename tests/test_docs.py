@@ -39,6 +39,19 @@ def test_links_lead_somewhere(page):
     assert [link for link in local if link and not (page.parent / link).exists()] == []
 
 
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.M)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_to_headings(page):
+    links = [link.partition("#") for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))) if "#" in link and "://" not in link]
+    targets = [(page.parent / path if path else page, anchor) for path, _, anchor in links]
+    assert [(str(path), anchor) for path, anchor in targets if path.suffix == ".md" and anchor not in anchors(path)] == []
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if code(p, "sh", "bash")], ids=name)
 def test_commands_parse(page):
     for text in code(page, "sh", "bash"):

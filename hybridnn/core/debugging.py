@@ -6,7 +6,7 @@ import numpy as np
 
 from hybridnn.backend import get_array_module, is_array
 from hybridnn.config import config
-from hybridnn.errors import InvalidType
+from hybridnn.errors import InvalidType, is_own, user_line
 from hybridnn.spec import spec_of
 
 __all__ = ["add_stack", "check_nan", "explain", "remember_stack"]
@@ -44,7 +44,8 @@ def remember_stack(result):
 def add_stack(error, node):
     """In debug mode: say in the text of an error of a node's gradient where the node was applied."""
     if config.debug and node.stack is not None:
-        text = f"{error}\nStacktrace of {node.label}, which this is the gradient of:\n{''.join(traceback.format_list(node.stack))}"
+        lines = [line for line in node.stack if not is_own(line.filename)] or node.stack
+        text = f"{error}\nStacktrace of {node.label}, which this is the gradient of:\n{''.join(traceback.format_list(lines))}"
         error.args = (text, *error.args[1:])
 
 
@@ -52,5 +53,6 @@ def check_nan(label, direction, arrays):
     """In debug mode: raise ``RuntimeError`` if an array has a NaN."""
     for i, a in enumerate(arrays):
         if a is not None and a.dtype.kind in "fc" and bool(get_array_module(a).isnan(a).any()):
-            raise RuntimeError(f"NaN is detected on {direction} computation of {label}\n  in number {i}, {spec_of(a)}\n"
-                               "  hint: this check belongs to config.debug")
+            what = "result" if direction == "forward" else "gradient"
+            raise RuntimeError(f"NaN is detected on {direction} computation of {label}\n  in {what} {i}, {spec_of(a)}\n"
+                               f"  hint: this check belongs to config.debug\n  at {user_line(2)}")

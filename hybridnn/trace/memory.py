@@ -43,7 +43,7 @@ class Stats:
     retained_bytes: int = 0
 
     def __str__(self):
-        return ", ".join(f"{f.name}={getattr(self, f.name)}" for f in fields(self))
+        return ", ".join(f"{f.name}={getattr(self, f.name):{'.3g' if f.name == 'compile_seconds' else ''}}" for f in fields(self))
 
 
 @dataclass(eq=False)
