@@ -53,7 +53,7 @@ def test_eager_and_traced_agree(name, capsys):
 
 
 def test_branch(capsys):
-    """Equation 5 with its own expectations: two paths, everything else replayed."""
+    """Equation 5 with its own expectations: two paths, and no third."""
     assert importlib.import_module("branch").main(["--n", "30"]) == 0
     assert "all expectations met" in capsys.readouterr().out
 
