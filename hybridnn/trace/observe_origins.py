@@ -110,7 +110,10 @@ class Origins:
             items = enumerate(v) if type(v) is list else v.items()
             members = {k: self._item(ref, k, x) for k, x in items}
             self.boxes[id(v)] = Ref("mirror", list(members.values()) if type(v) is list else members, ref.source)
-        return self.boxes[id(v)]
+        found = self.boxes[id(v)]
+        if found.source != ref.source:
+            self.guard("same", found.source, v, ref.source, v)
+        return found
 
     def fresh(self, vid):
         """The Ref of a Variable that the library has just made inside an instruction."""
