@@ -14,6 +14,7 @@ from hybridnn.jit import compile as jit_compile
 from hybridnn.trace.compare import check_segment
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.floats import under
+from hybridnn.trace.path_tape import producers, saved_values, values_behind
 
 __all__ = ["Known", "Segment", "build", "run_segment"]
 
@@ -132,7 +133,8 @@ def _current(call, events, key, segment):
     """The segment for today's tree: an older one stays good if nothing new is needed."""
     last, owner = events[-1], call.owner
     with owner.lock:
-        needed = _used_below(call.root, owner.version, last, _produced(events))
+        used, changed = _below(call.root, owner.version, last, _produced(events))
+        needed = used | _lost(call, events, changed, key[1])
         if segment is not None and needed <= set(segment.outputs) | {n for _, n in segment.writes}:
             segment.version = owner.version
             return segment
@@ -145,22 +147,36 @@ def _produced(events):
     return {v for e in events for app in e.apps for v in app.node.outputs}
 
 
-def _used_below(root, version, event, values):
-    """Those of the ``values`` that events below ``event`` use."""
+def _lost(call, events, changed, wanted):
+    """What the graphs of the values ``wanted`` keep of these events, and nobody can compute again once what it rests on has ``changed``: a call may leave its
+    path behind that."""
+    here = {old for e in events for old, _ in e.rebinds}
+    if not changed and not here:
+        return here
+    made, news, lost = producers(events), {new for e in events for _, new in e.rebinds}, set()
+    for vid, (app, *_) in made.items():
+        if vid not in news and any(v in lost or v in here or v in changed or call.origin(v) in changed for v in app.node.inputs):
+            lost.add(vid)
+    return (lost - here - changed) & saved_values(made, wanted, call.cut | values_behind(made, call.given_up, call.cut))
+
+
+def _below(root, version, event, values):
+    """Those of the ``values`` that events below ``event`` use, and the values that events there, or elsewhere in a large tree, change in place."""
     few = _few_below(event)
     if few is not None:
-        return values.intersection(set().union(*map(_uses, few)))
+        return values.intersection(set().union(*map(_uses, few))), {old for e in few for old, _ in e.rebinds}
     if root.uses is None or root.uses[0] != version or event.turns is None:
-        root.uses = version, _number(root)
+        root.uses = version, *_number(root)
     first, last = event.turns
-    uses, nothing = root.uses[1], ()
+    _, uses, changed = root.uses
+    nothing = ()
     found = set()
     for v in values:
         turns = uses.get(v, nothing)
         k = bisect_right(turns, first)
         if k < len(turns) and turns[k] <= last:
             found.add(v)
-    return found
+    return found, changed
 
 
 def _few_below(event):
@@ -174,7 +190,8 @@ def _few_below(event):
 
 
 def _number(root):
-    """Gives every event of a tree its turn, depth first, and the last turn below it; returns value -> turns of the events that use it."""
+    """Gives every event of a tree its turn, depth first, and the last turn below it; returns value -> turns of the events that use it, and the values that
+    are changed in place."""
     uses, order, stack = {}, [], [root]
     while stack:
         e = stack.pop()
@@ -186,7 +203,7 @@ def _number(root):
     for e in reversed(order):
         if e.children:
             e.turns = e.turns[0], max([c.turns[1] for c in e.children])
-    return uses
+    return uses, {old for e in order for old, _ in e.rebinds}
 
 
 def _uses(event):

@@ -252,6 +252,10 @@ class LeftTape(CallTape):
             vid = self.path.views[vid][0]
         return vid in self.values
 
+    def leads_back(self, vids):
+        """Whether all that the graphs of these values keep is still there."""
+        return all(map(self.has, saved_values(self.made, vids, self.cut)))
+
     def _traced(self, app, position, spec):
         return LeftNode(self, app, position, spec)
 

@@ -923,6 +923,64 @@ def test_a_path_is_left_with_a_graph_from_before_an_update_of_something_else(mod
     check(make, mode)
 
 
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_path_is_left_with_a_graph_through_what_an_update_has_changed(mode, looks):
+    """Nobody has walked it yet: what it needs was computed before the update, and is kept."""
+    def make(wrap):
+        link, more = hnn.Link(), [False]
+        with link.init_scope():
+            link.s = hnn.Parameter(arr(3))
+        opt = optimizers.SGD(0.05).setup(link)
+
+        @wrap
+        def step(x):
+            y = F.tanh(x * link.s) * x
+            if looks:
+                float(F.sum(y))
+            link.cleargrads()
+            F.sum(link.s * link.s).backward()
+            opt.update()
+            if more[0]:
+                F.sum(y * x).backward()
+
+        def call():
+            x = var(4, 3)
+            step(x)
+            return x.grad
+
+        def walk():
+            more[0] = True
+            result = call()
+            more[0] = False
+            return result
+        return [link, opt], [call, walk]
+    check(make, mode)
+
+
+def test_a_path_is_left_behind_two_updates_of_an_array_that_is_an_argument(mode):
+    def make(wrap):
+        link = hnn.Link()
+        with link.init_scope():
+            link.s = hnn.Parameter(arr(3))
+        opt = optimizers.SGD(0.05).setup(link)
+        link.cleargrads()
+
+        @wrap
+        def step(x, a):
+            F.sum(x * link.s).backward(loss_scale=2.0)
+            opt.update()
+            y = F.tanh(a) * x
+            opt.update()
+            F.sum(hnn.Variable(a) * y).backward()
+
+        def call():
+            x = var(4, 3)
+            step(x, link.s.array)
+            return x.grad
+        return [link, opt], [call]
+    check(make, mode)
+
+
 def test_walked_again_after_an_update_is_refused(mode):
     link = L.Linear(3, 2)
     opt = hnn.optimizers.SGD(0.1).setup(link)
