@@ -11,7 +11,7 @@ from hybridnn.trace.calculations import MOST_NUMBERS, numbers_of, operand
 from hybridnn.trace.computed import Computed, below, leaves_of, note_uses, outside_arrays, rests_on_constants, sources_of, value_of
 from hybridnn.trace.free_numbers import is_limit
 from hybridnn.trace.own_arrays import check_own, replace_uses, view_again
-from hybridnn.trace.refs import Doubt, Ref
+from hybridnn.trace.refs import Doubt, Ref, constant
 from hybridnn.trace.streams import put_stream_back, stream_of, stream_state
 
 __all__ = ["CLOCKS", "FEW_MEMBERS", "choose", "chooses", "draw", "pick", "read_clock", "sample", "shuffle"]
@@ -19,10 +19,20 @@ __all__ = ["CLOCKS", "FEW_MEMBERS", "choose", "chooses", "draw", "pick", "read_c
 _OF_RANDOM = dict(vars(random.Random))
 CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
 MOST_OBJECTS = 64     # that are drawn at once
+OUTPUTS = {"random": 2, "standard_normal": 2, "standard_exponential": 3, "standard_gamma": 3}      # methods that draw into an array, and where they take it
 MOST_PICKED, FEW_MEMBERS = 256, 16      # members that are chosen one by one; members of a list, which of them is taken may be part of the path
 
 
 def draw(observer, fn, args, kw, stream):
+    """The Ref of what a function that draws is going to give, or of the array into which it draws."""
+    if len(args) > OUTPUTS.get(fn.__name__, len(args)):
+        raise Doubt("draws into an array that has no name")
+    if "out" in kw:
+        return _draw_into(observer, fn, args, kw, stream)
+    return _draw(observer, fn, args, _valid(args, kw) if fn.__name__ == "multivariate_normal" else kw, stream)
+
+
+def _draw(observer, fn, args, kw, stream):
     """The Ref of what a draw is going to give: the observer draws the same numbers first, and puts the stream back."""
     if type(stream) is random.Random:
         if vars(stream).keys() - {"gauss_next"} or any(vars(random.Random).get(name) is not attr for name, attr in _OF_RANDOM.items()):
@@ -49,6 +59,29 @@ def draw(observer, fn, args, kw, stream):
     if ref.kind == "whole":
         return numbers_of(ref)
     return ref
+
+
+def _draw_into(observer, fn, args, kw, stream):
+    """``fn(..., out=array)``: what it draws without ``out`` is copied there."""
+    out, kw = kw["out"], {k: v for k, v in kw.items() if k != "out"}
+    sized, a = fn.__name__ in OUTPUTS, out.value
+    if type(a) is not np.ndarray or not (a.flags.c_contiguous and a.flags.aligned and a.flags.writeable):
+        raise Doubt("draws into something that may not fit")
+    if sized and ("size" in kw or len(args) > (fn.__name__ == "standard_gamma")):
+        raise Doubt("draws a number of numbers into an array, which has its own")
+    made = _draw(observer, fn, args, {**kw, "size": constant(a.shape)} if sized else kw, stream)
+    if type(made.value) is not np.ndarray or made.value.dtype != a.dtype or made.value.shape != a.shape:
+        raise Doubt("draws into an array of another kind")
+    observer.store_elements(out, constant(...), made)
+    return out
+
+
+def _valid(args, kw):
+    """The keywords of ``multivariate_normal``, so that it raises where it would warn: a plan then leaves it to Python, and a trial is no proof."""
+    if len(args) > 3:
+        raise Doubt("multivariate_normal with options that have no names")
+    given = kw.get("check_valid", constant("warn"))
+    return {**kw, "check_valid": constant("raise")} if given.kind == "static" and given.value == "warn" else kw
 
 
 def _tried(stream, fn, *args, **kw):
@@ -178,7 +211,7 @@ def shuffle(observer, fn, args, kw, stream):
     old = Ref("array", x.value, x.source)
     views = replace_uses(observer, x, old)
     given = () if rests_on_constants(x) else (old,)
-    made = draw(observer, functools.partial(_shuffled, fn, *[] if given else [x.value.copy()]), given, {}, stream)
+    made = _draw(observer, functools.partial(_shuffled, fn, *[] if given else [x.value.copy()]), given, {}, stream)
     observer.keep.append(old)
     observer.draws[-1] = (x, *observer.draws[-1][1:])
     x.value, x.source = made.value, made.source

@@ -1,6 +1,7 @@
 """Random numbers that the program draws itself, between those of the library: the stream is always where eager would have it."""
 import functools
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -713,4 +714,65 @@ def test_choices_without_replacement_by_hand(mode):
                 weights[chosen[-1]] = 0
             return chosen, weights
         return [], [lambda: f(arr(4)), lambda: f(arr(4, seed=1)), lambda: f(arr(5))]
+    check(make, mode)
+
+
+DRAWS_INTO_ARRAYS = ["rng.standard_normal(out=a, dtype=a.dtype)", "rng.random(dtype='f', out=a)", "rng.standard_gamma(2.0, out=a, dtype='f')",
+                     "rng.permuted(a, axis=0, out=a)", "rng.standard_exponential(dtype='f', out=a[1])", "rng.random(a.shape, 'f', a)",
+                     "rng.random(size=a.shape, dtype='f', out=a)", "rng.random(out=a)"]
+
+
+@pytest.mark.parametrize("draw", DRAWS_INTO_ARRAYS)
+@pytest.mark.parametrize("place", ["box['a']", "W.array", "x", "np.ones((2, 3), 'f')", "x.T.copy().T"])
+def test_draws_into_arrays(mode, place, draw):
+    def make(wrap):
+        rng, box, W = np.random.default_rng(0), {"a": arr(2, 3)}, hnn.Parameter(arr(2, 3, seed=1))
+        space = {"np": np, "F": F, "rng": rng, "box": box, "W": W}
+        exec(f"def f(x):\n    a = {place}\n    y, before = F.sum(x * W * a), a * 2\n    z = {draw}\n    return y, F.sum(x * W * a), before, a + 1, z", space)
+        f = wrap(space["f"])
+
+        def run(x):
+            return f(x), rng.bit_generator.state["state"]
+
+        def another():
+            box["a"] = np.zeros((2, 3), "d")
+            return run(arr(2, 3))
+        return [box, W], [lambda: run(arr(2, 3)), lambda: run(arr(2, 3, seed=1)), another]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("draw", ["np.random.multivariate_normal", "rng.multivariate_normal"])
+@pytest.mark.parametrize("given", ["mean, cov, 4", "mean, cov", "mean=mean, cov=box.cov, size=x.shape[:1]", "x[0], np.eye(3) * np.float32(0.5), 2",
+                                   "mean, box.cov, check_valid='ignore'", "W.array, box.cov, check_valid='raise'", "mean, cov, 4, 'warn'"])
+def test_draws_of_vectors(mode, draw, given):
+    def make(wrap):
+        rng, W = np.random.default_rng(0), hnn.Parameter(arr(3))
+        mean, cov = np.zeros(3), np.diag([1.0, 2.0, 0.5])
+        box = SimpleNamespace(cov=cov)
+        space = {"np": np, "F": F, "rng": rng, "box": box, "W": W, "mean": mean, "cov": cov}
+        exec(f"def f(x):\n    z = {draw}({given})\n    return F.sum(x * W * z.astype('f').sum()), z", space)
+        f = wrap(space["f"])
+
+        def run():
+            return f(arr(4, 3)), rng.bit_generator.state["state"]
+
+        def with_covariance(c):
+            box.cov = np.array(c, "d")
+            return run()
+        return [box], [
+            run, lambda: with_covariance(np.eye(3)), lambda: with_covariance([[1, 2, 0], [2, 1, 0], [0, 0, 1]]),
+            lambda: with_covariance(np.eye(2)), lambda: with_covariance(np.full((3, 3), np.nan))]
+    world = check(make, mode)
+    skipped(world, mode, least=0 if given.endswith("'warn'") else 8)
+
+
+def test_draws_of_vectors_of_a_wrong_covariance(mode):
+    """Which warns on every call, where the program draws."""
+    def make(wrap):
+        cov = np.array([[1, 2], [2, 1.0]])
+
+        @wrap
+        def f(x):
+            return F.sum(F.exp(x * np.random.multivariate_normal(np.zeros(2), cov).astype("f")))
+        return [], [lambda: f(arr(2)), lambda: f(arr(3, 2))]
     check(make, mode)
