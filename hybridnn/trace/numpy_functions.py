@@ -32,14 +32,15 @@ _OUTPUTS = {      # where functions take the array for their results
     3: ("clip", "compress", "cumprod", "cumsum", "mean", "nancumprod", "nancumsum", "nanmean", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum",
         "nanvar", "percentile", "prod", "quantile", "std", "sum", "take", "var"),
     5: ("trace",)}
-PLACES = {id(getattr(np, name)): place for place, names in _OUTPUTS.items() for name in names}
-"""ids of functions -> which of their arguments by position is the array for the results."""
 _OF_LINALG = (
     "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power", "matrix_rank",
     "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot", "trace", "vecdot", "vector_norm")
 _OF_FFT = (
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2", "irfftn", "rfft", "rfft2",
     "rfftfreq", "rfftn")
+PLACES = {id(getattr(np, name)): place for place, names in _OUTPUTS.items() for name in names} | {
+    id(getattr(np.fft, name)): 4 for name in _OF_FFT if name.endswith(("fft", "fft2", "fftn"))}
+"""ids of functions -> which of their arguments by position is the array for the results."""
 _FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(getattr(np.linalg, name) for name in _OF_LINALG),
                                 *(getattr(np.fft, name) for name in _OF_FFT),
                                 *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
@@ -84,7 +85,7 @@ def is_method_of_ufunc(fn):
 def may_overlap(fn):
     """Whether a function of NumPy's may put its results where its operands lie, and gives the same as elsewhere."""
     elementwise = isinstance(fn, operator.methodcaller) and called_method(fn) in ("clip", "round")
-    return elementwise or isinstance(fn, np.ufunc) or fn in (np.clip, np.round, np.around)
+    return elementwise or isinstance(fn, np.ufunc) or fn in (np.clip, np.round, np.around, np.nan_to_num)
 
 
 def place_of_output(fn):

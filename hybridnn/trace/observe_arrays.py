@@ -206,6 +206,8 @@ class Arrays:
 
     def output_by_name(self, fn, args, kw):
         """The arguments of a function of NumPy's, with the array for its results, if there is one, as ``out``."""
+        if fn is np.nan_to_num:
+            return self._replacing_nan(args, kw)
         at = place_of_output(fn)
         if at is not None and len(args) == at + 1 and "out" not in kw:
             args, kw = args[:at], {**kw, "out": args[at]}
@@ -214,6 +216,16 @@ class Arrays:
             out = out.value[0]
         given = {k: v for k, v in kw.items() if k != "out"}
         return args, given if out is None or out.kind == "static" and out.value is None else {**given, "out": out}
+
+    def _replacing_nan(self, args, kw):
+        """Those of ``np.nan_to_num``, which puts its results where its operand lies if it makes no copy."""
+        named = dict(zip(("x", "copy", "nan", "posinf", "neginf"), args), **kw)
+        if self.plain(named.pop("copy", constant(True))):
+            return args, kw
+        x = named.pop("x")
+        if type(x.value) is not np.ndarray or not x.value.ndim:
+            raise Doubt("np.nan_to_num without a copy, of what is no array or has no axes")
+        return [x], {**named, "out": x}
 
     def compute_into(self, fn, args, kw):
         """``fn(..., out=array)``: what it gives without ``out`` is copied there."""

@@ -1054,3 +1054,23 @@ def test_lists_from_outside(mode, use):
     world = check(make, mode)
     if "__setitem__" not in use.__code__.co_names:
         skipped(world, mode)
+
+
+@pytest.mark.parametrize("call", ["np.nan_to_num(a, copy=False)", "np.nan_to_num(a, False, 2.0)", "np.nan_to_num(copy=False, x=a, posinf=box['a'].sum())",
+                                  "np.nan_to_num(a, copy=True)", "np.nan_to_num(a[0], copy=False)", "np.nan_to_num(a.sum(), copy=False)",
+                                  "np.nan_to_num([1.0, np.inf], copy=False)", "np.fft.fft(a, None, -1, None, c)", "np.fft.rfft2(a, None, (0, 1), None, c[:, :2])"])
+@pytest.mark.parametrize("place", ["box['a']", "W.array", "x", "x * 2", "(x * W).array"])
+def test_functions_that_change_what_they_take(mode, place, call):
+    def make(wrap):
+        box, W = {"a": arr(2, 3)}, hnn.Parameter(arr(2, 3, seed=1))
+        space = {"np": np, "F": F, "box": box, "W": W}
+        exec(f"def f(x):\n    a, c = {place}, np.zeros((2, 3), 'D')\n    y, before = F.sum(x * W * a), a * 2\n    z = {call}\n"
+             "    return y, F.sum(x * W * a), before, a + 1, c, z, z is a", space)
+        f = wrap(space["f"])
+
+        def holes(x):
+            x[0, 0] = box["a"][0, 1] = W.array[1, 1] = np.nan
+            box["a"][1, 1] = np.inf
+            return f(x), x
+        return [box, W], [lambda: f(arr(2, 3)), lambda: holes(arr(2, 3)), lambda: f(arr(2, 3, dtype="d")), lambda: holes(arr(2, 3))]
+    check(make, mode)
