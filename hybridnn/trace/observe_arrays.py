@@ -210,6 +210,8 @@ class Arrays:
             return self._replacing_nan(args, kw)
         at = place_of_output(fn)
         if at is not None and len(args) == at + 1 and "out" not in kw:
+            if fn in (np.maximum, np.minimum):
+                raise Doubt(f"np.{fn.__name__} with three operands, of which NumPy warns")
             args, kw = args[:at], {**kw, "out": args[at]}
         out = kw.get("out")
         if out is not None and out.kind == "mirror" and type(out.value) is tuple and len(out.value) == 1 and isinstance(fn, np.ufunc):
