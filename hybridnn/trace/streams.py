@@ -8,10 +8,10 @@ import numpy as np
 __all__ = ["OTHER_STREAMS", "draws", "is_draw", "is_stream", "put_stream_back", "stream_of", "stream_state"]
 
 _OF_BOTH = (
-    "beta", "binomial", "chisquare", "choice", "dirichlet", "exponential", "gamma", "geometric", "gumbel", "hypergeometric", "laplace", "logistic", "lognormal",
-    "logseries", "multinomial", "multivariate_normal", "negative_binomial", "noncentral_chisquare", "normal", "pareto", "permutation", "poisson", "power",
-    "random", "rayleigh", "standard_cauchy", "standard_exponential", "standard_gamma", "standard_normal", "standard_t", "triangular", "uniform", "vonmises", "wald", "weibull",
-    "zipf")
+    "beta", "binomial", "chisquare", "choice", "dirichlet", "exponential", "gamma", "geometric", "gumbel", "hypergeometric", "laplace", "logistic",
+    "lognormal", "logseries", "multinomial", "multivariate_normal", "negative_binomial", "noncentral_chisquare", "normal", "pareto", "permutation",
+    "poisson", "power", "random", "rayleigh", "standard_cauchy", "standard_exponential", "standard_gamma", "standard_normal", "standard_t", "triangular",
+    "uniform", "vonmises", "wald", "weibull", "zipf")
 _DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (*_OF_BOTH, "rand", "randint", "randn", "random_sample"))}
 _METHODS = frozenset([*_OF_BOTH, "integers", "permuted", "rand", "randint", "randn", "random_sample", "shuffle"])
 _OF_PYTHON = frozenset([
