@@ -107,6 +107,7 @@ class Containers:
         """An int that the call computes, as a constant: a plan leaves if it comes out as another one."""
         same = Ref("number", True, Computed(operator.eq, [ref, constant(int(ref.value))], {}, len(self.call.path), safe=True, last=is_last(ref)))
         self.keep += [ref, same]
+        self.pins[id(same)] = int(ref.value)
         if same.source.last:
             self.effects.append(("compute", same))
         self.decides(same)

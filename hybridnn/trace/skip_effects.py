@@ -104,7 +104,7 @@ class Effects:
             elif kind == "decide":
                 lines = []
                 write()
-                self.body += self._leave_if(f"bool({self.making[id(first)]}) is not {rest[0]}", rest[0])
+                self.body += self._leave_if(f"bool({self.making[id(first)]}) is not {rest[0]}", self.observer.pins.get(id(first), rest[0]))
             else:
                 lines = [self._last(first), *(self._checks(self.making[id(first)], first) if self._is_risky(first) else ())]
                 made.append(self.making[id(first)])

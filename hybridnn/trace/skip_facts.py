@@ -117,11 +117,11 @@ class Facts:
 
     def _same_truth(self, ref, truth):
         """What is computed is true, or not, as it was when the path was recorded."""
-        name = self._computed(ref)
+        name, outcome = self._computed(ref), self.observer.pins.get(id(ref), truth)       # other paths go on with other ints
         if ref in [r for found in self.later.values() for _, r in found]:
-            self.outcomes.setdefault(name, []).append((f"bool({name}) is not {truth}", truth))
+            self.outcomes.setdefault(name, []).append((f"bool({name}) is not {truth}", outcome))
         else:
-            self.settled.append(truth)
+            self.settled.append(outcome)
             self.make_lines.append(f"if bool({name}) is not {truth}: raise Unexpected")
 
     def _is_bounded(self, ref, divides):

@@ -121,3 +121,21 @@ def test_methods_of_numbers(mode, use):
         return [], [lambda: f(hnn.Variable(arr(1, 3)), np.int64(0)), lambda: f(hnn.Variable(arr(1, 3)), np.int64(1)),
                     lambda: f(hnn.Variable(arr(1, 3)), np.int32(0)), lambda: f(hnn.Variable(arr(1, 3)), np.asarray(1))]
     skipped(check(make, mode), mode)
+
+
+def test_each_action_has_one_plan(mode):
+    """Another int than that of the plan which is asked first does not refute the others."""
+    net = L.Linear(3, 4)
+    net.W.array[...] = arr(4, 3)
+
+    @hnn.trace(mode=mode)
+    def act(x):
+        p = F.softmax(net(x))
+        a = int(np.random.choice(4, p=p.array[0].astype("d") * 0 + 0.25))
+        return a, F.log(p[0, a])
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(120):
+            act(arr(1, 3))
+    assert act.stats.paths == 4
+    if mode == "auto":
+        assert len(act._memory.plans) == 4 and act.stats.python_skipped > 100
