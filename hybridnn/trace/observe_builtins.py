@@ -80,7 +80,7 @@ def _len(observer, args, kw):
         observer.freeze_length(ref.value)
     elif ref.kind == "static" and isinstance(ref.value, tuple) and is_named_tuple(type(ref.value)):
         observer.guard_named(type(ref.value))
-    elif isinstance(ref.value, np.ndarray) or ref.kind in ("mirror", "set") or ref.kind == "static" and is_pure(ref.value):
+    elif isinstance(ref.value, np.ndarray) or ref.kind in ("mirror", "set") or ref.kind == "static" and (is_pure(ref.value) or type(ref.value) is tuple):
         observer.guard_header(ref)
     else:
         raise Doubt(f"len() of a {type(ref.value).__name__}")
@@ -323,6 +323,14 @@ def _getattr(observer, args, kw):
     return f.stack.pop()
 
 
+def _id(observer, args, kw):
+    """Of an object that is the same on every call."""
+    ref = observer.use(args[0])
+    if ref.kind != "static" or is_pure(ref.value):
+        raise Doubt("id() of what need not be the same object on every call")
+    return constant(id(ref.value))
+
+
 def _vars(observer, args, kw):
     if len(args) != 1:
         raise Doubt("vars() of the function itself")
@@ -445,5 +453,5 @@ PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})
 PURE_BUILTINS.update(ITERTOOLS)
 PURE_BUILTINS.update({len: _len, any: _until(True), all: _until(False), zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance,
                       issubclass: _issubclass, callable: _callable, iter: _iter, next: _next, sorted: _sorted, type: _type, getattr: _getattr,
-                      hasattr: _hasattr, vars: _vars, list: _container(list), tuple: _container(tuple), dict: _dict, OrderedDict: _ordered,
+                      hasattr: _hasattr, vars: _vars, id: _id, list: _container(list), tuple: _container(tuple), dict: _dict, OrderedDict: _ordered,
                       defaultdict: _defaulting, set: _set, frozenset: _frozenset, np.dtype: _plain(np.dtype)})

@@ -157,7 +157,7 @@ class Containers:
         if assigned is not None:
             return assigned
         if type(box) in (tuple, str):
-            return Ref("static", box[key])
+            return self.member_of_tuple(box, key) if isinstance(box[key], (Variable, np.ndarray)) else Ref("static", box[key])
         if isinstance(box, dict) and key not in box:
             raise Doubt("an exception is raised, or a default made", by_chance=True)
         if self.is_counted(box):

@@ -204,3 +204,57 @@ def test_sets_are_equal_to_no_others(mode, compared):
         f = wrap(lambda x, numbers: (F.exp(x), compared({n % 2 for n in numbers}, len(x))))
         return [], [lambda: f(arr(3), [1, 2]), lambda: f(arr(3), [2, 4]), lambda: f(arr(2), [1, 2])]
     check(make, mode)
+
+
+LAYERS = [lambda: (hnn.Parameter(arr(4, 3)), hnn.Parameter(arr(4))), lambda: (hnn.Parameter(arr(2, 4, seed=1)), hnn.Parameter(arr(2)))]
+
+
+def functional(layers, state, x):
+    for k, (W, b) in enumerate(layers):
+        x = F.linear(x, W, b)
+        if k < len(layers) - 1:
+            x = F.tanh(x)
+    return x
+
+
+def by_number(layers, state, x):
+    return F.linear(F.tanh(F.linear(x, layers[0][0], layers[0][1])), *layers[1])
+
+
+def unpacked(layers, state, x):
+    (W, b), last = layers
+    return F.linear(F.tanh(F.linear(x, W) + b), last[0]) * last[-1].array.sum() + last[1:][0]
+
+
+def updated(layers, state, x):
+    y = functional(layers, state, x)
+    for p in [p for pair in layers for p in pair]:
+        p.cleargrad()
+    F.sum(y ** 2).backward()
+    for pair in layers:
+        for p in pair:
+            m, v = state.setdefault(id(p), (np.zeros_like(p.array), np.zeros_like(p.array)))
+            m[...] = 0.9 * m + 0.1 * p.grad
+            v[...] = 0.99 * v + 0.01 * p.grad ** 2
+            p.array -= 0.01 * m / (np.sqrt(v) + np.float32(1e-3))
+    return y
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("body", [functional, by_number, unpacked, updated])
+def test_parameters_in_tuples(mode, body, kind):
+    def make(wrap):
+        layers, state = kind(make_layer() for make_layer in LAYERS), {}
+        box = [layers]
+        f = wrap(lambda x: body(box[0], state, x))
+
+        def other():
+            box[0] = kind(make_layer() for make_layer in LAYERS)
+            state.clear()
+            return f(arr(2, 3))
+
+        def changed():
+            box[0][0][0].array[...] *= 0.5
+            return f(arr(2, 3))
+        return [layers], [lambda: f(arr(2, 3)), lambda: f(arr(5, 3)), changed, other]
+    skipped(check(make, mode, tolerance=10.0), mode, 8)
