@@ -291,7 +291,7 @@ def _frozenset(observer, args, kw):
 
 def _callable(observer, args, kw):
     ref = observer.use(args[0])
-    if ref.kind == "closure":
+    if ref.kind in ("closure", "method", "partial"):
         return constant(True)
     known = _class_of(observer, ref)
     observer.guard("classattr", known, "__call__", class_lookup(known, "__call__"))
