@@ -77,7 +77,7 @@ def _(g, xs, shapes, pattern):
 def put(xp, gy, *indices, shape, pattern):
     """Zeros of ``shape`` to which ``gy`` is added at the indices, repeated ones too: the adjoint of ``take``."""
     y, at = xp.zeros(shape, gy.dtype), _fill(pattern, indices)
-    if not any([i.ndim for i in indices]):      # one place, for which ``add.at`` takes three times as long
+    if not any([getattr(i, "ndim", 1) for i in indices]):      # one place, for which ``add.at`` takes three times as long
         y[at] += gy
     else:
         xp.add.at(y, at, gy)
@@ -114,7 +114,7 @@ def _get_item(x, index):
             pattern += encode_index((p,))
         else:
             pattern.append(("array", len(arrays)))
-            arrays.append(_index_array(p) if isinstance(p, (list, bool, tuple, np.generic)) else p)
+            arrays.append(_index_array(p) if isinstance(p, (list, bool, tuple, range, np.generic)) else p)
     return apply(take, (x, *arrays), {"pattern": tuple(pattern)})
 
 

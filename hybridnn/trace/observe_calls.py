@@ -1,6 +1,8 @@
 """Calls, as the observer follows them."""
+import copy
 import functools
 import logging
+import operator
 import types
 
 import numpy as np
@@ -42,6 +44,7 @@ __all__ = ["Calls"]
 
 GENERATOR = 0x20      # CO_GENERATOR
 COPY_CODE = frozenset([Link.copyparams.__code__, Sequential.copyparams.__code__])
+COPIERS = copy.copy, copy.deepcopy
 MAKING_ITERATORS = frozenset([enumerate, iter, zip])
 KINDS, MODES = ("all", "divide", "over", "under", "invalid"), ("ignore", "warn", "raise", "print", "log")      # of ``numpy.errstate``
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
@@ -163,6 +166,8 @@ class Calls:
             return self._drawn(draw, fn, args, kw, stream_of(fn))
         if args and id(fn) in OF_TYPES:
             return Ref("static", fn(*map(self.whole, args), **{k: self.plain(v) for k, v in kw.items()}), ("fixed",))
+        if any(fn is copier for copier in COPIERS) and len(args) == 1 and not kw and is_numeric(args[0]) and type(args[0].value) is np.ndarray:
+            return calculate(self, operator.methodcaller("copy"), args, {})
         if id(fn) in HEADERS and len(args) == 1 and not kw and is_numeric(args[0]):
             self.guard_header(args[0])
             return constant(getattr(args[0].value, HEADERS[id(fn)]))

@@ -25,6 +25,7 @@ from hybridnn.trace.refs import (
     class_lookup,
     constant,
     is_named_tuple,
+    is_numeric,
     is_plain_key,
     is_pure,
     mirror,
@@ -54,6 +55,8 @@ class Containers:
         elif isinstance(box.value, Variable):
             if key.kind != "mirror" and isinstance(key.value, np.ndarray) and key.value.dtype == bool:
                 key = Ref("mask", key.value, calculate(self, np.nonzero, [key], {}))
+            elif key.kind == "mirror" and type(key.value) is list and _has_changing_ints(key.value):
+                key = Ref("mask", key.value, mirror(tuple, [calculate(self, np.array, [key], {})]))
             self._operators_of(box, "__getitem__")
             f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
         elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, str, *DICTS):
@@ -84,6 +87,8 @@ class Containers:
         if isinstance(box.value, Variable) and box.kind != "mirror" and not chooses_element(box.value, value_of(key)):
             key = self.pinned_key(key)
         key = key if isinstance(box.value, np.ndarray) and is_open(key) else self.use(key)
+        if isinstance(box.value, (ChainList, Sequential)) and is_numeric(key) and isinstance(key.value, np.integer):
+            key = self.pinned(key)
         if type(box.value) in DICTS:
             key = self.key_of_classes(key)
         if box.kind == "mirror" or type(box.value) in (list, tuple):
@@ -350,3 +355,8 @@ class Containers:
         self.guard("class", obj, cls)
         self.guard("classattr", cls, method, getattr(base, method))
         return self._items(self.loaded(obj.__dict__[name], ("attr", obj, name, obj.__dict__[name])))
+
+
+def _has_changing_ints(items):
+    """Whether a list holds ints only, some of which may be others on every call."""
+    return any(r.kind != "static" for r in items) and all(type(r.value) is int or isinstance(r.value, np.integer) for r in items)

@@ -95,7 +95,7 @@ class Library:
         return summarize(self, kind, refs, value, start)
 
     def _identify_mask(self, indices, start):
-        """Indexing by a mask is indexing by where it is true."""
+        """Indexing by a mask is indexing by where it is true, and by a list by an array of what is in it."""
         operands = self.call.path[start].operands[1:] if len(self.call.path) == start + 1 else ()
         if len(operands) != len(indices) or any(type(o).__name__ != "Leaf" for o in operands):
             raise Doubt("indexes a Variable by a mask")
@@ -178,6 +178,8 @@ def _without_flowing(fn, args, kw):
 def _lists_in(refs):
     """Lists whose members are the same on every call, among what was handed over and in tuples, lists and dicts there."""
     for ref in refs:
+        if ref.kind == "static" and type(ref.value) is range:
+            yield list(ref.value)
         if ref.kind not in ("mirror", "static") or type(ref.value) not in (list, tuple, dict):
             continue
         members = ref.value.values() if type(ref.value) is dict else ref.value

@@ -1,4 +1,6 @@
 """Elements of Variables at places that NumPy's ints tell: labels and actions, which are others on every call, on one path."""
+import copy
+
 import numpy as np
 import pytest
 from worlds import MODES, arr, check, skipped
@@ -42,12 +44,26 @@ def whole_row(y, t):
     return F.sum(y[t % 3])
 
 
+def by_list(y, t):
+    return F.sum(F.exp(y)[[t % 3, 0]] * y[[int(t) % 2, -1]])
+
+
+def by_range(y, t):
+    return F.sum(y[range(3), np.array([t, 0, t])]) + F.sum(y[range(1, 3)])
+
+
+def of_a_copy(y, t):
+    z, w = copy.deepcopy(y.array), copy.copy(y.array)
+    z[0, t] = 5
+    return F.sum((y - z) ** 2 * w)
+
+
 def with_itself(y, t):
     z = y[0, t]
     return F.sum(F.where(z.array > 0, z * y[0, t], z)) + z.array
 
 
-@pytest.mark.parametrize("body", [given, negative, over_labels, of_vector, drawn, largest, unsigned, whole_row, with_itself])
+@pytest.mark.parametrize("body", [given, negative, over_labels, of_vector, drawn, largest, unsigned, whole_row, by_list, by_range, of_a_copy, with_itself])
 def test_labels_and_actions(mode, body):
     def make(wrap):
         net = L.Linear(3, 4)
@@ -139,3 +155,11 @@ def test_each_action_has_one_plan(mode):
     assert act.stats.paths == 4
     if mode == "auto":
         assert len(act._memory.plans) == 4 and act.stats.python_skipped > 100
+
+
+def test_layers_by_numbers_of_numpy(mode):
+    def make(wrap):
+        heads = hnn.ChainList(*[L.Linear(3, 2, initialW=arr(2, 3, seed=k)) for k in range(3)])
+        f = wrap(lambda x, tasks: heads[tasks[0]](x))
+        return [heads], [lambda: f(arr(2, 3), np.array([1, 0])), lambda: f(arr(2, 3), np.array([0, 0])), lambda: f(arr(2, 3), np.array([-1, 0]))]
+    skipped(check(make, mode), mode)
