@@ -202,6 +202,8 @@ OTHER_NAMES = {
         **_all("add_module", "model.add_link(name, link), or an assignment in init_scope"),
         **_all("requires_grad_", "model.disable_update(), model.enable_update()"),
         **_all("fit", "hnn.training.Trainer, or a loop of loss.backward() and optimizer.update()"),
+        **_all("predict", "model(x) calls forward; a Classifier's network is classifier.predictor(x)"),
+        **_all("explain", "hnn.trace(model) has explain and stats, model has not"),
         **_all("compile", _TRACE),
     },
     "Optimizer": {

@@ -170,6 +170,9 @@ _HINTS = {"lr": "the learning rate of Adam and its kind is called alpha", "learn
 
 def _check_hyperparameters(cls, spec, args, kwargs):
     first = spec.args[1]
+    texts = [f"{name}={value!r}" for name, value in (*zip(spec.args[1:], args, strict=False), *kwargs.items()) if isinstance(value, str)]
+    if texts:
+        raise TypeError(f"{cls.__name__} takes numbers, not texts: {', '.join(texts)}\n  hint: float(...)")
     if first in ("lr", "alpha", "rho") and args and (hasattr(args[0], "namedparams") or isinstance(args[0], (list, tuple, types.GeneratorType))):
         raise TypeError(f"{cls.__name__} takes hyperparameters, first {first}; got {type(args[0]).__name__}\n"
                         f"  hint: {cls.__name__}({first}=...).setup(model)")

@@ -30,8 +30,18 @@ class Sequential(ChainList):
         if not self._layers:
             raise RuntimeError("an empty Sequential was called; append a layer first")
         for layer in self._layers:
-            x = layer(*x) if isinstance(x, tuple) else layer(x)
+            try:
+                x = layer(*x) if isinstance(x, tuple) else layer(x)
+            except Exception as error:
+                error.add_note(self._place_of(layer))
+                raise
         return x
+
+    def _place_of(self, layer):
+        """Which layer this is, in words."""
+        i = next(i for i, each in enumerate(self._layers) if each is layer)
+        what = getattr(layer, "__name__", None) or str(layer).partition("\n")[0].rstrip("(")
+        return f"in layer {i} of a Sequential of {len(self._layers)}: {what}"
 
     # ---- as a list
 

@@ -74,6 +74,11 @@ MISTAKES = {
     "float labels": (lambda: F.softmax_cross_entropy(x, labels.astype("f")), errors.InvalidType, r"t.astype\('int32'\)"),
     "one-hot labels": (lambda: F.softmax_cross_entropy(x, np.eye(3, dtype="i")[labels]), errors.InvalidType, r"t.argmax\(axis=1\)"),
     "column of labels": (lambda: F.softmax_cross_entropy(x, labels[:, None]), errors.InvalidType, r"t\[:, 0\]"),
+    "scores without classes": (lambda: F.accuracy(x[:, 0], labels), errors.InvalidType, "hint: scores have an axis of classes"),
+    "float labels of sigmoid": (lambda: F.sigmoid_cross_entropy(x, x), errors.InvalidType, r"t.astype\('int32'\), or F.bernoulli_nll"),
+    "float labels of hinge": (lambda: F.hinge(x, labels.astype("f")), errors.InvalidType, r"t.astype\('int32'\)"),
+    "float ids": (lambda: L.EmbedID(4, 2)(x), errors.InvalidType, r"hint: x.astype\('int32'\)"),
+    "sequences in an array": (lambda: L.NStepLSTM(1, 3, 4, 0.0)(None, None, x), errors.InvalidType, r"hint: \[x\] of one sequence"),
     "labels first": (lambda: F.softmax_cross_entropy(labels, x), errors.InvalidType, "scores come first"),
     "float labels of accuracy": (lambda: F.accuracy(x, labels.astype("f")), errors.InvalidType, r"t.astype\('int32'\)"),
     "matmul": (lambda: F.matmul(x, x), errors.InvalidType, "hint: the axes that are summed over have 3 and 4 elements"),
@@ -114,6 +119,8 @@ MISTAKES = {
     "lr of Adam": (lambda: optimizers.Adam(lr=0.1), TypeError, r"^Adam.__init__\(\).*'lr'\n  hint: .* is called alpha"),
     "lr of a made Adam": (lambda: assign(optimizers.AdamW(), "lr", 0.1), AttributeError, "the learning rate of AdamW is called alpha"),
     "learning_rate": (lambda: optimizers.SGD(learning_rate=0.1), TypeError, "is called lr"),
+    "text as a number": (lambda: optimizers.SGD(lr="0.1"), TypeError, r"not texts: lr='0.1'\n  hint: float"),
+    "schedule": (lambda: optimizers.Schedule(0.1), TypeError, "not float\n  hint: schedules.constant"),
     "momentum": (lambda: optimizers.SGD(momentum=0.9), TypeError, "hint: MomentumSGD"),
     "unknown hyperparameter": (lambda: optimizers.SGD(nothing=0.9), TypeError, "'nothing'$"),
     "update with a loss": (lambda: set_up().update(F.sum(wrong)), TypeError, r"not Variable\n  hint: loss.backward\(\), then"),
@@ -132,6 +139,7 @@ MISTAKES = {
     # what else there is
     "save the other way round": (lambda: serializers.save_npz(Model(), "file.npz"), TypeError, r"got: str\n  hint: save_npz\(file, model\)"),
     "array as a model": (lambda: serializers.NpzDeserializer({}).load(x), TypeError, r"got: ndarray\n  hint: load_npz"),
+    "no CuPy": (lambda: hnn.backends.cuda._NoCupy().array, AttributeError, "no cupy.array.*\n  hint: backend.get_array_module"),
     "config": (lambda: hnn.config.trian, AttributeError, "config has no key 'trian'.*\n  known: .*train"),
     "trace of a mode": (lambda: hnn.trace("pure"), TypeError, r"got str\n  hint: trace\(mode=...\)"),
     "trace of a result": (lambda: hnn.trace(F.relu(x)), TypeError, r"got Variable\n  hint: trace\(step\)\(x\)"),
@@ -152,6 +160,39 @@ def test_the_line_is_named(name):
         MISTAKES[name][0]()
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_sequential_says_which_layer_it_was(traced):
+    inner = hnn.Sequential(L.Linear(5, 4), F.relu)
+    net = hnn.Sequential(L.Linear(3, 4), F.relu, inner, lambda x: x.nothing)
+    call = hnn.trace(lambda x: net(x)) if traced else net
+    for _ in range(3):
+        with pytest.raises(errors.InvalidType, match="x has 4 features per sample, W takes 5") as info:
+            call(x)
+        assert info.value.__notes__ == ["in layer 0 of a Sequential of 2: Linear(in_size=5, out_size=4, nobias=False)",
+                                        "in layer 2 of a Sequential of 4: Sequential"]
+    inner[0] = L.Linear(4, 4)
+    with pytest.raises(AttributeError) as info:
+        call(x)
+    assert info.value.__notes__ == ["in layer 3 of a Sequential of 4: <lambda>"]
+
+
 def test_attributes_that_are_not_there():
     assert not hasattr(hnn.config, "user_nothing") and getattr(hnn.config, "user_nothing", 3) == 3
     assert not hasattr(hnn.Link(), "_children") and not hasattr(optimizers.SGD(), "momentum")
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_explained_in_a_traced_function(name):
+    """In the same words, on every call; the line is that of the mistake."""
+    make, kind, text = MISTAKES[name]
+
+    @hnn.trace
+    def call(x):
+        h = F.tanh(x) * 2
+        make()
+        return h
+
+    for _ in range(6):
+        with pytest.raises(kind, match=text) as info:
+            call(x)
+        assert kind is not errors.InvalidType or f"at {__file__}:" in str(info.value)

@@ -67,6 +67,14 @@ class _NoArray:
     """Stands for ``cupy.ndarray`` where CuPy is missing; nothing is an instance of it."""
 
 
+class _NoCupy:
+    """Stands for ``cupy`` where it is missing."""
+
+    def __getattr__(self, name):
+        raise AttributeError(f"there is no cupy.{name}, as CuPy is not installed\n"
+                             "  hint: backend.get_array_module(x) is NumPy for its arrays; pip install 'hybridnn[cuda]' brings CuPy")
+
+
 available = _works()
 DummyDevice = DummyDeviceType()
 if available:
@@ -74,7 +82,7 @@ if available:
     ndarray, Device, Event, Stream = cupy.ndarray, cupy.cuda.Device, cupy.cuda.Event, cupy.cuda.Stream
     cudnn_enabled = bool(getattr(cupy.cuda, "cudnn_enabled", False))
 else:
-    cupy, ndarray, Device, Event, Stream, cudnn_enabled = object(), _NoArray, _NeedsCuda, _NeedsCuda, _NeedsCuda, False
+    cupy, ndarray, Device, Event, Stream, cudnn_enabled = _NoCupy(), _NoArray, _NeedsCuda, _NeedsCuda, _NeedsCuda, False
 
 
 def get_device(*args):

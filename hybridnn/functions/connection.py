@@ -94,7 +94,7 @@ def embed_id(x, W, ignore_label=None):
         ignore_label: a number in ``x`` that gives a row of zeros without gradient, or None.
     """
     x = x if hasattr(x, "shape") and not isinstance(x, np.generic) else as_variable(x)
-    expect(x.dtype.kind in "iu", "embed_id", "x of an integer dtype", x=x)
+    expect(x.dtype.kind in "iu", "embed_id", "x of an integer dtype", "x.astype('int32') makes ids of whole numbers", x=x)
     expect(len(W.shape) == 2 and W.dtype.kind == "f", "embed_id", "W (vocabulary, units) of a floating dtype", W=W)
     return apply(embed, (x, W), {"ignore_label": ignore_label})
 

@@ -190,6 +190,7 @@ def sigmoid_cross_entropy(x, t, normalize=True, reduce="mean"):
         x.dtype.kind == "f" and t.dtype.kind in "iu" and x.shape == t.shape,
         "sigmoid_cross_entropy",
         "x of floats and t of integers, of one shape",
+        "t.astype('int32'), or F.bernoulli_nll(t, x) for probabilities t" if t.dtype.kind == "f" else "",
         x=x,
         t=t,
     )
@@ -281,6 +282,7 @@ def hinge(x, t, norm="L1", reduce="mean"):
         x.dtype.kind == "f" and t.dtype.kind in "iu" and len(x.shape) == 2 and t.shape == x.shape[:1],
         "hinge",
         "x (n, classes) of floats and t (n,) of integers",
+        label_hint(x, t),
         x=x,
         t=t,
     )

@@ -100,7 +100,8 @@ class NStepRNNBase(ChainList):
 
     def _call(self, states, xs):
         if not isinstance(xs, (list, tuple)) or not xs:
-            raise InvalidType(type(self).__name__, "sequences as a list or tuple, at least one", type(xs).__name__)
+            raise InvalidType(type(self).__name__, "sequences as a list or tuple, at least one", type(xs).__name__,
+                              "[x] of one sequence (steps, features), list(x) of a batch of them")
         order = argsort_list_descent(xs)
         xs = permutate_list(xs, order, inv=False)
         states = [self.init_hx(xs) if s is None else F.permutate(s, order, axis=1, inv=False) for s in states]

@@ -57,6 +57,8 @@ def label_hint(x, t):
     """What to do about labels ``t`` that do not fit scores ``x`` (n, classes, ...)."""
     if t.dtype.kind == "f" and x.dtype.kind in "iu":
         return "scores come first, labels second"
+    if len(x.shape) < 2:
+        return "scores have an axis of classes, the second"
     if t.dtype.kind == "f":
         return "class numbers are integers: t.astype('int32')"
     if t.shape == x.shape:

@@ -20,6 +20,9 @@ class Schedule:
     timing = "pre"
 
     def __init__(self, schedule, attr=None):
+        if not callable(schedule):
+            raise TypeError(f"a schedule is a function of the number of updates, not {type(schedule).__name__}\n"
+                            "  hint: schedules.constant(value), or another of them")
         self.schedule, self.attr = schedule, attr
 
     @property
