@@ -225,9 +225,15 @@ class GradientMethod(Optimizer):
         if self.target is None:
             self._check_set_up()
         if lossfun is not None:
-            if not callable(lossfun):
-                raise TypeError(f"update takes a function that computes a loss, not {type(lossfun).__name__}\n  hint: loss.backward(), then optimizer.update()")
-            self._backward(lossfun(*args, **kwds))
+            try:
+                loss = lossfun(*args, **kwds)
+            except TypeError:
+                if callable(lossfun):
+                    raise
+                raise TypeError(f"update takes a function that computes a loss, not {type(lossfun).__name__}\n"
+                                "  hint: loss.backward(), then optimizer.update()") from None
+            self._backward(loss)
+            del loss        # its graph is not held over the update
         self._update_grouped()
 
     def _update_grouped(self):
