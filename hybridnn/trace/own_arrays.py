@@ -1,11 +1,14 @@
 """Arrays that NumPy has made in a followed call, and that change in place before anybody else sees them."""
+import dataclasses
 import operator
 
 import numpy as np
 
+from hybridnn.core.variable import Variable
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.changed_copies import IN_PLACE
 from hybridnn.trace.computed import Computed, note_uses, value_of
+from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import Doubt, Ref
 
 __all__ = ["change_own", "check_own", "renew", "replace_uses", "view_again"]
@@ -13,19 +16,43 @@ __all__ = ["change_own", "check_own", "renew", "replace_uses", "view_again"]
 
 def check_own(observer, x):
     """An array that NumPy has made may change in place: nobody else has seen it."""
-    found, a = x.source, x.value
-    if type(a) is not np.ndarray or a.base is not None or not a.flags.writeable or found.real is not None:
+    a = x.value
+    if type(a) is not np.ndarray or a.base is not None or not a.flags.writeable or x.source.real is not None:
         raise Doubt("changes an array in place that may be seen elsewhere")
     if _is_taken(observer, x):
         raise Doubt("changes an array in place after it has been used")
 
 
+def _is_operand_only(observer, a):
+    """Whether operations have taken an array, but nothing keeps it: no graph, and no view of it."""
+    call, vids = observer.call, set(_leaves_of(observer, a))
+    over = any(isinstance(x, Variable) and x._array is a for x in call.leaves.values())
+    taken = [e for e in call.path if not vids.isdisjoint([vid_of(o) for o in e.operands])]
+    return bool(vids) and not over and vids.isdisjoint([base for base, *_ in call.view_of.values()]) and all(
+        e.kind == "op" and not e.apps[0].taped for e in taken)
+
+
+def _leaves_of(observer, a):
+    return [vid for vid, x in observer.call.leaves.items() if x is a]
+
+
+def _leave_to_operations(observer, old):
+    """What the user's array was is what operations have taken it for, which is going to change."""
+    a = old.source.real
+    observer.leaf_refs.update({vid: old for vid in _leaves_of(observer, a) if vid not in observer.leaf_refs})
+    observer.call.touch(a)
+
+
 def change_own(observer, x, fn, args, kw):
-    """An array that NumPy has made in this call, and that nobody else has seen, becomes what ``fn`` makes of Refs, ``x`` among them."""
-    found = x.source
+    """An array that NumPy has made in this call, and that nobody else has seen but for operations, becomes what ``fn`` makes of Refs, ``x`` among them."""
+    old = Ref("array", x.value, x.source)
+    alone = x.source.fn in IN_PLACE and fn in IN_PLACE and not observer.uses.get(id(x)) and args.count(x) == 1
+    if x.source.real is not None and _is_operand_only(observer, x.source.real):
+        _leave_to_operations(observer, old)
+        x.source = dataclasses.replace(x.source, real=None)
+        alone = False
     check_own(observer, x)
-    alone = found.fn in IN_PLACE and fn in IN_PLACE and not observer.uses.get(id(x)) and args.count(x) == 1
-    renew(observer, x, Ref("array", x.value, found), fn, args, kw)
+    renew(observer, x, old, fn, args, kw)
     x.source.alone = alone and not x.source.last
 
 
@@ -64,10 +91,12 @@ def replace_uses(observer, x, old):
 def _kept_view(observer, ref, x):
     """A view of an array ``x`` that is going to change: what was computed of it rests on another Ref of what it was."""
     found = ref.source
-    if ref.kind != "array" or found.fn is not operator.getitem or found.args[0] is not x or found.real is not None or found.last or (
-            _is_taken(observer, ref)):
+    if ref.kind != "array" or found.fn is not operator.getitem or found.args[0] is not x or found.last or _is_taken(observer, ref) or (
+            found.real is not None and not _is_operand_only(observer, found.real)):
         raise Doubt("changes an array in place of which there are views")
     old = Ref("array", ref.value, found)
+    if found.real is not None:
+        _leave_to_operations(observer, old)
     observer.keep += [ref, old]
     if replace_uses(observer, ref, old):
         raise Doubt("changes an array in place of which there are views of views")

@@ -5,6 +5,7 @@ import numpy as np
 
 from hybridnn.config import global_config, state
 from hybridnn.core.application import apply_eager, run_checked, wrap_outputs
+from hybridnn.core.parameter import Parameter
 from hybridnn.core.tape import TracedNumber
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import user_line
@@ -20,6 +21,7 @@ __all__ = ["composite", "constant", "derive", "effective_backprop", "name_output
            "taken_variables"]
 
 STATIC_NUMBER_OPS = {"pow"}
+LARGEST_COPIED = 1 << 20     # bytes of an array from outside of which a recording keeps a copy, so that it sees whether the program writes into it
 
 
 def effective_backprop():
@@ -167,6 +169,7 @@ def _written(call, x, a):
     call.keep.append(a)
     if leaf.requires_grad:
         call.nodes[id(x.__dict__.get("_tape") or x.node._tape)] = leaf.vid
+    _watch(call, leaf.vid, x, a)
     return leaf
 
 
@@ -201,7 +204,14 @@ def operand_of(call, x, name, strided=False, changed=False):
     call.leaves[leaf.vid] = call.wrappers[leaf.vid] = x
     if variable and x._requires_grad:
         call.nodes[id(x.__dict__.get("_tape") or x.node._tape)] = leaf.vid
+    _watch(call, leaf.vid, x, a)
     return leaf
+
+
+def _watch(call, vid, x, a):
+    """The program may write into an array from outside before the call takes it again."""
+    if a.base is None and a.nbytes <= LARGEST_COPIED and a.flags.writeable and not isinstance(x, Parameter):
+        call.snapshot(vid, a)
 
 
 def composite(call, kind, variables):

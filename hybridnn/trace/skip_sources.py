@@ -72,7 +72,7 @@ class Sources:
 
     def _origin(self, vid, x, a):
         """The Ref of a leaf, where its array ``a`` is not known to come from elsewhere."""
-        ref = self.observer.origins.get(id(self.call.scalars.get(vid, x)))
+        ref = self.observer.leaf_refs.get(vid) or self.observer.origins.get(id(self.call.scalars.get(vid, x)))
         if ref is None:
             ref = wrapped(self.observer, x) if isinstance(x, Variable) else self.observer.views.get(memory_of(x))
         if ref is None and vid not in self._differentiated:

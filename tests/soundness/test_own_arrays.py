@@ -286,3 +286,136 @@ def test_devices(mode):
                 return f(arr(2, 3))
         return [net], [lambda: f(arr(2, 3)), doubled, lambda: f(arr(3, 3))]
     skipped(check(make, mode), mode)
+
+
+def filled(net, z):
+    """One column after the other, as autoregressive models are sampled."""
+    x = np.zeros_like(z)
+    for k in range(3):
+        x[:, k] = z[:, k] * net(x).array[:, k] + 0.5
+    return x
+
+
+def moved(net, z):
+    x = np.random.randn(*z.shape).astype("f")
+    for _ in range(3):
+        x += 0.1 * net(x).array
+    return x, net(x)
+
+
+def recurrent(net, z):
+    h, outs = np.zeros_like(z), []
+    for _ in range(3):
+        h[:] = F.tanh(net(h) + z).array
+        outs.append(h.copy())
+    return np.stack(outs)
+
+
+def row_by_row(net, z):
+    rows = np.zeros((4, *z.shape), "f")
+    rows[0] = z
+    for k in range(3):
+        rows[k + 1] = rows[k] + net(rows[k]).array
+    return rows
+
+
+def copied_first(net, z):
+    z = z.copy()
+    before = F.sum(net(z))
+    z *= 2
+    return before, F.sum(net(z) * z), z
+
+
+def masked_more(net, z):
+    mask, ys = np.ones_like(z), []
+    for k in range(3):
+        ys.append(net(z * mask).array + net(mask).array)
+        mask[:, k] = 0
+    return ys, mask
+
+
+def reshaped(net, z):
+    """The operation gives a view."""
+    x = z * 2
+    y = F.reshape(x, (3, -1))
+    x[0] = 7
+    return y, F.exp(y)
+
+
+def left(net, z):
+    x = z * 2
+    y = net(x)
+    if F.sum(y).item() > 0:
+        x[0] = 7
+    x -= 1
+    return net(x), x
+
+
+OPERANDS = [filled, moved, recurrent, row_by_row, copied_first, masked_more, reshaped, left]
+
+
+@pytest.mark.parametrize("body", OPERANDS)
+def test_operands_that_change_in_place(mode, body):
+    def make(wrap):
+        net = L.Linear(3, 3)
+        net.b.array[:] = 0.25
+
+        @wrap
+        def f(z):
+            with hnn.no_backprop_mode():
+                return body(net, z)
+        return [net], [lambda: f(arr(3, 3)), lambda: f(arr(3, 3, seed=4)), lambda: f(arr(6, 3)), lambda: f(arr(3, 3) * np.float32("nan"))]
+    world = check(make, mode)
+    if body is not reshaped:
+        skipped(world, mode)
+
+
+@pytest.mark.parametrize("body", OPERANDS)
+@pytest.mark.parametrize("trained", [False, True])
+def test_operands_in_a_graph_that_change_in_place(mode, body, trained):
+    """Gradients are those of what NumPy has made of them."""
+    def make(wrap):
+        net = L.Linear(3, 3)
+        net.b.array[:] = 0.25
+        opt = hnn.optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def f(z):
+            found = body(net, z)
+            if trained:
+                net.cleargrads()
+                F.sum(net(z)).backward()
+                opt.update()
+            return found
+
+        def call(z):
+            found = f(z)
+            last = next((v for v in (found if isinstance(found, tuple) else ()) if isinstance(v, hnn.Variable) and not trained), None)
+            if last is not None:
+                net.cleargrads()
+                F.sum(last).backward()
+            return found
+        return [net], [lambda: call(arr(3, 3)), lambda: call(arr(3, 3, seed=4)), lambda: call(arr(6, 3))]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+def test_an_operand_changes_before_backward_asks_for_it(mode, when):
+    def make(wrap):
+        net = L.Linear(3, 3)
+        opt = hnn.optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def f(z):
+            x = z * 2
+            loss = F.sum(net(x) ** 2)
+            net.cleargrads()
+            if when == "before":
+                x *= 0.5
+            loss.backward()
+            if when == "behind":
+                x *= 0.5
+            opt.update()
+            return loss, F.sum(net(x)), x
+        return [net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=4)), lambda: f(arr(4, 3))]
+    check(make, mode)
