@@ -1,4 +1,5 @@
 """Users' ``FunctionNode``s: forward and backward are followed where the library calls them, and what forward computes with NumPy is computed by the plan."""
+import operator
 import types
 from dataclasses import dataclass, field
 
@@ -7,7 +8,7 @@ import numpy as np
 from hybridnn.core import OPS
 from hybridnn.core.function_node import FunctionNode
 from hybridnn.core.variable import Variable
-from hybridnn.trace.computed import identify
+from hybridnn.trace.computed import Computed, identify, sources_of
 from hybridnn.trace.events import Number
 from hybridnn.trace.path_tape import leaf_variables, rebinds_along
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, mirror
@@ -167,6 +168,15 @@ class Functions:
         for _, o in [(e, o) for e, o in walked if o.vid not in known]:
             same = [earlier.vid for _, earlier in before if values[earlier.vid] is values[o.vid]]
             if not known.keys().isdisjoint(same):
-                if len({id(known.get(vid)) for vid in same}) > 1 or type(values[o.vid]) is not float:     # one int may stand for several
-                    raise Doubt("a gradient through a function with its own Python takes one of several numbers that are equal")
-                known[o.vid] = known[same[0]]
+                if type(values[o.vid]) is not float:     # one int may stand for several
+                    raise Doubt("a gradient through a function with its own Python takes one of several ints that are equal")
+                known[o.vid] = self._one_of_these([known.get(vid, constant(values[o.vid])) for vid in same])
+
+    def _one_of_these(self, refs):
+        """The Ref of a number that a gradient rule takes, which is any of these: they have to be the same object on every call."""
+        first, *others = {id(r): r for r in sorted(refs, key=lambda r: r.kind == "static")}.values()
+        if others and any(map(sources_of, (first, *others))):
+            raise Doubt("a gradient through a function with its own Python takes one of several numbers that are equal")
+        for ref in others:
+            self.guard("outcome", Ref("number", True, Computed(operator.is_, [first, ref], {}, 0, safe=True)), True)
+        return first

@@ -37,6 +37,7 @@ from hybridnn.trace.refs import (
 __all__ = ["Stores"]
 
 LINK_SETTERS = frozenset([Link.__setattr__.__code__, Chain.__setattr__.__code__])
+UNFAILING = frozenset(["assign", "append", "count", "report", "clear"])      # effects that run no code and raise nothing
 OWNED = (Parameter, Link)       # what a link may register when it is assigned
 PLAIN_SETTERS = (object.__setattr__, types.SimpleNamespace.__setattr__)     # slot wrappers of one and the same C function
 KEPT = ("static", "fresh", "arg", "state", "number", "hole", "array", "text", "made")     # kinds of values that can be assigned again on every call
@@ -276,8 +277,19 @@ class Stores:
         self.counters.add(where_id(where))
         if where[0] == "item":
             self.counters.add(any_member(where[1]))      # others are likely to be assigned in other calls
-        if not self._puts_back(where, value):
+        if not self._puts_back(where, value) and not self._takes_the_place(where, value):
             self.effects.append(("assign", where, value))
+
+    def _takes_the_place(self, where, value):
+        """Whether the call has assigned there just before, as a recurrent layer does that goes over many steps: nobody sees any value but the last."""
+        for k in range(len(self.effects) - 1, -1, -1):
+            kind, *rest = self.effects[k]
+            if kind == "assign" and where_id(rest[0]) == where_id(where):
+                self.effects[k] = ("assign", where, value)
+                return True
+            if kind not in UNFAILING:
+                return False
+        return False
 
     def _store_attr(self, f, owner, name, value, after):
         owner = self.use(owner)

@@ -181,8 +181,9 @@ class Stages:
         self.gone = PathTape.of(self.call).behind(self.call.given_up, self.call.cut)
         graded = [v for v in self.survivors if v in self.made and self._taped(v)]
         self.released = self.call.released and self.gone.issuperset(graded)
-        if not self.released and any(e.kind == "function" and e.function.taped for e in self.path):
-            raise Doubt("returns a graph through a function with its own Python")
+        taped = [e for e in self.path if e.kind == "function" and e.function.taped]
+        if taped and not self.released:
+            raise Doubt("keeps or returns a graph through a function with its own Python", taped[0].line)
         found = saved_values(self.made, graded, self.call.cut | self.gone)
         self.kept_leaves = {v: self.call.introduced().oldest(v) for v in map(self.call.origin, found) if v in self.call.updated}
         if any(v in self.rebound and v not in self.kept_leaves and v not in self.call.leaves for v in map(self.call.origin, found)):

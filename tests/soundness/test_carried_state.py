@@ -234,3 +234,68 @@ def test_lists_of_arrays_that_are_replaced(mode, body):
                       lambda: put(arr(3), arr(3, dtype="float64")), lambda: put(arr(3), arr(3))]
     world = check(make, mode)
     skipped(world, mode, 5)
+
+
+def over_and_over(box, x):
+    for k in range(4):
+        box.state = F.tanh(box.state * x) if k else x
+        box.table["last"] = k
+        box.rows[0] = box.state
+    return box.state
+
+
+def reset_first(box, x):
+    box.state = None
+    for k in range(3):
+        box.state = x if box.state is None else box.state * x
+        box.log.append(box.state if k == 1 else k)
+    box.state, last = None, box.state
+    return last
+
+
+def new_names(box, x):
+    """Members of a dict stay in the order in which they came first."""
+    for k in range(2):
+        box.table["a"] = x * k
+        box.table["b"] = k
+        box.late = k
+    box.table["a"] = x + 1
+    return list(box.table)
+
+
+def between(box, x):
+    box.state = x
+    box.array += 1
+    box.state = x * 2
+    box.array[...] = box.array * np.float32(0.5)
+    box.state = box.array
+    return box.state * x
+
+
+@pytest.mark.parametrize("body", [over_and_over, reset_first, new_names, between])
+@pytest.mark.parametrize("trained", [False, True])
+def test_places_that_are_assigned_again_and_again(mode, body, trained):
+    """Of the values that a call assigns in one place, the last is there when it ends."""
+    def make(wrap):
+        net = L.Linear(3, 3)
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+        box = SimpleNamespace(state=None, table={}, rows=[None], log=[], array=arr(2, 3))
+
+        @wrap
+        def f(x):
+            h = net(x)
+            found = body(box, h)
+            if trained:
+                net.cleargrads()
+                F.sum(h ** 2).backward()
+                opt.update()
+            return found
+
+        def cleared():
+            box.table.clear()
+            box.log.clear()
+            return f(arr(2, 3))
+        return [net, box], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1)), cleared]
+    world = check(make, mode)
+    if body in (over_and_over, reset_first):
+        skipped(world, mode)

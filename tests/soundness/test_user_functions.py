@@ -351,3 +351,52 @@ def test_a_walk_through_a_gradient_is_left_where_an_update_was_met_before(mode):
             return first, second
         return [link, count], [lambda: step(hnn.Variable(arr(3, 4)), hnn.Variable(arr(3, 4, seed=1)))]
     check(make, mode, steps=[0] * 12, tolerance=10.0)
+
+
+def test_numbers_of_layers_that_are_equal(mode):
+    """A gradient rule takes the decay of one of two layers, which one is not told; then one of them gets another."""
+    class Step(hnn.FunctionNode):
+        def forward(self, inputs):
+            self.retain_inputs((0,))
+            return (inputs[0] > 0).astype(inputs[0].dtype),
+
+        def backward(self, targets, gs):
+            v, = self.get_retained_inputs()
+            return gs[0] / (1 + abs(v)) ** 2,
+
+    class Leaky(hnn.Chain):
+        def __init__(self, n_in, n_out, decay=0.75):
+            super().__init__(fc=L.Linear(n_in, n_out))
+            self.decay, self.v = decay, None
+
+        def forward(self, x):
+            h = self.fc(x)
+            self.v = h if self.v is None else self.decay * self.v + h
+            out = Step().apply((self.v - 0.1,))[0]
+            self.v = self.v - out
+            return out
+
+    def make(wrap):
+        net = hnn.Sequential(Leaky(3, 4), Leaky(4, 2))
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def step(x):
+            rate = sum(net(x * 0.75) for _ in range(3))
+            for layer in net:
+                layer.v = None
+            loss = F.sum((rate - 1) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def other():
+            net[1].decay = 0.5
+            return step(arr(4, 3))
+
+        def both():
+            net[0].decay = net[1].decay = 0.25
+            return step(arr(4, 3))
+        return [net], [lambda: step(arr(4, 3)), other, both, lambda: step(arr(4, 3, seed=1))]
+    skipped(check(make, mode), mode)
