@@ -5,7 +5,6 @@ import numpy as np
 
 from hybridnn.config import global_config, state
 from hybridnn.core.application import apply_eager, run_checked, wrap_outputs
-from hybridnn.core.parameter import Parameter
 from hybridnn.core.tape import TracedNumber
 from hybridnn.core.variable import Variable, as_variable
 from hybridnn.errors import user_line
@@ -209,8 +208,8 @@ def operand_of(call, x, name, strided=False, changed=False):
 
 
 def _watch(call, vid, x, a):
-    """The program may write into an array from outside before the call takes it again."""
-    if a.base is None and a.nbytes <= LARGEST_COPIED and a.flags.writeable and not isinstance(x, Parameter):
+    """The program may write into an array before the call takes it again."""
+    if a is x and a.base is None and a.nbytes <= LARGEST_COPIED and a.flags.writeable:
         call.snapshot(vid, a)
 
 
