@@ -191,9 +191,9 @@ def _until(outcome):
     return handler
 
 
-def _added(observer, items):
-    """The sum of numbers, some of which may differ from call to call."""
-    total = constant(0)
+def _added(observer, items, total=None):
+    """The sum of numbers, some of which may differ from call to call. Of no items, it is what the sum begins with."""
+    total = constant(0) if total is None else total
     for item in items:
         if is_numeric(total) or is_numeric(item):
             total = calculate(observer, operator.add, [total, item], {})
@@ -215,6 +215,8 @@ def _over(fn):
         if fn is not sum and not kw and len(args) > 1 and any(isinstance(r.value, np.generic) for r in args):
             behind = observer.writes_so_far() and any(map(sources_of, args))
             return calculate(observer, functools.partial(_winner, fn) if behind else fn, list(args), {})      # which keeps its type, at which a plan looks
+        if fn is sum and len(args) == 2 and not kw:
+            return _added(observer, observer._items(args[0]), args[1])
         if len(args) != 1 or kw:
             return _plain(fn)(observer, args, kw)
         if (recent := observer.recent_of_whole(args[0])) is not None:

@@ -130,6 +130,8 @@ class Calls:
     def _call_builtin(self, f, fn, args, kw):
         if fn in CLOCKS and not args and not kw:
             f.stack.append(read_clock(self, fn))
+        elif fn is sum and len(args) == 1 and kw.keys() == {"start"}:
+            self._call_builtin(f, fn, [*args, kw["start"]], {})
         elif fn is sum and not kw and args and self._sums_variables(args):
             f.waiting = ("sum", len(self.call.path) if f.retrying is None else f.retrying[3], args, kw, None)
         elif fn is setattr and len(args) == 3 and not kw:

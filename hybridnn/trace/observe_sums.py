@@ -1,6 +1,9 @@
 """``sum`` of Variables, which adds them one by one, as the observer follows it."""
+import numpy as np
+
 from hybridnn.core.op import OPS
 from hybridnn.core.variable import Variable
+from hybridnn.trace.computed import identify
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.refs import Doubt, Pending, mirror
 
@@ -24,11 +27,12 @@ class Sums:
         args[0] = mirror(list, items)
         if not items or any(type(r.value).__name__ not in ("Variable", "Parameter") or not isinstance(r.value, Variable) or r.kind == "mirror" for r in items):
             return False
-        self._operators_of(*items, "__add__", "__radd__")
-        for r in items:
+        added = [*items, *[r for r in args[1:] if isinstance(r.value, Variable)]]
+        self._operators_of(*added, "__add__", "__radd__")
+        for r in added:
             if r.kind == "static":
                 self._same_array(r.value)
-        return all(r.kind == "fresh" or r.kind == "static" and type(r.value) in (int, float) for r in args[1:])
+        return all(map(_may_begin, args[1:]))
 
     def _summed(self, start, items, first=None):
         """The Variable that ``sum`` returns: that of the last addition."""
@@ -50,4 +54,17 @@ class Sums:
                 return False
             rest.remove(vid)
             event = made.get(rest[0])
-        return event is None and (first is None or first.kind == "static" or rest == [self.call.known_vid(first.value)])
+        return event is None and (first is None or self._begins(first, rest))
+
+    def _begins(self, first, rest):
+        """Whether ``first`` is what the first addition has taken beside the first item."""
+        if first.kind == "array" and rest and rest[0] in self.call.leaves:
+            identify(self, first, self.call.leaves[rest[0]])
+            return True
+        return type(first.value) in (int, float) or rest == [self.call.known_vid(first.value)]
+
+
+def _may_begin(ref):
+    """Whether what the sum begins with is a number that is the same on every call, a Variable, or an array."""
+    return type(ref.value) in (int, float) and ref.kind == "static" or ref.kind != "mirror" and isinstance(ref.value, Variable) or (
+        ref.kind in ("array", "arg", "state") and type(ref.value) is np.ndarray)

@@ -164,6 +164,60 @@ def test_losses_are_summed(mode):
     skipped(check(make, mode), mode)
 
 
+BEGIN = np.ones((2, 1), np.float32)
+
+
+@pytest.mark.parametrize("total", [
+    lambda ys, x, p: sum(ys, np.zeros((2, 1), np.float32)),
+    lambda ys, x, p: sum(ys, np.sum(x, axis=1, keepdims=True)),
+    lambda ys, x, p: sum(ys, x[:, :1]),
+    lambda ys, x, p: sum((y for y in ys), start=p * 2),
+    lambda ys, x, p: sum(ys, p) + sum(ys, start=1.5),
+    lambda ys, x, p: sum(ys[:0], ys[0]) * sum([], p),
+    lambda ys, x, p: sum([0.5, len(ys)], 2) * sum([ys[0].item() if ys[0].size == 1 else 1.0], -0.0) * ys[0],
+    lambda ys, x, p: sum(ys, BEGIN),
+    lambda ys, x, p: sum(ys, x),
+])
+@pytest.mark.parametrize("given", [lambda x: x, hnn.Variable])
+def test_sums_that_begin_with_something(mode, total, given):
+    def make(wrap):
+        link = hnn.Chain(a=L.Linear(3, 1))
+        with link.init_scope():
+            link.p = hnn.Parameter(arr(2, 1))
+        opt = optimizers.SGD(0.1).setup(link)
+
+        @wrap
+        def f(x, start):
+            y = total([link.a(x), link.a(x * 2)], start, link.p)
+            loss = F.sum(y ** 2)
+            link.cleargrads()
+            loss.backward()
+            opt.update()
+            return y
+        return [link], [lambda: f(arr(2, 3), given(arr(2, 3))), lambda: f(arr(2, 3, seed=1), given(arr(2, 3, seed=2)))]
+    check(make, mode)
+
+
+def test_sums_over_trees(mode):
+    """A leaf has no children: then the sum is what it begins with."""
+    def make(wrap):
+        link = L.Linear(3, 3)
+        opt = optimizers.SGD(0.1).setup(link)
+
+        def node(tree, x):
+            return F.tanh(link(sum((node(t, x) for t in tree), np.zeros((2, 3), np.float32)) + x)) + sum([node(t, x) for t in tree], x)
+
+        @wrap
+        def f(tree, x):
+            loss = F.sum(node(tree, x) ** 2)
+            link.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+        return [link], [lambda: f(((), ((),)), arr(2, 3)), lambda: f(((),), arr(2, 3))]
+    skipped(check(make, mode), mode)
+
+
 def test_arithmetic_on_numbers_read(mode):
     def make(wrap):
         link = L.Linear(3, 1)
