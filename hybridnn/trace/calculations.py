@@ -1,6 +1,7 @@
 """NumPy in a followed function: the calls that do nothing but make an array or a number of others, which a plan makes again on every call."""
 import functools
 import operator
+from collections import deque
 
 import numpy as np
 
@@ -27,6 +28,8 @@ def operand(observer, ref):
     ref = observer.use(ref)
     if ref.kind == "static" and type(ref.value) is list and 0 < len(ref.value) <= MOST_MEMBERS:
         ref = Ref("mirror", _members(observer, ref))
+    elif ref.kind == "static" and type(ref.value) is deque and 0 < len(ref.value) <= MOST_MEMBERS:
+        ref = Ref("mirror", observer._items(ref))
     value = ref.value
     if ref.kind == "tail":
         return ref

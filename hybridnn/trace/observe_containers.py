@@ -59,6 +59,8 @@ class Containers:
                 key = Ref("mask", key.value, mirror(tuple, [calculate(self, np.array, [key], {})]))
             self._operators_of(box, "__getitem__")
             f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
+        elif box.kind == key.kind == "static" and type(box.value) is deque and type(key.value) is int and -len(box.value) <= key.value < len(box.value):
+            f.stack.append(self._member_of_deque(box.value, key.value))
         elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, str, *DICTS):
             f.stack.append(self._static_item(box.value, key.value))
         elif box.kind == key.kind == "static" and type(box.value) is Counter and type(key.value) in SCALARS and (
@@ -150,12 +152,9 @@ class Containers:
 
     def _static_item(self, box, key):
         if type(box) is list and type(key) is int and key < 0:
-            appended = self.appended_to(box)
-            if -len(appended) <= key:
-                return appended[key]
-            number = self.recent_number(box, key)
-            if number is not None:
-                return number
+            recent = self.recent_member(box, key)
+            if recent is not None:
+                return recent
             self.guard("length", box, len(self.members_before(box)))
             key %= len(box)
         assigned = self.overlaid("item", box, key)
@@ -319,6 +318,8 @@ class Containers:
             return [self.overlaid("item", ref.value, k) or self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
         if ref.kind == "recent":
             return self.recent_items(ref)
+        if ref.kind == "static" and type(ref.value) is deque:
+            return self._members_of_deque(ref.value)
         if isinstance(ref.value, Variable):
             if self.frames[-1].retrying is None:
                 raise Pending(True)
@@ -331,6 +332,19 @@ class Containers:
         if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
             return self._layers(ref)
         raise Doubt(f"goes through a {type(ref.value).__name__}")
+
+    def _member_of_deque(self, box, key):
+        recent = self.recent_member(box, key) if key < 0 else None
+        return self._members_of_deque(box)[key] if recent is None else recent
+
+    def _members_of_deque(self, box):
+        """The members that a deque from outside has by now, where it is as long as before on every call."""
+        if id(box) in self.rewritten:
+            raise Doubt("goes through a deque after it has got other members")
+        before = self.members_before(box)
+        self.guard("length", box, len(before))
+        found = [self.loaded(v, ("item", box, k, v)) for k, v in enumerate(before)][self.popped.get(id(box), 0):] + self.appended_to(box)
+        return found if box.maxlen is None else found[max(len(found) - box.maxlen, 0):]
 
     def member_of_tuple(self, box, k):
         """A member of a tuple from outside, which stays the same object."""

@@ -1,6 +1,7 @@
 """Operators, comparisons and jumps, as the observer follows them."""
 import operator
 import types
+from collections import deque
 
 import numpy as np
 
@@ -274,6 +275,8 @@ class Operators:
             f.stack.append(calculate(self, UNARY[symbol], [x], {}))
         elif x.kind in ("mirror", "set") and symbol == "not":
             f.stack.append(constant(not x.value))
+        elif x.kind == "static" and symbol == "not" and type(x.value) in (*CONTAINERS, deque):
+            f.stack.append(constant(not self._has_members(x.value)))
         elif symbol == "~" and type(x.value) is bool:
             raise Doubt("Python warns of ~ of a bool")
         elif x.kind == "static" and (is_pure(x.value) or symbol == "not" and self._plain_truth(x.value)):
@@ -330,6 +333,9 @@ class Operators:
         if self.decides(x):
             return
         x = self.use(x)
+        if x.kind == "static" and type(x.value) in (*CONTAINERS, deque):
+            self._has_members(x.value)
+            return
         if is_numeric(x):
             raise Doubt("the truth of an array, or of a number that NumPy computed")
         if x.kind == "object":
@@ -337,10 +343,17 @@ class Operators:
             return
         if x.kind not in ("static", "mirror", "set"):
             raise Doubt("the truth of a value that is not known")
-        if x.kind == "static" and not (is_pure(x.value) or self._plain_truth(x.value) or type(x.value) in CONTAINERS):
+        if x.kind == "static" and not (is_pure(x.value) or self._plain_truth(x.value)):
             raise Doubt(f"the truth of a {type(x.value).__name__}")
-        if x.kind == "static" and type(x.value) in CONTAINERS:
-            self.freeze_length(x.value)
+
+    def _has_members(self, box):
+        """Whether a container from outside has any, which is an outcome of the path where its length changes from call to call."""
+        length = self.length_of(box)
+        if length is None:
+            self.freeze_length(box)
+        else:
+            self.decides(combine(self, operator.gt, length, constant(0)))
+        return bool(box)
 
     def op_POP_JUMP_FORWARD_IF_FALSE(self, f, i):
         self._condition(f, f.stack.pop())

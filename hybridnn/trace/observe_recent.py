@@ -31,11 +31,14 @@ class Recent:
             return mirror(list, appended[key])
         return self._recent(box, before[-n:], n, None, None if key.stop is None else slice(None, key.stop))
 
-    def recent_number(self, box, key):
-        """A number that is found from the end of a list to which the function is known to append, however long it has become; None of others."""
+    def recent_member(self, box, key):
+        """A member that is found from the end of a list or deque: one that this call has appended, or a number; None of others."""
         appended = self.appended_to(box)
-        before = box[:len(box) - len(appended)]
-        k = key + len(appended)
+        return appended[key] if -len(appended) <= key else self._recent_number(box, key)
+
+    def _recent_number(self, box, key):
+        """A number of a list or deque to which the function is known to append, however long it has become; else None."""
+        k, before = key + len(self.appended_to(box)), self.members_before(box)
         if id(box) in self.popped or not self._grows(box) or len(before) < -k or type(before[k]) not in NUMBERS:
             return None
         return self.loaded(before[k], ("item", box, k, before[k]))
@@ -47,7 +50,7 @@ class Recent:
         if n is None or skipped or len(found.value) < n:
             raise Doubt("goes through a list that grows", by_chance=n is not None)
         self.guard("long", box, n - 1)
-        items = [*[self.recent_number(box, k - n - len(ref.source.value)) for k in range(n)], *ref.source.value]
+        items = [*[self._recent_number(box, k - n - len(ref.source.value)) for k in range(n)], *ref.source.value]
         return items if cut is None else items[cut]
 
     def _unpopped(self, box):

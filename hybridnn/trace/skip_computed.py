@@ -1,5 +1,6 @@
 """What NumPy and Python compute anew in every run of a plan: arrays, numbers, the numbers of update rules."""
 import operator
+from collections import deque
 
 import numpy as np
 
@@ -154,7 +155,7 @@ class Computing:
 
     def _moves(self, box, key):
         """Whether another member is there when the call has taken out the first, or appended some."""
-        return id(box) in self.shifted or type(box) is list and type(key) is int and key < 0
+        return id(box) in self.shifted or type(box) is deque or type(box) is list and type(key) is int and key < 0
 
     def _is_put(self, place):
         """Whether the call assigns this member of an argument."""

@@ -1,5 +1,5 @@
 """Tuples and lists of arrays that a function keeps from one call to the next: hidden states, moments of an optimizer by hand, what belongs together."""
-from collections import namedtuple
+from collections import deque, namedtuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -299,3 +299,103 @@ def test_places_that_are_assigned_again_and_again(mode, body, trained):
     world = check(make, mode)
     if body in (over_and_over, reset_first):
         skipped(world, mode)
+
+
+def stacked(kept, x):
+    kept.append(x * 2)
+    return np.stack(kept).mean(0)
+
+
+def gone_through(kept, x):
+    total = x
+    for a in reversed(kept):
+        total = total + a * np.float32(0.5)
+    kept.append(total)
+    return total
+
+
+def first_and_last(kept, x):
+    if not kept or len(kept) < 2:
+        kept.append(x)
+    kept.append(kept[-1] * np.float32(0.5) + kept[0])
+    return kept[0] - kept[-2]
+
+
+def taken_out(kept, x):
+    kept.append(x)
+    oldest = kept.popleft() if kept.maxlen is None else kept[0]
+    return np.concatenate(list(kept), axis=1)[:, -3:] + oldest
+
+
+def zipped(kept, x):
+    y = x
+    if kept:
+        for k, (a, b) in enumerate(zip(kept, list(kept)[1:])):
+            y = y + (a - b) * np.float32(k)
+    kept.append(y)
+    return y
+
+
+def put_at_once(kept, x):
+    kept.extend([x, x * 2])
+    x += 1
+    return sum(kept)
+
+
+@pytest.mark.parametrize("body", [stacked, gone_through, first_and_last, taken_out, zipped, put_at_once])
+@pytest.mark.parametrize("most", [3, None])
+def test_arrays_in_a_deque(mode, body, most):
+    def make(wrap):
+        net, kept = L.Linear(3, 3), deque([arr(2, 3), arr(2, 3, seed=5)], most)
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x):
+            loss = F.sum(net(body(kept, x)) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def step(x):
+            while most is None and len(kept) > 3:
+                kept.popleft()
+            return f(x)
+
+        def cleared():
+            kept.clear()
+            return step(arr(2, 3))
+
+        def twice():
+            x = arr(2, 3)
+            kept.append(x)
+            return step(x), step(x)
+
+        def other(thing):
+            kept.append(thing)
+            return step(arr(2, 3))
+        return [net, kept], [lambda: step(arr(2, 3)), cleared, twice, lambda: other(arr(2, 3)[::-1]), lambda: other(0.5), lambda: step(arr(2, 3, seed=2))]
+    world = check(make, mode)
+    if most is not None and body is not put_at_once:
+        skipped(world, mode)
+
+
+@pytest.mark.parametrize("make_box", [list, deque])
+def test_the_truth_of_what_grows(mode, make_box):
+    def make(wrap):
+        net, log = L.Linear(3, 2), make_box()
+
+        @wrap
+        def f(x):
+            y = F.sum(net(x))
+            better = not log or float(y.array) > log[-1]
+            if log:
+                y = y * 2
+            log.append(float(y.array))
+            return y, better
+
+        def cleared():
+            log.clear()
+            return f(arr(2, 3))
+        return [net, log], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1)), cleared]
+    skipped(check(make, mode), mode)
