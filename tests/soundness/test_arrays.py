@@ -1,4 +1,5 @@
 """Arrays: layouts, aliasing, views, in-place writes inside and outside, shapes and dtypes that change."""
+import functools
 import threading
 import warnings
 
@@ -732,3 +733,32 @@ def test_going_through_rows_of_what_is_computed(mode, use):
     world = check(make, mode)
     if use in ("stacked", "mapped", "unpacked", "in pairs", "rows of rows"):
         skipped(world, mode)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_arrays_in_tuples_and_partials(mode, changed):
+    """They stay the same objects; what they hold is read anew."""
+    def make(wrap):
+        pair, both = (arr(3, 4), arr(3, 4, seed=1)), (var(3, 2), hnn.Parameter(arr(3, 2)))
+        project = functools.partial(lambda a, x, b: F.sin(F.matmul(x, a)) + F.sum(b), pair[0], b=pair[1])
+        net = L.Linear(4, 2)
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x):
+            a, b = pair
+            h = net(project(x) + F.matmul(x, pair[-1]) * np.max(pair[0]) + F.matmul(x, b)) + F.matmul(x, both[0]) + F.matmul(x, both[1])
+            loss = F.sum(h ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def written():
+            if changed:
+                pair[0][0] *= 0.5
+                both[0].array[1] = 2
+                both[0].array = both[0].array * 2
+            return f(arr(2, 3))
+        return [net, pair, both], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3)), written]
+    skipped(check(make, mode), mode)
