@@ -111,6 +111,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         self.shown, self.changed, self.given, self.held, self.changed_at, self.prior, self.ungiven = {}, {}, {}, {}, {}, {}, []       # see ``Gradients``
         self.applied, self.function_outputs, self.before_walk, self.walk_begins = {}, {}, {}, 0       # see ``Functions``
         self.leaf_refs = {}       # vid of an array that the call has made -> the Ref of what it was when an operation took it, where it has changed since
+        self.changed_operands = {}        # vid of one of these -> how many events came before it changed
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
         self.samples = {}           # name of a list of objects that is drawn -> its Ref
         self.befores = {}           # id of a list or deque from outside to which this call has appended, or out of which it has taken members -> what it had

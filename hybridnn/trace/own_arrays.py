@@ -24,12 +24,11 @@ def check_own(observer, x):
 
 
 def _is_operand_only(observer, a):
-    """Whether operations have taken an array, but nothing keeps it: no graph, and no view of it."""
+    """Whether nothing but operations has taken an array, and there are no views of it; whether a graph asks for it later is seen later."""
     call, vids = observer.call, set(_leaves_of(observer, a))
     over = any(isinstance(x, Variable) and x._array is a for x in call.leaves.values())
     taken = [e for e in call.path if not vids.isdisjoint([vid_of(o) for o in e.operands])]
-    return bool(vids) and not over and vids.isdisjoint([base for base, *_ in call.view_of.values()]) and all(
-        e.kind == "op" and not e.apps[0].taped for e in taken)
+    return bool(vids) and not over and vids.isdisjoint([base for base, *_ in call.view_of.values()]) and all(e.kind == "op" for e in taken)
 
 
 def _leaves_of(observer, a):
@@ -38,8 +37,10 @@ def _leaves_of(observer, a):
 
 def _leave_to_operations(observer, old):
     """What the user's array was is what operations have taken it for, which is going to change."""
-    a = old.source.real
-    observer.leaf_refs.update({vid: old for vid in _leaves_of(observer, a) if vid not in observer.leaf_refs})
+    a, path = old.source.real, observer.call.path
+    changed = [vid for vid in _leaves_of(observer, a) if vid not in observer.leaf_refs]
+    observer.leaf_refs.update(dict.fromkeys(changed, old))
+    observer.changed_operands.update(dict.fromkeys(changed, len(path)))
     observer.call.touch(a)
 
 

@@ -11,7 +11,7 @@ from hybridnn.trace.observe_gradients import by_hand
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import root_array, sharing
-from hybridnn.trace.path_tape import PathTape, rebinds_along
+from hybridnn.trace.path_tape import PathTape, rebinds_along, saved_values
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.skip_computed import Computing
 from hybridnn.trace.skip_effects import Effects
@@ -109,6 +109,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
             taken = next((e for e in self.path[at:] if e.kind != "end" and vid in map(vid_of, e.operands)), None)
             if taken is not None:
                 raise Doubt("takes a gradient into which the program wrote what was there", taken.line, by_chance=True)
+        self._refuse_graphs_of_changed_arrays()
         looks = [i for i, e in enumerate(self.path) if e.kind == "read" and e.key[1] is not None]
         self.until_left = max(self.observer.leaves_until, looks[-1] if looks and "inplace" in kinds[:looks[-1]] else 0)
         self.takes_back |= self.until_left > 0
@@ -120,6 +121,17 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                 raise Doubt(f"runs {e.key[0].__name__}, a function with its own Python", e.line)
             if e.kind == "grad" and e.key[3]:
                 raise Doubt("hnn.grad with set_grad")
+
+    def _refuse_graphs_of_changed_arrays(self):
+        """Gradients are those of what arrays are when backward asks for them, also of one that the call has changed since an operation took it."""
+        changed = self.observer.changed_operands
+        for at, e in enumerate(self.path) if changed else ():
+            if e.kind == "function" and e.function.taped:
+                raise Doubt("changes an operand in place beside a function with its own Python", e.line)
+            if e.kind in ("backward", "grad"):
+                needed = saved_values(self.made, map(vid_of, e.operands), self.call.cut)
+                if any(changed.get(v, at) < at for v in needed):
+                    raise Doubt("takes a gradient through an array that has changed since", e.line)
 
     def _run_functions(self):
         """What users' functions compute is computed where they stand."""

@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 
+from hybridnn.core.variable import Variable
 from hybridnn.trace.computed import below, sources_of
 from hybridnn.trace.events import Number, spec_along, vid_of
 from hybridnn.trace.path_tape import PathTape, saved_values
@@ -138,8 +139,11 @@ class Stages:
             elif kind in STORES:
                 wanted |= self._vids(rest[-1])
         wanted |= self._vids(self.observer.result) | self.shown | set(kept.values())
-        self.survivors = [v for v in self._vids(self.observer.result) | {v for k, *r in self.observer.effects if k in STORES for v in self._vids(r[-1])}]
+        kept = [self.observer.result, *[r[-1] for k, *r in self.observer.effects if k in STORES]]
+        self.survivors = list(set().union(*[self._vids(ref, Variable) for ref in kept]))     # a bare array keeps no graph
         self.tape = self._tape_values()
+        if not self.tape.isdisjoint(self.observer.changed_operands):
+            raise Doubt("keeps or returns a graph over an array that has changed since")
         wanted |= {ref.source[1] for ref in self.observer.function_outputs.values() if ref.kind == "fresh"}
         wanted |= {r.source[1] for ref in self._last_operands() for r in sources_of(ref) if r.kind == "fresh"}
         wanted |= {r.source[1] for found in self.later.values() for _, ref in found for r in sources_of(ref) if r.kind == "fresh"}
@@ -168,9 +172,12 @@ class Stages:
             vid = first
         return vid
 
-    def _vids(self, ref):
+    def _vids(self, ref, kind=object):
+        """The values that the call has computed in what ``ref`` stands for, as Variables or arrays or both."""
         found = set()
         for r in below(ref, lambda found: False):
+            if r.kind == "fresh" and not isinstance(r.value, kind):
+                continue
             if r.kind == "fresh":
                 found.add(r.source[1] if r.source else r.value._vid)
             elif r.kind == "made":
