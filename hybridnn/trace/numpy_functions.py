@@ -85,7 +85,8 @@ def is_method_of_ufunc(fn):
 def may_overlap(fn):
     """Whether a function of NumPy's may put its results where its operands lie, and gives the same as elsewhere."""
     elementwise = isinstance(fn, operator.methodcaller) and called_method(fn) in ("clip", "round")
-    return elementwise or isinstance(fn, np.ufunc) or fn in (np.clip, np.round, np.around, np.nan_to_num)
+    ufunc = isinstance(fn, np.ufunc) and (fn.signature is None or fn is np.matmul)      # NumPy lets the results of np.vecdot run into its operands
+    return elementwise or ufunc or fn in (np.clip, np.round, np.around, np.nan_to_num)
 
 
 def place_of_output(fn):

@@ -1059,7 +1059,8 @@ def test_lists_from_outside(mode, use):
 @pytest.mark.parametrize("call", ["np.nan_to_num(a, copy=False)", "np.nan_to_num(a, False, 2.0)", "np.nan_to_num(copy=False, x=a, posinf=box['a'].sum())",
                                   "np.nan_to_num(a, copy=True)", "np.nan_to_num(a[0], copy=False)", "np.nan_to_num(a.sum(), copy=False)",
                                   "np.nan_to_num([1.0, np.inf], copy=False)", "np.fft.fft(a, None, -1, None, c)",
-                                  "np.fft.rfft2(a, None, (0, 1), None, c[:, :2])"])
+                                  "np.fft.rfft2(a, None, (0, 1), None, c[:, :2])",
+                                  "np.vecdot(a[:1], a[0], a[0, :1])"])
 @pytest.mark.parametrize("place", ["box['a']", "W.array", "x", "x * 2", "(x * W).array"])
 def test_functions_that_change_what_they_take(mode, place, call):
     def make(wrap):
