@@ -37,8 +37,8 @@ OPTIONS = ["axis=0", "axis=-1", "axis=None", "keepdims=True", "dtype='f'", "dtyp
            "return_index=True", "return_counts=True", "return_inverse=True", "k=1", "offset=1", "n=2", "side='right'", "right=True", "ndmin=2", "method='nearest'",
            "weights=b", "minlength=7", "rowvar=False", "full_matrices=False", "hermitian=True", "norm='ortho'", "nan=3.0", "ord=1", "returned=True",
            "endpoint=False", "indexing='ij'", "range=(0, 2)", "bins=3", "axes=(0, 1)", "period=3.0", "size=3", "size=(2, 2)", "size=len(x)", "replace=False",
-           "size=2, p=b / b.sum()", "k=2", "shuffle=False, size=2, replace=False", "check_valid='ignore'", "scale=b", "b", "a", "np.zeros(4)", "None", "False", "0",
-           "-1"]
+           "size=2, p=b / b.sum()", "k=2", "shuffle=False, size=2, replace=False", "check_valid='ignore'", "scale=b", "b", "a", "np.zeros(4)", "None", "False",
+           "0", "-1"]
 AFTERWARDS = ["pass", "b *= 2", "a[0] = 7", "x *= 2", "z = z, np.random.rand(), rng.random(), random.random()", "z = z, F.dropout(hnn.Variable(x), 0.5).array",
               "z[...] = z * 2 if isinstance(z, np.ndarray) and z.ndim else z"]
 totals = collections.Counter()
