@@ -24,21 +24,23 @@ MODULES = {"np": np, "np.linalg": np.linalg, "np.fft": np.fft}
 FUNCTIONS = sorted(f"{prefix}.{name}" for prefix, module in MODULES.items() for name, fn in vars(module).items()
                    if is_array_function(fn) and not isinstance(fn, type))
 STREAMS = {"np.random": np.random, "rng": np.random.default_rng(0), "state": np.random.RandomState(0), "random": random}
-NO_DRAWS = {"bytes", "default_rng", "seed", "get_state", "set_state", "spawn", "bit_generator", "getstate", "setstate", "test", "randbytes", "get_bit_generator",
-            "set_bit_generator"}
+NO_DRAWS = {"bytes", "default_rng", "seed", "get_state", "set_state", "spawn", "bit_generator", "getstate", "setstate", "test", "randbytes",
+            "get_bit_generator", "set_bit_generator"}
 DRAWS = sorted(f"{prefix}.{name}" for prefix, stream in STREAMS.items() for name in dir(stream)
                if name[0].islower() and name not in NO_DRAWS and callable(getattr(stream, name)))
 OPERANDS = ["b", "m", "a", "x", "i", "mask", "b[0]", "x[0]", "[b, b]", "(b, a)", "4", "1.5", "b, b", "b, a", "b, 1.5", "b, 2", "b, 0", "b, [0, 1]", "b, (2, 2)",
             "a, 2", "m, b", "m, m", "m, 2", "i, b", "b, i", "b[0], 2.0", "x, b", "mask, b", "mask, b, 0.0", "b, b, b", "b, 0, 1", "b, 1, 9.0", "m, 0, 1",
-            "i, (2, 2)", "(2, 2), 1.5", "'i,i->', b, b", "2, 3", "", "0, 10, 4", "b / 5", "[0.2, 0.8]", "2, [0.2, 0.8]", "5, 0.3", "b.tolist(), 2", "range(5), 3",
-            "np.zeros(2), np.eye(2)", "np.zeros(2), np.eye(2), 3", "3, 3, 3", "len(x)", "(2, 2)", "int(b[0] * 3) + 2"]
+            "i, (2, 2)", "(2, 2), 1.5", "'i,i->', b, b", "2, 3", "", "0, 10, 4", "b / 5", "[0.2, 0.8]", "2, [0.2, 0.8]", "5, 0.3", "b.tolist(), 2",
+            "range(5), 3", "np.zeros(2), np.eye(2)", "np.zeros(2), np.eye(2), 3", "3, 3, 3", "len(x)", "(2, 2)", "int(b[0] * 3) + 2"]
+
 OPTIONS = ["axis=0", "axis=-1", "axis=None", "keepdims=True", "dtype='f'", "dtype=complex", "ddof=1", "out=b", "out=a", "out=np.zeros(4)", "where=mask, out=b",
            "copy=False", "copy=True", "overwrite_input=True", "decimals=1", "initial=2.0", "casting='unsafe'", "order='F'", "kind='stable'", "mode='clip'",
-           "return_index=True", "return_counts=True", "return_inverse=True", "k=1", "offset=1", "n=2", "side='right'", "right=True", "ndmin=2", "method='nearest'",
-           "weights=b", "minlength=7", "rowvar=False", "full_matrices=False", "hermitian=True", "norm='ortho'", "nan=3.0", "ord=1", "returned=True",
-           "endpoint=False", "indexing='ij'", "range=(0, 2)", "bins=3", "axes=(0, 1)", "period=3.0", "size=3", "size=(2, 2)", "size=len(x)", "replace=False",
-           "size=2, p=b / b.sum()", "k=2", "shuffle=False, size=2, replace=False", "check_valid='ignore'", "scale=b", "b", "a", "np.zeros(4)", "None", "False",
-           "0", "-1"]
+           "return_index=True", "return_counts=True", "return_inverse=True", "k=1", "offset=1", "n=2", "side='right'", "right=True", "ndmin=2",
+           "method='nearest'", "weights=b", "minlength=7", "rowvar=False", "full_matrices=False", "hermitian=True", "norm='ortho'", "nan=3.0", "ord=1",
+           "returned=True", "endpoint=False", "indexing='ij'", "range=(0, 2)", "bins=3", "axes=(0, 1)", "period=3.0", "size=3", "size=(2, 2)",
+           "size=len(x)", "replace=False", "size=2, p=b / b.sum()", "k=2", "shuffle=False, size=2, replace=False", "check_valid='ignore'", "scale=b", "b",
+           "a", "np.zeros(4)", "None", "False", "0", "-1"]
+
 AFTERWARDS = ["pass", "b *= 2", "a[0] = 7", "x *= 2", "z = z, np.random.rand(), rng.random(), random.random()", "z = z, F.dropout(hnn.Variable(x), 0.5).array",
               "z[...] = z * 2 if isinstance(z, np.ndarray) and z.ndim else z"]
 totals = collections.Counter()
