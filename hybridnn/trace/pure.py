@@ -47,6 +47,7 @@ class Vouched:
         self.samples, self.records, self.rebinds = {}, {}, []
         self.stored, self.stored_at, self.rebound_at, self.changed, self.given, self.changed_at = set(), sys.maxsize, sys.maxsize, {}, {}, {}
         self.held, self.ungiven, self.passed, self.originals = {}, [], {}, {}
+        self.leaf_refs, self.changed_operands, self.pins = {}, {}, {}
         self.applied, self.function_outputs, self.shown = {}, {}, {}
         self.risky, self.leaves_until = set(), 0
         self.overlay, self.carried, self.grown, self.rewritten = {}, {}, set(), set()
