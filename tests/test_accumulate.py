@@ -266,7 +266,7 @@ def test_the_first_error_of_the_graph_is_raised():
     with pytest.raises(TypeError, match="label 9"):
         executable(operands)
     labels[0][1] = 0
-    with pytest.raises(TypeError, match="label 8"):
+    with pytest.raises(TypeError, match="id 8"):
         executable(operands)
 
 
