@@ -8,7 +8,7 @@ import numpy as np
 
 from hybridnn.trace.numpy_functions import is_method_of_ufunc
 
-__all__ = ["CHANGERS", "CHANGES", "IN_PLACE", "changer_of", "put", "with_elements"]
+__all__ = ["AUGMENTED", "CHANGERS", "CHANGES", "IN_PLACE", "changer_of", "put", "with_elements"]
 
 
 def with_elements(a, key, value):
@@ -29,11 +29,12 @@ def _changed(fn, a, value):
     return fn(a.copy("K"), value)
 
 
-_AUGMENTED = {f"{symbol}=": (functools.partial(_changed, fn), fn) for symbol, fn in (
+AUGMENTED = {f"{symbol}=": fn for symbol, fn in (
     ("+", operator.iadd), ("-", operator.isub), ("*", operator.imul), ("/", operator.itruediv), ("&", operator.iand), ("|", operator.ior),
-    ("//", operator.ifloordiv), ("%", operator.imod), ("**", operator.ipow))}
-CHANGES = {symbol: changed for symbol, (changed, _) in _AUGMENTED.items()}
-IN_PLACE: dict[Any, Callable[..., Any]] = {with_elements: put, **dict(_AUGMENTED.values())}     # what gives a changed copy -> what changes the array itself
+    ("^", operator.ixor), ("//", operator.ifloordiv), ("%", operator.imod), ("**", operator.ipow))}
+CHANGES = {symbol: functools.partial(_changed, fn) for symbol, fn in AUGMENTED.items()}
+IN_PLACE: dict[Any, Callable[..., Any]] = {with_elements: put, **dict(zip(CHANGES.values(), AUGMENTED.values(), strict=True))}
+"""What gives a changed copy -> what changes the array itself."""
 
 
 def _changed_by(fn, a, *args, **kw):

@@ -8,7 +8,7 @@ import numpy as np
 from hybridnn.errors import user_line
 from hybridnn.exact import exact
 from hybridnn.trace.calculations import calculate, operand
-from hybridnn.trace.changed_copies import CHANGERS, CHANGES, with_elements
+from hybridnn.trace.changed_copies import AUGMENTED, CHANGERS, CHANGES, with_elements
 from hybridnn.trace.computed import Computed, below, is_last
 from hybridnn.trace.numpy_functions import may_overlap, place_of_output
 from hybridnn.trace.observe_stores import where_id
@@ -18,9 +18,6 @@ from hybridnn.trace.refs import Doubt, Ref, constant, is_drawn, is_numeric, is_p
 from hybridnn.trace.summaries import guard_links
 
 __all__ = ["Arrays"]
-
-INPLACE = {"+=": operator.iadd, "-=": operator.isub, "*=": operator.imul, "/=": operator.itruediv, "//=": operator.ifloordiv, "%=": operator.imod,
-           "**=": operator.ipow, "&=": operator.iand, "|=": operator.ior, "^=": operator.ixor}
 
 
 def _has_array(key):
@@ -36,7 +33,7 @@ def _change_part(fn, a, key, y):
     fn(a[key], y)
 
 
-PARTS = {symbol: functools.partial(_change_part, fn) for symbol, fn in INPLACE.items()}
+PARTS = {symbol: functools.partial(_change_part, fn) for symbol, fn in AUGMENTED.items()}
 
 
 class Arrays:
@@ -97,7 +94,7 @@ class Arrays:
 
     def change_in_place(self, symbol, x, y):
         """``x += y`` and the like."""
-        if x.kind in ("array", "view") and symbol in INPLACE and self._change_part(symbol, x, y):
+        if x.kind in ("array", "view") and symbol in AUGMENTED and self._change_part(symbol, x, y):
             return x
         if x.kind == "array" and symbol in CHANGES:
             change_own(self, x, CHANGES[symbol], [x, y], {})
@@ -105,9 +102,9 @@ class Arrays:
         if x.kind == "fresh" and x.source[1] in self.shown and symbol in CHANGES:
             self.change_gradient(x, CHANGES[symbol], [x, y], {})
             return x
-        if symbol not in INPLACE or symbol == "**=" and x.value.dtype.kind in "iu":       # whose exponent may be negative
+        if symbol not in AUGMENTED or symbol == "**=" and x.value.dtype.kind in "iu":       # whose exponent may be negative
             raise Doubt(f"changes an array in place ({symbol})")
-        self._store(self._target(x), INPLACE[symbol], [y])
+        self._store(self._target(x), AUGMENTED[symbol], [y])
         return x
 
     def _change_part(self, symbol, x, y):
