@@ -145,7 +145,7 @@ def _soft_targets(x, t, reduce, kind):
         x.dtype.kind == "f" and x.shape == t.shape and len(x.shape) >= 2,
         "softmax_cross_entropy",
         "target probabilities of x's shape (n, classes, ...)",
-        label_hint(x, t) if x.shape != t.shape else "",
+        lambda: label_hint(x, t) if x.shape != t.shape else "",
         x=x,
         t=t,
     )
@@ -282,7 +282,7 @@ def hinge(x, t, norm="L1", reduce="mean"):
         x.dtype.kind == "f" and t.dtype.kind in "iu" and len(x.shape) == 2 and t.shape == x.shape[:1],
         "hinge",
         "x (n, classes) of floats and t (n,) of integers",
-        label_hint(x, t),
+        lambda: label_hint(x, t),
         x=x,
         t=t,
     )

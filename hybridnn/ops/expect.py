@@ -14,9 +14,9 @@ def describe(**named):
 
 
 def expect(condition, op, expected, hint="", **named):
-    """Raise ``InvalidType`` with the named arguments' shapes unless ``condition`` holds."""
+    """Raise ``InvalidType`` with the named arguments' shapes unless ``condition`` holds. ``hint``: a text, or a function that makes it."""
     if not condition:
-        raise InvalidType(op, expected, describe(**named), hint)
+        raise InvalidType(op, expected, describe(**named), hint() if callable(hint) else hint)
 
 
 def expect_float(op, **named):
