@@ -127,8 +127,7 @@ class Stores:
         whole = self._original(box)
         if whole is None or type(key) not in SCALARS or type(whole) is list and (type(key) is not int or not 0 <= key < len(whole)):
             raise self.changed_outside(box, "stores into a container that may be seen from outside")
-        self._keepable(value, "a member of an argument")
-        self.originals.setdefault(id(whole), (box.source, whole.copy()))
+        self._will_change(box, whole, value)
         box.value[key] = value
         self.effects.append(("assign", ("put", box.source, key), value))
 
@@ -137,10 +136,14 @@ class Stores:
         whole = self._original(box)
         if whole is None or is_drawn(box.source):
             raise self.changed_outside(box, "changes a list that came from outside (.append)")
-        self._keepable(value, "a member of an argument")
-        self.originals.setdefault(id(whole), (box.source, whole.copy()))
+        self._will_change(box, whole, value)
         box.value.append(value)
         self.effects.append(("append", ("grow", box.source), value))
+
+    def _will_change(self, box, whole, value):
+        """A list or dict among the arguments is going to get a member; what it has had is kept for the guards."""
+        self._keepable(value, "a member of an argument")
+        self.originals.setdefault(id(whole), (box.source, whole.copy()))
 
     def _original(self, box):
         """The list or dict of which a Ref stands among the arguments; None if it does not."""
