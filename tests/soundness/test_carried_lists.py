@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from carrying import carrying
 from worlds import MODES, arr, check, skipped, var
 
 import hybridnn as hnn
@@ -199,17 +200,8 @@ BODIES = [by_attribute, by_key, by_comprehension, window, appended_to_a_copy, ch
 def test_arrays(mode, body):
     def make(wrap):
         fixed = pair(7)
-        box = SimpleNamespace(state=pair(), other=pair(4), table={"state": pair(1)}, rows=[pair(2), pair(3)], named=states(5), history=[], counted=[0, 0.0],
-                              fixed=fixed)
-        W = hnn.Parameter(arr(1, 3))
-
-        @wrap
-        def f(x):
-            return body(box, x), F.sum(F.exp(W * x))
-
-        def put(**given):
-            box.__dict__.update(given)
-            return f(arr(1, 3))
+        box, W, f, put = carrying(wrap, body, state=pair(), other=pair(4), table={"state": pair(1)}, rows=[pair(2), pair(3)], named=states(5), history=[],
+                                  counted=[0, 0.0], fixed=fixed)
 
         def changed():
             """What the last call has left, and given back."""

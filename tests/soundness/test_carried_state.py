@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from carrying import carrying
 from worlds import MODES, arr, check, skipped, var
 
 import hybridnn as hnn
@@ -102,17 +103,8 @@ BODIES = [by_attribute, by_key, by_default, in_a_list, named, nested, looked_at,
 @pytest.mark.parametrize("body", BODIES)
 def test_arrays(mode, body):
     def make(wrap):
-        box = SimpleNamespace(state=pair(), other=pair(4), table={"state": pair(1)}, rows=[pair(2), pair(3)], named=Pair(*pair(5)), nested=(pair(6), 0),
-                              history=[], counted=(0, 0.0))
-        W = hnn.Parameter(arr(1, 3))
-
-        @wrap
-        def f(x):
-            return body(box, x), F.sum(F.exp(W * x))
-
-        def put(**given):
-            box.__dict__.update(given)
-            return f(arr(1, 3))
+        box, W, f, put = carrying(wrap, body, state=pair(), other=pair(4), table={"state": pair(1)}, rows=[pair(2), pair(3)], named=Pair(*pair(5)),
+                                  nested=(pair(6), 0), history=[], counted=(0, 0.0))
         both = arr(1, 3)
         return [box, W], [
             lambda: f(arr(1, 3)), lambda: put(state=(both, both)), lambda: put(state=pair(), nested=(pair(), 1.5), counted=(3, 1)),
