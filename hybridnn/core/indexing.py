@@ -6,7 +6,7 @@ import numpy as np
 from hybridnn.core.application import apply
 from hybridnn.core.op import operation
 
-__all__ = ["chooses_element", "decode_index", "decode_pattern", "encode_index", "get_item", "is_basic", "put", "put_item", "take"]
+__all__ = ["decode_index", "decode_pattern", "encode_index", "get_item", "is_basic", "put", "put_item", "take", "told_by_numpy"]
 
 
 def is_basic(i):
@@ -77,8 +77,8 @@ def _(g, xs, shapes, pattern):
 def put(xp, gy, *indices, shape, pattern):
     """Zeros of ``shape`` to which ``gy`` is added at the indices, repeated ones too: the adjoint of ``take``."""
     y, at = xp.zeros(shape, gy.dtype), _fill(pattern, indices)
-    if not any([getattr(i, "ndim", 1) for i in indices]):      # one place, for which ``add.at`` takes three times as long
-        y[at] += gy
+    if not any([getattr(i, "ndim", 0) for i in indices]):      # one place
+        y[at] = gy
     else:
         xp.add.at(y, at, gy)
     return y
@@ -90,7 +90,12 @@ def _(g, xs, pattern):
 
 
 def _fill(pattern, indices):
-    return tuple(indices[i[1]] if isinstance(i, tuple) and i[0] == "array" else i for i in decode_pattern(pattern))
+    return tuple([_operand(indices[i[1]]) if isinstance(i, tuple) and i[0] == "array" else i for i in decode_pattern(pattern)])
+
+
+def _operand(i):
+    """An index as one by which NumPy gives no view."""
+    return np.asarray(i) if isinstance(i, np.integer) else i
 
 
 def decode_pattern(pattern):
@@ -100,8 +105,8 @@ def decode_pattern(pattern):
 def _get_item(x, index):
     parts = index if isinstance(index, tuple) else (index,)
     if all(map(is_basic, parts)):
-        if chooses_element(x, parts):
-            return _element(x, parts)
+        if told_by_numpy(index):
+            return _at_places(x, parts)
         return apply(get_item, (x,), {"index": encode_index(parts)})
     if len(parts) == 1 and isinstance(parts[0], list):
         index = _index_array(parts[0])
@@ -118,18 +123,18 @@ def _get_item(x, index):
     return apply(take, (x, *arrays), {"pattern": tuple(pattern)})
 
 
-def chooses_element(x, index):
-    """Whether an index means one element, at a place of which ints of NumPy's tell: these are data (labels, actions), and so operands."""
+def told_by_numpy(index):
+    """Whether a basic index has ints of NumPy's: these are data (labels, actions, tokens), and so operands."""
     parts = index if type(index) is tuple else (index,)
-    return any([isinstance(p, np.integer) for p in parts]) and len(parts) == x.ndim and all([
-        type(p) is int or isinstance(p, np.integer) and p.dtype.kind in "iu" for p in parts])
+    return any([isinstance(p, np.integer) for p in parts]) and all(map(is_basic, parts))
 
 
-def _element(x, parts):
-    """One element; no view, as NumPy gives a scalar."""
-    numbers = [p for p in parts if type(p) is not int]
+def _at_places(x, parts):
+    """What lies where ints of NumPy's tell; no view."""
+    numbers = [p for p in parts if isinstance(p, np.integer)]
     places = iter(range(len(numbers)))
-    return apply(take, (x, *numbers), {"pattern": tuple([p if type(p) is int else ("array", next(places)) for p in parts])})
+    pattern = [("array", next(places)) if isinstance(p, np.integer) else encode_index((p,))[0] for p in parts]
+    return apply(take, (x, *numbers), {"pattern": tuple(pattern)})
 
 
 def _index_array(p):

@@ -506,6 +506,7 @@ class Variable:
     # ---- operators (arithmetic, comparison and NumPy's functions: operators.py)
 
     def __getitem__(self, index):
+        """As NumPy does, views included; but what is at a place that an int of NumPy's tells (a label, an action, a token) is none."""
         return OPS["get_item"].index(self, index)
 
     def __pos__(self):

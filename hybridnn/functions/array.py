@@ -402,7 +402,7 @@ def _frozen(v):
 # ------------------------------------------------------------------------------------------------------------------- selection
 
 def get_item(x, slices):
-    """``x[slices]``, with everything that NumPy's indexing takes; indices may be Variables."""
+    """``x[slices]``, with everything that NumPy's indexing takes; indices may be Variables. A view for slices and Python's ints."""
     return _get_item.index(of_shape(x), _as_index("get_item", slices))
 
 

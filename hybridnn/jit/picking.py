@@ -32,7 +32,7 @@ def pick_step(table: View, indices: Sequence[View], out: View, places: View, pat
     ``places`` is memory for an int64 per element of the indices' common shape: they are read once, and checked before anything is written.
 
     ``indices`` are the arrays it names, int32 or (``wide``) int64, any strides. Negative indices count from the end; one out of
-    bounds sets the status ``INDEX_ERROR``. None for patterns with new axes, for ints beside slices, and for too many axes.
+    bounds sets the status ``INDEX_ERROR``. None for too many axes, and for patterns with new axes, or ints beside slices, and index arrays with axes.
     """
     found = _words(table, indices, pattern, itemsize, wide)
     if found is None or itemsize not in ITEM_SIZES:
@@ -44,14 +44,15 @@ def pick_step(table: View, indices: Sequence[View], out: View, places: View, pat
 def put_step(rows: View, indices: Sequence[View], table: View, places: View, pattern: Any, dtype: Any, wide: Sequence[bool]) -> Step | None:
     """``table[pattern] += rows`` element by element in the order of ``rows``, which is C-contiguous float32 or float64.
 
-    The rest as for :func:`pick_step`.
+    At one place they are stored: nothing has been added there before. The rest as for :func:`pick_step`.
     """
     found = _words(table, indices, pattern, np.dtype(dtype).itemsize, wide)
     if found is None or np.dtype(dtype) not in FLOATS:
         return None
     offset, *words = found
     operands = [table.buf, table.offset + offset, rows.buf, rows.offset, places.buf, places.offset]
-    return _step(f"put_{FLOATS[np.dtype(dtype)]}", [*operands, *words], "put")
+    verb = "put" if any(i.shape for i in indices) else "set"
+    return _step(f"{verb}_{FLOATS[np.dtype(dtype)]}", [*operands, *words], "put")
 
 
 def permute_step(src: View, index: View, out: View, seen: View, axis: int, itemsize: int, inv: bool, wide: bool) -> Step:
@@ -71,7 +72,7 @@ def _step(function: str, words: Sequence[int], name: str) -> Step:
 
 def _words(table: View, indices: Sequence[View], pattern: Any, itemsize: int, wide: Sequence[bool]) -> list[int] | None:
     """Offset into the table, and the words behind the operands."""
-    axes = _axes(table, pattern)
+    axes = _axes(table, pattern, any(i.shape for i in indices))
     if axes is None or not 0 < len(indices) <= MOST_INDICES:
         return None
     shape = np.broadcast_shapes(*[i.shape for i in indices])
@@ -93,16 +94,21 @@ def _words(table: View, indices: Sequence[View], pattern: Any, itemsize: int, wi
     return words
 
 
-def _axes(table: View, pattern: Any) -> list[tuple[int, int, int, int]] | None:
-    """Per axis of the table: size, stride, offset, and the number of the index array (or -1); None with new axes, and with ints beside slices."""
-    entries = list(pattern)
+def _axes(table: View, pattern: Any, several: bool) -> list[tuple[int, int, int, int]] | None:
+    """Per axis of the table: size, stride, offset, and the number of the index array (or -1).
+
+    None where NumPy's rules for several places say where the axes of these go: with new axes, and with ints beside slices.
+    """
+    kinds = {entry[0] if isinstance(entry, tuple) else type(entry) for entry in pattern}
+    if several and (type(None) in kinds or {int, "slice"} <= kinds):
+        return None
+    entries = [entry for entry in pattern if entry is not None]
+    missing = [WHOLE] * (len(table.shape) - len(entries) + (Ellipsis in entries))
     if Ellipsis in entries:
         k = entries.index(Ellipsis)
-        entries[k : k + 1] = [WHOLE] * (len(table.shape) - len(entries) + 1)
-    entries += [WHOLE] * (len(table.shape) - len(entries))
-    kinds = {entry[0] if isinstance(entry, tuple) else type(entry) for entry in entries}
-    if type(None) in kinds or {int, "slice"} <= kinds:
-        return None
+        entries[k : k + 1] = missing
+    else:
+        entries += missing
     axes = []
     for entry, n, stride in zip(entries, table.shape, table.strides, strict=True):
         if isinstance(entry, int):
@@ -150,14 +156,18 @@ def _emit(m: Module, function: str) -> None:
 
     if function == "permute":
         _emit_permute(m)
-    elif function.startswith("put_"):
-        _emit_blocks(m, function, low.REALS[function[4:]], _add)
+    elif function.startswith(("put_", "set_")):
+        _emit_blocks(m, function, low.REALS[function[4:]], _add if function.startswith("put_") else _store)
     else:
         _emit_blocks(m, function, low.INTEGERS[int(function[4:])], _read)
 
 
 def _read(f: Func, kind: Any, block: Val, dense: Val) -> None:
     f.store(f.load(kind, block), dense)
+
+
+def _store(f: Func, kind: Any, block: Val, dense: Val) -> None:
+    f.store(f.load(kind, dense), block)
 
 
 def _add(f: Func, kind: Any, block: Val, dense: Val) -> None:

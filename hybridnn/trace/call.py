@@ -12,11 +12,13 @@ from hybridnn.backend import is_array
 from hybridnn.config import global_config, state
 from hybridnn.core.application import apply_eager, apply_inplace_eager
 from hybridnn.core.backprop import backward_eager, begins_at_leaf, grad_eager
+from hybridnn.core.indexing import get_item
 from hybridnn.core.op_node import OpNode
 from hybridnn.core.tape import TracedNumber, move_gradient, seeded_values
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal, user_line
 from hybridnn.trace.backward import give_scaled, is_seeded_beside, leave_if_written, match_backward, record_backward
+from hybridnn.trace.elements import as_operands, match_element
 from hybridnn.trace.events import Event
 from hybridnn.trace.floats import as_begun, error_state, warns_alike, ways_to_warn
 from hybridnn.trace.grad import match_grad, record_grad
@@ -107,6 +109,10 @@ class Call(Values):
             taping = state.backprop
             if taping is None:
                 taping = global_config.enable_backprop
+            if op is get_item and self.owner.choosing:
+                result = match_element(self, inputs, attrs, taping)
+                if result is not None:
+                    return result
             for event in self.cursor.children:
                 if event.op is op and event.taping is taping and (event.attrs is attrs or event.attrs == attrs and event.exactly(attrs)):
                     result = event.match(self, event, inputs)
@@ -116,7 +122,9 @@ class Call(Values):
         if self.mode == "record":
             if self.unvalued:
                 return note_inner(self, op, inputs, attrs)
-            return record_inner(self, op, inputs, attrs) if self.inner is not None else record_op(self, op, inputs, attrs)
+            if self.inner is not None:
+                return record_inner(self, op, inputs, attrs)
+            return record_op(self, *(as_operands(self, inputs, attrs) if op is get_item else (op, inputs, attrs)))
         return apply_eager(op, inputs, attrs)
 
     def apply_inplace(self, op, inputs, targets, attrs):

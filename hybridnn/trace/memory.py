@@ -99,6 +99,7 @@ class Memory:
     counters: set = field(default_factory=set)      # places that the function assigns
     changing: set = field(default_factory=set)      # places of a list or dict that the function changes, if it does not only assign another one
     writing: set = field(default_factory=set)       # the program's lines at which NumPy has been seen to write into arrays that operations had taken
+    choosing: dict = field(default_factory=dict)    # the program's lines at which ints choose elements as data -> along which axes
     identities: dict = field(default_factory=dict)  # place of an argument -> id of the object that was there; see ``Objects``
     first_found: dict = field(default_factory=dict)         # what the first proof has found at a place: a parameter's array, weakly, or a length
     locks: tuple = (0, None)

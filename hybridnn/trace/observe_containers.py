@@ -5,13 +5,14 @@ from collections import Counter, deque
 
 import numpy as np
 
-from hybridnn.core.indexing import chooses_element
+from hybridnn.core.indexing import told_by_numpy
 from hybridnn.core.variable import Variable
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.computed import Computed, folded, is_last, sources_of, value_of
 from hybridnn.trace.drawing import FEW_MEMBERS, pick
+from hybridnn.trace.elements import open_axes
 from hybridnn.trace.free_numbers import is_open, varies
 from hybridnn.trace.observe_stores import any_member
 from hybridnn.trace.overlap import memory_of
@@ -86,9 +87,9 @@ class Containers:
 
     def _key_for(self, box, key):
         """A key as it is needed for what ``box`` is: most are to be the same on every call."""
-        if isinstance(box.value, Variable) and box.kind != "mirror" and not chooses_element(box.value, value_of(key)):
-            key = self.pinned_key(key)
-        key = key if isinstance(box.value, np.ndarray) and is_open(key) else self.use(key)
+        if isinstance(box.value, Variable) and box.kind != "mirror" and not told_by_numpy(value_of(key)):
+            key = self.variable_key(box.value, key)
+        key = key if self.places or isinstance(box.value, np.ndarray) and is_open(key) else self.use(key)
         if isinstance(box.value, (ChainList, Sequential)) and is_numeric(key) and isinstance(key.value, np.integer):
             key = self.pinned(key)
         if type(box.value) in DICTS:
@@ -100,6 +101,15 @@ class Containers:
         if box.kind == "mirror" or type(box.value) in (list, tuple, str) or isinstance(box.value, dict):
             check_key(key)
         return key
+
+    def variable_key(self, x, key):
+        """A key of a Variable: its ints are operands where the path takes them so, else part of the path."""
+        axes = open_axes(self.call, x, value_of(key))
+        if not axes:
+            return self.pinned_key(key)
+        parts = [r if k in axes else self.pinned_key(r) for k, r in enumerate(key.value if key.kind == "mirror" else [key])]
+        self.places = [parts[k] for k in axes]
+        return Ref("mirror", tuple(parts)) if key.kind == "mirror" else key
 
     def pinned_key(self, key):
         """A key of a Variable, whose ints are part of the path, also those that the call computes: a plan looks whether they come out as they did."""

@@ -49,6 +49,8 @@ class Library:
             self._settle(ref)
 
     def _settle(self, ref):
+        if any(ref is place for place in self.places):
+            return
         ref = self.use(ref)
         if ref.kind == "mirror":
             for item in ref.value.values() if isinstance(ref.value, dict) else ref.value:
@@ -75,6 +77,8 @@ class Library:
     def _after_trusted(self, kind, start, value):
         waiting = self.frames[-1].waiting
         refs = [*waiting[2], *waiting[3].values()]
+        if self.places:
+            self._note_places(self.call.path[start:])
         for ref in refs:
             if ref.kind == "static" and isinstance(ref.value, Variable):
                 self._same_array(ref.value)
@@ -149,6 +153,11 @@ class Library:
                 for ref in refs:
                     if ref.kind in ("arg", "hole") and ref.value is x or ref.kind == "number" and type(ref.value) is type(x) and repr(ref.value) == repr(x):
                         self.numbers[o.vid] = ref
+
+    def _note_places(self, events):
+        """Ints that chose an element are operands of what took it."""
+        (event,), refs, self.places = events, self.places, ()
+        self.numbers.update({o.vid: ref for o, ref in zip(event.operands[1:], refs, strict=True) if ref.kind != "static"})
 
     def _use_other_numbers(self, refs, start):
         """A number that the operator did not take as a run-time number, but made something else of, is the same on every call."""
