@@ -5,7 +5,7 @@ from collections import deque
 
 import numpy as np
 
-from hybridnn.trace.changed_copies import CHANGES, with_elements
+from hybridnn.trace.changed_copies import CHANGES, SORTED, with_elements
 from hybridnn.trace.computed import Computed, is_last, is_number, note_uses, outside_arrays, rests_on_constants, sources_of, value_of
 from hybridnn.trace.failures import recompute
 from hybridnn.trace.floats import under
@@ -154,7 +154,7 @@ def _keeps_kind(fn):
         return called_method(fn) in ARRAY_METHODS - {"nonzero", "tolist", "repeat", "take"}
     if isinstance(fn, functools.partial) and fn.func is _of_both:
         return fn.args[0] in (np.mean, np.max, np.min, np.sum, np.std, np.median, sum, max, min)
-    return isinstance(fn, np.ufunc) or fn in OPERATORS or fn is with_elements or fn in CHANGES.values() or id(fn) in KEEPING
+    return isinstance(fn, np.ufunc) or fn in OPERATORS or fn in (with_elements, SORTED) or fn in CHANGES.values() or id(fn) in KEEPING
 
 
 def _chooses_elements(found):

@@ -5,8 +5,8 @@ import types
 
 import numpy as np
 
-__all__ = ["ARRAY_METHODS", "CANNOT_FAIL", "EMPTY", "EXACT", "HEADERS", "KEEPING", "LIMITS_OF_TYPES", "OF_TYPES", "OPERATORS", "PLACES", "SAME_TYPE",
-           "UFUNC_METHODS", "called_method", "is_array_function", "is_method_of_ufunc", "may_overlap", "place_of_output"]
+__all__ = ["ARRAY_METHODS", "CANNOT_FAIL", "CHANGING", "EMPTY", "EXACT", "HEADERS", "KEEPING", "LIMITS_OF_TYPES", "OF_TYPES", "OPERATORS", "PLACES",
+           "SAME_TYPE", "UFUNC_METHODS", "called_method", "is_array_function", "is_method_of_ufunc", "may_overlap", "place_of_output"]
 
 _FUNCTIONS = (
     "all", "allclose", "amax", "amin", "angle", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array",
@@ -49,6 +49,8 @@ ARRAY_METHODS = frozenset([
     "item", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round", "searchsorted", "squeeze", "std", "sum", "swapaxes",
     "take", "tolist", "trace", "transpose", "var"])
 """Methods of arrays that leave the array as it is."""
+CHANGING = frozenset(["fill", "sort"])
+"""Methods that change it, and give nothing."""
 EXACT = frozenset(["item", "tolist", "reshape", "ravel", "copy", "flatten", "transpose", "squeeze"])
 """Methods of arrays that only give its elements, which cannot fail."""
 CANNOT_FAIL = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, operator.pos, abs, min, max,

@@ -96,16 +96,46 @@ class Arrays:
         """``x += y`` and the like."""
         if x.kind in ("array", "view") and symbol in AUGMENTED and self._change_part(symbol, x, y):
             return x
-        if x.kind == "array" and symbol in CHANGES:
-            change_own(self, x, CHANGES[symbol], [x, y], {})
-            return x
-        if x.kind == "fresh" and x.source[1] in self.shown and symbol in CHANGES:
-            self.change_gradient(x, CHANGES[symbol], [x, y], {})
+        if symbol in CHANGES and self._change_made(x, CHANGES[symbol], [x, y], {}):
             return x
         if symbol not in AUGMENTED or symbol == "**=" and x.value.dtype.kind in "iu":       # whose exponent may be negative
             raise Doubt(f"changes an array in place ({symbol})")
         self._store(self._target(x), AUGMENTED[symbol], [y])
         return x
+
+    def _change_made(self, x, fn, args, kw):
+        """Whether ``x`` is an array that this call has made; it then becomes what ``fn`` makes of Refs, ``x`` among them."""
+        whole = self._own_whole(x)
+        if whole is not None:
+            self._change_view(x, whole, calculate(self, fn, args, kw))
+        elif x.kind == "array":
+            change_own(self, x, fn, args, kw)
+        elif self._is_shown(x):
+            self.change_shown(x, fn, args, kw)
+        else:
+            return False
+        return True
+
+    def _is_shown(self, x):
+        """Whether ``x`` is the array of a value that this call has computed."""
+        return x.kind == "fresh" and bool(x.source) and x.source[1] in self.shown
+
+    def _own_whole(self, x):
+        """The array that this call has made of which ``x`` is a view ``whole[key]``; None if there is none."""
+        if x.kind != "array" or x.source.fn is not operator.getitem:
+            return None
+        whole = x.source.args[0]
+        made = whole.kind == "array" or self._is_shown(whole)
+        return whole if made and isinstance(x.value, np.ndarray) and np.may_share_memory(x.value, whole.value) else None
+
+    def _change_view(self, x, whole, made):
+        """``x``, a view of an array that this call has made, becomes what has been ``made``; a store of the view into ``whole`` that follows is then none."""
+        y, key = made.value, x.source.args[1]
+        if made.kind != "array" or type(y) is not np.ndarray or y.dtype != x.value.dtype or y.shape != x.value.shape:
+            raise Doubt("changes an array in place to something else")
+        self._change_made(whole, with_elements, [whole, key, made], {})
+        self.keep.append(x)
+        self.parts[id(x)] = whole.value, self._key_of(whole.value, key)
 
     def _change_part(self, symbol, x, y):
         """Whether ``x`` is ``a[key]``, a view of an array from outside, as in ``a[key] += y``; the store of the view into ``a`` that follows is then none."""
@@ -126,11 +156,7 @@ class Arrays:
         if id(y) in self.parts and self.parts[id(y)][0] is x.value and self._same_key(self._key_of(x.value, key), self.parts[id(y)][1]):
             return
         x, key = self._of_the_whole(x, key)
-        if x.kind == "array":
-            change_own(self, x, with_elements, [x, key, y], {})
-            return
-        if x.kind == "fresh" and x.source[1] in self.shown:
-            self.change_gradient(x, with_elements, [x, key, y], {})
+        if self._change_made(x, with_elements, [x, key, y], {}):
             return
         target = self._target(x)
         self._store(target, operator.setitem, [y], self._fitting_key(target, key) if _has_array(key) else self._key_of(x.value, key))
@@ -151,14 +177,10 @@ class Arrays:
 
     def change_by(self, fn, changer, x, *args, **kw):
         """``fn(x, ...)``, where ``fn`` changes ``x``; ``changer`` gives what it is then."""
-        if x.kind == "array":
-            change_own(self, x, changer, [x, *args], kw)
-            return
-        if x.kind == "fresh" and x.source and x.source[1] in self.shown:
-            self.change_gradient(x, changer, [x, *args], kw)
+        if self._change_made(x, changer, [x, *args], kw):
             return
         target = self._target(x)
-        if fn is np.fill_diagonal and len(args) == 1 and not kw and x.value.ndim == 2:
+        if fn is np.fill_diagonal and len(args) == 1 and not kw and x.value.ndim == 2 or fn is np.ndarray.sort:
             self._store(target, fn, args)
         elif id(fn) not in CHANGERS and len(args) in (1, 2) and not kw and _has_array(args[0]):
             self._store(target, fn, args[1:], self._fitting_key(target, args[0]))
@@ -199,6 +221,8 @@ class Arrays:
 
     def copy_into(self, x, y):
         """``numpy.copyto(x, y)``."""
+        if isinstance(y.value, np.ndarray) and y.value.dtype == x.value.dtype and self._change_made(x, with_elements, [x, constant(...), y], {}):
+            return
         self._store(self._target(x), np.copyto, [y])
 
     def output_by_name(self, fn, args, kw):
@@ -231,11 +255,7 @@ class Arrays:
         out, kw = kw["out"], {k: v for k, v in kw.items() if k != "out"}
         if not may_overlap(fn) and any(_overlaps(r, out) for part in (*args, *kw.values()) for r in below(part)):
             raise Doubt("NumPy with results that lie in what it takes")
-        if out.kind == "array":
-            change_own(self, out, fn, args, kw)
-            return out
-        if out.kind == "fresh" and out.source and out.source[1] in self.shown:
-            self.change_gradient(out, fn, args, kw)
+        if self._change_made(out, fn, args, kw):
             return out
         made = calculate(self, fn, args, kw)
         y, a = made.value, out.value

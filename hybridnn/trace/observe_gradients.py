@@ -99,18 +99,28 @@ class Gradients:
         """The Ref of an array that this call has computed."""
         return self.changed.get(vid) or self.shown.setdefault(vid, Ref("fresh", value, ("array", vid)))
 
-    def change_gradient(self, x, fn, args, kw):
+    def change_shown(self, x, fn, args, kw):
         """An operator in place, or an assignment of elements: whoever has the array sees what it is then, so that its Ref becomes another."""
-        vid = x.source[1]
-        holders = [v for e in self.call.path if e.kind == "backward" for v, o, _ in e.grads[0] if o.vid == vid]
+        vid, path = x.source[1], self.call.path
+        holders = [v for e in path if e.kind == "backward" for v, o, _ in e.grads[0] if o.vid == vid]
         shared = any(self.call.origin(v) == vid or v == vid for v in self.call.view_of)
-        if len(holders) != 1 or shared or self.writes_so_far() or not x.value.flags.writeable or x.value.base is not None:
+        own = not holders and self._is_result(x) or len(holders) == 1 and not self.writes_so_far()
+        if not own or shared or not x.value.flags.writeable or x.value.base is not None:
             raise Doubt("changes an array in place that may be seen elsewhere")
         if x is not self.shown[vid] or any(x is part for fact in self.guards.values() for part in fact) or id(x) in self.taken:
             raise Doubt("changes an array in place after it has been used")
         renew(self, x, Ref("fresh", x.value.copy(), x.source), fn, args, kw)
         self.changed[vid] = x
-        self.changed_at.setdefault(vid, len(self.call.path))
+        self.changed_at.setdefault(vid, len(path))
+        if not holders:
+            self.changed_operands.setdefault(vid, len(path))
+            self.call.touch(x.value)
+
+    def _is_result(self, x):
+        """Whether an array is what one operation has computed, and no other Variable's."""
+        vid, a = x.source[1], x.value
+        return any(e.kind == "op" and o.vid == vid for e in self.call.path for o in e.outs) and not any(
+            leaf is a or isinstance(leaf, Variable) and leaf._array is a for leaf in self.call.leaves.values())
 
     def assign_gradient(self, f, owner, value, after):
         """``p.grad = array``."""

@@ -5,7 +5,9 @@ from collections import deque, namedtuple
 import numpy as np
 
 from hybridnn.trace.calculations import calculate
+from hybridnn.trace.changed_copies import SORTED
 from hybridnn.trace.drawing import draw, shuffle
+from hybridnn.trace.numpy_functions import CHANGING
 from hybridnn.trace.observe_builtins import PURE_BUILTINS
 from hybridnn.trace.refs import DICTS, TRACED, Doubt, Ref, class_lookup, constant, is_named_tuple, is_numeric, is_plain_key, mirror
 from hybridnn.trace.streams import is_stream
@@ -49,11 +51,23 @@ class Methods:
 
     def _array_method(self, owner, name, args, kw):
         """What a method of an array gives."""
+        if name in CHANGING:
+            self._change_by_method(owner, name, args, kw)
+            return constant(None)
         plain, named = [self.plain(a) for a in args], {k: self.plain(v) for k, v in kw.items() if k != "out"}
         if "where" in named or any(isinstance(a, np.ndarray) for a in plain):
             raise Doubt("a method of an array with unusual arguments")
         fn = operator.methodcaller(name, *plain, **named)
         return self.compute_into(fn, [owner], {"out": kw["out"]}) if "out" in kw else calculate(self, fn, [owner], {})
+
+    def _change_by_method(self, owner, name, args, kw):
+        """``a.fill(number)``, which does what ``a[...] = number`` does, or ``a.sort()``."""
+        if name == "sort" and not args and not kw:
+            self.change_by(np.ndarray.sort, SORTED, owner)
+        elif name == "fill" and len(args) == 1 and not kw and isinstance(args[0].value, (int, float, np.generic)):
+            self.store_elements(owner, constant(...), args[0])
+        else:
+            raise Doubt(f"calls .{name} of an array with unusual arguments")
 
     def _method_from_outside(self, f, fn, args, kw):
         """A method of a random generator, a text or a container that existed before."""

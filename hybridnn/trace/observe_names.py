@@ -15,7 +15,7 @@ from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.batches import tells_where
 from hybridnn.trace.calculations import calculate
-from hybridnn.trace.numpy_functions import ARRAY_METHODS, LIMITS_OF_TYPES, UFUNC_METHODS, is_array_function
+from hybridnn.trace.numpy_functions import ARRAY_METHODS, CHANGING, LIMITS_OF_TYPES, UFUNC_METHODS, is_array_function
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import (
     CONTAINERS,
@@ -142,7 +142,7 @@ class Names:
         return True
 
     def _array_attr(self, f, owner, name, method):
-        if name in ARRAY_METHODS:
+        if name in ARRAY_METHODS or name in CHANGING and type(owner.value) is np.ndarray:
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
         elif name == "T" and isinstance(owner.value, np.generic):
             self._push_attr(f, owner, method)       # a number is its own transpose

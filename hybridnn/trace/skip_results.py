@@ -109,7 +109,7 @@ class Results:
         """One Variable per value, however often it is returned."""
         vid = v._vid
         if vid in self.observer.changed:
-            raise Doubt("a Variable of a gradient that is changed in place")
+            raise Doubt("a Variable whose array the program has changed in place")
         name = f"r{vid}"
         if name in self.named:
             return name

@@ -25,8 +25,8 @@ class Values:
     Args:
         first: the number of the next new value.
     """
-    __slots__ = ("again", "apart", "copies", "fresh_pairs", "ids", "keep", "leaves", "next_vid", "old_limit", "old_pairs", "scalars", "snapshots", "specs",
-                 "touched", "updated", "values", "view_of", "walking", "wrappers")
+    __slots__ = ("again", "apart", "copies", "fresh_pairs", "ids", "keep", "leaves", "next_vid", "old_limit", "old_pairs", "renewed", "scalars", "snapshots",
+                 "specs", "touched", "updated", "values", "view_of", "walking", "wrappers")
 
     def __init__(self, first):
         self.values = {}          # vid -> array or number
@@ -42,6 +42,7 @@ class Values:
         self.view_of = {}         # vid -> (vid of the value whose memory it shares, application, output number)
         self.next_vid = first
         self.specs = {}           # Spec of each vid made since the last event
+        self.renewed = {}         # vid -> the code of what its array held before the program wrote into it
         self.touched = set()      # vids of values into whose arrays NumPy has been seen to write
         self.updated = {}         # vid -> the Variable or array from outside that has this value since the library changed it in place
         self.renew_lock()
@@ -130,14 +131,14 @@ class Values:
 
     def was_written(self, x):
         """Whether ``x`` is, or is a Variable over, an array from outside that the program has written into since its last use in this call, and that has
-        memory of its own."""
+        memory of its own; or the array of what this call has computed, without its gradient."""
         a, code = (x._array if isinstance(x, Variable) else x), self.code_of(x)
         if type(a) is not np.ndarray or a.base is not None or not a.flags.c_contiguous or type(code) is not int:
             return False
         vid = code if code >= 0 else ~code
         own = not isinstance(x, Variable) or x._pending is None and (x._tape is None or x._tape.is_leaf)
-        outside = self.leaves.get(vid) is x or self.updated.get(vid) is x
-        return own and outside and id(x) not in self.again and not self.unchanged(vid)
+        known = self.leaves.get(vid) is x or self.updated.get(vid) is x or a is x and self._is_shown(a)
+        return own and known and id(x) not in self.again and not self.unchanged(vid)
 
     def touch(self, a):
         """NumPy is about to write into an array. That makes another value of it even where it holds the same numbers after that: so calls in which a bound is
@@ -149,7 +150,7 @@ class Values:
 
     def renew(self, x, a, vid):
         """From here on ``x``, which has been written into, stands for another value; gives the code of what it was."""
-        code = self.ids[id(a)]
+        self.renewed[vid] = code = self.ids[id(a)]
         self.ids[id(a)] = ~vid if isinstance(x, Variable) and x._requires_grad else vid
         return code
 
@@ -213,7 +214,7 @@ class Values:
                 self.snapshots.pop(o.vid, None)
                 x = self.leaves.pop(o.vid)
                 if o.again == "written":
-                    self.renew(x, x._array if isinstance(x, Variable) else x, max(v for v, other in self.leaves.items() if other is x))
+                    self.ids[id(x._array if isinstance(x, Variable) else x)] = self.renewed[o.vid]
                 elif o.again:
                     del self.again[id(x)]
                 else:

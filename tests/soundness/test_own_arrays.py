@@ -1,4 +1,6 @@
 """Arrays that the program makes and then changes, lists of numbers, arrays of Variables from outside: a plan makes them anew on every call."""
+import types
+
 import numpy as np
 import pytest
 from worlds import MODES, arr, check, skipped
@@ -430,3 +432,115 @@ def test_an_operand_changes_before_backward_asks_for_it(mode, when):
             return loss, F.sum(net(x)), x
         return [net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=4)), lambda: f(arr(4, 3))]
     check(make, mode)
+
+
+def masked_policy(net, z):
+    p = F.softmax(net(z)).array
+    best = p.argmax(1)
+    p[z > 1] = 0
+    p /= p.sum(1, keepdims=True) + 1e-3
+    return p, best
+
+
+def first_row(net, z):
+    row = F.softmax(net(z)).array[0]
+    row[0] = 0
+    row /= row.sum()
+    return row
+
+
+def target_by_hand(net, z):
+    """As Q-learning is taught: the prediction, with other numbers for the actions that were taken."""
+    with hnn.no_backprop_mode():
+        t = net(z).array
+    t[np.arange(len(z)), z.argmax(1)] = z.sum(1)
+    return F.sum((net(z) - t) ** 2), t
+
+
+def emptied(net, z):
+    y = net(z)
+    a = y.array
+    a[a > 9] = 0
+    return F.sum(net(a)), y.array
+
+
+def its_variable(net, z):
+    y = F.tanh(net(z))
+    y.array[0] = 1
+    return y, y * 2
+
+
+def taken_before(net, z):
+    y = F.tanh(net(z))
+    total = F.sum(y * y)
+    y.array[0] = 1
+    return total, y.array
+
+
+def held_twice(net, z):
+    y = net(z)
+    other = hnn.Variable(y.array)
+    twice = other * 2
+    y.array[:] = 1
+    return twice, other
+
+
+def parts(net, z):
+    a, b = net(z).array, np.ones((2, 3, 3))
+    a[1:] *= 2
+    a[0] += z[0]
+    b[0, 1:] *= 2
+    b[..., 0] += b[..., 1]
+    row = b[1]
+    row -= 1
+    np.exp(a[1], out=a[1])
+    return a, b, row.sum()
+
+
+def methods(net, z):
+    a, b = net(z).array, np.empty((2, 3))
+    b.fill(z[0, 0])
+    a.sort()
+    c = z.copy()
+    c[1].fill(2)
+    np.copyto(c[0], a[0])
+    return a, b, c
+
+
+@pytest.mark.parametrize("body", [masked_policy, first_row, target_by_hand, emptied, its_variable, taken_before, held_twice, parts, methods])
+@pytest.mark.parametrize("trained", [False, True])
+def test_results_that_change_in_place(mode, body, trained):
+    def make(wrap):
+        net = L.Linear(3, 3)
+        net.b.array[:] = 0.25
+        opt = hnn.optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def f(z):
+            found = body(net, z)
+            if trained:
+                net.cleargrads()
+                (found[0] if body is target_by_hand else F.sum(net(z))).backward()
+                opt.update()
+            return found
+        few = arr(3, 3) * np.float32(0.1)
+        return [net], [lambda: f(arr(3, 3) * 2), lambda: f(few), lambda: f(arr(6, 3)), lambda: f(arr(3, 3) * np.float32("nan"))]
+    world = check(make, mode)
+    if body in (masked_policy, first_row, target_by_hand, parts, methods):
+        skipped(world, mode)
+
+
+def test_arrays_from_outside_that_methods_change(mode):
+    def make(wrap):
+        state = types.SimpleNamespace(trace=np.ones((2, 3), "f"), order=np.zeros(3, "f"))
+
+        @wrap
+        def f(x):
+            state.order[:] = x[0]
+            state.order.sort()
+            total = state.trace.sum()
+            state.trace.fill(x[0, 0])
+            state.trace[0].fill(2)
+            return total + state.order[0]
+        return [state], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=4))]
+    skipped(check(make, mode), mode)
