@@ -27,7 +27,7 @@ from hybridnn.trace.observe_library import Library
 from hybridnn.trace.observe_match import Match
 from hybridnn.trace.observe_methods import Methods
 from hybridnn.trace.observe_names import Names
-from hybridnn.trace.observe_objects import Objects
+from hybridnn.trace.observe_objects import KEEP, Objects
 from hybridnn.trace.observe_operators import Operators
 from hybridnn.trace.observe_origins import Origins
 from hybridnn.trace.observe_recent import Recent
@@ -453,6 +453,8 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
             f.stack.append(constant(not result.value))
         elif after == "variable":
             f.stack.append(waiting[2][0])
+        elif after[0] is KEEP:
+            self.keep_property(f, waiting[2][0], after[1], result)
 
     def _retry(self, f, waiting):
         """Follow an instruction, now that it has taken items from iterators."""

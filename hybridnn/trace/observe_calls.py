@@ -19,7 +19,7 @@ from hybridnn.trace.changed_copies import changer_of
 from hybridnn.trace.drawing import CLOCKS, choose, chooses, draw, read_clock, shuffle
 from hybridnn.trace.numpy_functions import EMPTY, HEADERS, OF_TYPES, is_array_function
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
-from hybridnn.trace.observe_objects import ERRSTATE, MANAGER_CODE, is_partial
+from hybridnn.trace.observe_objects import ERRSTATE, MADE_AGAIN, MANAGER, MANAGER_CODE, is_partial
 from hybridnn.trace.observe_operators import SYMBOLS
 from hybridnn.trace.refs import (
     FOLLOWED,
@@ -102,6 +102,8 @@ class Calls:
             f.waiting = ("make", fn, [], {}, made)
         elif isinstance(called, types.FunctionType) and called in BLOCKS:
             self._enter_block(f, called, args, kw)
+        elif called is MADE_AGAIN and args[0].kind == "static" and type(args[0].value) is MANAGER:
+            self.make_manager_again(f, args[0])
         elif isinstance(called, types.FunctionType):
             self._call_function(f, fn, args, kw)
         elif called is next and len(args) == 1 and args[0].kind == "static" and (give := giver_of(args[0].value)):

@@ -7,19 +7,24 @@ import types
 import weakref
 from dataclasses import dataclass
 
+from hybridnn.config import using_config
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import Link
 from hybridnn.trace.refs import IMMUTABLE_TYPE, Cell, Doubt, Pending, Ref, class_lookup, constant, is_library_module, is_named_tuple, is_slot
 from hybridnn.utils.cache import cached_property
 
-__all__ = ["ERRSTATE", "MANAGER_CODE", "Objects", "is_partial"]
+__all__ = ["ERRSTATE", "KEEP", "MADE_AGAIN", "MANAGER", "MANAGER_CODE", "Objects", "is_partial"]
 
 PLAIN = {"__new__": object.__new__, "__getattribute__": object.__getattribute__, "__getattr__": None, "__del__": None}
 """What a class must not define, for its objects to be followed."""
 ASSIGNED = "assigned"            # of objects of which the call assigns attributes each is followed on its own
 ERRSTATE = "numpy.errstate"      # what the Ref of such a block has
+KEEP = "keep"                    # what becomes of the value of a ``functools.cached_property``
+CACHING = (functools.cached_property.__get__.__code__,)
 MANAGER_CODE = contextlib.contextmanager(iter).__code__
+MANAGER = type(contextlib.contextmanager(iter)(()))
+MADE_AGAIN = class_lookup(MANAGER, "_recreate_cm")      # which a function that a context manager decorates calls on every call
 
 
 @dataclass(eq=False, slots=True)
@@ -126,6 +131,11 @@ class Objects:
             raise Doubt(f"{cls.__name__}.{name} is a descriptor")
         elif name in attrs:
             self._push_attr(f, attrs[name], method)
+        elif type(attr) is functools.cached_property and attr.attrname == name and cls.__dictoffset__:
+            self._refuse_argument(owner, name)
+            self.passing = CACHING
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("call", constant(attr.func), [owner], {}, (KEEP, name))
         elif attr is None or is_slot(attr, name):
             raise Doubt(f"{cls.__name__}.{name} is missing")
         else:
@@ -138,6 +148,12 @@ class Objects:
         get = class_lookup(cached_property, "__get__")
         f.stack += [Ref("null", None)] if method else []
         f.waiting = ("call", constant(get), [constant(attr), owner, constant(cls)], {}, "push")
+
+    @staticmethod
+    def keep_property(f, owner, name, value):
+        """What a ``functools.cached_property`` has computed is an attribute from here on."""
+        owner.value.attrs[name] = value
+        f.stack.append(value)
 
     def store_object_attr(self, f, owner, name, value, after):
         """An assignment to an attribute of an object made in the call."""
@@ -261,6 +277,17 @@ class Objects:
             raise Doubt("a context manager of something else than a generator function")
         self.guard("function", fn.value, fn.value.__code__, fn.value.__defaults__, fn.value.__kwdefaults__)
         f.waiting = ("make", None, [], {}, Ref("manager", self.make_generator(constant(inner), args, kw).value))
+
+    def make_manager_again(self, f, ref):
+        """The manager that a function enters which one decorates (``@hnn.no_backprop_mode()``): another one like it."""
+        manager = ref.value
+        for name in ("func", "args", "kwds"):
+            self.guard("attr", manager, name, vars(manager)[name])
+        args, kw = [*map(constant, manager.args)], {k: constant(v) for k, v in manager.kwds.items()}
+        if manager.func is using_config.__wrapped__:
+            self._enter_block(f, using_config, args, kw)
+        else:
+            f.waiting = ("make", None, [], {}, Ref("manager", self.make_generator(constant(manager.func), args, kw).value))
 
     # ---- functools.partial
 

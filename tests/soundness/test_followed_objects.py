@@ -507,3 +507,91 @@ def test_reasons_name_the_line(mode):
         reasons = [p.reason for p in f.explain().paths]
         if mode == "auto":
             assert all(f"{__file__}:{fn.__code__.co_firstlineno + line} in {fn.__name__}" in r and what in r for r in reasons), reasons
+
+
+def test_functions_that_context_managers_decorate(mode):
+    """Each call enters a new manager, of the library's or of a generator function."""
+    def make(wrap):
+        net, log = L.Linear(3, 3), []
+        opt = hnn.optimizers.SGD(0.01).setup(net)
+
+        @contextlib.contextmanager
+        def noted(name, train=False):
+            log.append(name)
+            with hnn.using_config("train", train):
+                yield
+            log.append(len(log))
+
+        class Agent:
+            @hnn.no_backprop_mode()
+            def act(self, x):
+                return net(x)
+
+            @noted("evaluate")
+            def evaluate(self, x):
+                return F.dropout(net(x))
+        agent = Agent()
+
+        @wrap
+        @hnn.no_backprop_mode()
+        def act(x):
+            return net(x)
+
+        @wrap
+        def step(x):
+            y = agent.act(x)
+            loss = F.sum((y - 2 * agent.evaluate(x)) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return y, loss
+        return [net, log], [lambda: (act(arr(2, 3)), step(arr(2, 3))), lambda: (act(arr(4, 3)), step(arr(4, 3)))]
+    skipped(check(make, mode), mode)
+
+
+class Values:
+    """A policy's values, of which each is computed when it is asked for first."""
+    def __init__(self, q, asked):
+        self.q, self.asked = q, asked
+
+    @functools.cached_property
+    def greedy(self):
+        self.asked.append("greedy")
+        return self.q.array.argmax(1)
+
+    @functools.cached_property
+    def largest(self):
+        return F.select_item(self.q, self.greedy)
+
+    @property
+    def total(self):
+        return F.sum(self.largest)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_cached_properties_of_objects_that_are_made(mode, given):
+    def make(wrap):
+        net, asked = L.Linear(3, 3), []
+
+        @wrap
+        def f(x):
+            values = Values(net(x), asked)
+            if given:
+                values.greedy = np.zeros(len(x), "i")
+            return values.total + F.sum(values.largest * values.largest), values.greedy, hasattr(values, "largest"), "greedy" in vars(values)
+        return [net, asked], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=4)), lambda: f(arr(4, 3))]
+    skipped(check(make, mode), mode)
+
+
+def test_cached_properties_of_arguments(mode):
+    def make(wrap):
+        @wrap
+        def f(values):
+            return values.total, values.greedy
+        made = []
+
+        def call(seed):
+            made.append(Values(hnn.Variable(arr(2, 3, seed=seed)), []))
+            return f(made[-1])
+        return made, [lambda: call(0), lambda: call(1)]
+    check(make, mode)
