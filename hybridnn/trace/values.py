@@ -34,7 +34,7 @@ class Values:
         self.wrappers = {}        # vid -> the Variable from outside that has it now
         self.keep = []            # what the ids belong to, but for
         self.fresh_pairs, self.old_pairs, self.old_limit = [], [], MANY_PAIRS      # (vid, array): recorded values, as long as somebody else holds the arrays
-        self.again = {}           # id(Variable made of an array that this call has computed) -> vid
+        self.again = {}           # id(Variable over an array of this call's that is another value: made of it, or once it was written into) -> vid
         self.leaves = {}          # vid -> the Variable or array bound
         self.scalars = {}         # vid -> the number of NumPy's that stands behind an array without dimensions
         self.snapshots = {}       # vid -> (array that others can write, its copy)
@@ -156,9 +156,13 @@ class Values:
 
     def known_vid(self, x):
         """The vid of a value, however it is wrapped; None if this call does not know it."""
-        if isinstance(x, Variable) and x._pending is self:
-            return x._vid
-        code = self.ids.get(id(x._array if isinstance(x, Variable) else x))
+        if isinstance(x, Variable):
+            if x._pending is self:
+                return x._vid
+            if id(x) in self.again:
+                return self.again[id(x)]
+            x = x._array
+        code = self.ids.get(id(x))
         return code if code is None or code >= 0 else ~code
 
     def snapshot(self, vid, a):

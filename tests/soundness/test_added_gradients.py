@@ -76,6 +76,41 @@ def looked_at(p, q, x, k):
     return before, q.grad
 
 
+def written_and_seen(q, k):
+    q.grad *= k
+    return q.grad_var
+
+
+def added(q, k):
+    q.grad += k
+    return q.grad
+
+
+@pytest.mark.parametrize("change", [written_and_seen, added])
+@pytest.mark.parametrize("again", [False, True], ids=["once", "twice"])
+def test_it_adds_to_what_was_written_and_then_updated_with(mode, change, again):
+    """The gradient is another value twice: where the optimizer takes it, and where backward adds to it."""
+    def make(wrap):
+        link = hnn.Link(q=3)
+        link.q.array[...] = arr(3)
+        opt = optimizers.MomentumSGD(0.1).setup(link)
+
+        @wrap
+        def f(x, k):
+            link.cleargrads()
+            F.sum(link.q * x).backward()
+            seen = [change(link.q, k)]
+            opt.update()
+            if again:
+                link.q.grad[...] *= k
+                seen.append(link.q.grad.sum())
+            F.sum(link.q * link.q * x).backward()
+            return seen, link.q.grad
+
+        return [link, opt], [lambda: f(arr(3, seed=2), 0.5), lambda: f(arr(3, seed=3), 0.25)]
+    check(make, mode)
+
+
 @pytest.mark.parametrize("clear", [True, False], ids=["cleared", "kept"])
 @pytest.mark.parametrize("change", [given, scaled, clipped, another, twice, in_place, of_the_call, cleared_since, filled_since, looked_at])
 def test_it_adds_to_what_was_assigned(mode, change, clear):
