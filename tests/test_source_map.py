@@ -7,7 +7,9 @@ import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
 from hybridnn import jit
 from hybridnn.core.op import OPS
-from hybridnn.jit import layout, lower
+from hybridnn.jit import compiler, layout, lower, source
+from hybridnn.jit.fuse import fuse
+from hybridnn.jit.passes import simplify
 
 
 @pytest.mark.parametrize("threads", [False, True], ids=["one thread", "threads"])
@@ -51,3 +53,13 @@ def test_special_values_in_transposed_operands():
     x[3, 5], x[7, 9], x[11, 13] = np.nan, np.inf, -0.0
     graph = graph_of(lambda x: [turned(x, 1, 0) * 2.0], x)
     assert_same(graph, jit.compile(graph), (x,), 0, 0)
+
+
+def test_results_that_lie_apart_are_computed_in_vectors():
+    """Of a stride that is one unknown number LLVM would assume that it is 1, and compute all else one by one."""
+    graph = graph_of(lambda x: [OPS["tanh"](turned(x, 1, 2, 0))], array(7, 90, 5))
+    node = fuse(simplify(graph)).nodes[0]
+    arranged = layout.arrange(node.op.nest, [layout.Operand(0, 0, (4, 4 * 70, 28))], [layout.Operand(0, 0, (4 * 800, 4 * 8, 4 * 100))])
+    text = source.render(arranged.structure)
+    ir = str(compiler.compile_ir("probe", text, "<probe>"))
+    assert "= 1 + args[" in text and ir.count("extractelement") >= 4

@@ -28,6 +28,7 @@ from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.order import VIEWS
 from hybridnn.jit.places import ARENA, CONSTANT, INPUT, OUTPUT, SCALAR, SLOT, Place, Root, element_of, sliced, viewed, whole
 from hybridnn.jit.row_blocks import in_blocks, number_of_blocks, split_operands
+from hybridnn.jit.source_writer import lessened
 from hybridnn.jit.support import is_expensive
 
 __all__ = ["bind", "lower"]
@@ -372,7 +373,8 @@ def _kernel_step(step, at, address):
     for place in step.scratch:
         view = at(place)
         words += [view.buf, view.offset]
-    return native.Step(address, np.array([*words, *arranged.words], np.int64), 0, arranged.hi, _grain(step), step.name)
+    words += [word - less for word, less in zip(arranged.words, lessened(arranged.structure), strict=True)]
+    return native.Step(address, np.array(words, np.int64), 0, arranged.hi, _grain(step), step.name)
 
 
 def _grain(step):

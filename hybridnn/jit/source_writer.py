@@ -1,11 +1,12 @@
 """``Writer``: the lines of a kernel, and the file around them."""
+import functools
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hybridnn.jit.support import NUMBA, SUFFIX, expression, literal
 
-__all__ = ["Writer", "parameters"]
+__all__ = ["Writer", "lessened", "parameters"]
 
 
 def parameters(structure):
@@ -13,6 +14,17 @@ def parameters(structure):
     sizes = [f"n{k}" for k in range(len(structure.axes))]
     return sizes + [f"s{p}_{k}" for p, pointer in enumerate(structure.pointers) for k, c in enumerate(pointer.classes)
                     if c == "s"]
+
+
+@functools.lru_cache(4096)
+def lessened(structure):
+    """By how much less native code gets each of ``parameters``: strides along the innermost axis by one, which it adds.
+
+    Of a stride that is a single unknown number LLVM assumes that it is 1, and makes code without vectors for all others (LoopAccessAnalysis, symbolic
+    strides); the sum is none.
+    """
+    last = f"_{len(structure.axes) - 1}"
+    return tuple([int(name.startswith("s") and name.endswith(last)) for name in parameters(structure)])
 
 
 @dataclass
@@ -209,7 +221,7 @@ class Writer:
         lines = [f"    p{p} = {self.pointer_type(pointer)}(bufs, args, {2 * p})" for p, pointer in enumerate(self.s.pointers)]
         body = set(re.findall(r"\w+", "\n".join(self.lines)))
         first = 2 * len(self.s.pointers)
-        lines += [f"    {name} = args[{first + k}]" for k, name in enumerate(words) if name in body]
+        lines += [f"    {name} = {'1 + ' * less}args[{first + k}]" for k, (name, less) in enumerate(zip(words, lessened(self.s), strict=True)) if name in body]
         self.line(self.promise() + "()")
         return ["def kernel(bufs, args, lo, hi):", *lines]
 
