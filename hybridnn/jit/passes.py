@@ -10,6 +10,7 @@ from hybridnn.core.op import OPS
 from hybridnn.exact import exact
 from hybridnn.graph import Node, verify
 from hybridnn.jit.accumulate import accumulate, batch_products, gather_together, outer_products, sum_products
+from hybridnn.jit.block_reductions import reduce_blocks
 from hybridnn.jit.channels import twins
 from hybridnn.jit.covered_axes import drop_covered_axes
 from hybridnn.jit.decompose import decompose
@@ -210,5 +211,6 @@ def channels_last(graph):
 
 
 PASSES = (decompose, complete_attrs, equal_types, drop_dead, drop_covered_axes, algebra, fold_constants, merge_equal, channels_last, join_parts, drop_dead,
-          gather_together, sum_products, batch_products, accumulate, outer_products, partial_sums, drop_dead, recompute)
+          gather_together, sum_products, batch_products, accumulate, outer_products, partial_sums, reduce_blocks,
+          drop_dead, recompute)
 

@@ -1,0 +1,54 @@
+"""Reductions of blocks, a pass: the sum, or the largest, of each 2 x 2 block of an image is that of the pairs in rows, and then of these.
+
+An array whose axes are cut in two, as ``x.reshape(n, c, h // 2, 2, w // 2, 2)``, is reduced along axes that do not lie side by side. In one kernel each
+result is a loop of its own over a few short rows; one after the other, vectors lie across the rows.
+"""
+import math
+
+import numpy as np
+
+from hybridnn.core.op import OPS
+from hybridnn.graph import Node
+from hybridnn.jit.row_costs import SHORT
+from hybridnn.jit.specs import Specs
+from hybridnn.spec import Spec
+
+__all__ = ["reduce_blocks"]
+
+LEAST = 1024        # elements from which on another kernel pays
+
+
+def reduce_blocks(graph):
+    """No reduction goes over short rows and along axes before others that stay."""
+    parts = {n: parts for n in graph.nodes if (parts := _parts(graph.specs, n))}
+    if not parts:
+        return graph
+    specs, nodes = Specs(graph.specs), []
+    for node in graph.nodes:
+        nodes += _in_two(specs, node, *parts[node]) if node in parts else [node]
+    return graph.replace(nodes=tuple(nodes), specs=specs)
+
+
+def _parts(specs, node):
+    """The last axes, which are reduced first, and those before, which are reduced then; None if all are reduced at once."""
+    if node.op.name not in ("sum", "amax", "amin") or OPS.get(node.op.name) is not node.op:
+        return None
+    x, axes = specs[node.inputs[0]], dict(node.attrs)["axis"]
+    if axes is None or x.size < LEAST or x.dtype == np.float16:
+        return None
+    axes = sorted([k % len(x.shape) for k in axes])
+    kept = max([k for k, n in enumerate(x.shape) if k not in axes and n > 1], default=-1)
+    last, others = tuple([k for k in axes if k > kept]), tuple([k for k in axes if k < kept])
+    row = math.prod([x.shape[k] for k in last])
+    return (last, others) if 1 < row <= SHORT and math.prod([x.shape[k] for k in others]) > 1 else None
+
+
+def _in_two(specs, node, last, others):
+    x, y = specs[node.inputs[0]], specs[node.outputs[0]]
+    rows = specs.new(Spec(tuple([n for k, n in enumerate(x.shape) if k not in last]), y.dtype))
+    first = Node(node.op, node.inputs, (rows,), (("axis", last), ("keepdims", False)), node.line)
+    if not dict(node.attrs)["keepdims"]:
+        return [first, Node(node.op, (rows,), node.outputs, (("axis", others), ("keepdims", False)), node.line)]
+    dense = specs.new(Spec(tuple([n for k, n in enumerate(x.shape) if k not in last and k not in others]), y.dtype))
+    return [first, Node(node.op, (rows,), (dense,), (("axis", others), ("keepdims", False)), node.line),
+            Node(OPS["reshape"], (dense,), node.outputs, (("shape", y.shape),), node.line)]
