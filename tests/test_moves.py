@@ -91,6 +91,22 @@ def test_repeats_leave_what_lies_around_as_it_was(shape, times, grain):
         assert (room[:8] == -1).all() and (room[-8:] == -1).all()
 
 
+@pytest.mark.parametrize("grain", [0, 1])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("width", [1, 3, 4, 7, 8, 9, 16, 21, 40])
+def test_blocks_of_images(width, dtype, grain):
+    """Space to depth, and depth to space: pairs and every second element."""
+    image = RNG.normal(size=(3, 2, 5 * 2, width * 2)).astype(dtype)
+    blocks = image.reshape(3, 2, 5, 2, width, 2).transpose(0, 3, 5, 1, 2, 4)
+    deep = blocks.copy()
+    for base, view in ((image, blocks), (deep, deep.transpose(0, 3, 4, 1, 5, 2)), (image, image[..., 1::2]), (image, image[..., ::-2])):
+        room = np.full(view.size + 16, -1, dtype)
+        out = room[8:-8].reshape(view.shape)
+        _run(copy_step(_of(0, view, base), _of(1, out, room), base.itemsize, grain), base, room)
+        np.testing.assert_array_equal(out, view)
+        assert (room[:8] == -1).all() and (room[-8:] == -1).all()
+
+
 @pytest.mark.parametrize("dtype", ["u1", "f2", "f4", "f8"])
 def test_rows_of_all_lengths(dtype):
     for length in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130):

@@ -56,6 +56,8 @@ def emit_copy(m: Module, size: int, block: int) -> None:
         first = number * block
         last = f.least(first + block, rows)
         a, b = f.at(src, src_off), f.at(out, out_off)
+        if size == 4:
+            first = _pairs(f, kind, a, b, (first, last, cols), (src_row, src_col, out_row, out_col))
         with f.either((src_col == size) & (out_col == size)) as (dense, strided):
             with dense, f.range(first, last) as i:
                 _copy_row(f, low.memcpy(m), f.at(b, i * out_row), f.at(a, i * src_row), cols * size)
@@ -126,6 +128,19 @@ def _repeat(f: Func, kind: Any, source: Val, target: Val, count: Val) -> None:
         f.store(item, target, j)
 
 
+def _pairs(f: Func, kind: Any, a: Val, b: Val, part: tuple[Val, Val, Val], strides: Tile) -> Val:
+    """Two dense sources in turn, or one of which each number comes twice: what makes an image twice as wide. Returns the first row that is left."""
+    first, last, cols = part
+    src_row, src_col, out_row, out_col = strides
+    fits = (cols == 2) & (src_row == 4) & (out_col == 4) & (out_row == 8)
+    end = f.select(fits, first + (last - first) // 8 * 8, first)
+    with f.range(first, end, 8) as i:
+        x, y = (f.load_vector(kind, 8, f.at(a, i * 4 + offset)) for offset in (f.value(0), src_col))
+        for k in (0, 4):
+            f.store_vector(f.shuffle(x, y, [n // 2 + k + 8 * (n % 2) for n in range(8)]), f.at(b, (i + k) * 8), 4)
+    return end
+
+
 def _repeat_close(f: Func, kind: Any, a: Val, b: Val, part: tuple[Val, Val, Val], strides: tuple[Val, Val]) -> Val:
     """Where every number is repeated up to eight times, one after the other: vectors, which also fill the beginning of what comes next. Returns the first row
     that is left."""
@@ -155,8 +170,20 @@ def _copy_tile(f: Func, kind: Any, src: Val, out: Val, tile: Tile, strides: Tile
     src_row, src_col, out_row, out_col = strides
     with f.range(first, last) as i:
         line, target = f.at(src, i * src_row), f.at(out, i * out_row)
-        with f.range(left, right) as j:
+        begin = _every_second(f, kind, line, target, (left, right), (src_col, out_col)) if low.BYTES[kind] == 4 else left
+        with f.range(begin, right) as j:
             f.store(f.load(kind, f.at(line, j * src_col)), f.at(target, j * out_col))
+
+
+def _every_second(f: Func, kind: Any, source: Val, target: Val, part: tuple[Val, Val], strides: tuple[Val, Val]) -> Val:
+    """Of a dense source, eight numbers at a time; returns the first one that is left. Nothing is read behind the last of them."""
+    left, right = part
+    src_col, out_col = strides
+    end = f.select((src_col == 8) & (out_col == 4), left + (right - left) // 8 * 8, left)
+    with f.range(left, end, 8) as j:
+        x, y = (f.load_vector(kind, 8, f.at(source, j * 8 + offset)) for offset in (0, 28))
+        f.store_vector(f.shuffle(x, y, [0, 2, 4, 6, 9, 11, 13, 15]), f.at(target, j * 4), 4)
+    return end
 
 
 def _transpose_squares(f: Func, kind: Any, src: Val, out: Val, tile: Tile, strides: Tile) -> Val:

@@ -120,12 +120,16 @@ def _merge_axes(src: View, out: View) -> list[Axis]:
 
 
 def _tile_last(axes: list[Axis]) -> list[Axis]:
-    """Moves the axis that is densest in the source next to the one that is densest in the output: the two that a tile covers."""
+    """Moves the axis that is densest in the source next to the one that is densest in the output: the two that a tile covers.
+
+    But rows of which every second element is taken are copied as they are: that takes vectors.
+    """
     if len(axes) < 2:
         return axes
     *others, last = axes
     dense = min(range(len(others)), key=lambda i: (abs(others[i][1]) or math.inf, -i))
-    if abs(last[1]) <= abs(others[dense][1]):  # the same axis is densest in both: whichever has most rows
+    halves = others[dense][0] == 2 and last[1] == 2 * others[dense][1]
+    if halves or abs(last[1]) <= abs(others[dense][1]):  # the same axis is densest in both: whichever has most rows
         dense = max(range(len(others)), key=lambda i: (min(others[i][0], BLOCK), i))
     return [*others[:dense], *others[dense + 1 :], others[dense], last]
 
