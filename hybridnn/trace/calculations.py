@@ -10,6 +10,7 @@ from hybridnn.trace.computed import Computed, is_last, is_number, note_uses, out
 from hybridnn.trace.failures import recompute
 from hybridnn.trace.floats import under
 from hybridnn.trace.free_numbers import is_open, is_put_into_array, may_be_any
+from hybridnn.trace.lengths import any_length, bears, chooses_some, is_varied, keeps_length, settle
 from hybridnn.trace.numpy_functions import ARRAY_METHODS, EXACT, KEEPING, OPERATORS, PLACES, called_method, is_method_of_ufunc
 from hybridnn.trace.refs import MOST_MEMBERS, Doubt, Ref, is_named_tuple, is_pure
 from hybridnn.trace.warns import without_warnings
@@ -21,8 +22,10 @@ MOST_NUMBERS = 256    # in a list that the program makes of an array
 LARGEST = 1 << 22      # elements of an array that the observer computes itself
 
 
-def operand(observer, ref):
-    """A Ref as it may stand in a computation."""
+def operand(observer, ref, varied=False):
+    """A Ref as it may stand in a computation. ``varied``: in one that takes arrays of any length."""
+    if ref.kind == "varied" and not varied:
+        settle([ref])
     if ref.kind == "arg" and isinstance(ref.value, np.generic) or is_number(ref) and (type(ref.value) is float or is_open(ref)):
         return ref
     ref = observer.use(ref)
@@ -34,8 +37,8 @@ def operand(observer, ref):
     if ref.kind == "tail":
         return ref
     if ref.kind == "mirror" and isinstance(value, (list, tuple)):
-        return Ref("mirror", type(value)([operand(observer, r) for r in value]))
-    if ref.kind == "array":
+        return Ref("mirror", type(value)([operand(observer, r, varied) for r in value]))
+    if ref.kind in ("array", "varied"):
         pass
     elif isinstance(value, np.ndarray):
         known = ref.kind in ("arg", "state", "view") and ref.source is not None or ref.kind == "fresh" and ref.source and ref.source[0] == "array"
@@ -45,7 +48,7 @@ def operand(observer, ref):
             raise Doubt("NumPy on an array whose origin is not known")
     elif ref.kind != "static" or not (is_pure(value) or isinstance(value, np.generic)):
         raise Doubt("NumPy on a value that is not the same on every call")
-    if isinstance(value, np.ndarray) and (not 0 < value.size <= LARGEST or value.dtype.kind not in "fiubc"):
+    if isinstance(value, np.ndarray) and (not (value.size or ref.kind == "varied") or value.size > LARGEST or value.dtype.kind not in "fiubc"):
         raise Doubt("NumPy on an array that is empty, huge or not of numbers")
     return ref
 
@@ -78,23 +81,36 @@ def calculate(observer, fn, args, kw, keyed=False):
         raise Doubt("NumPy with unusual arguments")
     if fn in (np.array, np.asarray) and args:
         args = [_opened(observer, args[0]), *args[1:]]
-    args = [a if keyed and k or may_be_any(observer, fn, a, args) or is_put_into_array(observer, fn, k, args, kw) else operand(observer, a)
+    varied = observer.varied and is_varied([*args, *kw.values()])
+    if varied and not bears(fn, args, kw):
+        settle([*args, *kw.values()])
+        varied = False
+    args = [a if keyed and k or may_be_any(observer, fn, a, args) or is_put_into_array(observer, fn, k, args, kw) else operand(observer, a, varied)
             for k, a in enumerate(args)]
-    kw = {k: operand(observer, v) for k, v in kw.items()}
+    kw = {k: operand(observer, v, varied) for k, v in kw.items()}
     given, named = [*map(value_of, args)], {k: value_of(v) for k, v in kw.items()}
-    fn = without_warnings(fn, given, named)
+    fn = any_length(fn) if varied else without_warnings(fn, given, named)
     value = under({"all": "ignore"}, fn, *given, **named)
     for ref in args:
         if ref.kind != "mirror" and value is ref.value and isinstance(value, np.ndarray):
             return ref
-    found = Computed(fn, args, kw, len(observer.call.path), safe=keyed or _is_safe(fn, args))
+    found = Computed(fn, args, kw, len(observer.call.path), safe=keyed or not varied and _is_safe(fn, args))
     ref = _result(value, found)
+    if varied and not (keeps_length(fn) and args[0].kind == "array") or chooses_some(fn, args):
+        _vary(observer, ref)
     note_uses(observer, found, ref)
     if observer.writes_so_far() and _has_to_wait(observer, found):
         _make_behind(observer, found, ref)
     elif not found.safe:
         _note_failures(observer, ref, found)
     return ref
+
+
+def _vary(observer, ref):
+    """What has been computed may be longer or shorter on the next call."""
+    for r in ref.value if ref.kind == "mirror" else [ref]:
+        if r.kind == "array" and isinstance(r.value, np.ndarray):
+            r.kind, observer.varied = "varied", True
 
 
 def _of_both(fn, most, cut, before, appended, *args, **kw):
@@ -118,7 +134,8 @@ def _is_constant(ref):
 def _make_behind(observer, found, ref):
     """What has to wait is made after all operations, or before the first change in place if nobody knows of what kind it is going to be."""
     observer.refuse_inside_errstate()
-    if (found.safe or _keeps_kind(found.fn) or _chooses_elements(found) or _holds_number(found)) and ref.kind in ("array", "number"):
+    certain = not is_varied([*found.args, *found.kw.values()])
+    if certain and (found.safe or _keeps_kind(found.fn) or _chooses_elements(found) or _holds_number(found)) and ref.kind in ("array", "number"):
         found.last = True
         observer.effects.append(("compute", ref))
         return

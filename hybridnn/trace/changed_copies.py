@@ -8,7 +8,7 @@ import numpy as np
 
 from hybridnn.trace.numpy_functions import is_method_of_ufunc
 
-__all__ = ["AUGMENTED", "CHANGERS", "CHANGES", "IN_PLACE", "SORTED", "changer_of", "put", "with_elements"]
+__all__ = ["AUGMENTED", "CHANGERS", "CHANGES", "IN_PLACE", "SORTED", "changer_of", "is_changer", "put", "with_elements"]
 
 
 def with_elements(a, key, value):
@@ -47,6 +47,11 @@ def _changed_by(fn, a, *args, **kw):
 CHANGERS = {id(fn): functools.partial(_changed_by, fn) for fn in (np.fill_diagonal, np.put_along_axis, np.putmask)}
 """ids of functions that change their first argument in place -> what gives a changed copy."""
 SORTED = functools.partial(_changed_by, np.ndarray.sort)
+
+
+def is_changer(fn):
+    """Whether ``fn`` is what ``changer_of`` gives, or sorts."""
+    return isinstance(fn, functools.partial) and fn.func is _changed_by
 
 
 def changer_of(fn):

@@ -109,7 +109,7 @@ def note_uses(observer, found, ref):
         part = stack.pop()
         if part.kind == "mirror":
             stack += part.value
-        elif part.kind in ("array", "fresh"):
+        elif part.kind in ("array", "fresh", "varied"):
             observer.keep.append(part)
             given = ref.value if ref.kind == "mirror" else (ref,)
             observer.uses.setdefault(id(part), []).extend((found, r) for r in given)
@@ -120,7 +120,10 @@ def identify(observer, ref, x):
     if ref.kind == "mirror" and isinstance(ref.value, (list, tuple)) and type(x) is type(ref.value) and len(x) == len(ref.value):
         for r, v in zip(ref.value, x, strict=True):
             identify(observer, r, v)
-    elif ref.kind == "array" and ref.source.real is None:
+        return
+    if ref.kind == "varied":
+        ref.kind = "array"
+    if ref.kind == "array" and ref.source.real is None:
         y = ref.value
         if type(x) is not type(y) or x.shape != y.shape or x.dtype != y.dtype or x.strides != y.strides or x.tobytes() != y.tobytes():
             raise Doubt("an array of the program's differs from what NumPy made for the observer")

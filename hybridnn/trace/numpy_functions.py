@@ -6,7 +6,7 @@ import types
 import numpy as np
 
 __all__ = ["ARRAY_METHODS", "CANNOT_FAIL", "CHANGING", "EMPTY", "EXACT", "HEADERS", "KEEPING", "LIMITS_OF_TYPES", "OF_TYPES", "OPERATORS", "PLACES",
-           "SAME_TYPE", "UFUNC_METHODS", "called_method", "is_array_function", "is_method_of_ufunc", "may_overlap", "place_of_output"]
+           "SAME_TYPE", "UFUNC_METHODS", "called_method", "called_with", "is_array_function", "is_method_of_ufunc", "may_overlap", "place_of_output"]
 
 _FUNCTIONS = (
     "all", "allclose", "amax", "amin", "angle", "any", "append", "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "around", "array",
@@ -96,7 +96,14 @@ def place_of_output(fn):
     return fn.nin if isinstance(fn, np.ufunc) and fn.nout == 1 else PLACES.get(id(fn))
 
 
+def called_with(caller):
+    """The name of the method that a ``methodcaller`` calls, and with which arguments."""
+    make, args = caller.__reduce__()
+    if make is operator.methodcaller:
+        return args[0], args[1:], {}
+    return make.args[0], (*make.args[1:], *args), make.keywords
+
+
 def called_method(caller):
     """The name of the method that a ``methodcaller`` calls."""
-    make, args = caller.__reduce__()
-    return args[0] if make is operator.methodcaller else make.args[0]
+    return called_with(caller)[0]

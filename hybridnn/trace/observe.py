@@ -14,6 +14,7 @@ import types
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.computed import identify
+from hybridnn.trace.lengths import settle
 from hybridnn.trace.observe_arrays import Arrays
 from hybridnn.trace.observe_callbacks import Callbacks, drives
 from hybridnn.trace.observe_calls import Calls
@@ -56,6 +57,12 @@ PASSED = ("hybridnn.trace.api", "hybridnn.trace.running", "hybridnn.trace.memory
 # Instructions that take no items from iterators: half of all that run.
 SIMPLE = frozenset(["CACHE", "COPY", "COPY_FREE_VARS", "JUMP_BACKWARD", "JUMP_FORWARD", "LOAD_CONST", "LOAD_FAST", "LOAD_GLOBAL", "MAKE_CELL", "NOP", "POP_TOP",
                     "PRECALL", "PUSH_NULL", "RESUME", "STORE_FAST", "SWAP"])
+# Instructions that hand arrays of any length on, or to NumPy.
+TAKING_VARIED = SIMPLE | {"BINARY_OP", "BINARY_SUBSCR", "BUILD_CONST_KEY_MAP", "BUILD_LIST", "BUILD_MAP", "BUILD_SLICE", "BUILD_TUPLE", "CALL", "CALL_KW",
+                          "COMPARE_OP", "EXTENDED_ARG", "FOR_ITER", "KW_NAMES", "LIST_APPEND", "LOAD_ATTR", "LOAD_CLOSURE", "LOAD_DEREF", "LOAD_FAST_CHECK",
+                          "LOAD_FAST_LOAD_FAST", "LOAD_METHOD", "RETURN_VALUE", "STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST", "STORE_SUBSCR",
+                          "UNARY_INVERT", "UNARY_NEGATIVE", "YIELD_VALUE"}
+GOING_THROUGH = ("GET_ITER", "UNPACK_SEQUENCE")
 ROWS = frozenset([code for code in Variable.__iter__.__code__.co_consts if isinstance(code, types.CodeType)])
 _instructions = {}
 
@@ -108,6 +115,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         self.guards, self.guarded, self.effects, self.origins, self.numbers = {}, set(), [], {}, {}
         self.overlay, self.keep, self.views, self.draws, self.computed = {}, [], {}, [], []
         self.memory = {}
+        self.varied = False      # whether there have been arrays that may have another length on the next call
         self.shown, self.changed, self.given, self.held, self.changed_at, self.prior, self.ungiven = {}, {}, {}, {}, {}, {}, []       # see ``Gradients``
         self.applied, self.function_outputs, self.before_walk, self.walk_begins = {}, {}, {}, 0       # see ``Functions``
         self.leaf_refs = {}       # vid of an array that the call has made -> the Ref of what it was when an operation took it, where it has changed since
@@ -243,8 +251,8 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
             raise Doubt(f"{code.co_qualname} is called by an operator, a builtin function or the interpreter, and is not followed there")
         if top.waiting[0] in ("make", "sum") or len(top.waiting) == 6 and frame.f_globals.get("__name__") in PASSED:
             return None
-        self._identify(frame, code, *top.waiting[2:4])
         kind = trusted_kind(frame)
+        self._identify(frame, code, *top.waiting[2:4], followed=kind is False)
         if kind:
             fn = top.waiting[1]
             if isinstance(fn, Ref) and isinstance(fn.value, types.FunctionType) and fn.value.__code__ is code:
@@ -257,27 +265,29 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         self._enter(frame, code, top)
         return self.on_event
 
-    def _identify(self, frame, code, refs, kw):
-        """Arrays and Variables made by the function are met as arguments of the next call."""
+    def _identify(self, frame, code, refs, kw, followed):
+        """Arrays and Variables made by the function are met as arguments of the next call; arrays only where it is not ``followed``."""
+        if self.varied and not followed:
+            settle([*refs, *kw.values()])
         if not any(r.kind in ("array", "mirror") or r.kind == "made" and r.value is None for r in (*refs, *kw.values())):
             return
         values = frame.f_locals
-        self._identify_each([(r, values[name]) for name, r in kw.items() if name in values])
+        self._identify_each([(r, values[name]) for name, r in kw.items() if name in values], followed)
         names = code.co_varnames[:code.co_argcount]
         given = list(values["inputs"]) if code.co_name == "__array_ufunc__" else [values[n] for n in names]
         if code.co_flags & 4 and code.co_name != "__array_ufunc__":
             given += values[code.co_varnames[code.co_argcount + code.co_kwonlyargcount]]
-        self._identify_each(zip(refs, given))
+        self._identify_each(zip(refs, given), followed)
 
-    def _identify_each(self, pairs):
+    def _identify_each(self, pairs, followed):
         for ref, x in pairs:
             if ref.kind == "mirror" and type(x) in (list, tuple) and type(ref.value) is type(x) and len(ref.value) == len(x):
-                self._identify_each(zip(ref.value, x))
+                self._identify_each(zip(ref.value, x), followed)
             elif ref.kind == "made" and ref.value is None:
                 ref.value = x
                 self.keep.append(x)
                 self.origins.setdefault(id(x), ref)
-            else:
+            elif not followed:
                 identify(self, ref, x)
 
     def _enter_root(self, frame, code):
@@ -401,6 +411,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         elif self.frames:
             self.returned(ref)
         else:
+            settle([ref])
             self.result = ref
             self._let_go()
 
@@ -474,6 +485,8 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         if follow is None:
             raise Doubt(f"the instruction {name} is not understood")
         self.passing = ()
+        if self.varied and name not in TAKING_VARIED:
+            self._ask_lengths(f.stack, name)
         if name in SIMPLE:
             follow(self, f, i)
             return
@@ -483,6 +496,14 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         except Pending as pending:
             f.stack, f.kwnames = stack, kwnames
             f.waiting = ("retry", offset, pending.passes, len(self.call.path), pending.iterator)
+
+    @staticmethod
+    def _ask_lengths(stack, name):
+        """An instruction may ask how long arrays are: one that goes through something, of this only."""
+        if name not in GOING_THROUGH:
+            settle(stack)
+        elif stack[-1].kind == "varied":
+            settle(stack[-1:])
 
     def ask(self, iterator):
         """Items are about to be taken from an iterator: an instruction that runs generators is followed once they have run."""

@@ -10,6 +10,7 @@ from hybridnn.exact import exact
 from hybridnn.trace.calculations import calculate, operand
 from hybridnn.trace.changed_copies import AUGMENTED, CHANGERS, CHANGES, with_elements
 from hybridnn.trace.computed import Computed, below, is_last
+from hybridnn.trace.lengths import fitting, is_varied, settle
 from hybridnn.trace.numpy_functions import may_overlap, place_of_output
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.overlap import lies_apart, root_array
@@ -108,7 +109,7 @@ class Arrays:
         whole = self._own_whole(x)
         if whole is not None:
             self._change_view(x, whole, calculate(self, fn, args, kw))
-        elif x.kind == "array":
+        elif x.kind in ("array", "varied"):
             change_own(self, x, fn, args, kw)
         elif self._is_shown(x):
             self.change_shown(x, fn, args, kw)
@@ -159,7 +160,10 @@ class Arrays:
         if self._change_made(x, with_elements, [x, key, y], {}):
             return
         target = self._target(x)
-        self._store(target, operator.setitem, [y], self._fitting_key(target, key) if _has_array(key) else self._key_of(x.value, key))
+        if _has_array(key):
+            self._store(target, operator.setitem, [y], self._fitting_key(target, key, y), varied=True)
+        else:
+            self._store(target, operator.setitem, [y], self._key_of(x.value, key))
 
     def _of_the_whole(self, x, key):
         """``rows[i][key]`` as ``rows[i, key]``, where ``rows`` is from outside, or made by NumPy in this call."""
@@ -183,12 +187,15 @@ class Arrays:
         if fn is np.fill_diagonal and len(args) == 1 and not kw and x.value.ndim == 2 or fn is np.ndarray.sort:
             self._store(target, fn, args)
         elif id(fn) not in CHANGERS and len(args) in (1, 2) and not kw and _has_array(args[0]):
-            self._store(target, fn, args[1:], self._fitting_key(target, args[0]))
+            self._store(target, fn, args[1:], self._fitting_key(target, *args), varied=True)
         else:
             raise Doubt("changes an array in place with unusual arguments")
 
-    def _fitting_key(self, target, key):
+    def _fitting_key(self, target, key, *values):
         """A key that is an array, or has some: whether it fits is looked at as soon as it is there, in an array without memory of its own."""
+        if is_varied([key, *values]):
+            calculate(self, fitting(target.value.shape), [key, *values], {})
+            return operand(self, key, varied=True)
         key = operand(self, key)
         calculate(self, functools.partial(operator.getitem, np.broadcast_to(False, target.value.shape)), [key], {})
         return key
@@ -215,7 +222,7 @@ class Arrays:
         for ref in refs:
             if ref.kind == "mirror":
                 self.take(ref.value)
-            elif ref.kind == "array":
+            elif ref.kind in ("array", "varied"):
                 self.keep.append(ref)
                 self.taken.add(id(ref))
 
@@ -258,15 +265,17 @@ class Arrays:
         if self._change_made(out, fn, args, kw):
             return out
         made = calculate(self, fn, args, kw)
+        settle([made])
         y, a = made.value, out.value
         if made.kind != "array" or type(y) is not np.ndarray or y.dtype != a.dtype or y.shape != a.shape:
             raise Doubt("NumPy with an array of another kind for its results")
         self._store(self._target(out), np.copyto, [made])
         return out
 
-    def _store(self, target, fn, args, key=None):
+    def _store(self, target, fn, args, key=None, varied=False):
+        """``varied``: it is looked at whether arrays of any length fit."""
         self.refuse_inside_errstate()
-        args = [*([] if key is None else [key]), *[operand(self, r) for r in args]]
+        args = [*([] if key is None else [key]), *[operand(self, r, varied) for r in args]]
         self.take(args)
         self.stored_at = min(self.stored_at, len(self.call.path))
         self.stored |= {id(target.value), id(root_array(target.value))}
@@ -399,7 +408,7 @@ class Arrays:
     def compute_at_risk(self, ref):
         """What may fail, or be of another kind, behind an update: if so, a plan takes back all that has been written."""
         view = isinstance(ref.value, np.ndarray) and ref.value.base is not None and self.is_written(ref.value)
-        if ref.kind not in ("array", "number") or view:
+        if ref.kind not in ("array", "varied", "number") or view:
             raise Doubt("computes with NumPy after an array has changed")
         self.refuse_inside_errstate()
         ref.source.last = True

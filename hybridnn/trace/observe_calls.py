@@ -17,6 +17,7 @@ from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.changed_copies import changer_of
 from hybridnn.trace.drawing import CLOCKS, choose, chooses, draw, read_clock, shuffle
+from hybridnn.trace.lengths import settle
 from hybridnn.trace.numpy_functions import EMPTY, HEADERS, OF_TYPES, is_array_function
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
 from hybridnn.trace.observe_objects import ERRSTATE, MADE_AGAIN, MANAGER, MANAGER_CODE, is_partial
@@ -76,6 +77,8 @@ class Calls:
 
     def _call(self, f, fn, args, kw):
         fn = self.use(fn)
+        if self.varied and not self._takes_varied(fn):
+            settle([*args, *kw.values()])
         if fn.kind == "method":
             self._call_method(f, fn, args, kw)
         elif fn.kind == "exit":
@@ -93,6 +96,15 @@ class Calls:
             raise Doubt("calls a function that was computed")
         else:
             self._call_constant(f, fn, args, kw)
+
+    def _takes_varied(self, fn):
+        """Whether a call hands arrays of any length on, to NumPy or to what is followed."""
+        called = fn.value
+        if fn.kind == "method":
+            return is_numeric(called[0]) if len(called) == 2 else not is_library_code(called[2])
+        if fn.kind != "static":
+            return fn.kind in ("closure", "partial", "object")
+        return is_array_function(called) or changer_of(called) is not None or isinstance(called, types.FunctionType) and not is_library_code(called)
 
     def _call_constant(self, f, fn, args, kw):
         """A call of what is the same on every call."""

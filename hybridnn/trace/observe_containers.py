@@ -14,6 +14,7 @@ from hybridnn.trace.computed import Computed, folded, is_last, sources_of, value
 from hybridnn.trace.drawing import FEW_MEMBERS, pick
 from hybridnn.trace.elements import open_axes
 from hybridnn.trace.free_numbers import is_open, varies
+from hybridnn.trace.lengths import settle
 from hybridnn.trace.observe_stores import any_member
 from hybridnn.trace.overlap import memory_of
 from hybridnn.trace.refs import (
@@ -44,6 +45,8 @@ class Containers:
 
     def op_BINARY_SUBSCR(self, f, i):
         key, box = f.stack.pop(), self.use(f.stack.pop())
+        if self.varied and not isinstance(box.value, np.ndarray):
+            settle([key])
         part = self.array_part(box, key) or pick(self, box, key)
         if part is not None:
             f.stack.append(part)

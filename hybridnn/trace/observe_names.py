@@ -15,6 +15,7 @@ from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.batches import tells_where
 from hybridnn.trace.calculations import calculate
+from hybridnn.trace.lengths import SUCH_METHODS, settle
 from hybridnn.trace.numpy_functions import ARRAY_METHODS, CHANGING, LIMITS_OF_TYPES, UFUNC_METHODS, is_array_function
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import (
@@ -108,7 +109,9 @@ class Names:
         if owner.kind in ("mirror", "iterator", "set", "namespace") or owner.kind == "static" and type(obj) in (*CONTAINERS, str, tuple, deque):
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
             return
-        if owner.kind not in ("static", "fresh", "arg", "state", "made", "array", "view"):
+        if owner.kind == "varied" and name not in SUCH_METHODS and name not in ("dtype", "ndim", "itemsize"):
+            settle([owner])
+        if owner.kind not in ("static", "fresh", "arg", "state", "made", "array", "varied", "view"):
             raise Doubt(f"reads .{name} of what the call has made")
         assigned = self.overlaid("attr", obj, name)
         if assigned is not None:

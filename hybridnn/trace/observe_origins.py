@@ -41,7 +41,7 @@ class Origins:
 
     def use(self, ref):
         """``ref`` as something that is the same on every call: adds the guard that makes it so."""
-        if ref.kind in ("static", "fresh", "state", "view", "made", "array", "mask", "closure", "iterator", "null", "method"):
+        if ref.kind in ("static", "fresh", "state", "view", "made", "array", "varied", "mask", "closure", "iterator", "null", "method"):
             return ref
         if ref.kind == "arg":
             return self._use_argument(ref)

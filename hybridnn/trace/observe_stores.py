@@ -14,6 +14,7 @@ from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.computed import folded
+from hybridnn.trace.lengths import settle
 from hybridnn.trace.plan_names import number_of
 from hybridnn.trace.refs import (
     DICTS,
@@ -68,6 +69,8 @@ class Stores:
 
     def op_STORE_SUBSCR(self, f, i):
         key, box, value = f.stack.pop(), self.use(f.stack.pop()), f.stack.pop()
+        if self.varied and not isinstance(box.value, np.ndarray):
+            settle([key, value])
         if isinstance(box.value, np.ndarray) and self.open_key(box.value, key) is not None:
             self.store_elements(box, key, value)
             return

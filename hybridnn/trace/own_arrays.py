@@ -46,7 +46,7 @@ def _leave_to_operations(observer, old):
 
 def change_own(observer, x, fn, args, kw):
     """An array that NumPy has made in this call, and that nobody else has seen but for operations, becomes what ``fn`` makes of Refs, ``x`` among them."""
-    old = Ref("array", x.value, x.source)
+    old = Ref(x.kind, x.value, x.source)
     alone = x.source.fn in IN_PLACE and fn in IN_PLACE and not observer.uses.get(id(x)) and args.count(x) == 1
     if x.source.real is not None and _is_operand_only(observer, x.source.real):
         _leave_to_operations(observer, old)
@@ -62,7 +62,7 @@ def renew(observer, x, old, fn, args, kw):
     views = replace_uses(observer, x, old)
     _rename_effect(observer, x, old)
     made = calculate(observer, fn, [_replaced(r, x, old) for r in args], {k: _replaced(r, x, old) for k, r in kw.items()})
-    if made.kind != "array" or type(made.value) is not np.ndarray or made.value.shape != x.value.shape or made.value.dtype != x.value.dtype or (
+    if made.kind not in ("array", "varied") or type(made.value) is not np.ndarray or made.value.shape != x.value.shape or made.value.dtype != x.value.dtype or (
             made.value.strides != x.value.strides):
         raise Doubt("changes an array in place to something else")
     observer.keep += [old, made]

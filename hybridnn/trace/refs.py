@@ -72,8 +72,9 @@ class Ref:
 
     Kinds: ``static`` the same object on every call, given the guards; ``arg`` from the arguments, read by ``source``; ``state`` an array or Variable read
     from a namespace on every call; ``made`` a Variable that the function makes of an array; ``fresh`` a Variable made by the call;
-    ``view`` a row of an outside array; ``array`` what NumPy makes of others (``value`` is the observer's own copy), and ``number`` a Python number made
-    that way; ``hole`` a number read from a Variable; ``mirror`` a container whose members are Refs; ``closure``, ``iterator``, ``method``, ``null``.
+    ``view`` a row of an outside array; ``array`` what NumPy makes of others (``value`` is the observer's own copy), ``varied`` such an array that may be
+    longer or shorter on the next call, and ``number`` a Python number made that way; ``hole`` a number read from a Variable; ``mirror`` a container whose
+    members are Refs; ``closure``, ``iterator``, ``method``, ``null``.
     """
     kind: str
     value: object

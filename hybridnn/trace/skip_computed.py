@@ -29,7 +29,7 @@ def _is_elementwise(ref):
     found, y = ref.source, ref.value
     if found.kw or found.alone or not (found.fn in SYMBOLS and found.fn is not operator.getitem or isinstance(found.fn, np.ufunc)):
         return False
-    known = all(isinstance(r.value, (np.number, int, float)) or isinstance(r.value, np.ndarray) and r.value.flags.c_contiguous and (
+    known = all(isinstance(r.value, (np.number, int, float)) or isinstance(r.value, np.ndarray) and r.kind != "varied" and r.value.flags.c_contiguous and (
         isinstance(r.source, Computed) or r.kind in ("arg", "fresh")) for r in found.args)
     return known and type(y) is np.ndarray and y.flags.c_contiguous
 
@@ -104,6 +104,8 @@ class Computing:
             lines.append(f"if type({name}) is not {w.strong(type(ref.value))}: raise Unexpected")
         if ref.kind == "whole" and found.late:
             lines.append(f"if list(map(type, {name})) != {w.strong(list(map(type, ref.value)))}: raise Unexpected")
+        if ref.kind == "varied":
+            lines.append(f"if not ({self._same_kind(name, ref.value, varied=True)}): raise Unexpected")
         if ref.kind == "array" and not found.safe and not found.alone and not (_is_arithmetic(found) or _is_elementwise(ref)):
             lines.append(f"if not ({self._same_kind(name, ref.value)}): raise Unexpected")
         return lines
@@ -115,13 +117,13 @@ class Computing:
         call = f"{made}= recompute(making)" if made else "recompute(making)"
         return ["def making():", *["    " + line for line in lines], f"    return {made or '()'}", call]
 
-    def _same_kind(self, name, y):
-        """The text of a test whether an array, or a number of NumPy's, is like the recorded one."""
+    def _same_kind(self, name, y, varied=False):
+        """The text of a test whether an array, or a number of NumPy's, is like the recorded one, but for its length if that is ``varied``."""
         w = self.writer
         if not isinstance(y, np.ndarray):
             return f"type({name}) is {w.strong(type(y))}"
-        same = f"type({name}) is ndarray and {name}.dtype == {w.strong(y.dtype)} and {name}.shape == {w.strong(y.shape)} and " \
-               f"{name}.strides == {w.strong(y.strides)} and {name}.flags.aligned"
+        lies = f"{name}.ndim == {y.ndim}" if varied else f"{name}.shape == {w.strong(y.shape)} and {name}.strides == {w.strong(y.strides)}"
+        same = f"type({name}) is ndarray and {name}.dtype == {w.strong(y.dtype)} and {lies} and {name}.flags.aligned"
         return f"{same} and ({name}.base is None or not shares({name}))" if w.writes else same
 
     def _operand_text(self, ref):

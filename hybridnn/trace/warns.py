@@ -4,6 +4,7 @@ import operator
 
 import numpy as np
 
+from hybridnn.trace.numpy_functions import called_with
 from hybridnn.trace.refs import Doubt
 
 __all__ = ["without_warnings"]
@@ -30,9 +31,8 @@ def without_warnings(fn, args, kw):
 def _is_free(fn, args, kw):
     """Whether a variance is taken of more elements than ``ddof``."""
     if isinstance(fn, operator.methodcaller):
-        make, given = fn.__reduce__()
-        name, *given = given if make is operator.methodcaller else (*make.args, *given)
-        args, kw = (*args, *given), {} if make is operator.methodcaller else make.keywords
+        name, given, kw = called_with(fn)
+        args = (*args, *given)
         if name not in ("std", "var"):
             return True
     elif id(fn) not in _OF_FREEDOM:
