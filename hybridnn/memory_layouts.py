@@ -22,6 +22,26 @@ def get_semantic_shape(arr_or_var, *, assumed_layout=None):
     return arr_or_var.shape
 
 
+def _get_layout_transpose_axes(ndim, src_layout, dst_layout, inverse=False):
+    """The axes that bring an array of ``ndim`` axes from one layout into the other; None where it lies right."""
+    if src_layout == dst_layout:
+        return None
+    assert None in (src_layout, dst_layout), f"one of the layouts {src_layout} and {dst_layout} has to be None"
+    to_last = (0, *range(2, ndim), 1)
+    to_first = (0, ndim - 1, *range(1, ndim - 1))
+    return to_last if (src_layout is None) != inverse else to_first
+
+
+def _transpose_array(arr, src_layout, dst_layout):
+    axes = _get_layout_transpose_axes(arr.ndim, src_layout, dst_layout)
+    return arr if axes is None else arr.transpose(axes)
+
+
+def _transpose_shape(shape, src_layout, dst_layout):
+    axes = _get_layout_transpose_axes(len(shape), src_layout, dst_layout)
+    return shape if axes is None else tuple([shape[i] for i in axes])
+
+
 def require_plain(layout, who):
     """Raise ``BackendError`` for a layout other than NumPy's."""
     if layout is not None:

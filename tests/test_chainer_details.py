@@ -1283,6 +1283,138 @@ def test_a_forward_says_what_it_is_to_return():
         Wrong().apply((hnn.Variable(np.zeros(2, np.float32)),))
 
 
+class Weighted(hnn.FunctionNode):
+    """2 a + 3 b of what is there of a and b."""
+    weights = 2, 3
+
+    def forward(self, inputs):
+        return sum(w * x for w, x in zip(self.weights, inputs, strict=True) if x is not None),
+
+    def backward(self, target_input_indexes, grad_outputs):
+        return tuple(grad_outputs[0] * self.weights[i] for i in target_input_indexes)
+
+
+class Forked(hnn.FunctionNode):
+    """2 x and 3 x; the gradient is another function of the outputs' gradients, of which one may be missing."""
+
+    def forward(self, inputs):
+        return inputs[0] * 2, inputs[0] * 3
+
+    def backward(self, target_input_indexes, grad_outputs):
+        return Weighted().apply(grad_outputs)
+
+
+class OldWeighted(hnn.Function):
+    def forward(self, inputs):
+        return Weighted().forward(inputs)
+
+    def backward(self, inputs, grad_outputs):
+        return 2 * grad_outputs[0], None
+
+
+def test_a_function_of_ones_own_may_be_applied_to_none():
+    x = Variable(np.ones(3))
+    y, = Weighted().apply((x, None))
+    y.grad = np.ones(3)
+    assert [node.shape for node in y.creator.inputs] == [(3,), None] and y.creator.inputs[1].data is None
+    y.backward()
+    np.testing.assert_array_equal(x.grad, np.full(3, 2.0))
+    np.testing.assert_array_equal(Weighted().apply((None, np.ones(2)))[0].array, [3, 3])
+    x.cleargrad()
+    y = OldWeighted()(x, None)
+    y.grad = np.ones(3)
+    y.backward()
+    np.testing.assert_array_equal(x.grad, np.full(3, 2.0))
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, hnn.trace])
+def test_a_gradient_of_ones_own_may_be_a_function_of_missing_gradients(wrap):
+    def step(x):
+        x.cleargrad()
+        doubled, tripled = Forked().apply((x,))
+        loss = F.sum(tripled * tripled)
+        gx, = hnn.grad([loss], [x], enable_double_backprop=True)
+        F.sum(gx * gx).backward()
+        return gx
+
+    step = wrap(step)
+    for k in range(4):
+        x = Variable(np.array([1.0, 2.0 + k]))
+        np.testing.assert_allclose(step(x).array, 18 * x.array)
+        np.testing.assert_allclose(x.grad, 2 * 18 ** 2 * x.array)
+
+
+def test_functions_of_ones_own_tell_memory_layouts_as_in_chainer():
+    class Laid(hnn.FunctionNode):
+        def check_layout_forward(self, inputs):
+            self.seen = [x.layout for x in inputs]
+
+        def forward(self, inputs):
+            layout, = self.input_layouts
+            self.output_layouts = (layout,)
+            return inputs
+
+    f = Laid()
+    with pytest.raises(AssertionError, match="has not been applied"):
+        f.input_layouts
+    f.apply((Variable(np.ones((1, 2, 3, 4))),))
+    assert f.input_layouts == f.output_layouts == (None,) and f.seen == [None]
+    with pytest.raises(hnn.errors.BackendError, match="memory layout"):
+        f.output_layouts = (hnn.memory_layouts.CUDNN_CHANNEL_LAST_X,)
+    layouts = hnn.memory_layouts
+    last = layouts.CUDNN_CHANNEL_LAST_X
+    assert layouts._transpose_shape((1, 2, 3, 4), None, None) == (1, 2, 3, 4)
+    assert layouts._transpose_shape((1, 2, 3, 4), None, last) == (1, 3, 4, 2)
+    assert layouts._transpose_array(np.ones((1, 3, 4, 2)), last, None).shape == (1, 2, 3, 4)
+    for there, back in ((None, last), (last, None)):
+        axes = [layouts._get_layout_transpose_axes(4, there, back, inverse) for inverse in (False, True)]
+        assert [axes[0][i] for i in axes[1]] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("reduce", ["mean", "no"])
+def test_connectionist_temporal_classification_as_an_object(reduce):
+    rng = np.random.default_rng(0)
+    xs = [rng.normal(size=(2, 4)) for _ in range(5)]
+    t, n_inputs, n_labels = np.array([[1, 2], [2, 3]], np.int32), np.array([5, 4], np.int32), np.array([2, 1], np.int32)
+    f = F.loss.ctc.ConnectionistTemporalClassification(0, reduce)
+    expected = F.connectionist_temporal_classification(xs, t, 0, n_inputs, n_labels, reduce)
+    y = f(n_inputs, n_labels, t, *xs)
+    np.testing.assert_allclose(y.array, expected.array)
+    inputs = (n_inputs, n_labels, t, *xs)
+    gradient_check.check_backward(F.loss.ctc.ConnectionistTemporalClassification(blank_symbol=0, reduce=reduce), inputs, np.ones(y.shape), atol=1e-4)
+
+
+def test_outputs_of_an_elementwise_function_have_one_shape():
+    class Uneven(hnn.FunctionNode):
+        is_elementwise = True
+
+        def forward(self, inputs):
+            return inputs[0], inputs[0][:1]
+
+    with pytest.raises(RuntimeError, match=r"(?s)elementwise function.*\(3,\), \(1,\)"):
+        Uneven().apply((np.ones(3),))
+
+
+def test_type_checks_take_arrays_that_are_no_inputs():
+    class Chosen(hnn.FunctionNode):
+        def __init__(self, condition):
+            self.condition = condition
+
+        def check_type_forward(self, in_types):
+            condition = type_check._make_variable_from_array(self.condition, "condition")
+            type_check.expect(condition.dtype == np.bool_, condition.shape == in_types[0].shape)
+
+        def forward(self, inputs):
+            return np.where(self.condition, *inputs),
+
+    x = np.arange(4.0)
+    np.testing.assert_array_equal(Chosen(x > 1).apply((x, -x))[0].array, [0, -1, 2, 3])
+    with pytest.raises(type_check.InvalidType, match=r"condition.dtype == .*bool"):
+        Chosen(x).apply((x, -x))
+    with pytest.raises(type_check.InvalidType, match="condition as an array"):
+        Chosen([True]).apply((x, -x))
+
+
 def test_backward_of_several_elements_needs_a_gradient_only_where_one_is_wanted():
     x = hnn.Variable(np.zeros(10, np.float32))
     y = F.identity(x)

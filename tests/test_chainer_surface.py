@@ -42,7 +42,6 @@ ABSENT_CLASSES = {"dataset.convert.Conveyor", "function_hooks.CUDAProfileHook", 
 
 # Memory layouts and devices that are not taken over; what was deprecated in Chainer itself; what Chainer's classes do for themselves.
 OTHER_METHODS = {
-    ("FunctionNode", "check_layout_forward"), ("FunctionNode", "input_layouts"), ("FunctionNode", "output_layouts"),
     ("backend.ChainerxDevice", "fallback_device"), ("backend.ChainerxDevice", "from_fallback_device"), ("backend.ChainerxDevice", "send_array"),
     ("backend.Intel64Device", "send_array"), ("iterators.DaliIterator", "batch_size"),
     ("link_hooks.SpectralNormalization", "normalize_weight"), ("link_hooks.SpectralNormalization", "reshape_W"),

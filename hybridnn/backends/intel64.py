@@ -1,7 +1,8 @@
 """iDeep, as code that asks for it sees a machine without it: ``is_ideep_available()`` is False."""
+from hybridnn.backend import Intel64Device
 from hybridnn.errors import not_taken_over
 
-__all__ = ["check_ideep_available", "inputs_all_ready", "is_ideep_available", "mdarray", "should_use_ideep"]
+__all__ = ["Intel64Device", "check_ideep_available", "inputs_all_ready", "is_ideep_available", "mdarray", "should_use_ideep"]
 
 
 class mdarray:

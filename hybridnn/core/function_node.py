@@ -11,17 +11,27 @@ from hybridnn.config import config, global_config, state
 from hybridnn.core import type_check
 from hybridnn.core.debugging import check_nan
 from hybridnn.core.op_node import OpNode
-from hybridnn.core.tape import Output, TapeNode, connect_outputs, next_seq, node_of, rank_of
+from hybridnn.core.tape import Leaf, Output, TapeNode, connect_outputs, next_seq, node_of, rank_of
 from hybridnn.core.variable import Variable, as_variable, connected
 from hybridnn.core.variable_node import OutputRef, view_of
 from hybridnn.errors import InvalidType
 from hybridnn.function_hook import put_on
+from hybridnn.memory_layouts import require_plain
 
-__all__ = ["FunctionNode"]
+__all__ = ["FunctionNode", "input_variable"]
 
 # What an instance knows of its application; the rest is the user's.
 _OF_ONE_APPLICATION = ("_retained_inputs", "_retained_outputs", "_input_arrays", "_output_arrays", "_outputs", "_needs", "_cut", "_view", "grad",
                        "inputs_", "is_leaf", "loss_scale", "n_outputs", "name", "retained", "seeded", "seq", "shapes_", "stack")
+
+
+def input_variable(x):
+    """What a function is applied to, as a Variable: None too, for what is not there, such as the gradient of an output that nobody used."""
+    if x is not None:
+        return as_variable(x)
+    absent = Variable(None, requires_grad=False)
+    absent._tape = Leaf(None, None)
+    return absent
 
 
 def _note_retained(nodes, arrays):
@@ -101,6 +111,27 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
     def check_type_forward(self, in_types):
         """Raise if the input types do not fit: ``type_check.expect(in_types.size() == 2, in_types[0].ndim == 1)``."""
 
+    def check_layout_forward(self, inputs):
+        """Raise if the memory layouts of the inputs, which are Variables, do not fit. Here all have NumPy's."""
+
+    @property
+    def input_layouts(self):
+        """The memory layout of each input, which is None, NumPy's; asked for by ``forward`` in Chainer's style."""
+        found = self._input_arrays if self.inputs_ is None else self.inputs_
+        assert found is not None, f"{self.label} has not been applied: its inputs are not known"
+        return (None,) * len(found)
+
+    @property
+    def output_layouts(self):
+        """The memory layout of each output, which is None; ``forward`` may set it."""
+        assert self._outputs is not None, f"{self.label} has not been applied: its outputs are not known"
+        return (None,) * len(self._outputs)
+
+    @output_layouts.setter
+    def output_layouts(self, layouts):
+        for layout in layouts:
+            require_plain(layout, self.label)
+
     # ---- retaining
 
     def retain_inputs(self, indexes):
@@ -152,7 +183,7 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         return other
 
     def apply_eager(self, inputs):
-        variables = [as_variable(x) for x in inputs]
+        variables = [input_variable(x) for x in inputs]
         arrays, outputs = self._run(variables)
         return self._wrap(variables, arrays, outputs)
 
@@ -162,6 +193,8 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         self._input_arrays = arrays
         if config.type_check:
             self._check_types(arrays)
+        if type(self).check_layout_forward is not FunctionNode.check_layout_forward:
+            self.check_layout_forward(variables)
         hooks = [*(() if state.hooks is None else state.hooks.values()), *self.local_function_hooks.values()]
         for hook in hooks:
             hook.forward_preprocess(self, arrays)
@@ -190,6 +223,9 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         if not isinstance(outputs, tuple) or not all(y is None or is_array(y) or isinstance(y, np.generic) for y in outputs):
             seen = type(outputs).__name__ if not isinstance(outputs, tuple) else ", ".join(type(y).__name__ for y in outputs)
             raise InvalidType(self.label, "a tuple of arrays (forward output must be a tuple of ndarrays)", seen, "return y,")
+        if self.is_elementwise and len({y.shape for y in outputs}) > 1:
+            shapes = ", ".join(str(y.shape) for y in outputs)
+            raise RuntimeError(f"{self.label} is an elementwise function (is_elementwise), but its outputs have different shapes: {shapes}")
         return tuple([np.asarray(y) if isinstance(y, np.generic) else y for y in outputs])
 
     def _wrap(self, variables, arrays, outputs):

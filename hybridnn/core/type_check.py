@@ -352,6 +352,13 @@ def make_variable(value, name):
     return value if in_light_mode() else Variable(value, name)
 
 
+def _make_variable_from_array(array, name):
+    """An array that is no input as an expression called ``name``: its type (the array itself in ``light_mode``)."""
+    if not is_array(array):
+        raise InvalidType(_where(), f"{name} as an array", type(array).__name__)
+    return array if in_light_mode() else _type_of(name, array, False, array.shape)
+
+
 _PROD = Variable(_product, "prod")
 
 

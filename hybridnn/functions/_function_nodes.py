@@ -1,4 +1,6 @@
 """Functions as ``FunctionNode``s: a class for each, made from the function."""
+from inspect import signature
+
 import numpy as np
 
 from hybridnn.config import using_config
@@ -101,6 +103,14 @@ class _Called(_Applied):
         return outputs if len(outputs) > 1 else outputs[0]
 
 
+class _Named(_Called):
+    """A function of any number of inputs, called by name with what the constructor got."""
+
+    def __init__(self, *args, **kwargs):
+        settings = [p.name for p in signature(self.compute).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        super().__init__(**dict(zip(settings, args, strict=False)), **kwargs)
+
+
 # ------------------------------------------------------------------------------------------------------- classes of functions
 
 def _classes(base, functions, label):
@@ -158,6 +168,10 @@ def _einsum(operands, in_subs, out_sub):
 
 def _group_normalization(x, gamma, beta, groups, eps=1e-5):
     return normalization.group_normalization(x, groups, gamma, beta, eps)
+
+
+def _ctc(n_inputs, n_labels, t, *x, blank_symbol, reduce="mean"):
+    return loss.connectionist_temporal_classification(x, t, blank_symbol, n_inputs, n_labels, reduce)
 
 
 def _unpooling_nd(x, ndim, *args, **kwargs):
@@ -219,7 +233,8 @@ OTHER_AREAS = {
         "classification_summary": _called(ClassificationSummary=evaluation.classification_summary), "r2_score": _called(R2_score=evaluation.r2_score)},
     "loss": {
         "absolute_error": _nodes(AbsoluteError=loss.absolute_error), "contrastive": _nodes(Contrastive=loss.contrastive),
-        "cross_covariance": _nodes(CrossCovariance=loss.cross_covariance), "decov": _called(DeCov=loss.decov),
+        "cross_covariance": _nodes(CrossCovariance=loss.cross_covariance),
+        "ctc": _nodes(_Named, ConnectionistTemporalClassification=_ctc), "decov": _called(DeCov=loss.decov),
         "hinge": _called(Hinge=loss.hinge), "huber_loss": _nodes(HuberLoss=loss.huber_loss),
         "mean_absolute_error": _nodes(MeanAbsoluteError=loss.mean_absolute_error),
         "mean_squared_error": _nodes(MeanSquaredError=loss.mean_squared_error),

@@ -23,6 +23,9 @@ def apply_function(call, function, inputs):
     if call.inner is not None:
         call.give_up(f"{function.label} inside a gradient")
         return function.apply_eager(inputs)
+    if any(x is None for x in inputs):
+        call.give_up(f"{function.label} is applied to None")
+        return function.apply_eager(inputs)
     variables = [as_variable(x) for x in inputs]
     if call.mode == "replay":
         result = _match_function(call, function, variables)

@@ -17,6 +17,7 @@ from hybridnn.core.type_check import (
     UnmetExpectation,
     Variable,
     _argname,  # noqa: F401
+    _make_variable_from_array,  # noqa: F401
     _repr,  # noqa: F401
     eval,
     expect,
