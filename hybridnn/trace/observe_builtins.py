@@ -360,6 +360,8 @@ def lacks(observer, ref, name):
         return not hasattr(obj, name)
     if ref.kind in ("mirror", "set", "namespace", "iterator") or ref.kind == "static" and cls in (*CONTAINERS, str, tuple, deque):
         return _container_lacks(observer, dict if ref.kind == "namespace" else cls, name)
+    if ref.kind == "static" and cls in (type, abc.ABCMeta):
+        return _class_lacks(observer, obj, name)
     space = space_of(obj)
     if ref.kind != "static" or isinstance(obj, (type, Variable, types.ModuleType)) or type(space) is not dict or name in space:
         return False
@@ -371,6 +373,16 @@ def lacks(observer, ref, name):
     for each in (name, "__getattr__", "__getattribute__"):
         observer.guard("classattr", cls, each, class_lookup(cls, each))
     return True
+
+
+def _class_lacks(observer, cls, name):
+    """Whether a class, of an ordinary kind, has no such attribute."""
+    meta = type(cls)
+    observer.guard("classattr", cls, name, class_lookup(cls, name))
+    if not meta.__flags__ & IMMUTABLE_TYPE:
+        observer.guard("metaclass", cls, meta)
+        observer.guard("classattr", meta, name, class_lookup(meta, name))
+    return not class_has(cls, name) and not class_has(meta, name)
 
 
 def _container_lacks(observer, cls, name):

@@ -54,7 +54,7 @@ class Methods:
         if name in CHANGING:
             self._change_by_method(owner, name, args, kw)
             return constant(None)
-        plain, named = [self.plain(a) for a in args], {k: self.plain(v) for k, v in kw.items() if k != "out"}
+        plain, named = [self.whole(a) for a in args], {k: self.whole(v) for k, v in kw.items() if k != "out"}
         if "where" in named or any(isinstance(a, np.ndarray) for a in plain):
             raise Doubt("a method of an array with unusual arguments")
         fn = operator.methodcaller(name, *plain, **named)

@@ -276,3 +276,33 @@ def test_names_that_are_called_otherwise(mode, ask):
         pairs = [(putting(net, name, value), without(net, name)) for name, value in {"eval": None, "fit": 4, "train": True}.items()]
         return None, swings(lambda: step(x), *pairs, (putting(Behind, "cuda", 4.0), putting(Behind, "cuda", 2.0)))
     checked(make, mode)
+
+
+class Quiet:
+    """A callback that does nothing."""
+
+
+class Loud(Quiet):
+    def after_batch(self, y):
+        return y * 3
+
+
+def test_names_that_classes_lack(mode):
+    """As learners ask which callbacks know an event."""
+    def make(wrap):
+        callbacks = [Quiet(), Loud()]
+
+        @wrap
+        def step(x):
+            y = F.tanh(x)
+            for callback in callbacks:
+                react = getattr(type(callback), "after_batch", None)
+                if react is not None:
+                    y = react(callback, y)
+                if hasattr(type(callback), "before_batch"):
+                    y = y * 7
+            return y
+        x = var(3, 4)
+        return None, swings(lambda: step(x), (putting(Quiet, "before_batch", None), without(Quiet, "before_batch")),
+                            (putting(Quiet, "after_batch", lambda self, y: y * 2), without(Quiet, "after_batch")))
+    checked(make, mode)

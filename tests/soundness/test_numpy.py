@@ -1076,3 +1076,16 @@ def test_functions_that_change_what_they_take(mode, place, call):
             return f(x), x
         return [box, W], [lambda: f(arr(2, 3)), lambda: holes(arr(2, 3)), lambda: f(arr(2, 3, dtype="d")), lambda: holes(arr(2, 3))]
     check(make, mode)
+
+
+def test_shapes_that_are_put_together(mode):
+    def make(wrap):
+        net = L.Linear(3, 2)
+
+        @wrap
+        def f(x):
+            n, rows = len(x), x.reshape((-1, net.W.shape[1]))
+            both = x.transpose((1, 0)).sum(axis=(0, n - n + 1))
+            return net(rows), x.reshape((n, -1)).sum(), both, net(x).array.reshape([n, 2]), x.repeat(n, 0).mean(tuple(range(1)))
+        return [net], [lambda: f(arr(4, 3)), lambda: f(arr(6, 3))]
+    skipped(check(make, mode), mode)
