@@ -45,15 +45,19 @@ def _draw(observer, fn, args, kw, stream):
         args = [_frozen(observer, a) for a in args]
     limits = [a for k, a in enumerate(args) if is_limit(observer, fn, k, args)]
     args, kw = [a if a in limits else operand(observer, a) for a in args], {k: operand(observer, v) for k, v in kw.items()}
-    given, before = [*args, *kw.values()], [d.source for d, *_ in observer.draws]
-    late = any(d.late for d in before) or not all(a in limits and a.kind == "arg" or _is_given(a) for a in given)
+    given, before = [*args, *kw.values()], [d.source for d, _, other in observer.draws if other is stream]
+    same = all(a in limits and a.kind == "arg" or _is_given(a) for a in given)
+    late = any(d.late for d in before) or not same
     behind = any(d.behind for d in before) or any(map(sources_of, given))
-    if behind and observer.writes_so_far() or late and any(observer.is_written(a) for part in given for a in outside_arrays(part)):
+    at = len(observer.call.path)
+    if behind and same and observer.writes_so_far():
+        at = before[-1].at      # where the stream is known to have come to this
+    elif behind and observer.writes_so_far() or late and any(observer.is_written(a) for part in given for a in outside_arrays(part)):
         raise Doubt("draws random numbers with arguments that are computed, or behind such a draw, after a change in place")
     if observer.samples and any(_is_picked(observer, r) for part in given for r in below(part)):
         raise Doubt("draws random numbers with arguments that others have chosen")
     value = _tried(stream, fn, *map(value_of, args), **{k: value_of(v) for k, v in kw.items()})
-    ref = _drawn(value, Computed(fn, args, kw, len(observer.call.path), drawn=True, late=late, behind=behind))
+    ref = _drawn(value, Computed(fn, args, kw, at, drawn=True, late=late, behind=behind))
     observer.draws.append((ref, len(observer.call.draws), stream))
     note_uses(observer, ref.source, ref)
     if ref.kind == "whole":

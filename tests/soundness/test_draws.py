@@ -776,3 +776,30 @@ def test_draws_of_vectors_of_a_wrong_covariance(mode):
             return F.sum(F.exp(x * np.random.multivariate_normal(np.zeros(2), cov).astype("f")))
         return [], [lambda: f(arr(2)), lambda: f(arr(3, 2))]
     check(make, mode)
+
+
+@pytest.mark.parametrize("decides", [False, True])
+def test_draws_behind_an_update_and_an_action(mode, decides):
+    """The action is drawn as the network says; what is drawn after the update, of the same stream or of another, has arguments of its own."""
+    def make(wrap):
+        net, actions, world = L.Linear(3, 4), np.random.RandomState(3), np.random.default_rng(4)
+        opt, state = hnn.optimizers.SGD(0.01).setup(net), np.zeros(3, "f")
+
+        @wrap
+        def step(x):
+            p = F.softmax(net(x))
+            chances = p.array[0].astype(np.float64)
+            a = int(actions.choice(4, p=chances / chances.sum()))
+            state[...] = 0.9 * state + world.normal(size=3)
+            loss = -F.log(p[0, a])
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            explore = actions.rand()
+            if decides and explore < 0.3:
+                return a, loss, actions.randint(4)
+            return a, loss, explore, actions.permutation(3), world.integers(5), np.random.rand()
+        return [net, actions, world, state], [lambda: step(arr(2, 3)), lambda: step(arr(4, 3))]
+    world = check(make, mode)
+    if not decides:
+        skipped(world, mode)
