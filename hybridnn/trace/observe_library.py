@@ -1,4 +1,5 @@
 """The library's own functions, whose frames the observer does not enter."""
+import operator
 import types
 
 import numpy as np
@@ -6,7 +7,9 @@ import numpy as np
 from hybridnn.core.fixed import is_fixed
 from hybridnn.core.indexing import put, take
 from hybridnn.core.variable import Variable
+from hybridnn.functions.math import clip
 from hybridnn.functions.noise import gumbel_softmax
+from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.computed import identify, is_number, rests_on_constants
 from hybridnn.trace.events import Leaf, vid_of
 from hybridnn.trace.overlap import memory_of
@@ -16,7 +19,7 @@ from hybridnn.trace.summaries import array_of, result, summarize
 __all__ = ["Library"]
 
 INDEXING = (put,), (take,)
-FLOWING = {gumbel_softmax: ("tau",)}       # numbers that a function hands on to an operation without looking at them: they may change between calls
+FLOWING = {gumbel_softmax: ("tau",), clip: ("x_min", "x_max")}      # numbers that a function hands on to an operation: they may change between calls
 
 
 class Library:
@@ -33,7 +36,23 @@ class Library:
         elif kind == "report":
             self.check_arguments(waiting[2][1:], {k: v for k, v in waiting[3].items() if k == "observer"})
         elif isinstance(kind, str) and kind != "operator":
-            self.check_arguments(*_without_flowing(*waiting[1:4]))
+            self.check_arguments(*self._without_flowing(*waiting[1:4]))
+
+    def _without_flowing(self, fn, args, kw):
+        """Arguments of a library function but for the floats that only flow through it."""
+        names = FLOWING.get(fn.value, ()) if isinstance(fn, Ref) and isinstance(fn.value, types.FunctionType) else ()
+        if not names:
+            return args, kw
+        given = dict(zip(fn.value.__code__.co_varnames, args), **kw)
+        flowing = {k for k, r in given.items() if k in names and is_number(r) and type(r.value) is float}
+        if fn.value is clip and flowing:
+            self._bounds(*[given[name] for name in names if name in given])
+        return (), {k: r for k, r in given.items() if k not in flowing}
+
+    def _bounds(self, *bounds):
+        """Two bounds, of which the lower one is below the other."""
+        if len(bounds) == 2 and all(r.value is not None for r in bounds) and not self.decides(combine(self, operator.lt, *bounds)):
+            raise Doubt("bounds that change between calls")
 
     def array_of(self, ref, value):
         """The Ref of the array of a Variable."""
@@ -173,15 +192,6 @@ def _is_over(v, ref):
     if v._array is real:
         return True
     return ref.kind == "view" and type(v._array) is type(real) is np.ndarray and memory_of(v._array) == memory_of(real)
-
-
-def _without_flowing(fn, args, kw):
-    """Arguments of a library function but for the floats that only flow through it."""
-    names = FLOWING.get(fn.value, ()) if isinstance(fn, Ref) and isinstance(fn.value, types.FunctionType) else ()
-    if not names:
-        return args, kw
-    given = dict(zip(fn.value.__code__.co_varnames, args), **kw)
-    return (), {k: r for k, r in given.items() if not (k in names and is_number(r) and type(r.value) is float)}
 
 
 def _lists_in(refs):

@@ -1,5 +1,6 @@
 """Python numbers that change between calls, wherever an operation or a gradient takes them."""
 import itertools
+import types
 
 import pytest
 from worlds import MODES, arr, check, skipped, var
@@ -220,3 +221,27 @@ def test_variables_are_compared_with_other_things(mode):
         other = wrap(lambda x, o: (x != o, o != x, F.tanh(x)))
         return [x], [lambda: same(x, None), lambda: other(x, None), lambda: same(x, "text"), lambda: other(x, ()), lambda: same(x, 1.0)]
     check(make, mode)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_bounds_that_change(mode, trained):
+    """As those of PPO, which get narrower; the wrong way round they are refused."""
+    def make(wrap):
+        net, state = L.Linear(3, 2), types.SimpleNamespace(progress=1.0, limit=lambda p: 0.2 * p)
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, low):
+            limit, y = state.limit(state.progress), net(x)
+            loss = F.mean(F.minimum(y, F.clip(y, low - limit, low + limit)) + F.clip(y, x_min=None, x_max=0.5 + limit))
+            if trained:
+                net.cleargrads()
+                loss.backward()
+                opt.update()
+            return loss, F.clip(net(x), -abs(loss.item()) - limit, limit)
+
+        def call(low=0.0, by=0.9):
+            state.progress *= by
+            return f(arr(4, 3), low)
+        return [net, state], [call, lambda: call(low=0.5), lambda: call(by=-1.0), lambda: call(by=-1.0), lambda: call(low=float("nan"))]
+    skipped(check(make, mode), mode)
