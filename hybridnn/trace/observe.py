@@ -31,6 +31,7 @@ from hybridnn.trace.observe_names import Names
 from hybridnn.trace.observe_objects import KEEP, Objects
 from hybridnn.trace.observe_operators import Operators
 from hybridnn.trace.observe_origins import Origins
+from hybridnn.trace.observe_protocols import WITHIN, Protocols
 from hybridnn.trace.observe_recent import Recent
 from hybridnn.trace.observe_sets import Sets
 from hybridnn.trace.observe_stores import Stores
@@ -96,7 +97,7 @@ class Frame:
 
 
 class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, Recent, Iteration, Texts, Calls, Methods, Sums, Callbacks, Sets, Gradients,
-               Functions, Imports, Match, Keys, Library):
+               Functions, Imports, Match, Keys, Library, Protocols):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -466,6 +467,8 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
             f.stack.append(waiting[2][0])
         elif after[0] is KEEP:
             self.keep_property(f, waiting[2][0], after[1], result)
+        elif after[0] is WITHIN:
+            self.contained(f, result, after[1])
 
     def _retry(self, f, waiting):
         """Follow an instruction, now that it has taken items from iterators."""

@@ -47,6 +47,8 @@ class Containers:
         key, box = f.stack.pop(), self.use(f.stack.pop())
         if self.varied and not isinstance(box.value, np.ndarray):
             settle([key])
+        if self.calls_item(f, box, key):
+            return
         part = self.array_part(box, key) or pick(self, box, key)
         if part is not None:
             f.stack.append(part)

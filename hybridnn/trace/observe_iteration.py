@@ -68,6 +68,8 @@ class Iteration:
             self._operators_of(ref, "__iter__", "__getitem__", "__len__")
             f.waiting = ("call", Ref("static", "__iter__"), [ref], {}, "push")
             return
+        if self.calls_iter(f, ref):
+            return
         f.stack.append(ref if ref.kind == "iterator" else Ref("iterator", self.iterate(ref)))
 
     op_GET_YIELD_FROM_ITER = op_GET_ITER

@@ -14,6 +14,7 @@ from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, class_lo
 
 __all__ = ["SYMBOLS", "Operators"]
 
+VALUES = ("static", "mirror", "fresh", "made", "arg", "state", "view", "array", "number", "hole")      # kinds of Refs that have one
 HEAP_TYPE = 1 << 9       # Py_TPFLAGS_HEAPTYPE: a class that can be changed
 COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
 OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv, "%": operator.mod, "**": operator.pow,
@@ -37,6 +38,10 @@ class Operators:
         self._binary(f, x, y, i.argrepr)
 
     def _binary(self, f, x, y, symbol):
+        if x.kind == "object" and self._own_method(f, x, y, symbol):
+            return
+        if y.kind == "object" and self.calls_reflected(f, x, y, symbol, METHODS[symbol if symbol in METHODS else symbol.rstrip("=")]):
+            return
         if isinstance(x.value, Variable) and x.kind != "mirror" or isinstance(y.value, Variable) and y.kind != "mirror":
             name = METHODS[symbol if symbol in METHODS else symbol.rstrip("=")]
             self._operators_of(x, y, *[f"__{prefix}{name}__" for prefix in (("i", "", "r") if symbol not in COMPARISONS else ("",))])
@@ -142,7 +147,7 @@ class Operators:
     def _class_for_operator(self, ref):
         if ref.kind == "object":
             return ref.value.cls
-        return type(ref.value) if ref.kind in ("static", "mirror", "fresh", "arg") and not isinstance(ref.value, type) else None
+        return type(ref.value) if ref.kind in VALUES and not isinstance(ref.value, type) else None
 
     def _operators_of(self, *refs_and_names):
         """The methods that stand for an operator in the classes of Variables stay the library's."""
@@ -213,6 +218,8 @@ class Operators:
                 raise Doubt("the operator in")
             f.stack.append(constant(bool(found.value) is not bool(i.arg)))
             return
+        if self.calls_contains(f, box, x, bool(i.arg)):
+            return
         x = self.key_of_classes(self.use(x))
         if box.kind == "mirror" and isinstance(box.value, dict):
             x = self.joined_key(x)
@@ -271,6 +278,8 @@ class Operators:
             f.stack.append(combine(self, UNARY[symbol], x))
             return
         x = self.use(x)
+        if symbol in UNARY and self.calls_unary(f, x, UNARY_METHODS[symbol]):
+            return
         if is_numeric(x) and symbol in UNARY:
             f.stack.append(calculate(self, UNARY[symbol], [x], {}))
         elif x.kind in ("mirror", "set") and symbol == "not":

@@ -71,6 +71,8 @@ class Stores:
         key, box, value = f.stack.pop(), self.use(f.stack.pop()), f.stack.pop()
         if self.varied and not isinstance(box.value, np.ndarray):
             settle([key, value])
+        if self.calls_item(f, box, key, value):
+            return
         if isinstance(box.value, np.ndarray) and self.open_key(box.value, key) is not None:
             self.store_elements(box, key, value)
             return

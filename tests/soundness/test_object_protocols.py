@@ -4,6 +4,7 @@ from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
 import pytest
 from worlds import MODES, arr, check, skipped, var
 
@@ -65,6 +66,48 @@ class Vector:
     __hash__ = None
 
 
+class Outputs:
+    """What a model gives, by name or place, and with arithmetic."""
+
+    def __init__(self, **named):
+        self.named = named
+
+    def __getitem__(self, key):
+        return self.named[key] if isinstance(key, str) else [*self.named.values()][key]
+
+    def __setitem__(self, key, value):
+        self.named[key] = value
+
+    def __contains__(self, key):
+        return key in self.named
+
+    def __iter__(self):
+        return iter([*self.named.values()])
+
+    def __add__(self, other):
+        return Outputs(**{k: v + (other[k] if isinstance(other, Outputs) else other) for k, v in self.named.items()})
+
+    def __rmul__(self, by):
+        return Outputs(**{k: v * by for k, v in self.named.items()})
+
+    def __matmul__(self, a):
+        return F.sum(self["y"]) * a
+
+    def __neg__(self):
+        return -1 * self
+
+    def __gt__(self, other):
+        return len(self.named) > (len(other.named) if isinstance(other, Outputs) else other)
+
+
+class Counts(Outputs):
+    def __iter__(self):
+        yield from self.named
+
+    def __contains__(self, key):
+        return 1
+
+
 class Checked:
     def __init__(self, x):
         super().__setattr__("log", [])
@@ -91,6 +134,11 @@ class Kind(Enum):
     lambda x: (v := Vector(x), v.__iadd__(Vector(x * 2)).parts, (v + v).parts)[1:],
     lambda x: x * 2 if Vector(x) == Vector(x * 2) and Vector(x) != Vector() else x,
     lambda x: Checked(x * 2).x * len(Checked(x).log),
+    lambda x: Outputs(y=x, n=2.0)["y"] * Outputs(y=x, n=2.0)[1] if "n" in Outputs(n=1) and "m" not in Outputs(n=1) else x,
+    lambda x: (o := Outputs(y=x), o.__setitem__("z", x * 2), o["z"] + sum([v for v in o]))[2],
+    lambda x: (2.0 * Outputs(y=x) + Outputs(y=x * x) + 1)["y"] + (-Outputs(y=x))["y"] + Outputs(y=x) @ np.ones(x.shape, "f"),
+    lambda x: (Outputs(y=x) + x)["y"] * 2 if Outputs(y=x) > 0 and x.ndim < Outputs(y=x) else (Outputs(y=x) + x.array)["y"],
+    lambda x: x * len([k for k in Counts(a=1, b=2)]),
     lambda x: x * 2 if Kind.ONE == Kind.ONE and Kind.TWO != Kind.ONE else x,
     lambda x: x * Kind(1).value if False else x * Kind.TWO.value * len(Kind.TWO.name),
     lambda x: x * len(Slots(x).__class__.__name__) * (Slots(x) != Slots(x)) * (Slots == Slots),
@@ -184,7 +232,10 @@ def test_objects_that_cannot_be_followed(mode):
         def missing(x):
             s = Slots.__new__(Slots)
             return F.exp(x) * s.x
-        calls = [wrap(missing), wrap(lambda x: F.exp(Logged(x).x)), wrap(lambda x: F.exp((Vector(x) + Sub(x * 2)).parts[0])),
+        def counted(x):
+            return F.exp(x) if "k" in Counts(y=x) else x
+        calls = [wrap(missing), wrap(counted), wrap(lambda x: F.exp(x) + Outputs(y=x)), wrap(lambda x: Outputs(y=x)["z"]),
+                 wrap(lambda x: x if 1 in Vector(x) else 2), wrap(lambda x: F.exp(Logged(x).x)), wrap(lambda x: F.exp((Vector(x) + Sub(x * 2)).parts[0])),
                  wrap(lambda x: F.exp((Vector(x) * "a").parts[0])), wrap(lambda x: setattr(Frozen(), "scale", 3.0) or F.exp(x)),
                  wrap(lambda x: setattr(FrozenSlots(), "other", 3.0) or F.exp(x)), wrap(lambda x: setattr(Slots(x), "other", 3.0) or F.exp(x)),
                  wrap(lambda x: (F.exp(x), Slots(x))), wrap(lambda x: F.exp(x) if Vector(x) == 3 else x)]
