@@ -11,6 +11,7 @@ from hybridnn.exact import checker
 from hybridnn.graph import Node
 from hybridnn.spec import spec_of
 from hybridnn.trace.events import App, Event, Outcome, vid_of
+from hybridnn.trace.holdings import held_by_plans
 from hybridnn.trace.matching import match
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import lies_apart, overlapping
@@ -71,7 +72,7 @@ def _may_be_changed(call, operands, arrays, targets):
 
 def _is_shared(x):
     a = array_of(x)
-    return a is not None and (a.base is not None or isinstance(x, Variable) and _refs(a) > PARAMETER_REFS + 2)
+    return a is not None and (a.base is not None or isinstance(x, Variable) and _refs(a) > PARAMETER_REFS + 2 + held_by_plans(a))
 
 
 def changes_shared_memory(call):

@@ -51,10 +51,13 @@ class Plan:
         self.keeps_streams = False      # whether it reads the state of random streams, to put it back if Python has to run after all
         self.source, self.code = "", None
         self.run = self.touched = None
+        self.let_go = None      # uncounts the references to arrays that it holds
         self.segments = []
 
     def kill(self):
         """Forget everything (a root object has gone)."""
+        if self.let_go is not None:
+            self.let_go()
         self.dead, self.run, self.touched, self.watched = True, _gone, None, None
         self.decisions = ()
         self.segments.clear()

@@ -2,13 +2,13 @@
 import numpy as np
 
 from hybridnn.config import config, global_config
-from hybridnn.core.variable import Variable
+from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
 from hybridnn.trace.failures import Unexpected, as_defect
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.skip_plan import OTHERWISE, Refused
 
-__all__ = ["copied", "grad_of", "gradient", "new", "put_back", "refuse", "setting", "take", "take_back", "unscale"]
+__all__ = ["copied", "grad_of", "gradient", "keep_others", "new", "put_back", "refuse", "setting", "take", "take_back", "unscale"]
 
 new, copied = object.__new__, np.array
 
@@ -23,6 +23,12 @@ def refuse(error, written, counted, draws):
     if unexpected and not draws:
         return OTHERWISE
     return Refused(draws, as_defect(error), unexpected)
+
+
+def keep_others():
+    """The plan is about to write: what is pending in calls of other threads rests on what arrays hold now."""
+    for call in list(replaying):
+        call.keep_values()
 
 
 def take_back(undone):

@@ -9,18 +9,19 @@ from hybridnn.config import global_config, state
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.tape import make_leaf, scaled
-from hybridnn.core.variable import Variable
+from hybridnn.core.variable import Variable, replaying
 from hybridnn.jit.dictwatch import watch
 from hybridnn.jit.draws import rand
 from hybridnn.trace.batches import ask, refuse_changed
 from hybridnn.trace.failures import Unexpected, missed, recompute
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
+from hybridnn.trace.holdings import note_holdings
 from hybridnn.trace.overlap import Written
 from hybridnn.trace.path_tape import PathTape, leaf_variables, rebinds_along, values_behind
 from hybridnn.trace.positions import put_stream_at, stream_at
 from hybridnn.trace.skip_plan import CHANGED, GONE, RESTLESS, STORES, Miss
-from hybridnn.trace.skip_runtime import copied, grad_of, gradient, new, put_back, refuse, setting, take, take_back, unscale
+from hybridnn.trace.skip_runtime import copied, grad_of, gradient, keep_others, new, put_back, refuse, setting, take, take_back, unscale
 from hybridnn.trace.tape import CallTape, TracedNode, UnchainedLeaf, output_of
 
 __all__ = ["Text"]
@@ -74,6 +75,7 @@ class Text:
         lines += ["reused = None"] if self.reused is not None else []
         lines += self.copies
         lines += ["undone = []"] if self.takes_back else []
+        lines += ["if replaying: keep_others()"] if written or self._stored_arrays() else []
         lines += ["written, counted = False, ()", "try:", *["    " + line for line in self.body or ["pass"]]]
         lines += ["except Exception as error:", *self._refusing(written)]
         if self.uses_tape:
@@ -93,6 +95,7 @@ class Text:
         exec(plan.code, names)
         names.pop("recheck", None)
         plan.run, plan.touched = names.pop("replay"), names.pop("touched")    # functions in their own globals would be a cycle, which only the collector ends
+        note_holdings(plan, names)
         plan.watched, plan.decisions, plan.settled = watched, tuple(self.decisions), tuple(self.settled)
         return plan
 
@@ -133,7 +136,8 @@ class Text:
                     take_back=take_back, copied=copied, leaf=make_leaf, gradient=gradient, grad_of=grad_of,
                     contiguous=np.ascontiguousarray, asarray=np.asarray,
                     CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
-                    shares=memory.shares, roots=memory.roots, warnings_raise=warnings_raise, take=take, put_back=put_back)
+                    shares=memory.shares, roots=memory.roots, warnings_raise=warnings_raise, take=take, put_back=put_back, replaying=replaying,
+                    keep_others=keep_others)
 
     def _call_tape(self):
         w, again = self.writer, None

@@ -8,6 +8,7 @@ from hybridnn._references import count_references
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import Leaf
+from hybridnn.trace.holdings import held_by_plans
 from hybridnn.trace.operands import same_bytes
 
 __all__ = ["FOREIGN", "PARAMETER_REFS", "Values"]
@@ -228,7 +229,7 @@ class Values:
         """Remember a bound leaf; an array that others can write while work is pending is copied."""
         self.wrappers[vid] = x
         self.keep.append(a)
-        if not contiguous or a is x or a.base is not None or _refs(a) > PARAMETER_REFS + 2:   # + keep, + this function's name
+        if not contiguous or a is x or a.base is not None or _refs(a) > PARAMETER_REFS + 2 + held_by_plans(a):   # + keep, + this function's name
             self.snapshot(vid, a)
         else:
             self.values[vid] = a
