@@ -85,7 +85,8 @@ def calculate(observer, fn, args, kw, keyed=False):
     if varied and not bears(fn, args, kw):
         settle([*args, *kw.values()])
         varied = False
-    args = [a if keyed and k or may_be_any(observer, fn, a, args) or is_put_into_array(observer, fn, k, args, kw) else operand(observer, a, varied)
+    known = keyed or fn is with_elements and any(args[1] is key for key in observer.opened.values())
+    args = [a if known and k == 1 or may_be_any(observer, fn, a, args) or is_put_into_array(observer, fn, k, args, kw) else operand(observer, a, varied)
             for k, a in enumerate(args)]
     kw = {k: operand(observer, v, varied) for k, v in kw.items()}
     given, named = [*map(value_of, args)], {k: value_of(v) for k, v in kw.items()}

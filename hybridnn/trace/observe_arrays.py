@@ -157,6 +157,7 @@ class Arrays:
         if id(y) in self.parts and self.parts[id(y)][0] is x.value and self._same_key(self._key_of(x.value, key), self.parts[id(y)][1]):
             return
         x, key = self._of_the_whole(x, key)
+        key = self.open_key(x.value, key) or key
         if self._change_made(x, with_elements, [x, key, y], {}):
             return
         target = self._target(x)

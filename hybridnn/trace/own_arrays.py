@@ -120,6 +120,7 @@ def _is_taken(observer, x):
 
 
 def _replaced(ref, x, old):
-    if ref.kind == "mirror":
-        return Ref("mirror", type(ref.value)([_replaced(r, x, old) for r in ref.value]))
-    return old if ref is x else ref
+    if ref.kind != "mirror":
+        return old if ref is x else ref
+    parts = [_replaced(r, x, old) for r in ref.value]
+    return ref if all(map(operator.is_, parts, ref.value)) else Ref("mirror", type(ref.value)(parts))

@@ -544,3 +544,41 @@ def test_arrays_from_outside_that_methods_change(mode):
             return total + state.order[0]
         return [state], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=4))]
     skipped(check(make, mode), mode)
+
+
+def edited_targets(net, z, actions):
+    with hnn.no_backprop_mode():
+        t = net(z).array
+    for k, a in enumerate(actions):
+        t[k][a] = z[k].sum() + 0.9 * np.amax(t[k])
+    return F.sum((net(z) - t) ** 2), t
+
+
+def ones_here(net, z, actions):
+    m = np.zeros(z.shape, "f")
+    for k, a in enumerate(actions):
+        m[k, a] = 1
+        m[k][a] += 2
+    m[actions[0]] -= 3
+    return m
+
+
+def by_numbers_of_numpy(net, z, actions):
+    m, a = np.zeros(z.shape), np.array(actions)
+    m[0][a[0]] = 2
+    m[a[1], a[2]] = 3
+    return m
+
+
+@pytest.mark.parametrize("body", [edited_targets, ones_here, by_numbers_of_numpy])
+def test_elements_of_own_arrays_at_places_that_change(mode, body):
+    def make(wrap):
+        net, n = L.Linear(3, 3), [0]
+        f = wrap(lambda z, actions: body(net, z, actions))
+
+        def call():
+            n[0] += 1
+            return f(arr(3, 3, seed=n[0]), tuple(int(k) for k in np.random.RandomState(n[0]).randint(0, 3, 3)))
+        return [net], [call, lambda: f(arr(3, 3), (0, 5, 1)), lambda: f(arr(3, 3), (0, -1, True)), call]
+    world = check(make, mode)
+    skipped(world, mode)
