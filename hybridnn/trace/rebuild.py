@@ -69,6 +69,16 @@ def is_taped(event, vid):
     return any(app.taped and vid in app.node.outputs for app in (event.apps if event.function is None else (event.function,)))
 
 
+def _connected(early, node):
+    """The node of a Variable that had the node ``early``: that of an operation, with the gradient from before; where no graph is kept an operation has none."""
+    if early is None or not early.is_leaf:
+        return node
+    if node is None:
+        return early
+    move_gradient(early, node)
+    return node
+
+
 class Rebuild:
     """Runs events of a path eagerly, filling the Variables that the replay handed out."""
 
@@ -222,13 +232,11 @@ class Rebuild:
                 target._array = v._array
             elif outcome.vid not in call.snapshots:
                 call.know(target._array, outcome.vid, outcome.requires_grad)
-            if target._tape is not None and v._tape is not None and target._tape.is_leaf:
-                move_gradient(target._tape, v._tape)
-            target._tape = v._tape
+            target._tape = _connected(target._tape, v._tape)
         self.real[outcome.vid] = target
-        if v._tape is not None:
-            call.nodes[id(v._tape)] = outcome.vid
-            call.keep.append(v._tape)
+        if target._tape is not None:
+            call.nodes[id(target._tape)] = outcome.vid
+            call.keep.append(target._tape)
 
     def _inplace(self, event, final):
         op, attrs, targets = event.key

@@ -123,6 +123,8 @@ class Sources:
                 added = [vid for vid, _, accumulated in event.grads[0] if accumulated]
                 for vid, operand in zip(added, event.operands[len(event.operands) - len(added):], strict=True):
                     if vid_of(operand) in self.call.leaves and id(array_of(self.call.leaves[vid_of(operand)])) not in assigned:
+                        if vid not in self.call.leaves:
+                            raise Doubt("adds to a gradient that the program has given to a Variable of the call's own")
                         if not isinstance(operand, Leaf) or operand.again:
                             raise Doubt(TAKEN_OTHERWISE)
                         found[operand.vid] = self.call.leaves[vid]

@@ -2,6 +2,7 @@
 import functools
 import gc
 import itertools
+import types
 import weakref
 
 import numpy as np
@@ -1773,3 +1774,59 @@ def test_gradients_of_scales_are_no_views(mode, how):
             return [p.grad.base is None for p in links.params()]
         return [links], [lambda: f(arr(2, 4)), lambda: f(arr(2, 4) * 2)]
     check(make, mode)
+
+
+def without_graph(x, p):
+    with hnn.no_backprop_mode():
+        return F.tanh(x)
+
+
+def one_of_several(x, p):
+    with hnn.no_backprop_mode():
+        return F.split_axis(x, 3, 0)[1]
+
+
+def unchained(x, p):
+    y = F.tanh(x * p)
+    y.unchain()
+    return y
+
+
+def accumulated(y, p):
+    F.sum((y * p) ** 2).backward()
+    F.sum(y * y).backward()
+
+
+def of_gradients(y, p):
+    gp, = hnn.grad([F.sum((y * p) ** 2)], [p], enable_double_backprop=True)
+    F.sum(gp * gp).backward()
+
+
+def added_to_what_was_given(y, p):
+    y.grad = np.ones_like(y.array)
+    F.sum(y * p).backward()
+
+
+@pytest.mark.parametrize("made", [without_graph, one_of_several, unchained])
+@pytest.mark.parametrize("back", [lambda y, p: F.sum((y * p) ** 2).backward(), accumulated, of_gradients, added_to_what_was_given])
+@pytest.mark.parametrize("left", ["raises", "branches"])
+def test_a_path_is_left_behind_the_gradient_of_a_value_without_a_graph(mode, made, back, left):
+    def make(wrap):
+        p, state = hnn.Parameter(arr(3)), types.SimpleNamespace(y=None, n=0)
+
+        @wrap
+        def f(x):
+            p.cleargrad()
+            y = state.y = made(x, p)
+            back(y, p)
+            if left == "raises":
+                raise KeyError("it stays")
+            if state.n % 3 == 2:
+                F.sum(y * p * 2).backward()
+            return y
+
+        def run():
+            state.n += 1
+            return f(var(3, seed=state.n))
+        return [p, state], [run]
+    check(make, mode, steps=[0] * 9)
