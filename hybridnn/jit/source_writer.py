@@ -4,7 +4,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from hybridnn.jit.support import NUMBA, SUFFIX, expression, literal
+from hybridnn.jit.support import NUMBA, SUFFIX, expression, is_expensive, literal
 
 __all__ = ["Writer", "lessened", "parameters"]
 
@@ -21,10 +21,11 @@ def lessened(structure):
     """By how much less native code gets each of ``parameters``: strides along the innermost axis by one, which it adds.
 
     Of a stride that is a single unknown number LLVM assumes that it is 1, and makes code without vectors for all others (LoopAccessAnalysis, symbolic
-    strides); the sum is none.
+    strides); the sum is none. Where there are no elementary functions, to compute one by one takes less time than to put vectors together and apart.
     """
     last = f"_{len(structure.axes) - 1}"
-    return tuple([int(name.startswith("s") and name.endswith(last)) for name in parameters(structure)])
+    pays = any(is_expensive(structure.items, i) for i in structure.items)
+    return tuple([int(pays and name.startswith("s") and name.endswith(last)) for name in parameters(structure)])
 
 
 @dataclass
