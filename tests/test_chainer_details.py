@@ -1384,6 +1384,37 @@ def test_connectionist_temporal_classification_as_an_object(reduce):
     gradient_check.check_backward(F.loss.ctc.ConnectionistTemporalClassification(blank_symbol=0, reduce=reduce), inputs, np.ones(y.shape), atol=1e-4)
 
 
+def test_a_function_node_is_applied_to_a_tuple():
+    x = Variable(np.ones((2, 2)))
+    with pytest.raises(RuntimeError, match=r"Weighted is a FunctionNode.*\n.*apply\(\(x,\)\)"):
+        Weighted()(x, x)
+    for inputs in (x, x.array):     # not its rows
+        with pytest.raises(TypeError, match=r"(?s)expected a tuple of inputs.*apply\(\(x,\)\)"):
+            Weighted().apply(inputs)
+
+
+def test_what_is_retained_is_counted_from_the_end_too():
+    class Product(hnn.FunctionNode):
+        def forward(self, inputs):
+            self.retain_inputs((-1, -2))
+            self.retain_outputs((-1,))
+            return inputs[0] * inputs[1],
+
+        def backward(self, target_input_indexes, grad_outputs):
+            second, first = self.get_retained_inputs()
+            product, = self.get_retained_outputs()
+            np.testing.assert_array_equal(product.array, first.array * second.array)
+            gradients = grad_outputs[0] * second, grad_outputs[0] * first
+            return tuple(gradients[i] for i in target_input_indexes)
+
+    xs = [Variable(np.array([1.0, 2.0])), Variable(np.array([3.0, 4.0]))]
+    F.sum(Product().apply(xs)[0]).backward()
+    np.testing.assert_array_equal([x.grad for x in xs], [[3, 4], [1, 2]])
+    with pytest.raises(IndexError):
+        class_with = type("Beyond", (Product,), {"forward": lambda self, inputs: (self.retain_inputs((2,)), inputs[:1])[1]})
+        F.sum(class_with().apply(xs)[0]).backward()
+
+
 def test_outputs_of_an_elementwise_function_have_one_shape():
     class Uneven(hnn.FunctionNode):
         is_elementwise = True

@@ -34,6 +34,11 @@ def input_variable(x):
     return absent
 
 
+def _positions(indexes, count):
+    """Indexes into ``count`` values, counted from the front."""
+    return tuple([i + count if i < 0 else i for i in indexes])
+
+
 def _note_retained(nodes, arrays):
     for node, array in zip(nodes, arrays, strict=True):
         if array is not None:
@@ -168,13 +173,17 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         """Run forward on Variables or arrays; a tuple of Variables. A function that has been applied already stays what it is in the first
         graph: a copy of it, with the same attributes, runs.
         """
+        if isinstance(inputs, (Variable, np.ndarray)):      # whose rows would be the inputs
+            raise InvalidType(self.label, "a tuple of inputs", type(inputs).__name__, "apply((x,))")
         if self.n_outputs:
             return self._again().apply(inputs)
         if state.tracer is not None:
             return state.tracer.apply_function(self, inputs)
         return self.apply_eager(inputs)
 
-    __call__ = apply
+    def __call__(self, *args, **kwargs):
+        """Raises ``RuntimeError``: a ``FunctionNode`` is applied; it is a ``Function`` that is called."""
+        raise RuntimeError(f"{self.label} is a FunctionNode, which is not called\n  hint: y, = {self.label}(...).apply((x,))")
 
     def _again(self):
         other = copy.copy(self)
@@ -253,6 +262,10 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
         self.inputs_, self._needs = tuple(nodes), tuple(needs)
         self.seq = next_seq()       # after its inputs, which may get their nodes just now
         self.n_outputs = len(outputs)
+        if self._retained_inputs:
+            self._retained_inputs = _positions(self._retained_inputs, len(arrays))
+        if self._retained_outputs:
+            self._retained_outputs = _positions(self._retained_outputs, len(outputs))
         kept = set(self._kept_inputs())
         self._input_arrays = tuple([a if i in kept else None for i, a in enumerate(arrays)])
         self._output_arrays = tuple([y if i in self._retained_outputs else None for i, y in enumerate(outputs)])
