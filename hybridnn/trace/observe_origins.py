@@ -160,8 +160,7 @@ class Origins:
         where = where_id(fact[:-1])
         if where in self.changing:
             return False
-        if isinstance(value, tuple):
-            self._note_change(id(value), fact)
+        self._note_change(id(value), fact)
         return where in self.counters
 
     def _note_change(self, found, fact):

@@ -325,3 +325,36 @@ def test_of_enclosing_functions(mode):
             return run()
         return [], [run, lambda: put(*pair(3)), lambda: put(arr(3), arr(3)), lambda: put(arr(1, 3))]
     skipped(check(make, mode), mode, 10)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_that_others_replace(mode, changed):
+    """Between the calls, as schedules do with settings, and queues with what comes next."""
+    def make(wrap):
+        worker = SimpleNamespace(settings={"rate": 0.5, "name": "tanh", "k": 2}, window=pair(), n=0)
+
+        @wrap
+        def f(x):
+            settings = worker.settings
+            y = getattr(F, settings["name"])(x) * settings["rate"] + sum(worker.window[k] for k in range(settings["k"]))
+            if changed:
+                settings["rate"] = settings["rate"] * 0.5
+                worker.window.append(worker.window[0] * 2)
+            return y, settings, worker.window
+
+        def call(**other):
+            worker.n += 1
+            worker.settings, worker.window = {**worker.settings, "rate": 0.1 * worker.n, **other}, pair(worker.n)
+            return f(var(1, 3))
+
+        def same():
+            worker.settings = before = dict(worker.settings)
+            found = f(var(1, 3))
+            before["rate"] += 1
+            return found, f(var(1, 3))
+
+        def shared():
+            worker.window = [worker.window[0]] * 2
+            return f(var(1, 3))
+        return [worker], [call, lambda: call(name="exp"), lambda: call(k=1), same, shared, lambda: call(more=3), lambda: call(rate=3), call]
+    skipped(check(make, mode), mode)
