@@ -195,8 +195,7 @@ def _result(value, found):
     if isinstance(found.fn, operator.methodcaller) and called_method(found.fn) == "tolist" and np.size(args[0].value) <= MOST_NUMBERS:
         return numbers_of(Ref("whole", value, found))
     named = is_named_tuple(type(value))
-    kinds = (np.ndarray, np.generic) if named else np.ndarray
-    if (named or type(value) in (list, tuple)) and len(value) <= 64 and all(isinstance(v, kinds) for v in value):
+    if (named or type(value) in (list, tuple)) and len(value) <= 64 and all(isinstance(v, (np.ndarray, np.generic)) for v in value):
         whole = Ref("whole", value, found)
         items = [Ref("array", v, Computed(operator.getitem, [whole, Ref("static", k)], {}, found.at)) for k, v in enumerate(value)]
         return Ref("mirror", type(value)._make(items) if named else type(value)(items))

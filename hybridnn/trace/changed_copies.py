@@ -44,7 +44,7 @@ def _changed_by(fn, a, *args, **kw):
     return a
 
 
-CHANGERS = {id(fn): functools.partial(_changed_by, fn) for fn in (np.fill_diagonal, np.put_along_axis, np.putmask)}
+CHANGERS = {id(fn): functools.partial(_changed_by, fn) for fn in (np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask)}
 """ids of functions that change their first argument in place -> what gives a changed copy."""
 SORTED = functools.partial(_changed_by, np.ndarray.sort)
 

@@ -40,7 +40,7 @@ def _draw(observer, fn, args, kw, stream):
         observer.guard("class", stream, random.Random)
         observer.guard("surface", random.Random)
         observer.guard("methods", stream)
-        if fn.__name__ == "sample" and _holds_objects(args, kw):
+        if getattr(fn, "__name__", "") == "sample" and _holds_objects(args, kw):
             return _draw_objects(observer, fn, *args, stream)
         args = [_frozen(observer, a) for a in args]
     limits = [a for k, a in enumerate(args) if is_limit(observer, fn, k, args)]
@@ -209,7 +209,9 @@ def _shuffled(shuffle, a):
 def shuffle(observer, fn, args, kw, stream):
     """``fn(a)`` changes the order of an array that NumPy has made in this call: from here on its Ref stands for one that is drawn."""
     x = args[0] if len(args) == 1 and not kw else None
-    if x is None or x.kind != "array" or type(x.value) is not np.ndarray:
+    if x is not None and x.kind == "mirror" and type(x.value) is list and x.source is None:
+        return _shuffle_numbers(observer, fn, x.value, stream)
+    if type(stream) is random.Random or x is None or x.kind != "array" or type(x.value) is not np.ndarray:
         raise Doubt("shuffles something that the call has not made")
     check_own(observer, x)
     old = Ref("array", x.value, x.source)
@@ -220,6 +222,15 @@ def shuffle(observer, fn, args, kw, stream):
     observer.draws[-1] = (x, *observer.draws[-1][1:])
     x.value, x.source = made.value, made.source
     view_again(observer, views, x)
+    return Ref("static", None)
+
+
+def _shuffle_numbers(observer, fn, box, stream):
+    """``fn(list)`` of numbers that the call has put into a list: from here on it has such as are drawn."""
+    if not box or not all(r.kind == "static" and type(r.value) in (int, float) for r in box):
+        raise Doubt("shuffles a list of what is no number, or may be another on the next call")
+    made = _draw(observer, functools.partial(_shuffled, fn), [Ref("mirror", list(box))], {}, stream)
+    box[:] = made.value
     return Ref("static", None)
 
 

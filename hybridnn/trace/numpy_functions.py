@@ -42,7 +42,7 @@ PLACES = {id(getattr(np, name)): place for place, names in _OUTPUTS.items() for 
     id(getattr(np.fft, name)): 4 for name in _OF_FFT if name.endswith(("fft", "fft2", "fftn"))}
 """ids of functions -> which of their arguments by position is the array for the results."""
 _FOUND = {id(fn): fn for fn in [*(getattr(np, name) for name in _FUNCTIONS), *(getattr(np.linalg, name) for name in _OF_LINALG),
-                                *(getattr(np.fft, name) for name in _OF_FFT),
+                                *(getattr(np.fft, name) for name in _OF_FFT), np.lib.stride_tricks.sliding_window_view,
                                 *(fn for fn in vars(np).values() if isinstance(fn, np.ufunc))]}
 ARRAY_METHODS = frozenset([
     "all", "any", "argmax", "argmin", "argpartition", "argsort", "astype", "clip", "conj", "copy", "cumprod", "cumsum", "diagonal", "dot", "flatten",

@@ -1,5 +1,6 @@
 """Builtin functions, as the observer follows them: the small pure part of Python that it computes itself."""
 import abc
+import bisect
 import functools
 import itertools
 import math
@@ -204,6 +205,30 @@ def _added(observer, items, total=None):
     return total
 
 
+def _joined(observer, items, start):
+    """The sum of lists, or of tuples."""
+    if not items:
+        return start
+    kind, found = type(start.value), observer._items(start)
+    for item in map(observer.use, items):
+        if item.kind not in ("mirror", "static") or type(item.value) is not kind:
+            raise Doubt("sum() of what is no list")
+        found = found + observer._items(item)
+    return mirror(kind, found)
+
+
+def _place_in(fn):
+    """``bisect`` in a list of numbers that are the same on every call."""
+    def handler(observer, args, kw):
+        if kw or len(args) != 2:
+            raise Doubt(f"{fn.__name__}() with unusual arguments")
+        numbers = [_static(observer, r) for r in observer._items(args[0])]
+        if observer._computes_numbers(args[1]):
+            return combine(observer, functools.partial(fn, numbers), args[1])
+        return constant(fn(numbers, _static(observer, args[1])))
+    return handler
+
+
 def _winner(fn, *numbers):
     """``fn(*numbers)``, of a type that the numbers decide: a plan has to find out before anything is changed in place."""
     return fn(*numbers)
@@ -215,6 +240,8 @@ def _over(fn):
         if fn is not sum and not kw and len(args) > 1 and any(isinstance(r.value, np.generic) for r in args):
             behind = observer.writes_so_far() and any(map(sources_of, args))
             return calculate(observer, functools.partial(_winner, fn) if behind else fn, list(args), {})      # which keeps its type, at which a plan looks
+        if fn is sum and len(args) == 2 and not kw and args[1].kind in ("mirror", "static") and type(args[1].value) in (list, tuple):
+            return _joined(observer, observer._items(args[0]), args[1])
         if fn is sum and len(args) == 2 and not kw:
             return _added(observer, observer._items(args[0]), args[1])
         if len(args) != 1 or kw:
@@ -465,6 +492,7 @@ PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str
 PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
 PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})
 PURE_BUILTINS.update(ITERTOOLS)
+PURE_BUILTINS.update({fn: _place_in(fn) for fn in (bisect.bisect_left, bisect.bisect_right)})
 PURE_BUILTINS.update({len: _len, any: _until(True), all: _until(False), zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance,
                       issubclass: _issubclass, callable: _callable, iter: _iter, next: _next, sorted: _sorted, type: _type, getattr: _getattr,
                       hasattr: _hasattr, vars: _vars, id: _id, list: _container(list), tuple: _container(tuple), dict: _dict, OrderedDict: _ordered,

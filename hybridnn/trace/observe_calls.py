@@ -179,7 +179,7 @@ class Calls:
         if fn is np.random.shuffle:
             return shuffle(self, fn, args, kw, np.random)
         if is_draw(fn):
-            return self._drawn(draw, fn, args, kw, stream_of(fn))
+            return self._drawn(shuffle if fn.__name__ == "shuffle" else draw, fn, args, kw, stream_of(fn))
         if args and id(fn) in OF_TYPES:
             return Ref("static", fn(*map(self.whole, args), **{k: self.plain(v) for k, v in kw.items()}), ("fixed",))
         if any(fn is copier for copier in COPIERS) and len(args) == 1 and not kw and is_numeric(args[0]) and type(args[0].value) is np.ndarray:

@@ -39,6 +39,8 @@ LOOKUPS = {**{name: vars(dict)[name] for name in ("__contains__", "__getitem__",
 SEQUENCE_CODE = frozenset([fn.__code__ for kind in (ChainList, Sequential) for fn in (
     kind.__iter__, kind.__len__, kind.__getitem__, getattr(kind, "__reversed__", kind.__iter__))])
 
+MAKERS = np.c_, np.r_, np.mgrid, np.ogrid       # of arrays, by what stands between brackets
+
 
 class Containers:
     """Instructions that build containers and go through them."""
@@ -87,6 +89,11 @@ class Containers:
             f.waiting = ("call", constant(getter), [box, key], {}, "push")
         elif isinstance(box.value, (np.ndarray, np.generic)):
             self._array_item(f, box, key)
+        elif any(box.value is maker for maker in MAKERS):
+            self.guard("classattr", type(box.value), "__getitem__", class_lookup(type(box.value), "__getitem__"))
+            f.waiting = ("make", None, [], {}, calculate(self, box.value.__getitem__, [key], {}))       # its Python runs meanwhile
+        elif box.value is np.s_:
+            f.waiting = ("make", None, [], {}, key)
         else:
             raise Doubt(f"indexes a {type(box.value).__name__}")
 

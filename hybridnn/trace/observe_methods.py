@@ -15,7 +15,7 @@ from hybridnn.trace.streams import is_stream
 __all__ = ["Methods"]
 
 VIEWS = ("items", "keys", "values")
-REPLACE = class_lookup(namedtuple("Fields", "a"), "_replace").__code__      # that of all named tuples
+REPLACE, AS_DICT = [class_lookup(namedtuple("Fields", "a"), name).__code__ for name in ("_replace", "_asdict")]      # those of all named tuples
 
 
 class Methods:
@@ -41,6 +41,8 @@ class Methods:
             f.stack.append(self._container_method(owner, name, [PURE_BUILTINS[dict](self, args, kw)]))
         elif owner.kind == "mirror" and name == "_replace" and is_named_tuple(type(owner.value)) and not args:
             f.waiting = ("make", None, [], {}, self._with_fields(owner.value, kw))
+        elif owner.kind == "mirror" and name == "_asdict" and is_named_tuple(type(owner.value)) and not args and not kw:
+            f.waiting = ("make", None, [], {}, self._fields_of(owner.value))
         elif owner.kind == "mirror" and not kw:
             f.stack.append(self._container_method(owner, name, args))
         else:
@@ -117,6 +119,13 @@ class Methods:
         if getattr(class_lookup(type(box), "_replace"), "__code__", None) is not REPLACE or not kw.keys() <= set(box._fields):
             raise Doubt("an exception is raised, or a named tuple replaces fields by code of its own")
         return Ref("mirror", type(box)._make([kw.get(field, ref) for field, ref in zip(box._fields, box, strict=True)]))
+
+    @staticmethod
+    def _fields_of(box):
+        """``box._asdict()`` of a named tuple."""
+        if getattr(class_lookup(type(box), "_asdict"), "__code__", None) is not AS_DICT:
+            raise Doubt("a named tuple that makes a dict by code of its own")
+        return Ref("mirror", dict(zip(box._fields, box, strict=True)))
 
     def _takes_first(self, box, name, args):
         """Whether a method takes the first member out of a list or deque."""

@@ -83,7 +83,7 @@ class Stores:
         if box.kind == "namespace":
             self.set_namespace_item(box.value, self.plain(key), value)
         elif box.kind == "mirror" and box.source is None and key.kind == "static" and not isinstance(box.value, tuple):
-            box.value[key.value] = value
+            box.value[key.value] = self._items(value) if isinstance(key.value, slice) else value
         elif box.kind == "mirror" and key.kind == "static" and id(value.value) in self.passed and self._is_there_already(box.value, key.value, value):
             pass        # what ``box[key] += y`` ends with
         elif box.kind == "mirror" and key.kind == "static" and type(box.value) in (list, dict):

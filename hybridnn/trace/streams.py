@@ -16,7 +16,7 @@ _DRAWS = {id(fn): fn for fn in (getattr(np.random, name) for name in (*_OF_BOTH,
 _METHODS = frozenset([*_OF_BOTH, "integers", "permuted", "rand", "randint", "randn", "random_sample", "shuffle"])
 _OF_PYTHON = frozenset([
     "betavariate", "choice", "choices", "expovariate", "gauss", "getrandbits", "lognormvariate", "normalvariate", "randint", "random", "randrange", "sample",
-    "triangular", "uniform"])
+    "shuffle", "triangular", "uniform"])
 STREAMS = np.random.Generator, np.random.RandomState, random.Random      # the first two are written in C: nobody replaces their methods
 OTHER_STREAMS: dict[type, tuple[Callable, Callable]] = {}      # class of objects that give something new on every call -> where one stands, how it goes back
 

@@ -803,3 +803,30 @@ def test_draws_behind_an_update_and_an_action(mode, decides):
     world = check(make, mode)
     if not decides:
         skipped(world, mode)
+
+
+@pytest.mark.parametrize("kind", ["random", "Random", "RandomState", "Generator"])
+def test_lists_of_numbers_are_shuffled(mode, kind):
+    """As the order of examples is, where it is a list."""
+    def make(wrap):
+        net = L.Linear(3, 2)
+        stream = {"random": random, "Random": random.Random(3), "RandomState": np.random.RandomState(3), "Generator": np.random.default_rng(3)}[kind]
+
+        @wrap
+        def epoch(x):
+            order, scales = list(range(len(x))), [0.5, 1.0, 2.0]
+            stream.shuffle(order)
+            stream.shuffle(scales)
+            total = 0
+            for begin in range(0, len(x), 2):
+                total = total + F.sum(net(x[order[begin:begin + 2]])) * scales[begin % 3]
+            return total, order, stream.random()
+
+        @wrap
+        def other(x):
+            parts, order = [x, 1], [0, 1, 2]
+            stream.shuffle(parts)
+            stream.shuffle(order)
+            return len(parts), x[0] * order[0] if order[0] > 1 else x[1]
+        return [net, stream], [lambda: epoch(arr(4, 3)), lambda: epoch(arr(6, 3)), lambda: other(arr(4, 3))]
+    skipped_often(check(make, mode), mode)

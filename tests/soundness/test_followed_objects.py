@@ -1,4 +1,5 @@
 """Objects that a traced function makes, ``super()``, ``with`` blocks, partial functions, named tuples and ``match``."""
+import bisect
 import contextlib
 import functools
 from collections import namedtuple
@@ -595,3 +596,34 @@ def test_cached_properties_of_arguments(mode):
             return f(made[-1])
         return made, [lambda: call(0), lambda: call(1)]
     check(make, mode)
+
+
+class Outcome(NamedTuple):
+    loss: object
+    weight: float = 2.0
+
+
+def test_small_parts_of_the_standard_library(mode):
+    """Milestones found by ``bisect``, lists that are added up, fields of a named tuple as a dict, slices of lists that are assigned."""
+    def make(wrap):
+        state = {"epoch": 0}
+        milestones = [2, 5, 9]
+
+        @wrap
+        def f(x):
+            state["epoch"] += 1
+            rate = 0.1 ** bisect.bisect_right(milestones, state["epoch"])
+            outcome = Outcome(F.sum(x), 3.0)._asdict()
+            start = []
+            parts = sum([[outcome["loss"]], [x * 2, x]], start)
+            parts[1:2] = [x * 3, x * 4]
+            return start, [p * rate for p in parts], sum(((n,) for n in (1, 2)), ()), outcome["weight"] * bisect.bisect([0.1, 0.5], 0.3)
+
+        def moved():
+            milestones[0] = 40
+            try:
+                return f(var(2, 3))
+            finally:
+                milestones[0] = 2
+        return [state], [lambda: f(var(2, 3)), lambda: f(var(3, 3)), moved]
+    skipped(check(make, mode), mode)

@@ -1089,3 +1089,28 @@ def test_shapes_that_are_put_together(mode):
             return net(rows), x.reshape((n, -1)).sum(), both, net(x).array.reshape([n, 2]), x.repeat(n, 0).mean(tuple(range(1)))
         return [net], [lambda: f(arr(4, 3)), lambda: f(arr(6, 3))]
     skipped(check(make, mode), mode)
+
+
+def by_brackets(x, n):
+    a, b = np.ogrid[0:2, 0:n]
+    return np.c_[x, np.ones(len(x))], np.r_[x[0], 1.0, x[1]], np.mgrid[0:2, 0:n].sum(), (a + b).sum(), x[np.s_[1:, :2]].sum(), np.c_[x[:, 0], x[:, 1]]
+
+
+def places_and_windows(x, n):
+    y = x.copy()
+    np.put(y, [0, n], 9.0)
+    np.place(y, y < 0, [1.0, 2.0])
+    row, column = np.unravel_index(x.argmax(), x.shape)
+    return y, x[row, column], np.lib.stride_tricks.sliding_window_view(x[:, 0], 2).mean(axis=1)
+
+
+@pytest.mark.parametrize("body", [by_brackets, places_and_windows])
+def test_arrays_by_brackets_and_windows(mode, body):
+    def make(wrap):
+        net = L.Linear(3, 2)
+
+        @wrap
+        def f(x, n):
+            return F.sum(net(x)), body(x, n)
+        return [net], [lambda: f(arr(4, 3), 3), lambda: f(arr(6, 3), 3), lambda: f(arr(4, 3, seed=5), 2)]
+    skipped(check(make, mode), mode)
