@@ -9,13 +9,13 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
-from hybridnn.jit.row_costs import SHORT
 from hybridnn.jit.specs import Specs
 from hybridnn.spec import Spec
 
 __all__ = ["reduce_blocks"]
 
 LEAST = 1024        # elements from which on another kernel pays
+SHORT = 32          # elements of a row up to which it does
 
 
 def reduce_blocks(graph):
