@@ -3,9 +3,10 @@ import typing
 
 from hybridnn.backend import Device, numpy
 
-__all__ = ["AbstractInitializer", "CudaDeviceSpec", "DTypeSpec", "DeviceSpec", "InitializerSpec", "NdArray", "ScalarValue",
+__all__ = ["TYPE_CHECKING", "AbstractInitializer", "CudaDeviceSpec", "DTypeSpec", "DeviceSpec", "InitializerSpec", "NdArray", "ScalarValue",
            "Shape", "ShapeSpec", "Xp"]
 
+TYPE_CHECKING = typing.TYPE_CHECKING
 Shape = tuple[int, ...]
 ShapeSpec = int | typing.Sequence[int]
 DTypeSpec = typing.Any

@@ -1021,6 +1021,8 @@ def test_modules_at_the_paths_of_chainer():
     assert importlib.import_module("hybridnn.testing.unary_math_function_test").unary_math_function_unittest is testing.unary_math_function_unittest
     assert importlib.import_module("hybridnn.optimizer_hooks.gradient_noise").exponential_decay_noise is exponential_decay_noise
     assert issubclass(hnn.warnings.PerformanceWarning, RuntimeWarning)
+    assert (hnn.backend.cuda, hnn.backend.intel64) == (hnn.backends.cuda, hnn.backends.intel64)
+    assert hnn.backends.intel64.Intel64Device is hnn.backend.Intel64Device and not hnn.types.TYPE_CHECKING
 
 
 @pytest.mark.parametrize("place", ["function_hooks.cuda_profile.CUDAProfileHook", "function_hooks.cupy_memory_profile.CupyMemoryProfileHook",
