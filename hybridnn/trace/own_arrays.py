@@ -61,7 +61,8 @@ def renew(observer, x, old, fn, args, kw):
     """From here on ``x`` stands for what ``fn`` makes of Refs, ``x`` among them; what was computed of it before rests on ``old``, which is what it was."""
     views = replace_uses(observer, x, old)
     _rename_effect(observer, x, old)
-    made = calculate(observer, fn, [_replaced(r, x, old) for r in args], {k: _replaced(r, x, old) for k, r in kw.items()})
+    before = [(x, old), *views]
+    made = calculate(observer, fn, [_all_replaced(r, before) for r in args], {k: _all_replaced(r, before) for k, r in kw.items()})
     if made.kind not in ("array", "varied") or type(made.value) is not np.ndarray or made.value.shape != x.value.shape or made.value.dtype != x.value.dtype or (
             made.value.strides != x.value.strides):
         raise Doubt("changes an array in place to something else")
@@ -78,7 +79,8 @@ def _rename_effect(observer, before, after):
 
 
 def replace_uses(observer, x, old):
-    """What was computed of ``x`` rests on ``old`` from here on. Gives the views of ``x``, which have to be made anew once it is what it becomes."""
+    """What was computed of ``x`` rests on ``old`` from here on. Gives the views of ``x``, which have to be made anew once it is what it becomes, each with the
+    Ref of what it was."""
     observer.draws = [(old if ref is x else ref, *where) for ref, *where in observer.draws]
     views = []
     for computed, ref in observer.uses.pop(id(x), ()):
@@ -90,7 +92,7 @@ def replace_uses(observer, x, old):
 
 
 def _kept_view(observer, ref, x):
-    """A view of an array ``x`` that is going to change: what was computed of it rests on another Ref of what it was."""
+    """A view of an array ``x`` that is going to change, and another Ref, of what it was, on which rests what was computed of it."""
     found = ref.source
     if ref.kind != "array" or found.fn is not operator.getitem or found.args[0] is not x or found.last or _is_taken(observer, ref) or (
             found.real is not None and not _is_operand_only(observer, found.real)):
@@ -101,14 +103,14 @@ def _kept_view(observer, ref, x):
     observer.keep += [ref, old]
     if replace_uses(observer, ref, old):
         raise Doubt("changes an array in place of which there are views of views")
-    return ref
+    return ref, old
 
 
 def view_again(observer, views, x):
     """Views of ``x`` are views of what it is now."""
     if views and x.source.last:
         raise Doubt("changes an array in place of which there are views, after an update")
-    for ref in views:
+    for ref, _ in views:
         key = ref.source.args[1]
         found = Computed(operator.getitem, [x, key], {}, len(observer.call.path), safe=ref.source.safe)
         ref.source, ref.value = found, x.value[value_of(key)]
@@ -117,6 +119,12 @@ def view_again(observer, views, x):
 
 def _is_taken(observer, x):
     return id(x) in observer.taken or any(x is part for fact in observer.guards.values() for part in fact)
+
+
+def _all_replaced(ref, pairs):
+    for x, old in pairs:
+        ref = _replaced(ref, x, old)
+    return ref
 
 
 def _replaced(ref, x, old):
