@@ -45,14 +45,15 @@ class Library:
             return args, kw
         given = dict(zip(fn.value.__code__.co_varnames, args), **kw)
         flowing = {k for k, r in given.items() if k in names and is_number(r) and type(r.value) is float}
-        if fn.value is clip and flowing:
-            self._bounds(*[given[name] for name in names if name in given])
+        if fn.value is clip and flowing and not self._bounds(*[given[name] for name in names if name in given]):
+            flowing = set()
         return (), {k: r for k, r in given.items() if k not in flowing}
 
     def _bounds(self, *bounds):
-        """Two bounds, of which the lower one is below the other."""
-        if len(bounds) == 2 and all(r.value is not None for r in bounds) and not self.decides(combine(self, operator.lt, *bounds)):
-            raise Doubt("bounds that change between calls")
+        """Whether these are two numbers of Python's, of which the lower one is below the other on every call, or one."""
+        if not all(r.value is None or type(r.value) in (int, float) for r in bounds):
+            return False
+        return len(bounds) < 2 or any(r.value is None for r in bounds) or self.decides(combine(self, operator.lt, *bounds))
 
     def array_of(self, ref, value):
         """The Ref of the array of a Variable."""

@@ -2,6 +2,7 @@
 import itertools
 import types
 
+import numpy as np
 import pytest
 from worlds import MODES, arr, check, skipped, var
 
@@ -244,4 +245,12 @@ def test_bounds_that_change(mode, trained):
             state.progress *= by
             return f(arr(4, 3), low)
         return [net, state], [call, lambda: call(low=0.5), lambda: call(by=-1.0), lambda: call(by=-1.0), lambda: call(low=float("nan"))]
+    skipped(check(make, mode), mode)
+
+
+def test_a_bound_of_numpys(mode):
+    def make(wrap):
+        net, high = L.Linear(3, 2), np.float32(0.5)
+        f = wrap(lambda x, low: F.clip(net(x), low, high))
+        return [net], [lambda: f(arr(4, 3), 0.25), lambda: f(arr(4, 3), -0.25), lambda: f(arr(4, 3), 0.75)]
     skipped(check(make, mode), mode)
