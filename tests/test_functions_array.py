@@ -114,6 +114,8 @@ JOINS = [
         lambda a, b, c: (np.stack([a[0], b[0], c[0]]), np.stack([a[1], b[1]]), a[2:]),
     ),
     Case("transpose_sequence", lambda *xs: F.transpose_sequence(xs), ((2,), (0,)), lambda a, b: (a[:1], a[1:]), note="empty"),
+    Case("transpose_sequence", lambda *xs: F.transpose_sequence(xs), ((3, 2), (1, 2), (0, 2), (0, 2)),
+         lambda a, b, *_: (np.stack([a[0], b[0]]), a[1:2], a[2:]), note="two empty"),
 ]
 MOVES = [
     case("tile", (2, 3), reps=2, formula=lambda x: np.tile(x, 2)),

@@ -298,8 +298,7 @@ def transpose_sequence(xs):
         raise InvalidType("transpose_sequence", "lengths that do not increase", str(lengths))
     if not lengths or not lengths[0]:
         return ()
-    present = xs[:sum(n > 0 for n in lengths)]
-    return apply(_o.transpose_sequence, present, {"lengths": lengths[:len(present)]})
+    return apply(_o.transpose_sequence, xs, {"lengths": lengths})
 
 
 # -------------------------------------------------------------------------------------------------------------- repeat and move

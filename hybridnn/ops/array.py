@@ -291,7 +291,8 @@ def _(gs, shapes, lengths):
     some = next(g for g in gs if g is not None)
     counts = tuple(sum(n > t for n in lengths) for t in range(lengths[0]))
     gs = [zeros_for(some, shape=(n, *shapes[0][1:])) if g is None else g for g, n in zip(gs, counts, strict=True)]
-    return transpose_sequence(*gs, lengths=counts)
+    found = transpose_sequence(*gs, lengths=counts)
+    return *found, *[zeros_for(some, shape=s) for s in shapes[len(found):]]       # of empty sequences
 
 
 # ------------------------------------------------------------------------------------------------------- diagonals and selection
