@@ -85,7 +85,7 @@ def changes_shared_memory(call):
 
 def _has_another_variable(call, a):
     """Whether the program has made another Variable of an array from outside: kernels that read it by its second name might come too late."""
-    return bool(call.again) and call.is_given(a) and any(getattr(call.leaves[vid], "_array", None) is a for vid in call.again.values())
+    return bool(call.again) and call.is_given(a) and any(getattr(call.wrappers[vid], "_array", None) is a for vid in call.again.values())
 
 
 def _rebind(call, x, old, vid):
@@ -94,6 +94,8 @@ def _rebind(call, x, old, vid):
     if isinstance(x, Variable) and x._pending is call:
         call.renamed.append((weakref.ref(x), x._vid))
         x._vid = vid
+    if call.again.get(id(x)) == old:
+        call.again[id(x)] = vid
     if a is not None:
         call.ids[id(a)] = ~vid if isinstance(x, Variable) and x._requires_grad else vid
         call.wrappers[vid] = x

@@ -3,6 +3,7 @@ import numpy as np
 
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
+from hybridnn.link import Link
 from hybridnn.trace.computed import identify
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.operands import array_of
@@ -178,6 +179,19 @@ class Gradients:
             self.ungiven.append(ref)
             identify(self, ref, array_of(self.call.leaves.get(vid_of(operand))))
 
+    def _changed_of(self, p):
+        """The Ref of what the program has made of a parameter's gradient, which hooks have changed since."""
+        found = [o.vid for e in self.call.path if e.kind == "backward" for v, o, _ in e.grads[0] if self.call.leaves.get(v) is p]
+        return self.changed.get(found[-1]) if found else None
+
+    def meet_changed(self, optimizer):
+        """Before an update, whose hooks may change gradients in place: those that the program has changed or assigned are what the observer thinks."""
+        for p in optimizer.target.params() if isinstance(optimizer.target, Link) else ():
+            g = None if p._tape is None else array_of(p._tape.grad)
+            ref = self.given[id(p)][1] if id(p) in self.given else self._changed_of(p)
+            if g is not None and ref is not None:
+                identify(self, ref, g)
+
     def meet_gradients(self, params):
         """An update takes the gradients: what the program has made of them is what the observer thinks."""
         for p in params:
@@ -185,7 +199,7 @@ class Gradients:
             if g is None:
                 continue
             vid = self.call.known_vid(g)
-            ref = self.given[id(p)][1] if id(p) in self.given else self.changed.get(vid)
+            ref = self.given[id(p)][1] if id(p) in self.given else self.changed.get(vid) or self._changed_of(p)
             if ref is not None:
                 identify(self, ref, g)
                 continue

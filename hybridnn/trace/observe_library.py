@@ -31,6 +31,8 @@ class Library:
             self.meet_beginnings()
             if self.applied:
                 self.note_gradients()
+        if kind == "update":
+            self.meet_changed(waiting[2][0].value)
         if kind in ("apply_function", "retained"):
             self.check_arguments(waiting[2][1:], waiting[3])
         elif kind == "report":

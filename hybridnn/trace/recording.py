@@ -125,7 +125,8 @@ def operands_of(call, op, inputs, targets=None):
         given = x
         if is_number(x):
             x = np.asarray(x)       # NumPy promotes its scalars as it does arrays
-        operand = operand_of(call, x, op.name, strided=True, changed=targets is not None and i not in targets)
+        ungraded = (targets is not None or not op.rules or not effective_backprop()) and call.code_of(x) is FOREIGN
+        operand = operand_of(call, x, op.name, strided=True, changed=ungraded or targets is not None and i not in targets)
         if operand is None:
             return None, None, None
         if given is not x:

@@ -335,3 +335,57 @@ def test_hooks_come_where_gradients_are_views_of_one(mode, name):
             return before, behind, f(arr(2, 3))
         return [net], [run]
     check(make, mode)
+
+
+def scaled(params):
+    for p in params:
+        p.grad *= 0.5
+
+
+def noisy(params):
+    for p in list(params)[1:]:
+        p.grad += np.float32(0.01) * np.random.randn(*p.shape).astype("f")
+
+
+def regularised(params):
+    for p in params:
+        p.grad += 0.01 * p.array
+
+
+def replaced(params):
+    for p in params:
+        p.grad = p.grad + 0.01 * p.array
+
+
+@pytest.mark.parametrize("again", ["", "update", "backward", "update and backward"])
+@pytest.mark.parametrize("by_hand", [scaled, noisy, regularised, replaced])
+@pytest.mark.parametrize("name", ["clipping", "hard clipping", "decay", "several"])
+def test_gradients_that_the_program_has_changed_before(mode, name, by_hand, again):
+    """Hooks change them further, in place, and what comes then adds to what they have made of them."""
+    def make(wrap):
+        links = hnn.ChainList(L.Linear(3, 4, initialW=arr(4, 3)), L.Linear(4, 2, initialW=arr(2, 4)))
+        opt = optimizers.MomentumSGD(0.01).setup(links)
+        for hook in HOOKS[name]():
+            opt.add_hook(hook)
+
+        @wrap
+        def f(x):
+            def loss():
+                return F.sum(F.tanh(links[1](F.tanh(links[0](x)))) ** 2)
+            h = loss()
+            links.cleargrads()
+            h.backward()
+            by_hand(links.params())
+            opt.update()
+            if "update" in again:
+                opt.update()
+            if "backward" in again:
+                loss().backward()
+                opt.update()
+            return h
+
+        def run(x):
+            return f(x), [p.grad.copy() for p in links.params()]
+        return [links], [lambda: run(arr(5, 3)), lambda: run(arr(5, 3) * 2)]
+    w = check(make, mode, tolerance=10.0)
+    assert w.total("python_skipped") >= (10 if mode == "auto" else 0), w[0].explain()
