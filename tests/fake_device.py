@@ -251,6 +251,14 @@ def test_gradients_come_back_over_copies():
     assert type(x.grad) is np.ndarray
 
 
+def test_ints_of_numpy_choose_on_devices():
+    x = hnn.Variable(cupy.asarray(np.arange(12, dtype="f").reshape(3, 4)))
+    y = F.sum(x[np.int64(1)] * 2) + x[0, np.int32(3)] + F.sum(x[:, np.int64(2)])
+    y.backward()
+    assert float(y.array) == 22 * 2 + 3 + 18
+    np.testing.assert_array_equal(cupy.asnumpy(x.grad), [[0, 0, 1, 1], [2, 2, 3, 2], [0, 0, 1, 0]])
+
+
 def test_mixed_operands_are_refused_with_their_specs():
     with pytest.raises(InvalidType, match="add: expected operands that fit together"):
         Variable(on_gpu(array(2))) + array(2)

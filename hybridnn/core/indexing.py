@@ -57,14 +57,14 @@ def _(g, index):
 def _check_indices(arrays, attrs):
     """Raises ``IndexError`` as the indexing itself; on an array that takes no memory."""
     x, *indices = arrays
-    np.broadcast_to(np.zeros((), bool), x.shape)[_fill(attrs["pattern"], indices)]
+    np.broadcast_to(np.zeros((), bool), x.shape)[_fill(np, attrs["pattern"], indices)]
 
 
 @operation(samples=lambda rng, dtype: [((rng.normal(size=(4, 5)).astype(dtype), np.array([1, 1, 3])), {"pattern": (("array", 0),)})], kind="gather",
            check=_check_indices)
 def take(xp, x, *indices, pattern):
     """Advanced indexing: ``pattern`` is an encoded index whose ("array", k) entries stand for operand k of ``indices``."""
-    return x[_fill(pattern, indices)]
+    return x[_fill(xp, pattern, indices)]
 
 
 @take.vjp_of("x")
@@ -76,7 +76,7 @@ def _(g, xs, shapes, pattern):
                                                         {"shape": (4, 5), "pattern": (("array", 0),)})])
 def put(xp, gy, *indices, shape, pattern):
     """Zeros of ``shape`` to which ``gy`` is added at the indices, repeated ones too: the adjoint of ``take``."""
-    y, at = xp.zeros(shape, gy.dtype), _fill(pattern, indices)
+    y, at = xp.zeros(shape, gy.dtype), _fill(xp, pattern, indices)
     if not any([getattr(i, "ndim", 0) for i in indices]):      # one place
         y[at] = gy
     else:
@@ -89,13 +89,13 @@ def _(g, xs, pattern):
     return take(g, *[getattr(i, "array", i) for i in xs[1:]], pattern=pattern)
 
 
-def _fill(pattern, indices):
-    return tuple([_operand(indices[i[1]]) if isinstance(i, tuple) and i[0] == "array" else i for i in decode_pattern(pattern)])
+def _fill(xp, pattern, indices):
+    return tuple([_operand(xp, indices[i[1]]) if isinstance(i, tuple) and i[0] == "array" else i for i in decode_pattern(pattern)])
 
 
-def _operand(i):
+def _operand(xp, i):
     """An index as one by which NumPy gives no view."""
-    return np.asarray(i) if isinstance(i, np.integer) else i
+    return xp.asarray(i) if isinstance(i, np.integer) else i
 
 
 def decode_pattern(pattern):
