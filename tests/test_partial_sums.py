@@ -58,7 +58,7 @@ def test_random_graphs_keep_their_results(seed):
         "sum to other axes", "rows that stay", "columns of bools"])
 def test_sums(fn, operands, small):
     graph = graph_of(fn, *operands)
-    assert_same(graph, jit.compile(graph), operands, 2e-6, 2e-6)
+    assert_same(graph, jit.compile(graph), operands, 2e-6, 2e-5)       # a hundred numbers of which the sum may be small: each is rounded by up to 1e-7
 
 
 def test_written_arrays_stay_whole(small):
