@@ -6,7 +6,7 @@ import numpy as np
 from hybridnn.core.application import apply
 from hybridnn.core.op import operation
 
-__all__ = ["decode_index", "decode_pattern", "encode_index", "get_item", "is_basic", "put", "put_item", "take", "told_by_numpy"]
+__all__ = ["decode_index", "decode_pattern", "encode_index", "get_item", "is_basic", "opened", "put", "put_item", "take", "told_by_numpy"]
 
 
 def is_basic(i):
@@ -131,10 +131,14 @@ def told_by_numpy(index):
 
 def _at_places(x, parts):
     """What lies where ints of NumPy's tell; no view."""
-    numbers = [p for p in parts if isinstance(p, np.integer)]
-    places = iter(range(len(numbers)))
-    pattern = [("array", next(places)) if isinstance(p, np.integer) else encode_index((p,))[0] for p in parts]
-    return apply(take, (x, *numbers), {"pattern": tuple(pattern)})
+    places = [k for k, p in enumerate(parts) if isinstance(p, np.integer)]
+    return apply(take, (x, *[parts[k] for k in places]), {"pattern": opened(parts, places)})
+
+
+def opened(index, places):
+    """The pattern of a basic index whose parts at these places are operands, in their order."""
+    numbers = {k: n for n, k in enumerate(places)}
+    return tuple([("array", numbers[k]) if k in numbers else encode_index((p,))[0] for k, p in enumerate(index)])
 
 
 def _index_array(p):

@@ -51,7 +51,7 @@ def put_step(rows: View, indices: Sequence[View], table: View, places: View, pat
         return None
     offset, *words = found
     operands = [table.buf, table.offset + offset, rows.buf, rows.offset, places.buf, places.offset]
-    verb = "put" if any(i.shape for i in indices) else "set"
+    verb = "put" if _several(indices) else "set"
     return _step(f"{verb}_{FLOATS[np.dtype(dtype)]}", [*operands, *words], "put")
 
 
@@ -70,9 +70,14 @@ def _step(function: str, words: Sequence[int], name: str) -> Step:
     return Step(module.address(function), np.array(words, np.int64), name=name, keep=module)
 
 
+def _several(indices: Sequence[View]) -> bool:
+    """Whether index arrays mean more than one place, as far as their axes tell."""
+    return any(i.shape for i in indices)
+
+
 def _words(table: View, indices: Sequence[View], pattern: Any, itemsize: int, wide: Sequence[bool]) -> list[int] | None:
     """Offset into the table, and the words behind the operands."""
-    axes = _axes(table, pattern, any(i.shape for i in indices))
+    axes = _axes(table, pattern, _several(indices))
     if axes is None or not 0 < len(indices) <= MOST_INDICES:
         return None
     shape = np.broadcast_shapes(*[i.shape for i in indices])

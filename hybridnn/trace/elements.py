@@ -1,6 +1,6 @@
 """Elements of Variables at places that Python's ints tell. Such an int belongs to the path, until another one is met at the same line: from then on it is
 data there (a label, an action), and an operand, as ints of NumPy's are from the first."""
-from hybridnn.core.indexing import get_item, take
+from hybridnn.core.indexing import get_item, opened, take
 from hybridnn.core.variable import Variable
 from hybridnn.errors import user_line
 
@@ -15,12 +15,6 @@ def _entries(op, attrs):
 
 def _takes_element(x, index):
     return isinstance(x, Variable) and len(index) == x.ndim and all([type(i) is int for i in index]) and x.dtype.kind == "f"
-
-
-def _opened(index, axes):
-    """Attributes of ``take`` for an index whose ints along some axes are operands."""
-    places = iter(range(len(axes)))
-    return {"pattern": tuple([("array", next(places)) if k in axes else i for k, i in enumerate(index)])}
 
 
 def _fits(event, index):
@@ -63,7 +57,7 @@ def as_operands(call, inputs, attrs):
             call.owner.choosing[line] = axes
         axes = sorted(k for k in axes if k < len(index))
         if axes:
-            return take, (*inputs, *[index[k] for k in axes]), _opened(index, axes)
+            return take, (*inputs, *[index[k] for k in axes]), {"pattern": opened(index, axes)}
     return get_item, inputs, attrs
 
 

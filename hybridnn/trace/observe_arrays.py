@@ -30,6 +30,12 @@ def _overlaps(x, y):
     return isinstance(x.value, np.ndarray) and np.may_share_memory(x.value, y.value)
 
 
+def _is_like(made, a):
+    """Whether what has been computed is an array of the dtype and shape of ``a``."""
+    y = made.value
+    return made.kind == "array" and type(y) is np.ndarray and y.dtype == a.dtype and y.shape == a.shape
+
+
 def _change_part(fn, a, key, y):
     fn(a[key], y)
 
@@ -131,8 +137,8 @@ class Arrays:
 
     def _change_view(self, x, whole, made):
         """``x``, a view of an array that this call has made, becomes what has been ``made``; a store of the view into ``whole`` that follows is then none."""
-        y, key = made.value, x.source.args[1]
-        if made.kind != "array" or type(y) is not np.ndarray or y.dtype != x.value.dtype or y.shape != x.value.shape:
+        key = x.source.args[1]
+        if not _is_like(made, x.value):
             raise Doubt("changes an array in place to something else")
         self._change_made(whole, with_elements, [whole, key, made], {})
         self.keep.append(x)
@@ -267,8 +273,7 @@ class Arrays:
             return out
         made = calculate(self, fn, args, kw)
         settle([made])
-        y, a = made.value, out.value
-        if made.kind != "array" or type(y) is not np.ndarray or y.dtype != a.dtype or y.shape != a.shape:
+        if not _is_like(made, out.value):
             raise Doubt("NumPy with an array of another kind for its results")
         self._store(self._target(out), np.copyto, [made])
         return out

@@ -73,26 +73,32 @@ def with_itself(y, t):
     return F.sum(F.where(z.array > 0, z * y[0, t], z)) + z.array
 
 
+def labelled(wrap, body, optimizer, kind):
+    """A layer, a step that trains it by what ``body`` makes of its result and a label, and calls of that with labels of a kind, which take turns."""
+    net = L.Linear(3, 4)
+    net.W.array[...], net.b.array[...] = arr(4, 3), 0
+    optimizer.setup(net)
+    labels = [0, 1, 2, 3, 1, 0, 2]
+
+    @wrap
+    def step(x, t):
+        loss = body(net(x), t)
+        net.cleargrads()
+        loss.backward()
+        optimizer.update()
+        return loss
+
+    def turn(k=0):
+        labels.append(labels.pop(0))
+        return step(arr(3, 3, seed=k), kind(labels[0]))
+    return net, step, turn
+
+
 @pytest.mark.parametrize("body", [given, negative, over_labels, of_vector, drawn, largest, unsigned, whole_row, column, beside_others, by_list, by_range,
                                   of_a_copy, with_itself])
 def test_labels_and_actions(mode, body):
     def make(wrap):
-        net = L.Linear(3, 4)
-        net.W.array[...], net.b.array[...] = arr(4, 3), 0
-        optimizer = hnn.optimizers.Adam().setup(net)
-        labels = [0, 1, 2, 3, 1, 0, 2]
-
-        @wrap
-        def step(x, t):
-            loss = body(net(x), t)
-            net.cleargrads()
-            loss.backward()
-            optimizer.update()
-            return loss
-
-        def turn(k=0):
-            labels.append(labels.pop(0))
-            return step(arr(3, 3, seed=k), np.int64(labels[0]))
+        net, step, turn = labelled(wrap, body, hnn.optimizers.Adam(), np.int64)
 
         def wrong(t):
             try:
@@ -219,22 +225,7 @@ PYTHON = [of_python, computed, twice_the_same, of_a_vector, at_two_lines, negate
 @pytest.mark.parametrize("body", PYTHON)
 def test_ints_of_python(mode, body):
     def make(wrap):
-        net = L.Linear(3, 4)
-        net.W.array[...], net.b.array[...] = arr(4, 3), 0
-        optimizer = hnn.optimizers.SGD(0.01).setup(net)
-        labels = [0, 1, 2, 3, 1, 0, 2]
-
-        @wrap
-        def step(x, t):
-            loss = body(net(x), t)
-            net.cleargrads()
-            loss.backward()
-            optimizer.update()
-            return loss
-
-        def turn(k=0):
-            labels.append(labels.pop(0))
-            return step(arr(3, 3, seed=k), labels[0])
+        net, step, turn = labelled(wrap, body, hnn.optimizers.SGD(0.01), int)
 
         def wrong(t):
             try:

@@ -372,23 +372,29 @@ def test_operands_that_change_in_place(mode, body):
         skipped(world, mode)
 
 
+def world_of(wrap, body, trained, by_result=False):
+    """A layer, and a function that hands it to ``body`` and then may train it, by what that gives first or by a loss of its own."""
+    net = L.Linear(3, 3)
+    net.b.array[:] = 0.25
+    opt = hnn.optimizers.SGD(0.01).setup(net)
+
+    @wrap
+    def f(z):
+        found = body(net, z)
+        if trained:
+            net.cleargrads()
+            (found[0] if by_result else F.sum(net(z))).backward()
+            opt.update()
+        return found
+    return net, f
+
+
 @pytest.mark.parametrize("body", OPERANDS)
 @pytest.mark.parametrize("trained", [False, True])
 def test_operands_in_a_graph_that_change_in_place(mode, body, trained):
     """Gradients are those of what NumPy has made of them."""
     def make(wrap):
-        net = L.Linear(3, 3)
-        net.b.array[:] = 0.25
-        opt = hnn.optimizers.SGD(0.01).setup(net)
-
-        @wrap
-        def f(z):
-            found = body(net, z)
-            if trained:
-                net.cleargrads()
-                F.sum(net(z)).backward()
-                opt.update()
-            return found
+        net, f = world_of(wrap, body, trained)
 
         def call(z):
             found = f(z)
@@ -511,18 +517,7 @@ def methods(net, z):
 @pytest.mark.parametrize("trained", [False, True])
 def test_results_that_change_in_place(mode, body, trained):
     def make(wrap):
-        net = L.Linear(3, 3)
-        net.b.array[:] = 0.25
-        opt = hnn.optimizers.SGD(0.01).setup(net)
-
-        @wrap
-        def f(z):
-            found = body(net, z)
-            if trained:
-                net.cleargrads()
-                (found[0] if body is target_by_hand else F.sum(net(z))).backward()
-                opt.update()
-            return found
+        net, f = world_of(wrap, body, trained, by_result=body is target_by_hand)
         few = arr(3, 3) * np.float32(0.1)
         return [net], [lambda: f(arr(3, 3) * 2), lambda: f(few), lambda: f(arr(6, 3)), lambda: f(arr(3, 3) * np.float32("nan"))]
     world = check(make, mode)
