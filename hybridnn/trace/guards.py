@@ -130,6 +130,10 @@ class Writer(PlanNames):
     def _nograd(self, v):
         self.require(f"{self.strong(prior_of)}({self.strong(v)}) is None", "a gradient from before the call")
 
+    def _grad(self, v):
+        text = self.strong(v)
+        self.require(f"{text}._tape is not None and {text}._tape.grad is not None", "a gradient from before the call")
+
     def _prior(self, v, g):
         """A parameter has a gradient from before the call like the recorded one, and that nothing else of what is written is part of."""
         self.prior_lines[id(v)] = len(self.lines)

@@ -207,3 +207,5 @@ class Gradients:
             if vid in self.call.leaves and array_of(self.call.leaves[vid]) is g and vid not in self.held:
                 ref = self.held[vid] = Ref("static", p, ("fixed",))
                 self.note_origin(ref)
+            elif vid is None:       # from before the call, and nothing takes it: without it, the update would give zeros
+                self.guard("grad", p)

@@ -748,3 +748,30 @@ def test_best_paths(mode, whole):
             return step([r.normal(size=(n, 3)).astype("f") for n in sizes], [r.integers(0, 4, n).astype("i") for n in sizes])
         return [model], [lambda: call((3, 2, 2), 1), lambda: call((3, 2, 2), 2), lambda: call((2, 2), 3)]
     skipped(check(make, mode), mode)
+
+
+def test_gradients_of_frozen_parameters_are_there_or_made(mode):
+    """An update gives zeros to parameters without a gradient, also to those that it leaves alone: it matters whether they have one."""
+    def make(wrap):
+        net = hnn.Chain(a=L.Linear(3, 2, initialW=0.5), b=L.Linear(3, 2, initialW=0.25))
+        opt = optimizers.MomentumSGD(0.1).setup(net)
+        net.a.disable_update()
+        net.cleargrads()
+
+        @wrap
+        def f(x):
+            loss = F.sum(net.b(x))
+            net.b.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss.array
+
+        def cleared():
+            net.cleargrads()
+            return f(arr(2, 3))
+
+        def given():
+            net.a.W.grad = np.ones((2, 3), "f")
+            return f(arr(2, 3))
+        return net, [lambda: f(arr(2, 3)), cleared, given]
+    skipped(check(make, mode, held=True), mode)
