@@ -404,6 +404,23 @@ def test_signatures_that_could_not_be_recorded_are_tried_again(monkeypatch):
     assert f.stats.python_skipped > 5 and not root.reason
 
 
+def test_what_seldom_cannot_be_recorded_does_not_keep_others_from_being_skipped():
+    """As where all layers of a network with stochastic depth are left out once in a hundred calls."""
+    net, draws = L.Linear(4, 4), random.Random(0)
+
+    @hnn.trace
+    def step(x):
+        loss = F.sum(net(x) if draws.random() < 0.98 else x)
+        net.cleargrads()
+        loss.backward()
+        return loss
+    for _ in range(500):
+        step(arr(2, 4))
+    root, = step._memory.roots.values()
+    assert step.stats.python_skipped > 400 and not root.asleep and root.passed_at
+    assert [text for what, text in step._memory.why if what == "ran eagerly"].count(root.reason) < 2
+
+
 def test_a_function_whose_paths_take_turns_runs_eagerly_where_the_search_takes_longer(monkeypatch):
     """Every plan that is tried in vain takes its time; what comes out is the same."""
     missed = running._missed

@@ -33,6 +33,8 @@ def operand(observer, ref, varied=False):
         ref = Ref("mirror", _members(observer, ref))
     elif ref.kind == "static" and type(ref.value) is deque and 0 < len(ref.value) <= MOST_MEMBERS:
         ref = Ref("mirror", observer._items(ref))
+    elif ref.kind == "mirror" and type(ref.value) is deque:
+        ref = Ref("mirror", list(ref.value))
     value = ref.value
     if ref.kind == "tail":
         return ref

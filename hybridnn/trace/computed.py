@@ -1,5 +1,6 @@
 """What a plan computes of Refs on every call, and what such a value rests on."""
 import operator
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,7 @@ def note_uses(observer, found, ref):
 
 def identify(observer, ref, x):
     """``x`` is what the user's program has where the observer has ``ref``."""
-    if ref.kind == "mirror" and isinstance(ref.value, (list, tuple)) and type(x) is type(ref.value) and len(x) == len(ref.value):
+    if ref.kind == "mirror" and isinstance(ref.value, (list, tuple, deque)) and type(x) is type(ref.value) and len(x) == len(ref.value):
         for r, v in zip(ref.value, x, strict=True):
             identify(observer, r, v)
         return

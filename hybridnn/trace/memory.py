@@ -21,6 +21,7 @@ COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans 
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
 PASSING = 3      # calls that may give up recording for what may happen once, before their signature runs eagerly
+PASSING_COSTS = 8       # calls that skip Python make up for one of these; of as many as PASSING at most
 HIT_EARNS, IDLE_EARNS = 1 / 512, 1 / 4096
 EAGER_CALLS, FIRST_NAP, LONGER = 20_000, 1000, 4      # a signature runs eagerly for so many calls at most, the first time, and how many times as many each time
                                                       # after: paths may have settled by then, or what could not be recorded be gone
@@ -54,7 +55,8 @@ class Root(Event):
     misses: int = 0
     asleep: int = 0                # eager calls that are to come
     naps: int = 0                  # how often replays were found to take longer than eager calls
-    passing: int = 0               # how often recording was given up for what may happen once
+    passing: int = 0               # how often recording was given up for what may happen once, less what calls that skip Python have made up for
+    passed_at: int = 0             # how many of these there had been by then
     proofs: int = 0
     astray: int = 0                # how many calls have left their path while they were followed
     replays: int = 0
@@ -172,7 +174,10 @@ class Memory:
 
     def gave_up(self, root, reason, line, passing=False):
         """Calls of this signature run eagerly for long; only this one, the first few times, if it may be ``passing``."""
-        root.passing += passing
+        if passing:
+            skipped = self.stats.python_skipped
+            root.passing = 1 + max(-PASSING, root.passing - (skipped - root.passed_at) // PASSING_COSTS)
+            root.passed_at = skipped
         if passing and root.passing < PASSING:
             self.note("ran eagerly", f"{reason} ({line})")
             return

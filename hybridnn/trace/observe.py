@@ -10,6 +10,7 @@ import functools
 import gc
 import sys
 import types
+from collections import deque
 
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
@@ -18,8 +19,10 @@ from hybridnn.trace.lengths import settle
 from hybridnn.trace.observe_arrays import Arrays
 from hybridnn.trace.observe_callbacks import Callbacks, drives
 from hybridnn.trace.observe_calls import Calls
+from hybridnn.trace.observe_collections import Collections
 from hybridnn.trace.observe_containers import Containers
 from hybridnn.trace.observe_functions import Functions
+from hybridnn.trace.observe_getters import Getters
 from hybridnn.trace.observe_gradients import Gradients
 from hybridnn.trace.observe_imports import Imports
 from hybridnn.trace.observe_iteration import Iteration
@@ -97,7 +100,7 @@ class Frame:
 
 
 class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, Recent, Iteration, Texts, Calls, Methods, Sums, Callbacks, Sets, Gradients,
-               Functions, Imports, Match, Keys, Library, Protocols):
+               Functions, Imports, Match, Keys, Library, Protocols, Getters, Collections):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -282,7 +285,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
 
     def _identify_each(self, pairs, followed):
         for ref, x in pairs:
-            if ref.kind == "mirror" and type(x) in (list, tuple) and type(ref.value) is type(x) and len(ref.value) == len(x):
+            if ref.kind == "mirror" and type(x) in (list, tuple, deque) and type(ref.value) is type(x) and len(ref.value) == len(x):
                 self._identify_each(zip(ref.value, x), followed)
             elif ref.kind == "made" and ref.value is None:
                 ref.value = x
@@ -448,8 +451,9 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         if drives(waiting):
             f.waiting = waiting
             self.go_on(f)
-            if f.waiting is not None:
+            if f.waiting is not None and f.waiting[0] != "make":
                 raise Doubt("a builtin function did not make a call that it should")
+            self._finish(f)
             return
         result, f.result = f.result, None
         after = waiting[4]

@@ -23,7 +23,6 @@ from hybridnn.trace.refs import (
     CONTAINERS,
     DICTS,
     IMMUTABLE_TYPE,
-    Default,
     Doubt,
     Generator,
     Iterator,
@@ -174,10 +173,11 @@ def _ordered(observer, args, kw):
 
 
 def _defaulting(observer, args, kw):
-    factory = observer.plain(args[0]) if args else None
-    if not any(factory is kind for kind in (list, dict, int, float, str)):
-        raise Doubt("makes a defaultdict with a factory other than list, dict, int, float or str")
-    return Ref("mirror", defaultdict(Default(factory), _dict(observer, args[1:], kw).value))
+    return observer.make_defaults(args, kw)
+
+
+def _deque(observer, args, kw):
+    return observer.make_deque(args, kw)
 
 
 def _until(outcome):
@@ -496,4 +496,4 @@ PURE_BUILTINS.update({fn: _place_in(fn) for fn in (bisect.bisect_left, bisect.bi
 PURE_BUILTINS.update({len: _len, any: _until(True), all: _until(False), zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance,
                       issubclass: _issubclass, callable: _callable, iter: _iter, next: _next, sorted: _sorted, type: _type, getattr: _getattr,
                       hasattr: _hasattr, vars: _vars, id: _id, list: _container(list), tuple: _container(tuple), dict: _dict, OrderedDict: _ordered,
-                      defaultdict: _defaulting, set: _set, frozenset: _frozenset, np.dtype: _plain(np.dtype)})
+                      defaultdict: _defaulting, deque: _deque, set: _set, frozenset: _frozenset, np.dtype: _plain(np.dtype)})

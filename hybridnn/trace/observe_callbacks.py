@@ -8,12 +8,16 @@ import itertools
 import types
 
 from hybridnn.core.variable import Variable
+from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.numpy_functions import is_array_function
 from hybridnn.trace.observe_iteration import through
 from hybridnn.trace.refs import SCALARS, Doubt, Iterator, Ref, Rowwise, constant, is_pure, mirror
 from hybridnn.trace.summaries import summarize
 
 __all__ = ["Callbacks", "Mapped", "drives"]
+
+
+PLAIN = ("push",), ("operator",)        # what becomes of the result of a call that another function makes
 
 
 class Step:
@@ -82,7 +86,7 @@ class Mapped(Iterator):
                 raise Doubt("map() of a function that runs in frames for some items only")
             self.give(step.stack[-1])
             return None
-        if step.waiting[0] != "call" or step.waiting[4:] != ("push",):
+        if step.waiting[0] != "call" or step.waiting[4:] not in PLAIN and not drives(step.waiting):
             raise Doubt("map() of a function whose calls are not plain")
         return step
 
@@ -145,32 +149,47 @@ class Callbacks:
     def returned(self, ref):
         """A call made by the instruction that is being followed has returned."""
         top = self.frames[-1]
-        if isinstance(top, Step):
-            self.frames.pop()
-            top.mapped.give(ref)
-        else:
+        if not isinstance(top, Step):
             top.result = ref
+            return
+        if drives(top.waiting):
+            top.result = ref
+            self.go_on(top)
+            if top.waiting is not None and top.waiting[0] != "make":
+                return
+            ref = top.stack.pop() if top.waiting is None else top.waiting[4]
+        self.frames.pop()
+        top.mapped.give(ref)
 
     def drive(self, f, calls, result=None):
         """Follow a builtin function from one of its calls to the next that runs in a frame, or to its end."""
+        quiet = False       # whether one of the calls has run the library's Python, which is not followed
         while True:
             try:
-                fn, args = calls.send(result)
+                fn, args, *named = calls.send(result)
             except StopIteration as end:
-                f.stack.append(end.value)
+                if quiet:
+                    f.waiting = ("make", None, [], {}, end.value)
+                else:
+                    f.stack.append(end.value)
                 return
-            self._call(f, fn, args, {})
-            if f.waiting is not None:
-                if f.waiting[0] != "call" or f.waiting[4:] != ("push",):
-                    raise Doubt("a builtin function calls one whose calls are not plain")
+            self._call(f, fn, args, *named or [{}])
+            if f.waiting is None:
+                result = f.stack.pop()
+            elif f.waiting[0] == "make":
+                quiet, result, f.waiting = True, f.waiting[4], None
+            elif quiet or f.waiting[0] != "call" or f.waiting[4:] not in PLAIN:
+                raise Doubt("a builtin function calls one whose calls are not plain")
+            else:
                 f.waiting = (*f.waiting[:4], calls)
                 return
-            result = f.stack.pop()
 
     def go_on(self, f):
         """A call that a builtin function made has returned; what it does next."""
         (*_, calls), result = f.waiting, f.result
         f.waiting = f.result = None
+        if result.kind == "static" and result.value is NotImplemented:
+            raise Doubt("an operator that is not implemented for these operands")
         self.drive(f, calls, result)
 
     def call_with_callbacks(self, f, fn, args, kw):
@@ -251,10 +270,21 @@ def _sorted_in_place(observer, box, kw):
     return constant(None)
 
 
+def _place_of(fn, *keys):
+    """Where ``max`` or ``min`` of some numbers stands."""
+    return fn(range(len(keys)), key=keys.__getitem__)
+
+
 def _extreme(observer, fn, items, key):
-    items, keys = yield from _keys(observer, items, key)
-    if not items:
+    found, keys = [], []
+    for item in items:
+        found.append(item)
+        keys.append((yield key, [item]))
+    if not found:
         raise Doubt("an exception is raised")
+    if observer._computes_numbers(*keys):       # which of them it is belongs to the path
+        return found[observer.pinned(combine(observer, functools.partial(_place_of, fn), *keys)).value]
+    keys = list(map(observer.plain, keys))
     if any(type(k) not in SCALARS | {tuple} for k in keys):
         raise Doubt(f"{fn.__name__}() of unusual keys")
-    return items[fn(range(len(items)), key=keys.__getitem__)]
+    return found[fn(range(len(found)), key=keys.__getitem__)]

@@ -4,6 +4,7 @@ import functools
 import logging
 import operator
 import types
+from collections import Counter
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from hybridnn.trace.drawing import CLOCKS, choose, chooses, draw, read_clock, sh
 from hybridnn.trace.lengths import settle
 from hybridnn.trace.numpy_functions import EMPTY, HEADERS, OF_TYPES, is_array_function
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
+from hybridnn.trace.observe_getters import GETTERS
 from hybridnn.trace.observe_objects import ERRSTATE, MADE_AGAIN, MANAGER, MANAGER_CODE, is_partial
 from hybridnn.trace.observe_operators import SYMBOLS
 from hybridnn.trace.refs import (
@@ -86,6 +88,8 @@ class Calls:
         elif fn.kind == "partial":
             target, given, named = fn.value
             self._call(f, target, [*given, *args], {**named, **kw})
+        elif fn.kind == "getter":
+            self.call_getter(f, fn.value, args, kw)
         elif fn.kind == "closure":
             self._call_function(f, fn, args, kw)
         elif fn.kind == "object" and isinstance(class_lookup(fn.value.cls, "__call__"), types.FunctionType):
@@ -154,6 +158,8 @@ class Calls:
             pass
         elif fn in SYMBOLS and len(args) == 2 and not kw:
             self._binary(f, *args, SYMBOLS[fn])
+        elif not kw and self.call_operator(f, fn, args):
+            pass
         elif fn in PURE_BUILTINS:
             self._call_pure(f, fn, args, kw)
         else:
@@ -164,6 +170,10 @@ class Calls:
             return
         if cls in PURE_BUILTINS:
             self._call_pure(f, cls, args, kw)
+        elif cls in GETTERS:
+            f.stack.append(self.make_getter(cls, args, kw))
+        elif cls is Counter:
+            f.waiting = ("make", None, [], {}, self.make_counter(args, kw))       # its own Python runs meanwhile
         elif cls is Variable:
             f.waiting = ("call", constant(Variable.__init__), [Ref("made", None, ("variable", args[0], kw)), *args], kw, "variable")
         elif not cls.__module__.startswith("hybridnn.") or cls.__module__.startswith(FOLLOWED):
@@ -278,6 +288,9 @@ class Calls:
         obj, cls = fn.value, type(fn.value)
         if is_traced(obj):
             self._call_traced(f, obj, constant(obj.__wrapped__), args, kw)
+            return
+        if cls in GETTERS:
+            self.call_getter(f, self.getter_of(obj), args, kw)
             return
         if cls is Op:
             f.waiting = ("call", constant(cls.__call__), [fn, *args], kw, "push")

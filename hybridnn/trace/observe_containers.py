@@ -56,6 +56,8 @@ class Containers:
             f.stack.append(part)
             return
         key = self._key_for(box, key)
+        if box.kind == "mirror" and isinstance(box.value, dict) and self.gives_default(f, box.value, self.joined_key(key)):
+            return
         if box.kind == "mirror":
             f.stack.append(self._mirror_item(box, self.joined_key(key) if isinstance(box.value, dict) else key))
         elif box.kind == "namespace":

@@ -1,6 +1,7 @@
 """Loops, iterators and views of dicts, as the observer follows them: they look at what they go through when somebody asks for an item, and it may have
 changed."""
 import functools
+from collections import Counter, deque
 from collections.abc import Iterator as Iterable
 
 from hybridnn.core.indexing import get_item
@@ -142,7 +143,10 @@ class Iteration:
         if type(ref.value) is list and ref.kind in ("mirror", "static"):
             look, n = self._members_now(ref.value) if ref.kind == "static" else functools.partial(_member, ref.value), len(ref.value)
             return Looked(n, lambda k: look(n - 1 - k if backwards else k))
-        if ref.kind == "set" or type(ref.value) in DICTS and ref.kind in ("mirror", "static"):
+        if ref.kind == "mirror" and type(ref.value) is deque:
+            n, look = len(ref.value), functools.partial(_member, ref.value)
+            return Looked(n, lambda k: look(n - 1 - k if backwards else k))
+        if ref.kind == "set" or type(ref.value) in DICTS and ref.kind in ("mirror", "static") or ref.kind == "mirror" and type(ref.value) is Counter:
             return self._unchanged(Rows("keys", self._dict_now(ref)) if ref.kind != "set" else ref.value, self._items(ref), backwards)
         if ref.kind == "mirror" and type(ref.value) is Rows:
             return self._unchanged(ref.value, ref.value, backwards)

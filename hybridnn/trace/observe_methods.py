@@ -1,6 +1,6 @@
 """Methods of arrays, random generators, texts and containers, as the observer follows calls of them."""
 import operator
-from collections import deque, namedtuple
+from collections import Counter, deque, namedtuple
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from hybridnn.trace.changed_copies import SORTED
 from hybridnn.trace.drawing import draw, shuffle
 from hybridnn.trace.numpy_functions import CHANGING
 from hybridnn.trace.observe_builtins import PURE_BUILTINS
+from hybridnn.trace.observe_collections import COUNTING
 from hybridnn.trace.refs import DICTS, TRACED, Doubt, Ref, class_lookup, constant, is_named_tuple, is_numeric, is_plain_key, mirror
 from hybridnn.trace.streams import is_stream
 
@@ -37,12 +38,16 @@ class Methods:
             f.stack.append(self.set_method(owner, name, args))
         elif owner.kind == "mirror" and type(owner.value) is list and owner.source is None and name == "sort" and not args:
             self.sort_list(f, owner.value, kw)
+        elif owner.kind == "mirror" and type(owner.value) is Counter and name in COUNTING:
+            f.waiting = ("make", None, [], {}, self.counter_method(owner.value, name, args, kw))     # its own Python runs meanwhile
         elif owner.kind == "mirror" and isinstance(owner.value, dict) and name == "update" and kw:
             f.stack.append(self._container_method(owner, name, [PURE_BUILTINS[dict](self, args, kw)]))
         elif owner.kind == "mirror" and name == "_replace" and is_named_tuple(type(owner.value)) and not args:
             f.waiting = ("make", None, [], {}, self._with_fields(owner.value, kw))
         elif owner.kind == "mirror" and name == "_asdict" and is_named_tuple(type(owner.value)) and not args and not kw:
             f.waiting = ("make", None, [], {}, self._fields_of(owner.value))
+        elif owner.kind == "mirror" and isinstance(owner.value, dict) and owner.source is None and name in ("move_to_end", "popitem"):
+            f.stack.append(self.ordered_method(owner.value, name, args, kw))
         elif owner.kind == "mirror" and not kw:
             f.stack.append(self._container_method(owner, name, args))
         else:
@@ -142,6 +147,8 @@ class Methods:
 
     def _container_method(self, owner, name, args):
         box = owner.value
+        if type(box) is deque and name not in ("count", "index"):
+            return self.deque_method(box, name, args)
         if isinstance(box, list) and name in ("append", "extend", "insert", "pop", "reverse", "clear"):
             if owner.source is not None and name == "append" and len(args) == 1:
                 self.add_member(owner, args[0])
@@ -153,11 +160,11 @@ class Methods:
             return result if isinstance(result, Ref) else constant(None)
         if isinstance(box, list) and name == "copy":
             return mirror(list, box)
-        if isinstance(box, (list, tuple)) and name in ("index", "count"):
+        if isinstance(box, (list, tuple, deque)) and name in ("index", "count"):
             return constant(getattr(type(box)([self.whole(r) for r in box]), name)(*[self.whole(a) for a in args]))
         if isinstance(box, dict) and name in ("update", "setdefault") and owner.source is not None:
             return self._put_members(owner, name, args)
-        if isinstance(box, dict) and name in ("update", "setdefault", "pop", "copy") and owner.source is None:
+        if isinstance(box, dict) and name in ("update", "setdefault", "pop", "copy", "clear") and owner.source is None:
             return self._dict_method(box, name, args)
         if isinstance(box, dict) and name in VIEWS:
             return self.view_of_dict(owner, name)
@@ -182,6 +189,9 @@ class Methods:
             return constant(None)
         if name == "copy":
             return Ref("mirror", box.copy())
+        if name == "clear":
+            box.clear()
+            return constant(None)
         key, default = self._key(args[0]), args[1] if len(args) > 1 else constant(None)
         if name == "pop" and len(args) == 1 and key not in box:
             raise Doubt("an exception is raised")

@@ -106,6 +106,9 @@ class Names:
             return
         if isinstance(obj, tuple) and owner.kind in ("mirror", "static") and is_named_tuple(type(obj)) and self._named_attr(f, owner, name, method):
             return
+        if owner.kind == "mirror" and type(obj) is deque and name == "maxlen":
+            self._push_attr(f, constant(obj.maxlen), method)
+            return
         if owner.kind in ("mirror", "iterator", "set", "namespace") or owner.kind == "static" and type(obj) in (*CONTAINERS, str, tuple, deque):
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]
             return

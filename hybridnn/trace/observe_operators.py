@@ -258,7 +258,7 @@ class Operators:
             box = self._dict_members(box.value)
         if box.kind == "mirror" and isinstance(box.value, dict):
             return x in box.value
-        if type(box.value) not in (list, tuple, Rows):
+        if type(box.value) not in (list, tuple, deque, Rows):
             raise Doubt("the operator in")
         items = [self.use(r) for r in self._items(box)]
         if not all(map(self._compares_plainly, items)):

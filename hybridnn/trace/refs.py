@@ -87,12 +87,11 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """Makes what a ``defaultdict`` of the call has where a key is missing, as Refs."""
-    factory: type
+    """Stands for what makes the values of a ``defaultdict`` of the call where a key is missing: the Ref of that function."""
+    factory: Ref
 
     def __call__(self):
-        made = self.factory()
-        return Ref("mirror", made) if self.factory in (list, dict) else constant(made)
+        raise Doubt("a default is made where nobody expects it")
 
 
 @dataclass(eq=False, slots=True)

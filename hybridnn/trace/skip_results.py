@@ -1,5 +1,5 @@
 """The values that a plan gives to the user: results, and what is assigned."""
-from collections import defaultdict
+from collections import defaultdict, deque
 
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import FUNCTION
@@ -80,16 +80,22 @@ class Results:
             name, self.containers[id(ref)] = f"c{len(self.containers)}", ""      # its own members are not to find it
             if isinstance(ref.value, dict):
                 text = "{" + ", ".join(f"{self.writer.strong(k)}: {self._value(v)}" for k, v in ref.value.items()) + "}"
-                factory = f"{self.writer.strong(ref.value.default_factory.factory)}, " if type(ref.value) is defaultdict else ""
+                factory = f"{self._factory(ref.value)}, " if type(ref.value) is defaultdict else ""
                 text = text if type(ref.value) is dict else f"{self.writer.strong(type(ref.value))}({factory}{text})"
             else:
                 items = ", ".join(self._value(v) for v in ref.value)
                 text = f"[{items}]" if isinstance(ref.value, list) else f"({items}{',' if len(ref.value) == 1 else ''})"
-                if type(ref.value) not in (list, tuple):
+                if type(ref.value) is deque:
+                    text = f"{self.writer.strong(deque)}({text}, {ref.value.maxlen})"
+                elif type(ref.value) not in (list, tuple):
                     text = f"{self.writer.strong(type(ref.value))}._make({text})"
             self.containers[id(ref)] = name
             self.makes.append(f"{name} = {text}")
         return name
+
+    def _factory(self, box):
+        """What makes the missing values of a ``defaultdict``."""
+        return "None" if box.default_factory is None else self._value(box.default_factory.factory)
 
     def _array_text(self, vid):
         """The array that the user sees: for a view, a view of the array that it shares."""

@@ -516,3 +516,27 @@ def test_named_tuples_from_outside(mode):
             y: float
         return [given], [lambda: f(arr(3)), lambda: with_other(rate=0.25), lambda: with_other(act=F.tanh), updated, own, pair, own_pair]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("body", [
+    lambda x, losses: min(losses, key=losses.get),
+    lambda x, losses: max([(k, v, x) for k, v in losses.items()], key=lambda item: item[1])[::2],
+    lambda x, losses: max(range(3), key=lambda k: list(losses.values())[k]) * x,
+    lambda x, losses: min(losses["a"], losses["b"], 0.25, key=lambda v: -v),
+])
+def test_best_of_what_has_been_computed(mode, body):
+    """Which one is best belongs to the path: others are found where they are best."""
+    def make(wrap):
+        net = L.Linear(3, 3)
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        def step(x):
+            y = net(x)
+            losses = {"a": F.mean(y ** 2), "b": F.mean(F.exp(y)), "c": F.mean(abs(y))}
+            net.cleargrads()
+            sum(losses.values()).backward()
+            opt.update()
+            return body(x, {k: v.item() for k, v in losses.items()})
+        f = wrap(step)
+        return [net], [lambda k=k: f(arr(2, 3, seed=k) * (k + 1)) for k in range(4)] + [lambda: f(arr(2, 3) * np.float32("nan"))]
+    skipped(check(make, mode, steps=[0, 1, 2, 3] * 8 + [4, 4]), mode)
