@@ -389,6 +389,8 @@ def lacks(observer, ref, name):
         return _container_lacks(observer, dict if ref.kind == "namespace" else cls, name)
     if ref.kind == "static" and cls in (type, abc.ABCMeta):
         return _class_lacks(observer, obj, name)
+    if ref.kind == "static" and cls is types.ModuleType:
+        return _module_lacks(observer, obj, name)
     space = space_of(obj)
     if ref.kind != "static" or isinstance(obj, (type, Variable, types.ModuleType)) or type(space) is not dict or name in space:
         return False
@@ -410,6 +412,16 @@ def _class_lacks(observer, cls, name):
         observer.guard("metaclass", cls, meta)
         observer.guard("classattr", meta, name, class_lookup(meta, name))
     return not class_has(cls, name) and not class_has(meta, name)
+
+
+def _module_lacks(observer, module, name):
+    """Whether a module has no such attribute, and no ``__getattr__`` that may give it (PEP 562)."""
+    if class_has(types.ModuleType, name) or any(each in vars(module) or observer.overlaid("attr", module, each) is not None for each in (name, "__getattr__")):
+        return False
+    observer.guard("class", module, types.ModuleType)
+    for each in (name, "__getattr__"):
+        observer.guard("noattr", module, each)
+    return True
 
 
 def _container_lacks(observer, cls, name):

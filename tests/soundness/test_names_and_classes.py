@@ -306,3 +306,32 @@ def test_names_that_classes_lack(mode):
         return None, swings(lambda: step(x), (putting(Quiet, "before_batch", None), without(Quiet, "before_batch")),
                             (putting(Quiet, "after_batch", lambda self, y: y * 2), without(Quiet, "after_batch")))
     checked(make, mode)
+
+
+@pytest.mark.parametrize("ask", [lambda m: getattr(m, "mish", None), lambda m: m.mish if hasattr(m, "mish") else None])
+def test_names_that_modules_lack(mode, ask):
+    """As programs ask which functions a version of a library has. A module may get a ``__getattr__``."""
+    def make(wrap):
+        library = types.ModuleType("library")
+
+        @wrap
+        def step(x):
+            found = ask(library)
+            return F.tanh(x) if found is None else found(x)
+        x = var(3, 4)
+        return None, swings(lambda: step(x), (putting(library, "mish", F.sin), without(library, "mish")),
+                            (putting(library, "__getattr__", lambda name: F.cos), without(library, "__getattr__")))
+    checked(make, mode)
+
+
+def test_names_that_modules_get_in_the_call(mode):
+    def make(wrap):
+        library, x = types.ModuleType("library"), var(3, 4)
+
+        @wrap
+        def step():
+            before = getattr(library, "scale", 2.0)
+            library.scale = before + 1.0
+            return F.tanh(x) * before * getattr(library, "scale", 7.0)
+        return [library.__dict__], [step, step, step, lambda: (library.__dict__.pop("scale"), step())[1]]
+    check(make, mode)
