@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-__all__ = ["GlobalConfig", "LocalConfig", "DEFAULTS", "config", "force_backprop_mode", "get_compute_mode", "global_config", "no_backprop_mode",
+__all__ = ["ConfigBlock", "GlobalConfig", "LocalConfig", "DEFAULTS", "config", "force_backprop_mode", "get_compute_mode", "global_config", "no_backprop_mode",
            "state", "using_config", "warn"]
 
 DEFAULTS = dict(
@@ -19,6 +19,7 @@ DEFAULTS = dict(
     warn_nondeterministic=False, _will_recompute=False, trace=None, trace_compile="background")
 
 
+_SWITCHES = frozenset(["enable_backprop", "trace", "debug"])      # see ``_apply_switch``
 _CHOICES = dict(trace=(None, "auto", "verify", "pure", "eager", "error_on_record"), trace_compile=("background", "sync"))
 
 
@@ -86,16 +87,18 @@ class LocalConfig:
         return tuple([values[name] if name in values else getattr(shared, name) for name in names])
 
     def __setattr__(self, name, value):
-        _check_choice(name, value)
+        if name in _CHOICES:
+            _check_choice(name, value)
         self._local.__dict__[name] = value
-        if self is config:
+        if name in _SWITCHES and self is config:
             _apply_switch(name, value, value)
 
     def __delattr__(self, name):
-        if name not in self._local.__dict__:
+        values = self._local.__dict__
+        if name not in values:
             raise AttributeError(f"config.{name} is not overridden in this thread")
-        del self._local.__dict__[name]
-        if self is config:
+        del values[name]
+        if name in _SWITCHES and self is config:
             _apply_switch(name, None, getattr(self._global, name, None))
 
     def overrides(self):
@@ -140,29 +143,50 @@ config = LocalConfig(global_config)
 def _check_known(name):
     if not (hasattr(global_config, name) or name in config.overrides() or name.startswith("user_")):
         close = ", ".join(sorted(vars(global_config)))
-        warn(f"using_config({name!r}): the library has no such key; your own keys begin with 'user_' (known: {close})", stacklevel=4)
+        warn(f"using_config({name!r}): the library has no such key; your own keys begin with 'user_' (known: {close})", stacklevel=3)
 
 
-@contextlib.contextmanager
+_NOTHING = object()
+
+
+class ConfigBlock(contextlib.ContextDecorator):
+    """What ``using_config`` gives: a block, or a decorator. Written out, as a generator would take as long as a small network."""
+
+    def __init__(self, name, value, config):
+        self.name, self.value, self.config = name, value, config
+        self._before = None     # what the block's end puts back, while it lasts
+
+    def _recreate_cm(self):
+        """Functions that one block decorates may call each other."""
+        return ConfigBlock(self.name, self.value, self.config)
+
+    def __enter__(self):
+        name, changed = self.name, self.config
+        if self._before is not None:
+            raise RuntimeError(f"this block, which sets config.{name}, has begun already; make another one with using_config")
+        if changed is config and name not in DEFAULTS:
+            _check_known(name)
+        before = changed._local.__dict__.get(name, _NOTHING), state.backprop
+        setattr(changed, name, self.value)
+        self._before = before
+
+    def __exit__(self, *_):
+        name, changed = self.name, self.config
+        (old, walk), self._before = self._before, None
+        if old is not _NOTHING:
+            setattr(changed, name, old)
+        elif name in changed._local.__dict__:
+            delattr(changed, name)
+        if name == "enable_backprop" and changed is config:      # a walk that is under way has set it without an override
+            state.backprop = walk
+
+
 def using_config(name, value, config=config):
     """Override one configuration value for the block, in this thread.
 
     Your own keys begin with ``user_``; other unknown names draw a warning.
     """
-    if config is globals()["config"]:
-        _check_known(name)
-    values = config.overrides()
-    had, old, walk = name in values, values.get(name), state.backprop
-    setattr(config, name, value)
-    try:
-        yield
-    finally:
-        if had:
-            setattr(config, name, old)
-        elif name in values:
-            delattr(config, name)
-        if name == "enable_backprop" and config is globals()["config"]:      # a walk that is under way has set it without an override
-            state.backprop = walk
+    return ConfigBlock(name, value, config)
 
 
 def get_compute_mode():
@@ -172,9 +196,9 @@ def get_compute_mode():
 
 def no_backprop_mode():
     """A block in which no graph is kept for backpropagation."""
-    return using_config("enable_backprop", False)
+    return ConfigBlock("enable_backprop", False, config)
 
 
 def force_backprop_mode():
     """A block in which the graph is kept, also inside ``no_backprop_mode``."""
-    return using_config("enable_backprop", True)
+    return ConfigBlock("enable_backprop", True, config)

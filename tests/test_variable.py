@@ -297,3 +297,37 @@ def test_gradients_are_arrays():
     x = hnn.Variable(np.empty((), "f"))
     with pytest.raises(TypeError, match="grad"):
         x.grad = np.float32(1)
+
+
+def test_a_configuration_block_once_more():
+    """It may be entered again when it has ended, and decorate functions that call each other; not begin twice."""
+    block = hnn.using_config("train", False)
+
+    @block
+    def depth(n):
+        assert not hnn.config.train
+        return 1 + depth(n - 1) if n else 0
+    assert depth(3) == 3 and hnn.config.train
+    with block, pytest.raises(RuntimeError, match="has begun already"), block:
+        pass
+    with block:
+        assert not hnn.config.train
+    assert hnn.config.train
+
+
+def test_configuration_blocks_put_back_what_was_there():
+    with hnn.using_config("train", 1), hnn.using_config("train", 2):
+        hnn.config.train = 3
+    assert hnn.config.train is True
+    with hnn.using_config("train", 1):
+        with hnn.using_config("train", 2):
+            del hnn.config.train
+        assert hnn.config.train == 1
+        del hnn.config.train
+    assert hnn.config.train is True
+
+
+def test_an_unknown_key_is_told_where_it_is_used():
+    with pytest.warns(UserWarning, match="no such key") as told, hnn.using_config("trian", False):
+        pass
+    assert told[0].filename == __file__

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 
-from hybridnn.config import force_backprop_mode, no_backprop_mode, using_config
+from hybridnn.config import ConfigBlock, config, force_backprop_mode, no_backprop_mode, using_config
 from hybridnn.core.op import Op
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
@@ -50,6 +50,7 @@ COPY_CODE = frozenset([Link.copyparams.__code__, Sequential.copyparams.__code__]
 COPIERS = copy.copy, copy.deepcopy
 MAKING_ITERATORS = frozenset([enumerate, iter, zip])
 KINDS, MODES = ("all", "divide", "over", "under", "invalid"), ("ignore", "warn", "raise", "print", "log")      # of ``numpy.errstate``
+BLOCK_AGAIN = ConfigBlock._recreate_cm
 BLOCKS = frozenset([using_config, no_backprop_mode, force_backprop_mode])
 
 
@@ -120,6 +121,8 @@ class Calls:
             self._enter_block(f, called, args, kw)
         elif called is MADE_AGAIN and args[0].kind == "static" and type(args[0].value) is MANAGER:
             self.make_manager_again(f, args[0])
+        elif called is BLOCK_AGAIN and args[0].kind == "static" and type(args[0].value) is ConfigBlock:
+            self._enter_block_again(f, args[0])
         elif isinstance(called, types.FunctionType):
             self._call_function(f, fn, args, kw)
         elif called is next and len(args) == 1 and args[0].kind == "static" and (give := giver_of(args[0].value)):
@@ -325,6 +328,14 @@ class Calls:
         if key not in ("train", "enable_backprop") and not key.startswith("user_"):
             raise Doubt(f"a block that changes config.{key}")
         f.waiting = ("make", None, [], {}, Ref("block", None))
+
+    def _enter_block_again(self, f, ref):
+        """The block that a function enters which one decorates (``@hnn.no_backprop_mode()``): another one like it."""
+        for name in ("name", "value", "config"):
+            self.guard("attr", ref.value, name, vars(ref.value)[name])
+        if ref.value.config is not config:
+            raise Doubt("a block of another configuration")
+        self._enter_block(f, using_config, [constant(ref.value.name), constant(ref.value.value)], {})
 
     @staticmethod
     def _is_no_underflow(given):

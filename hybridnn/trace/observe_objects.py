@@ -7,7 +7,6 @@ import types
 import weakref
 from dataclasses import dataclass
 
-from hybridnn.config import using_config
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import Link
@@ -279,15 +278,12 @@ class Objects:
         f.waiting = ("make", None, [], {}, Ref("manager", self.make_generator(constant(inner), args, kw).value))
 
     def make_manager_again(self, f, ref):
-        """The manager that a function enters which one decorates (``@hnn.no_backprop_mode()``): another one like it."""
+        """The manager that a function enters which one decorates: another one like it."""
         manager = ref.value
         for name in ("func", "args", "kwds"):
             self.guard("attr", manager, name, vars(manager)[name])
         args, kw = [*map(constant, manager.args)], {k: constant(v) for k, v in manager.kwds.items()}
-        if manager.func is using_config.__wrapped__:
-            self._enter_block(f, using_config, args, kw)
-        else:
-            f.waiting = ("make", None, [], {}, Ref("manager", self.make_generator(constant(manager.func), args, kw).value))
+        f.waiting = ("make", None, [], {}, Ref("manager", self.make_generator(constant(manager.func), args, kw).value))
 
     # ---- functools.partial
 
