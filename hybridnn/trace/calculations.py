@@ -15,7 +15,7 @@ from hybridnn.trace.numpy_functions import ARRAY_METHODS, EXACT, KEEPING, OPERAT
 from hybridnn.trace.refs import MOST_MEMBERS, Doubt, Ref, is_named_tuple, is_pure
 from hybridnn.trace.warns import without_warnings
 
-__all__ = ["MOST_NUMBERS", "calculate", "numbers_of", "operand"]
+__all__ = ["MOST_NUMBERS", "calculate", "chosen", "numbers_of", "of_both", "operand"]
 
 REFUSED = ("out", "where", "like", "casting", "subok", "order", "initial", "overwrite_input")
 MOST_NUMBERS = 256    # in a list that the program makes of an array
@@ -76,7 +76,7 @@ def calculate(observer, fn, args, kw, keyed=False):
     recent = observer.recent_of_whole(args[0]) if args else None
     if recent is not None:
         (before, most, cut), appended = recent.value, recent.source
-        fn, args = functools.partial(_of_both, fn, most, cut), [before, appended, *args[1:]]
+        fn, args = functools.partial(of_both, fn, most, cut), [before, appended, *args[1:]]
     if any(name in REFUSED for name in kw):
         raise Doubt("NumPy with unusual arguments")
     if isinstance(fn, np.ufunc) and len(args) != fn.nin or len(args) > (3 if is_method_of_ufunc(fn) else PLACES.get(id(fn), len(args))):
@@ -116,12 +116,17 @@ def _vary(observer, ref):
             r.kind, observer.varied = "varied", True
 
 
-def _of_both(fn, most, cut, before, appended, *args, **kw):
+def of_both(fn, most, cut, before, appended, *args, **kw):
     """What a function gives for the last members of a list from outside and those that the call has appended; for so many at ``most``, or a slice of them."""
     items = before + appended
     if cut is not None:
         items = items[cut]
     return fn(items if most is None else items[len(items) - most:] if len(items) > most else items, *args, **kw)
+
+
+def chosen(fn, items):
+    """A list of some of the numbers in another one, or of all in another order."""
+    return fn(items)
 
 
 def _is_safe(fn, args):
@@ -172,7 +177,7 @@ def _keeps_kind(fn):
     """Whether a function gives arrays and numbers of a kind that those of its operands decide, not their values."""
     if isinstance(fn, operator.methodcaller):
         return called_method(fn) in ARRAY_METHODS - {"nonzero", "tolist", "repeat", "take"}
-    if isinstance(fn, functools.partial) and fn.func is _of_both:
+    if isinstance(fn, functools.partial) and fn.func is of_both:
         return fn.args[0] in (np.mean, np.max, np.min, np.sum, np.std, np.median, sum, max, min)
     return isinstance(fn, np.ufunc) or fn in OPERATORS or fn in (with_elements, SORTED) or fn in CHANGES.values() or id(fn) in KEEPING
 
@@ -194,6 +199,8 @@ def _result(value, found):
         return Ref("array", value, found)
     if type(value) in (float, int, bool):
         return Ref("static", value) if all(map(rests_on_constants, [*args, *kw.values()])) else Ref("number", value, found)
+    if isinstance(found.fn, functools.partial) and found.fn.func is chosen and value:
+        return numbers_of(Ref("whole", value, found))
     if isinstance(found.fn, operator.methodcaller) and called_method(found.fn) == "tolist" and np.size(args[0].value) <= MOST_NUMBERS:
         return numbers_of(Ref("whole", value, found))
     named = is_named_tuple(type(value))

@@ -58,6 +58,8 @@ def below(ref, opened=lambda found: True):
             stack += r.value.values() if isinstance(r.value, dict) else r.value
         elif r.kind == "object":
             stack += r.value.attrs.values()
+        elif r.kind == "recent":
+            stack += [r.value[0], r.source]
         elif isinstance(r.source, Computed) and opened(r.source):
             stack += [*r.source.args, *r.source.kw.values()]
 

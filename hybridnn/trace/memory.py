@@ -99,6 +99,7 @@ class Memory:
     warned: set = field(default_factory=set)
     restless: set = field(default_factory=set)      # ids of dicts that change between calls
     counters: set = field(default_factory=set)      # places that the function assigns
+    windows: set = field(default_factory=set)       # places of lists that the function has been seen to replace by their last members
     changing: set = field(default_factory=set)      # places of a list or dict that the function changes, if it does not only assign another one
     writing: set = field(default_factory=set)       # the program's lines at which NumPy has been seen to write into arrays that operations had taken
     choosing: dict = field(default_factory=dict)    # the program's lines at which ints choose elements as data -> along which axes

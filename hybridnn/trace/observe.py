@@ -21,9 +21,11 @@ from hybridnn.trace.observe_callbacks import Callbacks, drives
 from hybridnn.trace.observe_calls import Calls
 from hybridnn.trace.observe_collections import Collections
 from hybridnn.trace.observe_containers import Containers
+from hybridnn.trace.observe_copies import Copies
 from hybridnn.trace.observe_functions import Functions
 from hybridnn.trace.observe_getters import Getters
 from hybridnn.trace.observe_gradients import Gradients
+from hybridnn.trace.observe_heaps import Heaps
 from hybridnn.trace.observe_imports import Imports
 from hybridnn.trace.observe_iteration import Iteration
 from hybridnn.trace.observe_keys import Keys
@@ -100,7 +102,7 @@ class Frame:
 
 
 class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, Recent, Iteration, Texts, Calls, Methods, Sums, Callbacks, Sets, Gradients,
-               Functions, Imports, Match, Keys, Library, Protocols, Getters, Collections):
+               Functions, Imports, Match, Keys, Library, Protocols, Getters, Collections, Heaps, Copies):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -127,6 +129,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
         self.samples = {}           # name of a list of objects that is drawn -> its Ref
         self.befores = {}           # id of a list or deque from outside to which this call has appended, or out of which it has taken members -> what it had
+        self.trimmed = {}           # id of a list -> how many members it has at most, since this call has deleted those before
         self.popped = {}            # id of one -> how many of its first members this call has taken out
         self.carried = {}           # ids of a place -> the Ref of the tuple, list or dict there, if another one is there on every call
         self.changing = getattr(call.owner, "changing", set())      # places of lists and dicts that do not count as such, since the function changes them
@@ -153,6 +156,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         self.boxes = {}             # id of a list or dict among the arguments -> its Ref
         self.originals = {}         # id of one in which this call has assigned members -> where it is, and what it had before
         self.counters = getattr(call.owner, "counters", set())      # places that the function assigns: their numbers are read anew on every call
+        self.windows = getattr(call.owner, "windows", set())        # places of lists that it has been seen to replace by their last members
         self.first_found = getattr(call.owner, "first_found", {})       # what the first proof has found at a place: a parameter's array, weakly, or a length
         self.generators = []        # those of the user's that have not ended
         self.passing = ()           # code that the library runs inside the present instruction, and that does nothing but look at what is guarded

@@ -16,8 +16,9 @@ from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import ChainList
 from hybridnn.sequential import Sequential
 from hybridnn.trace.arithmetic import combine
-from hybridnn.trace.calculations import calculate
+from hybridnn.trace.calculations import calculate, chosen
 from hybridnn.trace.computed import is_number, sources_of
+from hybridnn.trace.observe_heaps import ORDERING, Compared
 from hybridnn.trace.observe_iteration import Lazy, Rows, through
 from hybridnn.trace.refs import (
     CONTAINERS,
@@ -141,10 +142,13 @@ def _sorted(observer, args, kw):
     items = [constant(v) for v in given.value] if given.kind == "set" else observer._items(given)
     if set(kw) - {"reverse"} and not ("key" in kw and kw["key"].value is None):
         raise Doubt("sorted() with a key")
+    backwards = "reverse" in kw and bool(_static(observer, kw["reverse"]))
+    if observer._computes_numbers(*items) and len({type(r.value) for r in items}) == 1:
+        return calculate(observer, functools.partial(chosen, functools.partial(sorted, reverse=backwards)), [mirror(list, items)], {})
     keys = [_sorting(observer, r) for r in items]
     if len(set(keys)) < len(keys) and any(r.kind == "mirror" for r in items):
-        raise Doubt("sorted() compares more than the first members of tuples")
-    order = sorted(range(len(items)), key=keys.__getitem__, reverse="reverse" in kw and bool(_static(observer, kw["reverse"])))
+        keys = [Compared(observer, r) for r in items]
+    order = sorted(range(len(items)), key=keys.__getitem__, reverse=backwards)
     return mirror(list, [items[k] for k in order])
 
 
@@ -160,7 +164,10 @@ def _dict(observer, args, kw):
     pairs = {}
     if args:
         given = observer.use(args[0])
-        given = observer._dict_members(given.value) if given.kind == "static" and type(given.value) in DICTS else given
+        if given.kind == "namespace":
+            given = observer.namespace_members(given.value)
+        elif given.kind == "static" and type(given.value) in DICTS:
+            given = observer._dict_members(given.value)
         if given.kind == "mirror" and isinstance(given.value, dict):
             pairs.update(given.value)
         else:
@@ -227,6 +234,10 @@ def _place_in(fn):
             return combine(observer, functools.partial(fn, numbers), args[1])
         return constant(fn(numbers, _static(observer, args[1])))
     return handler
+
+
+def _ordering(fn):
+    return lambda observer, args, kw: observer.order_list(fn, args, kw)
 
 
 def _winner(fn, *numbers):
@@ -504,6 +515,7 @@ PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str
 PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
 PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})
 PURE_BUILTINS.update(ITERTOOLS)
+PURE_BUILTINS.update({fn: _ordering(fn) for fn in ORDERING})
 PURE_BUILTINS.update({fn: _place_in(fn) for fn in (bisect.bisect_left, bisect.bisect_right)})
 PURE_BUILTINS.update({len: _len, any: _until(True), all: _until(False), zip: _zip, enumerate: _enumerate, reversed: _reversed, isinstance: _isinstance,
                       issubclass: _issubclass, callable: _callable, iter: _iter, next: _next, sorted: _sorted, type: _type, getattr: _getattr,

@@ -2,7 +2,6 @@
 import copy
 import functools
 import logging
-import operator
 import types
 from collections import Counter
 
@@ -21,7 +20,9 @@ from hybridnn.trace.drawing import CLOCKS, choose, chooses, draw, read_clock, sh
 from hybridnn.trace.lengths import settle
 from hybridnn.trace.numpy_functions import EMPTY, HEADERS, OF_TYPES, is_array_function
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
+from hybridnn.trace.observe_copies import COPIERS
 from hybridnn.trace.observe_getters import GETTERS
+from hybridnn.trace.observe_heaps import CHOOSING
 from hybridnn.trace.observe_objects import ERRSTATE, MADE_AGAIN, MANAGER, MANAGER_CODE, is_partial
 from hybridnn.trace.observe_operators import SYMBOLS
 from hybridnn.trace.refs import (
@@ -47,7 +48,6 @@ __all__ = ["Calls"]
 
 GENERATOR = 0x20      # CO_GENERATOR
 COPY_CODE = frozenset([Link.copyparams.__code__, Sequential.copyparams.__code__])
-COPIERS = copy.copy, copy.deepcopy
 MAKING_ITERATORS = frozenset([enumerate, iter, zip])
 KINDS, MODES = ("all", "divide", "over", "under", "invalid"), ("ignore", "warn", "raise", "print", "log")      # of ``numpy.errstate``
 BLOCK_AGAIN = ConfigBlock._recreate_cm
@@ -195,8 +195,6 @@ class Calls:
             return self._drawn(shuffle if fn.__name__ == "shuffle" else draw, fn, args, kw, stream_of(fn))
         if args and id(fn) in OF_TYPES:
             return Ref("static", fn(*map(self.whole, args), **{k: self.plain(v) for k, v in kw.items()}), ("fixed",))
-        if any(fn is copier for copier in COPIERS) and len(args) == 1 and not kw and is_numeric(args[0]) and type(args[0].value) is np.ndarray:
-            return calculate(self, operator.methodcaller("copy"), args, {})
         if id(fn) in HEADERS and len(args) == 1 and not kw and is_numeric(args[0]):
             self.guard_header(args[0])
             return constant(getattr(args[0].value, HEADERS[id(fn)]))
@@ -242,6 +240,10 @@ class Calls:
             f.waiting = ("make", fn, args, kw, self._link_members(fn.value, args, kw))
         elif fn.value is logging.getLogger and len(args) == 1 and not kw:
             f.waiting = ("make", fn, [], {}, self._known_logger(self.plain(args[0])))
+        elif fn.kind == "static" and fn.value in CHOOSING:
+            f.waiting = ("make", fn, [], {}, self.choose_items(fn.value, args, kw))
+        elif fn.kind == "static" and fn.value in COPIERS and len(args) == 1 and not kw and (copied := self.copied(args[0], fn.value is copy.deepcopy)):
+            f.waiting = ("make", fn, [], {}, copied)
         elif code.co_flags & GENERATOR:
             f.waiting = ("make", fn, args, kw, self.make_generator(fn, args, kw))
         else:

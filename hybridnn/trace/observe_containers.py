@@ -197,6 +197,8 @@ class Containers:
                 return recent
             self._freeze(box)
             return mirror(list, [self.loaded(box[k], ("item", box, k, box[k])) for k in range(*key.indices(len(box)))])
+        if id(box) in self.trimmed:
+            raise Doubt("looks at the members of a list of which it has deleted some")
         if id(box) in self.popped:
             key += self.popped[id(box)]
         return self.loaded(value, ("item", box, key, value))
@@ -272,6 +274,9 @@ class Containers:
     def op_DELETE_SUBSCR(self, f, i):
         key, box = self.use(f.stack.pop()), self.use(f.stack.pop())
         check_key(key)
+        if box.kind == key.kind == "static" and type(box.value) is list and type(key.value) is slice and _leaves_last(key.value):
+            self.trim(box.value, -key.value.stop)
+            return
         if box.kind == key.kind == "static" and type(box.value) in (list, deque) and type(key.value) is int and key.value == 0:
             self.take_first(box.value)
             return
@@ -298,6 +303,8 @@ class Containers:
         other = self.use(f.stack.pop())
         if other.kind == "static" and type(other.value) in DICTS:
             other = self._dict_members(other.value)
+        elif other.kind == "namespace":
+            other = self.namespace_members(other.value)
         if other.kind != "mirror":
             raise Doubt("** of a dict from outside")
         f.stack[-i.arg].value.update(other.value)
@@ -323,6 +330,8 @@ class Containers:
         ref = self.use(ref)
         if ref.kind == "static" and type(ref.value) in DICTS:
             ref = self._dict_members(ref.value)
+        elif ref.kind == "namespace":
+            ref = self.namespace_members(ref.value)
         if ref.kind == "mirror":
             return [constant(k) for k in ref.value] if isinstance(ref.value, dict) else list(ref.value)
         if ref.kind == "iterator":
@@ -393,6 +402,11 @@ class Containers:
         self.guard("class", obj, cls)
         self.guard("classattr", cls, method, getattr(base, method))
         return self._items(self.loaded(obj.__dict__[name], ("attr", obj, name, obj.__dict__[name])))
+
+
+def _leaves_last(key):
+    """Whether a slice takes all but the last few."""
+    return key.start in (None, 0) and key.step in (None, 1) and type(key.stop) is int and key.stop < 0
 
 
 def _has_changing_ints(items):

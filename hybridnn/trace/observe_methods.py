@@ -34,6 +34,8 @@ class Methods:
             self._method_from_outside(f, fn, args, kw)
         elif owner.kind == "namespace" and name == "setdefault" and not kw and self.plain(args[0]) in owner.value.__dict__:
             f.stack.append(self.namespace_item(owner.value, self.plain(args[0])))
+        elif owner.kind == "namespace" and name in (*VIEWS, "get", "copy"):
+            self._call_method(f, Ref("method", (self.namespace_members(owner.value), name)), args, kw)
         elif owner.kind == "set" and not kw:
             f.stack.append(self.set_method(owner, name, args))
         elif owner.kind == "mirror" and type(owner.value) is list and owner.source is None and name == "sort" and not args:
@@ -164,6 +166,8 @@ class Methods:
             return constant(getattr(type(box)([self.whole(r) for r in box]), name)(*[self.whole(a) for a in args]))
         if isinstance(box, dict) and name in ("update", "setdefault") and owner.source is not None:
             return self._put_members(owner, name, args)
+        if type(box) is dict and name == "copy" and owner.source == ("fixed",):
+            return Ref("mirror", box.copy())
         if isinstance(box, dict) and name in ("update", "setdefault", "pop", "copy", "clear") and owner.source is None:
             return self._dict_method(box, name, args)
         if isinstance(box, dict) and name in VIEWS:

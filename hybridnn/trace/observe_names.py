@@ -94,7 +94,7 @@ class Names:
         self._load_attr(f, f.stack.pop(), i.argval, method=True)
 
     def _load_attr(self, f, owner, name, method):
-        if name == "append" and owner.kind == "arg" and type(owner.value) is list and id(owner.value) not in self.boxes:
+        if name == "append" and owner.kind == "arg" and type(owner.value) is list and id(owner.value) not in self.boxes and not self._is_window(owner):
             raise self.changed_outside(owner, "appends to a list of an argument at which it has not looked")       # a guard would ask for its length
         owner = self.use(owner)
         obj = owner.value

@@ -256,6 +256,8 @@ class Operators:
             return x in box.value
         if box.kind == "static" and type(box.value) in DICTS:
             box = self._dict_members(box.value)
+        if box.kind == "namespace":
+            box = self.namespace_members(box.value)
         if box.kind == "mirror" and isinstance(box.value, dict):
             return x in box.value
         if type(box.value) not in (list, tuple, deque, Rows):

@@ -163,6 +163,10 @@ class Origins:
         self._note_change(id(value), fact)
         return where in self.counters
 
+    def _is_window(self, ref):
+        """Whether a list is read from a place to which the function is known to assign another one, as long, when it has given it more members."""
+        return ref.source is not None and ref.source[0] == "load" and where_id(ref.source[1:]) in self.windows
+
     def _note_change(self, found, fact):
         """A place that has something else than in an earlier proof, as others assign it, counts as one that the function assigns."""
         where = where_id(fact[:-1])

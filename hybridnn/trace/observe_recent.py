@@ -4,7 +4,7 @@ from collections import deque
 import numpy as np
 
 from hybridnn.trace.observe_stores import where_id
-from hybridnn.trace.refs import Doubt, Ref, mirror
+from hybridnn.trace.refs import Doubt, Ref, identity, mirror
 
 __all__ = ["Recent"]
 
@@ -23,7 +23,10 @@ class Recent:
         appended at its end; None if that is not what it takes."""
         if type(box) is not list or not all(v is None or type(v) is int for v in (key.start, key.stop, key.step)) or not self._grows(box):
             return None
-        if not (key.step is None and key.start is not None and key.start < 0 and (key.stop is None or key.stop < 0)):
+        from_end = key.step is None and key.start is not None and key.start < 0 and (key.stop is None or key.stop < 0)
+        if id(box) in self.trimmed and not (from_end and -key.start <= self.trimmed[id(box)]):
+            raise Doubt("looks at the members of a list of which it has deleted some")
+        if not from_end:
             return self._recent(box, self._unpopped(box), None, None, key)
         appended = self.appended_to(box)
         n, before = -key.start - len(appended), box[:len(box) - len(appended)]
@@ -34,6 +37,8 @@ class Recent:
     def recent_member(self, box, key):
         """A member that is found from the end of a list or deque: one that this call has appended, or a number; None of others."""
         appended = self.appended_to(box)
+        if -key > self.trimmed.get(id(box), -key):
+            raise Doubt("an exception is raised")
         return appended[key] if -len(appended) <= key else self._recent_number(box, key)
 
     def _recent_number(self, box, key):
@@ -42,6 +47,18 @@ class Recent:
         if id(box) in self.popped or not self._grows(box) or len(before) < -k or type(before[k]) not in NUMBERS:
             return None
         return self.loaded(before[k], ("item", box, k, before[k]))
+
+    def kept_of(self, box, value):
+        """How many members at the end of a list from outside a value has, if it is a slice with these."""
+        if value.kind != "recent" or value.value[1] is not None or value.value[2] is not None:
+            return None
+        _, _, of, n, skipped = value.value[0].source
+        return n + len(value.source.value) if of is box and n is not None and not skipped and len(value.source.value) == len(self.appended_to(box)) else None
+
+    def replaces_window(self, where, value):
+        """Whether the list from outside at a place is about to be replaced by its last members, as many as it had."""
+        box = value.value[0].source[2]
+        return identity((*where, box)) in self.guards and self.kept_of(box, value) == len(self.members_before(box))
 
     def recent_items(self, ref):
         """The members of a slice, as Refs, where it begins at a place from the end."""
@@ -63,7 +80,7 @@ class Recent:
             return ref
         if ref.kind != "static" or type(box) is not deque and not (type(box) is list and self._grows(box)):
             return None
-        return self._recent(box, self._unpopped(box), None, box.maxlen if type(box) is deque else None, None)
+        return self._recent(box, self._unpopped(box), None, box.maxlen if type(box) is deque else self.trimmed.get(id(box)), None)
 
     def _grows(self, box):
         return where_id(("length", box)) in self.counters and id(box) not in self.rewritten

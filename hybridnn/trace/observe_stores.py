@@ -41,7 +41,7 @@ LINK_SETTERS = frozenset([Link.__setattr__.__code__, Chain.__setattr__.__code__]
 UNFAILING = frozenset(["assign", "append", "count", "report", "clear"])      # effects that run no code and raise nothing
 OWNED = (Parameter, Link)       # what a link may register when it is assigned
 PLAIN_SETTERS = (object.__setattr__, types.SimpleNamespace.__setattr__)     # slot wrappers of one and the same C function
-KEPT = ("static", "fresh", "arg", "state", "number", "hole", "array", "text", "made")     # kinds of values that can be assigned again on every call
+KEPT = ("static", "fresh", "arg", "state", "number", "hole", "array", "text", "made", "recent")     # kinds of values that can be assigned again on every call
 
 
 class Stores:
@@ -77,6 +77,9 @@ class Stores:
             self.store_elements(box, key, value)
             return
         key = folded(self.use(key))
+        if box.kind == "static" and type(box.value) is list and key.value == slice(None) and (most := self.kept_of(box.value, value)):
+            self.trim(box.value, most)
+            return
         if box.kind in ("mirror", "static") and isinstance(box.value, dict):
             key = self.joined_key(key)
         check_key(key)
@@ -183,6 +186,12 @@ class Stores:
             found = self.loaded(obj.__dict__[name], ("attr", obj, name, obj.__dict__[name]))
         return found
 
+    def namespace_members(self, obj):
+        """``obj.__dict__`` as a dict of Refs; which names it has is guarded."""
+        space = obj.__dict__
+        self.guard("members", space, tuple(space))
+        return Ref("mirror", {name: self.namespace_item(obj, name) for name in space}, ("fixed",))
+
     def set_namespace_item(self, obj, name, value):
         """``obj.__dict__[name] = value``, where an assignment of the attribute does the same."""
         cls = type(obj)
@@ -212,6 +221,8 @@ class Stores:
 
     def append(self, box, value):
         """``box.append(value)`` for a list from outside: it is not looked at any more in this call."""
+        if id(box) in self.trimmed:
+            raise Doubt("appends to a list of which it has deleted members")
         self._keepable(value, "a member of a list")
         self._keep_members(box)
         self.grown.add(id(box))
@@ -239,7 +250,7 @@ class Stores:
     def take_first(self, box):
         """The first member is taken out of a list or deque from outside, as ``box.pop(0)`` does; gives its Ref."""
         k, before = self.popped.get(id(box), 0), self.members_before(box)
-        if k >= len(before) or id(box) in self.rewritten or type(box) is deque and box.maxlen is not None:
+        if k >= len(before) or id(box) in self.rewritten | self.trimmed.keys() or type(box) is deque and box.maxlen is not None:
             raise Doubt("takes a member out of a container that has changed, or of a deque with a length of its own")
         self.guard("long", box, k)
         self._keep_members(box)
@@ -252,6 +263,16 @@ class Stores:
         found = Ref("arg", before[k], ("load", "item", box, k))
         self.guard("typed", found.source, type(before[k]))
         return found
+
+    def trim(self, box, most):
+        """``del box[:-most]`` of a list from outside."""
+        if id(box) in self.popped or id(box) in self.rewritten or id(box) in self.trimmed or most <= 0:
+            raise Doubt("deletes members of a list that has changed otherwise")
+        self._keep_members(box)
+        self.trimmed[id(box)] = most
+        self.grown.add(id(box))
+        self.counters.add(where_id(("length", box)))
+        self.effects.append(("trim", ("members", box), most))
 
     def _keep_members(self, box):
         """What a list or deque has before this call changes it."""
@@ -271,7 +292,8 @@ class Stores:
             return None
         before = Ref("arg", n, ("load", "length", box))
         now = combine(self, operator.add, before, constant(len(self.appended_to(box)) - self.popped.get(id(box), 0)))
-        return combine(self, min, now, constant(box.maxlen)) if type(box) is deque and box.maxlen is not None else now
+        most = box.maxlen if type(box) is deque else self.trimmed.get(id(box))
+        return now if most is None else combine(self, min, now, constant(most))
 
     def _keepable(self, value, what):
         built = value.kind == "mirror" and (value.source is None or value.source[0] in ("arg", "kwarg", "item"))
@@ -283,6 +305,9 @@ class Stores:
         self._keepable(value, what)
         self.overlay[where_id(where)] = value
         self.counters.add(where_id(where))
+        if value.kind == "recent" and self.replaces_window(where, value):
+            self.windows.add(where_id(where))
+            self.changing.discard(where_id(where))
         if where[0] == "item":
             self.counters.add(any_member(where[1]))      # others are likely to be assigned in other calls
         if not self._puts_back(where, value) and not self._takes_the_place(where, value):

@@ -43,7 +43,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.found = {self.writer.read(("load", *where)): f"hyper{k}" for k, where in enumerate(self._hypers())}
         self.was = {}           # texts of places that the call assigns -> names of what the call has found there
         self.assigned = {where_id(where) for where in self._assigned_places()}
-        self.shifted = {id(e[1][1]) for e in observer.effects if e[0] == "take"}      # ids of lists whose members get other numbers
+        self.shifted = {id(e[1][1]) for e in observer.effects if e[0] in ("take", "trim")}      # ids of lists whose members get other numbers
         self.put = [("item", *e[1][1:]) for e in observer.effects if e[0] == "assign" and e[1][0] == "put"]
         self.boxes = []         # texts of lists and dicts among the arguments, and these
         self.made = PathTape.of(call).made
@@ -98,7 +98,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
                 yield "attr", *rest
             elif kind == "call" and rest[0] is next:
                 yield "count", *rest[1]
-            elif kind in ("append", "take") and rest[0][0] != "grow":
+            elif kind in ("append", "take", "trim") and rest[0][0] != "grow":
                 yield "length", rest[0][1]
 
     def _refuse(self):

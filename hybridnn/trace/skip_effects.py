@@ -62,6 +62,8 @@ class Effects:
             return f"{w.strong(rest[0])}({', '.join(map(w.strong, rest[1]))})"
         if kind == "take":
             return f"del {w.strong(rest[0][1])}[0]"
+        if kind == "trim":
+            return f"del {w.strong(rest[0][1])}[:-{rest[1]}]"
         if kind == "append":
             return f"{self._owner(*rest[0])}.append({self._value(rest[1])})"
         return None

@@ -1,7 +1,9 @@
 """The values that a plan gives to the user: results, and what is assigned."""
+import functools
 from collections import defaultdict, deque
 
 from hybridnn.core.variable import Variable
+from hybridnn.trace.calculations import of_both
 from hybridnn.trace.events import FUNCTION
 from hybridnn.trace.observe_iteration import Rows
 from hybridnn.trace.path_tape import PathTape
@@ -37,7 +39,19 @@ class Results:
             return self._row(ref)
         if ref.kind == "object":
             return self._instance(ref.value) if ref.value.source is None else self._as_found(ref.value.source)
+        if ref.kind == "recent":
+            return self._window(ref)
         raise Doubt("returns a value that cannot be built again")
+
+    def _window(self, ref):
+        """A new list of the last members of one from outside."""
+        name = self.containers.get(id(ref))
+        if name is None:
+            name = self.containers[id(ref)] = f"c{len(self.containers)}"
+            before, most, cut = ref.value
+            take = self.writer.strong(functools.partial(of_both, list, most, cut))
+            self.makes.append(f"{name} = {take}({self._operand_text(before)}, {self._operand_text(ref.source)})")
+        return name
 
     def _row(self, ref):
         """A row of an array from outside: an object of its own on every call, but one only."""

@@ -271,7 +271,7 @@ class Text:
         w, effects = self.writer, self.observer.effects
         texts = [*[self.apart.get(v) or self.text[v] for v in sorted(written)], *map(self._stored_text, self._stored_targets())]
         arrays = "".join(f"{text}, " for text in texts)
-        places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind", "take")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
+        places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind", "take", "trim")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
         attributes = "".join(f"({kind!r}, {self._owner(kind, owner)}, {w.strong(tuple(key))}), " for kind, owner, *key in places)
         counters = "".join(f"*{w.strong(e[1])}, " for e in effects if e[0] == "update")
         streams = ", ".join(map(w.held, self._streams()))

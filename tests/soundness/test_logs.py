@@ -319,3 +319,91 @@ def test_lists_that_grow_by_several(mode, note):
             return loss, note(log, loss)
         return [log, kept, net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1))]
     skipped(check(make, mode), mode)
+
+
+def last_few(losses, loss):
+    losses.append(loss)
+    del losses[:-3]
+    return sum(losses) / len(losses), losses[-1], losses[-2:], np.mean(losses), len(losses) > 2
+
+
+def sliced_in_place(losses, loss):
+    losses.append(loss)
+    losses[:] = losses[-3:]
+    return sum(losses), losses[-2:], len(losses)
+
+
+def window_returned(losses, loss):
+    losses.append(loss)
+    window = losses[-3:]
+    return window, losses[-2:], window, losses[:2]
+
+
+def after_two(losses, loss):
+    losses += [loss, loss + 1]
+    del losses[0:-1]
+    return losses[-1], np.mean(losses)
+
+
+def deleted_first(losses, loss):
+    del losses[:-2]
+    return sum(losses)
+
+
+@pytest.mark.parametrize("note", [last_few, sliced_in_place, window_returned, after_two, deleted_first])
+def test_windows(mode, note):
+    """Lists that keep the last few of what a function appends."""
+    def make(wrap):
+        losses, seen = [1.0] if note is deleted_first else [], []
+        f = wrap(lambda x: note(losses, F.sum(x * x).item()))
+
+        def step(k):
+            if note is deleted_first:
+                losses.append(float(k))
+            seen.append(f(arr(2, 3, seed=k)))
+            return seen[-1]
+
+        def changed(new):
+            losses[:] = new
+            return step(1)
+        return [losses, seen], [lambda k=k: step(k) for k in range(3)] + [lambda v=v: changed(v) for v in ([1.0, 2.0, 3.0, 4.0, 5.0], [2.0], [1])]
+    skipped(check(make, mode), mode, least=6)
+
+
+@pytest.mark.parametrize("note", [
+    lambda losses: (losses.__delitem__(slice(None, -2)), losses[-1]), lambda losses: losses[0], lambda losses: losses[-3], lambda losses: [*losses],
+    lambda losses: losses.append(5.0), lambda losses: losses.pop(0), lambda losses: losses.__setitem__(0, 1.0), lambda losses: losses[:1],
+    lambda losses: losses[-3:],
+])
+def test_what_follows_a_window(mode, note):
+    def make(wrap):
+        losses = []
+
+        def body(x):
+            losses.append(F.sum(x).item())
+            del losses[:-2]
+            return note(losses)
+        f = wrap(body)
+        return [losses], [lambda k=k: f(arr(2, 3, seed=k)) for k in range(4)]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("most", [2, 40])
+def test_windows_that_are_replaced(mode, most):
+    """A list that gets a member, and is then replaced by its last ones."""
+    def make(wrap):
+        log, other = {"loss": []}, SimpleNamespace(losses=[])
+
+        def body(x):
+            log["loss"].append(F.sum(x).item())
+            log["loss"] = log["loss"][-most:]
+            other.losses = other.losses[-most:] + [F.max(x).item()]
+            return sum(log["loss"]) / len(log["loss"]), log["loss"], other.losses[-1]
+        f = wrap(body)
+
+        def reset():
+            log["loss"] = []
+            return f(arr(2, 3))
+        return [log, other], [lambda k=k: f(arr(2, 3, seed=k)) for k in range(3)] + [reset]
+    world = check(make, mode, steps=[0, 1, 2] * 30 + [3] + [0, 1] * 30)
+    skipped(world, mode, least=10 if most == 2 else 0)      # else each length is proved on its own, until the calls that take have to be earned
