@@ -81,6 +81,8 @@ class Gradients:
 
     def clear_gradients(self, refs):
         """The gradients of these Variables become None."""
+        if any(r.value._array is None and r.value._pending is None for r in refs):
+            raise Doubt("clears the gradient of a parameter that has no array yet")
         self.ungiven += [self.given.pop(id(r.value))[1] for r in refs if id(r.value) in self.given]
         self.effects.append(("clear", tuple(refs)))
 

@@ -275,6 +275,8 @@ def check_plain(optimizer):
         raise Doubt("the optimizer scales the loss")
     for p in optimizer.target.params():
         rule = p.update_rule
+        if p._array is None and p._pending is None:
+            raise Doubt("updates a model of which a parameter has no array yet")
         if rule is None or not isinstance(rule, OpRule) or type(rule).update_core_cpu is not OpRule.update_core_cpu:
             raise Doubt("a parameter has an update rule of its own")
         if not type(rule).__module__.startswith("hybridnn.") or rule._use_fp32_update is not False or rule._hooks is not None or type(rule.enabled) is not bool:
