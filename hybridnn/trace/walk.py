@@ -13,7 +13,7 @@ from hybridnn.core.variable import Variable, as_variable
 from hybridnn.core.walk import walk
 from hybridnn.trace.events import spec_along
 from hybridnn.trace.path_tape import PathTape, leaf_node, leaf_nodes
-from hybridnn.trace.tape import CallTape, TracedNode
+from hybridnn.trace.tape import CallTape, Lazy, TracedNode
 
 __all__ = ["WalkTape", "is_function_behind", "plain_gradients", "walk_backward"]
 
@@ -32,6 +32,19 @@ class WalkTape(CallTape):
         super().__init__(path, {}, leaf_nodes(call, path.rebinds), call.cut)
         self.call = call
         self.functions = {self.made[e.outs[0].vid][1]: applied for e, applied in call.functions.items() if e.outs}
+
+    @Lazy
+    def derived(self):
+        """vid -> (function, vids): numbers that gradient rules have computed of others"""
+        return {vid: (fn, vids) for e in self.call.path for vid, fn, vids in e.host}
+
+    def number(self, vid):
+        """A number, or None for an array."""
+        x = self.call.values.get(vid, self.path.constants.get(vid))
+        if x is None and vid in self.derived:
+            fn, vids = self.derived[vid]
+            return fn(*map(self.number, vids))
+        return None if hasattr(x, "dtype") else x
 
     def hold(self, needed):
         """Keep values for the time after the walk: a function that stays what the walk knows is in a graph that goes on."""
@@ -68,9 +81,9 @@ class WalkNode(TracedNode):
 
     def _value(self, vid, graded):
         """A Variable for a value of the path (a number as it is); without its gradient, what the rule was given when it was recorded."""
-        call = self.tape.call
-        if vid in call.values and not hasattr(call.values[vid], "dtype"):
-            return call.values[vid]
+        call, number = self.tape.call, self.tape.number(vid)
+        if number is not None:
+            return number
         v = _new(Variable)
         v._requires_grad = graded
         if call.mode == "replay" and (graded or vid not in call.values):

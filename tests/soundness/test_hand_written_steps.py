@@ -775,3 +775,33 @@ def test_gradients_of_frozen_parameters_are_there_or_made(mode):
             return f(arr(2, 3))
         return net, [lambda: f(arr(2, 3)), cleared, given]
     skipped(check(make, mode, held=True), mode)
+
+
+def test_parameters_without_arrays_may_get_them(mode):
+    """A layer that nobody has called yet, and that is frozen: an update passes over its parameters until they have arrays, and then gives them gradients."""
+    def make(wrap):
+        net = hnn.Chain(a=L.Linear(3, 2, initialW=0.5), b=L.Linear(None, 2, initialW=0.25))
+        opt = optimizers.MomentumSGD(0.1).setup(net)
+        net.b.disable_update()
+        net.cleargrads()
+
+        @wrap
+        def f(x):
+            loss = F.sum(net.a(x))
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss.array
+
+        def called():
+            net.b(arr(2, 5))
+            return f(arr(2, 3))
+
+        def anew():
+            net.b = L.Linear(None, 2)
+            opt.setup(net)
+            net.b.disable_update()
+            net.cleargrads()
+            return f(arr(2, 3))
+        return net, [lambda: f(arr(2, 3)), called, anew]
+    check(make, mode)

@@ -400,3 +400,35 @@ def test_numbers_of_layers_that_are_equal(mode):
             return step(arr(4, 3))
         return [net], [lambda: step(arr(4, 3)), other, both, lambda: step(arr(4, 3, seed=1))]
     skipped(check(make, mode, tolerance=10.0), mode)
+
+
+class Doubled(hnn.FunctionNode):
+    def forward(self, inputs):
+        return 2 * inputs[0],
+
+    def backward(self, indexes, gs):
+        return 2 * gs[0],
+
+
+@pytest.mark.parametrize("apply", [lambda x: Doubled().apply((x,))[0], lambda x: F.forget(lambda v: F.tanh(v) * 2, x)], ids=["own", "forgotten"])
+def test_graphs_of_gradients_in_front_of_functions(mode, apply):
+    """Backward goes through the graph that ``hnn.grad`` keeps, with the numbers that gradient rules take and compute, and then through a function."""
+    def make(wrap):
+        linear = L.Linear(3, 3, initialW=0.25)
+        state = types.SimpleNamespace(power=2, linear=linear)
+
+        @wrap
+        def f(x):
+            h = apply(x)
+            g, = hnn.grad([F.mean(F.linear(h, linear.W) ** state.power)], [linear.W], enable_double_backprop=True)
+            linear.cleargrads()
+            F.mean(F.linear(h, linear.W - 0.1 * g) ** 2).backward()
+            return linear.W.grad
+
+        def power(n):
+            def run():
+                state.power = n
+                return f(hnn.Variable(np.abs(arr(4, 3))))
+            return run
+        return state, [power(2), power(3), power(4), power(2.5), power(4.0)]
+    check(make, mode)
