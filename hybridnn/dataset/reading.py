@@ -4,16 +4,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["only_reads", "parts_read"]
+__all__ = ["columns_read", "only_reads", "parts_read"]
 
 _PLAIN = frozenset([list, tuple, range, np.ndarray])
 _NAMES = "__getitem__", "__len__", "__getattribute__", "__getattr__", "get_example"
 _KNOWN: dict[type, tuple[Callable, list]] = {}
+_COLUMNS: dict[type, Callable] = {}
 
 
-def only_reads(cls: type, datasets: Callable[[Any], Any]) -> None:
-    """Reading an example of a dataset of this very class reads the ``datasets`` that it is made of, and does nothing else."""
+def only_reads(cls: type, datasets: Callable[[Any], Any], columns: Callable | None = None) -> None:
+    """Reading an example of a dataset of this very class reads the ``datasets`` that it is made of, and does nothing else. ``columns(dataset, indices)`` gives
+    what ``concat_examples`` makes of the examples at some indices, by ``columns_read`` of those, or None where it cannot."""
     _KNOWN[cls] = datasets, [(c, name, vars(c).get(name)) for c in cls.__mro__[:-1] for name in _NAMES]
+    if columns is not None:
+        _COLUMNS[cls] = columns
 
 
 def parts_read(dataset: Any) -> list | None:
@@ -25,3 +29,15 @@ def parts_read(dataset: Any) -> list | None:
         return None
     found = [parts_read(d) for d in datasets(dataset)]
     return None if None in found else [vars(dataset), *[part for parts in found for part in parts or ()]]
+
+
+def columns_read(dataset: Any, indices: np.ndarray) -> Any:
+    """What ``concat_examples`` makes of the examples of a dataset whose parts are known: an array, or a tuple or dict of arrays, of rows that are read at once.
+
+    None if the dataset is not made of arrays, or the indices are no ints.
+    """
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
+        return None
+    if type(dataset) is np.ndarray and dataset.ndim and dataset.dtype.kind in "fiub" and dataset.dtype.isnative:
+        return dataset.take(indices, axis=0)
+    return _COLUMNS[type(dataset)](dataset, indices) if type(dataset) in _COLUMNS else None

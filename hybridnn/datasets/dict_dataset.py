@@ -1,5 +1,7 @@
 """Datasets whose examples are dicts."""
-from hybridnn.dataset.reading import only_reads
+import numpy as np
+
+from hybridnn.dataset.reading import columns_read, only_reads
 from hybridnn.datasets.tuple_dataset import same_length
 
 __all__ = ["DictDataset"]
@@ -25,4 +27,9 @@ class DictDataset:
         return [dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True)]
 
 
-only_reads(DictDataset, lambda dataset: dataset._datasets.values())
+def _columns(dataset, indices):
+    found = {key: columns_read(part, indices) for key, part in dataset._datasets.items()}
+    return found if all(type(a) is np.ndarray for a in found.values()) else None
+
+
+only_reads(DictDataset, lambda dataset: dataset._datasets.values(), _columns)

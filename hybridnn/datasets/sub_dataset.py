@@ -6,7 +6,7 @@ import numpy as np
 
 from hybridnn.dataset import DatasetMixin
 from hybridnn.dataset.dataset_mixin import checked_index
-from hybridnn.dataset.reading import only_reads
+from hybridnn.dataset.reading import columns_read, only_reads
 
 __all__ = ["SubDataset", "get_cross_validation_datasets", "get_cross_validation_datasets_random", "split_dataset",
            "split_dataset_n", "split_dataset_n_random", "split_dataset_random"]
@@ -36,7 +36,14 @@ class SubDataset(DatasetMixin):
         return self._dataset[index if self._order is None else self._order[index]]
 
 
-only_reads(SubDataset, lambda part: [part._dataset] if part._order is None else [part._dataset, part._order])
+def _columns(part, indices):
+    if np.any((indices < 0) | (indices >= len(part))) or type(part._order) not in (np.ndarray, type(None)):
+        return None
+    indices = indices + part._start
+    return columns_read(part._dataset, indices if part._order is None else part._order.take(indices))
+
+
+only_reads(SubDataset, lambda part: [part._dataset] if part._order is None else [part._dataset, part._order], _columns)
 
 
 def split_dataset(dataset, split_at, order=None):

@@ -1,5 +1,7 @@
 """Datasets whose examples are tuples."""
-from hybridnn.dataset.reading import only_reads
+import numpy as np
+
+from hybridnn.dataset.reading import columns_read, only_reads
 
 __all__ = ["TupleDataset", "same_length"]
 
@@ -33,4 +35,9 @@ class TupleDataset:
         return list(zip(*parts, strict=True)) if isinstance(index, slice) else tuple(parts)
 
 
-only_reads(TupleDataset, lambda dataset: dataset._datasets)
+def _columns(dataset, indices):
+    found = tuple([columns_read(part, indices) for part in dataset._datasets])
+    return found if all(type(a) is np.ndarray for a in found) else None
+
+
+only_reads(TupleDataset, lambda dataset: dataset._datasets, _columns)

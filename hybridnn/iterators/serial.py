@@ -1,11 +1,11 @@
 """``SerialIterator``, and what all iterators of this package share."""
 import numpy as np
 
-from hybridnn.dataset import Iterator
-from hybridnn.dataset.reading import parts_read
+from hybridnn.dataset import Iterator, concat_examples
+from hybridnn.dataset.reading import columns_read, parts_read
 from hybridnn.iterators.order_samplers import ShuffleOrderSampler
 from hybridnn.iterators.position import IteratorState, choose_sampler, iterator_statemachine
-from hybridnn.trace.batches import Batches, may_be_asked
+from hybridnn.trace.batches import Batches, joins_examples, may_be_asked
 from hybridnn.trace.positions import put_stream_at, stream_at
 
 __all__ = ["DatasetIterator", "SerialIterator"]
@@ -110,14 +110,19 @@ class SerialIterator(DatasetIterator):
     """
 
     def __next__(self):
-        previous = self.epoch_detail
-        self._position, indices = self._advance(self._position)
-        self._previous_epoch_detail = previous
-        if indices is None:
-            raise StopIteration
-        return [self.dataset[int(i)] for i in indices]
+        return [self.dataset[int(i)] for i in _next_indices(self)]
 
     next = __next__
+
+
+def _next_indices(iterator):
+    """Go to the next batch."""
+    previous = iterator.epoch_detail
+    iterator._position, indices = iterator._advance(iterator._position)
+    iterator._previous_epoch_detail = previous
+    if indices is None:
+        raise StopIteration
+    return indices
 
 
 # ------------------------------------------------------------------------------------------------ what traced functions know of it
@@ -145,8 +150,11 @@ def _go_back(iterator, found):
 
 
 _ATTRIBUTES = vars(SerialIterator([0], 1)).keys()
+_TELLS = "current_position", "epoch", "epoch_detail", "is_new_epoch"
 _METHODS = [(cls, name, vars(cls).get(name)) for cls, names in (
-    (DatasetIterator, ("_advance", "_epoch_size", "current_position", "epoch", "epoch_detail")),
-    (SerialIterator, ("__next__", "next", "__getattribute__", "__setattr__", "_advance", "epoch_detail", "epoch")), (ShuffleOrderSampler, ("__call__",)))
+    (DatasetIterator, ("_advance", "_epoch_size", *_TELLS)),
+    (SerialIterator, ("__next__", "next", "__getattribute__", "__setattr__", "_advance", *_TELLS)), (ShuffleOrderSampler, ("__call__",)))
     for name in names]
-may_be_asked(SerialIterator, Batches(SerialIterator.__next__, _parts, _stands, _go_back, frozenset(["_position", "_previous_epoch_detail"])))
+may_be_asked(SerialIterator, Batches(SerialIterator.__next__, _next_indices, columns_read, _parts, _stands, _go_back,
+                                     frozenset(["_position", "_previous_epoch_detail"]), frozenset(_TELLS)))
+joins_examples(concat_examples.function)

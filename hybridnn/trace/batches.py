@@ -1,7 +1,7 @@
 """Iterators that plans ask for batches, as they ask random streams for numbers: what an iterator gives is looked at as arguments are, and it goes back to where
 it stood if Python has to run after all."""
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,25 +9,43 @@ import numpy as np
 from hybridnn.trace.computed import Computed
 from hybridnn.trace.drawing import sample
 from hybridnn.trace.failures import Unexpected
-from hybridnn.trace.refs import ASKED, MOST_MEMBERS, Doubt, Ref
+from hybridnn.trace.refs import ASKED, MOST_MEMBERS, Doubt, Ref, mirror
 from hybridnn.trace.streams import OTHER_STREAMS
 
-__all__ = ["Batches", "ask", "asked", "giver_of", "may_be_asked", "refuse_changed", "tells_where"]
+__all__ = ["Batches", "ask", "asked", "examples", "giver_of", "is_untouched", "joined", "joins_examples", "may_be_asked", "refuse_changed", "tells_where",
+           "told"]
 
 
 @dataclass(frozen=True)
 class Batches:
-    """What is known of a class of iterators. ``give``: its method that gives a batch; ``parts``: the arrays and containers, namespaces among them, that this
-    rests on, or None if it may do something else than read them and stand elsewhere; ``stands``, ``go_back``: where it stands, and how it comes back to there;
-    ``places``: the attributes that say so."""
+    """What is known of a class of iterators.
+
+    ``give``: its method that gives a batch; ``advance``: a function that goes to the next one, and gives its indices; ``columns``: one of the dataset and
+    indices, which gives what ``concat_examples`` makes of these examples, or None if it is not known; ``parts``: the arrays and containers, namespaces among
+    them, that a batch rests on, or None if it may do something else than read them and stand elsewhere; ``stands``, ``go_back``: where the iterator stands, and
+    how it comes back to there; ``places``: the attributes that say so, which a plan does not look at; ``tells``: properties that say so, at which it looks
+    behind a batch."""
     give: Any
+    advance: Callable
+    columns: Callable
     parts: Callable
     stands: Callable
     go_back: Callable
     places: frozenset
+    tells: frozenset
+
+
+@dataclass(slots=True)
+class Given:
+    """A batch, in a plan: its examples, and what is made of them all, are read when they are needed."""
+    dataset: Any
+    indices: np.ndarray
+    columns: Callable
+    joined: dict = field(default_factory=dict)
 
 
 _KNOWN: dict[type, Batches] = {}
+_JOINING: set[Callable] = set()
 
 
 def may_be_asked(cls, batches):
@@ -42,6 +60,24 @@ def tells_where(x, name):
     return type(x) in _KNOWN and (name in _KNOWN[type(x)].places or name == "__dict__")
 
 
+def told(observer, x, name):
+    """The Ref of a property of an iterator's that tells where it stands behind the batch that it has given last; None for other attributes."""
+    if type(x) not in _KNOWN or name not in _KNOWN[type(x)].tells:
+        return None
+    given = [ref for ref, _, stream in observer.draws if stream is x]
+    if not given:
+        raise Doubt(f"looks at {type(x).__name__}.{name} before it asks for a batch")
+    value = getattr(x, name)
+    if type(value) not in (bool, int, float):
+        raise Doubt(f"{type(x).__name__}.{name} is no number")
+    observer.told.append(x)
+    return sample(observer, Ref("whole", value, Computed(_tell, [Ref("static", x), Ref("static", name), given[-1]], {}, len(observer.call.path), safe=True)))
+
+
+def _tell(iterator, name, _):
+    return getattr(iterator, name)
+
+
 def giver_of(x):
     """The function that ``next(x)`` calls, if ``x`` is an iterator of which something is known; else None."""
     return _KNOWN[type(x)].give if type(x) in _KNOWN else None
@@ -53,7 +89,66 @@ def ask(iterator, shares, changed):
     parts = known and known.parts(iterator)
     if parts is None or any([shares(x) if type(x) is np.ndarray else id(x) in changed for x in parts]):
         raise Unexpected
-    return known.give(iterator)
+    return Given(iterator.dataset, known.advance(iterator), known.columns)
+
+
+def examples(given):
+    """The batch as the program has it."""
+    return [given.dataset[int(i)] for i in given.indices]
+
+
+def joins_examples(function):
+    """From now on, what ``function(batch, device, padding)`` makes of a batch is read from its dataset at once, where only this is made of it."""
+    _JOINING.add(function)
+
+
+def joined(observer, called, args, kw):
+    """The Ref of the arrays which a function that joins examples makes of a batch; None if it is to be followed."""
+    if kw or called not in _JOINING or not 0 < len(args) <= 3 or any(a.kind != "static" or a.value is not None for a in args[1:]):
+        return None
+    whole = _whole(observer, args[0])
+    if whole is None or id(whole.value) in observer.boxes or not whole.value:
+        return None
+    iterator = whole.source.args[0].value
+    kind = _KNOWN[type(iterator)].columns(iterator.dataset, np.zeros(0, np.intp))
+    for name in called.__code__.co_names:
+        if name in called.__globals__:
+            observer.loaded(called.__globals__[name], ("global", called.__globals__, name, called.__globals__[name]))
+    place = object()
+    if type(kind) is np.ndarray:
+        return _column(observer, whole, place, None, whole.value)
+    if type(kind) is tuple:
+        return mirror(tuple, [_column(observer, whole, place, k, [example[k] for example in whole.value]) for k in range(len(kind))])
+    return None if kind is None else Ref("mirror", {k: _column(observer, whole, place, k, [example[k] for example in whole.value]) for k in kind})
+
+
+def is_untouched(observer, whole):
+    """Whether the program does not look into a batch, whose examples so need not be looked at."""
+    return whole.source.fn is ask and id(whole.value) not in observer.boxes
+
+
+def _whole(observer, ref):
+    """The Ref of a batch that an iterator has given, if ``ref`` is one."""
+    name = ref.source[1] if ref.kind == "arg" and type(ref.source) is tuple and ref.source[0] == "drawn" else None
+    whole = observer.samples.get(name)
+    return whole if whole is not None and whole.source.fn is ask else None
+
+
+def _column(observer, whole, place, key, items):
+    value = np.array(items)
+    args = [whole, *[Ref("static", x) for x in (place, key, value.shape, value.dtype)]]
+    return Ref("array", value, Computed(_read_column, args, {}, len(observer.call.path)))
+
+
+def _read_column(given, place, key, shape, dtype):
+    """One of the arrays that are made of a batch at a place of the program."""
+    if place not in given.joined:
+        given.joined[place] = given.columns(given.dataset, given.indices)
+    found = given.joined[place]
+    column = found if key is None else found[key]
+    if column.shape != shape or column.dtype != dtype:
+        raise Unexpected
+    return column
 
 
 def refuse_changed(iterator, changed):
@@ -71,6 +166,8 @@ def asked(observer, refs, batch):
         raise Doubt(f"an iterator gives more than {MOST_MEMBERS} examples")
     if any(ref.source.late for ref, *_ in observer.draws):
         raise Doubt("asks an iterator behind a draw with arguments that are computed")
+    if any(x is iterator for x in observer.told):
+        raise Doubt("asks an iterator once more behind a look at where it stands")
     whole = Ref("whole", batch, Computed(ask, [refs[0]], {}, len(observer.call.path), drawn=True))
     observer.draws.append((whole, len(observer.call.draws), iterator))
     return sample(observer, whole)

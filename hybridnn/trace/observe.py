@@ -128,6 +128,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         self.changed_operands = {}        # vid of one of these -> how many events came before it changed
         self.uses, self.taken = {}, set()       # id of an array of NumPy's -> what is computed of it; ids of those that must not change any more
         self.samples = {}           # name of a list of objects that is drawn -> its Ref
+        self.told = []              # iterators that were asked where they stand
         self.befores = {}           # id of a list or deque from outside to which this call has appended, or out of which it has taken members -> what it had
         self.trimmed = {}           # id of a list -> how many members it has at most, since this call has deleted those before
         self.popped = {}            # id of one -> how many of its first members this call has taken out

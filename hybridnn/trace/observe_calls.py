@@ -12,7 +12,7 @@ from hybridnn.core.op import Op
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.sequential import Sequential
-from hybridnn.trace.batches import giver_of
+from hybridnn.trace.batches import giver_of, joined
 from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.changed_copies import changer_of
@@ -123,6 +123,8 @@ class Calls:
             self.make_manager_again(f, args[0])
         elif called is BLOCK_AGAIN and args[0].kind == "static" and type(args[0].value) is ConfigBlock:
             self._enter_block_again(f, args[0])
+        elif isinstance(called, types.FunctionType) and (arrays := joined(self, called, args, kw)) is not None:
+            f.waiting = ("make", None, [], {}, arrays)
         elif isinstance(called, types.FunctionType):
             self._call_function(f, fn, args, kw)
         elif called is next and len(args) == 1 and args[0].kind == "static" and (give := giver_of(args[0].value)):

@@ -13,7 +13,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.optimizer import HyperparameterProxy
 from hybridnn.trace.arithmetic import combine
-from hybridnn.trace.batches import tells_where
+from hybridnn.trace.batches import tells_where, told
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.lengths import SUCH_METHODS, settle
 from hybridnn.trace.numpy_functions import ARRAY_METHODS, CHANGING, LIMITS_OF_TYPES, UFUNC_METHODS, is_array_function
@@ -223,6 +223,11 @@ class Names:
             raise Doubt(f"{cls.__name__} looks its members up in its own way")
         if tells_where(obj, name):
             raise Doubt(f"looks at {cls.__name__}.{name}, which its batches change")
+        position = told(self, obj, name)
+        if position is not None:
+            f.stack += [Ref("null", None)] if method else []
+            f.waiting = ("make", None, [], {}, position)        # the property's code runs meanwhile
+            return
         attr = class_lookup(cls, name)
         space = space_of(obj)
         self.guard("class", obj, cls)

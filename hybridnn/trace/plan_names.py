@@ -18,6 +18,7 @@ class PlanNames:
 
     def __init__(self, on_death):
         self.names, self.known, self.on_death = {}, {}, on_death
+        self.drawn = set()      # names of what is drawn at which a line looks
 
     def strong(self, obj):
         """A name for an object that the plan keeps."""
@@ -57,6 +58,7 @@ class PlanNames:
         if kind == "arg":
             return f"args[{source[1]}]"
         if kind == "drawn":
+            self.drawn.add(source[1])
             return source[1]
         if kind == "kwarg":
             return f"kwargs[{source[1]!r}]"

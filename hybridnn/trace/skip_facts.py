@@ -6,6 +6,7 @@ import numpy as np
 from hybridnn.config import config
 from hybridnn.core.parameter import Parameter
 from hybridnn.core.variable import Variable
+from hybridnn.trace.batches import is_untouched
 from hybridnn.trace.free_numbers import MOST
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import root_array
@@ -74,7 +75,8 @@ class Facts:
             if not ref.source.drawn:
                 self.make_lines.append(f"{name} = {self._computed(ref)}")
                 self.made_first.append(name)
-            self._once_drawn(self._argument, ("drawn", name), ref.value, 0)
+            if not is_untouched(observer, ref):
+                self._once_drawn(self._argument, ("drawn", name), ref.value, 0)
         self._guards()
 
     def _guards(self):

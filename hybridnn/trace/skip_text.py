@@ -12,7 +12,7 @@ from hybridnn.core.tape import make_leaf, scaled
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.jit.dictwatch import watch
 from hybridnn.jit.draws import rand
-from hybridnn.trace.batches import ask, refuse_changed
+from hybridnn.trace.batches import ask, examples, refuse_changed
 from hybridnn.trace.failures import Unexpected, missed, recompute
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
@@ -131,7 +131,7 @@ class Text:
         return dict(w.names, **misses, new=new, Variable=Variable, TapeLeaf=TapeLeaf, refuse=refuse, ndarray=np.ndarray,
                     CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
                     TracedNode=TracedNode, UnchainedLeaf=UnchainedLeaf, output_of=output_of, ref=weakref.ref,
-                    numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at, ask=ask,
+                    numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at, ask=ask, examples=examples,
                     state=state, G=global_config.__dict__, setting=setting,
                     take_back=take_back, copied=copied, leaf=make_leaf, gradient=gradient, grad_of=grad_of,
                     contiguous=np.ascontiguousarray, asarray=np.asarray,
@@ -247,7 +247,7 @@ class Text:
         before, made = [], self.make_lines
         if self.may_warn:
             made = self._under_one_state(made, self.made_first)
-        lines += [f"{name} = {self._computed(ref)}" for name, ref in self.observer.samples.items() if ref.source.drawn]
+        lines += [self._sampled(name, ref) for name, ref in self.observer.samples.items() if ref.source.drawn and name in w.drawn]
         made = made if self.drawn_checks is self.make_lines else [*self.drawn_checks, *made]
         if self._restores():
             before = [f"drawing{k} = stream_at({w.held(stream)})" for k, stream in enumerate(self._streams())]
@@ -256,6 +256,10 @@ class Text:
             made, lines = [*lines, *made], []
         made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
         return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
+
+    def _sampled(self, name, ref):
+        text = self._computed(ref)
+        return f"{name} = {f'examples({text})' if ref.source.fn is ask else text}"
 
     def _library_draw(self, k):
         """The line of draw number ``k`` of the library."""

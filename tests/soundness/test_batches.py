@@ -287,6 +287,170 @@ def test_where_an_iterator_stands_is_looked_at_in_the_call(mode):
     check(make, mode)
 
 
+COLUMNS = ["arrays", "dicts", "a part"]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=["shuffled", "in order", "once", "own numbers"])
+@pytest.mark.parametrize("data", DATA)
+def test_the_librarys_own_update_core(mode, data, order):
+    """It looks at where the iterator stands, reports, and counts epochs."""
+    def make(wrap):
+        class Net(L.Linear):
+            def forward(self, x, t=None):
+                y = super().forward(x)
+                return y if t is None else F.softmax_cross_entropy(y, t)
+        net = Net(4, 3)
+        model = net if data == "dicts" else L.Classifier(net)
+        opt = optimizers.Adam(0.05).setup(model)
+        settings = {k: v() if callable(v) else v for k, v in order.items()}
+        u = training.updaters.StandardUpdater(iterators.SerialIterator(DATA[data](), 4, **settings), opt)
+        u.update_core, reporter = wrap(u.update_core), hnn.Reporter()
+        reporter.add_observer("main", model)
+
+        def step():
+            if not order.get("repeat", True) and u.epoch:
+                u.get_iterator("main").reset()
+            with reporter.scope({}):
+                u.update()
+                return dict(reporter.observation), opt.epoch, u.iteration, *standing(u)[1:]
+        return [model], [step, step]
+    world = check(make, mode)
+    if order.get("repeat", True):
+        skipped(world, mode, 8)
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_what_is_made_of_batches_of_which_something_else_is_asked(mode, data):
+    def make(wrap):
+        it = iterators.SerialIterator(DATA[data](), 5)
+        join, scaled = concat_examples.function, iter(range(100))
+
+        @wrap
+        def alone():
+            return concat_examples(it.next())
+
+        @wrap
+        def returned():
+            batch = it.next()
+            return batch, join(batch), concat_examples(batch, None, None)
+
+        @wrap
+        def looked_at():
+            batch = it.next()
+            size, first = len(batch), batch[0]
+            return size, first, concat_examples(batch), batch[-1], len(batch)
+
+        @wrap
+        def changed():
+            batch = it.next()
+            batch[0] = batch[1]
+            found = concat_examples(batch)
+            batch.append(batch[2])
+            return found, concat_examples(batch)
+
+        @wrap
+        def grown():
+            batch = it.next()
+            batch.append(batch[0])
+            return concat_examples(batch)
+
+        @wrap
+        def two():
+            a, b = it.next(), it.next()
+            return concat_examples(a), it.epoch, concat_examples(b + a), it.is_new_epoch
+
+        @wrap
+        def padded():
+            return concat_examples(it.next(), padding=0)
+
+        @wrap
+        def kept(k):
+            made = concat_examples(it.next())
+            x = made if type(made) is np.ndarray else made["x"] if type(made) is dict else made[0]
+            x *= k
+            return made
+        return [it], [alone, returned, looked_at, changed, grown, two, padded, lambda: kept(np.float32(next(scaled)))]
+    check(make, mode)
+
+
+@pytest.mark.parametrize("data", COLUMNS)
+def test_the_data_changes_before_the_examples_are_joined(mode, data):
+    """Rows are views of it, and labels no views."""
+    def make(wrap):
+        whole = DATA[data]()
+        it, inner = iterators.SerialIterator(whole, 5), getattr(whole, "_dataset", whole)
+        parts = inner._datasets
+        x, t = parts.values() if type(parts) is dict else parts
+
+        @wrap
+        def step(k):
+            batch = it.next()
+            x[...] = x * k
+            t[...] = (t + 1) % 3
+            return concat_examples(batch)
+
+        @wrap
+        def plain():
+            return concat_examples(it.next())
+
+        def between():
+            x[...] = x + 1
+            return plain()
+
+        def another():
+            if type(parts) is dict:
+                parts["x"] = parts["x"][::-1].astype("d")
+            else:
+                inner._datasets = (inner._datasets[0][::-1].astype("d"), t)
+            return plain()
+
+        def read_only():
+            x.flags.writeable = False
+            found = plain()
+            x.flags.writeable = True
+            return found
+        return [it, x, t], [lambda: step(0.5), plain, between, read_only, another, plain]
+    check(make, mode)
+
+
+KINDS = [
+    lambda: (arr(N, 3, 2)[:, ::-1], np.asfortranarray(arr(N, 2, 5))), lambda: (arr(N, 4).astype(">f4"), labels()), lambda: (arr(N) > 0, arr(N, 2) > 0),
+    lambda: (arr(N).astype("e"), labels().astype("u1")), lambda: (arr(N, 0), arr(N, 1, 1)), lambda: (np.array([None, 1] * 11), arr(N)),
+    lambda: (np.ma.masked_array(arr(N, 2), arr(N, 2) > 0), arr(N)), lambda: (arr(1, 4).repeat(N, 0).view(np.matrix), arr(N)),
+    lambda: (arr(N, 2), list(range(N))), lambda: (datasets.TupleDataset(arr(N, 2), labels()), arr(N)),
+    lambda: (np.broadcast_to(arr(1, 3), (N, 3)), arr(N).astype("D"))]
+
+
+@pytest.mark.parametrize("arrays", KINDS)
+def test_arrays_of_all_kinds_are_joined(mode, arrays):
+    def make(wrap):
+        its = [iterators.SerialIterator(d, 4) for d in (datasets.TupleDataset(*arrays()), arrays()[0], arrays()[1])]
+        steps = [wrap(lambda it=it: concat_examples(it.next())) for it in its]
+        return its, steps
+    check(make, mode)
+
+
+def test_a_joining_function_that_is_replaced(mode, monkeypatch):
+    def make(wrap):
+        u = made(wrap, DATA["arrays"](), {}, Updater)
+        own, module = concat_examples.function, concat_examples.function.__globals__
+
+        def reversed_(batch, device=None, padding=None):
+            return own(batch[::-1], device, padding)
+
+        def put(space, name, value):
+            def change():
+                with monkeypatch.context() as m:
+                    m.setitem(space, name, value)
+                    return u.update_core()
+            return change
+        inner = module["_concat_arrays"]
+        return [u], [u.update_core, put(vars(concat_examples), "function", reversed_),
+                     put(module, "_concat_arrays", lambda items, fill: inner(items[::-1], fill)),
+                     put(vars(u), "converter", lambda batch, device: own(batch[1:])), u.update_core]
+    check(make, mode)
+
+
 @pytest.mark.parametrize("kind", [Updater, Twice])
 def test_batches_are_asked_for_once_where_calls_are_checked(mode, kind):
     def make(wrap):
