@@ -1,4 +1,5 @@
 """Bounds: what a traced function keeps stays flat for any sequence of calls, and what it costs settles near eager speed."""
+import copy
 import gc
 import itertools
 import random
@@ -419,6 +420,24 @@ def test_what_seldom_cannot_be_recorded_does_not_keep_others_from_being_skipped(
     root, = step._memory.roots.values()
     assert step.stats.python_skipped > 400 and not root.asleep and root.passed_at
     assert [text for what, text in step._memory.why if what == "ran eagerly"].count(root.reason) < 2
+
+
+def test_objects_that_are_replaced_now_and_then_are_proved_again(monkeypatch):
+    """A target network that is copied once in a hundred calls: what plans have served pays for the next proof, and for following the call that copies."""
+    monkeypatch.setattr(running, "may_prove", lambda memory, times: True)
+    net = L.Linear(3, 2)
+    box = SimpleNamespace(target=copy.deepcopy(net), n=0)
+
+    @hnn.trace
+    def step(x):
+        box.n += 1
+        if box.n % 100 == 0:
+            box.target = copy.deepcopy(net)
+        return F.sum(net(x) * box.target(x))
+    for _ in range(1200):
+        step(np.ones((2, 3), "f"))
+    assert step.stats.python_skipped > 1100
+    assert "copies a Linear" in str(step.explain()) and "copyparams" in str(step.explain())
 
 
 def test_a_function_whose_paths_take_turns_runs_eagerly_where_the_search_takes_longer(monkeypatch):

@@ -9,6 +9,7 @@ import weakref
 from hybridnn.core.variable import Variable
 from hybridnn.exact import exact
 from hybridnn.jit.dictwatch import space_of, watchable
+from hybridnn.link import Link
 from hybridnn.trace.cached import is_found
 from hybridnn.trace.namespaces import attributes, function_modules, has_attributes, has_members, members_of, methods
 from hybridnn.trace.operands import array_of
@@ -224,7 +225,8 @@ class Writer(PlanNames):
                      f"the builtin {name!r} was replaced")
 
     def _attr(self, obj, name, value):
-        self.require_in(obj, obj.__dict__, self.member(self.space(obj), repr(name), value), f"{type(obj).__name__}.{name} was rebound")
+        hint = " to another link, which has to be proved anew (copyparams changes the one that is there)" if isinstance(value, Link) else ""
+        self.require_in(obj, obj.__dict__, self.member(self.space(obj), repr(name), value), f"{type(obj).__name__}.{name} was rebound{hint}")
 
     def _slotattr(self, obj, name, value):
         self.require(f"{self._slot(obj, name)} is {self._inner(value)}", f"{type(obj).__name__}.{name} was rebound")

@@ -12,10 +12,11 @@ from hybridnn.trace.events import Event, below, terminals
 from hybridnn.trace.proof_costs import PATIENCE, CallTimes
 from hybridnn.trace.signature import described
 
-__all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "MAX_PROOFS", "Memory", "Root", "Stats", "account", "nap", "new_root"]
+__all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "MAX_PROOFS", "SERVED", "Memory", "Root", "Stats", "account", "nap", "new_root"]
 
 log = logging.getLogger("hybridnn.trace")
 MAX_PROOFS = 16        # of one signature
+SERVED = 64            # calls for which plans have to have run until they have paid for another proof
 COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which a plan of few operations is timed against eager ones
 COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans tried in vain, after which calls are timed against eager ones
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
@@ -58,6 +59,7 @@ class Root(Event):
     passing: int = 0               # how often recording was given up for what may happen once, less what calls that skip Python have made up for
     passed_at: int = 0             # how many of these there had been by then
     proofs: int = 0
+    doubted_at: int = 0            # how many calls had skipped Python when one could last not be proved
     astray: int = 0                # how many calls have left their path while they were followed
     replays: int = 0
     took: CallTimes = field(default_factory=CallTimes)

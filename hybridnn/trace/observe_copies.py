@@ -5,8 +5,10 @@ import types
 
 import numpy as np
 
+from hybridnn.core.parameter import Parameter
+from hybridnn.link import Link
 from hybridnn.trace.calculations import calculate
-from hybridnn.trace.refs import SCALARS, Ref, is_numeric, mirror
+from hybridnn.trace.refs import SCALARS, Doubt, Ref, is_numeric, mirror
 
 __all__ = ["COPIERS", "Copies"]
 
@@ -20,6 +22,8 @@ class Copies:
         """What ``copy.copy``, or ``copy.deepcopy``, gives of constants, numbers and arrays, and of containers of these; None of others. ``known`` has what has
         been copied so far."""
         known, kind = {} if known is None else known, type(ref.value)
+        if isinstance(ref.value, (Link, Parameter)) and ref.kind != "mirror":
+            raise Doubt(f"copies a {kind.__name__}, which gets parameters of its own (copyparams changes those of one that is there)")
         if id(ref) in known:
             return known[id(ref)]
         if kind in SCALARS and ref.kind in ("static", "arg", "number", "hole") or ref.kind == "static" and kind in (type, types.FunctionType):

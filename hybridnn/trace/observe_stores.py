@@ -256,7 +256,7 @@ class Stores:
         self._keep_members(box)
         self.popped[id(box)] = k + 1
         self.grown.add(id(box))
-        self.counters.add(where_id(("length", box)))
+        self.counters.update([where_id(("length", box)), any_member(box)])
         self.effects.append(("take", ("members", box), k))
         if type(before[k]) not in (float, int):
             return Ref("taken", None)
@@ -271,7 +271,7 @@ class Stores:
         self._keep_members(box)
         self.trimmed[id(box)] = most
         self.grown.add(id(box))
-        self.counters.add(where_id(("length", box)))
+        self.counters.update([where_id(("length", box)), any_member(box)])
         self.effects.append(("trim", ("members", box), most))
 
     def _keep_members(self, box):

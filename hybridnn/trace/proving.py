@@ -7,7 +7,7 @@ from hybridnn import jit
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.collector import collector_at_rest
 from hybridnn.trace.events import below
-from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, MAX_PROOFS
+from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, MAX_PROOFS, SERVED
 from hybridnn.trace.observe_later import observer_type
 from hybridnn.trace.pure import Vouched, members
 from hybridnn.trace.refs import Doubt, class_lookup
@@ -60,7 +60,7 @@ def prove(memory, observer, call, end, given, result, before):
             plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))
     except Doubt as d:
         end.doubt = str(d)
-        call.root.proofs += 0 if d.by_chance else MAX_PROOFS // 4 - 1
+        call.root.proofs += _price_of_doubt(memory, call.root, d)
         memory.note("python runs", end.doubt)
         return None
     except Exception as error:        # a defect of ours: tests see it, users get one warning and verified replay
@@ -87,6 +87,13 @@ def prove(memory, observer, call, end, given, result, before):
         memory.note("guard failed", p.last_miss.reason)
     memory.note("python is skipped", f"{len(plan.source.splitlines())} lines of guards and replay")
     return plan
+
+
+def _price_of_doubt(memory, root, doubt):
+    """How many proofs more a doubt counts for: less than none where plans for other ways through the function have served meanwhile, as where a target network
+    is copied once in a hundred calls."""
+    served, root.doubted_at = memory.stats.python_skipped - root.doubted_at, memory.stats.python_skipped
+    return -1 if served >= SERVED else 0 if doubt.by_chance else MAX_PROOFS // 4 - 1
 
 
 def _leave_for_others(call):

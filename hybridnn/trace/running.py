@@ -9,7 +9,7 @@ from hybridnn.errors import RecordingForbidden, user_line
 from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
-from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, EAGER_CALLS, IDLE_EARNS, MAX_PROOFS, account, nap, new_root
+from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, EAGER_CALLS, IDLE_EARNS, MAX_PROOFS, SERVED, account, nap, new_root
 from hybridnn.trace.proof_costs import has_proved, has_waited, may_prove, was_followed
 from hybridnn.trace.pure import members, taken
 from hybridnn.trace.signature import signature
@@ -19,7 +19,6 @@ from hybridnn.trace.watch import on_call
 
 __all__ = ["run"]
 
-SERVED = 64       # calls for which a plan has to have run until it has paid for its proof
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 COMPARED_CALLS = 8      # how often a replay that runs Python is timed against eager
 COMPARED_IN_A_ROW = 16      # calls of a plan, and then as many eager ones: a tiny function takes twice as long where another has just run
@@ -275,9 +274,9 @@ def _missed(memory, plan, miss):
     memory.searched += 1
     if memory.searched >= memory.compare_at and not memory.resting:
         memory.resting = -1
+    if plan.misses == 1 and plan.hits - plan.first_hits >= SERVED:
+        _earned(memory, plan)
     if plan.misses == MANY_MISSES or plan.dead:
-        if plan.hits - plan.first_hits >= SERVED:
-            _earned(memory, plan)
         with memory.lock:
             memory.plans = [p for p in memory.plans if p is not plan]
         memory.note("guard failed", f"{miss.reason}, {plan.misses} times in a row")

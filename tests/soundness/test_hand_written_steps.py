@@ -805,3 +805,44 @@ def test_parameters_without_arrays_may_get_them(mode):
             return f(arr(2, 3))
         return net, [lambda: f(arr(2, 3)), called, anew]
     check(make, mode)
+
+
+def test_pairs_of_the_last_steps(mode):
+    """L-BFGS by hand, which keeps its last steps in lists, and takes them out at the front."""
+    def make(wrap):
+        model = net()
+        x, steps, changes = arr(4, 3), [], []
+
+        def gradient(w):
+            at = 0
+            for p in model.params():
+                p.array[...] = w[at:at + p.size].reshape(p.shape)
+                at += p.size
+            model.cleargrads()
+            loss = loss_of(model, x)
+            loss.backward()
+            return loss.item(), np.concatenate([p.grad.ravel() for p in model.params()])
+
+        def step():
+            w = np.concatenate([p.array.ravel() for p in model.params()])
+            loss, g = gradient(w)
+            d, scales = g, []
+            for s, y in zip(reversed(steps), reversed(changes)):
+                scales.append((s @ d) / (y @ s))
+                d = d - scales[-1] * y
+            for (s, y), scale in zip(zip(steps, changes), reversed(scales)):
+                d = d + s * (scale - (y @ d) / (y @ s))
+            moved = w - np.float32(0.1) * d
+            steps.append(moved - w)
+            changes.append(gradient(moved)[1] - g)
+            if len(steps) > 3:
+                steps.pop(0)
+                changes.pop(0)
+            return loss
+        f = wrap(step)
+
+        def forget():
+            del steps[1:], changes[1:]
+            return f()
+        return [model, steps, changes], [f, forget, f]
+    skipped(check(make, mode, steps=[0] * 12 + [1] + [0] * 6, tolerance=100.0), mode, 5)
