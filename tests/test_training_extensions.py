@@ -123,6 +123,22 @@ def test_a_log_of_means(tmp_path):
         log.log[0]["other"]
 
 
+class Lines(extensions.LogReport):
+    """Appends a line to its file for each interval, by the names that Chainer's class has for those derived from it."""
+
+    def __call__(self, trainer):
+        self._summary.add({k: trainer.observation[k] for k in self._keys})
+        if self._trigger(trainer):
+            with open(os.path.join(trainer.out, self._log_name), "a") as f:
+                f.write(f"{self._summary.compute_mean()['x']}\n")
+            self._init_summary()
+
+
+def test_a_log_of_another_form(tmp_path):
+    run(tmp_path, Lines(["x"], (4, "iteration"), filename="lines"), report=lambda i: {"x": float(i), "other": 1.0})
+    assert (tmp_path / "lines").read_text().split() == ["1.5", "5.5"]
+
+
 def test_a_log_without_a_file_and_a_table_of_its_own(tmp_path):
     out = io.StringIO()
     log = extensions.LogReport(trigger=(2, "iteration"), filename=None)
@@ -397,7 +413,7 @@ def test_old_names_of_files(tmp_path):
     log = extensions.LogReport(log_name="old", trigger=(1, "iteration"))
     run(tmp_path, log, length=1)
     assert os.listdir(tmp_path) == ["old"]
-    assert extensions.LogReport(filename="new", log_name="old")._filename == "new"
+    assert extensions.LogReport(filename="new", log_name="old")._log_name == "new"
     for extension, name in [(extensions.PlotReport("loss", file_name="a.png"), "a.png"), (extensions.PlotReport("loss"), "plot.png"),
                             (extensions.VariableStatisticsPlot(L.Linear(1, 1), file_name="b.png"), "b.png"),
                             (extensions.DumpGraph("main/loss", out_name="c.dot"), "c.dot")]:

@@ -23,8 +23,9 @@ class LogReport(Extension):
 
     def __init__(self, keys=None, trigger=(1, "epoch"), postprocess=None, filename="log", *, log_name="log"):
         self._keys, self._trigger, self._postprocess = keys, get_trigger(trigger), postprocess
-        self._filename = log_name if filename == "log" else filename
-        self._log, self._summary = [], DictSummary()
+        self._log_name = log_name if filename == "log" else filename
+        self._log = []
+        self._init_summary()
 
     @property
     def log(self):
@@ -43,9 +44,13 @@ class LogReport(Extension):
         if self._postprocess is not None:
             self._postprocess(row)
         self._log.append(row)
+        self._init_summary()
+        if self._log_name is not None:
+            self._write(trainer.out, self._log_name.format(**row))
+
+    def _init_summary(self):
+        """Begin another interval. The name is Chainer's, as classes derived from this one call it, and read ``_log_name``."""
         self._summary = DictSummary()
-        if self._filename is not None:
-            self._write(trainer.out, self._filename.format(**row))
 
     def _write(self, folder, name):
         """Replace the file in one step, so that a reader never sees half of it."""
