@@ -197,3 +197,22 @@ def test_places_of_all_kinds_are_taken_back(mode):
             return f(x), slots.n, slots.new
         return [x, picky], [lambda: (f(x), slots.n, slots.new), forget]
     check(make, mode, check=1.0)
+
+
+@pytest.mark.parametrize("array", [lambda W: np.tanh(W.array), lambda W: W.array * np.float32(0.5), lambda W: np.random.rand(2, 3).astype("f")])
+def test_updated_arrays_that_the_call_makes(mode, array):
+    """There is nothing to take back in an array that is assigned to a parameter in the call itself: only the parameter gets its old one."""
+    def make(wrap):
+        link = L.Linear(3, 2, initialW=0.25)
+        opt = optimizers.SGD(0.1).setup(link)
+
+        @wrap
+        def step(x):
+            link.W.array = array(link.W)
+            loss = F.mean(link(x) ** 2)
+            link.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+        return [link, opt], [lambda: step(arr(4, 3)), lambda: step(arr(4, 3, seed=1))]
+    check(make, mode, check=1.0)
