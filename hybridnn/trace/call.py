@@ -86,7 +86,7 @@ class Call(Values):
         self.seeds = []           # arrays of ones with which walks through users' functions begin
         self.walked = []          # vids whose graphs backward has walked since the last update
         self.given_up = []        # those that it had walked before: what their graphs need is gone
-        self.recorded = self.left = False
+        self.recorded, self.left = False, ""        # ``left``: the line at which it has left a known path
         self.reason = None
         self.config_reads = set()
         self.errors, self.ways = error_state(), ways_to_warn()
@@ -435,7 +435,7 @@ class Call(Values):
         """No known event matches: make all pending values real, with their tape, and go on in record mode."""
         if self.mode != "replay":
             return
-        self.left = True
+        self.left = user_line(2)
         self.mode = "eager"
         for vid, x in self.leaves.items():
             if isinstance(x, Variable) and x._requires_grad:

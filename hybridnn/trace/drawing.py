@@ -14,7 +14,7 @@ from hybridnn.trace.own_arrays import check_own, replace_uses, view_again
 from hybridnn.trace.refs import Doubt, Ref, constant
 from hybridnn.trace.streams import put_stream_back, stream_of, stream_state
 
-__all__ = ["CLOCKS", "FEW_MEMBERS", "choose", "chooses", "draw", "pick", "read_clock", "sample", "shuffle"]
+__all__ = ["CLOCKS", "FEW_MEMBERS", "choose", "choose_some", "chooses", "draw", "pick", "read_clock", "sample", "samples", "shuffle"]
 
 _OF_RANDOM = dict(vars(random.Random))
 CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
@@ -197,6 +197,22 @@ def chooses(fn, args, kw):
     if box is None or box.kind not in ("mirror", "static", "arg") or type(box.value) not in (list, tuple):
         return False
     return not all(type(v.value if box.kind == "mirror" else v) in (int, float) for v in box.value)
+
+
+def samples(fn, args, kw):
+    """Whether a draw is ``random.sample`` of a list that the call has made, of what are no numbers."""
+    known = len(args) + len(kw) == 2 and kw.keys() <= {"k"} and type(stream_of(fn)) is random.Random and fn.__name__ == "sample"
+    box = args[0] if known else None
+    return box is not None and box.kind == "mirror" and type(box.value) in (list, tuple) and not all(type(r.value) in (int, float) for r in box.value)
+
+
+def choose_some(observer, fn, box, count):
+    """The Refs of the members that ``random.sample`` gives of a list: which these are must be the same on every call."""
+    items = observer._items(box)
+    if len(items) > FEW_MEMBERS:
+        raise Doubt("draws some of many objects of a list that the call has made, which of them belongs to the path")
+    drawn = draw(observer, fn, [constant(range(len(items))), count], {}, fn.__self__)
+    return Ref("mirror", [items[observer.use(r).value] for r in drawn.value])
 
 
 def _shuffled(shuffle, a):

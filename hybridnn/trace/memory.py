@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass, field, fields
 
 from hybridnn.config import state
-from hybridnn.errors import TraceWarning, user_line
+from hybridnn.errors import TraceWarning
 from hybridnn.trace.events import Event, below, terminals
 from hybridnn.trace.proof_costs import PATIENCE, CallTimes
 from hybridnn.trace.signature import described
@@ -219,7 +219,7 @@ def account(memory, root, call, end):
         end.hits += not call.recorded
     if call.left:
         stats.fallbacks += 1
-        memory.note("left a known path", user_line(3))
+        memory.note("left a known path", call.left)
     if call.recorded:
         with memory.lock:
             memory.version += 1

@@ -20,6 +20,7 @@ from hybridnn.trace.calculations import calculate, chosen
 from hybridnn.trace.computed import is_number, sources_of
 from hybridnn.trace.observe_heaps import ORDERING, Compared
 from hybridnn.trace.observe_iteration import Lazy, Rows, through
+from hybridnn.trace.observe_statistics import fsum
 from hybridnn.trace.refs import (
     CONTAINERS,
     DICTS,
@@ -118,7 +119,8 @@ def _next(observer, args, kw):
     if args[0].kind == "static" and type(args[0].value) is itertools.count:
         return observer.next_of_count(args[0].value)
     if args[0].kind != "iterator":
-        raise Doubt(f"next() of a {type(args[0].value).__name__}")
+        kind = type(args[0].value).__name__
+        raise Doubt(f"next() of a {kind} that came from outside, which cannot be asked twice (ask it before the call, and hand over what it gives)")
     observer.ask(args[0].value)
     item = args[0].value.next()
     if item is None and len(args) == 1:
@@ -514,6 +516,7 @@ ARITHMETIC = frozenset([abs, float, int, max, min, pow, round, *[fn for fn in va
 PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, round, divmod, pow, range, slice, repr, ord, chr)}
 PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
 PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})
+PURE_BUILTINS[math.fsum] = fsum
 PURE_BUILTINS.update(ITERTOOLS)
 PURE_BUILTINS.update({fn: _ordering(fn) for fn in ORDERING})
 PURE_BUILTINS.update({fn: _place_in(fn) for fn in (bisect.bisect_left, bisect.bisect_right)})

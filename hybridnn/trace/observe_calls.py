@@ -16,7 +16,7 @@ from hybridnn.trace.batches import giver_of, joined
 from hybridnn.trace.cached import LRU, key_of, known_result
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.changed_copies import changer_of
-from hybridnn.trace.drawing import CLOCKS, choose, chooses, draw, read_clock, shuffle
+from hybridnn.trace.drawing import CLOCKS, choose, choose_some, chooses, draw, read_clock, samples, shuffle
 from hybridnn.trace.lengths import settle
 from hybridnn.trace.numpy_functions import EMPTY, HEADERS, OF_TYPES, is_array_function
 from hybridnn.trace.observe_builtins import PURE_BUILTINS, asks_class, lacks
@@ -25,6 +25,7 @@ from hybridnn.trace.observe_getters import GETTERS
 from hybridnn.trace.observe_heaps import CHOOSING
 from hybridnn.trace.observe_objects import ERRSTATE, MADE_AGAIN, MANAGER, MANAGER_CODE, is_partial
 from hybridnn.trace.observe_operators import SYMBOLS
+from hybridnn.trace.observe_statistics import is_statistic, statistic
 from hybridnn.trace.refs import (
     FOLLOWED,
     LINK_CODE,
@@ -229,6 +230,8 @@ class Calls:
 
     def _drawn(self, draws, fn, args, kw, stream):
         """What a draw gives."""
+        if samples(fn, args, kw):
+            return choose_some(self, fn, *args, *kw.values())
         return choose(self, fn, *args) if chooses(fn, args, kw) else draws(self, fn, args, kw, stream)
 
     def _call_function(self, f, fn, args, kw):
@@ -242,6 +245,8 @@ class Calls:
             f.waiting = ("make", fn, args, kw, self._link_members(fn.value, args, kw))
         elif fn.value is logging.getLogger and len(args) == 1 and not kw:
             f.waiting = ("make", fn, [], {}, self._known_logger(self.plain(args[0])))
+        elif fn.kind == "static" and is_statistic(fn.value):
+            f.waiting = ("make", fn, [], {}, statistic(self, fn.value, args, kw))
         elif fn.kind == "static" and fn.value in CHOOSING:
             f.waiting = ("make", fn, [], {}, self.choose_items(fn.value, args, kw))
         elif fn.kind == "static" and fn.value in COPIERS and len(args) == 1 and not kw and (copied := self.copied(args[0], fn.value is copy.deepcopy)):

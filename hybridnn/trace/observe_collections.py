@@ -76,7 +76,7 @@ class Collections:
             dict.update(found, box)
             return Ref("mirror", found)
         if name == "total" and not args:
-            return _sum(self, list(box.values()))
+            return PURE_BUILTINS[sum](self, [mirror(list, box.values())], {})
         counts = {k: self.plain(v) for k, v in box.items()}
         if name == "elements" and not args:
             return mirror(list, [constant(k) for k, n in counts.items() for _ in range(n)])
@@ -85,6 +85,18 @@ class Collections:
             n = self.plain(args[0]) if args else None
             return mirror(list, [mirror(tuple, [constant(k), box[k]]) for k in (order if n is None else order[:max(n, 0)])])
         raise Doubt(f"calls the method {name} of a Counter")
+
+    def count_outside(self, box, args, kw):
+        """``box.update(...)`` of a ``Counter`` from outside that has all of these members."""
+        added = Ref("mirror", Counter())
+        self._count(added.value, args, kw, "update")
+        if not box:
+            raise Doubt("an empty Counter is updated", by_chance=True)
+        for key, n in added.value.items():
+            if type(dict.get(box, key)) not in (int, float):
+                raise Doubt("a Counter gets a new member", by_chance=True)
+            self._store_item(box, constant(key), _sum(self, n, self._static_item(box, key)))
+        return constant(None)
 
     def _count(self, box, args, kw, name):
         """Add to a ``Counter`` what it gets as the members of a sequence, or with their numbers as a dict."""
@@ -102,7 +114,7 @@ class Collections:
     def _add_counts(self, box, counts, one=False):
         there = bool(box) or one        # an empty counter takes the numbers of a dict as they are
         for key, n in counts.items():
-            dict.__setitem__(box, key, _sum(self, [n, dict.get(box, key, constant(0))]) if there else n)
+            dict.__setitem__(box, key, _sum(self, n, dict.get(box, key, constant(0))) if there else n)
 
     def _counted_items(self, ref):
         """The members of a sequence; the library's own Python takes them."""
@@ -115,8 +127,8 @@ class Collections:
         return items
 
 
-def _sum(observer, numbers):
-    return PURE_BUILTINS[sum](observer, [mirror(list, numbers)], {})
+def _sum(observer, x, y):
+    return PURE_BUILTINS[sum](observer, [mirror(list, [y]), x], {})
 
 
 def _made_default(box, key, factory):

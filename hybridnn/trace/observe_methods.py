@@ -87,6 +87,8 @@ class Methods:
             f.waiting = ("make", fn, [], {}, self._drawn(draws, getattr(box, name), args, kw, box))
         elif cls is str:
             f.stack.append(self._text_method(box, name, args, kw))
+        elif cls is Counter and name == "update":
+            f.waiting = ("make", None, [], {}, self.count_outside(box, args, kw))       # its own Python runs meanwhile
         elif cls in DICTS and name == "update":
             self.update_dict(box, PURE_BUILTINS[dict](self, args, kw).value)
             f.stack.append(constant(None))
@@ -94,9 +96,9 @@ class Methods:
             self._unknown_method(owner, name)
         elif cls in (list, tuple) and name in ("index", "count", "copy"):
             f.stack.append(self._container_method(mirror(list, self._items(owner)), name, args))
-        elif cls in DICTS and name in VIEWS and not args:
+        elif cls in (*DICTS, Counter) and name in VIEWS and not args:
             f.stack.append(self.view_of_dict(owner, name))
-        elif cls in DICTS and name == "get":
+        elif cls in (*DICTS, Counter) and name == "get":
             f.stack.append(self._container_method(self._dict_members(box), name, args))
         elif cls in DICTS and name == "setdefault" and 0 < len(args) < 3:
             f.stack.append(self._static_item(box, self._key(args[0])))      # the call that makes the default is not the rule

@@ -3,7 +3,7 @@ import enum
 import operator
 import threading
 import types
-from collections import deque
+from collections import Counter, deque
 
 import numpy as np
 
@@ -108,6 +108,11 @@ class Names:
             return
         if owner.kind == "mirror" and type(obj) is deque and name == "maxlen":
             self._push_attr(f, constant(obj.maxlen), method)
+            return
+        if owner.kind == "static" and type(obj) is Counter and name in ("get", "items", "keys", "update", "values"):
+            self.plain_counter(obj)
+            self.guard("classattr", Counter, name, class_lookup(Counter, name))
+            self._push_attr(f, Ref("method", (owner, name)), method)
             return
         if owner.kind in ("mirror", "iterator", "set", "namespace") or owner.kind == "static" and type(obj) in (*CONTAINERS, str, tuple, deque):
             f.stack += [Ref("null", None), Ref("method", (owner, name))] if method else [Ref("method", (owner, name))]

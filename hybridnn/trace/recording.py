@@ -185,7 +185,8 @@ def operand_of(call, x, name, strided=False, changed=False):
     if changed and (vid is FOREIGN or vid is not None and not call.unchanged(vid_of(vid))) and call.may_have_changed(x):
         return _again(call, x, a, "changed")
     if vid is FOREIGN:
-        call.give_up(f"{name} takes a Variable over an array that belongs to another one", passing=True)
+        shared = "as parameters do of what a link's copy() gives; those of copy('copy') and copy.deepcopy() have arrays of their own"
+        call.give_up(f"{name} takes a Variable over an array that belongs to another one ({shared})", passing=True)
         return None
     if vid is not None:
         if vid_of(vid) not in call.stale and call.unchanged(vid_of(vid)):

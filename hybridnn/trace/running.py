@@ -21,6 +21,7 @@ __all__ = ["run"]
 
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
 COMPARED_CALLS = 8      # how often a replay that runs Python is timed against eager
+CLEARLY = 1.05      # how many times as fast a replay that runs Python has to be to be made again and again
 COMPARED_IN_A_ROW = 16      # calls of a plan, and then as many eager ones: a tiny function takes twice as long where another has just run
 AROUND = 0.5e-6     # seconds that a call of a plan takes beside what is timed, and an eager one does not
 SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses lie before the next comparison; how many replays more a path that is left counts for
@@ -196,8 +197,9 @@ def _compared_run(memory, root, mode, fn, args, kwargs):
     if len(root.times[False]) == COMPARED_CALLS:
         replay, eager = min(root.times[True]), min(root.times[False])
         root.times = {True: [], False: []}
-        root.compare_at = root.replays + (0 if eager < replay else EAGER_CALLS)
-        if eager < replay:
+        slower = eager < replay * CLEARLY
+        root.compare_at = root.replays + (0 if slower else EAGER_CALLS)
+        if slower:
             root.asleep = nap(root.naps)
             root.naps += 1
             root.proofs = min(root.proofs, MAX_PROOFS - 1)

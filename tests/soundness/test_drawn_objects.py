@@ -221,3 +221,17 @@ def test_what_is_drawn_changes(mode, change):
             return F.sum(F.exp(np.stack([b[0] for b in batch]) * np.float32(0.1))), [b[2] for b in batch], sum(b[2] for b in memory)
         return [memory], [lambda: f(arr(2, 3)), lambda: f(arr(4, 3))]
     check(make, mode)
+
+
+@pytest.mark.parametrize("body", [
+    lambda nets, x, rng: sum(n(x) for n in rng.sample(list(nets), 2)), lambda nets, x, rng: [n(x) for n in rng.sample([*nets], k=3)][-1],
+    lambda nets, x, rng: rng.sample([("a", x), ("b", x * 2)], 1), lambda nets, x, rng: rng.sample((x, 1, nets[0](x)), 2),
+    lambda nets, x, rng: rng.sample([x], 0),
+])
+def test_some_of_what_the_call_has_in_a_list(mode, body):
+    """Which members are drawn belongs to the path."""
+    def make(wrap):
+        nets, rng = hnn.ChainList(L.Linear(3, 2), L.Linear(3, 2), L.Linear(3, 2)), random.Random(3)
+        f = wrap(lambda x: (body(nets, x, rng), rng.random()))
+        return [nets, rng], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1))]
+    skipped(check(make, mode, steps=[0, 1] * 30), mode, least=5)

@@ -407,3 +407,30 @@ def test_windows_that_are_replaced(mode, most):
         return [log, other], [lambda k=k: f(arr(2, 3, seed=k)) for k in range(3)] + [reset]
     world = check(make, mode, steps=[0, 1, 2] * 30 + [3] + [0, 1] * 30)
     skipped(world, mode, least=10 if most == 2 else 0)      # else each length is proved on its own, until the calls that take have to be earned
+
+
+@pytest.mark.parametrize("note", [
+    lambda c, x, v: c.update(n=2, loss=v), lambda c, x, v: c.update({"n": len(x)}), lambda c, x, v: c.update(["n", "n"], n=3),
+    lambda c, x, v: c.update(x=1, n=v), lambda c, x, v: c.update([x.shape[0], "n"]),
+    lambda c, x, v: (c.update(n=1), c["n"] / 2, c.get("loss"), list(c.items()), sum(c.values())),
+])
+def test_counters_that_are_updated(mode, note):
+    def make(wrap):
+        c = Counter()
+        f = wrap(lambda x: (note(c, x, F.sum(x).item()), c["n"]))
+
+        def step(k=0):
+            return f(arr(2, 3, seed=k))
+
+        def emptied():
+            c.clear()
+            return step()
+
+        def patched():
+            kept, Counter.update = Counter.update, lambda self, *args, **kw: 5
+            try:
+                return step()
+            finally:
+                Counter.update = kept
+        return [c], [step, lambda: step(1), emptied, patched]
+    skipped(check(make, mode, steps=[0, 1] * 6 + [2] + [0, 1] * 6 + [3, 0, 1]), mode, least=5)
