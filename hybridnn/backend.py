@@ -10,7 +10,7 @@ import operator
 
 import numpy
 
-from hybridnn.config import config
+from hybridnn.config import config, global_config
 from hybridnn.errors import BackendError, not_taken_over
 
 try:
@@ -36,6 +36,8 @@ class _Mixed16:
 
 
 mixed16 = _Mixed16()
+if isinstance(config.dtype, str):        # as the environment says
+    vars(global_config)["dtype"] = mixed16
 
 
 def get_array_module(*arrays):

@@ -1,21 +1,38 @@
 """Configuration: global defaults, per-thread overrides, and the two switches that every operation reads.
 
 ``config.train`` reads the thread's override if there is one, else ``global_config.train``. Names and defaults are Chainer v7's, plus
-``trace`` (the mode that overrides every traced function's own) and ``trace_compile`` (``"sync"`` or ``"background"``).
+``trace`` (the mode that overrides every traced function's own) and ``trace_compile`` (``"sync"`` or ``"background"``). Environment variables
+set other defaults, as in Chainer: ``HYBRIDNN_DEBUG``, ``HYBRIDNN_KEEP_GRAPH_ON_REPORT`` and ``HYBRIDNN_TYPE_CHECK`` (0 or 1), ``HYBRIDNN_DTYPE``.
 """
 import contextlib
+import os
 import threading
+import types
 import warnings
 
 import numpy as np
 
 __all__ = ["ConfigBlock", "GlobalConfig", "LocalConfig", "DEFAULTS", "config", "force_backprop_mode", "get_compute_mode", "global_config", "no_backprop_mode",
-           "state", "using_config", "warn"]
+           "settle_hooks", "state", "using_config", "warn"]
+
+_SWITCH = {"0": False, "1": True}
+_DTYPE = {name: np.dtype(name) for name in ("float16", "float32", "float64")} | {"mixed16": "mixed16"}
+
+
+def _given(key, values, default):
+    """What an environment variable says of a key, or ``default``."""
+    variable = f"HYBRIDNN_{key.upper()}"
+    text = os.environ.get(variable)
+    if text is not None and text not in values:
+        raise ValueError(f"the environment variable {variable} is one of {', '.join(values)}, not {text!r}")
+    return default if text is None else values[text]
+
 
 DEFAULTS = dict(
-    autotune=False, compute_mode=None, cudnn_deterministic=False, cudnn_fast_batch_normalization=False, debug=False, dtype=np.dtype("float32"),
-    enable_backprop=True, in_recomputing=False, keep_graph_on_report=False, lazy_grad_sum=False, schedule_func=None, train=True,
-    type_check=True, use_cudnn="auto", use_cudnn_tensor_core="auto", use_ideep="never", use_static_graph=True,
+    autotune=False, compute_mode=None, cudnn_deterministic=False, cudnn_fast_batch_normalization=False, debug=_given("debug", _SWITCH, False),
+    dtype=_given("dtype", _DTYPE, np.dtype("float32")), enable_backprop=True, in_recomputing=False,
+    keep_graph_on_report=_given("keep_graph_on_report", _SWITCH, False), lazy_grad_sum=False, schedule_func=None, train=True,
+    type_check=_given("type_check", _SWITCH, True), use_cudnn="auto", use_cudnn_tensor_core="auto", use_ideep="never", use_static_graph=True,
     warn_nondeterministic=False, _will_recompute=False, trace=None, trace_compile="background")
 
 
@@ -36,6 +53,9 @@ class GlobalConfig:
     def __setattr__(self, name, value):
         _check_choice(name, value)
         object.__setattr__(self, name, value)
+        if name == "debug" and self is global_config:
+            _ThreadState.hooks = _NO_HOOKS if value else None
+            _note_debug(value)
 
     def show(self, file=None):
         """Print all values, sorted by name."""
@@ -47,7 +67,7 @@ class _ThreadState(threading.local):
     tracer = None
     backprop = None
     trace = None       # its override of ``trace``
-    hooks = None       # dict of function hooks; None while there are none and debug mode is off
+    hooks = None       # dict of function hooks; None while there are none and debug mode is off. The class has it for threads that say neither
     updating = False   # inside an optimizer's update
     given_draws = None    # random numbers that were drawn already, to be given out before new ones
     config_reads = None   # a set that collects the config keys read, while a trace records
@@ -128,11 +148,27 @@ def _apply_switch(name, override, value):
     elif name == "trace":
         state.trace = override
     elif name == "debug":
-        state.hooks = (state.hooks or {}) if value else (state.hooks or None)
-        if value and state.tracer is not None:
-            state.tracer.note_hooks()
+        settle_hooks()
+        _note_debug(value)
 
 
+def settle_hooks():
+    """Have ``state.hooks`` tell whether this thread is in debug mode, where it has no function hooks (any more)."""
+    own, debug = state.__dict__, config.overrides().get("debug")
+    if own.get("hooks"):
+        return
+    if debug is None:
+        own.pop("hooks", None)      # what all threads have
+    else:
+        own["hooks"] = {} if debug else None
+
+
+def _note_debug(value):
+    if value and state.tracer is not None:
+        state.tracer.note_hooks()
+
+
+_NO_HOOKS: types.MappingProxyType = types.MappingProxyType({})
 state = _ThreadState()
 global_config = GlobalConfig()
 for _name, _value in DEFAULTS.items():

@@ -1,12 +1,12 @@
 """``FunctionHook``: code that runs before and after each operation."""
-from hybridnn.config import config, state
+from hybridnn.config import settle_hooks, state
 
 __all__ = ["FunctionHook", "get_function_hooks", "put_on"]
 
 
 def get_function_hooks():
     """The current thread's function hooks, by name; a dict that may be changed."""
-    if state.hooks is None:
+    if type(state.hooks) is not dict:       # None, or what all threads have in debug mode
         state.hooks = {}
     if state.tracer is not None:
         state.tracer.note_hooks()
@@ -38,8 +38,7 @@ class FunctionHook:
         hooks = get_function_hooks()
         hooks[self.name].deleted(None)
         del hooks[self.name]
-        if not hooks and not config.debug:
-            state.hooks = None
+        settle_hooks()
 
     def added(self, function):
         """Called when the hook is put on."""

@@ -10,7 +10,9 @@ import inspect
 import io
 import json
 import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +220,66 @@ def test_debug_mode_switches():
     finally:
         hnn.set_debug(False)
     assert not hnn.is_debug()
+
+
+def is_noticed():
+    """Whether a NaN raises."""
+    try:
+        with np.errstate(all="ignore"):
+            F.log(np.float32([-1.0]))
+    except RuntimeError:
+        return True
+    return False
+
+
+def in_a_thread(function):
+    """What ``function()`` gives in a thread of its own."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(function()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_debug_mode_of_all_threads():
+    traced = hnn.trace(is_noticed)
+    hook = hnn.function_hooks.TimerHook()
+    assert not traced()
+    hnn.config.debug = False
+    del hnn.config.debug        # what a test before this one may have set
+    hnn.global_config.debug = True
+    try:
+        assert hnn.is_debug() and is_noticed() and traced() and in_a_thread(is_noticed)
+        with hnn.using_config("debug", False):
+            assert not is_noticed() and in_a_thread(is_noticed)
+            with hook:
+                assert not is_noticed()
+            assert not is_noticed()
+        with hook:
+            assert is_noticed() and len(hook.call_history) == 2
+        assert is_noticed() and not in_a_thread(hnn.get_function_hooks)
+        hnn.set_debug(False)
+        assert not is_noticed()
+        del hnn.config.debug
+        assert is_noticed()
+    finally:
+        hnn.global_config.debug = False
+    assert not is_noticed() and not traced() and not in_a_thread(is_noticed)
+    with hook:
+        assert not is_noticed()
+
+
+@pytest.mark.parametrize(("variables", "found"), [
+    ({"HYBRIDNN_DEBUG": "1", "HYBRIDNN_DTYPE": "float64"}, "True float64 False True float64"),
+    ({"HYBRIDNN_DTYPE": "mixed16", "HYBRIDNN_KEEP_GRAPH_ON_REPORT": "1"}, "False dtype('mixed16') True True float16"),
+    ({"HYBRIDNN_DEBUG": "0", "HYBRIDNN_TYPE_CHECK": "0"}, "False float32 False False float32"),
+    ({"HYBRIDNN_DEBUG": "yes"}, "ValueError: the environment variable HYBRIDNN_DEBUG is one of 0, 1, not 'yes'"),
+])
+def test_defaults_from_the_environment(variables, found):
+    code = ("import hybridnn as hnn; from hybridnn import config as c\n"
+            "print(c.debug, c.dtype, c.keep_graph_on_report, c.type_check, hnn.Parameter(shape=2).dtype)")
+    run = subprocess.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True, timeout=100, check=False)
+    assert (run.stdout + run.stderr).splitlines()[-1] == found
 
 
 def test_debug_mode_finds_nan_forward_and_backward():

@@ -339,6 +339,25 @@ def test_global_config_changed(mode):
     check(make, mode)
 
 
+def test_debug_mode_of_all_threads_inside(mode):
+    def make(wrap):
+        @wrap
+        def f(x):
+            y = F.exp(x)
+            hnn.global_config.debug = True
+            try:
+                y = F.log(x)
+            finally:
+                hnn.global_config.debug = False
+            return y * 2
+
+        def call(value):
+            with np.errstate(all="ignore"):
+                return f(hnn.Variable(np.full(3, value, "float32")))
+        return [], [lambda: call(1.0), lambda: call(-1.0)]
+    check(make, mode)
+
+
 def test_no_backprop_inside(mode):
     def make(wrap):
         x, w = var(4), var(4, seed=1)
