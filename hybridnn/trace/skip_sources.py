@@ -28,7 +28,7 @@ class Sources:
         priors, held = self._priors(), self.observer.held
         self.moving = {}       # id of a parameter that an update changes and that then gets another array -> the first, and where it is read
         self._differentiated = {vid_of(o) for e in self.path if e.kind not in ("inplace", "op") or any(app.taped for app in e.apps) for o in e.operands}
-        assigned = self.assigned = self._assigned_arrays()
+        assigned = self.made_leaves = self._assigned_arrays()
         for vid, x in self.call.leaves.items():
             if vid in assigned:
                 self._require_node(x)

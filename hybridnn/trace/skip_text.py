@@ -273,7 +273,7 @@ class Text:
     def _touched(self, written):
         """The text of ``Plan.touched``."""
         w, effects = self.writer, self.observer.effects
-        found = [v for v in sorted(written) if v not in self.assigned and v in self.leaf_text]      # the others, the call itself has made
+        found = [v for v in sorted(written) if v not in self.made_leaves and v in self.leaf_text]      # the others, the call itself has made
         texts = [*[self.apart.get(v) or self.text[v] for v in found], *map(self._stored_text, self._stored_targets())]
         arrays = "".join(f"{text}, " for text in texts)
         places = [e[1] for e in effects if e[0] in (*STORES[:3], "rebind", "take", "trim")] + [("attr", e[1], e[2]) for e in effects if e[0] == "count"]
