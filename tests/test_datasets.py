@@ -359,3 +359,35 @@ def test_images_in_archives(tmp_path):
     (tmp_path / "labels").write_text("folder/1.png 4\n")
     image, label = datasets.LabeledZippedImageDataset(tmp_path / "1.zip", tmp_path / "labels")[0]
     assert image.shape == (1, 4, 5) and label == 4 and label.dtype == "int32"
+
+
+class Noted(list):
+    """A dataset that tells which examples are read."""
+
+    def __init__(self, items, seen):
+        super().__init__(items)
+        self.seen = seen
+
+    def __getitem__(self, i):
+        self.seen.append((len(self), i))
+        return super().__getitem__(i)
+
+
+def test_iterators_read_plain_datasets_at_once_and_others_one_example_after_the_other():
+    x, t, seen = np.arange(12.0).reshape(6, 2), list("abcdef"), []
+    data = hnn.datasets.TupleDataset(x, hnn.datasets.DictDataset(t=t, y=x[:, 0]), hnn.datasets.split_dataset_random(x, 6, seed=0)[0])
+    batch = hnn.iterators.SerialIterator(data, 4, shuffle=False).next()
+    for i, (a, d, s) in enumerate(batch):
+        assert np.shares_memory(a, x) and a.tolist() == x[i].tolist() and d == {"t": t[i], "y": x[i, 0]} and np.shares_memory(s, x)
+        assert s.tolist() == data[i][2].tolist()
+    own = hnn.datasets.TupleDataset(Noted(range(6), seen), Noted(range(6), seen), x)
+    hnn.iterators.SerialIterator(own, 2, shuffle=False).next()
+    assert seen == [(6, 0), (6, 0), (6, 1), (6, 1)]
+
+
+def test_arrays_are_joined_as_numpy_stacks_them():
+    for items in ([np.ones((2, 3), "f"), np.ones((2, 3))], [np.asfortranarray(np.ones((3, 2)))] * 3, [np.ones(())] * 2, [np.arange(6)[::2]] * 2, [np.ones((0, 3))] * 2,
+                  [np.ones((1, 2)).view(np.matrix)] * 2):
+        found, expected = hnn.dataset.concat_examples(items), np.stack(items)
+        assert (type(found), found.dtype, found.shape, found.strides) == (type(expected), expected.dtype, expected.shape, expected.strides)
+        assert np.array_equal(found, expected)

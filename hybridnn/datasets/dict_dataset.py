@@ -1,7 +1,7 @@
 """Datasets whose examples are dicts."""
 import numpy as np
 
-from hybridnn.dataset.reading import columns_read, only_reads
+from hybridnn.dataset.reading import columns_read, examples_read, only_reads
 from hybridnn.datasets.tuple_dataset import same_length
 
 __all__ = ["DictDataset"]
@@ -32,4 +32,9 @@ def _columns(dataset, indices):
     return found if all(type(a) is np.ndarray for a in found.values()) else None
 
 
-only_reads(DictDataset, lambda dataset: dataset._datasets.values(), _columns)
+def _examples(dataset, indices):
+    rows = zip(*[examples_read(part, indices) for part in dataset._datasets.values()], strict=True)
+    return [dict(zip(dataset._datasets, row, strict=True)) for row in rows]
+
+
+only_reads(DictDataset, lambda dataset: dataset._datasets.values(), _columns, _examples)

@@ -6,7 +6,7 @@ import numpy as np
 
 from hybridnn.dataset import DatasetMixin
 from hybridnn.dataset.dataset_mixin import checked_index
-from hybridnn.dataset.reading import columns_read, only_reads
+from hybridnn.dataset.reading import columns_read, examples_read, only_reads
 
 __all__ = ["SubDataset", "get_cross_validation_datasets", "get_cross_validation_datasets_random", "split_dataset",
            "split_dataset_n", "split_dataset_n_random", "split_dataset_random"]
@@ -32,8 +32,11 @@ class SubDataset(DatasetMixin):
         return self._finish - self._start
 
     def get_example(self, i):
+        return self._dataset[self._index(i)]
+
+    def _index(self, i):
         index = (self._start if checked_index(i, self) >= 0 else self._finish) + i
-        return self._dataset[index if self._order is None else self._order[index]]
+        return index if self._order is None else self._order[index]
 
 
 def _columns(part, indices):
@@ -43,7 +46,11 @@ def _columns(part, indices):
     return columns_read(part._dataset, indices if part._order is None else part._order.take(indices))
 
 
-only_reads(SubDataset, lambda part: [part._dataset] if part._order is None else [part._dataset, part._order], _columns)
+def _examples(part, indices):
+    return examples_read(part._dataset, [part._index(i) for i in indices])
+
+
+only_reads(SubDataset, lambda part: [part._dataset] if part._order is None else [part._dataset, part._order], _columns, _examples)
 
 
 def split_dataset(dataset, split_at, order=None):

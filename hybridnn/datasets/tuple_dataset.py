@@ -1,7 +1,7 @@
 """Datasets whose examples are tuples."""
 import numpy as np
 
-from hybridnn.dataset.reading import columns_read, only_reads
+from hybridnn.dataset.reading import columns_read, examples_read, only_reads
 
 __all__ = ["TupleDataset", "same_length"]
 
@@ -31,8 +31,8 @@ class TupleDataset:
         return self._length
 
     def __getitem__(self, index):
-        parts = [d[index] for d in self._datasets]
-        return list(zip(*parts, strict=True)) if isinstance(index, slice) else tuple(parts)
+        parts = tuple([d[index] for d in self._datasets])
+        return list(zip(*parts, strict=True)) if isinstance(index, slice) else parts
 
 
 def _columns(dataset, indices):
@@ -40,4 +40,8 @@ def _columns(dataset, indices):
     return found if all(type(a) is np.ndarray for a in found) else None
 
 
-only_reads(TupleDataset, lambda dataset: dataset._datasets, _columns)
+def _examples(dataset, indices):
+    return list(zip(*[examples_read(part, indices) for part in dataset._datasets], strict=True))
+
+
+only_reads(TupleDataset, lambda dataset: dataset._datasets, _columns, _examples)

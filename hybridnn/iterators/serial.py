@@ -2,7 +2,7 @@
 import numpy as np
 
 from hybridnn.dataset import Iterator, concat_examples
-from hybridnn.dataset.reading import columns_read, parts_read
+from hybridnn.dataset.reading import columns_read, examples_read, parts_read
 from hybridnn.iterators.order_samplers import ShuffleOrderSampler
 from hybridnn.iterators.position import IteratorState, choose_sampler, iterator_statemachine
 from hybridnn.trace.batches import Batches, joins_examples, may_be_asked
@@ -110,7 +110,7 @@ class SerialIterator(DatasetIterator):
     """
 
     def __next__(self):
-        return [self.dataset[int(i)] for i in _next_indices(self)]
+        return examples_read(self.dataset, [*map(int, _next_indices(self).tolist())])
 
     next = __next__
 
@@ -155,6 +155,6 @@ _METHODS = [(cls, name, vars(cls).get(name)) for cls, names in (
     (DatasetIterator, ("_advance", "_epoch_size", *_TELLS)),
     (SerialIterator, ("__next__", "next", "__getattribute__", "__setattr__", "_advance", *_TELLS)), (ShuffleOrderSampler, ("__call__",)))
     for name in names]
-may_be_asked(SerialIterator, Batches(SerialIterator.__next__, _next_indices, columns_read, _parts, _stands, _go_back,
+may_be_asked(SerialIterator, Batches(SerialIterator.__next__, _next_indices, examples_read, columns_read, _parts, _stands, _go_back,
                                      frozenset(["_position", "_previous_epoch_detail"]), frozenset(_TELLS)))
 joins_examples(concat_examples.function)

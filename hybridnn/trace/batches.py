@@ -20,13 +20,14 @@ __all__ = ["Batches", "ask", "asked", "examples", "giver_of", "is_untouched", "j
 class Batches:
     """What is known of a class of iterators.
 
-    ``give``: its method that gives a batch; ``advance``: a function that goes to the next one, and gives its indices; ``columns``: one of the dataset and
-    indices, which gives what ``concat_examples`` makes of these examples, or None if it is not known; ``parts``: the arrays and containers, namespaces among
-    them, that a batch rests on, or None if it may do something else than read them and stand elsewhere; ``stands``, ``go_back``: where the iterator stands, and
-    how it comes back to there; ``places``: the attributes that say so, which a plan does not look at; ``tells``: properties that say so, at which it looks
-    behind a batch."""
+    ``give``: its method that gives a batch; ``advance``: a function that goes to the next one, and gives its indices; ``examples``: one of the dataset and a
+    list of indices, which gives the batch; ``columns``: one of the dataset and an array of indices, which gives what ``concat_examples`` makes of the batch, or
+    None if it is not known; ``parts``: the arrays and containers, namespaces among them, that a batch rests on, or None if it may do something else than read
+    them and stand elsewhere; ``stands``, ``go_back``: where the iterator stands, and how it comes back to there; ``places``: the attributes that say so, which
+    a plan does not look at; ``tells``: properties that say so, at which it looks behind a batch."""
     give: Any
     advance: Callable
+    examples: Callable
     columns: Callable
     parts: Callable
     stands: Callable
@@ -40,7 +41,7 @@ class Given:
     """A batch, in a plan: its examples, and what is made of them all, are read when they are needed."""
     dataset: Any
     indices: np.ndarray
-    columns: Callable
+    known: Batches
     joined: dict = field(default_factory=dict)
 
 
@@ -89,12 +90,12 @@ def ask(iterator, shares, changed):
     parts = known and known.parts(iterator)
     if parts is None or any([shares(x) if type(x) is np.ndarray else id(x) in changed for x in parts]):
         raise Unexpected
-    return Given(iterator.dataset, known.advance(iterator), known.columns)
+    return Given(iterator.dataset, known.advance(iterator), known)
 
 
 def examples(given):
     """The batch as the program has it."""
-    return [given.dataset[int(i)] for i in given.indices]
+    return given.known.examples(given.dataset, [*map(int, given.indices.tolist())])
 
 
 def joins_examples(function):
@@ -143,7 +144,7 @@ def _column(observer, whole, place, key, items):
 def _read_column(given, place, key, shape, dtype):
     """One of the arrays that are made of a batch at a place of the program."""
     if place not in given.joined:
-        given.joined[place] = given.columns(given.dataset, given.indices)
+        given.joined[place] = given.known.columns(given.dataset, given.indices)
     found = given.joined[place]
     column = found if key is None else found[key]
     if column.shape != shape or column.dtype != dtype:
