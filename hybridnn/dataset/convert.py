@@ -83,8 +83,8 @@ def _concat_arrays(items, padding):
     shapes = {x.shape for x in items}
     if len(shapes) > 1:
         raise InvalidType("concat_examples", "examples of one shape", ", ".join(map(str, sorted(shapes))), "pass padding=0")
-    if all([type(x) is np.ndarray and x.flags.c_contiguous for x in items]) and items[0].ndim:
-        return np.concatenate(items).reshape(len(items), *items[0].shape)      # half the time of np.stack, which makes a view of each first
+    if items[0].ndim == 1 and all([type(x) is np.ndarray for x in items]):
+        return np.concatenate(items).reshape((len(items), *items[0].shape))      # less time than np.stack takes, which makes a view of each first
     return get_array_module(items[0]).stack(items)
 
 
