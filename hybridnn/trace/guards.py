@@ -292,6 +292,10 @@ class Writer(PlanNames):
     def _classname(self, cls, name, value):
         self.require_of_class(cls, f"{self.strong(cls)}.{name} == {value!r}", f"{value}.{name} was replaced")
 
+    def _lacks(self, box, key):
+        """A dict has no such key, which is a plain constant."""
+        self.require_in(box, box, f"{self.strong(key)} not in {self.strong(box)}", "a dict has got a member that it lacked")
+
     def _item(self, box, key, value):
         text = self.strong(box)
         if isinstance(box, dict):

@@ -22,6 +22,7 @@ from hybridnn.trace.observe_calls import Calls
 from hybridnn.trace.observe_collections import Collections
 from hybridnn.trace.observe_containers import Containers
 from hybridnn.trace.observe_copies import Copies
+from hybridnn.trace.observe_exceptions import Exceptions
 from hybridnn.trace.observe_functions import Functions
 from hybridnn.trace.observe_getters import Getters
 from hybridnn.trace.observe_gradients import Gradients
@@ -47,6 +48,7 @@ from hybridnn.trace.refs import (
     Doubt,
     Generator,
     Pending,
+    Raised,
     Ref,
     bind_arguments,
     code_of,
@@ -91,18 +93,18 @@ def _followers(cls):
 
 class Frame:
     """The state of a followed Python frame."""
-    __slots__ = ("branch", "cells", "code", "fn", "generator", "kwnames", "last", "locals", "real", "result", "retrying", "stack", "suspended",
+    __slots__ = ("branch", "cells", "code", "fn", "generator", "handler", "kwnames", "last", "locals", "real", "result", "retrying", "stack", "suspended",
                  "table", "waiting")
 
     def __init__(self, code, fn, local, cells, real, generator=None):
         self.code, self.fn, self.locals, self.cells, self.real = code, fn, local, cells, real
         self.stack, self.kwnames, self.waiting, self.result = [], (), None, None
-        self.generator, self.retrying, self.last, self.branch, self.suspended = generator, None, None, None, None
+        self.generator, self.retrying, self.last, self.branch, self.suspended, self.handler = generator, None, None, None, None, None
         self.table = instructions(code)
 
 
 class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, Recent, Iteration, Texts, Calls, Methods, Sums, Callbacks, Sets, Gradients,
-               Functions, Imports, Match, Keys, Library, Protocols, Getters, Collections, Heaps, Copies):
+               Functions, Imports, Match, Keys, Library, Protocols, Getters, Collections, Heaps, Copies, Exceptions):
     """Follow the run of ``fn(*args, **kwargs)`` under ``call``; afterwards ``doubt`` is None and ``result`` describes what it returned, or ``doubt``
     says why not.
 
@@ -402,7 +404,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
             elif event == "return":
                 self._return(self.frames[-1], arg)
             elif event == "exception":
-                raise Doubt("an exception is raised")
+                self.has_raised(self.frames[-1], frame, arg[0])
         except Exception as error:
             self.fail(error)
             return None
@@ -489,7 +491,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         return any(g.code is code for g in self.generators)
 
     def _begin(self, f, offset):
-        i, expected, f.branch = f.table[offset], f.branch, None
+        i, expected, f.branch, f.handler = f.table[offset], f.branch, None, None
         if expected is not None and offset != expected:
             raise Doubt("a loop does not go on as was expected")
         name = i.opname
@@ -505,6 +507,8 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         stack, kwnames = list(f.stack), f.kwnames
         try:
             follow(self, f, i)
+        except Raised as raised:
+            self.will_raise(f, offset, raised, stack)
         except Pending as pending:
             f.stack, f.kwnames = stack, kwnames
             f.waiting = ("retry", offset, pending.passes, len(self.call.path), pending.iterator)

@@ -28,6 +28,7 @@ from hybridnn.trace.refs import (
     Doubt,
     Generator,
     Iterator,
+    Raised,
     Ref,
     Rowwise,
     VariableRows,
@@ -124,7 +125,7 @@ def _next(observer, args, kw):
     observer.ask(args[0].value)
     item = args[0].value.next()
     if item is None and len(args) == 1:
-        raise Doubt("an exception is raised")
+        raise Raised(StopIteration)
     return args[1] if item is None else item
 
 

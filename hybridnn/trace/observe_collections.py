@@ -2,7 +2,7 @@
 from collections import Counter, defaultdict, deque
 
 from hybridnn.trace.observe_builtins import PURE_BUILTINS
-from hybridnn.trace.refs import DICTS, Default, Doubt, Pending, Ref, class_lookup, constant, mirror
+from hybridnn.trace.refs import DICTS, Default, Doubt, Pending, Raised, Ref, class_lookup, constant, mirror
 
 __all__ = ["COUNTING", "Collections"]
 
@@ -24,7 +24,7 @@ class Collections:
         if name not in DEQUE_METHODS:
             raise Doubt(f"calls the method {name} of a deque")
         if name in ("pop", "popleft") and not box:
-            raise Doubt("an exception is raised")
+            raise Raised(IndexError)
         plain = [self._items(a) if name in ("extend", "extendleft") else self.plain(a) if name == "rotate" or name == "insert" and k == 0 else a
                  for k, a in enumerate(args)]
         result = getattr(box, name)(*plain)
@@ -46,7 +46,7 @@ class Collections:
             self.guard("classattr", Counter, "__missing__", class_lookup(Counter, "__missing__"))
             f.waiting = ("make", None, [], {}, constant(0))         # its __missing__ runs meanwhile
         elif box.default_factory is None:
-            raise Doubt("an exception is raised")
+            raise Raised(KeyError)
         else:
             self.drive(f, _made_default(box, key.value, box.default_factory.factory))
         return True

@@ -1,7 +1,7 @@
 """Tuples, lists, dicts and slices, as the observer follows them."""
 import operator
 import types
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from hybridnn.trace.refs import (
     SCALARS,
     Doubt,
     Pending,
+    Raised,
     Ref,
     check_key,
     class_lookup,
@@ -168,6 +169,10 @@ class Containers:
     def _mirror_item(self, box, key):
         if key.kind != "static":
             raise Doubt("an index that is not the same on every call")
+        if type(box.value) in (dict, OrderedDict) and key.value not in box.value:
+            raise Raised(KeyError)
+        if type(box.value) in (list, tuple, deque) and type(key.value) is int and not -len(box.value) <= key.value < len(box.value):
+            raise Raised(IndexError)
         item = box.value[key.value]
         if not isinstance(key.value, slice):
             return item
@@ -184,8 +189,13 @@ class Containers:
         assigned = self.overlaid("item", box, key)
         if assigned is not None:
             return assigned
+        if type(box) in (tuple, str) and type(key) is int and not -len(box) <= key < len(box):
+            raise Raised(IndexError)
         if type(box) in (tuple, str):
             return self.member_of_tuple(box, key) if isinstance(box[key], (Variable, np.ndarray)) else Ref("static", box[key])
+        if type(box) in (dict, OrderedDict) and is_plain_key(key) and key not in box:
+            self.guard("lacks", box, key)
+            raise Raised(KeyError, by_chance=True)
         if isinstance(box, dict) and key not in box:
             raise Doubt("an exception is raised, or a default made", by_chance=True)
         if self.is_counted(box):

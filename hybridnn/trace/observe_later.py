@@ -146,6 +146,8 @@ class LaterObserver(Observer):
 
     def _expected(self, f):
         """The offset of the instruction that must be the next, or None if none may follow."""
+        if f.handler is not None:
+            return f.handler
         last, after = f.last, following(f.code)
         name = last.opname
         if name.startswith("RETURN_") or name == "YIELD_VALUE":

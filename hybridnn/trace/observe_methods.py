@@ -10,7 +10,7 @@ from hybridnn.trace.drawing import draw, shuffle
 from hybridnn.trace.numpy_functions import CHANGING
 from hybridnn.trace.observe_builtins import PURE_BUILTINS
 from hybridnn.trace.observe_collections import COUNTING
-from hybridnn.trace.refs import DICTS, TRACED, Doubt, Ref, class_lookup, constant, is_named_tuple, is_numeric, is_plain_key, mirror
+from hybridnn.trace.refs import DICTS, TRACED, Doubt, Raised, Ref, class_lookup, constant, is_named_tuple, is_numeric, is_plain_key, mirror
 from hybridnn.trace.streams import is_stream
 
 __all__ = ["Methods"]
@@ -160,6 +160,8 @@ class Methods:
             if owner.source is not None:
                 raise self.changed_outside(owner, f"changes a list that came from outside (.{name})")
             plain = [self._items(a) if name == "extend" else a if name == "append" or k else self._key(a) for k, a in enumerate(args)]
+            if name == "pop" and not box:
+                raise Raised(IndexError)
             result = getattr(box, name)(*plain)
             return result if isinstance(result, Ref) else constant(None)
         if isinstance(box, list) and name == "copy":
@@ -200,5 +202,5 @@ class Methods:
             return constant(None)
         key, default = self._key(args[0]), args[1] if len(args) > 1 else constant(None)
         if name == "pop" and len(args) == 1 and key not in box:
-            raise Doubt("an exception is raised")
+            raise Raised(KeyError)
         return box.setdefault(key, default) if name == "setdefault" else box.pop(key, default)

@@ -24,6 +24,7 @@ from hybridnn.trace.refs import (
     TRACED,
     Cell,
     Doubt,
+    Raised,
     Ref,
     class_has,
     class_lookup,
@@ -267,7 +268,7 @@ class Names:
         elif isinstance(owner.value, dict) and getter in (vars(dict)["__getitem__"], vars(dict)["get"]):
             self._push_attr(f, self._static_item(owner.value, name), method)
         else:
-            raise Doubt(f"{cls.__name__}.{name} is made by __getattr__ or missing")
+            raise Raised(AttributeError) if getter is None else Doubt(f"{cls.__name__}.{name} is made by __getattr__ or missing")
 
     def _push_attr(self, f, ref, method):
         f.stack += [Ref("null", None), ref] if method else [ref]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.link import Link
-from hybridnn.trace.refs import IMMUTABLE_TYPE, Cell, Doubt, Pending, Ref, class_lookup, constant, is_library_module, is_named_tuple, is_slot
+from hybridnn.trace.refs import IMMUTABLE_TYPE, Cell, Doubt, Pending, Raised, Ref, class_lookup, constant, is_library_module, is_named_tuple, is_slot
 from hybridnn.utils.cache import cached_property
 
 __all__ = ["ERRSTATE", "KEEP", "MADE_AGAIN", "MANAGER", "MANAGER_CODE", "Objects", "is_partial"]
@@ -136,7 +136,9 @@ class Objects:
             f.stack += [Ref("null", None)] if method else []
             f.waiting = ("call", constant(attr.func), [owner], {}, (KEEP, name))
         elif attr is None or is_slot(attr, name):
-            raise Doubt(f"{cls.__name__}.{name} is missing")
+            if owner.value.source is not None:
+                attrs.lack(name)
+            raise Raised(AttributeError)
         else:
             if owner.value.source is not None:
                 attrs.lack(name)

@@ -14,8 +14,8 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
 __all__ = ["ASKED", "CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "MOST_MEMBERS", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS",
-           "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments", "class_has",
-           "check_key", "class_lookup", "code_of", "constant", "identity", "is_drawn", "is_library", "is_library_code",
+           "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Raised", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments",
+           "check_key", "class_has", "class_lookup", "code_of", "constant", "identity", "is_drawn", "is_library", "is_library_code",
            "is_library_module", "is_loaded", "is_named_tuple", "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "looks_only", "mirror",
            "names_class", "outermost", "place", "plain_to_see", "real_array", "trusted_kind"]
 
@@ -64,6 +64,14 @@ class Doubt(Exception):
     def __init__(self, reason, line="", by_chance=False):
         super().__init__(f"{reason} ({line})" if line else reason)
         self.reason, self.line, self.by_chance = reason, line, by_chance
+
+
+class Raised(Doubt):
+    """An instruction raises an exception of a class of Python's own: a doubt, unless the function catches it. CPython tells whether it does raise."""
+
+    def __init__(self, kind, by_chance=False):
+        super().__init__(f"an exception is raised ({kind.__name__})", by_chance=by_chance)
+        self.kind = kind
 
 
 @dataclass(eq=False, slots=True)
