@@ -357,10 +357,15 @@ class Writer(PlanNames):
     def _noreporter(self, stack):
         self.require(f"not {self.strong(stack)}.reporters", "a Reporter was opened")
 
-    def _reporter(self, stack, reporter, observer, name):
-        current = f"{self.strong(stack)}.reporters and {self.strong(stack)}.reporters[-1] is {self.held(reporter)}"
-        known = "" if observer is None else f" and {self.space(reporter)}['_observer_names'].get(id({self.held(observer)})) == {name!r}"
-        self.require(f"{current}{known} and 'report' not in {self.space(reporter)}", "another Reporter is open, or it has another name for a link")
+    def reporter(self, stack):
+        """The text of the Reporter that is open, which may be a new one on every call, as in evaluations."""
+        return f"{self.strong(stack)}.reporters[-1]"
+
+    def _reporter(self, stack, cls, observer, name):
+        current = self.reporter(stack)
+        known = "" if observer is None else f" and {current}._observer_names.get(id({self.held(observer)})) == {name!r}"
+        self.require(f"{self.strong(stack)}.reporters and type({current}) is {self.strong(cls)} and 'report' not in {current}.__dict__{known}",
+                     "no Reporter is open, or it has another name for a link")
 
     def _plain(self, optimizer):
         text = self.space(optimizer)

@@ -47,7 +47,7 @@ class Effects:
         if kind == "count":
             return f"{w.held(rest[0])}.{rest[1]} += 1"
         if kind == "report":
-            return f"{w.held(rest[0])}.observation[{rest[1]!r}] = {self._value(rest[2])}"
+            return f"{w.reporter(rest[0][0])}.observation[{rest[1]!r}] = {self._value(rest[2])}"
         if kind == "store":
             return self._store(*rest)
         if kind == "rebind":

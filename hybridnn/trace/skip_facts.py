@@ -56,7 +56,7 @@ class Facts:
         w, observer = self.writer, self.observer
         self._settings()
         self.changed = frozenset([key[1] for key in observer.overlay]) | observer.grown | observer.rewritten
-        self.reporters = {id(e[1]): e[1] for e in observer.effects if e[0] == "report"}.values()
+        self.reports = [e[1] for e in observer.effects if e[0] == "report"][:1]      # all go to the Reporter that is open
         self._look_at_no_report()
         for i, x in enumerate(observer.args):
             self._argument(("arg", i), x, 0)
@@ -188,7 +188,7 @@ class Facts:
 
     def _look_at_no_report(self):
         """Dicts that the call looks at are none that it reports to."""
-        if not self.reporters:
+        if not self.reports:
             return
         for fact in self.observer.guards.values():
             place = fact[1:] if fact[0] == "spec" else fact[1][1:] if fact[0] == "typed" and fact[1][0] == "load" else fact
@@ -196,10 +196,11 @@ class Facts:
                 self._is_no_report(place[1], self.writer.strong(place[1]))
 
     def _is_no_report(self, x, text):
-        for reporter in self.reporters:
+        for stack, reporter in self.reports:
             if reporter.observation is x:
                 raise Doubt("looks at the dict that it reports to")
-            self.writer.require(f"{self.writer.held(reporter)}.observation is not {text}", "looks at the dict that it reports to")
+            opened = f"{self.writer.strong(stack)}.reporters and {self.writer.reporter(stack)}.observation"
+            self.writer.require(f"{opened} is not {text}", "looks at the dict that it reports to")
 
     def _argument(self, source, x, depth):
         w = self.writer

@@ -412,11 +412,11 @@ def _report(observer, refs, value, start):
     if reporting.kind != "static" or "report" in vars(reporter):
         raise Doubt("reports for an object whose origin is not known")
     name = None if reporting.value is None else reporter._observer_names[id(reporting.value)]
-    observer.guard("reporter", _stack, reporter, reporting.value, name)
+    observer.guard("reporter", _stack, Reporter, reporting.value, name)
     for key, ref in values.value.items():
         full = key if name is None else f"{name}/{key}"
         stored = reporter.observation[full]
-        observer.effects.append(("report", reporter, full, result(observer, stored) if isinstance(stored, Variable) else ref))
+        observer.effects.append(("report", (_stack, reporter), full, result(observer, stored) if isinstance(stored, Variable) else ref))
     return constant(None)
 
 

@@ -1,5 +1,6 @@
 """Training steps as users write them: updates with a loss function, reports, statistics, sums of losses, sequences of other lengths."""
 import contextlib
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from worlds import MODES, arr, check, skipped
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import optimizer_hooks, optimizers, reporter
+from hybridnn import datasets, iterators, optimizer_hooks, optimizers, reporter
+from hybridnn.training import extensions
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
 
@@ -89,6 +91,31 @@ def test_reports(mode):
                 return run(first)
         return [model], [lambda: run(first), lambda: run(), lambda: run(second), lambda: run(first, second), lambda: run(unknown),
                          lambda: run(first, rename="new"), kept, lambda: run(first, rename="main")]
+    skipped(check(make, mode), mode)
+
+
+def test_a_new_reporter_on_every_call(mode):
+    """As evaluations open one."""
+    def make(wrap):
+        model = L.Classifier(L.Linear(3, 2))
+        evaluate = wrap(model.__call__)
+        rows = datasets.TupleDataset(arr(10, 3), labels(10))
+
+        def whole(eval_func):
+            found = extensions.Evaluator(iterators.SerialIterator(rows, 4, repeat=False, shuffle=False), model, eval_func=eval_func)()
+            return {k: float(v) for k, v in found.items()}
+
+        def run(name, kind=hnn.Reporter, observation=None):
+            r = kind()
+            r.add_observer(name, model)
+            with r.scope({} if observation is None else observation):
+                return evaluate(arr(4, 3), labels(4)), {k: getattr(v, "array", v) for k, v in r.observation.items()}
+
+        class Mine(hnn.Reporter):
+            def report(self, values, observer=None):
+                self.observation.update(dict.fromkeys(values, 1.0))
+        return [model], [lambda: whole(evaluate), lambda: run("main"), lambda: run("main"), lambda: run("other"), lambda: run("main", Mine),
+                         lambda: run("main", observation=OrderedDict(seen=1)), lambda: whole(evaluate)]
     skipped(check(make, mode), mode)
 
 
