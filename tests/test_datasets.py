@@ -1,4 +1,5 @@
 """Datasets made of others, splits, files, and batches made of examples."""
+import copy
 import gzip
 import importlib.util
 import io
@@ -130,6 +131,24 @@ def test_converters_get_devices_and_functions_get_numbers():
     call_converter(mine, [1], cpu), mine([1], -1), call_converter(lambda b, d: seen.append(d), [1], cpu)
     call_converter(lambda b, d: seen.append(d), [1], None)
     assert seen == [cpu, cpu, -1, None] and mine.__doc__ == "Doc."
+
+
+@converter()
+def doubled(batch, device):
+    return [2 * x for x in batch]
+
+
+def halved(batch, device):
+    return [x / 2 for x in batch]
+
+
+def test_converters_are_pickled_as_functions_are():
+    copied, = pickle.loads(pickle.dumps([hnn.dataset.concat_examples]))
+    assert copied is copy.deepcopy(copied) is hnn.dataset.concat_examples and pickle.loads(pickle.dumps(doubled)) is doubled
+    made = converter()(halved)
+    assert pickle.loads(pickle.dumps(made))([4], None) == [2]
+    with pytest.raises((AttributeError, pickle.PicklingError), match=r"local object|lambda"):
+        pickle.dumps(converter()(lambda batch, device: batch))
 
 
 def test_transfer_to_the_cpu():

@@ -2,6 +2,7 @@
 import io
 import math
 import os
+import pickle
 import re
 from types import SimpleNamespace
 
@@ -408,6 +409,37 @@ def test_a_failed_snapshot_leaves_no_file(tmp_path):
 
 
 # -------------------------------------------------------------------------------------------------- as Chainer's users write
+
+def test_trainers_are_pickled_whole(tmp_path):
+    link = L.Linear(2, 1, initialW=1)
+    optimizer = hnn.optimizers.MomentumSGD(0.1).setup(link)
+    batches = SerialIterator(np.arange(16, dtype="f").reshape(8, 2), 4, shuffle=False)
+    updater = training.StandardUpdater(batches, optimizer, loss_func=PickledLoss(link))
+    trainer = training.Trainer(updater, (5, "iteration"), out=str(tmp_path))
+    trainer.extend(extensions.Evaluator(SerialIterator(np.ones((2, 2), "f"), 2, repeat=False), link, eval_func=PickledLoss(link)))
+    trainer.extend(extensions.snapshot(filename="of_{.updater.iteration}"), trigger=training.triggers.MinValueTrigger("validation/loss"))
+    other = pickle.loads(pickle.dumps(trainer))
+    trainer.run()
+    seen = sorted(os.listdir(tmp_path))
+    for name in seen:
+        os.remove(tmp_path / name)
+    assert other.updater.converter is updater.converter and other.updater.iteration == 0
+    other.run()
+    np.testing.assert_array_equal(other.updater.get_optimizer("main").target.W.array, link.W.array)
+    assert sorted(os.listdir(tmp_path)) == seen != []
+
+
+class PickledLoss:
+    """The mean of what a link gives, reported."""
+
+    def __init__(self, link):
+        self.link = link
+
+    def __call__(self, x):
+        loss = F.mean(self.link(x) ** 2) * 1e-3
+        hnn.report({"loss": loss} if hnn.config.train else {"validation/loss": loss})
+        return loss
+
 
 def test_old_names_of_files(tmp_path):
     log = extensions.LogReport(log_name="old", trigger=(1, "iteration"))

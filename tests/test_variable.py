@@ -331,3 +331,14 @@ def test_an_unknown_key_is_told_where_it_is_used():
     with pytest.warns(UserWarning, match="no such key") as told, hnn.using_config("trian", False):
         pass
     assert told[0].filename == __file__
+
+
+def test_a_copy_is_a_leaf_of_its_own():
+    x = hnn.Variable(np.ones(2, "f"), name="x", grad=np.full(2, 5, "f"))
+    y = x * 2
+    used, later = copy.copy(x), copy.copy(y)
+    assert used.array is x.array and used.grad is x.grad and used.name == "x" and later.array is y.array and later.creator is None
+    x.cleargrad()
+    assert used.grad.tolist() == [5, 5]
+    F.sum(later * 3 + used).backward()
+    assert x.grad is None and later.grad.tolist() == [3, 3] and used.grad.tolist() == [6, 6]

@@ -245,10 +245,11 @@ class Variable:
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __copy__(self):
-        if self._pending is not None:
-            self._pending.resolve(self)
+        """As Chainer's: a leaf of its own on the same array, with the same gradient."""
         copied = self._without_graph()
-        copied._tape = self._tape
+        g = self._grad
+        if g is not None:
+            copied.grad = g
         return copied
 
     def _without_graph(self):

@@ -1,4 +1,6 @@
 """Batches: lists of examples made into arrays."""
+import sys
+
 import numpy as np
 
 from hybridnn.backend import Device, cupy, get_array_module, get_device, is_array
@@ -20,9 +22,15 @@ class _FunctionConverter(Converter):
             raise TypeError(f"converter() decorates a function(batch, device); got {type(function).__name__}")
         self.function = function
         self.__doc__ = function.__doc__
+        self.__module__ = getattr(function, "__module__", __name__)
 
     def __call__(self, batch, device=None, *args, **kwargs):
         return self.function(batch, None if device is None else get_device(device), *args, **kwargs)
+
+    def __reduce__(self):
+        """By name where a decorated function has one, as other functions are pickled."""
+        name = getattr(self.function, "__qualname__", "")
+        return name if getattr(sys.modules.get(self.__module__), name, None) is self else (_FunctionConverter, (self.function,))
 
 
 def converter():

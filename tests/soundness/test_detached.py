@@ -1,4 +1,6 @@
 """Variables that the program makes of arrays which the call has computed, and gradients that it writes into by hand."""
+import copy
+
 import numpy as np
 import pytest
 from worlds import MODES, arr, check, skipped
@@ -102,8 +104,16 @@ def looped(net, x):
     return F.sum(y)
 
 
+def copied(net, x):
+    y = net(x)
+    z = copy.copy(y)
+    loss = F.sum(F.exp(z) * y)
+    loss.backward()
+    return F.sum(y * copy.copy(z.grad)), z.grad, copy.copy(z).grad
+
+
 @pytest.mark.parametrize("body", [once, twice, own_gradient, product_with_itself, changed_before, changed_after, looked_at, kept, of_a_view, of_an_input,
-                                  without_gradient, unchained, looped])
+                                  without_gradient, unchained, looped, copied])
 @pytest.mark.parametrize("trained", [False, True])
 def test_detached(mode, body, trained):
     def make(wrap):

@@ -37,6 +37,10 @@ def snapshot_object(target, filename, savefun=None, **kwargs):
     return snapshot(savefun, filename, target=target, **kwargs)
 
 
+def _always_true():
+    return True
+
+
 class _Snapshot(Extension):
     """What ``snapshot`` returns."""
     trigger = (1, "epoch")
@@ -44,7 +48,7 @@ class _Snapshot(Extension):
 
     def __init__(self, target=None, condition=None, writer=None, filename="snapshot_iter_{.updater.iteration}",
                  snapshot_on_error=False, n_retains=-1, autoload=False):
-        self._target, self.condition, self.writer = target, condition or (lambda: True), writer or SimpleWriter()
+        self._target, self.condition, self.writer = target, condition or _always_true, writer or SimpleWriter()
         self.filename, self._on_error, self.n_retains, self.autoload = filename, snapshot_on_error, n_retains, autoload
 
     def initialize(self, trainer):

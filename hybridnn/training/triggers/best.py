@@ -1,4 +1,5 @@
 """Triggers that go by a reported value."""
+import operator
 import warnings
 
 from hybridnn.reporter import DictSummary
@@ -62,14 +63,14 @@ class MaxValueTrigger(BestValueTrigger):
     """Fires when the mean of a value over an interval is greater than ever before."""
 
     def __init__(self, key, trigger=(1, "epoch")):
-        super().__init__(key, lambda best, value: value > best, trigger)
+        super().__init__(key, operator.lt, trigger)
 
 
 class MinValueTrigger(BestValueTrigger):
     """Fires when the mean of a value over an interval is less than ever before."""
 
     def __init__(self, key, trigger=(1, "epoch")):
-        super().__init__(key, lambda best, value: value < best, trigger)
+        super().__init__(key, operator.gt, trigger)
 
 
 class EarlyStoppingTrigger:
