@@ -356,6 +356,8 @@ class Containers:
             return [self.member_of_tuple(ref.value, k) for k in range(len(ref.value))]
         if ref.kind == "static" and type(ref.value) in (set, frozenset):
             return self._members_of_set(ref.value)
+        if ref.kind == "static" and type(ref.value) is list and self.keeps_objects(ref.value):
+            return self._members_of_deque(ref.value)
         if ref.kind == "static" and type(ref.value) is list:
             self._freeze_list(ref.value)
             return [self.overlaid("item", ref.value, k) or self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
@@ -381,13 +383,13 @@ class Containers:
         return self._members_of_deque(box)[key] if recent is None else recent
 
     def _members_of_deque(self, box):
-        """The members that a deque from outside has by now, where it is as long as before on every call."""
+        """The members that a deque from outside, or a list to which this call has appended, has by now, where it is as long as before on every call."""
         if id(box) in self.rewritten:
-            raise Doubt("goes through a deque after it has got other members")
+            raise Doubt("goes through a list or deque after it has got other members")
         before = self.members_before(box)
         self.guard("length", box, len(before))
         found = [self.loaded(v, ("item", box, k, v)) for k, v in enumerate(before)][self.popped.get(id(box), 0):] + self.appended_to(box)
-        return found if box.maxlen is None else found[max(len(found) - box.maxlen, 0):]
+        return found if type(box) is list or box.maxlen is None else found[max(len(found) - box.maxlen, 0):]
 
     def member_of_tuple(self, box, k):
         """A member of a tuple from outside, which stays the same object."""

@@ -155,13 +155,17 @@ class Iteration:
 
     def _members_now(self, box):
         """A function that gives the members of a list from outside by their numbers."""
-        members = self._items(Ref("static", box))
+        members, grown = self._items(Ref("static", box)), self._growth(box)
 
         def look(k):
-            if id(box) in self.grown:
+            if self._growth(box) != grown:
                 raise Doubt("goes through a list that has got other members")
             return self.overlaid("item", box, k) or members[k]
         return look
+
+    def _growth(self, box):
+        """What this call has done so far to the members of a list from outside."""
+        return id(box) in self.grown, len(self.appended_to(box)), self.popped.get(id(box), 0), id(box) in self.trimmed
 
     def _unchanged(self, box, items, backwards):
         """The iterator over a dict, a view of one, or a set: it has the members that it had at first. Values may have been assigned."""

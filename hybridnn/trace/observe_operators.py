@@ -1,7 +1,8 @@
 """Operators, comparisons and jumps, as the observer follows them."""
+import functools
 import operator
 import types
-from collections import deque
+from collections import Counter, deque
 
 import numpy as np
 
@@ -220,6 +221,12 @@ class Operators:
             return
         if self.calls_contains(f, box, x, bool(i.arg)):
             return
+        if self._computes_numbers(x) and (members := self._constants_in(box)) is not None:
+            found = combine(self, functools.partial(_is_among, members), x)
+            if not self.decides(found):
+                raise Doubt("the operator in")
+            f.stack.append(constant(found.value is not bool(i.arg)))
+            return
         x = self.key_of_classes(self.use(x))
         if box.kind == "mirror" and isinstance(box.value, dict):
             x = self.joined_key(x)
@@ -229,6 +236,20 @@ class Operators:
         if hashed and not is_pure(x.value):
             raise Doubt("the operator in")
         f.stack.append(constant(self._contains(box, x.value) is not bool(i.arg)))
+
+    def _constants_in(self, box):
+        """The members of a container, or the keys of a dict, which are plain constants that it keeps; None if they are not."""
+        if box.kind == "static" and type(box.value) in (*CONTAINERS, Counter) and all(type(v) in SCALARS for v in box.value):
+            if type(box.value) is Counter:
+                self.guard("class", box.value, Counter)
+            self._freeze(box.value)
+            return tuple(box.value)
+        if box.kind == "set" or box.kind == "static" and is_pure(box.value) and type(box.value) in (tuple, frozenset, range):
+            return box.value if type(box.value) is range else tuple(box.value)
+        if box.kind != "mirror" or type(box.value) not in (list, tuple, deque):
+            return None
+        items = [self.use(r) for r in box.value if not is_number(r)]
+        return tuple([r.value for r in items]) if len(items) == len(box.value) and all(r.kind == "static" and is_pure(r.value) for r in items) else None
 
     def _compares_plainly(self, ref):
         """Whether ``==`` of a value that is the same on every call runs no code: of constants, functions, classes, and objects that are equal to themselves
@@ -250,6 +271,10 @@ class Operators:
             return x in box.value
         if box.kind == "static" and type(box.value) is set and all(map(is_pure, box.value)):
             self.guard("members", box.value, tuple(box.value))
+            return x in box.value
+        if box.kind == "static" and type(box.value) is Counter and all(type(k) in SCALARS for k in box.value):
+            self.guard("class", box.value, Counter)
+            self._freeze(box.value)
             return x in box.value
         if box.kind == "static" and type(box.value) in DICTS and type(x) is tuple and all(map(_is_classes, box.value)):
             self._freeze(box.value)
@@ -394,6 +419,10 @@ class Operators:
             f.stack.pop()
 
     op_JUMP_IF_TRUE_OR_POP = op_JUMP_IF_FALSE_OR_POP
+
+
+def _is_among(members, x):
+    return x in members
 
 
 def _is_plain_box(ref):

@@ -4,7 +4,7 @@ from collections import deque
 import numpy as np
 
 from hybridnn.trace.observe_stores import where_id
-from hybridnn.trace.refs import Doubt, Ref, identity, mirror
+from hybridnn.trace.refs import SCALARS, Doubt, Ref, identity, mirror
 
 __all__ = ["Recent"]
 
@@ -69,6 +69,11 @@ class Recent:
         self.guard("long", box, n - 1)
         items = [*[self._recent_number(box, k - n - len(ref.source.value)) for k in range(n)], *ref.source.value]
         return items if cut is None else items[cut]
+
+    def keeps_objects(self, box):
+        """Whether this call has appended to a list from outside, or taken members out of it, that are no numbers."""
+        before = self.befores.get(id(box))
+        return before is not None and id(box) not in self.trimmed and all(type(v) not in SCALARS and type(v) not in NUMBERS for v in before)
 
     def _unpopped(self, box):
         return self.members_before(box)[self.popped.get(id(box), 0):]

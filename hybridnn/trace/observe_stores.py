@@ -30,6 +30,7 @@ from hybridnn.trace.refs import (
     is_library_code,
     is_library_module,
     is_loaded,
+    is_named_tuple,
     is_plain_key,
     is_slot,
     outermost,
@@ -258,6 +259,10 @@ class Stores:
         self.grown.add(id(box))
         self.counters.update([where_id(("length", box)), any_member(box)])
         self.effects.append(("take", ("members", box), k))
+        if type(before[k]) is tuple or is_named_tuple(type(before[k])):
+            found = Ref("arg", before[k], ("load", "item", box, k))
+            self.note_origin(found)
+            return found
         if type(before[k]) not in (float, int):
             return Ref("taken", None)
         found = Ref("arg", before[k], ("load", "item", box, k))

@@ -1,7 +1,7 @@
 """Dicts and counters from outside in which a traced function keeps a log."""
 import itertools
 import logging
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from types import SimpleNamespace
 
 import numpy as np
@@ -434,3 +434,34 @@ def test_counters_that_are_updated(mode, note):
                 Counter.update = kept
         return [c], [step, lambda: step(1), emptied, patched]
     skipped(check(make, mode, steps=[0, 1] * 6 + [2] + [0, 1] * 6 + [3, 0, 1]), mode, least=5)
+
+
+@pytest.mark.parametrize("kind", [list, deque])
+@pytest.mark.parametrize("wide", [False, True])
+def test_tuples_that_wait(mode, kind, wide):
+    """Steps of which the oldest is taken out, and learned from, once there are enough."""
+    Step = namedtuple("Step", "s a r")
+
+    def make(wrap):
+        waiting, seen = kind(), []
+
+        def body(s, a, r):
+            waiting.append(Step(s, a, r) if wide else (s, a, r))
+            if len(waiting) < 3:
+                return None
+            total = sum(0.5 ** k * item[2] for k, item in enumerate(waiting))
+            first = waiting.pop(0) if kind is list else waiting.popleft()
+            s0, a0, _ = first
+            seen.append(first)
+            return F.sum(F.exp(s0)) * total, a0, first
+        f = wrap(body)
+
+        def forget():
+            waiting.clear()
+            return f(arr(3), 1, 0.5)
+
+        def other():
+            waiting[-1] = ("a", 1, 0.25)
+            return f(arr(3), 2, 1.0)
+        return [waiting, seen], [*[lambda k=k: f(arr(3, seed=k), k, 0.5 * k) for k in range(4)], forget, lambda: f(arr(2), 1, 2.0), other]
+    skipped(check(make, mode, steps=[0, 1, 2, 3] * 5 + [4, 0, 1, 2, 3, 5, 0, 1, 2, 3, 6, 0, 1]), mode, least=6)

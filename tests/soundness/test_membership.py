@@ -1,5 +1,8 @@
 """The operator ``in``, equality of sets, and models whose own choice of layers rests on it."""
+import copy
 import operator
+from collections import Counter, OrderedDict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -258,3 +261,46 @@ def test_parameters_in_tuples(mode, body, kind):
             return f(arr(2, 3))
         return [layers], [lambda: f(arr(2, 3)), lambda: f(arr(5, 3)), changed, other]
     skipped(check(make, mode, tolerance=10.0), mode, 8)
+
+
+@pytest.mark.parametrize("places", [
+    (3, 5), [3, 5], {3, 5}, {3: 0.5, 5: 0.25}, Counter([3, 5, 5]), range(3, 20, 2), OrderedDict([(3, 1), (5.0, 2)]), [3.0, True, "a", None],
+    frozenset([3, 5]), [],
+])
+def test_counters_among_constants(mode, places):
+    """``if step in milestones``: whether it is belongs to the path, not the number."""
+    def make(wrap):
+        s = SimpleNamespace(n=0, rate=1.0, places=copy.deepcopy(places))
+
+        def body(x):
+            s.n += 1
+            if s.n in s.places:
+                s.rate *= 0.5
+            return F.sum(x) * s.rate, s.n not in s.places, s.n in (7, 9), s.n in [2, 4], F.sum(x).item() in s.places, s.n in {8}
+        f = wrap(body)
+
+        def back():
+            s.n = 0
+            return f(arr(3))
+
+        def more():
+            if type(s.places) in (list, set):
+                s.places = type(s.places)([*s.places, 2])
+            elif isinstance(s.places, dict):
+                s.places[2] = 1
+            return back()
+        return [s], [lambda: f(arr(3)), back, more]
+    skipped(check(make, mode, steps=[0] * 12 + [1] + [0] * 9 + [2] + [0] * 9), mode, least=8)
+
+
+@pytest.mark.parametrize("places", [[3, np.float32(5)], [arr(1)[0], 3], [SimpleNamespace()], {(3,): 1}, "35", [[3]], [float("nan"), 5]])
+def test_counters_among_others(mode, places):
+    def make(wrap):
+        s = SimpleNamespace(n=0)
+
+        def body(x):
+            s.n += 1
+            return F.sum(x), s.n in places
+        f = wrap(body)
+        return [s], [lambda: f(arr(3))]
+    check(make, mode, steps=[0] * 8)
