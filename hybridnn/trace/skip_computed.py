@@ -7,6 +7,7 @@ import numpy as np
 from hybridnn.optimizer import UpdateRule
 from hybridnn.trace.changed_copies import IN_PLACE, put
 from hybridnn.trace.computed import Computed, below, is_always, is_number
+from hybridnn.trace.drawing import is_drawn
 from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.refs import Doubt
 
@@ -191,7 +192,11 @@ class Computing:
                 fits = f"if not {operand.within.start} <= {name} < {operand.within.stop}: raise Unexpected"
                 (self.make_lines if self.made_after.get(id(ref)) is None else self.outcomes.setdefault(name, [])).append(fits)
             return name
-        self._checked_number(self.writer.read(ref.source), type(self.call.values[vid]), operand.within)
+        found = self.writer.read(ref.source), type(self.call.values[vid]), operand.within
+        if is_drawn(ref.source):
+            self._once_drawn(self._checked_number, *found)
+        else:
+            self._checked_number(*found)
         return self._as_found(ref.source)
 
     def _checked_number(self, text, kind, within):

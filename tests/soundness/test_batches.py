@@ -1,5 +1,6 @@
 """Iterators that the traced function itself asks for batches, as ``update_core`` of an updater does."""
 import gc
+import types
 import weakref
 
 import numpy as np
@@ -473,3 +474,24 @@ def test_an_iterator_goes_with_its_owner(mode):
     finally:
         gc.enable()
     assert traced is not None
+
+
+@pytest.mark.parametrize("data", [[*range(7)], [0.5, 1.5, 2.5, 3.5], [(k, 0.5 * k) for k in range(5)]], ids=["ints", "floats", "tuples"])
+def test_numbers_of_a_batch(mode, data):
+    """Operations take numbers that are examples: these are looked at once the iterator has given them."""
+    def make(wrap):
+        state = types.SimpleNamespace(iterator=iterators.SerialIterator([*data], 3, shuffle=False))
+
+        @wrap
+        def f(x):
+            batch = next(state.iterator)
+            first = batch[0] if type(data[0]) is not tuple else batch[0][0]
+            return F.tanh(x) * first
+
+        def change(value):
+            def run():
+                state.iterator.dataset[1] = (value, 1) if type(data[0]) is tuple else value
+                return [f(arr(2, 3)).array for _ in range(3)]
+            return run
+        return state, [lambda: f(arr(2, 3)), change(10 ** 30), change("text"), change(np.float32(2))]
+    skipped(check(make, mode), mode)
