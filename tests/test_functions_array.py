@@ -419,6 +419,10 @@ def test_errors_name_the_function(name, call):
     check_error(call, name)
 
 
+def test_no_images_to_sample_from():
+    assert F.spatial_transformer_sampler(ONES((0, 3, 4, 4)), ONES((0, 2, 2, 5))).shape == (0, 3, 2, 5)
+
+
 def test_a_device_that_is_not_there():
     with pytest.raises(hnn.errors.BackendError, match="copy: expected"):
         F.copy(A, 0)

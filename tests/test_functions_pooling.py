@@ -208,6 +208,15 @@ def test_roi_align_by_samples(ratio):
     np.testing.assert_allclose(F.roi_max_align_2d(*arguments).array, over_samples(pair, True))
 
 
+@pytest.mark.parametrize("images", [0, 2])
+@pytest.mark.parametrize("function", [F.roi_average_pooling_2d, F.roi_average_align_2d, F.roi_max_pooling_2d, F.roi_max_align_2d])
+def test_no_regions(function, images):
+    x = Variable(np.ones((images, 3, 4, 4), "f"))
+    y = function(x, np.zeros((0, 4), "f"), np.zeros(0, "i"), (2, 3), 1.)
+    F.sum(y).backward()
+    assert y.shape == (0, 3, 2, 3) and x.grad.shape == x.shape and not x.grad.any()
+
+
 def test_roi_gradients():
     some = ROIS[:3], IMAGES[:3], OUT, SCALE
     for function in (F.roi_average_pooling_2d, F.roi_average_align_2d, F.roi_max_pooling_2d, F.roi_max_align_2d):

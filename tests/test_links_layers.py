@@ -248,6 +248,10 @@ class TestStates:
         assert link.lateral.b is None
 
 
+def test_attention_over_an_empty_batch():
+    assert L.MultiHeadAttention(4, 2)(np.zeros((0, 3, 4), "f")).shape == (0, 3, 4)
+
+
 class TestSequences:
     @pytest.mark.parametrize("name", ["NStepLSTM", "NStepBiLSTM", "NStepGRU", "NStepBiGRU", "NStepRNNTanh", "NStepBiRNNReLU"])
     def test_order_and_batch_do_not_matter(self, name):
@@ -260,6 +264,23 @@ class TestSequences:
             np.testing.assert_allclose(together[-1][i].array, alone[-1][0].array, rtol=1e-5, atol=1e-6)
             for a, b in zip(together[:-1], alone[:-1], strict=True):
                 np.testing.assert_allclose(a.array[:, i], b.array[:, 0], rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize("name", ["NStepLSTM", "NStepBiLSTM", "NStepGRU", "NStepBiRNNTanh"])
+    def test_a_sequence_without_steps_keeps_its_state(self, name):
+        link = getattr(L, name)(2, 4, 3, 0.)
+        directions, states = 1 + ("Bi" in name), 1 + ("LSTM" in name)
+        xs, first = [floats(3, 4), floats(0, 4), floats(5, 4)], floats(2 * directions, 3, 3)
+        *lasts, ys = link(*[first] * states, xs)
+        *others, zs = link(*[first[:, [0, 2]]] * states, [xs[0], xs[2]])
+        assert ys[1].shape == (0, 3 * directions) and ys[1].dtype == np.float32
+        for a, b in zip([ys[0], ys[2]], zs, strict=True):
+            np.testing.assert_allclose(a.array, b.array, rtol=1e-6)
+        for a, b in zip(lasts, others, strict=True):
+            np.testing.assert_allclose(a.array[:, [0, 2]], b.array, rtol=1e-6)
+            np.testing.assert_array_equal(a.array[:, 1], first[:, 1])
+        link.cleargrads()
+        F.sum(F.concat(ys, 0)).backward()
+        assert all(np.isfinite(p.grad).all() for p in link.params())
 
     def test_shared_copies_use_their_own_parameters(self):
         link = L.NStepLSTM(1, 4, 3, 0.)

@@ -232,7 +232,7 @@ def roi_max_align_2d(x, rois, roi_indices, outsize, spatial_scale, sampling_rati
     weights, counted = [], []
     for k in (0, 1):
         w, c, _ = _sample_weights(rois[:, k], rois[:, k + 2], out[k], x.shape[2 + k], ratio[k])
-        weights.append(w.reshape(len(w), -1, x.shape[2 + k]))
+        weights.append(w.reshape(len(w), w.shape[1] * w.shape[2], x.shape[2 + k]))
         counted.append(c)
     grid = (len(indices), x.shape[1], out[0], counted[0].shape[2], out[1], counted[1].shape[2])
     values = _separable(x, *weights, indices).reshape(grid).transpose((0, 3, 5, 2, 4, 1))

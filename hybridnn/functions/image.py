@@ -100,9 +100,10 @@ def spatial_transformer_sampler(x, grid, **kwargs):
     pixels = _with_border(x)
     u, u0 = _position(grid[:, 0], w)
     v, v0 = _position(grid[:, 1], h)
-    a, b = reshape.to(u - u0, (n, 1, -1)), reshape.to(v - v0, (n, 1, -1))
+    in_a_row = n, 1, grid.shape[2] * grid.shape[3]
+    a, b = reshape.to(u - u0, in_a_row), reshape.to(v - v0, in_a_row)
     at = cast(v0, dtype="<i8") * (w + 2) + cast(u0, dtype="<i8")
-    read = lambda shift: apply(_selection.take_along, (pixels, reshape.to(at + shift, (n, 1, -1))), {"axis": 2})
+    read = lambda shift: apply(_selection.take_along, (pixels, reshape.to(at + shift, in_a_row)), {"axis": 2})
     upper = read(0) * (1 - a) + read(1) * a
     lower = read(w + 2) * (1 - a) + read(w + 3) * a
     return reshape.to(upper * (1 - b) + lower * b, (n, c, *grid.shape[2:]))

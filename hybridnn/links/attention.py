@@ -67,7 +67,7 @@ class MultiHeadAttention(Chain):
             raise InvalidType("MultiHeadAttention", "queries, keys and values with three axes (n, length, units)",
                               f"shape {x.shape}")
         h = layer(x, n_batch_axes=2)
-        return F.transpose(F.reshape(h, (x.shape[0], x.shape[1], self.n_heads, -1)), (0, 2, 1, 3))
+        return F.transpose(F.reshape(h, (x.shape[0], x.shape[1], self.n_heads, self.n_units // self.n_heads)), (0, 2, 1, 3))
 
 
 class _TransformerLayer(Chain):

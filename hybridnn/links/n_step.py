@@ -107,7 +107,9 @@ class NStepRNNBase(ChainList):
         states = [self.init_hx(xs) if s is None else F.permutate(s, order, axis=1, inv=False) for s in states]
         *lasts, steps = self.rnn(self.n_layers, self.dropout, *states, self.ws, self.bs, F.transpose_sequence(xs))
         lasts = [F.permutate(s, order, axis=1, inv=True) for s in lasts]
-        return lasts, permutate_list(F.transpose_sequence(steps), order, inv=True)
+        ys = F.transpose_sequence(steps)
+        ys += (steps[0][:0],) * (len(xs) - len(ys))     # of sequences that have no step
+        return lasts, permutate_list(ys, order, inv=True)
 
 
 class _NStepRNN(NStepRNNBase):
