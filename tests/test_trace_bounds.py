@@ -2,6 +2,7 @@
 import copy
 import gc
 import itertools
+import json
 import random
 import sys
 import time
@@ -17,7 +18,7 @@ import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn.config import state
 from hybridnn.errors import TraceWarning
-from hybridnn.trace import memory, running
+from hybridnn.trace import memory, plan_index, running
 from hybridnn.trace.events import terminals
 from hybridnn.trace.proof_costs import PATIENCE
 from hybridnn.trace.skip_text import tabled
@@ -422,8 +423,75 @@ def test_what_seldom_cannot_be_recorded_does_not_keep_others_from_being_skipped(
     assert [text for what, text in step._memory.why if what == "ran eagerly"].count(root.reason) < 2
 
 
+def population(n):
+    nets = [L.Linear(3, 2) for _ in range(n)]
+    return [(net, hnn.optimizers.SGD(0.01).setup(net)) for net in nets]
+
+
+def trained(net, opt, x):
+    loss = F.sum(net(x) ** 2)
+    net.cleargrads()
+    loss.backward()
+    opt.update()
+    return loss
+
+
+def test_each_model_of_a_population_has_a_plan(monkeypatch):
+    """One function trains them all in turn; a plan is found by the model, so that no other one is tried in vain."""
+    monkeypatch.setattr(running, "may_prove", lambda memory, times: True)
+    step, models, x = hnn.trace(trained), population(30), arr(2, 3)
+
+    def sweep():
+        before = step.stats.python_skipped, step._memory.searched
+        for net, opt in models:
+            step(net, opt, x)
+        return step.stats.python_skipped - before[0], step._memory.searched - before[1]
+    for _ in range(4):
+        sweep()
+    assert sweep() == sweep() == (30, 0) and len(step._memory.plans) == 30
+
+
+def test_plans_for_models_that_go_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(running, "may_prove", lambda memory, times: True)
+    monkeypatch.setattr(plan_index, "MOST_OBJECTS", 12)
+    step, x = hnn.trace(trained), arr(2, 3)
+    for _ in range(40):
+        (net, opt), = population(1)
+        for _ in range(4):
+            step(net, opt, x)
+        assert len(step._memory.plans) <= 13
+    models = population(20)
+    for _ in range(4):
+        for net, opt in models:
+            step(net, opt, x)
+    assert len(step._memory.plans) <= 13
+    monkeypatch.setattr(plan_index, "MOST_BYTES", 1)
+    for net, opt in models:
+        step(net, opt, x)
+        step(net, opt, x)
+    assert len(step._memory.plans) <= plan_index.PLANS_PER_PATH + 5
+
+
+def test_what_cannot_be_proved_is_not_followed_again_and_again(monkeypatch):
+    """A log once in seventy calls, which plans between have long paid for."""
+    monkeypatch.setattr(running, "may_prove", lambda memory, times: True)
+    net, n = L.Linear(3, 2), [0]
+
+    @hnn.trace
+    def step(x):
+        n[0] += 1
+        y = F.sum(net(x))
+        if n[0] % 70 == 0:
+            json.dumps({"loss": float(y.array)})
+        return y
+    for _ in range(1400):
+        step(arr(2, 3))
+    assert step.stats.python_skipped > 1300
+    assert step._memory.learned < 12
+
+
 def test_objects_that_are_replaced_now_and_then_are_proved_again(monkeypatch):
-    """A target network that is copied once in a hundred calls: what plans have served pays for the next proof, and for following the call that copies."""
+    """A target network that is copied once in a hundred calls: what plans have served pays for the next proof."""
     monkeypatch.setattr(running, "may_prove", lambda memory, times: True)
     net = L.Linear(3, 2)
     box = SimpleNamespace(target=copy.deepcopy(net), n=0)
@@ -434,10 +502,11 @@ def test_objects_that_are_replaced_now_and_then_are_proved_again(monkeypatch):
         if box.n % 100 == 0:
             box.target = copy.deepcopy(net)
         return F.sum(net(x) * box.target(x))
-    for _ in range(1200):
+    for k in range(1200):
         step(np.ones((2, 3), "f"))
+        if k == 200:
+            assert "copies a Linear" in str(step.explain()) and "copyparams" in str(step.explain())
     assert step.stats.python_skipped > 1100
-    assert "copies a Linear" in str(step.explain()) and "copyparams" in str(step.explain())
 
 
 def test_a_function_whose_paths_take_turns_runs_eagerly_where_the_search_takes_longer(monkeypatch):

@@ -59,7 +59,9 @@ class Root(Event):
     passing: int = 0               # how often recording was given up for what may happen once, less what calls that skip Python have made up for
     passed_at: int = 0             # how many of these there had been by then
     proofs: int = 0
-    doubted_at: int = 0            # how many calls had skipped Python when one could last not be proved
+    proved_at: int = 0             # how many calls had skipped Python when one was last proved
+    lack: str = ""                 # why no plan fits this call: the guard that failed first
+    futile: set = field(default_factory=set)        # such reasons behind which a proof failed
     astray: int = 0                # how many calls have left their path while they were followed
     replays: int = 0
     took: CallTimes = field(default_factory=CallTimes)
@@ -116,6 +118,8 @@ class Memory:
     learned: int = 0       # calls that were recorded or followed, which takes many times as long as others
     idle: int = 0          # calls in a row that were to run eagerly
     searched: int = 0      # plans that were tried in vain
+    index: tuple | None = None      # see ``plan_index``
+    lack: str = ""         # the guard that failed first in this call
     compare_at: int = MANY_SEARCHES
     search_times: dict = field(default_factory=lambda: {True: [], False: []})      # seconds of calls that look for their path (True) and of eager ones
 

@@ -7,15 +7,15 @@ from hybridnn import jit
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.collector import collector_at_rest
 from hybridnn.trace.events import below
-from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, MAX_PROOFS, SERVED
+from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, MAX_PROOFS
 from hybridnn.trace.observe_later import observer_type
+from hybridnn.trace.plan_index import kept
 from hybridnn.trace.pure import Vouched, members
 from hybridnn.trace.refs import Doubt, class_lookup
 from hybridnn.trace.skip import make_plan
 
 __all__ = ["observer", "prove"]
 
-PLANS_PER_PATH = 8      # with the same decisions
 FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream
 
 
@@ -60,7 +60,8 @@ def prove(memory, observer, call, end, given, result, before):
             plan = make_plan(seen, call, end, memory.version, frozenset(call.config_reads))
     except Doubt as d:
         end.doubt = str(d)
-        call.root.proofs += _price_of_doubt(memory, call.root, d)
+        call.root.proofs += 0 if d.by_chance else MAX_PROOFS // 4 - 1
+        call.root.futile.add(call.root.lack)
         memory.note("python runs", end.doubt)
         return None
     except Exception as error:        # a defect of ours: tests see it, users get one warning and verified replay
@@ -69,8 +70,8 @@ def prove(memory, observer, call, end, given, result, before):
         call.root.proofs, end.doubt = MAX_PROOFS, f"the proof met {type(error).__name__}: {error}"
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
         return None
-    end.doubt = ""
-    decided = plan.settled, tuple([outcome for _, outcome in plan.decisions])
+    end.doubt, call.root.proved_at = "", memory.stats.python_skipped
+    decided = plan.settled, tuple([outcome for _, outcome in plan.decisions]), plan.objects
     if decided not in end.proved and len(end.proved) < memory.max_paths:
         end.proved = end.proved | {decided}
         call.root.proofs -= 1        # it counts how often what is known is proved again
@@ -78,22 +79,14 @@ def prove(memory, observer, call, end, given, result, before):
         segment.executable.release()
     operations = sum(len(e.apps) for e in call.path)
     plan.few = operations <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW) or _mostly_python(plan)
-    plan.hits = plan.first_hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
-    plan.signature = call.root.signature
+    plan.hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
+    plan.signature, plan.used = call.root.signature, memory.clock
     with memory.lock:
-        twins = [p for p in memory.plans if p.end is end and (p.settled, p.decisions) == (plan.settled, plan.decisions)][PLANS_PER_PATH - 1:]
-        memory.plans = [plan, *[p for p in memory.plans if p not in twins and not p.dead]][:memory.max_paths]
+        memory.plans = kept(memory, plan)
     for p in [p for p in memory.plans[1:] if p.last_miss is not None][:1]:
         memory.note("guard failed", p.last_miss.reason)
     memory.note("python is skipped", f"{len(plan.source.splitlines())} lines of guards and replay")
     return plan
-
-
-def _price_of_doubt(memory, root, doubt):
-    """How many proofs more a doubt counts for: less than none where plans for other ways through the function have served meanwhile, as where a target network
-    is copied once in a hundred calls."""
-    served, root.doubted_at = memory.stats.python_skipped - root.doubted_at, memory.stats.python_skipped
-    return -1 if served >= SERVED else 0 if doubt.by_chance else MAX_PROOFS // 4 - 1
 
 
 def _leave_for_others(call):

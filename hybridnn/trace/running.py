@@ -10,6 +10,7 @@ from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, EAGER_CALLS, IDLE_EARNS, MAX_PROOFS, SERVED, account, nap, new_root
+from hybridnn.trace.plan_index import asked_first, likely
 from hybridnn.trace.proof_costs import has_proved, has_waited, may_prove, was_followed
 from hybridnn.trace.pure import members, taken
 from hybridnn.trace.signature import signature
@@ -53,7 +54,7 @@ def run(memory, fn, self_object, args, kwargs):
     mode = (asked or memory.mode) if errors_may_wait() else "eager"
     if memory.plans and state.tracer is None and state.hooks is None and mode in ("auto", "pure") and sys.gettrace() is None and sys.getprofile() is None:
         refuting = ()
-        for plan in memory.plans if len(memory.plans) <= 2 else _of_signature(memory.plans, args, kwargs):
+        for plan in memory.plans if len(memory.plans) <= 2 else likely(memory, args, kwargs):
             if refuting and any([plan.is_refuted(*found) for found in refuting]):
                 continue
             usual = plan.times is None and not memory.check
@@ -106,11 +107,6 @@ def _mean(times):
     return sum(sorted(times)[:-1]) / (len(times) - 1)
 
 
-def _of_signature(plans, args, kwargs):
-    key = signature(args, kwargs)
-    return [p for p in plans if p.signature == key]
-
-
 @unseen
 def _unusual_turn(memory, plan, self_object, fn, args, kwargs):
     """A call that is timed, or checked against the function itself: what the plan gives, or ``Ran``."""
@@ -147,7 +143,8 @@ def _run_python(memory, mode, fn, args, kwargs):
     if root.asleep:
         root.asleep = max(0, root.asleep - _idle(memory))
         return fn(*args, **kwargs)
-    follows = mode in ("auto", "pure") and root.proofs < MAX_PROOFS and outer is None and not sys.is_finalizing()
+    root.lack, memory.lack = memory.lack, ""
+    follows = mode in ("auto", "pure") and outer is None and (root.proofs < MAX_PROOFS or _has_earned(memory, root)) and not sys.is_finalizing()
     waits = follows and not may_prove(memory, root.took)
     if waits and not root.replays:
         return _eager_for_now(memory, root, fn, args, kwargs)
@@ -155,6 +152,12 @@ def _run_python(memory, mode, fn, args, kwargs):
     if root.replays >= root.compare_at and (waits or not follows):
         return _compared_run(memory, root, mode, fn, args, kwargs)
     return _waiting_run(memory, root, mode, fn, args, kwargs) if waits else _traced_run(memory, root, mode, fn, args, kwargs, follows)
+
+
+def _has_earned(memory, root):
+    """Whether plans have served long enough to pay for one more proof: what they were made for may be another object now, as where a target network is replaced
+    once in a hundred calls, or another model is trained. What no proof was found for, such as a log once in a hundred calls, is not followed again."""
+    return root.lack not in root.futile and memory.stats.python_skipped - root.proved_at >= SERVED
 
 
 @unseen
@@ -229,6 +232,7 @@ def _skipped(memory, plan, result):
     stats.python_skipped += 1
     memory.clock += 1
     memory.patience += plan.saves
+    plan.used = memory.clock
     plan.misses = 0
     plan.hits += 1
     if plan.few and plan.hits == COMPARE_PLAN_AFTER:
@@ -240,6 +244,7 @@ def _skipped(memory, plan, result):
     plan.end.last_used = memory.clock
     plans = memory.plans
     if plans and plans[0] is not plan:
+        memory.lack = ""
         _ask_first(memory, plan)
     return result
 
@@ -247,7 +252,9 @@ def _skipped(memory, plan, result):
 def _ask_first(memory, plan):
     """The plan that fitted last comes first, unless another thread has cleared or dropped it while it ran."""
     with memory.lock:
-        if any([p is plan for p in memory.plans]):
+        if len(memory.plans) > 2:
+            asked_first(memory, plan)
+        elif any([p is plan for p in memory.plans]):
             memory.plans = [plan, *[p for p in memory.plans if p is not plan and not p.dead]]
 
 
@@ -270,26 +277,17 @@ def _missed(memory, plan, miss):
     """Note a guard that failed; a plan that never fits any more goes."""
     plan.misses += 1
     plan.last_miss = miss
+    memory.lack = memory.lack or miss.reason
     if miss is RESTLESS:
         memory.restless.update(map(id, plan.watched.restless))
         plan.dead = True
     memory.searched += 1
     if memory.searched >= memory.compare_at and not memory.resting:
         memory.resting = -1
-    if plan.misses == 1 and plan.hits - plan.first_hits >= SERVED:
-        _earned(memory, plan)
     if plan.misses == MANY_MISSES or plan.dead:
         with memory.lock:
             memory.plans = [p for p in memory.plans if p is not plan]
         memory.note("guard failed", f"{miss.reason}, {plan.misses} times in a row")
-
-
-def _earned(memory, plan):
-    """A plan that has served long has earned the proof of another one, such as for the array that the program fills next."""
-    plan.first_hits = plan.hits
-    root = memory.roots.get(plan.signature)
-    if root is not None:
-        root.proofs = max(0, root.proofs - 1)
 
 
 @unseen

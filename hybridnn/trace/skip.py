@@ -12,6 +12,7 @@ from hybridnn.trace.observe_stores import where_id
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import root_array, sharing
 from hybridnn.trace.path_tape import PathTape, rebinds_along, saved_values
+from hybridnn.trace.plan_index import objects_of
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.skip_computed import Computing
 from hybridnn.trace.skip_effects import Effects
@@ -28,6 +29,7 @@ __all__ = ["make_plan"]
 def make_plan(observer, call, end, version, config_reads):
     """Write and compile the function of an observed run; raises ``Doubt`` if it cannot be."""
     plan = Plan(end, config_reads)
+    plan.objects = objects_of(observer.guards.values())
     return Builder(observer, call, plan, version).plan()
 
 

@@ -280,3 +280,50 @@ def test_they_end_with_the_call(mode, known):
             assert gone() is None, k
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("n", [2, 7])
+def test_models_of_a_population(mode, n):
+    """Which optimizer, which model and which settings a call gets changes from call to call; models exchange parameters, and go."""
+    def make(wrap):
+        nets = [L.Linear(3, 2, initialW=arr(2, 3, seed=k)) for k in range(n)]
+        opts = [optimizers.MomentumSGD(0.01 * (k + 1)).setup(net) for k, net in enumerate(nets)]
+        turn = iter(range(10**6))
+
+        @wrap
+        def step(net, opt, x, other=None, sign=1.0):
+            loss = F.sum(net(x) ** 2) * sign
+            if other is not None:
+                loss += F.sum(other(x))
+                other.cleargrads()
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        def each(**given):
+            return [step(net, opt, arr(4, 3, seed=next(turn)), **given) for net, opt in zip(nets, opts)]
+
+        def exploit():
+            nets[0].copyparams(nets[-1])
+            nets[1].W.array = nets[0].W.array * 0.5
+            return each()
+
+        def with_others():
+            return [step(net, opts[k], arr(4, 3), other=nets[k - 1]) for k, net in enumerate(nets)]
+
+        def themselves():
+            return [step(net, opts[k], arr(4, 3), other=net) for k, net in enumerate(nets)]
+
+        def another():
+            nets[1] = L.Linear(3, 2, initialW=arr(2, 3, seed=9))
+            opts[1] = optimizers.MomentumSGD(0.1).setup(nets[1])
+            return each()
+
+        def exchanged():
+            opts[0], opts[1] = opts[1], opts[0]
+            found = each()
+            opts[0], opts[1] = opts[1], opts[0]
+            return found
+        return [nets, opts], [each, each, exploit, lambda: each(sign=-1.0), with_others, themselves, exchanged, another, each]
+    skipped(check(make, mode), mode)

@@ -1,0 +1,70 @@
+"""Which of many plans may fit a call: those for its signature, and for the objects among its arguments that they guard by identity.
+
+A population of models may be trained by one function, ``step(model, optimizer, x, t)``: each of them has plans of its own.
+"""
+from hybridnn.trace.signature import signature
+
+__all__ = ["asked_first", "kept", "likely", "objects_of"]
+
+PLANS_PER_PATH = 8      # with the same decisions, for the same objects
+MOST_OBJECTS, MOST_BYTES = 256, 1 << 26     # for how many objects there may be plans for one path, and what arenas these may hold, beyond as many as that
+
+
+def objects_of(facts):
+    """The arguments, of position or name, which facts of an observer's say to be the very objects that they were, with their ids."""
+    return tuple(sorted({(fact[1], id(fact[2])) for fact in facts if fact[0] == "root" and fact[1][0] in ("arg", "kwarg")}, key=repr))
+
+
+def likely(memory, args, kwargs):
+    """The plans that may fit, the one that fitted last first."""
+    plans, groups = _index(memory)
+    found = []
+    for places, by_objects in groups.get(signature(args, kwargs), {}).items():
+        found += by_objects.get(_ids(places, args, kwargs), ())
+    return found
+
+
+def _ids(places, args, kwargs):
+    return tuple([id(args[k] if kind == "arg" else kwargs[k]) for kind, k in places])
+
+
+def _index(memory):
+    """Signature -> places of objects -> ids of these -> plans."""
+    known = memory.index
+    if known is None or known[0] is not memory.plans:
+        plans, groups = memory.plans, {}
+        for plan in plans:
+            places, ids = [place for place, _ in plan.objects], tuple([i for _, i in plan.objects])
+            groups.setdefault(plan.signature, {}).setdefault(tuple(places), {}).setdefault(ids, []).append(plan)
+        known = memory.index = plans, groups
+    return known
+
+
+def asked_first(memory, plan):
+    """Put the plan that fitted last before others like it."""
+    plans, groups = _index(memory)
+    places, ids = tuple([place for place, _ in plan.objects]), tuple([i for _, i in plan.objects])
+    like = groups.get(plan.signature, {}).get(places, {}).get(ids, [])
+    if plan in like and like[0] is not plan:
+        like.remove(plan)
+        like.insert(0, plan)
+
+
+def kept(memory, plan):
+    """The plans that are kept when there is a new one, which is the first: those that were used last."""
+    found, ways, held, counted = [plan], {_way(plan): {plan.objects: 1}}, 0, 1
+    for p in sorted([p for p in memory.plans if not p.dead], key=lambda p: -p.used):
+        objects = ways.setdefault(_way(p), {})
+        another = bool(objects) and p.objects not in objects
+        size = sum(s.executable.arena_bytes for s in p.segments if s.executable is not None) if another else 0
+        crowded = len(objects) >= MOST_OBJECTS or len(objects) >= PLANS_PER_PATH and held + size > MOST_BYTES
+        if another and crowded or not another and (counted >= memory.max_paths or objects.get(p.objects, 0) >= PLANS_PER_PATH):
+            continue
+        objects[p.objects] = objects.get(p.objects, 0) + 1
+        counted, held = counted + (not another), held + size
+        found.append(p)
+    return found
+
+
+def _way(plan):
+    return id(plan.end), plan.settled, tuple([(id(event), outcome) for event, outcome in plan.decisions])
