@@ -38,12 +38,12 @@ class WalkTape(CallTape):
         """vid -> (function, vids): numbers that gradient rules have computed of others"""
         return {vid: (fn, vids) for e in self.call.path for vid, fn, vids in e.host}
 
-    def number(self, vid):
-        """A number, or None for an array."""
+    def number_now(self, vid):
+        """A number of the running call, or None for an array."""
         x = self.call.values.get(vid, self.path.constants.get(vid))
         if x is None and vid in self.derived:
             fn, vids = self.derived[vid]
-            return fn(*map(self.number, vids))
+            return fn(*map(self.number_now, vids))
         return None if hasattr(x, "dtype") else x
 
     def hold(self, needed):
@@ -81,7 +81,7 @@ class WalkNode(TracedNode):
 
     def _value(self, vid, graded):
         """A Variable for a value of the path (a number as it is); without its gradient, what the rule was given when it was recorded."""
-        call, number = self.tape.call, self.tape.number(vid)
+        call, number = self.tape.call, self.tape.number_now(vid)
         if number is not None:
             return number
         v = _new(Variable)
