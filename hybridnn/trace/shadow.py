@@ -210,7 +210,9 @@ def found(kind, owner, key, missing):
         return owner.cell_contents
     if kind == "attr":
         return getattr(owner, *key, missing) if _in_slot(owner, *key) else vars(owner).get(*key, missing)
-    return owner[key[0]] if type(owner) is list else owner.get(*key, missing)
+    if type(owner) is list:         # which may have become shorter, as the plan is going to see
+        return owner[key[0]] if -len(owner) <= key[0] < len(owner) else missing
+    return owner.get(*key, missing)
 
 
 def _in_slot(owner, name):
@@ -232,9 +234,9 @@ def put_back(kind, owner, key, value, missing):
         vars(owner)[key[0]] = value
     elif kind == "attr":
         vars(owner).pop(*key, None)
-    elif value is missing:
+    elif value is missing and type(owner) is not list:
         owner.pop(*key, None)
-    else:
+    elif value is not missing:
         owner[key[0]] = value
 
 

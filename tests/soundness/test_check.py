@@ -216,3 +216,24 @@ def test_updated_arrays_that_the_call_makes(mode, array):
             return loss
         return [link, opt], [lambda: step(arr(4, 3)), lambda: step(arr(4, 3, seed=1))]
     check(make, mode, check=1.0)
+
+
+@pytest.mark.parametrize("place", [0, -1, 2])
+def test_lists_that_have_become_shorter(mode, place):
+    """A list of which a plan assigns a member that is not there any more: Python raises, at the program's line."""
+    def make(wrap):
+        kept = [1.0, 2.0, 3.0]
+
+        @wrap
+        def f(x):
+            kept[place] = F.sum(x).item()
+            return kept[place] * 2
+
+        def emptied():
+            kept.clear()
+            try:
+                return f(arr(3))
+            finally:
+                kept.extend([1.0, 2.0, 3.0])
+        return [kept], [lambda: f(arr(3)), lambda: f(arr(3, seed=1)), emptied]
+    check(make, mode, steps=[0, 1] * 4 + [2, 0, 1, 2, 0], check=1.0)
