@@ -76,10 +76,10 @@ def _named(node, g):
 
 
 def _fit(given, specs):
-    """Whether all gradients are like their values; users' rules may give others."""
+    """Whether all gradients are like their values; users' rules may give others, and so may classes derived from NumPy's array."""
     for vid, g in given.items():
         spec = specs[vid]
-        if g.shape != spec.shape or g.dtype != spec.dtype:
+        if type(g) is not np.ndarray and isinstance(g, np.ndarray) or g.shape != spec.shape or g.dtype != spec.dtype:
             return False
     return True
 

@@ -529,3 +529,24 @@ def test_views_of_arrays_written_before_backward(mode, view):
         return [p], [lambda: run(lambda x, ys: None), lambda: run(parameter), lambda: run(argument), lambda: run(result)]
     traces = check(make, mode, tolerance=10.0)
     assert mode != "auto" or traces.total("python_skipped") > 10
+
+
+class Derived(np.ndarray):
+    pass
+
+
+def test_gradients_of_classes_derived_from_arrays(mode):
+    """What comes to a finished call as such makes gradients of that class in it, too."""
+    def make(wrap):
+        link = L.Linear(3, 2, initialW=0.25)
+        f = wrap(lambda x: F.tanh(link(x)))
+
+        def back(weight):
+            def run():
+                x = var(4, 3)
+                link.cleargrads()
+                F.sum(f(x) * hnn.Variable(weight)).backward()
+                return x.grad
+            return run
+        return link, [back(arr(4, 2)), back(arr(4, 2).view(Derived))]
+    check(make, mode)
