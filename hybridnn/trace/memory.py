@@ -60,6 +60,8 @@ class Root(Event):
     passed_at: int = 0             # how many of these there had been by then
     proofs: int = 0
     proved_at: int = 0             # how many calls had skipped Python when one was last proved
+    places: tuple = ()             # of objects among the arguments, which plans guard by identity
+    met: dict = field(default_factory=dict)         # ids of objects among the arguments -> how many calls with these had no plan
     lack: str = ""                 # why no plan fits this call: the guard that failed first
     futile: set = field(default_factory=set)        # such reasons behind which a proof failed
     astray: int = 0                # how many calls have left their path while they were followed

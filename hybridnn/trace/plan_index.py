@@ -4,7 +4,7 @@ A population of models may be trained by one function, ``step(model, optimizer, 
 """
 from hybridnn.trace.signature import signature
 
-__all__ = ["asked_first", "kept", "likely", "objects_of"]
+__all__ = ["MOST_OBJECTS", "asked_first", "kept", "likely", "new_objects", "objects_of"]
 
 PLANS_PER_PATH = 8      # with the same decisions, for the same objects
 MOST_OBJECTS, MOST_BYTES = 256, 1 << 26     # for how many objects there may be plans for one path, and what arenas these may hold, beyond as many as that
@@ -22,6 +22,14 @@ def likely(memory, args, kwargs):
     for places, by_objects in groups.get(signature(args, kwargs), {}).items():
         found += by_objects.get(_ids(places, args, kwargs), ())
     return found
+
+
+def new_objects(memory, root, args, kwargs):
+    """The ids of the arguments that plans guard by identity, as they are in a call, if there is no plan for these objects; else None."""
+    if not root.places:
+        return None
+    ids = _ids(root.places, args, kwargs)
+    return None if _index(memory)[1].get(root.signature, {}).get(root.places, {}).get(ids) else ids
 
 
 def _ids(places, args, kwargs):

@@ -71,7 +71,7 @@ def prove(memory, observer, call, end, given, result, before):
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
         return None
     end.doubt, call.root.proved_at = "", memory.stats.python_skipped
-    decided = plan.settled, tuple([outcome for _, outcome in plan.decisions]), plan.objects
+    decided = plan.settled, tuple([outcome for _, outcome in plan.decisions])
     if decided not in end.proved and len(end.proved) < memory.max_paths:
         end.proved = end.proved | {decided}
         call.root.proofs -= 1        # it counts how often what is known is proved again
@@ -80,6 +80,7 @@ def prove(memory, observer, call, end, given, result, before):
     operations = sum(len(e.apps) for e in call.path)
     plan.few = operations <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW) or _mostly_python(plan)
     plan.hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
+    call.root.places = tuple([place for place, _ in plan.objects])
     plan.signature, plan.used = call.root.signature, memory.clock
     with memory.lock:
         memory.plans = kept(memory, plan)

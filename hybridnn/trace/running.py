@@ -10,7 +10,7 @@ from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, EAGER_CALLS, IDLE_EARNS, MAX_PROOFS, SERVED, account, nap, new_root
-from hybridnn.trace.plan_index import asked_first, likely
+from hybridnn.trace.plan_index import MOST_OBJECTS, asked_first, likely, new_objects
 from hybridnn.trace.proof_costs import has_proved, has_waited, may_prove, was_followed
 from hybridnn.trace.pure import members, taken
 from hybridnn.trace.signature import signature
@@ -140,11 +140,12 @@ def _run_python(memory, mode, fn, args, kwargs):
             memory.credit += IDLE_EARNS * _idle(memory)
             return fn(*args, **kwargs)
         root = new_root(memory, key)
-    if root.asleep:
+    root.lack, memory.lack = memory.lack, ""
+    earned = (root.asleep or root.proofs >= MAX_PROOFS) and _has_earned(memory, root, args, kwargs)
+    if root.asleep and not earned:
         root.asleep = max(0, root.asleep - _idle(memory))
         return fn(*args, **kwargs)
-    root.lack, memory.lack = memory.lack, ""
-    follows = mode in ("auto", "pure") and outer is None and (root.proofs < MAX_PROOFS or _has_earned(memory, root)) and not sys.is_finalizing()
+    follows = mode in ("auto", "pure") and outer is None and (earned or root.proofs < MAX_PROOFS) and not sys.is_finalizing()
     waits = follows and not may_prove(memory, root.took)
     if waits and not root.replays:
         return _eager_for_now(memory, root, fn, args, kwargs)
@@ -154,10 +155,20 @@ def _run_python(memory, mode, fn, args, kwargs):
     return _waiting_run(memory, root, mode, fn, args, kwargs) if waits else _traced_run(memory, root, mode, fn, args, kwargs, follows)
 
 
-def _has_earned(memory, root):
-    """Whether plans have served long enough to pay for one more proof: what they were made for may be another object now, as where a target network is replaced
-    once in a hundred calls, or another model is trained. What no proof was found for, such as a log once in a hundred calls, is not followed again."""
-    return root.lack not in root.futile and memory.stats.python_skipped - root.proved_at >= SERVED
+def _has_earned(memory, root, args, kwargs):
+    """Whether one more proof may pay: plans have served for so many calls since the last one, as where a target network is replaced once in a hundred calls; or
+    so many calls had the same other objects among their arguments, as other models. What no proof was found for is not followed again."""
+    objects = new_objects(memory, root, args, kwargs)
+    root.lack = root.lack if objects is None else "other objects"
+    if root.lack in root.futile:
+        return False
+    served = memory.stats.python_skipped - root.proved_at >= SERVED
+    if objects is None:
+        return served and bool(root.lack or not root.asleep)
+    if len(root.met) > MOST_OBJECTS:
+        root.met.clear()
+    root.met[objects] = (root.met.get(objects, 0) + 1) % SERVED
+    return served or root.met[objects] == 0
 
 
 @unseen
@@ -244,7 +255,7 @@ def _skipped(memory, plan, result):
     plan.end.last_used = memory.clock
     plans = memory.plans
     if plans and plans[0] is not plan:
-        memory.lack = ""
+        memory.lack, memory.idle = "", 0
         _ask_first(memory, plan)
     return result
 
