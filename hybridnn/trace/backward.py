@@ -19,12 +19,14 @@ __all__ = ["give_scaled", "goes_outside", "is_seeded_beside", "leave_if_written"
 _new = object.__new__
 
 
-def leave_if_written(call, outputs):
-    """Gradients come from arrays as they are now, which is not how the graph used those that have been written since. Other threads add snapshots meanwhile."""
+def leave_if_written(call, outputs, inputs=()):
+    """Gradients come from arrays as they are now, which is not how the graph used those that have been written since. Other threads add snapshots meanwhile.
+    ``inputs``: where gradients end, as far as these have no graph."""
     written = {vid for vid, pair in list(call.snapshots.items()) if not same_bytes(*pair)} if call.mode == "replay" else ()
     if not written:
         return
-    graph = saved_values(producers(call.path), [vid for vid in map(call.known_vid, outputs) if vid is not None], call.cut)
+    ends = {call.known_vid(x) for x in inputs if x._pending is not call and (x._tape is None or x._tape.is_leaf)}
+    graph = saved_values(producers(call.path), [vid for vid in map(call.known_vid, outputs) if vid is not None], call.cut | ends)
     oldest = call.introduced().oldest       # an update gives an array another number
     if not {oldest(vid) for vid in written}.isdisjoint([oldest(call.origin(vid)) for vid in graph]):
         call.give_up("an array is written between its use and backward")

@@ -63,7 +63,7 @@ class Call(Values):
     __slots__ = ("__weakref__", "aside", "checked", "config_reads", "cursor", "cut", "difference", "dirty", "drawn_at", "draws", "errors", "executed", "forbid",
                  "fresh", "functions", "given_up", "inner", "interpreting", "known", "left", "mode", "naming", "nodes", "noted", "owned", "owner", "path",
                  "pending", "reason", "recorded", "renamed", "root", "seeds", "stale", "survivors", "unvalued",
-                 "walked", "warned", "ways")      # quick to read: an operation reads a dozen of them
+                 "walk_begun", "walked", "warned", "ways")      # quick to read: an operation reads a dozen of them
 
     def __init__(self, root, owner):
         super().__init__(root.next_vid)
@@ -84,6 +84,7 @@ class Call(Values):
         self.stale = set()        # vids of views whose memory has been changed in place
         self.cut = set()          # vids whose creators were forgotten
         self.seeds = []           # arrays of ones with which walks through users' functions begin
+        self.walk_begun = 0       # how many events there were when the walk in Python that is under way began
         self.walked = []          # vids whose graphs backward has walked since the last update
         self.given_up = []        # those that it had walked before: what their graphs need is gone
         self.recorded, self.left = False, ""        # ``left``: the line at which it has left a known path
@@ -206,7 +207,7 @@ class Call(Values):
     def grad(self, outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale):
         self.look_at_errors()
         args = (outputs, inputs, grad_outputs, grad_inputs, set_grad, retain_grad, double, loss_scale)
-        leave_if_written(self, outputs)
+        leave_if_written(self, outputs, inputs)
         simple = grad_inputs is None and not retain_grad and loss_scale is None
         if self.mode == "replay":
             results = match_grad(self, *args) if simple else None

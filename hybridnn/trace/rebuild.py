@@ -33,6 +33,7 @@ def rebuild(call):
     barrier = max((i for i, e in enumerate(call.path[:call.executed]) if e.kind == "inplace"), default=-1)
     worker = Rebuild(call, made, barrier + 1)
     for i, event in enumerate(call.path):
+        worker.stand_ins = call.stand_ins if call.walking and i >= call.walk_begun else {}
         if i <= barrier or i < call.executed and not worker.has_operands(event):
             worker.known(event)
         else:
@@ -85,6 +86,7 @@ class Rebuild:
     def __init__(self, call, made, known):
         self.call, self.made, self.real = call, made, {}
         self.tape = NOT_MADE
+        self.stand_ins = {}     # the Variables that a user's function, in the middle of a walk, has for values: it asks for the gradients of these
         later = {vid_of(o) for e in call.path[known:] for o in e.operands if type(o) is not Number}
         self.past_events = call.path[:known]
         self.roots = {o.vid for e in self.past_events for o in outcomes(e) if o.vid in made or o.vid in later}
@@ -95,7 +97,7 @@ class Rebuild:
             x = self.call.values[o.vid]
             return x if o.value is not None else traced(x, o.vid, self.call)
         vid = vid_of(o)
-        x = self.real.get(vid)
+        x = self.real.get(vid) if vid not in self.stand_ins else self.stand_ins[vid]
         if x is None:
             x = self.call.leaves[vid] if vid in self.call.leaves else self.revived(vid)
         return x if type(o) is not int or o >= 0 or not isinstance(x, Variable) else x.array

@@ -27,7 +27,7 @@ class Values:
         first: the number of the next new value.
     """
     __slots__ = ("again", "apart", "copies", "fresh_pairs", "ids", "keep", "leaves", "next_vid", "old_limit", "old_pairs", "renewed", "scalars", "snapshots",
-                 "specs", "touched", "updated", "values", "view_of", "walking", "wrappers")
+                 "specs", "stand_ins", "touched", "updated", "values", "view_of", "walking", "wrappers")
 
     def __init__(self, first):
         self.values = {}          # vid -> array or number
@@ -48,6 +48,7 @@ class Values:
         self.updated = {}         # vid -> the Variable or array from outside that has this value since the library changed it in place
         self.renew_lock()
         self.walking = None       # True, or the tape, while backward walks in Python
+        self.stand_ins = {}       # vid -> the Variable of a user's function that backward has met, over the array of a value, where it has been used for that
 
     def renew_lock(self):
         """No other thread has values copied while they are computed with. A forked child, where that thread is not, has a lock of its own."""
@@ -104,7 +105,12 @@ class Values:
         if code is None or not x._requires_grad:
             return code
         vid = code if code >= 0 else ~code
-        return vid if self.wrappers.get(vid) is x or self.walking else self.again.get(id(x), FOREIGN)
+        if self.wrappers.get(vid) is x:
+            return vid
+        if self.walking:
+            self.stand_ins[vid] = x
+            return vid
+        return self.again.get(id(x), FOREIGN)
 
     def made_again(self, x):
         """Whether ``x`` is another Variable that the program has made of an array that this call computed and showed, or took from outside, and that nobody

@@ -108,13 +108,14 @@ def walk_backward(call, outputs, flags):
         early.grad = None
         grads[node] = seed if isinstance(seed, Variable) else Variable(seed, requires_grad=False)
     before, state.backprop, walking, call.walking = state.backprop, False, call.walking, tape or True
+    others, call.stand_ins, begun, call.walk_begun = call.stand_ins, {}, call.walk_begun, len(call.path)
     try:
         walk(grads, (), False, True, flags[2], lambda node, g, *_: stored.append((node, g)))
         known = call.nodes if tape is None else {id(x._tape): vid for vid, x in call.leaves.items() if isinstance(x, Variable) and x._tape is not None}
         for node, g in sorted(stored, key=lambda pair: known.get(id(pair[0]), -1)):
             _store(call, node, g, flags[2])
     finally:
-        state.backprop, call.walking = before, walking
+        state.backprop, call.walking, call.stand_ins, call.walk_begun = before, walking, others, begun
         if tape is not None:
             tape.end()
 

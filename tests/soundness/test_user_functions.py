@@ -432,3 +432,50 @@ def test_graphs_of_gradients_in_front_of_functions(mode, apply):
             return run
         return state, [power(2), power(3), power(4), power(2.5), power(4.0)]
     check(make, mode)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+@pytest.mark.parametrize("twice", [True, False])
+def test_a_path_is_left_in_the_backward_of_a_function_that_makes_variables_of_its_inputs(mode, detached, twice):
+    """It asks for the gradients of these, not of those over the same arrays that the call has."""
+    def make(wrap):
+        q, w, seen = hnn.Parameter(arr(3)), hnn.Parameter(arr(3, seed=1)), []
+
+        def again(v, w):
+            y = v * w
+            if hnn.config.in_recomputing:
+                seen.append(1)
+                if len(seen) % 5 == 3:
+                    y = y + F.tanh(y)
+            return y
+
+        @wrap
+        def f(x):
+            h = x * q
+            if detached:
+                h = hnn.Variable(h.array)
+            y = F.forget(again, h, w)
+            if twice:
+                y = F.forget(again, y * 2, w) + y
+            for p in (q, w):
+                p.cleargrad()
+            F.sum(y * 0.1).backward()
+            return y
+        return [q, w, seen], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3, seed=2))]
+    check(make, mode)
+
+
+def test_a_parameter_is_changed_in_place_behind_a_value_that_a_function_computes_with_again(mode):
+    def make(wrap):
+        q, w = hnn.Parameter(arr(3)), hnn.Parameter(arr(3, seed=1))
+
+        @wrap
+        def f(x):
+            h = x * q
+            q.array *= 0.9
+            y = F.forget(lambda v, w: F.tanh(v) * w, hnn.Variable(h.array), w)
+            w.cleargrad()
+            F.sum(y * 0.1).backward()
+            return y
+        return [q, w], [lambda: f(arr(4, 3)), lambda: f(arr(4, 3, seed=2))]
+    check(make, mode)
