@@ -495,7 +495,7 @@ def test_ways_out_of_the_graph(mode):
 
         @wrap
         def f(x):
-            y = F.exp(x)
+            y = x * x       # of which all executors give the same digits
             s = F.sum(y)
             out = [repr(y), str(s), f"{s:.3f}", f"{s}", float(s), int(s), bool(s > 0), s.item(), y.shape, y.data.tolist(), complex(s), list(range(F.argmax(x)))]
             out += [copy.copy(y), copy.deepcopy(y), pickle.loads(pickle.dumps(y)).array, y == y, y is y, hash(y) == hash(y), y.xp is np]
