@@ -110,9 +110,13 @@ class SerialIterator(DatasetIterator):
     """
 
     def __next__(self):
-        return examples_read(self.dataset, [*map(int, _next_indices(self).tolist())])
+        return _examples(self.dataset, _next_indices(self))
 
     next = __next__
+
+
+def _examples(dataset, indices):
+    return examples_read(dataset, [*map(int, indices.tolist())])
 
 
 def _next_indices(iterator):
@@ -155,6 +159,6 @@ _METHODS = [(cls, name, vars(cls).get(name)) for cls, names in (
     (DatasetIterator, ("_advance", "_epoch_size", *_TELLS)),
     (SerialIterator, ("__next__", "next", "__getattribute__", "__setattr__", "_advance", *_TELLS)), (ShuffleOrderSampler, ("__call__",)))
     for name in names]
-may_be_asked(SerialIterator, Batches(SerialIterator.__next__, _next_indices, examples_read, columns_read, _parts, _stands, _go_back,
+may_be_asked(SerialIterator, Batches(SerialIterator.__next__, _next_indices, _examples, columns_read, _parts, _stands, _go_back,
                                      frozenset(["_position", "_previous_epoch_detail"]), frozenset(_TELLS)))
 joins_examples(concat_examples.function)

@@ -20,11 +20,11 @@ __all__ = ["Batches", "ask", "asked", "examples", "giver_of", "is_untouched", "j
 class Batches:
     """What is known of a class of iterators.
 
-    ``give``: its method that gives a batch; ``advance``: a function that goes to the next one, and gives its indices; ``examples``: one of the dataset and a
-    list of indices, which gives the batch; ``columns``: one of the dataset and an array of indices, which gives what ``concat_examples`` makes of the batch, or
-    None if it is not known; ``parts``: the arrays and containers, namespaces among them, that a batch rests on, or None if it may do something else than read
-    them and stand elsewhere; ``stands``, ``go_back``: where the iterator stands, and how it comes back to there; ``places``: the attributes that say so, which
-    a plan does not look at; ``tells``: properties that say so, at which it looks behind a batch."""
+    ``give``: its method that gives a batch; ``advance``: a function that goes to the next one, and gives its indices; ``examples``: one of the dataset
+    and these, which gives the batch; ``columns``: one of the same, which gives what ``concat_examples`` makes of the batch, or None if it is not known;
+    ``parts``: the arrays and containers, namespaces among them, that a batch rests on, or None if it may do something else than read them and stand
+    elsewhere; ``stands``, ``go_back``: where the iterator stands, and how it comes back to there; ``places``: the attributes that say so, which a plan does
+    not look at; ``tells``: properties that say so, at which it looks behind a batch."""
     give: Any
     advance: Callable
     examples: Callable
@@ -95,7 +95,7 @@ def ask(iterator, shares, changed):
 
 def examples(given):
     """The batch as the program has it."""
-    return given.known.examples(given.dataset, [*map(int, given.indices.tolist())])
+    return given.known.examples(given.dataset, given.indices)
 
 
 def joins_examples(function):
@@ -112,15 +112,21 @@ def joined(observer, called, args, kw):
         return None
     iterator = whole.source.args[0].value
     kind = _KNOWN[type(iterator)].columns(iterator.dataset, np.zeros(0, np.intp))
+    if kind is None:
+        return None
     for name in called.__code__.co_names:
         if name in called.__globals__:
             observer.loaded(called.__globals__[name], ("global", called.__globals__, name, called.__globals__[name]))
     place = object()
+
+    def column(key):
+        items = whole.value if key is None else [example[key] for example in whole.value]
+        return _column(observer, whole, place, key, np.array(items))
     if type(kind) is np.ndarray:
-        return _column(observer, whole, place, None, whole.value)
+        return column(None)
     if type(kind) is tuple:
-        return mirror(tuple, [_column(observer, whole, place, k, [example[k] for example in whole.value]) for k in range(len(kind))])
-    return None if kind is None else Ref("mirror", {k: _column(observer, whole, place, k, [example[k] for example in whole.value]) for k in kind})
+        return mirror(tuple, map(column, range(len(kind))))
+    return Ref("mirror", {key: column(key) for key in kind})
 
 
 def is_untouched(observer, whole):
@@ -135,8 +141,7 @@ def _whole(observer, ref):
     return whole if whole is not None and whole.source.fn is ask else None
 
 
-def _column(observer, whole, place, key, items):
-    value = np.array(items)
+def _column(observer, whole, place, key, value):
     args = [whole, *[Ref("static", x) for x in (place, key, value.shape, value.dtype)]]
     return Ref("array", value, Computed(_read_column, args, {}, len(observer.call.path)))
 

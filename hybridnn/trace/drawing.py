@@ -14,7 +14,7 @@ from hybridnn.trace.own_arrays import check_own, replace_uses, view_again
 from hybridnn.trace.refs import Doubt, Ref, constant
 from hybridnn.trace.streams import put_stream_back, stream_of, stream_state
 
-__all__ = ["CLOCKS", "FEW_MEMBERS", "choose", "choose_some", "chooses", "draw", "is_drawn", "pick", "read_clock", "sample", "samples", "shuffle"]
+__all__ = ["CLOCKS", "FEW_MEMBERS", "choose", "choose_some", "chooses", "draw", "pick", "read_clock", "sample", "samples", "shuffle"]
 
 _OF_RANDOM = dict(vars(random.Random))
 CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
@@ -261,8 +261,3 @@ def read_clock(observer, fn):
     else:
         observer.effects.append(("compute", ref))
     return ref
-
-
-def is_drawn(fact):
-    """Whether a fact is about objects that are drawn."""
-    return type(fact) is tuple and len(fact) > 0 and (type(fact[0]) is str and fact[0] == "drawn" or any(map(is_drawn, fact)))

@@ -11,15 +11,16 @@ MOST_OBJECTS, MOST_BYTES = 256, 1 << 26     # for how many objects there may be 
 
 
 def objects_of(facts):
-    """The arguments, of position or name, which facts of an observer's say to be the very objects that they were, with their ids."""
-    return tuple(sorted({(fact[1], id(fact[2])) for fact in facts if fact[0] == "root" and fact[1][0] in ("arg", "kwarg")}, key=repr))
+    """The places of arguments which facts of an observer's say to be the very objects that they were, and the ids of these."""
+    found = {fact[1]: id(fact[2]) for fact in facts if fact[0] == "root" and fact[1][0] in ("arg", "kwarg")}
+    places = tuple(sorted(found, key=repr))
+    return places, tuple([found[place] for place in places])
 
 
 def likely(memory, args, kwargs):
     """The plans that may fit, the one that fitted last first."""
-    plans, groups = _index(memory)
     found = []
-    for places, by_objects in groups.get(signature(args, kwargs), {}).items():
+    for places, by_objects in _index(memory).get(signature(args, kwargs), {}).items():
         found += by_objects.get(_ids(places, args, kwargs), ())
     return found
 
@@ -29,7 +30,7 @@ def new_objects(memory, root, args, kwargs):
     if not root.places:
         return None
     ids = _ids(root.places, args, kwargs)
-    return None if _index(memory)[1].get(root.signature, {}).get(root.places, {}).get(ids) else ids
+    return None if _like(memory, root.signature, root.places, ids) else ids
 
 
 def _ids(places, args, kwargs):
@@ -38,21 +39,22 @@ def _ids(places, args, kwargs):
 
 def _index(memory):
     """Signature -> places of objects -> ids of these -> plans."""
-    known = memory.index
-    if known is None or known[0] is not memory.plans:
+    if memory.index is None or memory.index[0] is not memory.plans:
         plans, groups = memory.plans, {}
         for plan in plans:
-            places, ids = [place for place, _ in plan.objects], tuple([i for _, i in plan.objects])
-            groups.setdefault(plan.signature, {}).setdefault(tuple(places), {}).setdefault(ids, []).append(plan)
-        known = memory.index = plans, groups
-    return known
+            places, ids = plan.objects
+            groups.setdefault(plan.signature, {}).setdefault(places, {}).setdefault(ids, []).append(plan)
+        memory.index = plans, groups
+    return memory.index[1]
+
+
+def _like(memory, key, places, ids):
+    return _index(memory).get(key, {}).get(places, {}).get(ids, [])
 
 
 def asked_first(memory, plan):
     """Put the plan that fitted last before others like it."""
-    plans, groups = _index(memory)
-    places, ids = tuple([place for place, _ in plan.objects]), tuple([i for _, i in plan.objects])
-    like = groups.get(plan.signature, {}).get(places, {}).get(ids, [])
+    like = _like(memory, plan.signature, *plan.objects)
     if plan in like and like[0] is not plan:
         like.remove(plan)
         like.insert(0, plan)

@@ -80,7 +80,7 @@ def prove(memory, observer, call, end, given, result, before):
     operations = sum(len(e.apps) for e in call.path)
     plan.few = operations <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW) or _mostly_python(plan)
     plan.hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
-    call.root.places = tuple([place for place, _ in plan.objects])
+    call.root.places, _ = plan.objects
     plan.signature, plan.used = call.root.signature, memory.clock
     with memory.lock:
         memory.plans = kept(memory, plan)

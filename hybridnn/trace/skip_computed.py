@@ -7,9 +7,8 @@ import numpy as np
 from hybridnn.optimizer import UpdateRule
 from hybridnn.trace.changed_copies import IN_PLACE, put
 from hybridnn.trace.computed import Computed, below, is_always, is_number
-from hybridnn.trace.drawing import is_drawn
 from hybridnn.trace.observe_stores import where_id
-from hybridnn.trace.refs import Doubt
+from hybridnn.trace.refs import Doubt, is_drawn
 
 __all__ = ["Computing"]
 

@@ -47,7 +47,7 @@ class Plan:
         self.decisions = ()     # what Python decided by values: pairs (the event before, the outcome), in order
         self.saves = 0.0       # seconds that a call by it takes less than one that Python runs, at least
         self.last_miss = None
-        self.objects, self.used = (), 0         # the arguments that it guards by identity, as ``plan_index`` tells them apart; when it was used last
+        self.objects, self.used = ((), ()), 0       # places of the arguments that it guards by identity, and their ids; when it was used last
         self.leaves_graph = False       # whether its results are connected to a graph that backward can go through
         self.keeps_streams = False      # whether it reads the state of random streams, to put it back if Python has to run after all
         self.source, self.code = "", None

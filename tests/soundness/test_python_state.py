@@ -23,6 +23,14 @@ def other_helper(x):
     return x * 2 + 1
 
 
+def on_both_signs(f):
+    """Calls with ones, and with what has no logarithm."""
+    def call(value):
+        with np.errstate(all="ignore"):
+            return f(hnn.Variable(np.full(3, value, "float32")))
+    return [lambda: call(1.0), lambda: call(-1.0)]
+
+
 class Holder:
     """Attributes of a class and of instances."""
     factor = 2.0
@@ -350,11 +358,7 @@ def test_debug_mode_of_all_threads_inside(mode):
             finally:
                 hnn.global_config.debug = False
             return y * 2
-
-        def call(value):
-            with np.errstate(all="ignore"):
-                return f(hnn.Variable(np.full(3, value, "float32")))
-        return [], [lambda: call(1.0), lambda: call(-1.0)]
+        return [], on_both_signs(f)
     check(make, mode)
 
 
@@ -552,11 +556,7 @@ def test_debug_mode_inside(mode):
             with hnn.using_config("debug", True):
                 y = F.log(x)
             return y * 2
-
-        def call(value):
-            with np.errstate(all="ignore"):
-                return f(hnn.Variable(np.full(3, value, "float32")))
-        return [], [lambda: call(1.0), lambda: call(-1.0)]
+        return [], on_both_signs(f)
     check(make, mode)
 
 
