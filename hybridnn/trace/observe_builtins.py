@@ -514,7 +514,7 @@ ITERTOOLS.update({itertools.chain: _chain, itertools.islice: _islice, itertools.
                   itertools.accumulate: _accumulate, itertools.zip_longest: _longest})
 MATH = frozenset([math.isnan, math.isinf, math.isfinite, math.sqrt, math.exp, math.log, math.log2, math.log10, math.tanh, math.sin, math.cos])
 ARITHMETIC = frozenset([abs, float, int, max, min, pow, round, *[fn for fn in vars(math).values() if callable(fn)]])
-PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, round, divmod, pow, range, slice, repr, ord, chr)}
+PURE_BUILTINS: dict[Any, Any] = {fn: _plain(fn) for fn in (int, float, bool, str, abs, round, divmod, pow, range, slice, repr, ord, chr, operator.index)}
 PURE_BUILTINS.update({fn: _plain(fn) for fn in vars(math).values() if callable(fn)})
 PURE_BUILTINS.update({fn: _over(fn) for fn in (max, min, sum)})
 PURE_BUILTINS[math.fsum] = fsum

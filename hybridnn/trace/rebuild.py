@@ -13,6 +13,7 @@ from hybridnn.trace.events import ANY_SCALE, Number, outcomes, vid_of
 from hybridnn.trace.numbers import traced
 from hybridnn.trace.operands import same_bytes
 from hybridnn.trace.path_tape import early_node, producers, saved_values
+from hybridnn.trace.recording import know_leaves
 from hybridnn.trace.standins import Naming
 from hybridnn.trace.tape import CallTape
 
@@ -181,9 +182,11 @@ class Rebuild:
             return
         old, state.backprop = state.backprop, event.key[1]
         try:
-            result = function._wrap([as_variable(self.operand(o)) for o in event.operands], arrays, outputs)
+            inputs = [as_variable(self.operand(o)) for o in event.operands]
+            result = function._wrap(inputs, arrays, outputs)
         finally:
             state.backprop = old
+        know_leaves(self.call, inputs)
         for v, outcome in zip(result, event.outs, strict=True):
             self.fill(v, outcome)
 
@@ -214,7 +217,9 @@ class Rebuild:
         arrays = [self.bound(o, x) for o, x in zip(event.operands, inputs, strict=True)]
         past = arrays if event.views else [self.past(o, x, a) for o, x, a in zip(event.operands, inputs, arrays, strict=True)]
         mask = sum(1 << i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad)
-        return wrap_outputs(op, inputs, arrays, attrs, mask, run_checked(op, past, attrs))
+        result = wrap_outputs(op, inputs, arrays, attrs, mask, run_checked(op, past, attrs))
+        know_leaves(self.call, inputs)
+        return result
 
     def fill(self, v, outcome):
         call, target = self.call, self.made.get(outcome.vid)

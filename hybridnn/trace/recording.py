@@ -16,7 +16,7 @@ from hybridnn.trace.numbers import plain_numbers, traced
 from hybridnn.trace.operands import NUMBER_TYPES, has_creator, is_number, same_number, unfit, values_of
 from hybridnn.trace.values import FOREIGN
 
-__all__ = ["composite", "constant", "derive", "effective_backprop", "name_output", "operand_of", "operands_of", "record_inner", "record_op",
+__all__ = ["composite", "constant", "derive", "effective_backprop", "know_leaves", "name_output", "operand_of", "operands_of", "record_inner", "record_op",
            "taken_variables"]
 
 STATIC_NUMBER_OPS = {"pow"}
@@ -46,7 +46,7 @@ def record_op(call, op, inputs, attrs):
         call.forget(operands)
         raise
     result = wrap_outputs(op, inputs, saved, attrs, mask, y)
-    _know_leaves(call, inputs)
+    know_leaves(call, inputs)
     outs = result if op.multi else (result,)
     event.outs = tuple([name_output(call, v) for v in outs])
     taped = any(v._tape is not None for v in outs)
@@ -61,7 +61,7 @@ def record_op(call, op, inputs, attrs):
     return result
 
 
-def _know_leaves(call, inputs):
+def know_leaves(call, inputs):
     """A Variable that the call made without a creator becomes a leaf of the graph when an operation takes it."""
     for x in inputs:
         if isinstance(x, Variable) and x._pending is call and x._tape is not None and id(x._tape) not in call.nodes:

@@ -9,7 +9,7 @@ from hybridnn.spec import spec_of
 from hybridnn.trace.events import FUNCTION, App, Event, vid_of
 from hybridnn.trace.matching import match
 from hybridnn.trace.operands import untraceable
-from hybridnn.trace.recording import effective_backprop, name_output, taken_variables
+from hybridnn.trace.recording import effective_backprop, know_leaves, name_output, taken_variables
 
 __all__ = ["apply_function"]
 
@@ -91,6 +91,7 @@ def _record_function(call, function, variables, operands, arrays, outputs):
         result = function._wrap(variables, arrays, outputs)
     if call.mode != "record" or operands is None:
         return result
+    know_leaves(call, variables)
     event = Event("function", (type(function.function or function), effective_backprop()), operands, line=user_line())
     event.outs = tuple([name_output(call, v) for v in result])
     mask = sum(1 << i for i, x in enumerate(variables) if x._requires_grad)

@@ -122,6 +122,22 @@ def test_a_list_of_arrays_and_arrays_alone(mode):
     skipped(check(make, mode), mode, 5)
 
 
+@pytest.mark.parametrize("device", [None, -1, "-1", "@numpy", hnn.backend.CpuDevice()])
+def test_batches_go_to_a_device_however_it_is_named(mode, device):
+    def make(wrap):
+        it = iterators.SerialIterator(DATA["arrays"](), 4)
+        net = L.Linear(4, 3)
+        opt = optimizers.SGD(0.05).setup(net)
+
+        @wrap
+        def f():
+            x, t = concat_examples(it.next(), device)
+            opt.update(lambda: F.softmax_cross_entropy(net(x), t))
+            return x, hnn.dataset.to_device(device, t)
+        return [net], [f, f]
+    skipped(check(make, mode), mode)
+
+
 def test_datasets_and_orders_of_the_programs_own_run_its_code(mode):
     class Counting(DatasetMixin):
         def __init__(self):

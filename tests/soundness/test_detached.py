@@ -529,3 +529,38 @@ def test_a_variable_from_before_is_unchained(mode):
             return y, other, h.rank, h.creator is None
         return [p], [lambda: call(arr(3)), lambda: call(arr(3, seed=1))]
     check(make, mode)
+
+
+class Square(hnn.FunctionNode):
+    def forward(self, inputs):
+        self.retain_inputs((0,))
+        return inputs[0] ** 2,
+
+    def backward(self, indexes, grads):
+        x, = self.get_retained_inputs()
+        return 2 * x * grads[0],
+
+
+@pytest.mark.parametrize("first", [F.square, lambda h: Square().apply((h,))[0]])
+def test_the_graph_begins_at_values_of_another_block_also_where_the_call_leaves_its_path_behind_it(mode, first):
+    def make(wrap):
+        fixed, net = L.Linear(3, 4), L.Linear(4, 4)
+        fixed.W.array[...], net.W.array[...] = arr(4, 3), arr(4, 4, seed=1)
+        opt = optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def f(x, t):
+            with hnn.no_backprop_mode():
+                h = F.relu(fixed(x))
+            loss = F.sum(F.tanh(net(first(h))))
+            if (t == 0).all():
+                loss *= 2
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss, h.grad
+        return [net], [lambda k=k: f(arr(2, 3, seed=k), np.full(3, k, "i")) for k in (1, 0, 1)]
+    world = check(make, mode, tolerance=10.0)
+    assert world.total("paths") == 2 and world.total("hits") > 10
+    if first is F.square:
+        skipped(world, mode)
