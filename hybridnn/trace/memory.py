@@ -10,7 +10,7 @@ from hybridnn.config import state
 from hybridnn.errors import TraceWarning
 from hybridnn.trace.events import Event, below, terminals
 from hybridnn.trace.proof_costs import PATIENCE, CallTimes
-from hybridnn.trace.signature import described
+from hybridnn.trace.signature import described, described_value
 
 __all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "MAX_PROOFS", "SERVED", "Memory", "Root", "Stats", "account", "nap", "new_root"]
 
@@ -120,6 +120,10 @@ class Memory:
     learned: int = 0       # calls that were recorded or followed, which takes many times as long as others
     idle: int = 0          # calls in a row that were to run eagerly
     searched: int = 0      # plans that were tried in vain
+    sizes: dict = field(default_factory=dict)       # place of a list or dict among the arguments -> its id, length, by how much it grew, and how often
+    growing: dict = field(default_factory=dict)     # place of one that keeps growing -> its id, length, and whether it holds plain numbers
+    grown_ids: frozenset = frozenset()              # ids of these
+    refilled: set = field(default_factory=set)      # places of such as turned out to begin anew
     index: tuple | None = None      # see ``plan_index``
     lack: str = ""         # the guard that failed first in this call
     compare_at: int = MANY_SEARCHES
@@ -263,15 +267,10 @@ def _cause(memory, root, call):
             mine, theirs = root.signature[0], other.signature[0]
             for k, (a, b) in enumerate(zip(mine, theirs)):
                 if a != b:
-                    return f"argument {k} changes: {_short(b)}, then {_short(a)}"
+                    return f"argument {k} changes: {described_value(b)}, then {described_value(a)}"
             return "other arguments, or another configuration"
     split = next((e for e in call.path if len(e.parent.children) > 1), call.path[-1])
     return f"the path changes at {split.line}"
-
-
-def _short(description):
-    kind, *rest = description if isinstance(description, tuple) else (description,)
-    return f"{kind.__name__} {rest[0]}" if rest and isinstance(kind, type) else getattr(kind, "__name__", str(kind))
 
 
 def _prune(memory, root, end):

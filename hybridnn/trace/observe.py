@@ -159,6 +159,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         self.boxes = {}             # id of a list or dict among the arguments -> its Ref
         self.originals = {}         # id of one in which this call has assigned members -> where it is, and what it had before
         self.counters = getattr(call.owner, "counters", set())      # places that the function assigns: their numbers are read anew on every call
+        self.grown_ids = getattr(call.owner, "grown_ids", frozenset())      # ids of lists and dicts among the arguments that keep growing
         self.windows = getattr(call.owner, "windows", set())        # places of lists that it has been seen to replace by their last members
         self.first_found = getattr(call.owner, "first_found", {})       # what the first proof has found at a place: a parameter's array, weakly, or a length
         self.generators = []        # those of the user's that have not ended

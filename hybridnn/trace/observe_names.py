@@ -29,6 +29,7 @@ from hybridnn.trace.refs import (
     class_has,
     class_lookup,
     constant,
+    is_loaded,
     is_named_tuple,
     is_pure,
     is_slot,
@@ -95,7 +96,8 @@ class Names:
         self._load_attr(f, f.stack.pop(), i.argval, method=True)
 
     def _load_attr(self, f, owner, name, method):
-        if name == "append" and owner.kind == "arg" and type(owner.value) is list and id(owner.value) not in self.boxes and not self._is_window(owner):
+        if name == "append" and owner.kind == "arg" and type(owner.value) is list and is_loaded(owner.source) and id(owner.value) not in self.boxes \
+                and not self._is_window(owner):
             raise self.changed_outside(owner, "appends to a list of an argument at which it has not looked")       # a guard would ask for its length
         owner = self.use(owner)
         obj = owner.value

@@ -20,7 +20,7 @@ def objects_of(facts):
 def likely(memory, args, kwargs):
     """The plans that may fit, the one that fitted last first."""
     found = []
-    for places, by_objects in _index(memory).get(signature(args, kwargs), {}).items():
+    for places, by_objects in _index(memory).get(signature(args, kwargs, memory.grown_ids), {}).items():
         found += by_objects.get(_ids(places, args, kwargs), ())
     return found
 

@@ -9,6 +9,7 @@ from hybridnn.errors import RecordingForbidden, user_line
 from hybridnn.trace.call import Call
 from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
+from hybridnn.trace.growing import grows, stays
 from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, EAGER_CALLS, IDLE_EARNS, MAX_PROOFS, SERVED, account, nap, new_root
 from hybridnn.trace.plan_index import MOST_OBJECTS, asked_first, likely, new_objects
 from hybridnn.trace.proof_costs import has_proved, has_waited, may_prove, was_followed
@@ -133,8 +134,13 @@ def _run_python(memory, mode, fn, args, kwargs):
     outer = state.tracer
     if mode == "eager" or state.hooks is not None or (outer is not None and outer.mode != "eager"):
         return fn(*args, **kwargs)
-    key = signature(args, kwargs)
+    if memory.growing:
+        stays(memory, args, kwargs)
+    key = signature(args, kwargs, memory.grown_ids)
     root = memory.roots.get(key)
+    if root is None and grows(memory, args, kwargs):
+        key = signature(args, kwargs, memory.grown_ids)
+        root = memory.roots.get(key)
     if root is None:
         if memory.credit < 1 and mode != "error_on_record":
             memory.credit += IDLE_EARNS * _idle(memory)

@@ -11,18 +11,18 @@ from hybridnn.config import config
 from hybridnn.core.variable import Variable
 from hybridnn.trace.refs import IMMUTABLE_TYPE
 
-__all__ = ["described", "signature"]
+__all__ = ["MAX_DEPTH", "MAX_ITEMS", "described", "described_value", "signature"]
 
 STEERING = ("enable_backprop", "train", "dtype")
 MAX_ITEMS = 256
 MAX_DEPTH = 4
 
 
-def signature(args, kwargs):
-    """A hashable key; equal for calls that may share recordings."""
-    key = tuple([_describe(x, 0) for x in args])
+def signature(args, kwargs, grown=frozenset()):
+    """A hashable key; equal for calls that may share recordings. ``grown``: ids of lists and dicts that count as objects, not by their members."""
+    key = tuple([_describe(x, 0, grown) for x in args])
     if kwargs:
-        key += tuple([(name, _describe(x, 0)) for name, x in kwargs.items()])
+        key += tuple([(name, _describe(x, 0, grown)) for name, x in kwargs.items()])
     return key, config._several(STEERING)
 
 
@@ -30,6 +30,12 @@ def described(key):
     """The arguments of a signature as users would write them: ``(float32[64, 8], Variable(float32[3]), train=bool)``."""
     given, _ = key
     return f"({', '.join([_text(d) if _is_argument(d) else f'{d[0]}={_text(d[1])}' for d in given])})"
+
+
+def described_value(description, most=100):
+    """One argument of a signature, as users would write it; no more than the beginning of a long one."""
+    text = _text(description) if _is_argument(description) else _text(description[1])
+    return text if len(text) <= most else f"{text[:most - 4]} ..."
 
 
 def _is_argument(d):
@@ -57,7 +63,7 @@ def _members(descriptions):
     return ", ".join([text if n == 1 else f"{n} times {text}" for text, n in groups])
 
 
-def _describe(x, depth):
+def _describe(x, depth, grown):
     kind = type(x)
     if issubclass(kind, Variable):       # isinstance() may run the program's code
         a = x._array if x._array is not None or not x.is_initialized else x
@@ -66,11 +72,11 @@ def _describe(x, depth):
         return (Variable, None, None, x._requires_grad) if a is None else (Variable, a.shape, a.dtype, x._requires_grad)
     if kind is np.ndarray:
         return kind, x.shape, x.dtype
-    if depth < MAX_DEPTH:
+    if depth < MAX_DEPTH and id(x) not in grown:
         if kind in (list, tuple) and len(x) <= MAX_ITEMS:
-            return kind, tuple([_describe(i, depth + 1) for i in x])
+            return kind, tuple([_describe(i, depth + 1, grown) for i in x])
         if kind is dict and len(x) <= MAX_ITEMS:
-            return kind, tuple([(type(k), k if type(k) is str else _key(k), _describe(v, depth + 1)) for k, v in x.items()])
+            return kind, tuple([(type(k), k if type(k) is str else _key(k), _describe(v, depth + 1, grown)) for k, v in x.items()])
     return kind
 
 

@@ -208,7 +208,8 @@ class Facts:
             if isinstance(x, Variable) and x._array is None:
                 raise Doubt("an argument has no array yet")
             w.array(source, x, f"argument {source[1]}", id(array_of(x)) not in self.observer.passed)
-        elif (type(x) in (list, tuple, dict) or isinstance(x, tuple) and is_named_tuple(type(x))) and len(x) <= MOST_MEMBERS:
+        elif (type(x) in (list, tuple, dict) or isinstance(x, tuple) and is_named_tuple(type(x))) and len(x) <= MOST_MEMBERS \
+                and id(x) not in self.observer.grown_ids:
             if depth == DEEPEST:
                 raise Doubt("arguments are nested too deeply")
             if type(x) in (list, dict):

@@ -3,7 +3,7 @@ import types
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, skipped
+from worlds import MODES, arr, check, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -163,3 +163,84 @@ def test_argument_that_is_no_dict(mode):
             return old, batch["x"]
         return [log], [lambda: f({"x": arr(3)}), lambda: f(Mapping())]
     skipped(check(make, mode), mode, least=5)
+
+
+@pytest.mark.parametrize("check_", [0.0, 1.0])
+def test_lists_that_keep_growing(mode, check_):
+    """A log that is handed over with every call is no argument of another kind each time, also when it begins anew, another one comes, or others fill it."""
+    def make(wrap):
+        log, history, kept = [], {"loss": [], "n": 0}, []
+
+        @wrap
+        def f(x, log, history=None):
+            y = F.sum(F.exp(x))
+            log.append(float(y.array))
+            if history is not None:
+                history["loss"].append(log[-1])
+                history["n"] += 1
+            return y, len(log), np.mean(log[-3:])
+
+        @wrap
+        def both(x, a, b):
+            a.append(float(F.sum(F.exp(x)).array))
+            return len(b), a is b
+
+        def anew():
+            log.clear()
+            return f(arr(3), log)
+
+        def another():
+            history["loss"] = []
+            return f(arr(3), log, history=history)
+        return [log, history, kept], [
+            *[lambda k=k: f(arr(3, seed=k), log, history=history) for k in range(12)], anew, another, *[lambda: f(arr(3), log, history=history)] * 6,
+            lambda: log.extend(range(300)), lambda: f(arr(3), log, history=history), lambda: f(arr(3), [*log[:4]], history={"loss": [], "n": 0}),
+            *[lambda: both(arr(3), kept, kept)] * 8, *[lambda: both(arr(3), kept, log)] * 2, lambda: both(arr(3), [arr(2)], kept),
+            lambda: f(arr(3), [arr(3)], history={"loss": (), "n": 1}), lambda: f(arr(3), (), history=history)]
+    world = check(make, mode, check=check_)
+    if not check_:
+        skipped(world, mode, least=20)
+
+
+def test_log_from_inside(mode):
+    """The function knows the list otherwise, too."""
+    def make(wrap):
+        log = []
+
+        @wrap
+        def f(x, given):
+            log.append(float(F.sum(F.exp(x)).array))
+            return len(log), given[-1] if given else None, len(given)
+        return [log], [*[lambda: f(arr(3), log)] * 12, lambda: f(arr(3), [2.0]), lambda: f(arr(3), [])]
+    check(make, mode)
+
+
+def test_keys_and_values_of_the_words_so_far(mode):
+    """Lists of Variables that a sequence fills: how long they are matters, and the next one has others, or begins anew."""
+    def make(wrap):
+        again = [{"k": [], "v": []} for _ in range(2)]
+
+        @wrap
+        def word(x, caches):
+            with hnn.no_backprop_mode():
+                for cache in caches:
+                    cache["k"].append(F.exp(x))
+                    cache["v"].append(x * 2)
+                    K, V = F.stack(cache["k"]), F.stack(cache["v"])
+                    x = x + F.matmul(F.softmax(F.matmul(x[None], K, transb=True)), V)[0]
+            return x
+
+        def sequence(caches):
+            x, found = var(3), []
+            for _ in range(7):
+                x = word(x * 0.1, caches)
+                found.append(x.array)
+            return found, [len(c["k"]) for c in caches]
+
+        def refilled():
+            for cache in again:
+                cache["k"].clear()
+                cache["v"].clear()
+            return sequence(again)
+        return [again], [lambda: sequence([{"k": [], "v": []} for _ in range(2)]), refilled]
+    skipped(check(make, mode), mode, least=40)
