@@ -62,4 +62,5 @@ def test_results_that_lie_apart_are_computed_in_vectors():
     arranged = layout.arrange(node.op.nest, [layout.Operand(0, 0, (4, 4 * 70, 28))], [layout.Operand(0, 0, (4 * 800, 4 * 8, 4 * 100))])
     text = source.render(arranged.structure)
     ir = str(compiler.compile_ir("probe", text, "<probe>"))
-    assert "= 1 + args[" in text and ir.count("extractelement") >= 4
+    assert "= 1 + args[" in text
+    assert ir.count("extractelement") >= 4 or "llvm.masked.scatter" in ir       # with AVX-512, vectors are stored apart by one instruction
