@@ -140,11 +140,8 @@ class Iteration:
             return ref.value
         if ref.kind == "mirror" and isinstance(ref.value, list) and not backwards:
             return Iterator(ref.value)
-        if type(ref.value) is list and ref.kind in ("mirror", "static"):
+        if ref.kind == "mirror" and type(ref.value) in (list, deque) or ref.kind == "static" and type(ref.value) is list:
             look, n = self._members_now(ref.value) if ref.kind == "static" else functools.partial(_member, ref.value), len(ref.value)
-            return Looked(n, lambda k: look(n - 1 - k if backwards else k))
-        if ref.kind == "mirror" and type(ref.value) is deque:
-            n, look = len(ref.value), functools.partial(_member, ref.value)
             return Looked(n, lambda k: look(n - 1 - k if backwards else k))
         if ref.kind == "set" or type(ref.value) in DICTS and ref.kind in ("mirror", "static") or ref.kind == "mirror" and type(ref.value) is Counter:
             return self._unchanged(Rows("keys", self._dict_now(ref)) if ref.kind != "set" else ref.value, self._items(ref), backwards)
