@@ -135,6 +135,12 @@ class Writer(PlanNames):
         text = self.strong(v)
         self.require(f"{text}._tape is not None and {text}._tape.grad is not None", "a gradient from before the call")
 
+    def _unmade(self, p):
+        text = self.space(p)
+        without = " and ".join([f"{text}.get({name!r}) is None" for name in ("_array", "_pending", "_cell", "_tape")])
+        condition = f"{without} and {text}.get('_first_grad', 0) is None and {text}.get('_grad_known')"
+        self.require_in(p, p.__dict__, condition, "a parameter has got an array")
+
     def _prior(self, v, g):
         """A parameter has a gradient from before the call like the recorded one, and that nothing else of what is written is part of."""
         self.prior_lines[id(v)] = len(self.lines)

@@ -6,7 +6,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 from hybridnn.trace.computed import identify
 from hybridnn.trace.events import vid_of
-from hybridnn.trace.operands import array_of
+from hybridnn.trace.operands import array_of, is_unmade
 from hybridnn.trace.own_arrays import renew
 from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant
 
@@ -81,10 +81,18 @@ class Gradients:
 
     def clear_gradients(self, refs):
         """The gradients of these Variables become None."""
-        if any(r.value._array is None and r.value._pending is None for r in refs):
-            raise Doubt("clears the gradient of a parameter that has no array yet")
+        for r in refs:
+            if is_unmade(r.value):
+                self.guard_unmade(r.value)
+        refs = [r for r in refs if not is_unmade(r.value)]
         self.ungiven += [self.given.pop(id(r.value))[1] for r in refs if id(r.value) in self.given]
         self.effects.append(("clear", tuple(refs)))
+
+    def guard_unmade(self, p):
+        """A parameter without an array has none on any call, nor a gradient: clearing that, and updating, do nothing to it."""
+        if type(p).cleargrad is not Parameter.cleargrad or not p._grad_known or p._first_grad is not None or p._cell is not None or p._tape is not None:
+            raise Doubt("a parameter has no array yet, and may get one")
+        self.guard("unmade", p)
 
     def assign_none(self, f, owner, after):
         """``v.grad = None``, which does what ``v.cleargrad()`` does."""

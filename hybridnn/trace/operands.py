@@ -5,7 +5,7 @@ from hybridnn.backend import is_array
 from hybridnn.core.variable import Variable
 from hybridnn.trace.events import LIMIT
 
-__all__ = ["NUMBER_TYPES", "array_of", "has_creator", "is_number", "same_bytes", "same_number", "unfit", "untraceable", "values_of"]
+__all__ = ["NUMBER_TYPES", "array_of", "has_creator", "is_number", "is_unmade", "same_bytes", "same_number", "unfit", "untraceable", "values_of"]
 
 NUMBER_TYPES = (float, int, bool)
 
@@ -13,6 +13,11 @@ NUMBER_TYPES = (float, int, bool)
 def has_creator(x):
     """Whether ``x`` is a Variable computed by an earlier call."""
     return isinstance(x, Variable) and x._tape is not None and not x._tape.is_leaf and x._requires_grad
+
+
+def is_unmade(v):
+    """Whether a parameter waits for its shape: it has no array, computed or yet to be computed."""
+    return v._array is None and v._pending is None
 
 
 def array_of(x):

@@ -16,6 +16,7 @@ from hybridnn.trace.batches import asked
 from hybridnn.trace.events import vid_of
 from hybridnn.trace.namespaces import methods
 from hybridnn.trace.observe_stores import where_id
+from hybridnn.trace.operands import is_unmade
 from hybridnn.trace.overlap import memory_of
 from hybridnn.trace.refs import Doubt, Ref, VariableRows, class_lookup, constant, is_library_code, is_pure, mirror, real_array
 
@@ -237,6 +238,9 @@ def _update(observer, refs, value, start):
         guard_hyperparameters(observer, rule.hyperparam)
         observer.guard("attr", rule, "_steps", rule._steps)
         observer.guard("attr", rule, "_state", rule.state)
+        if is_unmade(p):
+            observer.guard_unmade(p)
+            continue
         for name in rule.slots:
             a = rule.state[name]
             observer.guard("item", rule.state, name, a)
@@ -275,13 +279,11 @@ def check_plain(optimizer):
         raise Doubt("the optimizer scales the loss")
     for p in optimizer.target.params():
         rule = p.update_rule
-        if p._array is None and p._pending is None:
-            raise Doubt("updates a model of which a parameter has no array yet")
         if rule is None or not isinstance(rule, OpRule) or type(rule).update_core_cpu is not OpRule.update_core_cpu:
             raise Doubt("a parameter has an update rule of its own")
         if not type(rule).__module__.startswith("hybridnn.") or rule._use_fp32_update is not False or rule._hooks is not None or type(rule.enabled) is not bool:
             raise Doubt("a parameter's update rule is not plain")
-        if rule.enabled and rule.state is None:
+        if rule.enabled and rule.state is None and not is_unmade(p):
             raise Doubt("the optimizer's state is not made yet")
 
 

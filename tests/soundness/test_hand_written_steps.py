@@ -11,7 +11,7 @@ from worlds import MODES, arr, check, skipped
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import optimizers, training
+from hybridnn import optimizer_hooks, optimizers, training
 from hybridnn.trace.numpy_functions import is_array_function, place_of_output
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
@@ -777,13 +777,20 @@ def test_gradients_of_frozen_parameters_are_there_or_made(mode):
     skipped(check(make, mode, held=True), mode)
 
 
-def test_parameters_without_arrays_may_get_them(mode):
-    """A layer that nobody has called yet, and that is frozen: an update passes over its parameters until they have arrays, and then gives them gradients."""
+@pytest.mark.parametrize("hook", [None, optimizer_hooks.WeightDecay(0.01), optimizer_hooks.GradientClipping(0.5)])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_parameters_without_arrays_may_get_them(mode, frozen, hook):
+    """A layer that nobody has called yet: an update passes over its parameters until they have arrays, and then gives them gradients."""
     def make(wrap):
         net = hnn.Chain(a=L.Linear(3, 2, initialW=0.5), b=L.Linear(None, 2, initialW=0.25))
         opt = optimizers.MomentumSGD(0.1).setup(net)
-        net.b.disable_update()
-        net.cleargrads()
+        if hook is not None:
+            opt.add_hook(hook)
+
+        def begin():
+            if frozen:
+                net.b.disable_update()
+            net.cleargrads()
 
         @wrap
         def f(x):
@@ -791,20 +798,32 @@ def test_parameters_without_arrays_may_get_them(mode):
             net.cleargrads()
             loss.backward()
             opt.update()
-            return loss.array
+            return loss.array, net.b.W.update_rule.t
 
         def called():
             net.b(arr(2, 5))
             return f(arr(2, 3))
 
-        def anew():
+        def shared():
+            other = net.b.copy()
+            f(arr(2, 3))
+            other(arr(2, 5))
+            return f(arr(2, 3))
+
+        def anew(change=lambda b: None):
             net.b = L.Linear(None, 2)
             opt.setup(net)
-            net.b.disable_update()
-            net.cleargrads()
+            change(net.b)
+            begin()
             return f(arr(2, 3))
-        return net, [lambda: f(arr(2, 3)), called, anew]
-    check(make, mode)
+
+        def filled():
+            net.b.W.zerograd()
+            return f(arr(2, 3)), called()
+        begin()
+        again = [lambda: f(arr(2, 3))] * 8
+        return net, [*again, called, anew, *again, shared, lambda: anew(lambda b: b.W.update_rule.add_hook(lambda rule, p: None)), anew, *again, filled]
+    skipped(check(make, mode), mode)
 
 
 def test_pairs_of_the_last_steps(mode):
