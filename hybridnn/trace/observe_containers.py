@@ -122,9 +122,11 @@ class Containers:
         axes = open_axes(self.call, x, value_of(key))
         if not axes:
             return self.pinned_key(key)
-        parts = [r if k in axes else self.pinned_key(r) for k, r in enumerate(key.value if key.kind == "mirror" else [key])]
+        several = type(key.value) is tuple
+        given = key.value if key.kind == "mirror" else [*map(constant, key.value)] if several else [key]
+        parts = [r if k in axes else self.pinned_key(r) for k, r in enumerate(given)]
         self.places = [parts[k] for k in axes]
-        return Ref("mirror", tuple(parts)) if key.kind == "mirror" else key
+        return Ref("mirror", tuple(parts)) if several else key
 
     def pinned_key(self, key):
         """A key of a Variable, whose ints are part of the path, also those that the call computes: a plan looks whether they come out as they did."""

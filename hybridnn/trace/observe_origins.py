@@ -98,7 +98,7 @@ class Origins:
             return Ref("mirror", type(v)(*[self._item(ref, k, x) for k, x in enumerate(v)]), ref.source)
         if type(v) is tuple and len(v) <= MOST_MEMBERS:
             return mirror(tuple, [self._item(ref, k, x) for k, x in enumerate(v)], ref)
-        if type(v) in (list, dict) and len(v) <= MOST_MEMBERS and id(v) not in self.grown_ids and all(type(k) in SCALARS for k in (v if type(v) is dict else ())):
+        if type(v) in (list, dict) and len(v) <= MOST_MEMBERS and id(v) not in self.grown_ids and (type(v) is list or all(type(k) in SCALARS for k in v)):
             return self._box(ref)
         return self.changing_object(v, ref.source) or self.root_object(v, ref.source)
 

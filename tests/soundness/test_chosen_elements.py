@@ -219,7 +219,11 @@ def in_a_loop(y, t):
     return total
 
 
-PYTHON = [of_python, computed, twice_the_same, of_a_vector, at_two_lines, negated, of_ints_drawn, in_a_loop]
+def beside_constants(y, t):
+    return y[1, t] * y[0, 2] - y[0, t] * y[2, 0]
+
+
+PYTHON = [of_python, beside_constants, computed, twice_the_same, of_a_vector, at_two_lines, negated, of_ints_drawn, in_a_loop]
 
 
 @pytest.mark.parametrize("body", PYTHON)
