@@ -6,7 +6,7 @@ from collections import deque
 import numpy as np
 
 from hybridnn.trace.changed_copies import CHANGES, SORTED, with_elements
-from hybridnn.trace.computed import Computed, is_last, is_number, note_uses, outside_arrays, rests_on_constants, sources_of, value_of
+from hybridnn.trace.computed import Computed, below, is_last, is_number, note_uses, outside_arrays, rests_on_constants, sources_of, value_of
 from hybridnn.trace.failures import recompute
 from hybridnn.trace.floats import under
 from hybridnn.trace.free_numbers import is_open, is_put_into_array, may_be_any
@@ -147,6 +147,11 @@ def _make_behind(observer, found, ref):
         found.last = True
         observer.effects.append(("compute", ref))
         return
+    if certain and found.safe and ref.kind == "mirror":
+        for part in _parts_of(ref, found):
+            part.source.last = True
+            observer.effects.append(("compute", part))
+        return
     if not (observer.has_updated() and observer.can_compute_ahead(ref)):
         observer.compute_at_risk(ref)
 
@@ -209,6 +214,17 @@ def _result(value, found):
         items = [Ref("array", v, Computed(operator.getitem, [whole, Ref("static", k)], {}, found.at)) for k, v in enumerate(value)]
         return Ref("mirror", type(value)._make(items) if named else type(value)(items))
     raise Doubt(f"NumPy gives a {type(value).__name__}")
+
+
+def _parts_of(ref, found):
+    """The Refs of a list of numbers that ``found`` gives, of the lists within, and of the numbers, each behind those of which it is a part."""
+    parts, numbers = {}, [r for r in below(ref, lambda _: False) if r.kind != "mirror"]
+    for r in numbers:
+        chain = [r]
+        while chain[-1].source is not found:
+            chain.append(chain[-1].source.args[0])
+        parts |= {id(part): part for part in reversed(chain)}
+    return parts.values()
 
 
 def numbers_of(whole):

@@ -269,3 +269,25 @@ def test_looks_at_arrays_that_numpy_has_written(mode, look, updates):
             return f(arr(3, 3), np.arange(3) % 2, k)
         return [net, seen], [call, lambda: call(0), lambda: call(2, _2=6), lambda: call(1, _1=2000), lambda: call(1, _0=-50), lambda: call(1, _0=0, _1=0)]
     check(make, mode)
+
+
+@pytest.mark.parametrize("checked", [0.0, 1.0])
+def test_lists_of_numbers_behind_an_update(mode, checked):
+    """What is drawn by, or computed of, the updated model is kept as lists of numbers."""
+    def make(wrap):
+        net, log = model(), []
+        opt = optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, t):
+            train(net, opt, x, t)
+            with hnn.no_backprop_mode():
+                y = net(x).array
+            chosen = (np.random.rand(len(x), 1) > y.cumsum(1)).sum(1).clip(0, 1)
+            rows = np.exp(y).tolist()
+            log.append(chosen.tolist())
+            return {"chosen": chosen.tolist(), "rows": rows, "first": rows[0][1], "sum": sum(rows[1]), "one": y.sum().tolist()}
+        return [net, log], [lambda: f(arr(4, 3), np.arange(4) % 2), lambda: f(arr(4, 3, seed=1), np.arange(4) % 2)]
+    world = check(make, mode, check=checked, tolerance=10.0)
+    if not checked:
+        skipped(world, mode)
