@@ -52,10 +52,12 @@ def _draw(observer, fn, args, kw, stream):
     at = len(observer.call.path)
     if behind and same and observer.writes_so_far():
         at = before[-1].at      # where the stream is known to have come to this
-    elif behind and observer.writes_so_far() or late and any(observer.is_written(a) for part in given for a in outside_arrays(part)):
+    elif late and any(observer.is_written(a) for part in given for a in outside_arrays(part)):
         raise Doubt("draws random numbers with arguments that are computed, or behind such a draw, after a change in place")
     if observer.samples and any(_is_picked(observer, r) for part in given for r in below(part)):
         raise Doubt("draws random numbers with arguments that others have chosen")
+    if behind and not same and observer.writes_so_far():
+        _compute_behind(observer, given)
     value = _tried(stream, fn, *map(value_of, args), **{k: value_of(v) for k, v in kw.items()})
     ref = _drawn(value, Computed(fn, args, kw, at, drawn=True, late=late, behind=behind))
     observer.draws.append((ref, len(observer.call.draws), stream))
@@ -63,6 +65,19 @@ def _draw(observer, fn, args, kw, stream):
     if ref.kind == "whole":
         return numbers_of(ref)
     return ref
+
+
+def _compute_behind(observer, given):
+    """The arguments of a draw behind an update are computed where they are, not after all else; if that, or the draw, fails, a plan takes back what has been
+    written, as the stream goes back."""
+    waiting = {id(r) for part in given for r in below(part) if isinstance(r.source, Computed) and r.source.last}
+    found = [e[1] for e in observer.effects if e[0] == "compute" and id(e[1]) in waiting]
+    if len(found) < len(waiting) or any(r.kind not in ("array", "number", "whole") or id(r) in observer.risky for r in found):
+        raise Doubt("draws random numbers with arguments that are computed, or behind such a draw, after a change in place")
+    for r in found:
+        r.source.last = False
+    observer.effects = [e for e in observer.effects if e[0] != "compute" or id(e[1]) not in waiting]
+    observer.leaves_behind()
 
 
 def _draw_into(observer, fn, args, kw, stream):

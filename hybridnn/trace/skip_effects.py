@@ -109,12 +109,12 @@ class Effects:
                 self.body += self._leave_if(f"bool({self.making[id(first)]}) is not {rest[0]}", self.observer.pins.get(id(first), rest[0]))
             else:
                 lines = [self._last(first), *(self._checks(self.making[id(first)], first) if self._is_risky(first) else ())]
-                made.append(self.making[id(first)])
             if self.makes:
                 write()
                 self.body += self.makes
             self.makes = before
             together += lines
+            made += [self.making[id(first)]] if kind == "compute" else []
         write()
 
     def _kept_part(self, target, args):

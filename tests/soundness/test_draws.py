@@ -778,6 +778,60 @@ def test_draws_of_vectors_of_a_wrong_covariance(mode):
     check(make, mode)
 
 
+def an_action(p, k, own):
+    chances = p.astype("d")
+    return int(np.random.choice(len(p), p=chances / chances.sum() * k)), np.random.randn()
+
+
+def of_weights(p, k, own):
+    return [own.choice(4, p=p.astype("d") / float(p.sum(dtype="d")) * k) for _ in range(2)], own.normal(), random.choices([0, 1, 2, 3], weights=p.tolist())
+
+
+def around_means(p, k, own):
+    u = np.random.rand()
+    return np.random.normal(p, 2 - k), np.random.normal(p[0] * u, 0.1), p[np.array([0, 2])] * u
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("body", [an_action, of_weights, around_means])
+def test_draws_as_the_updated_model_says(mode, body, again):
+    """The next action, samples; some chances are not accepted, which raises behind the update. ``again``: another update follows, of what was drawn."""
+    def make(wrap):
+        net, own, trail = hnn.Sequential(L.Linear(3, 6), F.tanh, F.dropout, L.Linear(6, 4)), np.random.default_rng(3), np.zeros(3, "f")
+        opt, log = hnn.optimizers.Adam(0.01).setup(net), []
+        opt.add_hook(hnn.optimizer_hooks.GradientClipping(1.0))
+
+        def fit(x, t):
+            loss = F.mean((net(x) - t) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+
+        @wrap
+        def step(x, k):
+            loss = fit(x, 1.0)
+            trail[...] = 0.9 * trail + x[0]
+            log.append(loss.item())
+            with hnn.no_backprop_mode(), hnn.using_config("train", False):
+                p = F.softmax(net(x)).array[0]
+            found = body(p, k, own)
+            if again:
+                loss = fit(x, np.random.randn(4).astype("f")) + loss
+            log.append(found[-1])
+            return found, loss
+
+        def run(k, n=3):
+            try:
+                return step(arr(n, 3), k)
+            except ValueError as error:
+                return str(error)
+        return [net, own, trail, log], [lambda: run(1.0), drawn, lambda: run(2.5), lambda: run(1.0), lambda: run(1.0, 2), own.random]
+    world = check(make, mode, tolerance=100.0)
+    if not again:
+        skipped(world, mode)
+
+
 @pytest.mark.parametrize("decides", [False, True])
 def test_draws_behind_an_update_and_an_action(mode, decides):
     """The action is drawn as the network says; what is drawn after the update, of the same stream or of another, has arguments of its own."""
