@@ -344,13 +344,13 @@ def is_finite(array):
         return bool(get_array_module(array).isfinite(array).all())
 
 
-def to_cpu(array):
-    """``array`` as a NumPy array; None stays None. Raises TypeError for a Variable: it has ``to_cpu`` itself."""
+def to_cpu(array, stream=None):
+    """``array`` as a NumPy array; None stays None. Raises TypeError for a Variable: it has ``to_cpu`` itself. ``stream`` has no effect: copies are waited for."""
     return CpuDevice().send(_bare(array, "to_cpu"))
 
 
-def to_gpu(array, device=None):
-    """``array`` as a CuPy array on ``device`` (a number; None: the current one)."""
+def to_gpu(array, device=None, stream=None):
+    """``array`` as a CuPy array on ``device`` (a number; None: the current one). ``stream`` has no effect, as it is deprecated in Chainer v7."""
     check_cuda_available()
     return get_device(cupy.cuda.Device() if device is None else device).send(_bare(array, "to_gpu"))
 

@@ -185,17 +185,26 @@ def test_cuda_is_not_available():
     cuda = hnn.cuda
     x = np.ones(2, np.float32)
     assert cuda.get_array_module(x) is np
-    assert cuda.to_cpu(x) is x
+    assert cuda.to_cpu(x) is x is cuda.to_cpu(x, stream=None)
     assert int(cuda.DummyDevice) == -1
     assert cuda.get_device_from_array(x) is cuda.DummyDevice is cuda.get_device_from_id(None)
     assert not isinstance(x, cuda.ndarray)
     with cuda.get_device_from_id(-1) as device:
         assert device == cuda.DummyDeviceType()
-    for needs in (lambda: cuda.to_gpu(x), cuda.check_cuda_available, lambda: cuda.elementwise("", "", "", "n"), cuda.Stream,
-                  cuda.memoize()(lambda: 1)):
+    for needs in (lambda: cuda.to_gpu(x), cuda.check_cuda_available, lambda: cuda.elementwise("", "", "", "n"), cuda.Stream):
         with pytest.raises(RuntimeError, match="a GPU was asked for, but C"):
             needs()
     assert cuda.fuse()(abs) is abs
+
+
+@needs_no_cuda
+def test_what_modules_decorate_for_cuda_can_be_imported_and_called_without():
+    seen = []
+    decorated = hnn.cuda.memoize(for_each_device=True)(seen.append)
+    decorated(3)
+    decorated(3)
+    hnn.cuda.clear_memo()
+    assert seen == [3, 3] and decorated.__name__ == "append"
 
 
 def test_cudnn_levels():

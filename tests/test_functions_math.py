@@ -154,6 +154,8 @@ REDUCTIONS = (
         case("bias", T, (2, 3), axis=0, formula=lambda x, y: x + y[:, :, None]),
         case("scale", T, (3, 4), formula=lambda x, y: x * y),
         case("scale", T, (4,), axis=2, formula=lambda x, y: x * y),
+        case("scale", T, (1,), formula=lambda x, y: x * y, note="number"),
+        case("bias", T, (1, 3), axis=0, formula=lambda x, y: x + y[:, :, None], note="rows"),
     ]
 )
 

@@ -70,6 +70,8 @@ class TestLinkHooks:
             pass
         with pytest.raises(TypeError, match="LinkHook"):
             link.add_hook(function_hooks.TimerHook())
+        with pytest.raises(TypeError, match="takes a FunctionHook; got TimerHook"):
+            hnn.FunctionNode().add_hook(link_hooks.TimerHook())
 
     def test_a_failed_call(self):
         hook = Note()
@@ -111,6 +113,7 @@ class TestTimers:
         assert "FunctionName" in capsys.readouterr().out
         with pytest.raises(ValueError, match="'auto_foreach'"):
             hook.print_report("hours")
+        assert link_hooks.TimerHook.table == hook.table == {"sec": 1, "ms": 1000, "us": 1000000, "ns": 1000000000}
 
     def test_a_failed_call_does_not_run_on(self):
         with link_hooks.TimerHook() as hook:

@@ -156,15 +156,15 @@ def raw(code, name, *args, **kwargs):
 
 
 def memoize(for_each_device=False):
-    """Decorator: results are kept per arguments (and device). A decorated function raises ``BackendError`` without CUDA."""
+    """Decorator: results are kept per arguments (and device). Without CUDA nothing is kept, so that modules may use it at their top level."""
     if available:
         return cupy.memoize(for_each_device)
 
     def decorate(f):
         @functools.wraps(f)
-        def unavailable(*args, **kwargs):
-            check_cuda_available()
-        return unavailable
+        def called(*args, **kwargs):
+            return f(*args, **kwargs)
+        return called
     return decorate
 
 

@@ -15,7 +15,7 @@ from hybridnn.core.tape import Leaf, Output, TapeNode, connect_outputs, next_seq
 from hybridnn.core.variable import Variable, as_variable, connected
 from hybridnn.core.variable_node import OutputRef, view_of
 from hybridnn.errors import InvalidType
-from hybridnn.function_hook import put_on
+from hybridnn.function_hook import FunctionHook, put_on
 from hybridnn.memory_layouts import require_plain
 
 __all__ = ["FunctionNode", "input_variable"]
@@ -305,6 +305,8 @@ class FunctionNode(TapeNode, metaclass=ABCMeta):
 
     def add_hook(self, hook, name=None):
         """Put a ``FunctionHook`` on this function alone."""
+        if not isinstance(hook, FunctionHook):
+            raise TypeError(f"add_hook takes a FunctionHook; got {type(hook).__name__}")
         name = hook.name if name is None else name
         put_on(self.local_function_hooks, name, hook, self, f"{self.label} has a hook called {name!r} already")
 

@@ -271,19 +271,19 @@ class _UnalignedError(InvalidType, AssertionError):
 def _aligned(name, x, y, axis):
     if not 0 <= axis <= x.ndim - y.ndim:
         raise InvalidType(name, f"0 <= axis <= {x.ndim - y.ndim}", f"axis={axis}, x.shape={x.shape}, y.shape={y.shape}")
-    if x.shape[axis:axis + y.ndim] != y.shape:
-        raise _UnalignedError(name, f"y.shape == x.shape[{axis}:{axis + y.ndim}]", f"x.shape={x.shape}, y.shape={y.shape}")
+    if any(n not in (1, size) for n, size in zip(y.shape, x.shape[axis:], strict=False)):
+        raise _UnalignedError(name, f"y.shape == x.shape[{axis}:{axis + y.ndim}], or ones there", f"x.shape={x.shape}, y.shape={y.shape}")
     return reshape.to(y, (*y.shape, *(1,) * (x.ndim - axis - y.ndim)))
 
 
 def bias(x, y, axis=1):
-    """x + y, where the axes of ``y`` stand for those of ``x`` from ``axis`` on."""
+    """x + y, where the axes of ``y`` stand for those of ``x`` from ``axis`` on, or are of size 1."""
     x, y = of_shape(x), of_shape(y)
     return apply(_add, (x, _aligned("bias", x, y, axis)))
 
 
 def scale(x, y, axis=1):
-    """x * y, where the axes of ``y`` stand for those of ``x`` from ``axis`` on."""
+    """x * y, where the axes of ``y`` stand for those of ``x`` from ``axis`` on, or are of size 1."""
     x, y = as_variable(x), of_shape(y)
     return x * _aligned("scale", x, y, axis)
 

@@ -4,7 +4,7 @@ import time
 
 __all__ = ["CallTimer", "TimesCalls"]
 
-_FACTORS = {"sec": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_FACTORS = {"sec": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 class CallTimer:
@@ -72,7 +72,9 @@ class TimesCalls:
 
     Attributes:
         call_history: pairs of a name and seconds.
+        table: how many of each unit make a second.
     """
+    table = _FACTORS
     _title: str        # heading of the names in the report
 
     def __init__(self):
