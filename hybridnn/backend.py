@@ -345,7 +345,8 @@ def is_finite(array):
 
 
 def to_cpu(array, stream=None):
-    """``array`` as a NumPy array; None stays None. Raises TypeError for a Variable: it has ``to_cpu`` itself. ``stream`` has no effect: copies are waited for."""
+    """``array`` as a NumPy array; None stays None. Raises TypeError for a Variable, which has ``to_cpu`` itself. ``stream`` has no effect: copies are waited
+    for."""
     return CpuDevice().send(_bare(array, "to_cpu"))
 
 

@@ -18,6 +18,7 @@ import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
 from hybridnn.jit.executable import Executable
+from hybridnn.trace import observe
 from hybridnn.trace.events import Event
 from hybridnn.trace.segment import Segment
 
@@ -254,6 +255,22 @@ def test_a_proof_that_ends_inside_the_library_keeps_nothing(no_collector):
         return [weakref.ref(o) for o in (net, f._memory)]
     refs = run(Net())
     assert [r() for r in refs] == [None] * 2
+
+
+def test_code_that_programs_write_goes(monkeypatch):
+    """Instructions are kept by the code that they are of, for so much code as programs have that nobody writes at run time."""
+    monkeypatch.setattr(observe._known, "most", 8)
+    codes = []
+    for k in range(16):
+        space = {"F": F}
+        exec(f"def f(x):\n    return F.tanh(x) * {k}.5", space)
+        f = hnn.trace(space["f"])
+        warm(f, arr(3))
+        assert f.stats.python_skipped > 0
+        codes.append(weakref.ref(space["f"].__code__))
+    del f, space
+    gc.collect()
+    assert sum(code() is not None for code in codes) <= 8
 
 
 def test_global_goes(no_collector):

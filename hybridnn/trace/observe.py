@@ -8,12 +8,14 @@ is a ``Doubt`` with its line, and the function stays in verified replay. The obs
 import dis
 import functools
 import gc
+import itertools
 import sys
 import types
 from collections import deque
 
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.errors import raised_by_signal
+from hybridnn.jit.known import Known
 from hybridnn.trace.computed import identify
 from hybridnn.trace.lengths import settle
 from hybridnn.trace.observe_arrays import Arrays
@@ -58,7 +60,7 @@ from hybridnn.trace.refs import (
     trusted_kind,
 )
 
-__all__ = ["Observer", "instructions"]
+__all__ = ["Observer", "following", "instructions"]
 
 # What runs between a call of a traced function and the function.
 PASSED = ("hybridnn.trace.api", "hybridnn.trace.running", "hybridnn.trace.memory", "hybridnn.trace.floats", "hybridnn.config")
@@ -72,17 +74,27 @@ TAKING_VARIED = SIMPLE | {"BINARY_OP", "BINARY_SUBSCR", "BUILD_CONST_KEY_MAP", "
                           "UNARY_INVERT", "UNARY_NEGATIVE", "YIELD_VALUE"}
 GOING_THROUGH = ("GET_ITER", "UNPACK_SEQUENCE")
 ROWS = frozenset([code for code in Variable.__iter__.__code__.co_consts if isinstance(code, types.CodeType)])
-_instructions = {}
+_known = Known(2048)      # id of a code object -> itself, its instructions by their offsets, and the offset behind each
 
 
 def instructions(code):
-    """offset -> instruction of a code object, kept for the process (bounded by the program's size). A program that is run again, as cells of a notebook are,
-    has equal code, whose inner functions are others."""
-    known, table = _instructions.get(code, (None, None))
-    if known is not code:
+    """offset -> instruction of a code object."""
+    return _looked_at(code)[1]
+
+
+def following(code):
+    """offset -> offset of the instruction after it."""
+    return _looked_at(code)[2]
+
+
+def _looked_at(code):
+    """What is known of a code object. A program that is run again, as cells of a notebook are, has equal code, whose inner functions are others; and one that
+    writes programs has ever more of it."""
+    found = _known.get(id(code))
+    if found is None:
         table = {i.offset: i for i in dis.get_instructions(code)}
-        _instructions[code] = code, table
-    return table
+        found = _known[id(code)] = code, table, dict(itertools.pairwise(table))
+    return found
 
 
 @functools.cache

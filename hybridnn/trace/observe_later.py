@@ -5,14 +5,12 @@ instruction seen must be just the one that the last leads to: the one after it, 
 missed, and that is a ``Doubt``.
 """
 import dis
-import functools
-import itertools
 import os
 import sys
 import threading
 
 from hybridnn.core.variable import Variable
-from hybridnn.trace.observe import Observer, instructions
+from hybridnn.trace.observe import Observer, following, instructions
 from hybridnn.trace.refs import Cell, Closure, Doubt, Ref, constant
 
 __all__ = ["LaterObserver", "observer_type"]
@@ -35,13 +33,6 @@ def observer_type():
     if sys.version_info[:2] not in ((3, 12), (3, 13)) or any(map(sys.monitoring.get_tool, range(6))) or _turn[0].locked():
         return None
     return LaterObserver
-
-
-@functools.cache
-def following(code):
-    """offset -> offset of the instruction after it."""
-    offsets = [i.offset for i in dis.get_instructions(code)]
-    return dict(itertools.pairwise(offsets))
 
 
 def _is_users(code, offset):
