@@ -11,10 +11,10 @@ from hybridnn.trace.calculations import MOST_NUMBERS, numbers_of, operand
 from hybridnn.trace.computed import Computed, below, leaves_of, note_uses, outside_arrays, rests_on_constants, sources_of, value_of
 from hybridnn.trace.free_numbers import is_limit
 from hybridnn.trace.own_arrays import check_own, replace_uses, view_again
-from hybridnn.trace.refs import Doubt, Ref, constant
+from hybridnn.trace.refs import Doubt, Ref, constant, is_drawn, mirror
 from hybridnn.trace.streams import put_stream_back, stream_of, stream_state
 
-__all__ = ["CLOCKS", "FEW_MEMBERS", "choose", "choose_some", "chooses", "draw", "pick", "read_clock", "sample", "samples", "shuffle"]
+__all__ = ["CLOCKS", "FEW_MEMBERS", "choose", "choose_some", "chooses", "draw", "pick", "read_clock", "sample", "sample_of_both", "samples", "shuffle"]
 
 _OF_RANDOM = dict(vars(random.Random))
 CLOCKS = frozenset([time.time, time.perf_counter, time.monotonic, time.process_time])
@@ -123,13 +123,32 @@ def _draw_objects(observer, fn, box, count, stream):
     count = observer.use(count)
     if count.kind != "static" or type(count.value) is not int or not 0 < count.value <= min(MOST_OBJECTS, len(box.value)):
         raise Doubt("draws an unknown number of objects, or many")
-    if any(d.source.late for d, *_ in observer.draws) or id(box.value) in observer.grown | observer.rewritten:
+    appended = observer.appended_to(box.value)
+    changed = id(box.value) in observer.rewritten | observer.popped.keys() | observer.trimmed.keys() or not all(map(_is_from_outside, appended))
+    if any(d.source.late for d, *_ in observer.draws) or changed or id(box.value) in observer.grown and not appended:
         raise Doubt("draws from a list that has changed, or behind a draw with arguments that are computed")
     observer.guard("long", box.value, count.value - 1)
     value = _tried(stream, fn, box.value, count.value)
-    whole = Ref("whole", value, Computed(fn, [box, count], {}, len(observer.call.path), drawn=True))
+    found = Computed(functools.partial(sample_of_both, fn), [box, mirror(list, appended), count], {}, len(observer.call.path), drawn=True) if appended else \
+        Computed(fn, [box, count], {}, len(observer.call.path), drawn=True)
+    whole = Ref("whole", value, found)
     observer.draws.append((whole, len(observer.call.draws), stream))
     return sample(observer, whole)
+
+
+def sample_of_both(draw, box, appended, count):
+    """What ``draw(box, count)`` gives once ``box`` has these members, too: it draws places, whatever is there."""
+    most = box.maxlen if type(box) is deque else None
+    n = len(box) + len(appended)
+    first = 0 if most is None else max(n - most, 0)
+    return [box[k] if k < len(box) else appended[k - len(box)] for k in [first + place for place in draw(range(n - first), count)]]
+
+
+def _is_from_outside(ref):
+    """Whether a value is there before all else: an argument, a constant, or a new tuple of these."""
+    if ref.kind == "mirror":
+        return type(ref.value) is tuple and ref.source is None and all(map(_is_from_outside, ref.value))
+    return ref.kind == "static" or ref.kind == "arg" and not is_drawn(ref.source)
 
 
 def _frozen(observer, ref):

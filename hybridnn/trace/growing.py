@@ -9,6 +9,7 @@ from hybridnn.trace.signature import MAX_DEPTH, MAX_ITEMS
 __all__ = ["grows", "stays"]
 
 TIMES = 4       # signatures in a row for which the same object is longer than before, always by as much
+LONGER = 4      # how many times as many there have to be once it has turned out to begin anew
 
 
 def grows(memory, args, kwargs):
@@ -19,7 +20,7 @@ def grows(memory, args, kwargs):
         added = len(x) - size if known == id(x) else 0
         times = 0 if added <= 0 else times + 1 if added == step else 1
         memory.sizes[place] = id(x), len(x), added, times
-        if times >= TIMES and place not in memory.refilled:
+        if times >= memory.refilled.get(place, TIMES):
             memory.growing[place] = id(x), len(x), _holds_numbers(x)
             found = True
     _note_ids(memory)
@@ -35,7 +36,7 @@ def stays(memory, args, kwargs):
             continue
         if (id(x) != known or len(x) < size) and not plain:
             del memory.growing[place]
-            memory.refilled.add(place)
+            memory.refilled[place] = LONGER * memory.refilled.get(place, TIMES)
         else:
             memory.growing[place] = id(x), len(x), plain
     _note_ids(memory)

@@ -123,7 +123,7 @@ class Memory:
     sizes: dict = field(default_factory=dict)       # place of a list or dict among the arguments -> its id, length, by how much it grew, and how often
     growing: dict = field(default_factory=dict)     # place of one that keeps growing -> its id, length, and whether it holds plain numbers
     grown_ids: frozenset = frozenset()              # ids of these
-    refilled: set = field(default_factory=set)      # places of such as turned out to begin anew
+    refilled: dict = field(default_factory=dict)    # place of one that turned out to begin anew -> how often it has to grow until it counts as growing again
     index: tuple | None = None      # see ``plan_index``
     lack: str = ""         # the guard that failed first in this call
     compare_at: int = MANY_SEARCHES

@@ -59,6 +59,7 @@ def _plain(fn):
     def handler(observer, args, kw):
         if fn in MATH and not kw and any(map(is_numeric, args)):
             args = [calculate(observer, float, [a], {}) if is_numeric(a) else a for a in args]       # as it asks for it itself
+        args = [*map(observer.counting_truths, args)] if fn in (float, int) and not kw else args
         if fn in ARITHMETIC and not kw and observer._computes_numbers(*args):
             return combine(observer, fn, *args)
         given = [observer.whole(a) if fn is math.prod and a.kind == "mirror" else _static(observer, a) for a in args]

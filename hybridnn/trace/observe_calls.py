@@ -3,7 +3,7 @@ import copy
 import functools
 import logging
 import types
-from collections import Counter
+from collections import Counter, deque
 
 import numpy as np
 
@@ -230,6 +230,7 @@ class Calls:
 
     def _drawn(self, draws, fn, args, kw, stream):
         """What a draw gives."""
+        args = [self.use(a) if a.kind == "arg" and type(a.value) in (list, deque, tuple) else a for a in args]
         if samples(fn, args, kw):
             return choose_some(self, fn, *args, *kw.values())
         return choose(self, fn, *args) if chooses(fn, args, kw) else draws(self, fn, args, kw, stream)

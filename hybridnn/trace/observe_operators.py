@@ -17,6 +17,7 @@ __all__ = ["SYMBOLS", "Operators"]
 
 VALUES = ("static", "mirror", "fresh", "made", "arg", "state", "view", "array", "number", "hole")      # kinds of Refs that have one
 HEAP_TYPE = 1 << 9       # Py_TPFLAGS_HEAPTYPE: a class that can be changed
+TAKING_TRUTHS = ("+", "-", "*", "/")       # operators that take a bool as an int
 COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
 OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv, "%": operator.mod, "**": operator.pow,
              "@": operator.matmul, "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
@@ -48,6 +49,8 @@ class Operators:
             self._operators_of(x, y, *[f"__{prefix}{name}__" for prefix in (("i", "", "r") if symbol not in COMPARISONS else ("",))])
             f.waiting = ("call", Ref("static", f"operator {symbol}"), [x, y], {}, "operator")
             return
+        if symbol.rstrip("=") in TAKING_TRUTHS:
+            x, y = self.counting_truths(x, y), self.counting_truths(y, x)
         if self._computes_numbers(x, y):
             f.stack.append(combine(self, OPERATORS[symbol if symbol in OPERATORS else symbol.rstrip("=")], x, y))
             return
@@ -156,6 +159,18 @@ class Operators:
         for cls in {type(r.value) for r in refs_and_names if isinstance(r, Ref) and isinstance(r.value, Variable)}:
             for name in names:
                 self.guard("classattr", cls, name, class_lookup(cls, name))
+
+    def counting_truths(self, ref, beside=None):
+        """``ref`` as an int, if it is a bool within an argument or a sample, beside a number or alone: each may be another one on every call, as whether an
+        episode was over."""
+        if ref.kind != "arg" or type(ref.value) is not bool or ref.source[0] != "item" or beside is not None and not self._is_plain_number(beside):
+            return ref
+        self.guard("typed", ref.source, bool)
+        return Ref("number", int(ref.value), Computed(int, [ref], {}, len(self.call.path), safe=True))
+
+    @staticmethod
+    def _is_plain_number(ref):
+        return is_number(ref) or ref.kind == "static" and type(ref.value) in (int, float)
 
     def _computes_numbers(self, *refs):
         """Whether all are Python numbers, and some may differ from call to call: ints from outside do so if the function assigns them."""

@@ -57,6 +57,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self.making = {}        # id of a computed value -> its name
         self.make_lines, self.made_first, self.may_warn = [], [], False      # what is computed before all else, its names, and whether NumPy may warn there
         self.made_after = {}    # id of a computed value -> after how many events it is computed (None: before all else)
+        self.appended = {}      # id of a Ref of what the call appends to a list before it draws from it -> lines that make that, and its text
         self.later = {}         # number of events -> computations that rest on what they made
         self.makes, self.after, self.named, self.uses_tape = [], [], set(), False
         self.connected = []     # values whose nodes, of a graph that has been given up, the plan makes at once
@@ -79,6 +80,7 @@ class Builder(Facts, Sources, Computing, Stages, Effects, Results, Text):
         self._draw_late()
         self._run_functions()
         self._facts()
+        self._make_appended()
         self._refuse_overlaps()
         self._leaves()
         kept = [e[-1] for e in self.observer.effects if e[0] in STORES]

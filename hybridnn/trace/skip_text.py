@@ -13,6 +13,7 @@ from hybridnn.core.variable import Variable, replaying
 from hybridnn.jit.dictwatch import watch
 from hybridnn.jit.draws import rand
 from hybridnn.trace.batches import ask, examples, refuse_changed
+from hybridnn.trace.drawing import sample_of_both
 from hybridnn.trace.failures import Unexpected, missed, recompute
 from hybridnn.trace.floats import warnings_raise
 from hybridnn.trace.gone import GoneNode, GoneOutput, GoneTape
@@ -240,7 +241,9 @@ class Text:
                     refuse_changed(found.args[0].value, self.changed)
                     lines.append(f"{self._computed(own.pop(0)[0])} = ask({w.held(found.args[0].value)}, shares, {w.strong(self.changed)})")
                     continue
-                parts = [self._operand_text(a) for a in found.args] + [f"{n}={self._operand_text(v)}" for n, v in found.kw.items()]
+                texts = [self.appended.get(id(a)) or ([], self._operand_text(a)) for a in found.args]
+                lines += [line for made, _ in texts for line in made]
+                parts = [text for _, text in texts] + [f"{n}={self._operand_text(v)}" for n, v in found.kw.items()]
                 lines.append(f"{self._computed(own.pop(0)[0])} = {w.strong(found.fn)}({', '.join(parts)})")
             if k < self.drawn_first:
                 lines.append(self._library_draw(k))
@@ -256,6 +259,15 @@ class Text:
             made, lines = [*lines, *made], []
         made = ["try:", *["    " + line for line in made], "except Exception as error:", *failed, "    return missed(error, CHANGED)"] if made else []
         return [*before, *lines, *made] if self.observer.draws else [*made, *before, *lines]
+
+    def _make_appended(self):
+        """What the call appends to a list, and may draw from it afterwards, is made before all else: it is one object, here and there."""
+        for ref, *_ in self.observer.draws:
+            if isinstance(ref.source.fn, functools.partial) and ref.source.fn.func is sample_of_both:
+                added = ref.source.args[1]
+                before, self.makes = self.makes, []
+                text = f"[{', '.join(map(self._value, added.value))}]"
+                self.appended[id(added)], self.makes = (self.makes, text), before
 
     def _sampled(self, name, ref):
         text = self._computed(ref)

@@ -235,3 +235,69 @@ def test_some_of_what_the_call_has_in_a_list(mode, body):
         f = wrap(lambda x: (body(nets, x, rng), rng.random()))
         return [nets, rng], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3, seed=1))]
     skipped(check(make, mode, steps=[0, 1] * 30), mode, least=5)
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("box", [list, deque, lambda: deque(maxlen=9)])
+def test_what_the_call_has_just_remembered(mode, box, given):
+    """May be in the batch, as the very object that is in the memory. ``given``: which is an argument."""
+    def make(wrap):
+        net, memory, kept, times = L.Linear(3, 2), box(), [], iter(range(1000))
+        opt = optimizers.SGD(0.01).setup(net)
+        memory.extend([(arr(3, seed=k), k % 2, 0.5 * k, k == 2) for k in range(6)])
+
+        def learn(memory, s, a, r, done):
+            memory.append((s, a, r, done))
+            batch = random.sample(memory, 4)
+            x, targets = np.stack([b[0] for b in batch]), [b[2] + 0.5 * (1.0 - b[3]) for b in batch]
+            loss = F.mean((F.select_item(net(x), np.array([b[1] for b in batch])) - np.array(targets, "f")) ** 2)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            if a == 0:
+                kept.append(batch[0])
+            return loss, random.random()
+        step = wrap(learn) if given else wrap(lambda *transition: learn(memory, *transition))
+
+        def run(**other):
+            k = next(times)
+            given_ = {"s": arr(3, seed=10 + k), "a": k % 2, "r": 0.1 * k, "done": k % 3 == 0, **other}
+            loss = step(*([memory] if given else []), *given_.values())
+            return loss, [[b is m for m in memory] for b in kept], len(memory)
+
+        def apart(n=6, **other):
+            """Among so many, which it leaves as they were."""
+            before = list(memory)
+            memory.clear()
+            memory.extend(before[-n:])
+            try:
+                return run(**other)
+            except (TypeError, ValueError) as error:
+                return type(error), str(error)
+            finally:
+                memory.clear()
+                memory.extend(before)
+        return [net, memory], [run, lambda: apart(s=arr(4)), lambda: apart(2), lambda: apart(3), lambda: apart(r=1), lambda: apart(done=None),
+                               lambda: apart(s=net.W.array[0]), *[run] * 12]
+    skipped(check(make, mode), mode, least=20)
+
+
+def test_whether_an_episode_was_over(mode):
+    """Bools of which each may be another one on every call are numbers in arithmetic."""
+    def make(wrap):
+        net, memory = L.Linear(3, 2), [(arr(3, seed=k), k % 3 == 0, 0.5 * k) for k in range(12)]
+
+        @wrap
+        def f(batch):
+            total = 0
+            for s, done, r in [*random.sample(memory, 4), *batch]:
+                goal = r + 0.9 * float(F.max(net(s[None])).array) * (1 - done)
+                total += (net(s[None])[0, 0] - goal) ** 2
+            ends = [float(done) + int(done) * 2 + done * r - done / 4 + (2.0 if r > 1e9 else done * 3) for _, done, r in batch]
+            return total, ends, [1 - done for _, done, _ in batch], sum(int(done) for _, done, _ in batch)
+
+        def batch(k):
+            return [(arr(3, seed=k + i), bool(k >> i & 1), 0.25 * i) for i in range(3)]
+        return [net], [*[lambda k=k: f(batch(k)) for k in range(8)], lambda: f([(arr(3), 1, 0.5)] * 3), lambda: f([(arr(3), None, 0.5)] * 3),
+                       lambda: f([(arr(3), np.True_, 0.5)] * 3)]
+    skipped(check(make, mode), mode)
