@@ -79,8 +79,9 @@ def match(call, operands, inputs):
 
 
 def unbind(call, bound):
-    """Take back what ``bind`` did."""
-    for key in bound:
+    """Take back what ``bind`` did: another event may give the same number to another operand."""
+    for vid, key in bound:
+        call.let_go(vid)
         if type(key) is tuple:
             call.ids[key[0]] = key[1]
         elif key < 0:
@@ -90,7 +91,7 @@ def unbind(call, bound):
 
 
 def bind(call, leaf, x, bound):
-    """Whether ``x`` comes from outside and is like the leaf; then it is bound to it, and the id of its array is put into ``bound``."""
+    """Whether ``x`` comes from outside and is like the leaf; then it is bound to it; ``bound`` gets its number, and the id of its array."""
     variable = isinstance(x, Variable)
     a = x._array if variable else x
     if leaf.again == "written":
@@ -114,7 +115,7 @@ def bind(call, leaf, x, bound):
     if number is not None:
         call.scalars[vid] = number
     call.ids[id(a)] = ~vid if graded else vid
-    bound.append(id(a))
+    bound.append((vid, id(a)))
     call.hold(vid, x, a, leaf.strides is None)
     return True
 
@@ -128,7 +129,7 @@ def _bind_again(call, leaf, x, a, bound):
     if not (call.code_of(x) is FOREIGN and call.made_again(x) if leaf.again == "made" else call.may_have_changed(x)):
         return False
     call.again[id(x)] = leaf.vid
-    bound.append(-id(x))
+    bound.append((leaf.vid, -id(x)))
     call.hold(leaf.vid, x, a, False)
     return True
 
@@ -139,7 +140,7 @@ def _bind_written(call, leaf, x, a, bound):
         return False
     if leaf.requires_grad is not (leaf.is_variable and x._requires_grad):
         return False
-    bound.append((id(a), call.renew(x, a, leaf.vid)))
+    bound.append((leaf.vid, (id(a), call.renew(x, a, leaf.vid))))
     call.hold(leaf.vid, x, a, True)
     return True
 

@@ -221,15 +221,21 @@ class Values:
         """Unbind the leaves of an operation that raised."""
         for o in operands:
             if type(o) is Leaf:
-                self.values.pop(o.vid)
-                self.snapshots.pop(o.vid, None)
-                x = self.leaves.pop(o.vid)
+                x = self.let_go(o.vid)
                 if o.again == "written":
                     self.ids[id(x._array if isinstance(x, Variable) else x)] = self.renewed[o.vid]
                 elif o.again:
                     del self.again[id(x)]
                 else:
                     del self.ids[id(x._array if isinstance(x, Variable) else x)]
+
+    def let_go(self, vid):
+        """Take back ``hold``, and give what was held."""
+        self.values.pop(vid)
+        self.snapshots.pop(vid, None)
+        self.wrappers.pop(vid, None)
+        self.scalars.pop(vid, None)
+        return self.leaves.pop(vid)
 
     def hold(self, vid, x, a, contiguous):
         """Remember a bound leaf; an array that others can write while work is pending is copied."""

@@ -161,3 +161,25 @@ def test_two_parameters_have_had_one_gradient(mode):
         return [p, q], [run, lambda: run(True)]
     for steps in ([1, 1, 0, 0, 0, 1, 0], [0, 0, 0, 0, 1, 1, 1, 0, 0], [1, 0, 1, 0, 0, 0, 1, 0]):
         check(make, mode, steps=steps)
+
+
+def test_backward_comes_by_the_parameters_in_another_order(mode):
+    """What is known of another order, and of gradients of another dtype, is tried before, and leaves nothing behind."""
+    def make(wrap):
+        state = {}
+
+        @wrap
+        def f(x):
+            F.sum(F.tanh(x @ state["p"]) * state["q"]).backward()
+
+        def run(*order, single=False):
+            for name in order:
+                state[name] = hnn.Parameter(np.ones((3, 3) if name == "p" else 3, "f" if single or name == "q" else "d"))
+                state[name].grad = np.full_like(state[name].array, 1.5 if name == "p" else 0.5)
+            if single:
+                state["p"].array = state["p"].array.astype("d")
+            f(arr(4, 3, seed=3))
+        return [state], [lambda: run("q", "p", single=True), lambda: run("p", "q"), run, lambda: run("q", "p"), lambda: run("p", "q", single=True)]
+    for steps in ([0, 1, 1, 1, 0, 1, 2, 2], [4, 3, 3, 2, 1, 1, 0, 3], [0, 4, 2, 1, 3, 1, 3, 4, 0]):
+        for held in (False, True):
+            check(make, mode, steps=steps, held=held)
