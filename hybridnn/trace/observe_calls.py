@@ -144,6 +144,8 @@ class Calls:
             f.stack.append(self._cached_result(called, args, kw))
         elif called is object.__setattr__ and len(args) == 3 and not kw and args[0].kind == "object":
             self.set_plainly(f, args[0], self.plain(args[1]), args[2], "push")
+        elif called is object.__init__ and len(args) == 1 and not kw and args[0].kind == "object":
+            f.stack.append(constant(None))
         elif isinstance(called, types.BuiltinFunctionType):
             self._call_builtin(f, called, args, kw)
         elif isinstance(called, type):

@@ -1,4 +1,5 @@
-"""Users' ``FunctionNode``s: forward and backward are followed where the library calls them, and what forward computes with NumPy is computed by the plan."""
+"""Users' ``FunctionNode``s and ``Function``s: type checks, forward and backward are followed where the library calls them, and what these compute with
+NumPy is computed by the plan."""
 import operator
 import types
 from dataclasses import dataclass, field
@@ -7,15 +8,19 @@ import numpy as np
 
 from hybridnn.core import OPS
 from hybridnn.core.function_node import FunctionNode
+from hybridnn.core.type_check import LightTypeInfoTuple
 from hybridnn.core.variable import Variable
+from hybridnn.function import Function, FunctionAdapter
+from hybridnn.link import Link
 from hybridnn.trace.computed import Computed, identify, sources_of
 from hybridnn.trace.events import Number
 from hybridnn.trace.path_tape import leaf_variables, rebinds_along
-from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, mirror
+from hybridnn.trace.refs import Doubt, Ref, class_lookup, constant, is_library_module, mirror
 
 __all__ = ["Functions"]
 
-FORWARD = ("forward", "forward_cpu")
+FORWARD, BACKWARD, CHECK = ("forward", "forward_cpu"), ("backward", "backward_cpu"), "check_type_forward"
+ADAPTED = FunctionAdapter.backward.__code__
 HANDING_ON = frozenset([OPS[name] for name in ("add", "mul", "sub")])      # operations whose rules take a number as it is, or not at all
 
 
@@ -44,31 +49,59 @@ class Functions:
     """``applied`` has, by id of a function, its application; ``function_outputs`` the Refs of outputs, by vid."""
 
     def calls_method(self, frame, code):
-        """Whether the library calls forward or backward of a function that the program has made in this call; if so, it is followed from here on."""
+        """Whether the library calls a method of a function that the program has made in this call; if so, it is followed from here on."""
         kind, names = self.trusted[1], code.co_varnames
         real = frame.f_locals.get(names[0]) if names else None
-        if kind not in ("apply_function", "backward") or not isinstance(real, FunctionNode):
+        if kind not in ("apply_function", "backward") or not isinstance(real, (FunctionNode, Function)):
             return False
         if kind == "apply_function":
-            return self._follow_forward(frame, code, real, frame.f_locals[names[1]])
-        applied = self.applied.get(id(real))
-        if applied is None or not self._is_method(applied.function.value.cls, ("backward",), code):
+            return self._follow_application(frame, code, real, frame.f_locals[names[1]])
+        applied, old = self.applied.get(id(real)), isinstance(real, Function)
+        if applied is None or not self._is_method(applied.function.value.cls, BACKWARD if old else BACKWARD[:1], code):
             return False
-        targets, gs = (frame.f_locals[name] for name in names[1:3])
-        given = [constant(None) if g is None else self.known_variable(g) for g in gs]
-        self._follow_method(frame, code, [applied.function, constant(targets), mirror(tuple, given)])
+        given, gs = (frame.f_locals[name] for name in names[1:3])
+        if old:
+            taken = [self._inputs_again(applied, given), self._arrays_of_gradients(frame, gs)]
+        else:
+            taken = [constant(given), mirror(tuple, [constant(None) if g is None else self.known_variable(g) for g in gs])]
+        self._follow_method(frame, code, [applied.function, *taken])
         return True
 
-    def _follow_forward(self, frame, code, real, arrays):
-        function, inputs = self.frames[-1].waiting[2]
-        if function.kind != "object" or not self._is_method(function.value.cls, FORWARD, code):
+    def _follow_application(self, frame, code, real, arrays):
+        """Of the type check, which gets the arrays themselves, or of forward."""
+        function, *inputs = self.frames[-1].waiting[2]
+        if function.kind != "object" or not self._is_method(function.value.cls, (CHECK, *FORWARD), code):
             return False
-        applied = self.applied[id(real)] = Applied(function)
-        self.keep.append(real)
-        given = [self._array_of_input(ref, a) for ref, a in zip(self._items(inputs), arrays, strict=True)]
-        applied.arrays += zip(arrays, given, strict=True)
-        self._follow_method(frame, code, [function, mirror(tuple, given)])
+        applied = self.applied.get(id(real))
+        if applied is None:
+            applied = self.applied[id(real)] = Applied(function)
+            self.keep.append(real)
+            items = inputs if isinstance(real, Function) else self._items(inputs[0])
+            given = [self._array_of_input(ref, a) for ref, a in zip(items, arrays, strict=True)]
+            applied.arrays += zip(arrays, given, strict=True)
+        if applied.function is not function or applied.returned is not None:
+            raise Doubt("applies a function twice")
+        given = [ref for _, ref in applied.arrays]
+        self._follow_method(frame, code, [function, mirror(LightTypeInfoTuple if code.co_name == CHECK else tuple, given)])
         return True
+
+    def checks_types(self):
+        """Whether what runs is the type check of a function."""
+        return any(f.suspended is not None and f.code.co_name == CHECK for f in self.frames)
+
+    def _inputs_again(self, applied, arrays):
+        """The inputs that backward of a ``Function`` gets, None for those that it does not retain."""
+        refs = [constant(None) if x is None else next((ref for a, ref in applied.arrays if a is x), None) for x in arrays]
+        if None in refs:
+            raise Doubt("a function retains an array whose origin is not known")
+        return mirror(tuple, refs)
+
+    def _arrays_of_gradients(self, frame, arrays):
+        """The gradients that backward of a ``Function`` gets, the arrays of those that the walk has."""
+        while frame.f_code is not ADAPTED:
+            frame = frame.f_back
+        pairs = zip(arrays, frame.f_locals["grad_outputs"], strict=True)
+        return mirror(tuple, [constant(None) if g is None else self.array_of(self.known_variable(g), a) for a, g in pairs])
 
     def _is_method(self, cls, names, code):
         self.guard("surface", cls)
@@ -85,6 +118,8 @@ class Functions:
     def method_returned(self, f, ref, value):
         """A followed method has returned to the library."""
         self.trusted = f.suspended
+        if f.code.co_name == CHECK:
+            return
         if self.trusted[1] == "apply_function":
             next(a for a in reversed(self.applied.values()) if a.function is self.frames[-1].waiting[2][0]).returned = ref
         else:
@@ -102,9 +137,10 @@ class Functions:
         path = self.call.path
         if len(path) != start + 1 or path[start].kind != "function" or applied is None or applied.returned is None:
             raise Doubt("a function with its own Python that did not replay")
-        for o, ref, v in zip(path[start].outs, self._items(applied.returned), value, strict=True):
+        several = type(value) is tuple
+        for o, ref, v in zip(path[start].outs, self._items(applied.returned), value if several else (value,), strict=True):
             self._note_output(applied, o.vid, ref, v._array)
-        return mirror(tuple, [self.known_variable(v) for v in value])
+        return mirror(tuple, [self.known_variable(v) for v in value]) if several else self.known_variable(value)
 
     def _note_output(self, applied, vid, ref, a):
         y = ref.value
@@ -159,11 +195,12 @@ class Functions:
         return constant(None)
 
     def _note_numbers_of_walk(self):
-        """Gradient rules take numbers that operations have taken, which may be others on every call; what they would compute of these is not known."""
+        """Gradient rules take numbers that their operations have taken, which may be others on every call; what they would compute of these is not known."""
+        path, begins = self.call.path, self.walk_begins
         before, walked = [[(e, o) for e in part for o in e.operands if type(o) is Number and o.value is None]
-                          for part in (self.call.path[:self.walk_begins], self.call.path[self.walk_begins:])]
+                          for part in ([e for e in path[:begins] if any(app.taped for app in e.apps)], path[begins:])]
         values, known = self.call.values, self.numbers
-        if any(o.vid in known and e.key[0] not in HANDING_ON for e, o in before) and walked:
+        if walked and not all(o.vid not in known or e.key[0] in HANDING_ON or self._stays(known[o.vid]) for e, o in before):
             raise Doubt("a number that changes between calls, and a gradient through a function with its own Python")
         for _, o in [(e, o) for e, o in walked if o.vid not in known]:
             same = [earlier.vid for _, earlier in before if values[earlier.vid] is values[o.vid]]
@@ -171,6 +208,14 @@ class Functions:
                 if type(values[o.vid]) is not float:     # one int may stand for several
                     raise Doubt("a gradient through a function with its own Python takes one of several ints that are equal")
                 known[o.vid] = self._one_of_these([known.get(vid, constant(values[o.vid])) for vid in same])
+
+    def _stays(self, ref):
+        """Whether a number is a setting of a layer, such as an epsilon, which is then guarded to be what it is."""
+        where = ref.source if ref.kind == "arg" else ()
+        if where[:2] != ("load", "attr") or not isinstance(where[2], Link) or not is_library_module(type(where[2]).__module__):
+            return False
+        self.guard("value", where, ref.value)
+        return True
 
     def _one_of_these(self, refs):
         """The Ref of a number that a gradient rule takes, which is any of these: they have to be the same object on every call."""

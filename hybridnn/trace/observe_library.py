@@ -33,7 +33,7 @@ class Library:
                 self.note_gradients()
         if kind == "update":
             self.meet_changed(waiting[2][0].value)
-        if kind in ("apply_function", "retained"):
+        if kind in ("apply_function", "retained", "retain"):
             self.check_arguments(waiting[2][1:], waiting[3])
         elif kind == "report":
             self.check_arguments(waiting[2][1:], {k: v for k, v in waiting[3].items() if k == "observer"})

@@ -9,6 +9,8 @@ import numpy as np
 
 from hybridnn._update_rule import Counted
 from hybridnn.config import config
+from hybridnn.core import type_check
+from hybridnn.core.type_check import LightTypeInfoTuple
 from hybridnn.core.variable import Variable
 from hybridnn.jit.dictwatch import space_of
 from hybridnn.optimizer import HyperparameterProxy
@@ -107,7 +109,8 @@ class Names:
         if owner.kind == "super":
             self.super_attr(f, owner, name, method)
             return
-        if isinstance(obj, tuple) and owner.kind in ("mirror", "static") and is_named_tuple(type(obj)) and self._named_attr(f, owner, name, method):
+        named = isinstance(obj, tuple) and owner.kind in ("mirror", "static") and (is_named_tuple(type(obj)) or type(obj) is LightTypeInfoTuple)
+        if named and self._named_attr(f, owner, name, method):
             return
         if owner.kind == "mirror" and type(obj) is deque and name == "maxlen":
             self._push_attr(f, constant(obj.maxlen), method)
@@ -122,7 +125,7 @@ class Names:
             return
         if owner.kind == "varied" and name not in SUCH_METHODS and name not in ("dtype", "ndim", "itemsize"):
             settle([owner])
-        if owner.kind not in ("static", "fresh", "arg", "state", "made", "array", "varied", "view"):
+        if owner.kind not in ("static", "fresh", "arg", "state", "made", "array", "varied", "view", "retained"):
             raise Doubt(f"reads .{name} of what the call has made")
         assigned = self.overlaid("attr", obj, name)
         if assigned is not None:
@@ -208,7 +211,8 @@ class Names:
         elif is_stream(obj) and draws(obj, name):
             self._push_attr(f, Ref("method", (owner, name)), method)
         elif isinstance(obj, threading.local) and cls.__module__.startswith("hybridnn."):
-            self.guard("threadlocal", obj, name, getattr(obj, name))
+            if not (isinstance(obj, type_check._State) and self.checks_types()):       # for which the library sets what they see, on every call
+                self.guard("threadlocal", obj, name, getattr(obj, name))
             self._push_attr(f, constant(getattr(obj, name)), method)
         else:
             self._plain_attr(f, owner, name, method)

@@ -223,7 +223,7 @@ class Objects:
         attr = None if base is None else base.__dict__[name]
         if isinstance(attr, types.FunctionType):
             f.stack += [constant(attr), owner] if method else [Ref("method", (owner, name, attr))]
-        elif attr is object.__setattr__ and method:
+        elif attr in (object.__setattr__, object.__init__) and method:
             f.stack += [constant(attr), owner]
         else:
             raise Doubt(f"reads super().{name}")

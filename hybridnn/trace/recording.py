@@ -16,8 +16,8 @@ from hybridnn.trace.numbers import plain_numbers, traced
 from hybridnn.trace.operands import NUMBER_TYPES, has_creator, is_number, same_number, unfit, values_of
 from hybridnn.trace.values import FOREIGN
 
-__all__ = ["composite", "constant", "derive", "effective_backprop", "know_leaves", "name_output", "operand_of", "operands_of", "record_inner", "record_op",
-           "taken_variables"]
+__all__ = ["composite", "constant", "derive", "effective_backprop", "know_leaves", "may_refuse", "name_output", "operand_of", "operands_of", "record_inner",
+           "record_op", "taken_variables"]
 
 STATIC_NUMBER_OPS = {"pow"}
 LARGEST_COPIED = 1 << 20     # bytes of an array from outside of which a recording keeps a copy, so that it sees whether the program writes into it
@@ -52,13 +52,18 @@ def record_op(call, op, inputs, attrs):
     taped = any(v._tape is not None for v in outs)
     event.apps.append(App(_node(op, operands, attrs, event), mask, taped))
     _note_views(call, event, plain, outs)
-    event.flush, event.check = op.kind == "opaque" and op.decompose is None and not op.meta.get("takes_all"), op.meta.get("check")
+    event.flush, event.check = may_refuse(op), op.meta.get("check")
     if event.check is None and "check_ints" in op.meta and all(spec_of(x).dtype.kind in "iub" for x in plain):
         event.check = op.meta["check_ints"]
     call.add(event)
     if event.flush:
         call.now_seen()
     return result
+
+
+def may_refuse(op):
+    """Whether an operation may raise for what its operands' values are."""
+    return op.kind == "opaque" and op.decompose is None and not op.meta.get("takes_all")
 
 
 def know_leaves(call, inputs):

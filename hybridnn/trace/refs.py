@@ -329,6 +329,7 @@ VARIABLE_CODE = {
 
 FUNCTION_CODE = {"apply": "apply_function", "get_retained_inputs": "retained", "get_retained_outputs": "retained", "retain_inputs": False,
                  "retain_outputs": False}
+OLD_FUNCTION_CODE = {"__call__": "apply_function", "retain_inputs": "retain", "retain_outputs": "retain"}
 
 
 ASKED: set[types.CodeType] = set()       # methods of iterators that give batches
@@ -383,6 +384,10 @@ def trusted_kind(frame):
         return "made" if frame.f_code.co_varnames[:2] == ("self", "data") else None
     if module == "hybridnn.core.function_node" and name in FUNCTION_CODE:
         return FUNCTION_CODE[name]
+    if module == "hybridnn.function":
+        return OLD_FUNCTION_CODE.get(name)
+    if module == "hybridnn.core.type_check":
+        return False
     if module in VARIABLE_MODULES:
         return VARIABLE_CODE.get(name)
     if module == "hybridnn.reporter" and name == "report" and frame.f_code.co_varnames[:2] == ("values", "observer"):

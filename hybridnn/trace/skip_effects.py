@@ -182,11 +182,20 @@ class Effects:
             newest = self._newest(outcome.vid)
             self.gradients.setdefault(newest, []).append((x, node))
             text = self._computed(self.observer.changed[newest]) if newest in self.observer.changed else self.text.get(newest)
+            text = self._copied_view(newest) if text is None and newest in self.call.view_of else text
             grads[node] = f"{text}.copy()" if text is not None and text in grads.values() else text     # one value for two leaves: each has its own array
         if event.key[0][0]:
             raise Doubt("backward(retain_grad=True)")
         if event.key[0][1] or event.key[0][2] is not None:
             raise Doubt("backward with enable_double_backprop or loss_scale")
+
+    def _copied_view(self, vid):
+        """The text of a gradient that is a view of what a stage hands out; a leaf has an array of its own."""
+        before, self.makes = self.makes, []
+        text = f"copied({self._array_text(vid)})"
+        self.body += self.makes
+        self.makes = before
+        return text
 
     def _give(self, ref, value, grads):
         """``p.grad = array``, which NumPy or the call has made."""

@@ -74,7 +74,7 @@ class Sources:
         """The Ref of a leaf, where its array ``a`` is not known to come from elsewhere."""
         ref = self.observer.leaf_refs.get(vid) or self.observer.origins.get(id(self.call.scalars.get(vid, x)))
         if ref is None:
-            ref = wrapped(self.observer, x) if isinstance(x, Variable) else self.observer.views.get(memory_of(x))
+            ref = wrapped(self.observer, x, vid in self._differentiated) if isinstance(x, Variable) else self.observer.views.get(memory_of(x))
         if ref is None and vid not in self._differentiated:
             ref = next((r for r in by_hand(self.observer) if r.source.real is a), None)
         return ref

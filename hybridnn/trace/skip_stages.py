@@ -7,6 +7,7 @@ from hybridnn.core.variable import Variable
 from hybridnn.trace.computed import below, sources_of
 from hybridnn.trace.events import Number, spec_along, vid_of
 from hybridnn.trace.path_tape import PathTape, saved_values
+from hybridnn.trace.recording import may_refuse
 from hybridnn.trace.refs import Doubt
 from hybridnn.trace.segment import Known, build
 from hybridnn.trace.skip_plan import STORES
@@ -82,8 +83,8 @@ class Stages:
             w.lines.append(WARNINGS_RAISE)
         waiting = {self.making[id(ref)] for found in self.early.values() for kind, ref, *_ in found if kind == "compute" and id(ref) in self.making}
         late = {name for found in self.later.values() for name, _ in found} | {f"v{v}" for v in self.made} | waiting
-        for e in [e for e in events if e.check is not None or e.flush]:
-            if e.flush:
+        for e in [e for e in events if e.check is not None or e.flush and may_refuse(e.key[0])]:
+            if e.flush and may_refuse(e.key[0]):
                 raise Doubt("an operation that may refuse its operands, after an update", e.line)
             given = []
             for o in e.operands:

@@ -60,12 +60,13 @@ def result(observer, value):
     raise Doubt(f"the library returns a {type(value).__name__}")
 
 
-def wrapped(observer, v):
+def wrapped(observer, v, differentiated=True):
     """The Ref of a Variable that the library made of an array from outside, of one that NumPy made, or of one that this call has computed and shown; None if
-    it is none."""
+    it is none. ``differentiated``: a gradient may go on from it."""
     source = observer.origins.get(id(v._array)) or next((r for vid, r in observer.shown.items() if r.value is v._array and vid not in observer.changed), None)
     source = source or _row(observer, v._array)
-    if source is None or type(v) is not Variable or v._requires_grad or v._tape is not None or source.kind not in ("arg", "state", "view", "array", "fresh"):
+    begins = v._requires_grad or v._tape is not None if differentiated else v._tape is not None and not v._tape.is_leaf
+    if source is None or type(v) is not Variable or begins or source.kind not in ("arg", "state", "view", "array", "fresh"):
         return None
     observer.keep.append(v)
     found = observer.origins[id(v)] = Ref("made", v, ("variable", source, {}))
@@ -112,7 +113,8 @@ def array_of(observer, v, value):
 
 def _backward(observer, refs, value, start):
     path = observer.call.path
-    if observer.applied and refs[0].kind == "fresh" and len(refs) == 1 and [e.kind for e in path[start:start + 1]] != ["backward"]:
+    plain = all(r.kind == "static" and (r.value is None or r.value is False) for r in refs[1:])
+    if observer.applied and refs[0].kind == "fresh" and plain and [e.kind for e in path[start:start + 1]] != ["backward"]:
         return observer.walked(refs[0].value)
     event = _event(observer, "backward", start)
     if refs[0].kind != "fresh":

@@ -651,3 +651,51 @@ def test_losses_without_a_graph_at_first(mode):
             return loss
         return [net, box], [lambda: step(arr(4, 3))]
     skipped(check(make, mode), mode, 4)
+
+
+def test_running_means_on_both_sides_of_a_decision(mode):
+    def make(wrap):
+        net = hnn.Chain(l1=L.Linear(3, 4, initialW=arr(4, 3)), b1=L.BatchNormalization(4), l2=L.Linear(4, 2, initialW=arr(2, 4)), b2=L.BatchNormalization(2))
+        opt = optimizers.SGD(0.01).setup(net)
+
+        @wrap
+        def step(x, t):
+            h = net.b1(net.l1(x))
+            y = net.b2(net.l2(F.tanh(h) if F.max(h).item() > 1.2 else h))
+            loss = F.softmax_cross_entropy(y, t)
+            net.cleargrads()
+            loss.backward()
+            opt.update()
+            return loss
+        return [net], [lambda k=k: step(arr(4, 3, seed=k), labels(4)) for k in range(4)]
+    skipped(check(make, mode, tolerance=100.0), mode)
+
+
+class Plain:
+    def __init__(self):
+        super().__init__()
+        self.made = True
+
+
+class Derived(Plain):
+    def __init__(self, x):
+        super().__init__()
+        self.x = x
+
+
+def test_objects_whose_classes_call_the_initializer_of_object(mode):
+    def make(wrap):
+        @wrap
+        def f(x):
+            made = Derived(F.tanh(x))
+            return made.x * 2, made.made
+
+        def counted():
+            class Counted(Plain):
+                def __new__(cls, *args):
+                    seen.append(args)
+                    return super().__new__(cls)
+            return f(arr(3)), Counted()
+        seen: list = []
+        return [seen], [lambda: f(arr(3)), counted]
+    skipped(check(make, mode), mode)

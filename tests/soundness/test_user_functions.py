@@ -180,6 +180,133 @@ class Typed(Swish):
         hnn.utils.type_check.expect(types.size() == 1, types[0].ndim == 2)
 
 
+class OfClass(hnn.FunctionNode):
+    """The check looks at the function, at what is outside, and at products of lengths."""
+    most = 3
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+
+    def check_type_forward(self, in_types):
+        check = hnn.utils.type_check
+        x_type, w_type = in_types
+        check.expect(x_type.dtype.kind == "f", w_type.dtype == np.float32, x_type.ndim <= self.most, x_type.shape[1] == self.width, S.scale > 0)
+        check.expect(check.prod(w_type.shape) == self.width ** 2, check.eval(in_types.size()) == 2)
+
+    def forward(self, inputs):
+        self.retain_inputs((0, 1))
+        return inputs[0] @ inputs[1],
+
+    def backward(self, indexes, gs):
+        x, w = [v.array for v in self.get_retained_inputs()]
+        g = gs[0].array
+        found = g @ w.T, x.T @ g
+        return tuple([hnn.Variable(found[i]) for i in indexes])
+
+
+class Loud(Swish):
+    def check_type_forward(self, in_types):
+        print("check", in_types[0].shape)
+
+
+class OldSwish(hnn.Function):
+    def check_type_forward(self, in_types):
+        hnn.utils.type_check.expect(in_types.size() == 1, in_types[0].dtype.kind == "f")
+
+    def forward(self, inputs):
+        self.s = 1 / (1 + np.exp(-inputs[0]))
+        return inputs[0] * self.s,
+
+    def backward(self, inputs, gs):
+        return gs[0] * (self.s + inputs[0] * self.s * (1 - self.s)),
+
+
+class OldScaled(hnn.Function):
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = slope
+
+    def forward_cpu(self, inputs):
+        self.retain_inputs(())
+        self.positive = inputs[0] > 0
+        return np.where(self.positive, inputs[0], inputs[0] * np.float32(self.slope * S.scale)),
+
+    def backward_cpu(self, inputs, gs):
+        assert inputs == (None,)
+        g = gs[0].copy()
+        g[~self.positive] *= np.float32(self.slope * S.scale)
+        return g,
+
+
+class OldPair(hnn.Function):
+    def forward(self, inputs):
+        return inputs[0] + inputs[1], inputs[0] * inputs[1]
+
+    def backward(self, inputs, gs):
+        first, second = [0 if g is None else g for g in gs]
+        return first + second * inputs[1], first + second * inputs[0]
+
+
+class OldSum(hnn.Function):
+    """All inputs have one gradient, the very array that came."""
+
+    def forward(self, inputs):
+        return sum(inputs),
+
+    def backward(self, inputs, gs):
+        return [gs[0]] * len(inputs)
+
+
+class OldBlind(hnn.Function):
+    def forward(self, inputs):
+        return np.sign(inputs[0]),
+
+
+class OldKeeping(OldSum):
+    """The gradient is an array that somebody has elsewhere."""
+    seen: list = []
+
+    def backward(self, inputs, gs):
+        self.seen.append(gs[0])
+        return super().backward(inputs, gs)
+
+
+class OldOutput(hnn.Function):
+    def forward(self, inputs):
+        self.retain_outputs((0,))
+        return np.tanh(inputs[0]),
+
+    def backward(self, inputs, gs):
+        y, = self.output_data
+        return gs[0] * (1 - y * y),
+
+
+class OldLoud(OldSwish):
+    def backward(self, inputs, gs):
+        print("backward", inputs[0].shape)
+        return super().backward(inputs, gs)
+
+
+class OldWriting(OldSwish):
+    def backward(self, inputs, gs):
+        gs[0][...] *= 2
+        return gs
+
+
+class OldDoubled(hnn.Function):
+    """Of no use to double precision."""
+
+    def forward(self, inputs):
+        return np.asarray(inputs[0] * 2, "f"),
+
+    def backward(self, inputs, gs):
+        return gs[0] * 2,
+
+
+REUSED = OldDoubled()
+
+
 def applied(cls, *args):
     return lambda h: cls(*args).apply((h,))[0]
 
@@ -189,10 +316,15 @@ SKIPPED = {
     "swish": applied(Swish), "exp": applied(Exp), "masked": applied(Masked, 0.1), "reversed": applied(Reversed), "scaled": applied(Scaled),
     "pair": lambda h: Pair().apply((h, W))[0], "second": lambda h: Pair().apply((h, hnn.Variable(W)))[1] + h, "both": lambda h: sum(Pair().apply((h, W))) * 0.1,
     "clipped": applied(Clipped), "mean": lambda h: h + Mean().apply((h,))[0], "root": lambda h: applied(Root)(h * h + 1), "refusing": applied(Refusing),
+    "typed": applied(Typed), "of class": lambda h: OfClass(5).apply((h, W))[0], "old": lambda h: OldSwish()(h), "old scaled": lambda h: OldScaled(0.3)(h),
+    "old pair": lambda h: sum(OldPair()(h, h * 2)), "old second": lambda h: OldPair()(h, h * 2)[1], "old sum": lambda h: OldSum()(h, h, h * 2),
+    "old twice": lambda h: OldSwish()(OldScaled(0.5)(h)) + OldSum()(h),
     "twice": lambda h: applied(Swish)(applied(Masked, 0.2)(h)), "shared": lambda h: applied(Swish)(h) * h + applied(Exp)(h), "training": applied(Training)}
 RUN = {
     "logging": applied(Logging), "printing": applied(Printing), "writing": lambda h: applied(Writing)(h + 0), "view": applied(View), "same": applied(Same),
-    "drawing": applied(Drawing), "typed": applied(Typed), "warning": applied(Root)}
+    "drawing": applied(Drawing), "loud": applied(Loud), "warning": applied(Root), "old blind": lambda h: OldBlind()(h) + h,
+    "old keeping": lambda h: OldKeeping()(h, h), "old output": lambda h: OldOutput()(h), "old loud": lambda h: OldLoud()(h),
+    "old writing": lambda h: OldWriting()(h), "old reused": lambda h: REUSED(h), "old doubled": lambda h: OldDoubled()(h)}
 
 
 class Net(hnn.Chain):
@@ -204,6 +336,10 @@ class Net(hnn.Chain):
 
     def forward(self, x):
         return self.l2(F.tanh(self.fn(self.l1(x) * self.w)))
+
+
+def refuses(self, in_types):
+    hnn.utils.type_check.expect(in_types[0].ndim == 7)
 
 
 def made(wrap, fn, after=None):
@@ -235,10 +371,12 @@ def made(wrap, fn, after=None):
             setattr(obj, name, before)
     x = arr(4, 4)
     calls = [lambda: (step(x, T), look(x)), lambda: step(x * 1000, T), lambda: step(x[:2], T[:2]), lambda: step(hnn.Variable(x), T), lambda: step(x, T + 7),
-             lambda: changed(S, "scale", 0.5), lambda: changed(S, "mask", S.mask * 2), lambda: changed(Scaled, "factor", 3.0),
+             lambda: changed(S, "scale", 0.5), lambda: changed(S, "scale", -0.5), lambda: changed(OfClass, "most", 1), lambda: changed(S, "mask", S.mask * 2), lambda: changed(Scaled, "factor", 3.0),
              lambda: changed(s, "clear", False),
              lambda: changed(Swish, "forward", lambda self, xs: (xs[0] * 2,)), lambda: changed(Swish, "backward", lambda self, i, gs: gs[0] * 0.5),
-             lambda: changed(Masked, "forward", Clipped.forward), lambda: step(x.astype("d"), T)]
+             lambda: changed(Masked, "forward", Clipped.forward),
+             lambda: changed(OldSwish, "backward", lambda self, xs, gs: (gs[0] * 0.5,)), lambda: changed(Typed, "check_type_forward", refuses),
+             lambda: changed(OldSwish, "check_type_forward", refuses), lambda: step(x.astype("d"), T)]
     return [net, s], calls
 
 
@@ -252,7 +390,29 @@ def test_they_do_more(mode, name):
     check(lambda wrap: made(wrap, RUN[name], after=True), mode, tolerance=100.0)
 
 
-@pytest.mark.parametrize("name", ["swish", "masked", "pair"])
+@pytest.mark.parametrize("name", ["swish", "of class", "old", "old pair"])
+def test_between_layers_that_normalize(mode, name):
+    """Running means change before and behind what the function computes; gradients take the layers' settings."""
+    def make(wrap):
+        net = hnn.Chain(l1=L.Linear(4, 5, initialW=arr(5, 4)), b1=L.BatchNormalization(5), l2=L.Linear(5, 3, initialW=arr(3, 5)), b2=L.BatchNormalization(3))
+        opt = optimizers.SGD(0.01).setup(net)
+        S.scale = 2.0
+
+        def loss(x, t):
+            return F.softmax_cross_entropy(net.b2(net.l2(SKIPPED[name](net.b1(net.l1(x))))), t)
+
+        @wrap
+        def step(x, t):
+            opt.update(loss, x, t)
+
+        def changed(value):
+            net.b1.eps = value
+            step(arr(4, 4), T)
+        return [net], [lambda: step(arr(4, 4), T), lambda: step(arr(4, 4, seed=1), T), lambda: changed(0.01), lambda: changed(2e-5)]
+    skipped(check(make, mode, tolerance=100.0), mode)
+
+
+@pytest.mark.parametrize("name", ["swish", "masked", "pair", "of class", "old", "old scaled", "old sum"])
 def test_more_than_a_step(mode, name):
     """Without an update the graph goes on; gradients are added to others, asked for twice, or of the arguments."""
     def make(wrap):
