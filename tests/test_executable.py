@@ -483,3 +483,14 @@ def test_sums_of_negative_zeros_are_zero(op, shape, axis):
     x = np.zeros(shape, "f")
     (y,) = jit.compile(graph_of(lambda x: [OPS[op](-x, axis=axis)], x))([x])
     assert not np.signbit(y).any()
+
+
+@pytest.mark.parametrize("turn", [lambda y: OPS["transpose"](y, axes=(1, 0)), lambda y: y[::-1],
+                                  lambda y: OPS["transpose"](OPS["reshape"](y, shape=(2, 6)), axes=(1, 0))])
+def test_outputs_are_contiguous_also_where_numpy_computes_again_what_it_warns_of(turn):
+    x = array(3, 4)
+    x[0] = -np.inf
+    _, executable = compiled(lambda x: turn(OPS["sub"](x, x)), x)
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        y, = executable([x])
+    assert y.flags.c_contiguous and y.flags.owndata and np.isnan(y).sum() == 4

@@ -185,7 +185,7 @@ class Executable:
             arena = _aligned(self.arena_bytes)
         if self._told >= TOLD and self._told % TOLD_AGAIN:
             self._told += 1
-            outputs[:] = run(self.graph, arrays)
+            self._interpret(arrays, outputs)
             if old:
                 old.clear()
         elif self._single is not None:
@@ -206,6 +206,10 @@ class Executable:
             self._arenas.append(arena)
         return outputs
 
+    def _interpret(self, arrays, outputs):
+        """Run the operations one by one in NumPy, which lays what it gives as it likes: outputs are C-contiguous, as steps make them."""
+        outputs[:] = map(_owned, run(self.graph, arrays))
+
     def release(self):
         """Let go of the memory that is kept for the next call."""
         self._arenas.clear()
@@ -220,7 +224,7 @@ class Executable:
             if failed is None:
                 continue
             if failed[1] in (UNDOABLE, FINISHED):
-                outputs[:] = run(self.graph, call.inputs)
+                self._interpret(call.inputs, outputs)
                 return
             if not self._floats(failed, call.inputs, outputs):
                 self._fail(failed, call, segment)
@@ -238,7 +242,7 @@ class Executable:
         code, flags = failed[1:]
         if code == UNDOABLE or code == FINISHED and _matter(flags):
             self._told += 1
-            outputs[:] = run(self.graph, arrays)
+            self._interpret(arrays, outputs)
         elif code == DONE:
             rest = self._rest if _matter(flags) else None
             tell(flags if rest is None else flags >> fpstatus.NOTED)

@@ -371,7 +371,8 @@ def made(wrap, fn, after=None):
             setattr(obj, name, before)
     x = arr(4, 4)
     calls = [lambda: (step(x, T), look(x)), lambda: step(x * 1000, T), lambda: step(x[:2], T[:2]), lambda: step(hnn.Variable(x), T), lambda: step(x, T + 7),
-             lambda: changed(S, "scale", 0.5), lambda: changed(S, "scale", -0.5), lambda: changed(OfClass, "most", 1), lambda: changed(S, "mask", S.mask * 2), lambda: changed(Scaled, "factor", 3.0),
+             lambda: changed(S, "scale", 0.5), lambda: changed(S, "scale", -0.5), lambda: changed(OfClass, "most", 1),
+             lambda: changed(S, "mask", S.mask * 2), lambda: changed(Scaled, "factor", 3.0),
              lambda: changed(s, "clear", False),
              lambda: changed(Swish, "forward", lambda self, xs: (xs[0] * 2,)), lambda: changed(Swish, "backward", lambda self, i, gs: gs[0] * 0.5),
              lambda: changed(Masked, "forward", Clipped.forward),
