@@ -46,7 +46,7 @@ def combine(observer, fn, *args):
 def _cannot_fail(observer, fn, args):
     """Whether arithmetic gives a number of a known type, whatever was read: on floats and ints that no float is too small for. That ints are small, and
     divisors from outside not zero, is looked at before all else."""
-    if fn not in CANNOT_FAIL or any(type(r.value) not in (int, float) or r.kind == "static" and not is_small(r.value) for r in args):
+    if fn not in CANNOT_FAIL or any(type(r.value) not in (int, float, bool) or r.kind == "static" and not is_small(r.value) for r in args):
         return False
     early = [not sources_of(r) and r.kind in ("arg", "number") for r in args]
     divides = fn is operator.truediv
@@ -77,6 +77,8 @@ def _bits_of(observer, ref):
     if not isinstance(ref.source, Computed) or not ref.source.args:
         return UNKNOWN
     fn, args = ref.source.fn, ref.source.args
+    if type(args[0].value) is bool:
+        return 1
     if fn is int or isinstance(fn, operator.methodcaller) and called_method(fn) == "item":
         return BITS.get(args[0].value.dtype.kind, UNKNOWN) if isinstance(args[0].value, (np.ndarray, np.generic)) else UNKNOWN
     found = [_bits(observer, r) for r in args] if fn in SUMS or fn is operator.mul else [UNKNOWN]

@@ -162,7 +162,7 @@ class Arrays:
         """``x[key] = y``."""
         if id(y) in self.parts and self.parts[id(y)][0] is x.value and self._same_key(self._key_of(x.value, key), self.parts[id(y)][1]):
             return
-        x, key = self._of_the_whole(x, key)
+        x, key = self._of_the_whole(x, self.without_lists(key))
         key = self.open_key(x.value, key) or key
         if self._change_made(x, with_elements, [x, key, y], {}):
             return

@@ -52,6 +52,8 @@ class Containers:
             settle([key])
         if self.calls_item(f, box, key):
             return
+        if isinstance(box.value, np.ndarray):
+            key = self.without_lists(key)
         part = self.array_part(box, key) or pick(self, box, key)
         if part is not None:
             f.stack.append(part)
@@ -156,9 +158,22 @@ class Containers:
         if box.kind in ("arg", "state", "view") and key.kind == "static" and type(key.value) is int and box.value.ndim > 1:
             f.stack.append(self.view(box, key.value))
         else:
-            if key.kind == "mirror" and type(key.value) is list and any(map(varies, key.value)):
-                key = calculate(self, np.array, [key], {})      # which it is for NumPy, too; its ints may be others on every call
             f.stack.append(calculate(self, operator.getitem, [box, key], {}))
+
+    def without_lists(self, key):
+        """A key of an array in which lists of ints, that may be others on every call, are arrays, as which NumPy takes them."""
+        key = self.use(key) if key.kind == "arg" and type(key.value) is list else key
+        if key.kind != "mirror" or id(key) in self.unlisted:
+            return self.unlisted.get(id(key), key)
+        if type(key.value) is tuple and any(type(r.value) is list for r in key.value):
+            found = Ref("mirror", tuple(map(self.without_lists, key.value)))
+        elif type(key.value) is list and any(map(varies, key.value)):
+            found = calculate(self, np.array, [key], {})
+        else:
+            return key
+        self.keep.append(key)
+        self.unlisted[id(key)] = found
+        return found
 
     def view(self, ref, k):
         """A row of an array that came from outside: NumPy makes a new view, which is found again by its memory."""

@@ -161,8 +161,10 @@ class Operators:
                 self.guard("classattr", cls, name, class_lookup(cls, name))
 
     def counting_truths(self, ref, beside=None):
-        """``ref`` as an int, if it is a bool within an argument or a sample, beside a number or alone: each may be another one on every call, as whether an
-        episode was over."""
+        """``ref`` as an int, if it is a bool that may be another one on every call, beside a number or alone: one within an argument or a sample, as whether an
+        episode was over, or one that is computed, as whether an answer is right."""
+        if ref.kind == "number" and type(ref.value) is bool and (beside is None or self._is_plain_number(beside)):
+            return combine(self, operator.pos, ref)
         if ref.kind != "arg" or type(ref.value) is not bool or ref.source[0] != "item" or beside is not None and not self._is_plain_number(beside):
             return ref
         self.guard("typed", ref.source, bool)
@@ -316,6 +318,7 @@ class Operators:
         if symbol == "not" and self.decides(x):
             f.stack.append(constant(not x.value))
             return
+        x = self.counting_truths(x) if symbol in ("-", "+") else x
         if symbol in ("-", "+") and self._computes_numbers(x):
             f.stack.append(combine(self, UNARY[symbol], x))
             return

@@ -1515,3 +1515,29 @@ def test_graphs_outlive_a_call_that_updates_and_writes(mode, body, write):
         n = iter(range(1000))
         return [net, opt], [lambda: f(arr(4, 3, seed=next(n))), lambda: backward(0), lambda: backward(1), lambda: f(-arr(4, 3, seed=next(n)))]
     check(make, mode, tolerance=100.0)
+
+
+def test_lists_of_ints_as_keys(mode):
+    """Other ones on every call: one-hot actions, tables of counts."""
+    def make(wrap):
+        W, table = hnn.Parameter(arr(1, 3)), np.zeros((6, 3))
+
+        @wrap
+        def f(x, columns, rows):
+            chosen = np.zeros((3, 3), "f")
+            chosen[np.arange(3), columns] = 1
+            chosen[[0, 1], columns[:2]] += 0.5
+            chosen[[c for c in columns]] *= 2
+            table[rows, columns] += 1
+            table[rows] -= 0.25
+            return F.sum(F.exp(W * x) * chosen), table[rows, columns].sum(), x[columns, [0, 1, 2]], x[rows[:2], 1:], chosen
+
+        def wrong(*lists):
+            try:
+                return f(arr(3, 3), *lists)
+            except (IndexError, ValueError) as error:
+                return type(error), str(error)
+        return [table], [*[lambda k=k: f(arr(3, 3, seed=k), [k % 3, 2, -1], [k % 2, 1, 0]) for k in range(6)], lambda: wrong([0, 3, 1], [0, 1, 2]),
+                         lambda: wrong([0, 1], [0, 1]), lambda: wrong([0, True, 1], [0, 1, 2]), lambda: wrong([0, 1, 2], [0, 7, 1]),
+                         lambda: wrong([0, 1.5, 1], [0, 1, 2]), lambda: wrong([], [])]
+    skipped(check(make, mode), mode)

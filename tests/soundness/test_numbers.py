@@ -254,3 +254,28 @@ def test_a_bound_of_numpys(mode):
         f = wrap(lambda x, low: F.clip(net(x), low, high))
         return [net], [lambda: f(arr(4, 3), 0.25), lambda: f(arr(4, 3), -0.25), lambda: f(arr(4, 3), 0.75)]
     skipped(check(make, mode), mode)
+
+
+@pytest.mark.parametrize("updated", [False, True])
+def test_right_answers_are_counted(mode, updated):
+    """Comparisons of what the call computes are numbers in arithmetic, also behind an update."""
+    def make(wrap):
+        net, state = L.Linear(3, 4, initialW=arr(4, 3)), {"right": 0}
+        opt = hnn.optimizers.SGD(0.1).setup(net)
+
+        @wrap
+        def f(x, t):
+            if updated:
+                loss = F.softmax_cross_entropy(net(x), t)
+                net.cleargrads()
+                loss.backward()
+                opt.update()
+            y = net(x).array
+            right, weighted = 0, 0.0
+            for k, (a, b) in enumerate(zip(y.argmax(1).tolist(), t.tolist())):
+                right += a == b
+                weighted += 0.5 * (a != b) - (y[k, 0] > y[k, 1]) + int(a == b) * 2
+            state["right"] += right
+            return right, right / len(t), weighted, sum(int(a == b) for a, b in zip(y.argmax(1), t)), float(y[0, 0] > 0), -(right == 2) + right
+        return [net, state], [lambda k=k: f(arr(4, 3, seed=k), (np.arange(4) + k) % 4) for k in range(6)]
+    skipped(check(make, mode), mode)
