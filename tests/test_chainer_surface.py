@@ -395,6 +395,16 @@ def test_a_function_unchains():
     assert (y.creator, f.inputs) == (None, None)
 
 
+def test_an_operation_unchains():
+    x = hnn.Variable(np.float32([1, 2]))
+    parts = F.split_axis(F.exp(x), 2, 0)
+    y = F.sum(parts[0] * 2)
+    parts[1].creator.unchain()
+    y.backward(retain_grad=True)
+    assert [p.creator for p in parts] == [None, None] and [p.rank for p in parts] == [2, 2]
+    assert parts[0].grad.tolist() == [2] and x.grad is None
+
+
 def test_whoever_walks_the_graph_finds_function_nodes_and_variable_nodes():
     x, w = hnn.Variable(np.float32([1, 2]), name="x"), hnn.Variable(np.float32([3, 4]))
     y = F.sum(F.split_axis(Double().apply((x * w + 1,))[0] * 2, 2, 0)[0])

@@ -81,6 +81,13 @@ class OpNode(TapeNode):
         refs = (self._outputs or ()) if self.program.op.multi else (weakref.ref(self),)
         return tuple([OutputRef(ref) for ref in refs])
 
+    def unchain(self):
+        """Be no output's creator any more: backward stops at the outputs."""
+        for ref in self.outputs:
+            node = ref()
+            if node is not None:
+                node.unchain()
+
     def kept_inputs(self):
         """The operands' arrays or numbers, None for those that were not kept."""
         kept = dict(zip(self.program.keep, self.saved)) if self.saved and self.saved is not RELEASED else {}

@@ -91,6 +91,33 @@ def test_a_drawing_of_it(mode):
     skipped(check(make, mode), mode, 5)
 
 
+UNCHAINED = {
+    "the last operation": lambda model, x: [F.sum(model[1](h := F.tanh(model[0](x)))), h.creator.unchain()][0],
+    "one whose Variable is gone": lambda model, x: [
+        y := F.sum(model[1](F.tanh(model[0](x))) ** 2), y.creator.inputs[0].creator.inputs[0].creator.inputs[0].creator.unchain()][0],
+    "all outputs of one": lambda model, x: [
+        (parts := F.split_axis(model[0](x), 2, 1))[1].creator.unchain(), F.sum(parts[0] * model[1].b[:2] + parts[1])][1],
+}
+
+
+@pytest.mark.parametrize("name", UNCHAINED)
+def test_a_call_unchains_operations(mode, name):
+    def make(wrap):
+        model, _ = net()
+
+        @wrap
+        def step(x):
+            model.cleargrads()
+            loss = UNCHAINED[name](model, x)
+            loss.backward()
+            return loss, [p.grad for p in model.params()]
+
+        def run():
+            return [step(arr(4, 3)), [None if p.grad is None else p.grad.copy() for p in model.params()]]
+        return model, [run]
+    check(make, mode)
+
+
 def test_nobody_goes_back_through_it(mode):
     model, opt = net()
 
