@@ -105,7 +105,7 @@ class Methods:
         elif cls in (list, deque) and name == "append" and len(args) == 1:
             self.append(box, args[0])
             f.stack.append(constant(None))
-        elif cls in (list, deque) and name == "extend" and len(args) == 1 and type(args[0].value) in (list, tuple):
+        elif cls in (list, deque) and name == "extend" and len(args) == 1 and (type(args[0].value) in (list, tuple) or _is_row(args[0])):
             self.extend(box, args[0])
             f.stack.append(constant(None))
         elif self._takes_first(box, name, args):
@@ -204,3 +204,8 @@ class Methods:
         if name == "pop" and len(args) == 1 and key not in box:
             raise Raised(KeyError)
         return box.setdefault(key, default) if name == "setdefault" else box.pop(key, default)
+
+
+def _is_row(ref):
+    """Whether a value is an array of numbers along one axis."""
+    return is_numeric(ref) and isinstance(ref.value, np.ndarray) and ref.value.ndim == 1

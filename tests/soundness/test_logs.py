@@ -465,3 +465,25 @@ def test_tuples_that_wait(mode, kind, wide):
             return f(arr(3), 2, 1.0)
         return [waiting, seen], [*[lambda k=k: f(arr(3, seed=k), k, 0.5 * k) for k in range(4)], forget, lambda: f(arr(2), 1, 2.0), other]
     skipped(check(make, mode, steps=[0, 1, 2, 3] * 5 + [4, 0, 1, 2, 3, 5, 0, 1, 2, 3, 6, 0, 1]), mode, least=6)
+
+
+@pytest.mark.parametrize("kind", [list, lambda: deque(maxlen=7)])
+def test_elements_of_arrays_join_a_log(mode, kind):
+    def make(wrap):
+        log, rows = kind(), kind()
+
+        @wrap
+        def f(x):
+            y = F.tanh(x)
+            log.extend(y.array[0])
+            log.extend(x.array.sum(axis=0))
+            log.extend((y * y).array.argmax(axis=1))
+            return F.sum(y)
+
+        @wrap
+        def g(x):
+            rows.extend(F.exp(x).array)
+            return x * 2
+        return [log, rows], [lambda: f(hnn.Variable(arr(2, 3))), lambda: (f(hnn.Variable(arr(2, 3, seed=1))), list(log)[-5:], type(log[-1]).__name__),
+                             lambda: g(hnn.Variable(arr(2, 3)))]
+    skipped(check(make, mode), mode)
