@@ -4,6 +4,7 @@ import operator
 
 import numpy as np
 
+from hybridnn.trace.changed_copies import is_changer, with_elements
 from hybridnn.trace.numpy_functions import called_with
 from hybridnn.trace.refs import Doubt
 
@@ -19,6 +20,8 @@ def without_warnings(fn, args, kw):
     are the same on every call."""
     if fn is np.cross and any(np.shape(a)[-1:] == (2,) for a in args):
         raise Doubt("NumPy warns of vectors with two elements")
+    if _makes_real(fn, args, kw):
+        raise Doubt("NumPy warns of complex numbers that become real")
     if id(fn) in _OF_PAIRS and (len(args) > 1 or kw or min(np.shape(args[0]), default=1) < 2) or not _is_free(fn, args, kw):
         raise Doubt("NumPy may warn of the degrees of freedom")
     if id(fn) not in _OF_NAN:
@@ -26,6 +29,32 @@ def without_warnings(fn, args, kw):
     if any(map(_has_nan, args)):
         raise Doubt("NumPy may warn of NaN")
     return _checked(id(fn))
+
+
+def _makes_real(fn, args, kw):
+    """Whether complex numbers are to become real ones, which tells of their imaginary parts."""
+    if not any(map(_is_complex, (*args, *kw.values()))):
+        return False
+    if fn is with_elements or is_changer(fn):
+        return not _is_complex(args[0])
+    if isinstance(fn, type) and issubclass(fn, (int, float, np.generic)):
+        return not issubclass(fn, np.complexfloating)
+    _, more, named = called_with(fn) if isinstance(fn, operator.methodcaller) else ("", (), {})
+    asked = [d for d in map(_dtype, (*args, *more, *kw.values(), *named.values())) if d is not None]
+    return getattr(fn, "__module__", "") == "math" or any([d.kind != "c" for d in asked])
+
+
+def _is_complex(a):
+    """Whether an array or a number is complex, or one of those in a list."""
+    return any(map(_is_complex, a)) if isinstance(a, list | tuple) else isinstance(a, np.ndarray | np.generic) and a.dtype.kind == "c"
+
+
+def _dtype(a):
+    """The dtype that an argument names; None if it is another argument."""
+    try:
+        return np.dtype(a) if isinstance(a, type | np.dtype | str) else None
+    except TypeError:
+        return None
 
 
 def _is_free(fn, args, kw):

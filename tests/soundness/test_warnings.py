@@ -175,10 +175,13 @@ def test_warnings_of_the_library(mode, name, action):
 
 
 @pytest.mark.parametrize("expression", ["np.nanmean(x)", "np.nanmax(x, axis=0)", "np.nanvar(x)", "x.std(ddof=3)", "np.var(x, ddof=4)", "np.std(x, 0, ddof=1)",
-                                        "np.cov(x)", "np.cov(x[:1])", "np.cross(x[:2], x[1:])", "x.std(axis=0, ddof=2)"])
+                                        "np.cov(x)", "np.cov(x[:1])", "np.cross(x[:2], x[1:])", "x.std(axis=0, ddof=2)",
+                                        "float((x * 1j).sum())", "(x * 1j).astype('f')", "np.asarray(x * 1j, 'f')", "np.float32(x * 1j)",
+                                        "(1j * x).sum(dtype='f')",
+                                        "np.array([(x * 1j).sum(), 1], float)", "math.sqrt((x * 1j).sum())", "np.fill_diagonal(np.eye(2), x[:2] * 1j)"])
 def test_warnings_of_numpy_are_counted(mode, expression):
     def make(wrap):
-        f = wrap(eval(f"lambda x: (F.exp(hnn.Variable(x)), {expression})", {"F": F, "np": np, "hnn": hnn}))
+        f = wrap(eval(f"lambda x: (F.exp(hnn.Variable(x)), {expression})", {"F": F, "np": np, "math": math, "hnn": hnn}))
 
         def count(x):
             with warnings.catch_warnings(record=True) as caught:
