@@ -163,7 +163,7 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         self.rows = {}              # id of the Ref of a row -> the Refs of the array and of the row's number
         self.rows_made = set()      # (id of an event, number) of rows of Variables that iterators have given
         self.opened = {}            # see ``Keys``
-        self.unlisted = {}          # id of a key that has lists -> the key with arrays instead
+        self.unlisted = {}          # id of a key that has lists -> its members, and the key with arrays instead
         self.places = ()            # ints that choose an element of a Variable as operands, while it is taken
         self.pins = {}              # id of the Ref that tells whether a computed int is the one that the path has -> that int
         self.parts = {}             # id of the Ref of a view that was changed in place -> the array that it is a view of, and its place there

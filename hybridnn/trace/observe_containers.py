@@ -163,16 +163,15 @@ class Containers:
     def without_lists(self, key):
         """A key of an array in which lists of ints, that may be others on every call, are arrays, as which NumPy takes them."""
         key = self.use(key) if key.kind == "arg" and type(key.value) is list else key
-        if key.kind != "mirror" or id(key) in self.unlisted:
-            return self.unlisted.get(id(key), key)
-        if type(key.value) is tuple and any(type(r.value) is list for r in key.value):
-            found = Ref("mirror", tuple(map(self.without_lists, key.value)))
-        elif type(key.value) is list and any(map(varies, key.value)):
-            found = calculate(self, np.array, [key], {})
-        else:
+        if key.kind != "mirror" or not (type(key.value) is list and any(map(varies, key.value)) or type(key.value) is tuple and any(
+                type(r.value) is list for r in key.value)):
             return key
-        self.keep.append(key)
-        self.unlisted[id(key)] = found
+        parts = [*map(self.without_lists, key.value)] if type(key.value) is tuple else [*key.value]
+        before, found = self.unlisted.get(id(key), ([], key))
+        if list(map(id, before)) != list(map(id, parts)):        # a list may have got other members since
+            found = Ref("mirror", tuple(parts)) if type(key.value) is tuple else calculate(self, np.array, [Ref("mirror", parts)], {})
+            self.keep.append(key)
+            self.unlisted[id(key)] = parts, found
         return found
 
     def view(self, ref, k):

@@ -1527,10 +1527,15 @@ def test_lists_of_ints_as_keys(mode):
             chosen = np.zeros((3, 3), "f")
             chosen[np.arange(3), columns] = 1
             chosen[[0, 1], columns[:2]] += 0.5
-            chosen[[c for c in columns]] *= 2
+            places = [c for c in columns]
+            chosen[places] *= 2
+            before = x[places].sum()
+            places[0] = 1
+            places.append(columns[1])
+            sums = before, x[places].sum(), x[places, 0]
             table[rows, columns] += 1
             table[rows] -= 0.25
-            return F.sum(F.exp(W * x) * chosen), table[rows, columns].sum(), x[columns, [0, 1, 2]], x[rows[:2], 1:], chosen
+            return F.sum(F.exp(W * x) * chosen), table[rows, columns].sum(), x[columns, [0, 1, 2]], x[rows[:2], 1:], chosen, sums
 
         def wrong(*lists):
             try:
