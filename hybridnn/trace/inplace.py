@@ -83,6 +83,13 @@ def changes_shared_memory(call):
     return bool(views) and overlapping(map(call.actual, call.leaves), views)
 
 
+def _is_taken_twice(arrays, targets):
+    """Whether an array that changes is another operand as well: what is read of that may have been changed already, as where a parameter's array is its
+    momentum's, too."""
+    ids = list(map(id, arrays))
+    return any(ids.count(ids[k]) > 1 for k in targets)
+
+
 def _has_another_variable(call, a):
     """Whether the program has made another Variable of an array from outside: kernels that read it by its second name might come too late."""
     return bool(call.again) and call.is_given(a) and any(getattr(call.wrappers[vid], "_array", None) is a for vid in call.again.values())
@@ -108,7 +115,7 @@ def _rebind(call, x, old, vid):
 def record_inplace(call, op, inputs, targets, attrs):
     """Change the arrays, and add that to the tree."""
     operands, plain, _ = operands_of(call, op, inputs, targets)
-    if operands is not None and not _may_be_changed(call, operands, plain, targets):
+    if operands is not None and (_is_taken_twice(plain, targets) or not _may_be_changed(call, operands, plain, targets)):
         if all(_can_be_written(plain[k]) for k in targets):
             call.give_up(f"{op.name} changes an array in place that shares its memory with another")
         operands = None

@@ -739,6 +739,42 @@ def test_parameters_that_are_updated_and_then_get_other_arrays(mode, made):
     skipped(check(make, mode), mode)
 
 
+@pytest.mark.parametrize("name", ["MomentumSGD", "NesterovAG", "RMSprop", "AdaGrad", "Adam"])
+def test_an_array_is_two_operands_of_an_update(mode, name):
+    """What an update reads of it has been changed by it already."""
+    def make(wrap):
+        model = L.Linear(3, 3, initialW=arr(3, 3))
+        opt = getattr(optimizers, name)(0.01).setup(model)
+
+        @wrap
+        def step(x):
+            y = F.tanh(model(x))
+            model.b.cleargrad()
+            F.sum(y).backward()
+            opt.update()
+            return y
+
+        def given(change):
+            model.W.cleargrad()
+            change(model.W)
+            return step(arr(2, 3))
+
+        def apart(p):
+            p.array, p.update_rule.state[kept] = p.array.copy(), p.update_rule.state[kept].copy()
+
+        def state(p):
+            p.array = p.update_rule.state[kept]
+
+        def gradient(p):
+            p.grad = p.array
+        model.cleargrads()
+        step(arr(2, 3))
+        kept = next(iter(model.W.update_rule.state))
+        return [model], [lambda: given(lambda p: None), lambda: given(state), lambda: given(gradient), lambda: given(apart)]
+    for steps in ([0, 0, 0, 1, 1, 0, 3, 0, 1], [1] * 4 + [3] * 4 + [1, 0, 3], [0, 0, 2, 2, 0, 2, 1, 2, 3, 2, 0]):
+        check(make, mode, steps=steps)
+
+
 def test_arrays_that_come_from_elsewhere(mode):
     def make(wrap):
         a, b = L.Linear(3, 3), L.Linear(3, 3)
