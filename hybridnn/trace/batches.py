@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hybridnn.backend import CpuDevice
 from hybridnn.trace.computed import Computed
 from hybridnn.trace.drawing import sample
 from hybridnn.trace.failures import Unexpected
@@ -105,7 +106,7 @@ def joins_examples(function):
 
 def joined(observer, called, args, kw):
     """The Ref of the arrays which a function that joins examples makes of a batch; None if it is to be followed."""
-    if kw or called not in _JOINING or not 0 < len(args) <= 3 or any(a.kind != "static" or a.value is not None for a in args[1:]):
+    if kw or called not in _JOINING or not 0 < len(args) <= 3 or not _stay_here(observer, *args[1:]):
         return None
     whole = _whole(observer, args[0])
     if whole is None or id(whole.value) in observer.boxes or not whole.value:
@@ -127,6 +128,17 @@ def joined(observer, called, args, kw):
     if type(kind) is tuple:
         return mirror(tuple, map(column, range(len(kind))))
     return Ref("mirror", {key: column(key) for key in kind})
+
+
+def _stay_here(observer, device=None, padding=None):
+    """Whether arrays that are joined for a device stay the arrays that they are: it is none, or the CPU; and nothing is padded."""
+    where = None if device is None else device.value
+    if any(r is not None and r.kind != "static" for r in (device, padding)) or padding is not None and padding.value is not None:
+        return False
+    if type(where) is CpuDevice:
+        observer.guard("class", where, CpuDevice)
+        return not where.__dict__
+    return where is None or type(where) is int and where < 0
 
 
 def is_untouched(observer, whole):
