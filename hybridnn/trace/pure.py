@@ -51,6 +51,7 @@ class Vouched:
         self.applied, self.function_outputs, self.shown = {}, {}, {}
         self.risky, self.leaves_until = set(), 0
         self.overlay, self.carried, self.grown, self.rewritten = {}, {}, set(), set()
+        self.grown_ids = getattr(call.owner, "grown_ids", frozenset())      # ids of lists and dicts among the arguments that keep growing
         self.arrays = {}        # id of an array among the arguments -> where it is read first, and as what
         self.sources = {}       # id of a container or number among the arguments -> where it is read
         for i, x in enumerate(args):
@@ -84,6 +85,8 @@ class Vouched:
                 self.guards[source, "alias"] = ("alias", *first, source, x)
             self.origins.setdefault(id(x), Ref("arg", x, source))
         elif type(x) in (list, tuple, dict):
+            if id(x) in self.grown_ids:
+                raise Doubt("an argument that keeps growing")
             if len(x) > MOST_MEMBERS:
                 raise Doubt(f"an argument with more than {MOST_MEMBERS} members")
             self.sources[id(x)] = source

@@ -115,3 +115,16 @@ def test_gradients():
             return y, x
         return [NET], [call]
     assert check(make, "pure").total("python_skipped") > 0
+
+
+def test_a_list_that_keeps_growing():
+    """What is in it counts on every call."""
+    def make(wrap):
+        x, kept = var(3), [1.5]
+        f = wrap(lambda x, kept: noted(F.exp(x)) * kept[-1] + len(kept))
+
+        def longer():
+            kept.append(kept[-1] * 0.5 + 1)
+            return f(x, kept)
+        return [x, kept], [longer, lambda: f(x, kept), lambda: f(x, [2.5] * 3)]
+    check(make, "pure", steps=[*[0] * 40, 1, 1, 1, 2, 2, 0, 1, *[0] * 20, 2, 1])
