@@ -38,7 +38,7 @@ class Sources:
             ref = self._origin(vid, x, a)
             drawn = next((k for k, d in enumerate(self.call.draws) if d[2] is x), None)
             if vid in priors or vid in held:
-                other = ref or self.observer.origins.get(id(a))
+                other = _beneath(ref) or self.observer.origins.get(id(a))
                 if other is not None and not is_gradient_of(other, priors[vid] if vid in priors else held[vid].value) or memory_of(a) in self.observer.views:
                     raise Doubt(TAKEN_OTHERWISE)
                 ref = None
@@ -229,3 +229,8 @@ class Sources:
         if variables and own:
             ids = w.strong(frozenset(own & fixed))
             w.require(" and ".join(f"id({v}) not in {ids}" for v in variables), "a parameter was passed as an argument")
+
+
+def _beneath(ref):
+    """The Ref of the array over which a Variable has been made in the call; any other Ref as it is."""
+    return ref.source[1] if ref is not None and ref.kind == "made" and ref.source[0] == "variable" else ref

@@ -772,7 +772,7 @@ def test_an_array_is_two_operands_of_an_update(mode, name):
         kept = next(iter(model.W.update_rule.state))
         return [model], [lambda: given(lambda p: None), lambda: given(state), lambda: given(gradient), lambda: given(apart)]
     for steps in ([0, 0, 0, 1, 1, 0, 3, 0, 1], [1] * 4 + [3] * 4 + [1, 0, 3], [0, 0, 2, 2, 0, 2, 1, 2, 3, 2, 0]):
-        check(make, mode, steps=steps)
+        check(make, mode, steps=steps, tolerance=10)       # where tanh is nearly 1, its gradient loses digits
 
 
 def test_arrays_that_come_from_elsewhere(mode):
