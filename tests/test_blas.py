@@ -39,8 +39,14 @@ def _run(a, b, out, **options):
     return step
 
 
+def _matmul(a, b):
+    """``np.matmul``, whose OpenBLAS computes with the bits behind short vectors, too, and may find them invalid (as in NumPy's issue 24067)."""
+    with np.errstate(invalid="ignore"):
+        return np.matmul(a, b)
+
+
 def _check(a, b, routine=None):
-    expected = np.matmul(a, b)
+    expected = _matmul(a, b)
     with threads.limit(1):
         out = np.full(expected.shape, np.nan, expected.dtype)
         with pytest.MonkeyPatch.context() as only_blas:
@@ -53,7 +59,7 @@ def _check(a, b, routine=None):
         assert routine in (None, step.name)
         out[...] = np.nan
         assert _run(a, b, out) is not None
-    scale = np.matmul(np.abs(a), np.abs(b))
+    scale = _matmul(np.abs(a), np.abs(b))
     assert (np.abs(out - expected) <= 8 * np.finfo(out.dtype).eps * scale + np.finfo(out.dtype).tiny).all()
 
 
@@ -136,7 +142,7 @@ def test_outputs_in_other_layouts():
         np.testing.assert_array_equal(out, np.matmul(a, b, out=np.empty_like(out)))
     column = np.zeros((5, 3), np.float32)
     _run(a, b[:, 0].copy(), column[:, 1])
-    np.testing.assert_array_equal(column[:, 1], a @ b[:, 0].copy())
+    np.testing.assert_array_equal(column[:, 1], _matmul(a, b[:, 0].copy()))
     assert not column[:, [0, 2]].any()
 
 
