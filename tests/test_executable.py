@@ -17,7 +17,7 @@ from hybridnn.core.op import OPS
 from hybridnn.errors import InvalidType
 from hybridnn.graph import Graph
 from hybridnn.jit import fuse as fusion
-from hybridnn.jit import fused_nodes, gemm, layout, memory, parts, row_blocks
+from hybridnn.jit import fused_nodes, gemm, layout, memory, parts, row_blocks, threads
 from hybridnn.jit.known import Known
 
 ELEMENTWISE = sorted(n for n, op in OPS.items() if op.kind == "elementwise" and op.samples is None and not op.multi)
@@ -146,6 +146,21 @@ def test_products_read_copies_of_what_blas_cannot_read():
             OPS["matmul"](x[:3, None], many, transa=False, transb=True),
             OPS["matmul"](x[::-1, ::-1], x, transa=True, transb=False) + OPS["matmul"](rows, x[:, ::-1], transa=True, transb=False)]
     assert "python" not in kinds(check(body, array(6, 8), array(5, 8), array(8)))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("rows, divided", [(2048, True), (2049, False), (64, False)])
+@pytest.mark.parametrize("several", [False, True], ids=["one", "a sum"])
+def test_products_over_large_batches_are_sums_of_parts(rows, divided, several, dtype):
+    """One for each thread, as in the gradient of a weight."""
+    def gradient(x, g):
+        w = OPS["matmul"](g, x, transa=True, transb=False)
+        return [w + OPS["matmul"](g * 2.0, x + 1.0, transa=True, transb=False) if several else w]
+    operands = array(rows, 48, dtype=dtype), array(rows, 32, dtype=dtype)
+    for most in (1, 2):
+        with threads.limit(most):
+            names = [step.name for step in check(gradient, *operands, rtol=1e-4, atol=1e-3).steps]
+        assert ("sum" in names) == (divided and 1 < most <= threads.cores())
 
 
 def test_views_cost_nothing_and_copies_are_native():

@@ -19,7 +19,7 @@ from hybridnn.jit.join import view_index
 from hybridnn.jit.lower_conv import CONVOLUTIONS
 from hybridnn.jit.lower_linalg import LINEAR
 from hybridnn.jit.lower_pool import POOLINGS
-from hybridnn.jit.lower_rows import ROWS
+from hybridnn.jit.lower_rows import ROWS, in_parts
 from hybridnn.jit.lower_scan import SCANS
 from hybridnn.jit.lower_steps import Lowered, LowStep, bytes_of
 from hybridnn.jit.moves import can_copy, copy_step, fill_step
@@ -402,6 +402,8 @@ def _matmul(low, node):
         probes = _probes(a, b)
         if not can_multiply(*probes, _probe(y, 2), spec.dtype):
             return False
+    if in_parts(low, node, [(a, b)]):
+        return True
     y = low.product_target(node.outputs[0], lambda y: can_multiply(*probes, _probe(y, 2), spec.dtype))
     low.step("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node)
     return True

@@ -16,8 +16,7 @@ from math import prod
 import numpy as np
 
 from hybridnn.jit import onednn, threads
-from hybridnn.jit.moves import sum_parts_step
-from hybridnn.jit.native import View
+from hybridnn.jit.lower_rows import add_parts
 
 __all__ = ["convolution", "fast_code", "materialize"]
 
@@ -67,7 +66,7 @@ def convolution(low, way, values, geometry, node, last=False):
     if way == "grad_w" and units > 1:
         target = _bytes(low, layout, units)
         _add(low, "onednn", node.op.name, pieces.primitive, operands, {result: target}, node, units, {**strides, result: layout.size})
-        _sum(low, target, place, units, layout.size // REAL, node)
+        add_parts(low, target, place, units, layout.size // REAL, np.dtype(np.float32), node)
     else:
         _add(low, "onednn", node.op.name, pieces.primitive, operands, {result: place}, node, units, strides)
     if not here:
@@ -75,13 +74,6 @@ def convolution(low, way, values, geometry, node, last=False):
         if _read_plainly(low.graph, values[result]):
             materialize(low, values[result], node)
     return True
-
-
-def _sum(low, parts, place, count, size, node):
-    """Arrays of ``size`` elements that lie one behind the other, added up."""
-    view = lambda v, shape: View.contiguous(v.buf, shape, REAL, v.offset)
-    low.step("kernel", "sum", [parts], [place], lambda at: sum_parts_step(view(at(parts), (count, size)), view(at(place), (size,)), np.float32), node)
-    low.steps[-1].node = None
 
 
 def materialize(low, value, node):

@@ -5,13 +5,13 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
-from hybridnn.jit.blas import can_multiply, matmul_step
-from hybridnn.jit.moves import fill_step, gather_step, scatter_add_step
+from hybridnn.jit.blas import can_multiply, long_sum, matmul_step
+from hybridnn.jit.moves import fill_step, gather_step, scatter_add_step, sum_parts_step
 from hybridnn.jit.native import View
 from hybridnn.jit.picking import permute_step, pick_step, put_step
 from hybridnn.jit.places import Place
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "add_parts", "in_parts"]
 
 FIRST = (("array", 0),)
 INDICES = (np.dtype("i4"), np.dtype("i8"))
@@ -32,10 +32,49 @@ def _products(low, node):
         pairs = _pairs(node, [low.readable(p) for p in places])
         if not fits(whole):
             return False
-    y = low.product_target(node.outputs[0], lambda place: fits(_probe(place, 2)))
+    if in_parts(low, node, pairs):
+        return True
+    _add_products(low, node, pairs, low.product_target(node.outputs[0], lambda place: fits(_probe(place, 2))))
+    return True
+
+
+def _add_products(low, node, pairs, y):
     for k, (a, b) in enumerate(pairs):
         low.step("gemm", "matmul", [a, b, y] if k else [a, b], [y], _product(a, b, y, float(k > 0)), node)
+
+
+def in_parts(low, node, pairs):
+    """Whether products with long inner axes are lowered as sums of products of parts of these, a thread each: every thread reads rows of its own of both
+    operands, which it has often just written."""
+    counts = {long_sum(a.shape, b.shape, a.dtype.itemsize) for a, b in pairs}
+    count = counts.pop()
+    if counts or count == 1 or node.outputs[0] in low.parts:
+        return False
+    pairs = [(_parts_of(a, count, -1), _parts_of(b, count, -2)) for a, b in pairs]
+    (m, _), n, dtype = pairs[0][0].shape[1:], pairs[0][1].shape[-1], pairs[0][0].dtype
+    sums = low.fresh((count, m, n), dtype)
+    if not all([can_multiply(_probe(a, 0), _probe(b, 1), _probe(sums, 2), dtype, beta=1.) for a, b in pairs]):
+        return False
+    first, y = len(low.steps), low.new_value(node.outputs[0])
+    _add_products(low, node, pairs, sums)
+    add_parts(low, sums, y, count, m * n, dtype, node)
+    for step in low.steps[first:]:
+        step.node = None     # its operands are not the operation's, which cannot run on them to explain a failure
     return True
+
+
+def _parts_of(place, count, axis):
+    """A matrix as a batch of so many, whose rows or columns are parts of its own."""
+    shape = list(place.shape)
+    shape[axis] //= count
+    return Place(place.root, place.offset, (count, *shape), (place.strides[axis] * shape[axis], *place.strides), place.dtype)
+
+
+def add_parts(low, parts, place, count, size, dtype, node):
+    """A step that adds up arrays of ``size`` elements that lie one behind the other."""
+    view = lambda v, shape: View.contiguous(v.buf, shape, dtype.itemsize, v.offset)
+    low.step("kernel", "sum", [parts], [place], lambda at: sum_parts_step(view(at(parts), (count, size)), view(at(place), (size,)), dtype), node)
+    low.steps[-1].node = None
 
 
 def _pairs(node, places):
