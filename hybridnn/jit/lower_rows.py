@@ -52,10 +52,10 @@ def in_parts(low, node, pairs):
         return False
     pairs = [(_parts_of(a, count, -1), _parts_of(b, count, -2)) for a, b in pairs]
     (m, _), n, dtype = pairs[0][0].shape[1:], pairs[0][1].shape[-1], pairs[0][0].dtype
-    sums = low.fresh((count, m, n), dtype)
-    if not all([can_multiply(_probe(a, 0), _probe(b, 1), _probe(sums, 2), dtype, beta=1.) for a, b in pairs]):
+    whole = View.contiguous(2, (count, m, n), dtype.itemsize)
+    if not all([can_multiply(_probe(a, 0), _probe(b, 1), whole, dtype, beta=1.) for a, b in pairs]):
         return False
-    first, y = len(low.steps), low.new_value(node.outputs[0])
+    first, sums, y = len(low.steps), low.fresh((count, m, n), dtype), low.new_value(node.outputs[0])
     _add_products(low, node, pairs, sums)
     add_parts(low, sums, y, count, m * n, dtype, node)
     for step in low.steps[first:]:
