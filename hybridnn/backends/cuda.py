@@ -157,10 +157,7 @@ def raw(code, name, *args, **kwargs):
 
 def memoize(for_each_device=False):
     """Decorator: results are kept per arguments (and device). Without CUDA nothing is kept, so that modules may use it at their top level."""
-    if available:
-        return cupy.memoize(for_each_device)
-
-    return lambda f: f
+    return cupy.memoize(for_each_device) if available else lambda f: f
 
 
 def clear_memo():

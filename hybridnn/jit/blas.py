@@ -30,7 +30,7 @@ logger = logging.getLogger("hybridnn.jit")
 
 ROW, COL, PLAIN, TRANS, UPPER = 101, 102, 111, 112, 121  # CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_UPLO
 BLOCK_FLOPS, LEAST_BLOCK = 1.5e6, 8  # the least work of a thread in a product, and the fewest rows or columns of its block
-SHARED_BYTES = 200_000
+SHARED_BYTES = 200_000  # of an operand that every thread would read, from which on each reads a part of both instead
 LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 ROUTINES = "gemm", "syrk", "gemv", "dot"
 

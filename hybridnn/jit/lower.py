@@ -11,7 +11,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.jit import gemm, kernels, layout, lower_memory, native, source
-from hybridnn.jit.blas import can_multiply, matmul_step
+from hybridnn.jit.blas import can_multiply
 from hybridnn.jit.blas import readable as blas_readable
 from hybridnn.jit.checks import LABELLED, label_check, label_check_text
 from hybridnn.jit.inplace import inplace_pairs
@@ -19,7 +19,7 @@ from hybridnn.jit.join import view_index
 from hybridnn.jit.lower_conv import CONVOLUTIONS
 from hybridnn.jit.lower_linalg import LINEAR
 from hybridnn.jit.lower_pool import POOLINGS
-from hybridnn.jit.lower_rows import ROWS, in_parts
+from hybridnn.jit.lower_rows import ROWS, add_products, in_parts, turned
 from hybridnn.jit.lower_scan import SCANS
 from hybridnn.jit.lower_steps import Lowered, LowStep, bytes_of
 from hybridnn.jit.moves import can_copy, copy_step, fill_step
@@ -394,7 +394,7 @@ def _matmul(low, node):
     spec = low.specs[node.outputs[0]]
     if a.dtype != b.dtype or spec.dtype != a.dtype or 0 in (*a.shape, *b.shape):
         return False
-    a, b = (_swapped(p) if t else p for p, t in ((a, attrs["transa"]), (b, attrs["transb"])))
+    a, b = turned(a, attrs["transa"]), turned(b, attrs["transb"])
     y = whole(Root(ARENA, 0, spec.nbytes), spec.shape, spec.dtype)
     probes = _probes(a, b)
     if not can_multiply(*probes, _probe(y, 2), spec.dtype):
@@ -405,18 +405,13 @@ def _matmul(low, node):
     if in_parts(low, node, [(a, b)]):
         return True
     y = low.product_target(node.outputs[0], lambda y: can_multiply(*probes, _probe(y, 2), spec.dtype))
-    low.step("gemm", "matmul", [a, b], [y], lambda at: matmul_step(at(a), at(b), at(y), spec.dtype), node)
+    add_products(low, node, [(a, b)], y)
     return True
 
 
 def _probes(a, b):
     """Views as the step will be asked for: what is found out is not found out again."""
     return _probe(a), _probe(b, int(a.root is not b.root))
-
-
-def _swapped(place):
-    return Place(place.root, place.offset, place.shape[:-2] + place.shape[:-3:-1], place.strides[:-2] + place.strides[:-3:-1],
-                 place.dtype)
 
 
 def _check(low, node):

@@ -11,7 +11,7 @@ from hybridnn.jit.native import View
 from hybridnn.jit.picking import permute_step, pick_step, put_step
 from hybridnn.jit.places import Place
 
-__all__ = ["ROWS", "add_parts", "in_parts"]
+__all__ = ["ROWS", "add_parts", "add_products", "in_parts", "turned"]
 
 FIRST = (("array", 0),)
 INDICES = (np.dtype("i4"), np.dtype("i8"))
@@ -34,11 +34,12 @@ def _products(low, node):
             return False
     if in_parts(low, node, pairs):
         return True
-    _add_products(low, node, pairs, low.product_target(node.outputs[0], lambda place: fits(_probe(place, 2))))
+    add_products(low, node, pairs, low.product_target(node.outputs[0], lambda place: fits(_probe(place, 2))))
     return True
 
 
-def _add_products(low, node, pairs, y):
+def add_products(low, node, pairs, y):
+    """Steps that write the sum of products: the first writes, the others add to it."""
     for k, (a, b) in enumerate(pairs):
         low.step("gemm", "matmul", [a, b, y] if k else [a, b], [y], _product(a, b, y, float(k > 0)), node)
 
@@ -56,7 +57,7 @@ def in_parts(low, node, pairs):
     if not all([can_multiply(_probe(a, 0), _probe(b, 1), whole, dtype, beta=1.) for a, b in pairs]):
         return False
     first, sums, y = len(low.steps), low.fresh((count, m, n), dtype), low.new_value(node.outputs[0])
-    _add_products(low, node, pairs, sums)
+    add_products(low, node, pairs, sums)
     add_parts(low, sums, y, count, m * n, dtype, node)
     for step in low.steps[first:]:
         step.node = None     # its operands are not the operation's, which cannot run on them to explain a failure
@@ -78,14 +79,15 @@ def add_parts(low, parts, place, count, size, dtype, node):
 
 
 def _pairs(node, places):
-    return [(_turned(a, ta), _turned(b, tb)) for a, b, (ta, tb) in zip(places[::2], places[1::2], node.op.transposed)]
+    return [(turned(a, ta), turned(b, tb)) for a, b, (ta, tb) in zip(places[::2], places[1::2], node.op.transposed)]
 
 
 def _product(a, b, y, beta):
     return lambda at: matmul_step(at(a), at(b), at(y), y.dtype, beta=beta)
 
 
-def _turned(place, transposed):
+def turned(place, transposed):
+    """A matrix, or a batch of them, as a product takes it."""
     if not transposed:
         return place
     return Place(place.root, place.offset, place.shape[:-2] + place.shape[:-3:-1], place.strides[:-2] + place.strides[:-3:-1],
