@@ -2,7 +2,7 @@
 from hybridnn.config import config
 from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
-from hybridnn.core.arithmetic import cast, mul
+from hybridnn.core.arithmetic import cast
 from hybridnn.core.random import draw
 from hybridnn.core.shapes import reshape
 from hybridnn.core.variable import as_variable
@@ -177,4 +177,4 @@ def gelu(x, approximate="none"):
         raise InvalidType("gelu", "approximate to be 'none' or 'tanh'", repr(approximate))
     if approximate == "tanh":
         return apply(_a.gelu_tanh, (x,))
-    return apply(mul, (x, apply(_a.normal_gate, (x,))))
+    return apply(_a.gelu, (x,))[0]

@@ -213,7 +213,7 @@ def long_sum(a: tuple[int, ...], b: tuple[int, ...], itemsize: int) -> int:
     if len(a) != 2 or len(b) != 2 or parts < 2:
         return 1
     (m, k), n = a, b[1]
-    pays = k % parts == 0 and k >= parts * max(m, n) and min(m, n) * k * itemsize >= SHARED_BYTES and 2.0 * m * k * n >= parts * BLOCK_FLOPS
+    pays = k % parts == 0 and k > parts * max(m, n) and min(m, n) * k * itemsize >= SHARED_BYTES and 2.0 * m * k * n >= parts * BLOCK_FLOPS
     return parts if pays else 1
 
 

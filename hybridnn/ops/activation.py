@@ -185,16 +185,21 @@ def _(g, x):
     return g * ((x >= 3) + (x > -3) * (x < 3) * (x * 2 + 3) / 6)
 
 
-@elementwise()
-def normal_gate(xp, x):
-    """(1 + erf(x / sqrt(2))) / 2, the probability that a normal number is below x; GELU multiplies x with it, so that its
-    gradient finds it again and computes no second erf."""
-    return (erf.forward(xp, x * SQRT_HALF) + 1) * .5
+@elementwise(multi=True)
+def gelu(xp, x):
+    """GELU, x times the probability that a normal number is below x, which is (1 + erf(x / sqrt(2))) / 2; and that probability, so that the gradient computes
+    no second erf."""
+    below = (erf.forward(xp, x * SQRT_HALF) + 1) * .5
+    return x * below, below
 
 
-@normal_gate.vjp
-def _(g, x):
-    return g * (exp(x * x * -.5) * INV_SQRT_2PI)
+@gelu.vjp
+def _(gs, ys, x):
+    g, g_below = gs
+    density = exp(x * x * -.5) * INV_SQRT_2PI
+    through = None if g is None else g * (ys[1] + x * density)
+    direct = None if g_below is None else g_below * density
+    return direct if through is None else through if direct is None else through + direct
 
 
 @elementwise()

@@ -40,14 +40,10 @@ class Ran:
 
 @unseen
 def run(memory, fn, self_object, args, kwargs):
-    """One call of a traced function."""
+    """One call of a traced function that does not rest."""
     asked = state.trace or global_config.trace
-    if memory.resting and not on_call and not asked:
-        if memory.resting < 0:
-            return _compared_search(memory, fn, self_object, args, kwargs)
-        memory.resting -= 1
-        memory.stats.calls += 1
-        return fn(*args, **kwargs)
+    if memory.resting < 0 and not on_call and not asked:
+        return _compared_search(memory, fn, self_object, args, kwargs)
     if on_call:
         for watcher in on_call:
             watcher(memory, lambda *a, **k: run(memory, fn, self_object, a, k), fn, args, kwargs)
