@@ -44,27 +44,26 @@ def _run(p, **arrays):
     """Runs one primitive on plain arrays: reorders what it wants in another layout, both ways. Returns all operands."""
     primitives, outputs = [], {}
     for n, layout in p.layouts.items():
-        if n in arrays and n != "workspace" and not layout.is_plain:
+        if n in arrays and not layout.is_plain:
             primitives.append((dnn.reorder(dnn.plain(layout.shape), layout), {"src": f"{n} plain", "dst": n}))
     primitives.append((p, {n: n for n in p.layouts}))
     for n, layout in p.layouts.items():
-        if n not in arrays and n not in ("scratchpad", "workspace") and not layout.is_plain:
+        if n not in arrays and n != "scratchpad" and not layout.is_plain:
             primitives.append((dnn.reorder(layout, dnn.plain(layout.shape)), {"src": n, "dst": f"{n} plain"}))
     plan, layouts = _plan(primitives)
     buffers = {b: _aligned(layout.size) for b, layout in layouts.items()}
     for n, a in arrays.items():
-        target = buffers.get(f"{n} plain", buffers[n])
-        target[...] = a if n == "workspace" else np.ravel(a)
+        buffers.get(f"{n} plain", buffers[n])[...] = np.ravel(a)
     assert plan.run(tuple(buffers.values())) is None
     for n, layout in p.layouts.items():
         b = buffers.get(f"{n} plain", buffers[n])
-        outputs[n] = b if n in ("scratchpad", "workspace") else b.reshape(layout.shape)
+        outputs[n] = b if n == "scratchpad" else b.reshape(layout.shape)
     return outputs
 
 
-def _windows(x, kernel, g, fill=0.0):
+def _windows(x, kernel, g):
     """(N, C, *kernel, *out) by slicing a padded copy."""
-    x = np.pad(x.astype(np.float64), [(0, 0), (0, 0), *zip(g.pad, g.after)], constant_values=fill)
+    x = np.pad(x.astype(np.float64), [(0, 0), (0, 0), *zip(g.pad, g.after)])
     spans = [(n - (k - 1) * d - 1) // s + 1 for n, k, d, s in zip(x.shape[2:], kernel, g.dilation, g.stride)]
     out = np.empty((*x.shape[:2], *kernel, *spans))
     for k in np.ndindex(*kernel):
@@ -90,17 +89,14 @@ CASES = [
 @pytest.mark.parametrize("x_shape, w_shape, g", CASES, ids=lambda v: str(v)[:20])
 @pytest.mark.parametrize("order", [dnn.plain, dnn.free])
 def test_convolution_and_its_gradients(x_shape, w_shape, g, order):
-    x, w, b = _normal(*x_shape), _normal(*w_shape), _normal(w_shape[0])
+    x, w = _normal(*x_shape), _normal(*w_shape)
     n = len(x_shape) - 2
     cols = _windows(x, w_shape[2:], g)
     expected = np.tensordot(w, cols, (list(range(1, n + 2)), list(range(1, n + 2)))).swapaxes(0, 1)
     y_shape = expected.shape
     xs, ws, ys = order(x_shape), order(w_shape), order(y_shape)
-    forward = dnn.convolution(xs, ws, ys, g, bias=True)
-    y = _run(forward, src=x, weights=w, bias=b)["dst"]
-    np.testing.assert_allclose(y, expected + b.reshape(-1, *[1] * n), rtol=1e-4, atol=1e-4)
-    rectified = _run(dnn.convolution(xs, ws, ys, g, relu=True), src=x, weights=w)["dst"]
-    np.testing.assert_allclose(rectified, np.maximum(expected, 0), rtol=1e-4, atol=1e-4)
+    forward = dnn.convolution(xs, ws, ys, g)
+    np.testing.assert_allclose(_run(forward, src=x, weights=w)["dst"], expected, rtol=1e-4, atol=1e-4)
 
     gy = _normal(*y_shape)
     gx = _run(dnn.convolution_backward_data(xs, ws, ys, g, forward), weights=w, diff_dst=gy)["diff_src"]
@@ -108,11 +104,10 @@ def test_convolution_and_its_gradients(x_shape, w_shape, g, order):
     along = np.tensordot(w, _windows(direction, w_shape[2:], g), (list(range(1, n + 2)), list(range(1, n + 2)))).swapaxes(0, 1)
     np.testing.assert_allclose(np.vdot(gx, direction), np.vdot(gy, along), rtol=1e-3, atol=1e-2)
 
-    out = _run(dnn.convolution_backward_weights(xs, ws, ys, g, forward, bias=True), src=x, diff_dst=gy)
+    out = _run(dnn.convolution_backward_weights(xs, ws, ys, g, forward), src=x, diff_dst=gy)["diff_weights"]
     places = list(range(2, n + 2))
     gw = np.tensordot(gy, cols, ([0, *places], [0, *range(n + 2, 2 * n + 2)]))
-    np.testing.assert_allclose(out["diff_weights"], gw, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(out["diff_bias"], gy.sum((0, *places)), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(out, gw, rtol=1e-3, atol=1e-3)
 
 
 @installed
@@ -122,83 +117,6 @@ def test_grouped_convolution():
     y = _run(dnn.convolution(dnn.free(x.shape), dnn.free(w.shape), dnn.free((2, 16, 6, 6)), g), src=x, weights=w)["dst"]
     parts = [np.tensordot(_windows(x[:, 4 * i : 4 * i + 4], (3, 3), g), w[i], ([1, 2, 3], [1, 2, 3])) for i in range(2)]
     np.testing.assert_allclose(y, np.concatenate(parts, -1).transpose(0, 3, 1, 2), rtol=1e-4, atol=1e-4)
-
-
-@installed
-@pytest.mark.parametrize("order", [dnn.plain, dnn.free])
-@pytest.mark.parametrize("kind", dnn.POOLING)
-def test_pooling_and_its_gradient(kind, order):
-    g, kernel = _geometry(2, stride=2, pad=1), (3, 3)
-    x = _normal(2, 16, 9, 7)
-    cols = _windows(x, kernel, g, -np.inf if kind == "max" else 0.0)
-    count = 9 if kind == "average" else _windows(np.ones_like(x), kernel, g).sum((2, 3))
-    expected = cols.max((2, 3)) if kind == "max" else cols.sum((2, 3)) / count
-    xs = dnn.plain(x.shape) if order is dnn.plain else dnn.convolution(
-        dnn.free(x.shape), dnn.free((16, 16, 1, 1)), dnn.free(x.shape), _geometry(2)).layouts["dst"]  # fmt: skip
-    ys = order(expected.shape)
-    forward = dnn.pooling(kind, xs, ys, kernel, g)
-    out = _run(forward, src=x)
-    np.testing.assert_allclose(out["dst"], expected, rtol=1e-5, atol=1e-6)
-    assert ("workspace" in forward.layouts) == (kind == "max")
-
-    gy = _normal(*expected.shape)
-    backward = dnn.pooling_backward(kind, dnn.free(x.shape), forward.layouts["dst"], kernel, g, forward)
-    saved = {"workspace": out["workspace"]} if kind == "max" else {}
-    gx = _run(backward, diff_dst=gy, **saved)["diff_src"]
-    direction = _normal(*x.shape)
-    along = _windows(direction, kernel, g)
-    if kind == "max":
-        picks = cols.reshape(2, 16, 9, *expected.shape[2:]).argmax(2)
-        along = np.take_along_axis(along.reshape(2, 16, 9, *expected.shape[2:]), picks[:, :, None], 2)[:, :, 0]
-    else:
-        along = along.sum((2, 3)) / count
-    np.testing.assert_allclose(np.vdot(gx, direction), np.vdot(gy, along), rtol=1e-4, atol=1e-3)
-
-
-@installed
-@pytest.mark.parametrize("relu", [False, True])
-def test_batch_normalization(relu):
-    x, scale, shift, eps = _normal(4, 16, 5, 5) * 3 + 1, _normal(16), _normal(16), 2e-5
-    shape = dnn.plain(x.shape)
-    forward = dnn.batch_normalization(shape, shape, eps, relu=relu)
-    out = _run(forward, src=x, scale=scale, shift=shift)
-    channels = (0, 2, 3)
-    mean, var = x.mean(channels, np.float64), x.var(channels, dtype=np.float64)
-    np.testing.assert_allclose(out["mean"], mean, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(out["variance"], var, rtol=1e-5)
-    column = (slice(None), None, None)
-    normal = (x - mean[column]) / np.sqrt(var + eps)[column]
-    y = normal * scale[column] + shift[column]
-    np.testing.assert_allclose(out["dst"], np.maximum(y, 0) if relu else y, rtol=1e-4, atol=1e-4)
-
-    inference = dnn.batch_normalization(shape, shape, eps, training=False)
-    fixed = _run(inference, src=x, mean=mean, variance=var, scale=scale, shift=shift)
-    np.testing.assert_allclose(fixed["dst"], y, rtol=1e-4, atol=1e-4)
-
-    gy = _normal(*x.shape)
-    backward = dnn.batch_normalization_backward(shape, shape, shape, eps, forward, relu=relu)
-    given = {n: out[n] for n in ("mean", "variance", "workspace") if n in backward.layouts}
-    back = _run(backward, diff_dst=gy, src=x, scale=scale, **given)
-    gy = gy * (y > 0) if relu else gy
-    np.testing.assert_allclose(back["diff_shift"], gy.sum(channels), rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(back["diff_scale"], (gy * normal).sum(channels), rtol=1e-3, atol=1e-3)
-    centred = gy - gy.mean(channels)[column] - normal * (gy * normal).mean(channels)[column]
-    np.testing.assert_allclose(back["diff_src"], centred * (scale / np.sqrt(var + eps))[column], rtol=1e-3, atol=1e-4)
-
-
-@installed
-@pytest.mark.parametrize("shapes", [((20, 40), (40, 30)), ((3, 20, 40), (3, 40, 30)), ((3, 20, 40), (1, 40, 30))])
-@pytest.mark.parametrize("order", [dnn.plain, dnn.free])
-def test_matmul_with_bias_and_relu(shapes, order):
-    a, b = map(lambda s: _normal(*s), shapes)
-    expected = a.astype(np.float64) @ b
-    bias = _normal(30)
-    p = dnn.matmul(dnn.plain(a.shape), order(b.shape), dnn.plain(expected.shape), bias=True, relu=True)
-    out = _run(p, src=a, weights=b, bias=bias)["dst"]
-    np.testing.assert_allclose(out, np.maximum(expected + bias, 0), rtol=1e-4, atol=1e-4)
-    turned = dnn.plain(b.shape, [*(40 * 30,) * (b.ndim - 2), 1, 40])
-    p = dnn.matmul(dnn.plain(a.shape), turned, dnn.plain(expected.shape))
-    np.testing.assert_allclose(_run(p, src=a, weights=b)["dst"], expected, rtol=1e-4, atol=1e-4)
 
 
 def _some_convolution():
@@ -270,8 +188,8 @@ def test_a_failing_primitive_is_reported():
 
 @installed
 def test_what_oneDNN_refuses():
-    with pytest.raises(dnn.Unsupported, match="matmul"):
-        dnn.matmul(dnn.plain((2, 3)), dnn.plain((4, 5)), dnn.plain((2, 5)))
+    with pytest.raises(dnn.Unsupported, match="convolution"):
+        dnn.convolution(dnn.plain((2, 3, 8, 8)), dnn.plain((5, 4, 1, 1)), dnn.plain((2, 5, 8, 8)), _geometry(2))
     with pytest.raises(ValueError, match="operands"):
         _some_convolution().step({"src": (0, 0)})
 

@@ -1,14 +1,12 @@
-"""oneDNN's convolution, pooling, batch normalisation and matrix product as native steps (extra ``onednn``, or the system's
-library).
+"""oneDNN's convolutions as native steps (extra ``onednn``, or the system's library).
 
 A :class:`Layout` says how an array lies in memory: in C order (:func:`plain`) or in a blocked order that a primitive asked for
 (:func:`free` leaves the choice to it). A primitive is made from layouts and says which ones it takes; :func:`reorder` goes
 between two. Carry blocked layouts from one primitive to the next: a reorder costs about as much as reading and writing the array
 once.
 
-All arrays are float32 (the workspace of max pooling aside, which is opaque). Everything here returns None, or raises
-``Unsupported``, where oneDNN is missing or has no implementation: then im2col and BLAS do the work (:mod:`hybridnn.jit.moves`,
-:mod:`hybridnn.jit.blas`).
+All arrays are float32. Everything here raises ``Unsupported`` where oneDNN is missing or has no implementation: then im2col and BLAS do the work
+(:mod:`hybridnn.jit.im2col`, :mod:`hybridnn.jit.blas`).
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from ctypes import POINTER, byref, c_float, c_int, c_int64, c_uint, c_void_p
+from ctypes import POINTER, byref, c_int, c_int64, c_void_p
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,31 +27,19 @@ from hybridnn.jit import onednn_code, threads
 from hybridnn.jit.native import Step
 from hybridnn.jit.onednn_library import Handle, Layout, Library, Unsupported, dims, find, free, layout_of, library, must, plain
 
-__all__ = ["Geometry", "Layout", "Primitive", "Unsupported", "batch_normalization", "batch_normalization_backward", "convolution",
-           "convolution_backward_data", "convolution_backward_weights", "find", "free", "matmul", "one_thread", "plain", "pooling", "pooling_backward",
-           "reorder"]
+__all__ = ["Geometry", "Layout", "Primitive", "Unsupported", "convolution", "convolution_backward_data", "convolution_backward_weights", "find", "free",
+           "one_thread", "plain", "reorder"]
 
 # dnnl_types.h of version 3
-USER_SCRATCHPAD = 1
-TRAINING, INFERENCE, BACKWARD = 64, 96, 128
-DIRECT, RELU = 1, 0x20
-POOLING = {"max": 0x1FF, "average": 0x2FF, "average without padding": 0x3FF}
-GLOBAL_STATS, USE_SCALE, USE_SHIFT, FUSE_RELU = 1, 2, 4, 8
-ARGS = {
-    "src": 1, "dst": 17, "weights": 33, "bias": 41, "mean": 49, "variance": 50, "scale": 51, "shift": 52,
-    "workspace": 64, "scratchpad": 80,
-    "diff_src": 129, "diff_dst": 145, "diff_weights": 161, "diff_bias": 169, "diff_scale": 255, "diff_shift": 256,
-}  # fmt: skip
-QUERY = {
-    "src": 129, "diff_src": 130, "weights": 131, "diff_weights": 132, "dst": 133, "diff_dst": 134,
-    "workspace": 135, "scratchpad": 136,
-    "exec_arg": 255, "ndims": 256, "dims": 257, "implementation": 8,
-}  # fmt: skip
+USER_SCRATCHPAD, TRAINING, DIRECT = 1, 64, 1
+ARGS = {"src": 1, "dst": 17, "weights": 33, "scratchpad": 80, "diff_src": 129, "diff_dst": 145, "diff_weights": 161}
+QUERY = {"src": 129, "diff_src": 130, "weights": 131, "diff_weights": 132, "dst": 133, "diff_dst": 134, "scratchpad": 136,
+         "ndims": 256, "dims": 257, "implementation": 8}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Primitive:
-    """A compiled operation. ``layouts`` names its operands, and how each must lie; "workspace", "scratchpad" if wanted."""
+    """A compiled operation. ``layouts`` names its operands, and how each must lie; "scratchpad" if it wants one."""
 
     layouts: Mapping[str, Layout]
     implementation: str
@@ -101,15 +87,15 @@ def one_thread() -> Iterator[None]:
         _most_threads.reset(token)
 
 
-def _make(constructor: str, *args: Any, names: Sequence[str], given: Mapping[str, Layout], relu: bool = False) -> Primitive:
-    """Runs a ``..._primitive_desc_create``; operands not in ``given`` lie as the primitive says."""
+def _make(constructor: str, *args: Any, names: Sequence[str]) -> Primitive:
+    """Runs a ``..._primitive_desc_create``, which says how the operands lie."""
     lib, out = library(), c_void_p()
     with _thread_count(_most_threads.get()) as count:
-        attributes = _attributes(lib, relu)
+        attributes = _attributes(lib)
         status = getattr(lib.dll, f"dnnl_{constructor}_primitive_desc_create")(byref(out), *args, c_void_p(attributes.value))
         must(status, constructor)
         description = Handle(out.value or 0, lib.dll.dnnl_primitive_desc_destroy)
-    layouts = {n: given.get(n) or _query(lib, out, n) for n in (*names, "workspace", "scratchpad")}
+    layouts = {n: _query(lib, out, n) for n in (*names, "scratchpad")}
     text = ctypes.c_char_p()
     lib.dll.dnnl_primitive_desc_query(out, c_int(QUERY["implementation"]), c_int(0), byref(text))
     wanted = {n: layout for n, layout in layouts.items() if layout is not None and layout.size}
@@ -131,24 +117,17 @@ def _thread_count(most: int) -> Iterator[int]:
         openmp.omp_set_num_threads(before)
 
 
-def _attributes(lib: Library, relu: bool) -> Handle:
+def _attributes(lib: Library) -> Handle:
     attributes = c_void_p()
     must(lib.dll.dnnl_primitive_attr_create(byref(attributes)), "dnnl_primitive_attr_create")
     owned = Handle(attributes.value or 0, lib.dll.dnnl_primitive_attr_destroy)
     must(lib.dll.dnnl_primitive_attr_set_scratchpad_mode(attributes, c_int(USER_SCRATCHPAD)), "scratchpad mode")
-    if relu:
-        after = c_void_p()
-        must(lib.dll.dnnl_post_ops_create(byref(after)), "dnnl_post_ops_create")
-        held = Handle(after.value or 0, lib.dll.dnnl_post_ops_destroy)
-        must(lib.dll.dnnl_post_ops_append_eltwise(after, c_int(RELU), c_float(0), c_float(0)), "relu")
-        must(lib.dll.dnnl_primitive_attr_set_post_ops(attributes, c_void_p(held.value)), "relu")
     return owned
 
 
 def _query(lib: Library, description: c_void_p, name: str) -> Layout | None:
     """The layout of an operand, or None where the primitive has no such operand."""
-    what, index = (QUERY[name], 0) if name in QUERY else (QUERY["exec_arg"], ARGS[name])
-    found = lib.dll.dnnl_primitive_desc_query_md(description, c_int(what), c_int(index))
+    found = lib.dll.dnnl_primitive_desc_query_md(description, c_int(QUERY[name]), c_int(0))
     if not found or not lib.dll.dnnl_memory_desc_get_size(c_void_p(found)):
         return None
     copy = c_void_p()
@@ -184,14 +163,10 @@ class Geometry:
         return [dims(self.stride), dims([d - 1 for d in self.dilation]), dims(self.pad), dims(self.after)]
 
 
-def convolution(
-    src: Layout, weights: Layout, dst: Layout, geometry: Geometry, bias: bool = False, relu: bool = False, training: bool = True
-) -> Primitive:
-    """``dst = src * weights (+ bias)``, then relu: (N, C, *in), (O, C, *k), (N, O, *out); grouped: weights (G, O/G, C/G, *k)."""
-    given = {"bias": plain((dst.shape[1],))} if bias else {}
-    kind = c_int(TRAINING if training else INFERENCE)
-    args = [_engine(), kind, c_int(DIRECT), _md(src), _md(weights), _md(given.get("bias")), _md(dst), *geometry.words()]
-    return _make("convolution_forward", *args, names=("src", "weights", *given, "dst"), given=given, relu=relu)
+def convolution(src: Layout, weights: Layout, dst: Layout, geometry: Geometry) -> Primitive:
+    """``dst = src * weights``: (N, C, *in), (O, C, *k), (N, O, *out); grouped: weights (G, O/G, C/G, *k)."""
+    args = [_engine(), c_int(TRAINING), c_int(DIRECT), _md(src), _md(weights), _md(None), _md(dst), *geometry.words()]
+    return _make("convolution_forward", *args, names=("src", "weights", "dst"))
 
 
 def convolution_backward_data(
@@ -199,68 +174,17 @@ def convolution_backward_data(
 ) -> Primitive:
     """The gradient with respect to ``src``. ``forward`` is the primitive (same geometry) whose gradient this is."""
     args = [_engine(), c_int(DIRECT), _md(diff_src), _md(weights), _md(diff_dst), *geometry.words()]
-    names = "diff_src", "weights", "diff_dst"
-    return _make("convolution_backward_data", *args, c_void_p(forward.description.value), names=names, given={})
+    return _make("convolution_backward_data", *args, c_void_p(forward.description.value), names=("diff_src", "weights", "diff_dst"))
 
 
 def convolution_backward_weights(
-    src: Layout, diff_weights: Layout, diff_dst: Layout, geometry: Geometry, forward: Primitive, bias: bool = False
+    src: Layout, diff_weights: Layout, diff_dst: Layout, geometry: Geometry, forward: Primitive
 ) -> Primitive:
-    """The gradients with respect to ``weights`` and, with ``bias``, to the bias."""
-    given = {"diff_bias": plain((diff_dst.shape[1],))} if bias else {}
-    args = [_engine(), c_int(DIRECT), _md(src), _md(diff_weights), _md(given.get("diff_bias")), _md(diff_dst), *geometry.words()]
-    names = "src", "diff_weights", *given, "diff_dst"
-    return _make("convolution_backward_weights", *args, c_void_p(forward.description.value), names=names, given=given)
-
-
-def pooling(kind: str, src: Layout, dst: Layout, kernel: Sequence[int], geometry: Geometry, training: bool = True) -> Primitive:
-    """Max or average pooling (``POOLING``); in training, max pooling writes a workspace that its gradient reads."""
-    stride, dilation, pad, after = geometry.words()
-    args = [_engine(), c_int(TRAINING if training else INFERENCE), c_int(POOLING[kind]), _md(src), _md(dst)]
-    return _make("pooling_forward", *args, stride, dims(kernel), dilation, pad, after, names=("src", "dst"), given={})
-
-
-def pooling_backward(
-    kind: str, diff_src: Layout, diff_dst: Layout, kernel: Sequence[int], geometry: Geometry, forward: Primitive
-) -> Primitive:
-    """The gradient with respect to ``src``; operands diff_src, diff_dst, and the forward workspace of max pooling."""
-    stride, dilation, pad, after = geometry.words()
-    args = [_engine(), c_int(POOLING[kind]), _md(diff_src), _md(diff_dst), stride, dims(kernel), dilation, pad, after]
-    names = "diff_src", "diff_dst"
-    return _make("pooling_backward", *args, c_void_p(forward.description.value), names=names, given={})
-
-
-def batch_normalization(src: Layout, dst: Layout, eps: float, training: bool = True, relu: bool = False) -> Primitive:
-    """With scale and shift, both (C,). ``mean`` and ``variance`` (biased) are written in training, read otherwise.
-
-    ``relu``: rectified afterwards, which in training writes a workspace for the gradient.
-    """
-    flags = USE_SCALE | USE_SHIFT | FUSE_RELU * relu | GLOBAL_STATS * (not training)
-    per_channel = {n: plain((src.shape[1],)) for n in ("mean", "variance", "scale", "shift")}
-    args = [_engine(), c_int(TRAINING if training else INFERENCE), _md(src), _md(dst), c_float(eps), c_uint(flags)]
-    return _make("batch_normalization_forward", *args, names=("src", "dst", *per_channel), given=per_channel)
-
-
-def batch_normalization_backward(
-    diff_src: Layout, diff_dst: Layout, src: Layout, eps: float, forward: Primitive, relu: bool = False
-) -> Primitive:
-    """Gradients with respect to src, scale and shift, in training."""
-    names = "mean", "variance", "scale", "diff_scale", "diff_shift"
-    per_channel = {n: plain((src.shape[1],)) for n in names}
-    flags = USE_SCALE | USE_SHIFT | FUSE_RELU * relu
-    args = [_engine(), c_int(BACKWARD), _md(diff_src), _md(diff_dst), _md(src), c_float(eps), c_uint(flags)]
-    names = "diff_src", "diff_dst", "src", *per_channel
-    return _make("batch_normalization_backward", *args, c_void_p(forward.description.value), names=names, given=per_channel)
+    """The gradient with respect to ``weights``."""
+    args = [_engine(), c_int(DIRECT), _md(src), _md(diff_weights), _md(None), _md(diff_dst), *geometry.words()]
+    return _make("convolution_backward_weights", *args, c_void_p(forward.description.value), names=("src", "diff_weights", "diff_dst"))
 
 
 def reorder(src: Layout, dst: Layout) -> Primitive:
     """Copies an array from one layout to another of the same shape."""
-    given = {"src": src, "dst": dst}
-    return _make("reorder", _md(src), _engine(), _md(dst), _engine(), names=("src", "dst"), given=given)
-
-
-def matmul(src: Layout, weights: Layout, dst: Layout, bias: bool = False, relu: bool = False) -> Primitive:
-    """``dst = src @ weights (+ bias of shape (1, n))``, then relu; two or more axes, batch axes as in np.matmul."""
-    given = {"bias": plain((1,) * (len(dst.shape) - 1) + dst.shape[-1:])} if bias else {}
-    args = [_engine(), _md(src), _md(weights), _md(given.get("bias")), _md(dst)]
-    return _make("matmul", *args, names=("src", "weights", *given, "dst"), given=given, relu=relu)
+    return _make("reorder", _md(src), _engine(), _md(dst), _engine(), names=("src", "dst"))
