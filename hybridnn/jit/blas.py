@@ -104,19 +104,15 @@ class Mat:
         return Mat(self.buf, self.offset, self.cols, self.rows, self.col, self.row)
 
 
-def matmul_step(
-    a: View, b: View, c: View, dtype: Any, alpha: float = 1.0, beta: float = 0.0, grain: int = 0, name: str = ""
-) -> Step | None:
-    """``c = alpha * np.matmul(a, b) + beta * c`` (``beta`` 0: ``c`` is only written), with vectors and broadcast batches.
+def matmul_step(a: View, b: View, c: View, dtype: Any, add: bool = False) -> Step | None:
+    """``c = np.matmul(a, b)``, or with ``add`` ``c += np.matmul(a, b)``, with vectors and broadcast batches.
 
-    ``c`` has the shape of the result and must not overlap ``a`` or ``b``. All three have ``dtype``. With ``grain``, matrices of a
-    batch are shared between threads, so many at least to each; 0 leaves that to how much work there is. None if there is no step for it: no BLAS, another
-    dtype, more than three batch axes that do
-    not collapse, or two-dimensional operands that BLAS cannot read in place (see :func:`readable`: copy them first).
+    ``c`` has the shape of the result and must not overlap ``a`` or ``b``. All three have ``dtype``. None if there is no step for it: no BLAS, another dtype,
+    more than three batch axes that do not collapse, or two-dimensional operands that BLAS cannot read in place (see :func:`readable`: copy them first).
 
     Raises ``ValueError`` for shapes that np.matmul refuses or a wrong shape of ``c``.
     """
-    found = _found(a, b, c, dtype, _scales(alpha, beta), grain)
+    found = _found(a, b, c, dtype, add)
     if found is None:
         return None
     letter, blas, args = LETTERS[np.dtype(dtype)], find(), found.args.copy()
@@ -125,21 +121,15 @@ def matmul_step(
     args[:ADDRESS] = first.buf, first.offset, second.buf, second.offset, c.buf, c.offset
     args[ADDRESS] = gemm.address() if found.own else blas.functions.get(letter + found.routine, 0)
     code = _code(64 if found.own else blas.bits, letter, found.routine)
-    return Step(code.address(letter + found.routine), args, 0, found.products, found.grain, name or found.routine, (code, blas))
+    return Step(code.address(letter + found.routine), args, 0, found.products, found.grain, found.routine, (code, blas))
 
 
-PLAIN_SCALES = np.array([1.0, 0.0]).tobytes()
-
-
-def _scales(alpha: float, beta: float) -> bytes:
-    """Both, in a way that tells the zeros apart."""
-    plain = alpha == 1 and beta == 0 and math.copysign(1, beta) == 1
-    return PLAIN_SCALES if plain else np.array([alpha, beta], np.float64).tobytes()
-
-
-def can_multiply(a: View, b: View, c: View, dtype: Any, beta: float = 0.0) -> bool:
+def can_multiply(a: View, b: View, c: View, dtype: Any, add: bool = False) -> bool:
     """Whether ``matmul_step`` has a step for these, which it finds sooner afterwards. No code is loaded: that may still be compiled."""
-    return _found(a, b, c, dtype, _scales(1.0, beta), 0) is not None
+    return _found(a, b, c, dtype, add) is not None
+
+
+_BETA = [int(np.float64(factor).view(np.int64)) for factor in (0, 1)]        # of what is there before, as bits
 
 
 class _Product(NamedTuple):
@@ -153,36 +143,35 @@ class _Product(NamedTuple):
     grain: int
 
 
-def _found(a: View, b: View, c: View, dtype: Any, scales: bytes, grain: int) -> _Product | None:
+def _found(a: View, b: View, c: View, dtype: Any, add: bool) -> _Product | None:
     one = (a.buf, a.offset) == (b.buf, b.offset)
     layouts = a.shape, a.strides, b.shape, b.strides, c.shape, c.strides
-    return _product(*layouts, one, np.dtype(dtype), scales, grain, int(threads.TABLE[threads.LIMIT]), find() is not None)
+    return _product(*layouts, one, np.dtype(dtype), add, int(threads.TABLE[threads.LIMIT]), find() is not None)
 
 
 @functools.lru_cache(4096)
 def _product(
     a_shape: tuple[int, ...], a_strides: tuple[int, ...], b_shape: tuple[int, ...], b_strides: tuple[int, ...], c_shape: tuple[int, ...],
-    c_strides: tuple[int, ...], one: bool, dtype: np.dtype, scales: bytes, grain: int, limit: int, there: bool,
+    c_strides: tuple[int, ...], one: bool, dtype: np.dtype, add: bool, limit: int, there: bool,
 ) -> _Product | None:
     """``one``: the first two begin at the same byte; ``limit``: of threads; ``there``: whether there is a BLAS."""
     a, b, c = View(0, 0, a_shape, a_strides), View(int(not one), 0, b_shape, b_strides), View(2, 0, c_shape, c_strides)
-    if grain == 0:
-        a, b, c, grain = _split(a, b, c) if len(c.shape) <= 2 else (a, b, c, _shared(a, b, c))
+    a, b, c, grain = _split(a, b, c) if len(c.shape) <= 2 else (a, b, c, _shared(a, b, c))
     ma, mb, mc = _as_matrices(a, b, c)
     batch = _batch(a, b, c)
     if not there or dtype not in LETTERS or batch is None:
         return None
     counts, strides = batch
     empty = 0 in counts  # then strides say nothing
-    size, numbers = dtype.itemsize, np.frombuffer(scales, np.float64)
-    call = _loops(ma, mb, mc, size) if empty else _choose(ma, mb, mc, size, strides[0] == strides[1], numbers[1])
+    size = dtype.itemsize
+    call = _loops(ma, mb, mc, size) if empty else _choose(ma, mb, mc, size, strides[0] == strides[1] and not add)
     if call is None:
         return None
     if call.swapped:
         strides = strides[1], strides[0], strides[2]
     own = call.routine == "gemm" and dtype == np.float32 and gemm.pays(*call.words[1:5], divided=grain > 0)
     places = [0] * (ADDRESS + 1)
-    args = np.array([*places, *counts[1:], *strides[0], *strides[1], *strides[2], *numbers.view(np.int64), *call.words], np.int64)
+    args = np.array([*places, *counts[1:], *strides[0], *strides[1], *strides[2], _BETA[add], *call.words], np.int64)
     return _Product(call.routine, call.swapped, own, args, math.prod(counts), grain)
 
 
@@ -296,16 +285,17 @@ class Call:
     swapped: bool = False
 
 
-def _choose(a: Mat, b: Mat, c: Mat, size: int, same_batch: bool, beta: float) -> Call | None:
+def _choose(a: Mat, b: Mat, c: Mat, size: int, same: bool) -> Call | None:
+    """``same``: matrices of a batch that are each other's transposes may be multiplied as such."""
     m, k, n = a.rows, a.cols, b.cols
     if 0 in (m, k, n) or (k == 1 and 1 in (m, n)):
         return _loops(a, b, c, size)
     if 1 in (m, k, n):
         return _with_vector(a, b, c, size)
     if abs(c.row) < abs(c.col):  # c.T = b.T @ a.T
-        turned = _matrices(b.t, a.t, c.t, size, same_batch, beta)
+        turned = _matrices(b.t, a.t, c.t, size, same)
         return turned and Call(turned.routine, turned.words, swapped=True)
-    return _matrices(a, b, c, size, same_batch, beta)
+    return _matrices(a, b, c, size, same)
 
 
 def _with_vector(a: Mat, b: Mat, c: Mat, size: int) -> Call:
@@ -325,13 +315,13 @@ def _gemv(a: Mat, x: int, y: int, size: int) -> tuple[int, ...]:
     return ROW, a.cols, a.rows, a.col // size, x // size, y // size
 
 
-def _matrices(a: Mat, b: Mat, c: Mat, size: int, same_batch: bool, beta: float) -> Call | None:
+def _matrices(a: Mat, b: Mat, c: Mat, size: int, same: bool) -> Call | None:
     if not (_blas_readable(a, size) and _blas_readable(b, size) and _dense(c, size)):
         return None
     ta, tb = (PLAIN if _dense(x, size) else TRANS for x in (a, b))
     lda, ldb = ((x.row if t == PLAIN else x.col) // size for x, t in ((a, ta), (b, tb)))
     ldc = c.row // size
-    if a == b.t and ta != tb and same_batch and beta == 0:
+    if a == b.t and ta != tb and same:
         return Call("syrk", (ta, b.cols, a.cols, lda if ta == PLAIN else ldb, ldc))
     return Call("gemm", (ta, tb, a.rows, b.cols, a.cols, lda, ldb, ldc))
 
@@ -355,9 +345,9 @@ def _blas_readable(m: Mat, size: int) -> bool:
     return _dense(m, size) or _dense(m.t, size)
 
 
-# The native code: args are three operands, the cblas address, two inner batch sizes, nine strides, alpha, beta, then Call.words
+# The native code: args are three operands, the cblas address, two inner batch sizes, nine strides, beta, then Call.words
 
-ADDRESS, INNER, STRIDES, ALPHA, BETA, WORDS = 6, 7, 9, 18, 19, 20
+ADDRESS, INNER, STRIDES, BETA, WORDS = 6, 7, 9, 18, 19
 
 
 @functools.cache
@@ -392,14 +382,13 @@ def _over_batch(f: Func) -> Iterator[list[Val]]:
         yield [f.at(base, offset) for base, offset in zip(bases, offsets)]
 
 
-def _read(f: Func, real: Any, count: int) -> tuple[list[Val], Val, Val, Val]:
-    """The words of the call, alpha, beta, and the routine's address."""
+def _read(f: Func, real: Any, count: int) -> tuple[list[Val], Val, Val]:
+    """The words of the call, beta, and the routine's address."""
     from hybridnn.jit import lowlevel as low
 
     args = f.params[1]
     words = [f.load(low.I64, args, WORDS + i) for i in range(count)]
-    alpha, beta = (f.as_float(f.load(low.I64, args, i), real) for i in (ALPHA, BETA))
-    return words, alpha, beta, f.load(low.I64, args, ADDRESS)
+    return words, f.as_float(f.load(low.I64, args, BETA), real), f.load(low.I64, args, ADDRESS)
 
 
 def _call(f: Func, integer: Any, address: Val, kinds: str, *values: Any, ret: Any = None) -> Val:
@@ -411,56 +400,56 @@ def _call(f: Func, integer: Any, address: Val, kinds: str, *values: Any, ret: An
 
 
 def _emit_gemm(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (ta, tb, m, n, k, lda, ldb, ldc), alpha, beta, gemm = _read(f, real, 8)
-    _call(f, integer, gemm, "eeeiiixxixixxi", ROW, ta, tb, m, n, k, alpha, x, lda, y, ldb, beta, z, ldc)
+    (ta, tb, m, n, k, lda, ldb, ldc), beta, gemm = _read(f, real, 8)
+    _call(f, integer, gemm, "eeeiiixxixixxi", ROW, ta, tb, m, n, k, f.value(1.0, real), x, lda, y, ldb, beta, z, ldc)
 
 
 def _emit_gemv(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (order, rows, cols, lda, incx, incy), alpha, beta, gemv = _read(f, real, 6)
-    _call(f, integer, gemv, "eeiixxixixxi", order, TRANS, rows, cols, alpha, x, lda, y, incx, beta, z, incy)
+    (order, rows, cols, lda, incx, incy), beta, gemv = _read(f, real, 6)
+    _call(f, integer, gemv, "eeiixxixixxi", order, TRANS, rows, cols, f.value(1.0, real), x, lda, y, incx, beta, z, incy)
 
 
 def _emit_syrk(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (trans, n, k, lda, ldc), alpha, beta, syrk = _read(f, real, 5)
-    _call(f, integer, syrk, "eeeiixxixxi", ROW, UPPER, trans, n, k, alpha, x, lda, beta, z, ldc)
+    (trans, n, k, lda, ldc), beta, syrk = _read(f, real, 5)
+    _call(f, integer, syrk, "eeeiixxixxi", ROW, UPPER, trans, n, k, f.value(1.0, real), x, lda, beta, z, ldc)
     with f.range(0, n) as i, f.range(i + 1, n) as j:
         f.store(f.load(real, z, i * ldc + j), z, j * ldc + i)
 
 
 def _emit_dot(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (k, incx, incy), alpha, beta, dot = _read(f, real, 3)
-    _accumulate(f, real, _call(f, integer, dot, "ixixi", k, x, incx, y, incy, ret=real) + 0.0, z, alpha, beta)
+    (k, incx, incy), beta, dot = _read(f, real, 3)
+    _accumulate(f, real, _call(f, integer, dot, "ixixi", k, x, incx, y, incy, ret=real) + 0.0, z, beta)
 
 
-def _accumulate(f: Func, real: Any, value: Val, target: Val, alpha: Val, beta: Val) -> None:
-    """``target = alpha * value + beta * target``; with beta 0 the old value, which may be NaN, is not read."""
+def _accumulate(f: Func, real: Any, value: Val, target: Val, beta: Val) -> None:
+    """``target = value + beta * target``; with beta 0 the old value, which may be NaN, is not read."""
     with f.either(beta == 0.0) as (write, add):
         with write:
-            f.store(alpha * value, target)
+            f.store(value, target)
         with add:
-            f.store(alpha * value + beta * f.load(real, target), target)
+            f.store(value + f.load(real, target), target)
 
 
 def _emit_loops(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (m, n, k, a_row, a_col, b_row, b_col, c_row, c_col), alpha, beta, _ = _read(f, real, 9)
+    (m, n, k, a_row, a_col, b_row, b_col, c_row, c_col), beta, _ = _read(f, real, 9)
     with f.range(0, m) as i, f.range(0, n) as j:
         left, right = f.at(x, i * a_row), f.at(y, j * b_col)
         total = f.var(0.0, real)
         with f.range(0, k) as p:
             total.add(f.load(real, f.at(left, p * a_col)) * f.load(real, f.at(right, p * b_row)))
-        _accumulate(f, real, total.get(), f.at(z, i * c_row + j * c_col), alpha, beta)
+        _accumulate(f, real, total.get(), f.at(z, i * c_row + j * c_col), beta)
 
 
 def _emit_outer(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
     """A column times a row, both results of a row contiguous."""
-    (m, n, _, a_row, _, _, _, c_row, _), alpha, beta, _ = _read(f, real, 9)
+    (m, n, _, a_row, _, _, _, c_row, _), beta, _ = _read(f, real, 9)
     with f.range(0, m) as i:
         left, row = f.load(real, f.at(x, i * a_row)), f.at(z, i * c_row)
         with f.either(beta == 0.0) as (write, add):
             with write, f.range(0, n) as j:
-                f.store(alpha * (left * f.load(real, y, j) + 0.0), row, j)
+                f.store(left * f.load(real, y, j) + 0.0, row, j)
             with add, f.range(0, n) as j:
-                f.store(alpha * (left * f.load(real, y, j)) + beta * f.load(real, row, j), row, j)
+                f.store(left * f.load(real, y, j) + f.load(real, row, j), row, j)
 
 
 _EMIT = {

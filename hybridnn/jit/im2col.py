@@ -150,7 +150,7 @@ class Convolution:
     def _product(self, a, b, c, add=False):
         if prod(c.shape[:-2]) == 1:
             a, b, c = map(_matrix, (a, b, c))
-        return matmul_step(a, b, c, self.dtype, beta=float(add))
+        return matmul_step(a, b, c, self.dtype, add)
 
 
 def _all(steps):

@@ -27,7 +27,7 @@ def _products(low, node):
     pairs, whole = _pairs(node, places), View.contiguous(2, spec.shape, spec.dtype.itemsize)
 
     def fits(probe):
-        return all(can_multiply(_probe(a, 0), _probe(b, 1), probe, spec.dtype, beta=1.) for a, b in pairs)
+        return all(can_multiply(_probe(a, 0), _probe(b, 1), probe, spec.dtype, add=True) for a, b in pairs)
     if not fits(whole):
         pairs = _pairs(node, [low.readable(p) for p in places])
         if not fits(whole):
@@ -41,7 +41,7 @@ def _products(low, node):
 def add_products(low, node, pairs, y):
     """Steps that write the sum of products: the first writes, the others add to it."""
     for k, (a, b) in enumerate(pairs):
-        low.step("gemm", "matmul", [a, b, y] if k else [a, b], [y], _product(a, b, y, float(k > 0)), node)
+        low.step("gemm", "matmul", [a, b, y] if k else [a, b], [y], _product(a, b, y, k > 0), node)
 
 
 def in_parts(low, node, pairs):
@@ -54,7 +54,7 @@ def in_parts(low, node, pairs):
     pairs = [(_parts_of(a, count, -1), _parts_of(b, count, -2)) for a, b in pairs]
     (m, _), n, dtype = pairs[0][0].shape[1:], pairs[0][1].shape[-1], pairs[0][0].dtype
     whole = View.contiguous(2, (count, m, n), dtype.itemsize)
-    if not all([can_multiply(_probe(a, 0), _probe(b, 1), whole, dtype, beta=1.) for a, b in pairs]):
+    if not all([can_multiply(_probe(a, 0), _probe(b, 1), whole, dtype, add=True) for a, b in pairs]):
         return False
     first, sums, y = len(low.steps), low.fresh((count, m, n), dtype), low.new_value(node.outputs[0])
     add_products(low, node, pairs, sums)
@@ -82,8 +82,8 @@ def _pairs(node, places):
     return [(turned(a, ta), turned(b, tb)) for a, b, (ta, tb) in zip(places[::2], places[1::2], node.op.transposed)]
 
 
-def _product(a, b, y, beta):
-    return lambda at: matmul_step(at(a), at(b), at(y), y.dtype, beta=beta)
+def _product(a, b, y, add):
+    return lambda at: matmul_step(at(a), at(b), at(y), y.dtype, add)
 
 
 def turned(place, transposed):

@@ -52,7 +52,7 @@ class MemoryPlan:
     placed: tuple[Any, ...] = ()
 
 
-def plan_memory(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> MemoryPlan:
+def plan_memory(buffers: Sequence[Buffer]) -> MemoryPlan:
     """The best of several placements; the same input gives the same plan.
 
     Buffers that lived at the same times before, in other sizes (those of another batch), first get the same places above each other; that plan is taken if
@@ -61,7 +61,7 @@ def plan_memory(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> Memory
     Raises ``ValueError`` for a negative size, a buffer that ends before it starts, or an ``inside`` that does not fit.
     """
     _validate(buffers)
-    owner, spans = _merge(buffers, alignment)
+    owner, spans = _merge(buffers)
     bound = lower_bound(spans)
     name, starts, size = _as_before(spans, bound) or _best(spans, bound)
     placed = _remember(spans, name, starts, size, bound)
@@ -93,14 +93,14 @@ def _validate(buffers: Sequence[Buffer]) -> None:
                 raise ValueError(f"plan_memory: buffer {i} cannot take over buffer {b.inside}: {b} in {host}")
 
 
-def _merge(buffers: Sequence[Buffer], alignment: int) -> tuple[list[int], list[Buffer]]:
+def _merge(buffers: Sequence[Buffer]) -> tuple[list[int], list[Buffer]]:
     """In-place chains as one buffer each: the span of every buffer, and the spans, with sizes rounded up."""
     owner: list[int] = []
     spans: list[Buffer] = []
     for b in buffers:
         if b.inside is None:
             owner.append(len(spans))
-            spans.append(Buffer(-(-b.size // alignment) * alignment, b.first, b.last))
+            spans.append(Buffer(-(-b.size // ALIGNMENT) * ALIGNMENT, b.first, b.last))
         else:
             o = owner[b.inside]
             owner.append(o)

@@ -60,11 +60,11 @@ def source(function: str) -> Source:
 # Fill and copy
 
 
-def fill_step(out: View, value: Any, dtype: Any, grain: int = 0, name: str = "fill") -> Step:
+def fill_step(out: View, value: Any, dtype: Any, grain: int = 0) -> Step:
     """``out[...] = value`` for a C-contiguous ``out`` of ``dtype`` (item sizes 1, 2, 4, 8)."""
     item = np.asarray(value, dtype)
     bits = int.from_bytes(item.tobytes().ljust(8, b"\0"), "little", signed=True)
-    return step(f"fill{item.itemsize}", [*pairs(out), bits], out.size, grain, name)
+    return step(f"fill{item.itemsize}", [*pairs(out), bits], out.size, grain, "fill")
 
 
 def can_copy(src: View, out: View, itemsize: int) -> bool:
@@ -77,7 +77,7 @@ def _are_few(axes: Sequence[Axis], itemsize: int) -> bool:
     return itemsize in ITEM_SIZES and len(axes) <= MAX_AXES
 
 
-def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "copy") -> Step | None:
+def copy_step(src: View, out: View, itemsize: int, grain: int = 0) -> Step | None:
     """``out[...] = src``, of one shape, for any strides (``src`` may have stride 0 or negative ones).
 
     ``grain`` counts bytes. None for other item sizes than 1, 2, 4, 8 and for more
@@ -90,18 +90,18 @@ def copy_step(src: View, out: View, itemsize: int, grain: int = 0, name: str = "
         return None
     contiguous = len(axes) == 1 and axes[0][1:] == (itemsize, itemsize)
     if contiguous or src.size == 0:
-        return step("copy_bytes", pairs(src, out), src.size * itemsize, grain, name)
+        return step("copy_bytes", pairs(src, out), src.size * itemsize, grain, "copy")
     *outer, rows, cols = [(1, 0, 0)] * (MAX_AXES - len(axes)) + _tile_last(axes)
     blocks = -(-rows[0] // BLOCK)
     words = [*pairs(src, out), *rows, *cols, blocks, *(w for axis in outer for w in axis)]
     tiles = math.prod(n for n, _, _ in outer) * blocks
-    return step(f"copy{itemsize}", words, tiles, grain and max(1, grain * tiles // (src.size * itemsize)), name)
+    return step(f"copy{itemsize}", words, tiles, grain and max(1, grain * tiles // (src.size * itemsize)), "copy")
 
 
-def sum_parts_step(parts: View, out: View, dtype: Any, grain: int = 0, name: str = "sum parts") -> Step:
-    """``out = parts.sum(axis=0)``, in order, both C-contiguous float32 or float64. ``grain`` counts elements of ``out``."""
+def sum_parts_step(parts: View, out: View, dtype: Any) -> Step:
+    """``out = parts.sum(axis=0)``, in order, both C-contiguous float32 or float64."""
     words = [*pairs(parts, out), parts.shape[0], math.prod(parts.shape[1:])]
-    return step(f"sum_parts_{FLOATS[np.dtype(dtype)]}", words, math.prod(parts.shape[1:]), grain, name)
+    return step(f"sum_parts_{FLOATS[np.dtype(dtype)]}", words, math.prod(parts.shape[1:]), 0, "sum parts")
 
 
 Axis = tuple[int, int, int]  # size, stride in the source, stride in the output
@@ -137,21 +137,17 @@ def _tile_last(axes: list[Axis]) -> list[Axis]:
 # Rows by index
 
 
-def gather_step(
-    table: View, index: View, out: View, itemsize: int, index_dtype: Any, grain: int = 0, name: str = "gather"
-) -> Step:
+def gather_step(table: View, index: View, out: View, itemsize: int, index_dtype: Any, grain: int = 0) -> Step:
     """``out[i] = table[index[i]]``: rows of a table, each C-contiguous, a fixed distance apart; ``index`` and ``out`` C-contiguous, int32 or int64.
 
     Negative indices count from the end. One out of bounds sets the status ``INDEX_ERROR`` with the index, and the plan stops.
     """
     bits = np.dtype(index_dtype).itemsize * 8
     words = [*pairs(table, index, out), table.shape[0], math.prod(table.shape[1:]) * itemsize, table.strides[0]]
-    return step(f"gather_i{bits}", words, index.size, grain, name)
+    return step(f"gather_i{bits}", words, index.size, grain, "gather")
 
 
-def scatter_add_step(
-    rows: View, index: View, table: View, dtype: Any, index_dtype: Any, grain: int = 0, name: str = "scatter add"
-) -> Step:
+def scatter_add_step(rows: View, index: View, table: View, dtype: Any, index_dtype: Any, grain: int = 0) -> Step:
     """``table[index[i]] += rows[i]`` in the order of i (as ``np.add.at``), all C-contiguous float32 or float64, int32 or int64.
 
     Indices as in :func:`gather_step`. Threads share columns, so that the result does not depend on them; ``grain`` counts
@@ -160,4 +156,4 @@ def scatter_add_step(
     bits, real = np.dtype(index_dtype).itemsize * 8, FLOATS[np.dtype(dtype)]
     width = math.prod(table.shape[1:])
     words = [*pairs(rows, index, table), table.shape[0], width, index.size]
-    return step(f"scatter_{real}_i{bits}", words, width, grain, name)
+    return step(f"scatter_{real}_i{bits}", words, width, grain, "scatter add")

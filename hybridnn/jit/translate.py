@@ -46,13 +46,13 @@ TURN, TURNED = "turn", ("float32", "int32")      # the statement that copies row
 PARALLEL = {"parallel_loops": False, "parallel_long_loops": True}       # what says that loops are parallel, and whether the innermost are long
 
 
-def translate(symbol, text, module=None):
+def translate(symbol, text):
     """An llvmlite module with the function ``symbol(bufs, args, lo, hi)`` that ``kernel`` in ``text`` is.
 
     Raises ``Untranslatable``.
     """
     kernel = _kernel(ast.parse(text))
-    module = module or ir.Module(symbol)
+    module = ir.Module(symbol)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [PTR, PTR, INT64, INT64]), symbol)
     function.attributes.add("nounwind")
     b = ir.IRBuilder(function.append_basic_block("entry"))

@@ -35,29 +35,22 @@ class Windows:
         return [w for axis in [(1, 1, 1, 1, 0, 1)] * (3 - len(axes)) + axes for w in axis]
 
 
-def im2col_step(
-    image: View, cols: View, windows: Windows, dtype: Any, batch_last: bool = False, padding: float = 0.0, grain: int = 0,
-    name: str = "im2col",
-) -> Step:
+def im2col_step(image: View, cols: View, windows: Windows, dtype: Any, batch_last: bool, padding: float, grain: int) -> Step:
     """``cols[n, c, *k, *o] = image[n, c, *(o * stride + k * dilation - pad)]``, else ``padding``; float32 or float64.
 
     ``image`` is (N, C, *size) with any strides over N and C and C-contiguous inside. ``cols`` is C-contiguous, (N, C, *kernel,
     *out), or with ``batch_last`` (C, *kernel, N, *out), which makes a convolution one matrix product. ``grain`` counts images
     times channels.
     """
-    return _window_step("im2col", image, cols, windows, dtype, batch_last, padding, grain, name)
+    return _window_step("im2col", image, cols, windows, dtype, batch_last, padding, grain)
 
 
-def col2im_step(
-    cols: View, image: View, windows: Windows, dtype: Any, batch_last: bool = False, grain: int = 0, name: str = "col2im"
-) -> Step:
+def col2im_step(cols: View, image: View, windows: Windows, dtype: Any, batch_last: bool, grain: int) -> Step:
     """The transpose of :func:`im2col_step`: each position of ``image`` gets the sum of its entries, kernel positions in order."""
-    return _window_step("col2im", image, cols, windows, dtype, batch_last, 0.0, grain, name)
+    return _window_step("col2im", image, cols, windows, dtype, batch_last, 0.0, grain)
 
 
-def _window_step(
-    kind: str, image: View, cols: View, windows: Windows, dtype: Any, batch_last: bool, padding: float, grain: int, name: str
-) -> Step:
+def _window_step(kind: str, image: View, cols: View, windows: Windows, dtype: Any, batch_last: bool, padding: float, grain: int) -> Step:
     itemsize = np.dtype(dtype).itemsize
     n, c = image.shape[:2]
     places, kernel = math.prod(windows.out), math.prod(windows.kernel)
@@ -65,4 +58,4 @@ def _window_step(
     strides = [s // itemsize for s in image.strides[:2]] + [by_image, kernel * by_kernel, by_kernel]
     bits = int(np.array(padding, np.float64).view(np.int64))
     words = [*pairs(image, cols), c, *strides, bits, *windows.words()]
-    return step(f"{kind}_{FLOATS[np.dtype(dtype)]}", words, n * c, grain, name)
+    return step(f"{kind}_{FLOATS[np.dtype(dtype)]}", words, n * c, grain, kind)

@@ -207,10 +207,10 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
         finally:
             sys.settrace(self.hook)
 
-    def stop(self, reason, frame=None, by_chance=False):
+    def stop(self, reason, by_chance=False):
         """Doubt: note why, and stop looking."""
         if self.doubt is None:
-            self.doubt = Doubt(reason, self._place(frame or (self.frames[-1].real if self.frames else None)), by_chance)
+            self.doubt = Doubt(reason, self._place(self.frames[-1].real if self.frames else None), by_chance)
         self._let_go()
         for f in self.frames:
             f.real.f_trace_opcodes = False      # never drop a trace function while CPython 3.11 is calling it: it holds no reference of its own
