@@ -4,13 +4,13 @@ An array whose axes are cut in two, as ``x.reshape(n, c, h // 2, 2, w // 2, 2)``
 result is a loop of its own over a few short rows; one after the other, vectors lie across the rows.
 """
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
 from hybridnn.jit.specs import Specs
-from hybridnn.spec import Spec
 
 __all__ = ["reduce_blocks"]
 
@@ -44,11 +44,8 @@ def _parts(specs, node):
 
 
 def _in_two(specs, node, last, others):
-    x, y = specs[node.inputs[0]], specs[node.outputs[0]]
-    rows = specs.new(Spec(tuple([n for k, n in enumerate(x.shape) if k not in last]), y.dtype))
-    first = Node(node.op, node.inputs, (rows,), (("axis", last), ("keepdims", False)), node.line)
+    first = specs.reduction(node, node.inputs[0], last)
     if not dict(node.attrs)["keepdims"]:
-        return [first, Node(node.op, (rows,), node.outputs, (("axis", others), ("keepdims", False)), node.line)]
-    dense = specs.new(Spec(tuple([n for k, n in enumerate(x.shape) if k not in last and k not in others]), y.dtype))
-    return [first, Node(node.op, (rows,), (dense,), (("axis", others), ("keepdims", False)), node.line),
-            Node(OPS["reshape"], (dense,), node.outputs, (("shape", y.shape),), node.line)]
+        return [first, replace(node, inputs=first.outputs, attrs=(("axis", others), ("keepdims", False)))]
+    second = specs.reduction(node, first.outputs[0], others)
+    return [first, second, Node(OPS["reshape"], second.outputs, node.outputs, (("shape", specs[node.outputs[0]].shape),), node.line)]

@@ -5,6 +5,7 @@ one axis gets rows by a reshape, and so do the elementwise operations on arrays 
 axis but the last is the work of one thread too where that is short, as channels are; it adds up every image first.
 """
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -91,10 +92,8 @@ class _Work:
 
     def sum(self, node):
         x = self.twin(node.inputs[0], node.line)
-        shape = self.specs[x].shape
-        part = self.new(shape[:1], node.outputs[0])
-        self.nodes.append(Node(node.op, (x,), (part,), (("axis", tuple(range(1, len(shape)))), ("keepdims", False)), node.line))
-        self.nodes.append(Node(node.op, (part,), node.outputs, (("axis", (0,)), ("keepdims", False)), node.line))
+        first = self.specs.reduction(node, x, tuple(range(1, len(self.specs[x].shape))))
+        self.nodes += [first, replace(node, inputs=first.outputs, attrs=(("axis", (0,)), ("keepdims", False)))]
 
     def sum_of_columns(self, node, axes):
         x = node.inputs[0]

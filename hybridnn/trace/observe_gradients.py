@@ -194,12 +194,16 @@ class Gradients:
         found = [o.vid for e in self.call.path if e.kind == "backward" for v, o, _ in e.grads[0] if self.call.leaves.get(v) is p]
         return self.changed.get(found[-1]) if found else None
 
+    def _given_to(self, p, vid=None):
+        """The Ref of what the program has given a parameter as its gradient, or has made of the value ``vid`` or of what backward has left there."""
+        return self.given[id(p)][1] if id(p) in self.given else self.changed.get(vid) or self._changed_of(p)
+
     def meet_changed(self, optimizer):
         """Before an update, whose hooks may change gradients in place: those that the program has changed or assigned are what the observer thinks."""
         for p in optimizer.target.params() if isinstance(optimizer.target, Link) else ():
             g = None if p._tape is None else array_of(p._tape.grad)
-            ref = self.given[id(p)][1] if id(p) in self.given else self._changed_of(p)
-            if g is not None and ref is not None:
+            ref = None if g is None else self._given_to(p)
+            if ref is not None:
                 identify(self, ref, g)
 
     def meet_gradients(self, params):
@@ -209,7 +213,7 @@ class Gradients:
             if g is None:
                 continue
             vid = self.call.known_vid(g)
-            ref = self.given[id(p)][1] if id(p) in self.given else self.changed.get(vid) or self._changed_of(p)
+            ref = self._given_to(p, vid)
             if ref is not None:
                 identify(self, ref, g)
                 continue

@@ -277,13 +277,9 @@ def is_loaded(source):
     return outermost(source)[0] == "load"
 
 
-def is_drawn(source):
-    """Whether a source is a part of a list of objects that ``random.sample`` draws."""
-    while type(source) is tuple and source:
-        if source[0] == "drawn":
-            return True
-        source = source[1] if len(source) > 1 else None
-    return False
+def is_drawn(found):
+    """Whether a source, or one within a fact, is a part of a list of objects that ``random.sample`` draws."""
+    return type(found) is tuple and len(found) > 0 and (type(found[0]) is str and found[0] == "drawn" or any(map(is_drawn, found)))
 
 
 def is_traced(obj):

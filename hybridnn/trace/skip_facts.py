@@ -10,7 +10,7 @@ from hybridnn.trace.batches import is_untouched
 from hybridnn.trace.free_numbers import MOST
 from hybridnn.trace.operands import array_of
 from hybridnn.trace.overlap import root_array
-from hybridnn.trace.refs import MOST_MEMBERS, Doubt, check_key, constant, is_loaded, is_named_tuple
+from hybridnn.trace.refs import MOST_MEMBERS, Doubt, check_key, constant, is_drawn, is_loaded, is_named_tuple
 from hybridnn.trace.skip_runtime import setting
 
 __all__ = ["Facts"]
@@ -20,11 +20,6 @@ COMPUTED = {"number": "_same_number", "outcome": "_same_truth", "bounded": "_is_
             "within": "_is_within", "span": "_has_length"}     # facts about what is computed on every call
 MISSED = re.compile(r"return miss\d+")
 DEEPEST = 20      # levels of containers in arguments
-
-
-def _is_drawn(fact):
-    """Whether a fact is about objects that are drawn."""
-    return type(fact) is tuple and len(fact) > 0 and (type(fact[0]) is str and fact[0] == "drawn" or any(map(_is_drawn, fact)))
 
 
 def _memory_of(x):
@@ -91,7 +86,7 @@ class Facts:
             if fact[0] in COMPUTED:
                 getattr(self, COMPUTED[fact[0]])(*fact[1:])
                 continue
-            if observer.samples and _is_drawn(fact):
+            if observer.samples and is_drawn(fact):
                 self._once_drawn(w.check, fact)
                 continue
             own = fact[0] == "spec" and id(array_of(fact[-1])) in self.written
