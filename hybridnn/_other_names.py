@@ -188,6 +188,7 @@ OTHER_NAMES = {
         **_all("register_hook", "hnn.FunctionHook looks at gradients on their way"),
         **_all("add_ sub_ mul_ div_ copy_ zero_ fill_", "x.array is an array, which NumPy changes in place outside of the graph"),
         **_all("sum max min exp log sqrt relu sigmoid tanh softmax log_softmax matmul argmax argmin flatten squeeze tile prod cumsum", "F.{0}(x)"),
+        **_all("at", "F.where(mask, new, x) or F.scatter_add(x, index, y)"),
         **_all("dot mm", "x @ y"), **_all("abs", "abs(x)"), **_all("pow", "x ** y"), **_all("clamp clip", "F.clip(x, x_min, x_max)"),
     },
     "Link": {

@@ -15,7 +15,8 @@ HINTS = {        # of keywords that earlier versions of the interface had
     "activation": "there is no argument activation; the classes NStepRNNTanh and NStepRNNReLU have one each",
 }
 
-CALLED = {"kernel_size": "ksize", "padding": "pad", "dilation": "dilate", "p": "ratio", "bias": "nobias, which is the contrary"}      # of PyTorch's keywords
+CALLED = {"kernel_size": "ksize", "padding": "pad", "dilation": "dilate", "p": "ratio", "bias": "nobias, which is the contrary",
+          "training": "using_config('train', value) says whether this is training"}      # of PyTorch's and Keras's keywords
 
 
 def check_unexpected_kwargs(kwargs, **unexpected):

@@ -27,7 +27,10 @@ def _reason(named, text):
     if nothing:
         return f"{nothing[0]} is None, as a gradient that is not there, and what a function gives that returns nothing"
     sizes = re.search(r"core dimension .* \(size (\d+) is different from (\d+)\)", text)
-    return f"the axes that are summed over have {sizes[2]} and {sizes[1]} elements" if sizes else text.strip()
+    if sizes:
+        return f"the axes that are summed over have {sizes[2]} and {sizes[1]} elements"
+    batches = re.findall(r"(\(\S*\))->", text)
+    return f"the axes before the last two of {' and '.join(batches)} do not broadcast" if batches else text.strip()
 
 
 def _describe(x):

@@ -32,15 +32,16 @@ def _truth(a):
     return bool(a)
 
 
-def _number(kind):
-    def read(a):
-        if a is not None and a.size != 1:
-            raise InvalidType(kind.__name__, "a Variable with one element", str(spec_of(a)), "F.sum(x), F.mean(x) or x[i] first")
-        return kind(a)
+def _number(name, kind):
+    def read(a, *index):
+        if a is not None and a.size != 1 and not index:
+            raise InvalidType(name, "a Variable with one element", str(spec_of(a)), "F.sum(x), F.mean(x) or x[i] first")
+        return kind(a, *index)
     return read
 
 
-READERS = {"bool": _truth, "int": _number(int), "float": _number(float), "index": lambda a: a.item().__index__()}
+READERS = {"bool": _truth, "int": _number("int", int), "float": _number("float", float), "index": lambda a: a.item().__index__(),
+           "item": _number("item", lambda a, *index: a.item(*index))}
 
 
 @teach
@@ -178,14 +179,12 @@ class Variable:
 
     def item(self, *args):
         """The value of a one-element Variable as a Python number."""
-        if state.tracer is not None:
-            return state.tracer.read(self, "item", args)
-        return self.array.item(*args)
+        return self._read("item", *args)
 
-    def _read(self, kind):
+    def _read(self, kind, *args):
         if state.tracer is not None:
-            return state.tracer.read(self, kind, ())
-        return READERS[kind](self.array)
+            return state.tracer.read(self, kind, args)
+        return READERS[kind](self.array, *args)
 
     def __bool__(self):
         return self._read("bool")

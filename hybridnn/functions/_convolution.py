@@ -103,7 +103,8 @@ def add_bias(name, y, b):
 
 
 def _check_spatial(name, x, n):
-    expect(len(x.shape) == n + 2, name, f"x with {n + 2} axes: (n, channels and {n} more)", x=x)
+    alone = len(x.shape) == n + 1
+    expect(len(x.shape) == n + 2, name, f"x with {n + 2} axes: (n, channels and {n} more)", "x[None] is a batch of one" if alone else "", x=x)
 
 
 def convolution_1d(x, W, b=None, stride=1, pad=0, cover_all=False, dilate=1, groups=1):

@@ -482,7 +482,7 @@ def where(condition, x, y):
     """``x`` where the condition holds, else ``y``; all three broadcast. The condition is a bool array."""
     dtype = getattr(condition, "dtype", None)
     if dtype is not None and dtype.kind != "b":
-        raise InvalidType("where", "a condition of bool", f"dtype {dtype}")
+        raise InvalidType("where", "a condition of bool", f"dtype {dtype}", "condition != 0")
     return apply(_where, (condition, x, y))
 
 

@@ -1,7 +1,7 @@
 """Losses of classification and regression."""
 
 from math import log as _ln
-from math import pi
+from math import pi, prod
 
 import numpy as np
 
@@ -218,7 +218,9 @@ def _check_same(name, **pair):
     first, *others = pair.values()
     if any(x.shape != first.shape for x in others) or any(x.dtype.kind != "f" for x in pair.values()):
         expect_float(name, **pair)
-        expect(False, name, "arrays of one shape", **pair)
+        alike = prod(first.shape) == prod(others[0].shape)
+        a, b, *_ = pair
+        expect(False, name, "arrays of one shape", f"{b}.reshape({a}.shape) has the same elements" if alike else "", **pair)
 
 
 def mean_squared_error(x0, x1):

@@ -15,7 +15,7 @@ from hybridnn.core.backprop import backward_eager, begins_at_leaf, grad_eager
 from hybridnn.core.indexing import get_item
 from hybridnn.core.op_node import OpNode
 from hybridnn.core.tape import TracedNumber, move_gradient, seeded_values
-from hybridnn.core.variable import Variable, replaying
+from hybridnn.core.variable import READERS, Variable, replaying
 from hybridnn.errors import raised_by_signal, user_line
 from hybridnn.trace.backward import give_scaled, is_seeded_beside, leave_if_written, match_backward, record_backward
 from hybridnn.trace.elements import as_operands, match_element
@@ -23,7 +23,7 @@ from hybridnn.trace.events import Event
 from hybridnn.trace.floats import as_begun, error_state, warns_alike, ways_to_warn
 from hybridnn.trace.grad import match_grad, record_grad
 from hybridnn.trace.inplace import changes_shared_memory, match_inplace, record_inplace
-from hybridnn.trace.looks import LOOKS, look, match_unchain, now, record_unchain
+from hybridnn.trace.looks import look, match_unchain, now, record_unchain
 from hybridnn.trace.matchers import matcher
 from hybridnn.trace.noting import NeedsValues, note_inner
 from hybridnn.trace.numbers import plain_numbers
@@ -279,9 +279,9 @@ class Call(Values):
     def read(self, v, kind, args):
         self._ask_for_values()
         if self.mode == "eager" or self.inner is not None:
-            return LOOKS[kind](now(v), *args)
+            return READERS[kind](now(v), *args)
         vid = self.known_vid(v)
-        return LOOKS[kind](now(v), *args) if vid is None else look(self, kind, v, vid, args)
+        return READERS[kind](now(v), *args) if vid is None else look(self, kind, v, vid, args)
 
     def unchain(self, v, how):
         """True if the tracer did it. ``how``: the name of the method."""

@@ -4,10 +4,9 @@ from hybridnn.errors import user_line
 from hybridnn.trace.events import Event
 from hybridnn.trace.operands import has_creator
 
-__all__ = ["LOOKS", "look", "match_unchain", "now", "record_unchain"]
+__all__ = ["look", "match_unchain", "now", "record_unchain"]
 
 OUTCOMES = ("bool", "int", "index")
-LOOKS = dict(READERS, item=lambda a, *args: a.item(*args))
 
 
 def look(call, kind, v, vid, args):
@@ -17,7 +16,7 @@ def look(call, kind, v, vid, args):
             call.leave()
         else:
             call.flush()
-    value = None if kind == "expose" else LOOKS[kind](v._array, *args)
+    value = None if kind == "expose" else READERS[kind](v._array, *args)
     outcome = (type(value), repr(value)) if kind in OUTCOMES else None
     if call.mode == "replay":
         for event in call.cursor.children:

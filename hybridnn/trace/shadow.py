@@ -24,7 +24,6 @@ from hybridnn.trace.unseen import unseen
 __all__ = ["checked_replay"]
 
 ROUNDED = 100.0      # how much looser values are compared that rounded operands, not the same ones, were made into
-READS = dict(READERS, item=lambda a, *args: a.item(*args))
 
 
 class Logged:
@@ -88,7 +87,7 @@ class Shadow:
         """It is the program that warns, not a plan."""
 
     def read(self, v, kind, args):
-        return READS[kind](self._plainly(lambda: v.array), *args)
+        return READERS[kind](self._plainly(lambda: v.array), *args)
 
     def expose(self, v):
         """Nothing is pending."""
