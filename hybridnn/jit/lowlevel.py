@@ -297,7 +297,7 @@ class Func:
             self.builder.ret(self.value(x, self.ir.function_type.return_type).ir)
 
     def finish(self) -> None:
-        """Joins the block of stack slots to the code; called once by :func:`compile_module`."""
+        """Joins the block of stack slots to the code; called before the module's text is made."""
         if not self._entry.is_terminated:
             ir.IRBuilder(self._entry).branch(self.ir.blocks[1])
 
