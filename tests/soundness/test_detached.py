@@ -3,7 +3,7 @@ import copy
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, skipped
+from worlds import MODES, Squared, arr, check, skipped
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -531,17 +531,7 @@ def test_a_variable_from_before_is_unchained(mode):
     check(make, mode)
 
 
-class Square(hnn.FunctionNode):
-    def forward(self, inputs):
-        self.retain_inputs((0,))
-        return inputs[0] ** 2,
-
-    def backward(self, indexes, grads):
-        x, = self.get_retained_inputs()
-        return 2 * x * grads[0],
-
-
-@pytest.mark.parametrize("first", [F.square, lambda h: Square().apply((h,))[0]])
+@pytest.mark.parametrize("first", [F.square, lambda h: Squared().apply((h,))[0]])
 def test_the_graph_begins_at_values_of_another_block_also_where_the_call_leaves_its_path_behind_it(mode, first):
     def make(wrap):
         fixed, net = L.Linear(3, 4), L.Linear(4, 4)

@@ -3,7 +3,7 @@ import types
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, skipped
+from worlds import MODES, Squared, arr, check, skipped
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -450,15 +450,6 @@ def test_more_than_a_step(mode, name):
 @pytest.mark.parametrize("compute", [lambda h, a: F.tanh(h * a), lambda h, a: h * a + a - h * 0.45, lambda h, a: (h * h + 1) ** a, lambda h, a: F.exp(h) / a])
 def test_numbers_that_change_behind_a_function(mode, compute):
     """Gradient rules of other operations take them in the walk through the function."""
-    class Square(hnn.FunctionNode):
-        def forward(self, inputs):
-            self.retain_inputs((0,))
-            return inputs[0] * inputs[0],
-
-        def backward(self, targets, gs):
-            x, = self.get_retained_inputs()
-            return 2 * x * gs[0],
-
     def make(wrap):
         state, net = types.SimpleNamespace(gain=0.5), hnn.Chain()
         with net.init_scope():
@@ -467,7 +458,7 @@ def test_numbers_that_change_behind_a_function(mode, compute):
 
         @wrap
         def step(x):
-            h = Square().apply((net.p,))[0]
+            h = Squared().apply((net.p,))[0]
             state.gain *= 0.9
             loss = F.sum(compute(h, state.gain) * x)
             net.cleargrads()

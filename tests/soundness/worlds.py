@@ -19,11 +19,12 @@ import streams
 from numpy.lib.array_utils import byte_bounds
 
 import hybridnn as hnn
+import hybridnn.functions as F
 from hybridnn import graph
 from hybridnn.errors import TraceWarning
 from hybridnn.jit.executable import unheld
 
-__all__ = ["MODES", "REUSED", "Traces", "arr", "check", "skipped", "var"]
+__all__ = ["MODES", "REUSED", "Squared", "Traces", "arr", "check", "check_errors", "skipped", "var"]
 
 MODES = ("auto", "verify")
 HOT = 8
@@ -315,6 +316,26 @@ def check(make, mode, *, held=False, steps=None, trace_warnings=None, tolerance=
         assert len(warned) == trace_warnings, warned
     wrap.warned, wrap.state = warned, traced.state      # instances' memories go with the instances
     return wrap
+
+
+def check_errors(body, mode, *arrays):
+    """``body`` raises, or does not, behind an operation on each of these arrays, the same traced as plain."""
+    def make(wrap):
+        f = wrap(lambda x: (F.sum(x), body(x)))
+        return [], [lambda x=x: f(x.copy()) for x in arrays]
+    check(make, mode)
+
+
+class Squared(hnn.FunctionNode):
+    """A function of a program's own."""
+
+    def forward(self, inputs):
+        self.retain_inputs((0,))
+        return inputs[0] * inputs[0],
+
+    def backward(self, indexes, grads):
+        x, = self.get_retained_inputs()
+        return 2 * x * grads[0],
 
 
 def arr(*shape, seed=0, dtype="float32"):
