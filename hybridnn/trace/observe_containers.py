@@ -66,27 +66,11 @@ class Containers:
         elif box.kind == "namespace":
             f.stack.append(self.namespace_item(box.value, self.plain(key)))
         elif isinstance(box.value, Variable):
-            if key.kind != "mirror" and isinstance(key.value, np.ndarray) and key.value.dtype == bool:
-                key = Ref("mask", key.value, calculate(self, np.nonzero, [key], {}))
-            elif key.kind == "mirror" and type(key.value) is list and _has_changing_ints(key.value):
-                key = Ref("mask", key.value, mirror(tuple, [calculate(self, np.array, [key], {})]))
-            self._operators_of(box, "__getitem__")
-            f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
-        elif box.kind == key.kind == "static" and type(box.value) is deque and type(key.value) is int and -len(box.value) <= key.value < len(box.value):
-            f.stack.append(self._member_of_deque(box.value, key.value))
-        elif box.kind == "static" and key.kind == "static" and type(box.value) in (list, tuple, str, *DICTS):
-            f.stack.append(self._static_item(box.value, key.value))
-        elif box.kind == key.kind == "static" and type(box.value) is Counter and type(key.value) in SCALARS and (
-                type(dict.get(box.value, key.value)) in (int, float)):
-            self.plain_counter(box.value)
-            f.stack.append(self._static_item(box.value, key.value))
+            self._variable_item(f, box, key)
+        elif box.kind == key.kind == "static" and (found := self._item_from_outside(box.value, key.value)) is not None:
+            f.stack.append(found)
         elif type(box.value) is Counter:
             raise Doubt("indexes a Counter that has no such number", by_chance=True)
-        elif box.kind == key.kind == "static" and isinstance(box.value, dict) and self.looks_up_plainly(box.value):
-            f.stack.append(self._static_item(box.value, key.value))
-        elif box.kind == key.kind == "static" and type(key.value) is int and isinstance(box.value, tuple) and is_named_tuple(type(box.value)):
-            self.guard_named(type(box.value))
-            f.stack.append(self.member_of_tuple(box.value, key.value))
         elif box.kind == "static" and is_pure(key.value) and isinstance(class_lookup(type(box.value), "__getitem__"), types.FunctionType):
             getter = class_lookup(type(box.value), "__getitem__")
             self.guard("class", box.value, type(box.value))
@@ -101,6 +85,29 @@ class Containers:
             f.waiting = ("make", None, [], {}, key)
         else:
             raise Doubt(f"indexes a {type(box.value).__name__}")
+
+    def _variable_item(self, f, box, key):
+        if key.kind != "mirror" and isinstance(key.value, np.ndarray) and key.value.dtype == bool:
+            key = Ref("mask", key.value, calculate(self, np.nonzero, [key], {}))
+        elif key.kind == "mirror" and type(key.value) is list and _has_changing_ints(key.value):
+            key = Ref("mask", key.value, mirror(tuple, [calculate(self, np.array, [key], {})]))
+        self._operators_of(box, "__getitem__")
+        f.waiting = ("call", Ref("static", "__getitem__"), [box, key], {}, "push")
+
+    def _item_from_outside(self, box, key):
+        """The Ref of a member of a container from outside; None for what is no container of a known kind, or has no such member."""
+        kind = type(box)
+        if kind is deque and type(key) is int and -len(box) <= key < len(box):
+            return self._member_of_deque(box, key)
+        if kind is Counter and type(key) in SCALARS and type(dict.get(box, key)) in (int, float):
+            self.plain_counter(box)
+            return self._static_item(box, key)
+        if kind in (list, tuple, str, *DICTS) or isinstance(box, dict) and kind is not Counter and self.looks_up_plainly(box):
+            return self._static_item(box, key)
+        if type(key) is int and isinstance(box, tuple) and is_named_tuple(kind):
+            self.guard_named(kind)
+            return self.member_of_tuple(box, key)
+        return None
 
     def _key_for(self, box, key):
         """A key as it is needed for what ``box`` is: most are to be the same on every call."""

@@ -63,26 +63,30 @@ class Operators:
             f.stack.append(calculate(self, OPERATORS[symbol if symbol in COMPARISONS else symbol.rstrip("=")], [x, y], {}))
         elif x.kind == "set" or y.kind == "set":
             self._combine_sets(f, x, y, symbol)
-        elif x.kind == y.kind == "static" and is_pure(x.value) and is_pure(y.value):
-            symbol = symbol if symbol in COMPARISONS else symbol.rstrip("=")
-            f.stack.append(constant(eval(f"x {symbol} y", {"x": x.value, "y": y.value})))
-        elif symbol == "*" and x.kind == "mirror" and isinstance(x.value, (list, tuple)) and y.kind == "static" and type(y.value) is int and y.value <= 4096:
-            f.stack.append(x if type(x.value) is tuple and y.value == 1 else Ref("mirror", x.value * y.value))
-        elif {x.kind, y.kind} <= {"mirror", "static"} and symbol in ("+", "+=") and type(x.value) is type(y.value) in (list, tuple):
-            f.stack.append(self._joined(x, y, symbol))
-        elif x.kind == "static" and type(x.value) is str and symbol == "%" and y.kind == "mirror":
-            f.stack.append(constant(x.value % self.formatted(y)))
-        elif _is_plain_box(x) and _is_plain_box(y) and symbol in COMPARISONS:
-            f.stack.append(constant(OPERATORS[symbol](self.whole(x), self.whole(y))))
-        elif symbol in ("|", "|=") and all(r.kind == "mirror" and type(r.value) is dict for r in (x, y)) and (symbol == "|" or x.source is None):
-            merged = {**x.value, **y.value}
-            if symbol == "|":
-                f.stack.append(Ref("mirror", merged))
-            else:
-                x.value.update(y.value)
-                f.stack.append(x)
+        elif (combined := self._combined(x, y, symbol)) is not None:
+            f.stack.append(combined)
         elif not self._identity(f, x, y, symbol) and not self._own_method(f, x, y, symbol):
             raise Doubt(f"the operator {symbol} on {type(x.value).__name__} and {type(y.value).__name__}")
+
+    def _combined(self, x, y, symbol):
+        """The Ref of what an operator makes of constants and containers; None for others."""
+        if x.kind == y.kind == "static" and is_pure(x.value) and is_pure(y.value):
+            symbol = symbol if symbol in COMPARISONS else symbol.rstrip("=")
+            return constant(eval(f"x {symbol} y", {"x": x.value, "y": y.value}))
+        if symbol == "*" and x.kind == "mirror" and isinstance(x.value, (list, tuple)) and y.kind == "static" and type(y.value) is int and y.value <= 4096:
+            return x if type(x.value) is tuple and y.value == 1 else Ref("mirror", x.value * y.value)
+        if {x.kind, y.kind} <= {"mirror", "static"} and symbol in ("+", "+=") and type(x.value) is type(y.value) in (list, tuple):
+            return self._joined(x, y, symbol)
+        if x.kind == "static" and type(x.value) is str and symbol == "%" and y.kind == "mirror":
+            return constant(x.value % self.formatted(y))
+        if _is_plain_box(x) and _is_plain_box(y) and symbol in COMPARISONS:
+            return constant(OPERATORS[symbol](self.whole(x), self.whole(y)))
+        if symbol in ("|", "|=") and all(r.kind == "mirror" and type(r.value) is dict for r in (x, y)) and (symbol == "|" or x.source is None):
+            if symbol == "|":
+                return Ref("mirror", {**x.value, **y.value})
+            x.value.update(y.value)
+            return x
+        return None
 
     def _joined(self, x, y, symbol):
         """The sum of two lists or tuples."""

@@ -46,17 +46,8 @@ class Sources:
                 self.leaf_text[vid] = self._prior(self.observer.origins.get(id(priors[vid])), a)
             elif drawn is not None:
                 self.leaf_text[vid] = f"draw{drawn}"
-            elif ref is None and any(a is seed for seed in self.call.seeds):
-                self.leaf_text[vid] = f"{self.writer.strong(np.ones)}({self.writer.strong(a.shape)}, {self.writer.strong(a.dtype)})"
-            elif ref is None and is_fixed(a):
-                self.leaf_text[vid] = self.writer.strong(a)
-            elif ref is None and (own := self._seen(a)) is not None:
-                self._stands_for(vid, own)
-            elif ref is None and vid in held and vid not in self.graded:
-                self.leaf_text[vid] = self._prior(held[vid], a)
-                self._unscaled(held[vid])
             elif ref is None:
-                raise Doubt(f"an array of shape {a.shape} whose origin is not known")
+                self._leaf_without_origin(vid, a)
             elif ref.kind == "made" and ref.source[1].kind == "fresh":
                 self._stands_for(vid, ref.source[1].source[1])
             else:
@@ -69,6 +60,21 @@ class Sources:
         self._move_apart()
         if any(vid in self.leaf_text and id(array_of(self.call.leaves[vid])) in self.updated for vid in held):
             self._hold_apart(held)
+
+    def _leaf_without_origin(self, vid, a):
+        """The text of an array of the library's own, or of one that the call has computed, or of a gradient from before."""
+        w, held = self.writer, self.observer.held
+        if any(a is seed for seed in self.call.seeds):
+            self.leaf_text[vid] = f"{w.strong(np.ones)}({w.strong(a.shape)}, {w.strong(a.dtype)})"
+        elif is_fixed(a):
+            self.leaf_text[vid] = w.strong(a)
+        elif (own := self._seen(a)) is not None:
+            self._stands_for(vid, own)
+        elif vid in held and vid not in self.graded:
+            self.leaf_text[vid] = self._prior(held[vid], a)
+            self._unscaled(held[vid])
+        else:
+            raise Doubt(f"an array of shape {a.shape} whose origin is not known")
 
     def _origin(self, vid, x, a):
         """The Ref of a leaf, where its array ``a`` is not known to come from elsewhere."""
