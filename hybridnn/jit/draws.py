@@ -1,5 +1,5 @@
-"""``numpy.random.rand`` by native code: the same numbers from the same state, in a third of the time. And where a stream of NumPy's or Python's stands, in a
-thirtieth."""
+"""Uniform and normal numbers of NumPy's Mersenne Twisters by native code: the same numbers from the same state, in a third of the time. And where a stream of
+NumPy's or Python's stands, in a thirtieth."""
 from __future__ import annotations
 
 import ctypes
@@ -13,29 +13,105 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["go_back", "position", "put_words", "rand", "words_of"]
+__all__ = ["are_many", "faster", "go_back", "position", "put_words", "rand", "standard_normal", "words_of"]
 
-FEW = 1000          # numbers below which NumPy is as fast
+FEW = 1000          # uniform numbers below which NumPy is as fast
+FEW_NORMAL = 500
 STATE = 4 * 625     # bytes of a Mersenne twister: its words, and which is the next
 NORMAL = 16         # bytes in which a ``RandomState`` keeps a normal number: whether it does, and the number
+SOUND = 1e-100, 1e100      # scales that neither overflow nor lose bits
 
 Position: TypeAlias = tuple[np.random.RandomState, np.random.MT19937, bytes, bytes]
+Drawn: TypeAlias = "np.ndarray | None"
 
-_numpys = np.random.rand
 _numpys_own = np.random.mtrand._rand
 
 
-def rand(*shape: int) -> np.ndarray:
-    """``numpy.random.rand(*shape)``: float64 numbers in [0, 1) from NumPy's global stream."""
-    size = math.prod(shape)
-    if size < FEW or np.random.rand is not _numpys:
-        return np.random.rand(*shape)
-    source = np.random.get_bit_generator()
-    if type(source) is not np.random.MT19937 or not _agrees():
-        return np.random.rand(*shape)
-    y = np.empty(shape)
-    _fill(source, y)
+def faster(draw: Callable, example: Any) -> Callable:
+    """``draw``, or for a method of a ``RandomState``, as the functions of ``numpy.random`` are, that has drawn an array as large as this one, a function that
+    draws the same in less time."""
+    owner, name = getattr(draw, "__self__", None), getattr(draw, "__name__", "")
+    ours = _METHODS.get(name) if type(owner) is np.random.RandomState and are_many(example) else None
+    if ours is None or draw != getattr(owner, name):
+        return draw
+
+    def drawn(*args: Any, **kw: Any) -> Any:
+        y = ours(owner, *args, **kw)
+        return draw(*args, **kw) if y is None else y
+    return drawn
+
+
+def are_many(drawn: Any) -> bool:
+    """Whether native code draws so many numbers in less time than NumPy."""
+    return type(drawn) is np.ndarray and drawn.size >= FEW
+
+
+def _of_numpy(name: str) -> Callable:
+    """The function of ``numpy.random``, in less time unless the program puts another in its place."""
+    numpys = getattr(np.random, name)
+    ours = faster(numpys, np.empty(FEW))
+
+    def drawn(*args: Any) -> Any:
+        found = getattr(np.random, name)
+        return (ours if found is numpys else found)(*args)
+    return drawn
+
+
+def _rand(owner: np.random.RandomState, *shape: Any) -> Drawn:
+    return _drawn(owner, shape, _fill)
+
+
+def _random(owner: np.random.RandomState, size: Any = None) -> Drawn:
+    return _drawn(owner, size, _fill)
+
+
+def _uniform(owner: np.random.RandomState, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Drawn:
+    return _scaled(_random(owner, size), low, high - low) if _is_number(low) and _is_number(high) and _is_sound(high - low) else None
+
+
+def _randn(owner: np.random.RandomState, *shape: Any) -> Drawn:
+    return _drawn(owner, shape, _fill_normal)
+
+
+def _standard_normal(owner: np.random.RandomState, size: Any = None) -> Drawn:
+    return _drawn(owner, size, _fill_normal)
+
+
+def _normal(owner: np.random.RandomState, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Drawn:
+    return _scaled(_standard_normal(owner, size), loc, scale) if _is_number(loc) and _is_number(scale) and _is_sound(scale) else None
+
+
+def _is_number(x: Any) -> bool:
+    return type(x) in (int, float) and (x == 0 or _is_sound(abs(x)))
+
+
+def _is_sound(x: float) -> bool:
+    return SOUND[0] < x < SOUND[1]
+
+
+def _scaled(y: Drawn, start: float, scale: float) -> Drawn:
+    if y is not None:
+        y *= scale
+        y += start
     return y
+
+
+def _drawn(owner: np.random.RandomState, size: Any, fill: Callable) -> Drawn:
+    """The numbers; None for few of them, where the numbers have another source or the shape is none, all of which is left to NumPy."""
+    shape = (size,) if type(size) is int else size
+    if type(shape) is not tuple or not all([type(n) is int and n >= 0 for n in shape]) or math.prod(shape) < FEW:
+        return None
+    source = owner._bit_generator
+    if type(source) is not np.random.MT19937 or not _agrees():
+        return None
+    y = np.empty(shape)
+    fill(owner, source, y)
+    return y
+
+
+_METHODS = {"rand": _rand, "random_sample": _random, "random": _random, "uniform": _uniform, "randn": _randn, "standard_normal": _standard_normal,
+            "normal": _normal}
+rand, standard_normal = _of_numpy("rand"), _of_numpy("standard_normal")
 
 
 def position(stream: Any) -> Position | None:
@@ -112,27 +188,51 @@ def _python_goes_back() -> bool:
     return stream.getstate()[1] == before and first == [stream.random() for _ in range(1000)]
 
 
-def _fill(source: np.random.MT19937, y: np.ndarray) -> None:
+def _fill(owner: np.random.RandomState, source: np.random.MT19937, y: np.ndarray) -> None:
     with source.lock:
-        _uniform()(source.ctypes.state_address, y.__array_interface__["data"][0], y.size)
+        _native()[0](source.ctypes.state_address, y.__array_interface__["data"][0], y.size)
+
+
+def _fill_normal(owner: np.random.RandomState, source: np.random.MT19937, y: np.ndarray) -> None:
+    kept = _kept_normal()
+    assert kept is not None
+    with source.lock:
+        _native()[1](source.ctypes.state_address, id(owner) + kept, y.__array_interface__["data"][0], y.size, _logarithm())
 
 
 @functools.cache
 def _agrees() -> bool:
-    """Whether this NumPy's states lie in memory as they are read here: tried from a position where a number's words are of two blocks."""
+    """Whether this NumPy's states lie in memory as they are read here, and its normal numbers are made in the same way, of the same logarithm: tried from a
+    position where a number's words are of two blocks."""
+    if _kept_normal() is None or _logarithm() is None:
+        return False
     ours, theirs = (np.random.RandomState(np.random.MT19937(5)) for _ in range(2))
     for r in (ours, theirs):
         r.randint(0, 2**32, dtype=np.uint32)
     y = np.empty(1248)
-    _fill(ours._bit_generator, y)
-    expected = theirs.rand(y.size)
-    (_, words, at, *_), (_, their_words, their_at, *_) = (r.get_state() for r in (ours, theirs))
-    return bool(np.array_equal(y, expected) and at == their_at and np.array_equal(words, their_words))
+    _fill(ours, ours._bit_generator, y)
+    same = np.array_equal(y, theirs.rand(y.size))
+    for n in (4001, 1248):
+        y = np.empty(n)
+        _fill_normal(ours, ours._bit_generator, y)
+        same = same and np.array_equal(y, theirs.standard_normal(n))
+    (_, words, *where), (_, their_words, *theirs_there) = (r.get_state() for r in (ours, theirs))
+    return bool(same and where == theirs_there and np.array_equal(words, their_words))
 
 
 @functools.cache
-def _uniform() -> Callable[[int, int, int], None]:
+def _logarithm() -> int | None:
+    """Where the C library's function lies that NumPy takes, or None."""
+    try:
+        return ctypes.cast(ctypes.CDLL(np.random.mtrand.__file__).log, ctypes.c_void_p).value
+    except (AttributeError, OSError):
+        return None
+
+
+@functools.cache
+def _native() -> tuple[Callable, Callable]:
     from hybridnn.jit import lowlevel, mersenne  # llvmlite takes 0.1 s to import: not before many numbers are drawn
 
-    code = lowlevel.load("mersenne", mersenne.emit)
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(code.address("hnn_uniform"))
+    code, where, count = lowlevel.load("mersenne", mersenne.emit), ctypes.c_void_p, ctypes.c_int64
+    uniform, normal = ctypes.CFUNCTYPE(None, where, where, count), ctypes.CFUNCTYPE(None, where, where, where, count, where)
+    return uniform(code.address("hnn_uniform")), normal(code.address("hnn_normal"))

@@ -81,6 +81,10 @@ class Val:
         """Quotient towards zero, as in C."""
         return self._binary(other, "sdiv", "fdiv")
 
+    def __truediv__(self, other: float | Val) -> Val:
+        """Quotient of floats."""
+        return self._binary(other, "", "fdiv")
+
     def __mod__(self, other: Number) -> Val:
         return self._binary(other, "srem", "frem")
 

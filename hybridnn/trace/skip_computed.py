@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 
+from hybridnn.jit.draws import faster
 from hybridnn.optimizer import UpdateRule
 from hybridnn.trace.changed_copies import IN_PLACE, put
 from hybridnn.trace.computed import Computed, below, is_always, is_number
@@ -91,7 +92,7 @@ class Computing:
         texts = {id(a): w.strong(a.value) if is_always(a, ref) else self._operand_text(a) for a in (*found.args, *found.kw.values())}
         parts = [texts[id(a)] for a in found.args] + [f"{k}={texts[id(v)]}" for k, v in found.kw.items()]
         plain = found.safe or found.drawn or ref.kind == "number" and all(type(a.value) in (int, float, bool) for a in found.args)
-        fn = IN_PLACE[found.fn] if found.alone else found.fn
+        fn = IN_PLACE[found.fn] if found.alone else faster(found.fn, ref.value) if found.drawn else found.fn
         if fn is put:
             return [f"{name}[{parts[1]}] = {parts[2]}"], True
         line = f"{name} = {SYMBOLS[fn].format(*parts)}" if fn in SYMBOLS else f"{name} = {w.strong(fn)}({', '.join(parts)})"

@@ -11,7 +11,7 @@ from hybridnn.core.tape import Leaf as TapeLeaf
 from hybridnn.core.tape import make_leaf, scaled
 from hybridnn.core.variable import Variable, replaying
 from hybridnn.jit.dictwatch import watch
-from hybridnn.jit.draws import rand
+from hybridnn.jit.draws import are_many, faster, rand, standard_normal
 from hybridnn.trace.batches import ask, examples, refuse_changed
 from hybridnn.trace.drawing import sample_of_both
 from hybridnn.trace.failures import Unexpected, missed, recompute
@@ -132,8 +132,8 @@ class Text:
         return dict(w.names, **misses, new=new, Variable=Variable, TapeLeaf=TapeLeaf, refuse=refuse, ndarray=np.ndarray,
                     CallTape=CallTape, GoneNode=GoneNode, GoneOutput=GoneOutput, GoneTape=GoneTape,
                     TracedNode=TracedNode, UnchainedLeaf=UnchainedLeaf, output_of=output_of, ref=weakref.ref,
-                    numpy_random=np.random, rand=rand, stream_at=stream_at, put_stream_at=put_stream_at, ask=ask, examples=examples,
-                    state=state, G=global_config.__dict__, setting=setting,
+                    numpy_random=np.random, rand=rand, standard_normal=standard_normal, stream_at=stream_at, put_stream_at=put_stream_at, ask=ask,
+                    examples=examples, state=state, G=global_config.__dict__, setting=setting,
                     take_back=take_back, copied=copied, leaf=make_leaf, gradient=gradient, grad_of=grad_of,
                     contiguous=np.ascontiguousarray, asarray=np.asarray,
                     CHANGED=CHANGED, GONE=GONE, recompute=recompute, missed=missed, Unexpected=Unexpected, scaled=scaled, unscale=unscale,
@@ -244,7 +244,8 @@ class Text:
                 texts = [self.appended.get(id(a)) or ([], self._operand_text(a)) for a in found.args]
                 lines += [line for made, _ in texts for line in made]
                 parts = [text for _, text in texts] + [f"{n}={self._operand_text(v)}" for n, v in found.kw.items()]
-                lines.append(f"{self._computed(own.pop(0)[0])} = {w.strong(found.fn)}({', '.join(parts)})")
+                ref = own.pop(0)[0]
+                lines.append(f"{self._computed(ref)} = {w.strong(faster(found.fn, ref.value))}({', '.join(parts)})")
             if k < self.drawn_first:
                 lines.append(self._library_draw(k))
         before, made = [], self.make_lines
@@ -275,8 +276,9 @@ class Text:
 
     def _library_draw(self, k):
         """The line of draw number ``k`` of the library."""
-        name, args, _ = self.call.draws[k]
-        return f"draw{k} = {'rand' if name == 'rand' else f'numpy_random.{name}'}(*{self.writer.strong(args)})"
+        name, args, value = self.call.draws[k]
+        ours = are_many(value) and name in ("rand", "standard_normal")
+        return f"draw{k} = {name if ours else f'numpy_random.{name}'}(*{self.writer.strong(args)})"
 
     def _found_lines(self, of_arguments):
         """Lines that read what the call finds where it assigns something else: in arguments, or elsewhere."""

@@ -1,6 +1,8 @@
-"""Uniform numbers by native code are NumPy's, and leave its stream where NumPy would."""
+"""Uniform and normal numbers by native code are NumPy's, and leave its stream where NumPy would."""
 
 import random
+import re
+import types
 
 import numpy as np
 import pytest
@@ -33,6 +35,79 @@ def test_the_numbers_and_the_state_afterwards_are_numpys(words, shape):
     assert got.shape == expected.shape and got.dtype == expected.dtype
     np.testing.assert_array_equal(got, expected)
     assert state() == after
+
+
+MANY = np.empty(draws.FEW)
+DRAWS = [("randn", (draws.FEW,)), ("randn", (3, 1001)), ("standard_normal", (5003,)), ("standard_normal", ((40, 50),)), ("normal", (0.5, 2, (60, 70))),
+         ("normal", (-3, 0.1, 1001)), ("normal", (0, 1, [30, 40])), ("normal", (np.float32(0.5), 2.0, 2000)), ("normal", (0.0, 0.0, 2000)), ("randn", (0, 7)),
+         ("uniform", (-0.3, 0.2, (50, 60))), ("uniform", (3, 5, 1248)), ("uniform", (0.2, -0.3, 2000)), ("random", ((3, 700),)), ("random_sample", (5003,)),
+         ("standard_normal", (np.int64(2000),)), ("normal", ())]
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("words, normals", [(0, 0), (1, 1), (623, 2), (624, 3)])
+@pytest.mark.parametrize("name, args", DRAWS)
+def test_what_is_drawn_faster_is_numpys(name, args, words, normals, own):
+    stream = np.random.RandomState(np.random.MT19937(7)) if own else np.random
+    stands_at(words)
+    stream.randint(0, 2**32, words, dtype=np.uint32)
+    stream.normal(size=normals)
+    before, draw = stream.get_state(), getattr(stream, name)
+    expected, after = draw(*args), stream.get_state()
+    stream.set_state(before)
+    assert draws.faster(draw, MANY) is not draw
+    got, found = draws.faster(draw, MANY)(*args), stream.get_state()
+    assert type(got) is type(expected)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(found[1], after[1])
+    assert found[2:] == after[2:]
+
+
+@pytest.mark.parametrize("args", [(-1,), ((3, -1),), ("a",), (2.5,)])
+def test_a_shape_that_is_none_is_refused_as_numpy_refuses_it(args):
+    with pytest.raises((TypeError, ValueError)) as numpys:
+        np.random.standard_normal(*args)
+    with pytest.raises(numpys.type, match=re.escape(str(numpys.value))):
+        draws.standard_normal(*args)
+
+
+@pytest.mark.parametrize("fn", [np.random.randint, np.random.default_rng(3).normal, random.random, len, random.Random(3).gauss,
+                                types.MethodType(lambda stream, n: n, np.random.RandomState(3))])
+def test_other_functions_stay(fn):
+    assert draws.faster(fn, MANY) is fn
+
+
+def test_few_numbers_are_numpys():
+    assert draws.faster(np.random.randn, MANY[1:]) == np.random.randn
+
+
+def test_numpy_draws_where_its_numbers_are_made_otherwise(monkeypatch):
+    monkeypatch.setattr(draws, "_agrees", lambda: False)
+    np.random.seed(3)
+    expected = np.random.randn(3000)
+    np.random.seed(3)
+    monkeypatch.setattr(draws, "_fill_normal", None)
+    np.testing.assert_array_equal(draws.faster(np.random.randn, MANY)(3000), expected)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda: np.random.randn(30, 40), lambda: np.random.normal(1, 2, (30, 40)), lambda: np.random.standard_normal((30, 40)),
+    lambda: np.random.uniform(0, 3, (30, 40)),
+])
+def test_noise_of_traced_calls_is_that_of_eager(draw):
+    def noisy(x):
+        return F.gaussian(x, x * 0) + draw().astype("f")
+
+    traced, x = hnn.trace(noisy), np.ones((30, 40), "f")
+    for seed in range(8):
+        np.random.seed(seed)
+        np.random.randn(seed % 2)
+        start = np.random.get_state()
+        expected, after = noisy(x).array, state()
+        np.random.set_state(start)
+        np.testing.assert_allclose(traced(x).array, expected, 1e-6, 1e-6)
+        assert state() == after
+    assert traced.stats.python_skipped
 
 
 def test_a_normal_number_that_is_kept_stays():
