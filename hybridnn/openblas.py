@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LARGE", "Control", "control", "crowd", "product"]
+__all__ = ["LARGE", "Control", "control", "crowd", "factored", "product"]
 
 _SMALL, LARGE = 5e5, 2e7      # operations of one product between which OpenBLAS would use threads that do not pay, or risk too much
+_MANY_ROWS = 512              # of a matrix that is factored; up to there, two idle cores are 1 to 1.7 times as fast as one
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,21 @@ def product(a, b, out=None):
     if a.size * b.shape[-1] < _SMALL / 2:
         return np.matmul(a, b, out)
     flops = 2. * a.shape[-2] * a.shape[-1] * b.shape[-1]
-    found = control() if flops > _SMALL and (flops < LARGE or _crowds[0]) else None
+    return _on_one_thread(np.matmul, a, b, out) if flops > _SMALL and (flops < LARGE or _crowds[0]) else np.matmul(a, b, out)
+
+
+def factored(function, x):
+    """``function(x)``, which factors the matrices in the last two axes, on one thread unless these are large: threads meet again for every few columns, which
+    took 155 ms in place of 0.27 for the inverse of 100 rows while other processes ran."""
+    return function(x) if x.shape[-1] > _MANY_ROWS or type(x) is not np.ndarray else _on_one_thread(function, x)
+
+
+def _on_one_thread(function, *args):
+    found = control()
     if found is None or found.get() != found.count:
-        return np.matmul(a, b, out)
+        return function(*args)
     found.set(1)
     try:
-        return np.matmul(a, b, out)
+        return function(*args)
     finally:
         found.set(found.count)

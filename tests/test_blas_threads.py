@@ -78,6 +78,15 @@ def test_eager_convolutions_multiply_on_one_thread_where_samples_are_of_middle_s
     assert not counts       # large ones have two threads
 
 
+@pytest.mark.parametrize("size, limited", [(100, True), (600, False)])
+@pytest.mark.parametrize("name", ["inv", "det", "cholesky"])
+def test_eager_factorizations_take_one_thread_unless_the_matrix_is_large(name, size, limited, monkeypatch):
+    counts = []
+    monkeypatch.setattr(openblas, "control", lambda: openblas.Control(lambda: 2, counts.append, 2))
+    getattr(F, name)(np.eye(size, dtype="f"))
+    assert counts == ([1, 2] if limited else [])
+
+
 def test_large_eager_products_take_one_thread_while_another_of_ours_is_busy(monkeypatch):
     counts = []
     control = openblas.Control(lambda: 2, counts.append, 2)

@@ -10,6 +10,7 @@ from hybridnn.core.op import operation
 from hybridnn.core.product import matmul
 from hybridnn.core.shapes import broadcast_to, reshape, sum_, transpose
 from hybridnn.errors import InvalidType
+from hybridnn.openblas import factored
 from hybridnn.ops.array import diagonal, put_diagonal
 from hybridnn.ops.axes import axis_of, of_shape
 from hybridnn.ops.util import zeros_for
@@ -27,7 +28,7 @@ def _matrices(rng, dtype):
 
 def _in_single(function, x):
     """LAPACK has no half precision: float16 is computed in float32."""
-    return function(x.astype(np.float32)).astype(x.dtype) if x.dtype == np.float16 else function(x)
+    return factored(function, x.astype(np.float32)).astype(x.dtype) if x.dtype == np.float16 else factored(function, x)
 
 
 def _lapack(name, function, x):

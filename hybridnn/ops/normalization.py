@@ -6,6 +6,7 @@ from hybridnn.core.arithmetic import cast, mul, sub, where
 from hybridnn.core.op import elementwise, operation
 from hybridnn.core.product import matmul
 from hybridnn.core.shapes import reshape, sum_, transpose
+from hybridnn.openblas import factored
 from hybridnn.ops.math import rsqrt
 
 __all__ = ["constant", "inverse_sqrt", "lyapunov", "running_average", "safe_sqrt", "standardize"]
@@ -114,7 +115,7 @@ def _(g, y):
 def _eigen(xp, x):
     """Eigenvalues and vectors of the symmetric part; float16 is computed in float32, which the caller takes back."""
     x = x.astype("float32") if x.dtype == np.float16 else x
-    return xp.linalg.eigh((x + x.swapaxes(-1, -2)) / 2)
+    return factored(xp.linalg.eigh, (x + x.swapaxes(-1, -2)) / 2)
 
 
 def _symmetrized(x):
