@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, skipped
+from worlds import MODES, arr, check, plan, skipped
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -278,8 +278,8 @@ def test_what_the_call_has_just_remembered(mode, box, given):
                 memory.clear()
                 memory.extend(before)
         return [net, memory], [run, lambda: apart(s=arr(4)), lambda: apart(2), lambda: apart(3), lambda: apart(r=1), lambda: apart(done=None),
-                               lambda: apart(s=net.W.array[0]), *[run] * 12]
-    skipped(check(make, mode), mode, least=20)
+                               lambda: apart(s=net.W.array[0])]
+    skipped(check(make, mode, steps=[*plan(7), *[0] * 60]), mode, least=20)
 
 
 def test_whether_an_episode_was_over(mode):

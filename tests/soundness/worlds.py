@@ -24,7 +24,7 @@ from hybridnn import graph
 from hybridnn.errors import TraceWarning
 from hybridnn.jit.executable import unheld
 
-__all__ = ["MODES", "REUSED", "Squared", "Traces", "arr", "check", "check_errors", "skipped", "var"]
+__all__ = ["MODES", "REUSED", "Squared", "Traces", "arr", "check", "check_errors", "plan", "skipped", "var"]
 
 MODES = ("auto", "verify")
 HOT = 8
