@@ -1,5 +1,6 @@
 """Iterators: every example once per epoch, in an order that seeds govern, and positions that can be saved."""
 import copy
+import multiprocessing
 import os
 import pickle
 import threading
@@ -153,6 +154,21 @@ def test_a_slow_dataset_is_reported():
     with iterators.MultiprocessIterator(Slow(), 1, n_processes=1, dataset_timeout=0.05, shuffle=False) as it:
         with pytest.warns(it.TimeoutWarning, match=r"more than 0\.05 s"):
             assert it.next() == [0]
+
+
+def test_what_an_iterator_with_processes_was_made_with_can_be_read():
+    it = iterators.MultiprocessIterator(DATA, 2, shuffle=False, n_prefetch=0, shared_mem=1000)
+    assert (it.shuffle, it.n_prefetch, it.shared_mem, it.dataset_timeout, it.maxtasksperchild) == (False, 1, 1000, 30, None)
+    assert it.n_processes == os.cpu_count()
+
+
+@pytest.mark.parametrize("printed", [False, True])
+def test_the_processes_of_an_iterator_tell_their_numbers_where_interruptions_are_tested(capfd, monkeypatch, printed):
+    monkeypatch.setattr(iterators.MultiprocessIterator, "_interruption_testing", printed)
+    with iterators.MultiprocessIterator(DATA, 2, n_processes=2) as it:
+        it.next()
+        alive = sorted(process.pid for process in multiprocessing.active_children())
+        assert sorted(map(int, capfd.readouterr().out.split())) == (alive if printed else []) and len(alive) == 2
 
 
 @pytest.mark.parametrize("kind, name, other_name", [

@@ -16,8 +16,7 @@ class _PrefetchIterator(DatasetIterator):
     """Batches in the order of ``SerialIterator``, while a pool of workers reads the next ones."""
     _pool = None
     _workers = 1
-    _timeout = None
-    _ahead = 1
+    n_prefetch = 1
 
     def reset(self):
         super().reset()
@@ -36,7 +35,7 @@ class _PrefetchIterator(DatasetIterator):
         if self._pool is None:
             self._pool = self._start_pool()
             self._pending, self._front = collections.deque(), self._position
-        while len(self._pending) <= self._ahead and self._request():
+        while len(self._pending) <= self.n_prefetch and self._request():
             pass
         if not self._pending:
             raise StopIteration
@@ -107,15 +106,21 @@ class MultiprocessIterator(_PrefetchIterator):
     """
 
     _finalized = False
+    _interruption_testing = False      # whether to print the processes' numbers, for programs that see how an interruption ends them
 
     class TimeoutWarning(RuntimeWarning):
         """The dataset has kept the iterator waiting."""
 
     def __init__(self, dataset, batch_size, repeat=True, shuffle=None, n_processes=None, n_prefetch=1, shared_mem=None,
                  order_sampler=None, dataset_timeout=30.0, maxtasksperchild=None):
-        self.n_processes, self._ahead = n_processes, max(1, n_prefetch)
-        self._timeout, self.maxtasksperchild = dataset_timeout, maxtasksperchild
+        self.n_processes, self.n_prefetch = n_processes or os.cpu_count() or 1, max(1, n_prefetch)
+        self.shared_mem, self.dataset_timeout, self.maxtasksperchild = shared_mem, dataset_timeout, maxtasksperchild
         super().__init__(dataset, batch_size, repeat, shuffle, order_sampler)
+
+    @property
+    def shuffle(self):
+        """What ``shuffle`` was given."""
+        return self._shuffle
 
     def reset(self):
         if self._finalized:
@@ -127,17 +132,20 @@ class MultiprocessIterator(_PrefetchIterator):
         super().finalize()
 
     def _start_pool(self):
-        self._workers = self.n_processes or os.cpu_count() or 1
-        return _Pool(self._workers, _set_dataset, (self.dataset,), self.maxtasksperchild, multiprocessing.get_context())
+        self._workers = self.n_processes
+        pool = _Pool(self._workers, _set_dataset, (self.dataset,), self.maxtasksperchild, multiprocessing.get_context())
+        if self._interruption_testing:
+            print(*pool.process_ids(), flush=True)
+        return pool
 
     def _reader(self):
         return _get_example
 
     def _wait(self, result):
-        if self._timeout is not None:
-            result.wait(self._timeout)
+        if self.dataset_timeout is not None:
+            result.wait(self.dataset_timeout)
             if not result.ready():
-                warnings.warn(f"the dataset took more than {self._timeout} s for a batch", self.TimeoutWarning, stacklevel=3)
+                warnings.warn(f"the dataset took more than {self.dataset_timeout} s for a batch", self.TimeoutWarning, stacklevel=3)
         return result.get()
 
 
@@ -153,6 +161,10 @@ class _Pool(multiprocessing.pool.Pool):
         """A process to be; ``Pool`` calls it."""
         kind = _one_by_one(ctx.Process) if ctx.get_start_method() == "fork" else ctx.Process
         return kind(*args, **kwds)
+
+    def process_ids(self):
+        """The numbers by which the system knows the processes."""
+        return [process.pid for process in self._pool]
 
 
 _forking = threading.Lock()
