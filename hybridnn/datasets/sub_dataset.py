@@ -54,7 +54,7 @@ only_reads(SubDataset, lambda part: [part._dataset] if part._order is None else 
 
 
 def split_dataset(dataset, split_at, order=None):
-    """The examples before number ``split_at`` and the rest, as two datasets."""
+    """The examples before number ``split_at`` and the rest, as two datasets; ``order``: numbers of examples, in the order to go by (None: the dataset's)."""
     try:
         split_at = operator.index(split_at)
     except TypeError:
@@ -65,7 +65,7 @@ def split_dataset(dataset, split_at, order=None):
 
 
 def split_dataset_random(dataset, first_size, seed=None):
-    """``first_size`` random examples and the rest."""
+    """``first_size`` random examples and the rest, as two datasets; the same for the same ``seed`` (None: others each time)."""
     return split_dataset(dataset, first_size, _permutation(dataset, seed))
 
 
@@ -81,7 +81,7 @@ def split_dataset_n_random(dataset, n, seed=None):
 
 
 def get_cross_validation_datasets(dataset, n_folds, order=None):
-    """n pairs (training, test) whose test parts share out the dataset, the last examples first."""
+    """``n_folds`` pairs (training, test) of datasets whose test parts share out the dataset, the last examples first; ``order`` as in ``split_dataset``."""
     order = np.arange(len(dataset)) if order is None else np.array(order)
     borders = [len(dataset) * i // n_folds for i in range(n_folds + 1)]
     splits = []
@@ -93,7 +93,7 @@ def get_cross_validation_datasets(dataset, n_folds, order=None):
 
 
 def get_cross_validation_datasets_random(dataset, n_folds, seed=None):
-    """Like ``get_cross_validation_datasets`` in random order."""
+    """Like ``get_cross_validation_datasets`` in random order, the same for the same ``seed`` (None: others each time)."""
     return get_cross_validation_datasets(dataset, n_folds, _permutation(dataset, seed))
 
 

@@ -80,7 +80,8 @@ def group_normalization(x, groups, gamma, beta, eps=1e-5):
 
 
 def instance_normalization(x, gamma, beta, eps=1e-5):
-    """Every channel of every sample standardised over its spatial axes, then scaled and shifted (Ulyanov et al. 2016)."""
+    """Every channel of every sample standardised over its spatial axes, then scaled and shifted (Ulyanov et al. 2016): ``gamma``
+    and ``beta`` (channels,); ``eps`` is added to the variances."""
     return group_normalization(x, x.shape[1] if len(x.shape) > 1 else 1, gamma, beta, eps)
 
 
@@ -152,6 +153,10 @@ def batch_renormalization(
 
     The standardised batch is multiplied by ``r = clip(std / running_std, 1 / rmax, rmax)`` and shifted by
     ``d = clip((mean - running_mean) / running_std, -dmax, dmax)``; both count as constants in the gradient.
+
+    Args:
+        running_mean, running_var: arrays of gamma's shape, which ``update_statistics`` moves in place towards this batch's by ``1 - decay``.
+        x, gamma, beta, eps: as ``batch_normalization`` takes them.
     """
     if running_mean is None or running_var is None:
         raise TypeError("batch_renormalization: running_mean and running_var are required")
@@ -237,6 +242,8 @@ def decorrelated_batch_normalization(x, *, groups=16, eps=2e-5, running_mean=Non
     Args:
         x: (n, channels, ...).
         groups: number of groups of channels that are whitened separately.
+        eps: added to the diagonals of the covariances.
+        decay: what is left of the running statistics after a batch.
         running_mean: (groups, channels / groups), moved in place towards this batch's mean, or None.
         running_projection: (groups, c, c) with c = channels / groups, moved in place towards this batch's whitening matrix, or
             None.
