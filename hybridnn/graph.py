@@ -27,6 +27,10 @@ class Node:
     attrs: tuple = ()
     line: str = ""
 
+    def renamed(self, names):
+        """The same application with operands that ``names`` has under other numbers."""
+        return Node(self.op, tuple([names.get(v, v) for v in self.inputs]), self.outputs, self.attrs, self.line)
+
 
 @dataclass(frozen=True)
 class Graph:

@@ -33,6 +33,11 @@ class Recording:
         return [(v, self.specs[v]) for v in outputs]
 
 
+def product(x, y, transa=False, transb=False):
+    """The matrix product, with all its attributes."""
+    return OPS["matmul"](x, y, transa=transa, transb=transb)
+
+
 def graph_of(fn, *operands, writes=()):
     """The graph of ``fn(*symbols)`` for operands of these specs; ``writes`` pairs a position of operands with one of the results.
 

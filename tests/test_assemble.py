@@ -3,18 +3,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from jit_graphs import assert_same, graph_of
+from jit_graphs import assert_same, graph_of, product
 
 from hybridnn import jit
 from hybridnn.core.op import OPS
 
-concat, get_item, matmul, reshape, stack, tanh, transpose = (
-    OPS[n] for n in ("concat", "get_item", "matmul", "reshape", "stack", "tanh", "transpose"))
+concat, get_item, reshape, stack, tanh, transpose = (
+    OPS[n] for n in ("concat", "get_item", "reshape", "stack", "tanh", "transpose"))
 ROWS = ("slice", None, None, None)
-
-
-def dot(a, b):
-    return matmul(a, b, transa=False, transb=False)
 
 
 def normal(*shapes, dtype="f4"):
@@ -36,13 +32,13 @@ def compiled(body, operands, **tolerance):
 @pytest.mark.parametrize("axis", [0, 1])
 def test_products_are_concatenated_in_place(axis):
     operands = normal((200, 30), (30, 40), (200, 20), (20, 40))
-    executable = compiled(lambda a, b, c, d: concat(dot(a, b), dot(c, d), axis=axis), operands, rtol=1e-4, atol=1e-4)
+    executable = compiled(lambda a, b, c, d: concat(product(a, b), product(c, d), axis=axis), operands, rtol=1e-4, atol=1e-4)
     assert kinds(executable) == {"gemm": 2}
 
 
 def test_products_whose_columns_are_apart_are_copied():
     operands = normal((200, 30), (30, 40), (200, 20), (20, 40))
-    executable = compiled(lambda a, b, c, d: stack(dot(a, b), dot(c, d), axis=2), operands, rtol=1e-4, atol=1e-4)
+    executable = compiled(lambda a, b, c, d: stack(product(a, b), product(c, d), axis=2), operands, rtol=1e-4, atol=1e-4)
     assert kinds(executable) == {"gemm": 2, "copy": 2}
 
 
@@ -50,7 +46,7 @@ def test_a_product_that_is_returned_too_has_memory_of_its_own():
     operands = normal((200, 30), (30, 40), (200, 40))
 
     def body(a, b, c):
-        y = dot(a, b)
+        y = product(a, b)
         return y, concat(y, tanh(c), axis=0)
     executable = jit.compile(graph_of(body, *operands))
     first, second = executable(operands)
@@ -65,8 +61,8 @@ def test_gradients_of_attention_are_laid_out_as_they_are_read():
     operands = [*normal(*[(b, h, t, t)] * 3), *normal(*[(b, h, t, d)] * 3), *normal((3 * h * d, 5))]
 
     def body(p, q, r, x, y, z, w):
-        parts = stack(dot(p, x), dot(q, y), dot(r, z), axis=0)
-        return dot(reshape(transpose(parts, axes=(1, 3, 0, 2, 4)), shape=(b * t, 3 * h * d)), w)
+        parts = stack(product(p, x), product(q, y), product(r, z), axis=0)
+        return product(reshape(transpose(parts, axes=(1, 3, 0, 2, 4)), shape=(b * t, 3 * h * d)), w)
     assert kinds(compiled(body, operands, rtol=1e-4, atol=1e-4)) == {"gemm": 4}
 
 
@@ -81,7 +77,7 @@ def test_kernels_write_into_a_turned_array():
 
 def test_products_are_added_up_inside_the_whole():
     operands = normal((200, 30), (30, 40), (200, 20), (20, 40), (50, 40))
-    executable = compiled(lambda a, b, c, d, e: concat(tanh(e), dot(a, b) + dot(c, d), axis=0), operands, rtol=1e-4, atol=1e-4)
+    executable = compiled(lambda a, b, c, d, e: concat(tanh(e), product(a, b) + product(c, d), axis=0), operands, rtol=1e-4, atol=1e-4)
     assert kinds(executable) == {"kernel": 1, "gemm": 2}
 
 

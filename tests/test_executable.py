@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jit_graphs import array, assert_same, both, graph_of, kinds, random_graph
+from jit_graphs import array, assert_same, both, graph_of, kinds, product, random_graph
 
 import hybridnn.ops
 import hybridnn.optimizer_hooks
@@ -132,7 +132,7 @@ def test_a_row_longer_than_a_block_and_stages():
 def test_products_read_transposes_and_slices_in_place():
     def body(x, w):
         y = OPS["matmul"](x, OPS["transpose"](w, axes=(1, 0)), transa=False, transb=False)
-        return [OPS["relu"](y), OPS["matmul"](y, x[:, 2:4], transa=True, transb=False)]
+        return [OPS["relu"](y), product(y, x[:, 2:4], transa=True)]
     executable = check(body, array(6, 8), array(5, 8))
     assert kinds(executable) == ["gemm", "kernel", "gemm"]
 
@@ -142,9 +142,9 @@ def test_products_read_copies_of_what_blas_cannot_read():
         rows = OPS["broadcast_to"](s, shape=(6, 8))
         many = OPS["broadcast_to"](OPS["reshape"](w, shape=(1, 5, 8))[:, ::-1, ::-1], shape=(3, 5, 8))
         products = [(x[:, ::-1], w), (rows, w), (x, w[:, ::-1])]
-        return [OPS["matmul"](a, b, transa=False, transb=True) for a, b in products] + [
-            OPS["matmul"](x[:3, None], many, transa=False, transb=True),
-            OPS["matmul"](x[::-1, ::-1], x, transa=True, transb=False) + OPS["matmul"](rows, x[:, ::-1], transa=True, transb=False)]
+        return [product(a, b, transb=True) for a, b in products] + [
+            product(x[:3, None], many, transb=True),
+            product(x[::-1, ::-1], x, transa=True) + product(rows, x[:, ::-1], transa=True)]
     assert "python" not in kinds(check(body, array(6, 8), array(5, 8), array(8)))
 
 
@@ -154,8 +154,8 @@ def test_products_read_copies_of_what_blas_cannot_read():
 def test_products_over_large_batches_are_sums_of_parts(rows, divided, several, dtype):
     """One for each thread, as in the gradient of a weight."""
     def gradient(x, g):
-        w = OPS["matmul"](g, x, transa=True, transb=False)
-        return [w + OPS["matmul"](g * 2.0, x + 1.0, transa=True, transb=False) if several else w]
+        w = product(g, x, transa=True)
+        return [w + product(g * 2.0, x + 1.0, transa=True) if several else w]
     operands = array(rows, 48, dtype=dtype), array(rows, 32, dtype=dtype)
     for most in (1, 2):
         with threads.limit(most):
@@ -221,7 +221,7 @@ def test_outputs_are_fresh_and_share_nothing():
 def test_a_matrix_that_many_small_products_read_transposed_is_turned_once(steps, rows, copies):
     def recurrence(h, w):
         for _ in range(steps):
-            h = OPS["tanh"](OPS["matmul"](h, w, transa=False, transb=True))
+            h = OPS["tanh"](product(h, w, transb=True))
         return [h, w - 0.1 * w]
     executable = check(recurrence, array(rows, 48), array(48, 48) * 0.2, writes=[(1, 1)], rtol=1e-4, atol=1e-5)
     assert kinds(executable).count("copy") == copies
@@ -250,8 +250,6 @@ def rows(x):
     (lambda h: [h * .9, rows(h) * h], False),                       # the first loop writes one of them, the last one reads h again
 ], ids=["parked", "last loop", "read again"])
 def test_rows_are_written_in_place_where_nothing_reads_them_again(fn, in_place):
-    def product(x, y):
-        return OPS["matmul"](x, y, transa=False, transb=False)
     executable = check(lambda x, w: [product(y, w) for y in fn(product(x, w))], array(6, 40), array(40, 40) * .1, rtol=1e-5, atol=1e-5)
     assert (executable.arena_bytes == 6 * 40 * 4) == in_place
 
@@ -265,8 +263,8 @@ def test_rows_are_written_in_place_where_nothing_reads_them_again(fn, in_place):
 ], ids=["one sum", "two sums", "broadcast", "two results"])
 def test_columns_are_written_in_place_while_they_are_summed(fn, in_place, rows):
     def around(x, w, m):
-        h, *others = fn(OPS["matmul"](x, w, transa=False, transb=False), m)
-        return [OPS["matmul"](h, w, transa=False, transb=True), *others]
+        h, *others = fn(product(x, w), m)
+        return [product(h, w, transb=True), *others]
     executable = check(around, array(rows, 30), array(30, 50) * .1, array(rows, 50), rtol=1e-5, atol=1e-5)
     if in_place is not None and rows > 1:
         assert (executable.arena_bytes < 2 * rows * 50 * 4) == in_place
@@ -275,7 +273,7 @@ def test_columns_are_written_in_place_while_they_are_summed(fn, in_place, rows):
 def test_intermediate_memory_is_shared():
     def body(x):
         for _ in range(6):
-            x = OPS["cumsum"](OPS["exp"](OPS["matmul"](x, x, transa=False, transb=False) * 1e-3), axis=1) * 1e-3
+            x = OPS["cumsum"](OPS["exp"](product(x, x) * 1e-3), axis=1) * 1e-3
         return [x]
     executable = check(body, array(16, 16), rtol=1e-4)
     assert executable.arena_bytes <= 2 * 16 * 16 * 4
@@ -332,7 +330,7 @@ def forget(monkeypatch):
 def test_another_batch_is_compiled_as_from_scratch(monkeypatch):
     """The same kernels, and results that are the same to the bit, whatever was compiled before."""
     def network(x, w, b, g):
-        h = OPS["tanh"](OPS["matmul"](x, w, transa=False, transb=False) + b)
+        h = OPS["tanh"](product(x, w) + b)
         mean, share = OPS["mean"](h, axis=(0,), keepdims=True), OPS["softmax"](h * g, axis=(1,))
         return [share * (h - mean), OPS["sum"](share * h, axis=(0,), keepdims=False), OPS["mean"](h * h, axis=None, keepdims=False)]
     bodies = [lambda n: (network, (array(n, 6), array(6, 9), array(9), array(n, 1))), lambda n: random_graph(3 * n % 2, 24, (n, 6))]
@@ -447,8 +445,8 @@ def test_labels_of_images_are_compared_where_the_images_lie():
 
 def test_arrays_without_elements_need_no_python():
     def body(x, w, b):
-        y = OPS["tanh"](OPS["matmul"](x, w, transa=False, transb=False) + b)
-        grad = OPS["matmul"](x, y, transa=True, transb=False)
+        y = OPS["tanh"](product(x, w) + b)
+        grad = product(x, y, transa=True)
         return [y, OPS["sum"](y, axis=None, keepdims=False), OPS["sum"](y, axis=(0,), keepdims=True), OPS["sum"](y, axis=(1,), keepdims=False), grad,
                 OPS["transpose"](OPS["reshape"](y * 2, shape=(5, 0)), axes=(1, 0)), y > 0, OPS["log_softmax"](y, axis=(1,))]
     assert set(kinds(check(body, array(0, 3), array(3, 5), array(5)))) <= {"fill", "copy"}

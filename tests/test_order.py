@@ -1,16 +1,12 @@
 """Nodes that free memory come early, and the rest stays as it was."""
 import numpy as np
 import pytest
-from jit_graphs import array, assert_same, graph_of, random_graph
+from jit_graphs import array, assert_same, graph_of, product, random_graph
 
 from hybridnn import jit
 from hybridnn.core.op import OPS
 from hybridnn.graph import run, verify
 from hybridnn.jit.order import frees_first, updates_last
-
-
-def product(x, y, transa=False, transb=False):
-    return OPS["matmul"](x, y, transa=transa, transb=transb)
 
 
 def layers(x, *weights):

@@ -1,6 +1,6 @@
 """Operations move into the kernel that needs them: what is written between kernels, and results, against the reference interpreter."""
 import numpy as np
-from jit_graphs import assert_same, graph_of
+from jit_graphs import assert_same, graph_of, product
 
 import hybridnn.ops  # noqa: F401
 from hybridnn import jit
@@ -9,10 +9,6 @@ from hybridnn.core.op import OPS
 ROWS, COLUMNS = 128, 160
 FULL = ROWS * COLUMNS * 4
 exp, total = OPS["exp"], OPS["sum"]
-
-
-def matmul(x, y):
-    return OPS["matmul"](x, y, transa=False, transb=False)
 
 
 def array(*shape):
@@ -34,7 +30,7 @@ def sloping(x, w, b):
     """``slope`` depends on h alone, but only the kernel behind the product needs it, which reads h anyway."""
     h = x + b
     slope = exp(h * h * -0.5) * h
-    return [matmul(OPS["tanh"](h), w) * slope + h]
+    return [product(OPS["tanh"](h), w) * slope + h]
 
 
 def test_slope_is_made_by_the_kernel_behind_the_product():
@@ -52,7 +48,7 @@ def test_what_the_first_kernel_needs_too_stays():
     def step(x, w, b):
         h = x + b
         slope = exp(h * h * -0.5)
-        return [matmul(slope * 2.0, w) * slope + h]
+        return [product(slope * 2.0, w) * slope + h]
     _, (first, second) = compiled(step, *squares())
     assert "exp" in first.ops and "exp" not in second.ops
 
@@ -61,8 +57,8 @@ def test_results_and_operands_of_several_kernels_stay():
     def step(x, w, b):
         h = x + b
         slope = exp(h * h * -0.5) * h
-        y = matmul(OPS["tanh"](h), w) * slope
-        return [matmul(y, w) - slope]
+        y = product(OPS["tanh"](h), w) * slope
+        return [product(y, w) - slope]
     _, kernels = compiled(step, *squares())
     assert ["exp" in k.ops for k in kernels] == [True, False, False]
 
@@ -71,7 +67,7 @@ def test_operands_that_would_be_read_in_addition_weigh_as_much_as_what_is_saved(
     """From three operands that the other kernel does not read: to keep one value is less traffic."""
     def step(x, u, v, w):
         h = x + u + v
-        return [h, matmul(h, w) * (exp(h) * u - v)]
+        return [h, product(h, w) * (exp(h) * u - v)]
     x = array(ROWS, COLUMNS) * 0.25
     _, (first, second) = compiled(step, x, x + 1, x - 1, array(COLUMNS, COLUMNS))
     assert "exp" in first.ops and "exp" not in second.ops
@@ -80,8 +76,8 @@ def test_operands_that_would_be_read_in_addition_weigh_as_much_as_what_is_saved(
 def test_what_sums_over_rows_need_moves_into_their_kernel():
     def step(x, w, b):
         h = x + b
-        g = matmul(OPS["tanh"](h), w) * exp(h * h * -0.5) * h
-        return [matmul(g, w), total(g, axis=(0,))]
+        g = product(OPS["tanh"](h), w) * exp(h * h * -0.5) * h
+        return [product(g, w), total(g, axis=(0,))]
     _, kernels = compiled(step, *squares())
     assert "exp" not in kernels[0].ops and {"exp", "sum"} <= set(kernels[1].ops)
 
@@ -89,7 +85,7 @@ def test_what_sums_over_rows_need_moves_into_their_kernel():
 def test_kernels_that_go_over_rows_several_times_get_no_more_to_do():
     def step(x, w, b):
         h = x + b
-        y = matmul(OPS["tanh"](h), w) + exp(h * h * -0.5) * h
+        y = product(OPS["tanh"](h), w) + exp(h * h * -0.5) * h
         return [y - total(y, axis=(1,), keepdims=True)]
     _, (first, second) = compiled(step, *squares())
     assert "exp" in first.ops and "exp" not in second.ops

@@ -1,7 +1,7 @@
 """Kernels of many short rows: vectors lie across rows; results are as in kernels of long ones."""
 import numpy as np
 import pytest
-from jit_graphs import array, assert_same, graph_of, kinds
+from jit_graphs import array, assert_same, graph_of, kinds, product
 
 import hybridnn.ops
 import hybridnn.optimizers  # noqa: F401
@@ -83,8 +83,6 @@ def test_rows_along_several_axes(fn, operands, monkeypatch):
 
 
 def test_rows_are_written_in_place():
-    def product(x, y):
-        return OPS["matmul"](x, y, transa=False, transb=False)
     operands = array(ROWS, N), array(N, N)
     graph = graph_of(lambda x, w: [product(softmax(product(x, w)), w)], *operands)
     executable = jit.compile(graph)

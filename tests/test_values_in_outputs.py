@@ -1,7 +1,7 @@
 """Intermediate values lie in outputs that are written later: nothing alive overlaps, and outputs stay untouched until nothing can fail any more."""
 import numpy as np
 import pytest
-from jit_graphs import array, assert_same, graph_of, kinds, overlaps, roots_of
+from jit_graphs import array, assert_same, graph_of, kinds, overlaps, product, roots_of
 
 from hybridnn import jit
 from hybridnn.core.op import OPS
@@ -11,10 +11,6 @@ from hybridnn.jit.places import OUTPUT
 
 UNITS, ROWS = 160, 20
 assert UNITS * UNITS * 4 >= LEAST_HOST
-
-
-def product(x, y, transa=False, transb=False):
-    return OPS["matmul"](x, y, transa=transa, transb=transb)
 
 
 def layers(x, *weights):

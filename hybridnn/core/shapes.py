@@ -101,6 +101,11 @@ def sum_(xp, x, *, axis=None, keepdims=False):
     return np.add.reduce(x, axis=axis, keepdims=keepdims) if type(x) is np.ndarray else x.sum(axis=axis, keepdims=keepdims)
 
 
+def _sum_over(x, axis=None, keepdims=False):
+    return apply(sum_, (x,), {"axis": axis, "keepdims": keepdims})
+
+
+sum_.over = _sum_over
 SMALL = 1 << 14       # elements up to which filling an array is faster than a view that repeats one
 
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from hybridnn.core import apply
 from hybridnn.core.argument import refuse_kwargs
-from hybridnn.core.arithmetic import cast
 from hybridnn.core.shapes import reshape, transpose
+from hybridnn.ops.axes import in_dtype
 from hybridnn.ops.conv import convolution, convolution_grad_x
 from hybridnn.ops.expect import expect, expect_float, tuple_of
 from hybridnn.ops.windows import conv_outsize, deconv_outsize
@@ -91,7 +91,7 @@ def _check_images(name, x, W):
 
 def in_dtype_of(x, y):
     """The result of a layer in its input's dtype, whatever the parameters' is, as in Chainer; it was summed in the wider one."""
-    return y if y.dtype == x.dtype else apply(cast, (y,), {"dtype": x.dtype.str})
+    return in_dtype(y, x.dtype)
 
 
 def add_bias(name, y, b):

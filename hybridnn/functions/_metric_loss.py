@@ -24,10 +24,6 @@ from hybridnn.ops.softmax import logsumexp
 __all__ = ["black_out", "contrastive", "discriminative_margin_based_clustering_loss", "negative_sampling", "triplet"]
 
 
-def _sum(x, axis=None, keepdims=False):
-    return apply(sum_, (x,), {"axis": axis, "keepdims": keepdims})
-
-
 def _check_margin(name, margin):
     if margin <= 0:
         raise InvalidType(name, "a positive margin", f"margin={margin}")
@@ -53,8 +49,8 @@ def triplet(anchor, positive, negative, margin=0.2, reduce="mean"):
         negative=negative,
     )
     near, far = anchor - positive, anchor - negative
-    losses = apply(relu, (_sum(near * near - far * far, (1,)) + scalar_for(near, margin),))
-    return losses if reduce == "no" else _sum(losses) * (1 / anchor.shape[0])
+    losses = apply(relu, (sum_.over(near * near - far * far, (1,)) + scalar_for(near, margin),))
+    return losses if reduce == "no" else sum_.over(losses) * (1 / anchor.shape[0])
 
 
 def contrastive(x0, x1, y, margin=1, reduce="mean"):
@@ -78,10 +74,10 @@ def contrastive(x0, x1, y, margin=1, reduce="mean"):
         y=y,
     )
     d = x0 - x1
-    squares = _sum(d * d, (1,))
+    squares = sum_.over(d * d, (1,))
     gap = apply(relu, (scalar_for(d, margin) - apply(safe_sqrt, (squares,)),))
     losses = apply(where, (apply(not_equal, (y, 0)), squares, gap * gap)) * 0.5
-    return losses if reduce == "no" else _sum(losses) * (1 / x0.shape[0])
+    return losses if reduce == "no" else sum_.over(losses) * (1 / x0.shape[0])
 
 
 def negative_sampling(x, t, W, sampler, sample_size, reduce="sum", *, return_samples=False):
@@ -119,11 +115,11 @@ def negative_sampling(x, t, W, sampler, sample_size, reduce="sum", *, return_sam
 
 def _losses_of_words(x, t, W, samples, sign, reduce):
     """The losses of ``negative_sampling``; traced calls follow Python there, for the sampler's sake, and not here."""
-    products = _sum(embed_id(samples, W, ignore_label=-1) * reshape.to(x, (x.shape[0], 1, x.shape[1])), (2,))
-    losses = _sum(apply(softplus, (products * sign, 1.0)), (1,))
+    products = sum_.over(embed_id(samples, W, ignore_label=-1) * reshape.to(x, (x.shape[0], 1, x.shape[1])), (2,))
+    losses = sum_.over(apply(softplus, (products * sign, 1.0)), (1,))
     losses = apply(where, (apply(not_equal, (t, -1)), losses, 0))
     told = _words_drawn if getattr(W, "requires_grad", False) else lambda node: as_array(samples)
-    return show(losses if reduce == "no" else _sum(losses), samples=told)
+    return show(losses if reduce == "no" else sum_.over(losses), samples=told)
 
 
 def _words_drawn(node):
@@ -169,7 +165,7 @@ def black_out(x, t, W, samples, reduce="mean"):
         apply(matmul, (embed_id(ids, W), column), plain).reshape(ids.shape) for ids in (samples, t.reshape((n, 1)))
     ]
     log_z = apply(logsumexp, (apply(concat, (positive, negative), {"axis": 1}),), {"axis": (1,), "keepdims": True})
-    others = _sum(apply(log1p, (-apply(exp, (negative - log_z,)),)), (1,))
+    others = sum_.over(apply(log1p, (-apply(exp, (negative - log_z,)),)), (1,))
     losses = -((positive - log_z).reshape((n,)) + others)
     return losses if reduce == "no" else apply(mean, (losses,), {"axis": None, "keepdims": False})
 
@@ -208,22 +204,22 @@ def discriminative_margin_based_clustering_loss(
         of_pixels = (1 / np.maximum(masks.sum((2, 3, 4)), 1)[:, :, None]).astype(x.dtype)
         of_images = (1 / np.maximum(masks.sum((1, 2, 3, 4)), 1)).astype(x.dtype)
     x = x.reshape((1, *x.shape))
-    centres = _sum(x * masks, (3, 4)) * of_pixels
-    regular = _sum(measure(centres, (1, 2))) * (1 / (count * n))
+    centres = sum_.over(x * masks, (3, 4)) * of_pixels
+    regular = sum_.over(measure(centres, (1, 2))) * (1 / (count * n))
     spread = apply(relu, (measure((centres.reshape((*centres.shape, 1, 1)) - x) * masks, (2,)) - delta_v,))
-    variance = _sum(spread * spread, (1, 2, 3)) * of_images
+    variance = sum_.over(spread * spread, (1, 2, 3)) * of_images
     first, second = np.triu_indices(count, 1)
     gaps = apply(relu, (2 * delta_d - measure(_rows(centres, first) - _rows(centres, second), (2,)),))
-    distance = _sum(gaps * gaps) * (1 / max(len(first) * n, 1))
-    return alpha * (_sum(variance) * (1 / count)), beta * distance, gamma * regular
+    distance = sum_.over(gaps * gaps) * (1 / max(len(first) * n, 1))
+    return alpha * (sum_.over(variance) * (1 / count)), beta * distance, gamma * regular
 
 
 def _norm_1(x, axis):
-    return _sum(abs(x), axis)
+    return sum_.over(abs(x), axis)
 
 
 def _norm_2(x, axis):
-    return apply(safe_sqrt, (_sum(x * x, axis),))
+    return apply(safe_sqrt, (sum_.over(x * x, axis),))
 
 
 def _rows(x, index):

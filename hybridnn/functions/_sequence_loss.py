@@ -71,11 +71,7 @@ def crf1d(cost, xs, ys, reduce="mean"):
     expect_choice("crf1d", "reduce", reduce, ("mean", "no"))
     _check_chain("crf1d", cost, xs, ys)
     losses = _log_partition(cost, xs) - _path_score(cost, xs, ys)
-    return losses if reduce == "no" else _sum(losses) * (1 / max(xs[0].shape[0], 1))
-
-
-def _sum(x):
-    return apply(sum_, (x,), {"axis": None, "keepdims": False})
+    return losses if reduce == "no" else sum_.over(losses) * (1 / max(xs[0].shape[0], 1))
 
 
 def _log_partition(cost, xs):

@@ -3,12 +3,13 @@
 import numpy as np
 
 from hybridnn.backend import beside
-from hybridnn.core import apply, as_variable
+from hybridnn.core import apply
 from hybridnn.core.arithmetic import cast, equal, greater_equal, not_equal
 from hybridnn.core.fixed import fixed_array
 from hybridnn.core.shapes import sum_
 from hybridnn.errors import InvalidType
 from hybridnn.ops import evaluation as ops
+from hybridnn.ops.axes import of_shape
 from hybridnn.ops.expect import describe, expect, expect_choice, expect_float, label_hint
 from hybridnn.ops.loss import accumulator
 from hybridnn.ops.loss import accuracy as accuracy_op
@@ -26,10 +27,6 @@ def _check_scores(name, y, t):
         raise InvalidType(name, "y (n, classes, ...) of floats and t (n, ...) of integers", describe(y=y, t=t), label_hint(y, t))
 
 
-def _operand(x):
-    return x if hasattr(x, "shape") else as_variable(x)
-
-
 def accuracy(y, t, ignore_label=None):
     """Share of the labels that have the largest score.
 
@@ -40,14 +37,14 @@ def accuracy(y, t, ignore_label=None):
 
     Returns: 0-d Variable of y's dtype; 0 where no label counts.
     """
-    y, t = _operand(y), _operand(t)
+    y, t = of_shape(y), of_shape(t)
     _check_scores("accuracy", y, t)
     return apply(accuracy_op, (y, t), {"ignore_label": ignore_label})
 
 
 def binary_accuracy(y, t):
     """Share of the labels t (1, 0, or -1 for one that does not count) that the sign of the scores y, of t's shape, has right."""
-    y, t = _operand(y), _operand(t)
+    y, t = of_shape(y), of_shape(t)
     expect(
         y.shape == t.shape and y.dtype.kind == "f" and t.dtype.kind in "iu",
         "binary_accuracy",
@@ -62,7 +59,7 @@ def binary_accuracy(y, t):
 
 
 def _count(mask, dtype):
-    return apply(sum_, (apply(cast, (mask,), {"dtype": dtype.str}),), {"axis": None, "keepdims": False})
+    return sum_.over(apply(cast, (mask,), {"dtype": dtype.str}))
 
 
 def classification_summary(y, t, label_num=None, beta=1.0, ignore_label=-1):
@@ -78,7 +75,7 @@ def classification_summary(y, t, label_num=None, beta=1.0, ignore_label=-1):
     Returns: four Variables (label_num,), all but the support float64; precision, recall and F are NaN for a class that they are
         undefined for.
     """
-    y, t = _operand(y), _operand(t)
+    y, t = of_shape(y), of_shape(t)
     _check_scores("classification_summary", y, t)
     if label_num is None:
         label_num = max(int(apply(amax, (t,), {"axis": None, "keepdims": False})) + 1, 0) if t.size else 0      # a trace takes a path for each
@@ -114,7 +111,7 @@ def r2_score(pred, true, sample_weight=None, multioutput="uniform_average"):
             scores 0.
     """
     expect_choice("r2_score", "multioutput", multioutput, ("uniform_average", "raw_values"))
-    pred, true = _operand(pred), _operand(true)
+    pred, true = of_shape(pred), of_shape(true)
     expect_float("r2_score", pred=pred, true=true)
     expect(
         pred.shape == true.shape and len(pred.shape) >= 1, "r2_score", "pred and true (n, ...) of one shape", pred=pred, true=true

@@ -23,7 +23,7 @@ from hybridnn.functions._metric_loss import (
 from hybridnn.functions._sequence_loss import argmax_crf1d, connectionist_temporal_classification, crf1d
 from hybridnn.ops import loss as ops
 from hybridnn.ops.activation import relu
-from hybridnn.ops.axes import scalar_for
+from hybridnn.ops.axes import in_dtype, of_shape, scalar_for
 from hybridnn.ops.expect import describe, expect, expect_choice, expect_float, label_hint
 from hybridnn.ops.math import exp, expm1, maximum, squared_difference
 from hybridnn.ops.reduction import mean
@@ -36,10 +36,6 @@ __all__ = [
     "negative_sampling", "sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error", "triplet"]
 
 _LN_2PI = _ln(2 * pi)
-
-
-def _operand(x):
-    return x if hasattr(x, "shape") else as_variable(x)
 
 
 def softmax_cross_entropy(
@@ -68,7 +64,7 @@ def softmax_cross_entropy(
         soft_target_loss: ``"cross-entropy"`` or ``"kl-divergence"``, for target probabilities.
         label_smoothing: share of the target probability that is spread evenly over all classes (Szegedy et al. 2016).
     """
-    x, t = _operand(x), _operand(t)
+    x, t = of_shape(x), of_shape(t)
     if reduce != "mean" or soft_target_loss != "cross-entropy":
         expect_choice("softmax_cross_entropy", "reduce", reduce, ("mean", "no"))
         expect_choice("softmax_cross_entropy", "soft_target_loss", soft_target_loss, ("cross-entropy", "kl-divergence"))
@@ -109,7 +105,7 @@ def _composed(x, t, log_p, normalize, class_weight, ignore_label, reduce, label_
         log_p = log_p * _spread_weight("softmax_cross_entropy", class_weight, x)
     losses = -apply(ops.pick_label, (log_p, t), {"ignore_label": ignore_label})
     if label_smoothing:
-        even = apply(sum_, (log_p,), {"axis": (1,), "keepdims": False}) * (-1 / x.shape[1])
+        even = sum_.over(log_p, (1,)) * (-1 / x.shape[1])
         losses = losses * (1 - label_smoothing) + _counted(even, t, ignore_label) * label_smoothing
     return losses if reduce == "no" else _mean_over_labels(losses, t, normalize, ignore_label)
 
@@ -123,21 +119,21 @@ def _spread_weight(name, class_weight, x):
     if isinstance(class_weight, Variable) or getattr(class_weight, "ndim", 0) != 1 or class_weight.dtype.kind != "f":
         raise InvalidType(name, "class_weight as an array (classes,) of a floating dtype", describe(class_weight=class_weight))
     expect(class_weight.shape[0] == x.shape[1], name, "one class_weight per class", x=x, class_weight=class_weight)
-    weight = _in_dtype(as_variable(class_weight), x.dtype)
+    weight = in_dtype(as_variable(class_weight), x.dtype)
     return weight if x.ndim == 2 else reshape.to(weight, (weight.size, *[1] * (x.ndim - 2)))
 
 
 def _mean_over_labels(losses, t, normalize, ignore_label):
     acc = ops.accumulator(losses.dtype)
-    total = _sum(_in_dtype(losses, acc))
+    total = sum_.over(in_dtype(losses, acc))
     if normalize and ignore_label is None:
         total = total * (1 / max(t.size, 1))
     elif normalize:
-        count = _sum(apply(cast, (apply(not_equal, (t, ignore_label)),), {"dtype": acc.str}))
+        count = sum_.over(apply(cast, (apply(not_equal, (t, ignore_label)),), {"dtype": acc.str}))
         total = total / apply(maximum, (count, 1))
     else:
         total = total * (1 / max(t.shape[0], 1))
-    return _in_dtype(total, losses.dtype)
+    return in_dtype(total, losses.dtype)
 
 
 def _soft_targets(x, t, reduce, kind):
@@ -151,8 +147,8 @@ def _soft_targets(x, t, reduce, kind):
     )
     log_p = apply(log_softmax, (x,), {"axis": (1,)})
     terms = apply(ops.divergence_terms if kind == "kl-divergence" else ops.cross_terms, (log_p, t))
-    losses = apply(sum_, (terms,), {"axis": (1,), "keepdims": False})
-    return losses if reduce == "no" else _sum(losses) * (1 / max(losses.size, 1))
+    losses = sum_.over(terms, (1,))
+    return losses if reduce == "no" else sum_.over(losses) * (1 / max(losses.size, 1))
 
 
 def focal_loss(x, t, gamma=2.0, class_weight=None, normalize=True, ignore_label=-1, reduce="mean"):
@@ -164,7 +160,7 @@ def focal_loss(x, t, gamma=2.0, class_weight=None, normalize=True, ignore_label=
         class_weight: array (classes,), the paper's alpha per class, or None.
         x, t, normalize, ignore_label, reduce: as for ``softmax_cross_entropy``.
     """
-    x, t = _operand(x), _operand(t)
+    x, t = of_shape(x), of_shape(t)
     expect_choice("focal_loss", "reduce", reduce, ("mean", "no"))
     _check_labels("focal_loss", x, t)
     log_p = apply(ops.pick_label, (apply(log_softmax, (x,), {"axis": (1,)}), t), {"ignore_label": ignore_label})
@@ -184,7 +180,7 @@ def sigmoid_cross_entropy(x, t, normalize=True, reduce="mean"):
         normalize: divide by the number of elements that count rather than by ``len(x)``.
         reduce: ``"mean"`` or ``"no"``.
     """
-    x, t = _operand(x), _operand(t)
+    x, t = of_shape(x), of_shape(t)
     expect_choice("sigmoid_cross_entropy", "reduce", reduce, ("mean", "no"))
     expect(
         x.dtype.kind == "f" and t.dtype.kind in "iu" and x.shape == t.shape,
@@ -202,14 +198,6 @@ def sigmoid_cross_entropy(x, t, normalize=True, reduce="mean"):
 # ----------------------------------------------------------------------------------------------------------------- regression
 
 
-def _in_dtype(y, dtype):
-    return y if y.dtype == dtype else apply(cast, (y,), {"dtype": np.dtype(dtype).str})
-
-
-def _sum(x, axis=None, keepdims=False):
-    return apply(sum_, (x,), {"axis": axis, "keepdims": keepdims})
-
-
 def _mean(x):
     return apply(mean, (x,), {"axis": None, "keepdims": False})
 
@@ -225,7 +213,7 @@ def _check_same(name, **pair):
 
 def mean_squared_error(x0, x1):
     """Mean of ``(x0 - x1) ** 2`` over all elements of two arrays of one shape."""
-    x0, x1 = _operand(x0), _operand(x1)
+    x0, x1 = of_shape(x0), of_shape(x1)
     _check_same("mean_squared_error", x0=x0, x1=x1)
     return apply(ops.mean_squared_error, (x0, x1))
 
@@ -237,14 +225,14 @@ def mean_absolute_error(x0, x1):
 
 def absolute_error(x0, x1):
     """``|x0 - x1|`` elementwise, for two arrays of one shape."""
-    x0, x1 = as_variable(x0), _operand(x1)
+    x0, x1 = as_variable(x0), of_shape(x1)
     _check_same("absolute_error", x0=x0, x1=x1)
     return abs(x0 - x1)
 
 
 def squared_error(x0, x1):
     """``(x0 - x1) ** 2`` elementwise, for two arrays of one shape."""
-    x0, x1 = _operand(x0), _operand(x1)
+    x0, x1 = of_shape(x0), of_shape(x1)
     _check_same("squared_error", x0=x0, x1=x1)
     return apply(squared_difference, (x0, x1))
 
@@ -257,10 +245,10 @@ def huber_loss(x, t, delta, reduce="sum_along_second_axis"):
         reduce: ``"sum_along_second_axis"`` or ``"no"``.
     """
     expect_choice("huber_loss", "reduce", reduce, ("sum_along_second_axis", "no"))
-    x, t = as_variable(x), _operand(t)
+    x, t = as_variable(x), of_shape(t)
     _check_same("huber_loss", x=x, t=t)
     y = apply(ops.huber, (x - t, scalar_for(x, delta)))
-    return y if reduce == "no" else _sum(y, (1,))
+    return y if reduce == "no" else sum_.over(y, (1,))
 
 
 class UnknownNormError(InvalidType, NotImplementedError):
@@ -279,7 +267,7 @@ def hinge(x, t, norm="L1", reduce="mean"):
     if norm not in ("L1", "L2"):
         raise UnknownNormError("hinge", "norm as one of 'L1', 'L2'", f"norm={norm!r}")
     expect_choice("hinge", "reduce", reduce, ("mean", "no"))
-    x, t = as_variable(x), _operand(t)
+    x, t = as_variable(x), of_shape(t)
     expect(
         x.dtype.kind == "f" and t.dtype.kind in "iu" and len(x.shape) == 2 and t.shape == x.shape[:1],
         "hinge",
@@ -292,7 +280,7 @@ def hinge(x, t, norm="L1", reduce="mean"):
     label = apply(ops.put_label, (ones, t), {"classes": x.shape[1], "ignore_label": None})
     y = apply(relu, (1 + x * (1 - 2 * label),))
     y = y if norm == "L1" else y * y
-    return y if reduce == "no" else _sum(y) * (1 / max(x.shape[0], 1))
+    return y if reduce == "no" else sum_.over(y) * (1 / max(x.shape[0], 1))
 
 
 # ------------------------------------------------------------------------------------------------------- densities, decorrelation
@@ -300,7 +288,7 @@ def hinge(x, t, norm="L1", reduce="mean"):
 
 def _reduced(name, losses, reduce):
     expect_choice(name, "reduce", reduce, ("sum", "mean", "no"))
-    return losses if reduce == "no" else _sum(losses) if reduce == "sum" else _mean(losses)
+    return losses if reduce == "no" else sum_.over(losses) if reduce == "sum" else _mean(losses)
 
 
 def gaussian_kl_divergence(mean, ln_var, reduce="sum"):
@@ -317,7 +305,7 @@ def bernoulli_nll(x, y, reduce="sum"):
     """-log likelihood of x under Bernoulli distributions with probability ``sigmoid(y)``; ``reduce``: ``"sum"``, ``"mean"`` or
     ``"no"``.
     """
-    x, y = _operand(x), as_variable(y)
+    x, y = of_shape(x), as_variable(y)
     return _reduced("bernoulli_nll", apply(ops.sigmoid_nll, (y, x)), reduce)
 
 
@@ -337,7 +325,7 @@ def cross_covariance(y, z, reduce="half_squared_sum"):
     expect_float("cross_covariance", y=y, z=z)
     expect(len(y.shape) == len(z.shape) == 2 and y.shape[0] == z.shape[0], "cross_covariance", "y (n, k) and z (n, l)", y=y, z=z)
     covariance = apply(matmul, (_centred(y), _centred(z)), {"transa": True, "transb": False}) * (1 / max(y.shape[0], 1))
-    return covariance if reduce == "no" else _sum(covariance * covariance) * 0.5
+    return covariance if reduce == "no" else sum_.over(covariance * covariance) * 0.5
 
 
 def _centred(x):
@@ -352,7 +340,7 @@ def decov(h, reduce="half_squared_sum"):
     h = as_variable(h)
     expect(len(h.shape) == 2 and h.dtype.kind == "f", "decov", "h (n, k) of floats", h=h)
     covariance = cross_covariance(h, h, "no") * beside(fixed_array(_off_diagonal, h.shape[1], h.dtype), h)
-    return covariance if reduce == "no" else _sum(covariance * covariance) * 0.5
+    return covariance if reduce == "no" else sum_.over(covariance * covariance) * 0.5
 
 
 def _off_diagonal(n, dtype):

@@ -11,7 +11,7 @@ from hybridnn.core.variable import as_array, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.functions.activation import softmax
 from hybridnn.functions.math import exp
-from hybridnn.ops.axes import axis_of, check_float, of_shape, scalar_for
+from hybridnn.ops.axes import axis_of, check_float, in_dtype, of_shape, scalar_for
 from hybridnn.ops.noise import dropout_mask, one_hot_largest
 
 __all__ = ["dropout", "gaussian", "gumbel_softmax", "simplified_dropconnect", "zoneout"]
@@ -153,5 +153,5 @@ def _dropconnect(x, W, b):
     if W.ndim == 2:
         W = apply(broadcast_to, (W,), {"shape": (x.shape[0], *W.shape)})
     y = reshape.to(matmul.of(W, reshape.to(x, (x.shape[0], W.shape[2], 1))), W.shape[:2])
-    y = y if y.dtype == x.dtype else apply(cast, (y,), {"dtype": x.dtype.str})
+    y = in_dtype(y, x.dtype)
     return y if b is None else y + b

@@ -12,7 +12,7 @@ from hybridnn.core.fixed import fixed_array
 from hybridnn.core.product import matmul
 from hybridnn.core.shapes import reshape, sum_, transpose
 from hybridnn.errors import InvalidType
-from hybridnn.ops.axes import scalar_for
+from hybridnn.ops.axes import in_dtype, scalar_for
 from hybridnn.ops.expect import axis_tuple, describe, expect, expect_float
 from hybridnn.ops.math import maximum, minimum, rsqrt, sqrt
 from hybridnn.ops.normalization import constant, inverse_sqrt, running_average, safe_sqrt, standardize
@@ -41,7 +41,7 @@ def layer_normalization(x, gamma, beta, eps=1e-5):
         beta=beta,
     )
     y, _, _ = apply(standardize, (x, eps), {"axis": (len(x.shape) - 1,)})
-    return _in_dtype(y * gamma + beta, x.dtype)
+    return in_dtype(y * gamma + beta, x.dtype)
 
 
 def rms_normalization(x, gamma, eps=1e-6):
@@ -50,8 +50,8 @@ def rms_normalization(x, gamma, eps=1e-6):
     expect(len(x.shape) >= 1 and gamma.shape == x.shape[-1:], "rms_normalization", "gamma of the size of x's last axis", x=x, gamma=gamma)
     x = as_variable(x)
     work = apply(cast, (x,), {"dtype": "float32"}) if x.dtype == np.float16 else x
-    mean = apply(sum_, (work * work,), {"axis": (len(x.shape) - 1,), "keepdims": True}) * (1 / max(x.shape[-1], 1))
-    return _in_dtype(work * apply(rsqrt, (mean + eps,)) * gamma, x.dtype)
+    mean = sum_.over(work * work, (len(x.shape) - 1,), keepdims=True) * (1 / max(x.shape[-1], 1))
+    return in_dtype(work * apply(rsqrt, (mean + eps,)) * gamma, x.dtype)
 
 
 def group_normalization(x, groups, gamma, beta, eps=1e-5):
@@ -76,7 +76,7 @@ def group_normalization(x, groups, gamma, beta, eps=1e-5):
     rows = reshape.to(x, (x.shape[0], groups, -1) if x.size else (x.shape[0], groups, 0))
     y, _, _ = apply(standardize, (rows, eps), {"axis": (2,)})
     column = (x.shape[1],) + (1,) * (len(x.shape) - 2)
-    return _in_dtype(y.reshape(x.shape) * reshape.to(gamma, column) + reshape.to(beta, column), x.dtype)
+    return in_dtype(y.reshape(x.shape) * reshape.to(gamma, column) + reshape.to(beta, column), x.dtype)
 
 
 def instance_normalization(x, gamma, beta, eps=1e-5):
@@ -132,10 +132,10 @@ def batch_normalization(x, gamma, beta, eps=2e-5, running_mean=None, running_var
     if x.size == gamma.size != 0:
         warn(f"batch_normalization: one element alone along the axes {axis} of x {x.shape} has no variance, so that the result is beta; "
                       "an evaluation needs using_config('train', False)", UserWarning, stacklevel=2)
-    work = x if x.dtype == gamma.dtype else _in_dtype(as_variable(x), np.promote_types(x.dtype, gamma.dtype))
+    work = x if x.dtype == gamma.dtype else in_dtype(as_variable(x), np.promote_types(x.dtype, gamma.dtype))
     y, mean, var = apply(standardize, (work, eps), {"axis": axis})
     _update_running(x, gamma, mean, var, running_mean, running_var, decay)
-    return _in_dtype(y * reshape.to(gamma, spread) + reshape.to(beta, spread), x.dtype)
+    return in_dtype(y * reshape.to(gamma, spread) + reshape.to(beta, spread), x.dtype)
 
 
 def fixed_batch_normalization(x, gamma, beta, mean, var, eps=2e-5, axis=None):
@@ -143,7 +143,7 @@ def fixed_batch_normalization(x, gamma, beta, mean, var, eps=2e-5, axis=None):
     _check_parameters("fixed_batch_normalization", x, gamma, beta=beta, mean=mean, var=var)
     _, spread = _batch_axes("fixed_batch_normalization", x, gamma, axis)
     scale = as_variable(gamma) * apply(rsqrt, (as_variable(var) + eps,))
-    return _in_dtype((as_variable(x) - reshape.to(mean, spread)) * scale.reshape(spread) + reshape.to(beta, spread), x.dtype)
+    return in_dtype((as_variable(x) - reshape.to(mean, spread)) * scale.reshape(spread) + reshape.to(beta, spread), x.dtype)
 
 
 def batch_renormalization(
@@ -168,7 +168,7 @@ def batch_renormalization(
     d = _clip((apply(constant, (mean,)) - reshape.to(running_mean, spread)) / running_std.reshape(spread), -dmax, dmax)
     if update_statistics:
         _update_running(x, gamma, mean, var, running_mean, running_var, decay)
-    return _in_dtype((y * r + d) * reshape.to(gamma, spread) + reshape.to(beta, spread), x.dtype)
+    return in_dtype((y * r + d) * reshape.to(gamma, spread) + reshape.to(beta, spread), x.dtype)
 
 
 def fixed_batch_renormalization(x, gamma, beta, mean, var, eps=2e-5):
@@ -181,16 +181,12 @@ def _clip(x, low, high):
     return apply(minimum, (apply(maximum, (x, low)), high))
 
 
-def _in_dtype(y, dtype):
-    return y if y.dtype == dtype else apply(cast, (y,), {"dtype": np.dtype(dtype).str})
-
-
 def normalize(x, eps=1e-5, axis=1):
     """``x / (norm(x) + eps)`` with the L2 norm along ``axis`` (an int or several)."""
     expect_float("normalize", x=x)
     axis = axis_tuple(axis, len(x.shape), "normalize")
     x = as_variable(x)
-    squares = apply(sum_, (x * x,), {"axis": axis, "keepdims": True})
+    squares = sum_.over(x * x, axis, keepdims=True)
     return x / (apply(safe_sqrt, (squares,)) + scalar_for(x, eps))
 
 
@@ -250,7 +246,7 @@ def decorrelated_batch_normalization(x, *, groups=16, eps=2e-5, running_mean=Non
     """
     rows = _grouped("decorrelated_batch_normalization", x, groups)
     m = rows.shape[2]
-    mean = apply(sum_, (rows,), {"axis": (2,), "keepdims": True}) * (1 / max(m, 1))
+    mean = sum_.over(rows, (2,), keepdims=True) * (1 / max(m, 1))
     centred = rows - mean
     c = rows.shape[1]
     ridge = as_variable(beside(fixed_array(np.eye, c, c, 0, rows.dtype), centred)) * scalar_for(x, eps)

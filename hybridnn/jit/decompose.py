@@ -67,12 +67,8 @@ def decompose(graph):
             _inline(out, node, template)
     rename, stays = out.rename, out.rename.keys().isdisjoint
     return graph.replace(
-        nodes=tuple([n if stays(n.inputs) else _renamed(n, rename) for n in out.nodes]), specs=out.specs, constants=tuple(out.constants),
+        nodes=tuple([n if stays(n.inputs) else n.renamed(rename) for n in out.nodes]), specs=out.specs, constants=tuple(out.constants),
         outputs=tuple([rename.get(v, v) for v in graph.outputs]), writes=tuple([(t, rename.get(v, v)) for t, v in graph.writes]))
-
-
-def _renamed(node, rename):
-    return Node(node.op, tuple([rename.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
 
 
 class _Output:

@@ -94,7 +94,7 @@ def merge_equal(graph):
     stays = names.keys().isdisjoint
     for node in graph.nodes:
         if not stays(node.inputs):
-            node = _with_inputs(node, names)
+            node = node.renamed(names)
         if is_pure(node.op):
             first = seen.setdefault((node.op, node.inputs, node.attrs), node)
             if first is not node and (first.attrs is node.attrs or exact(first.attrs) == exact(node.attrs)):
@@ -121,10 +121,6 @@ def fold_constants(graph):
     return graph.replace(nodes=tuple(nodes), constants=tuple(constants)) if len(nodes) < len(graph.nodes) else graph
 
 
-def _with_inputs(node, names):
-    return Node(node.op, tuple([names.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
-
-
 def _finish(graph, nodes, names):
     """The graph with these nodes, and values renamed where it returns or writes them."""
     return graph.replace(nodes=tuple(nodes), outputs=tuple([names.get(v, v) for v in graph.outputs]),
@@ -141,7 +137,7 @@ def algebra(graph):
     stays = names.keys().isdisjoint
     for node in graph.nodes:
         if not stays(node.inputs):
-            node = _with_inputs(node, names)
+            node = node.renamed(names)
         if node.op.name in _ALGEBRAIC:
             node = a.shorter(node)
             same = a.same(node)

@@ -55,5 +55,4 @@ class WeightHook(LinkHook):
     def forward_postprocess(self, cb_args):
         cb_args.link.__dict__[self.weight_name] = self.original_weight
 
-    def forward_failed(self, args):
-        args.link.__dict__[self.weight_name] = self.original_weight
+    forward_failed = forward_postprocess

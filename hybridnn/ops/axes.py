@@ -10,7 +10,7 @@ from hybridnn.core.variable import Variable, as_array, as_variable
 from hybridnn.errors import InvalidType
 from hybridnn.spec import spec_of
 
-__all__ = ["axes_of", "axis_of", "check_float", "of_shape", "scalar_for", "slice_along"]
+__all__ = ["axes_of", "axis_of", "check_float", "in_dtype", "of_shape", "scalar_for", "slice_along"]
 
 
 def axis_of(name, axis, ndim):
@@ -44,6 +44,11 @@ def axes_of(name, axis, ndim):
 def of_shape(x):
     """``x`` as something with ``shape``, ``dtype`` and ``ndim``: Python numbers and lists become Variables."""
     return x if isinstance(x, Variable) or hasattr(x, "shape") else as_variable(x)
+
+
+def in_dtype(x, dtype):
+    """``x`` in a dtype; itself if it has that one."""
+    return x if x.dtype == dtype else apply(cast, (x,), {"dtype": np.dtype(dtype).str})
 
 
 def scalar_for(x, value):

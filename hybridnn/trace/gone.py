@@ -87,9 +87,7 @@ class GoneNode(TracedNode):
 
 class GoneOutput(Output):
     """As a ``GoneNode``, where an operation with several outputs made the result."""
-
-    def __init__(self, known, given):
-        self.known, self.given, self.base = known, given, next_seq()
+    __init__ = GoneNode.__init__
 
     @Lazy
     def owner(self):
