@@ -416,21 +416,27 @@ def test_callbacks_of_the_garbage_collector_are_no_part_of_the_function():
     assert heard and f.stats.python_skipped > 0, f.explain()
 
 
-@pytest.mark.parametrize("skipping, eager, rests", [(3e-6, 1e-6, True), (0.6e-6, 1e-6, True), (0.4e-6, 1e-6, False)])
-def test_tiny_functions_are_timed_in_a_row(monkeypatch, skipping, eager, rests):
-    """A plan of few operations is called some times, and then the function as often, each as in a loop of its own; what surrounds a plan counts."""
+@pytest.mark.parametrize("skipping, eager, rests, most", [(3e-6, 1e-6, True, 16), (0.6e-6, 1e-6, True, 16), (0.4e-6, 1e-6, False, 16), (4e-6, 20e-6, False, 3)])
+@pytest.mark.parametrize("body", [lambda x: F.tanh(x), lambda x: F.sum(F.tanh(x * 2 + 1) * F.sigmoid(x) / (x ** 2 + 1))])
+def test_plans_and_functions_are_timed_in_a_row(monkeypatch, body, skipping, eager, rests, most):
+    """A plan is called some times, and then the function as often, each as in a loop of its own; what surrounds a plan counts. Where eager calls take far
+    longer, a few are enough."""
     running, readings = sys.modules["hybridnn.trace.running"], itertools.count()
     turns = running.COMPARED_IN_A_ROW
 
     def clock():
         pair, end = divmod(next(readings), 2)
         return pair + end * (skipping if pair < turns else eager)
-    f = hnn.trace(lambda x: F.tanh(x))
+    f = hnn.trace(body)
     hot(f, X)
     monkeypatch.setattr(running, "time", types.SimpleNamespace(perf_counter=clock))
     before = f.stats.python_skipped
     for _ in range(running.COMPARE_PLAN_AFTER + 2 * turns + 50):
         f(X)
-    assert next(readings) == 4 * turns
+    assert next(readings) == 2 * (turns + most)
     assert (f.stats.python_skipped - before < running.COMPARE_PLAN_AFTER + turns) is rests
     assert any("runs eagerly" in kind for kind, _ in f._memory.why) is rests
+    before = next(readings)
+    for _ in range(running.COMPARE_AGAIN * running.SELDOM):
+        f(X)
+    assert (next(readings) > before + 1) is (not rests and most == turns)     # what was no clear case is timed again

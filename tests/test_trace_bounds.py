@@ -316,19 +316,9 @@ def test_a_function_of_one_operation_runs_eagerly_where_that_is_faster():
             scale[0] = 2.0 + k // 3000
             y = f(x).array
             assert y[0] == y[1] == y[2] == scale[0]
-    assert f.stats.calls == 6000 and f.stats.python_skipped >= 500
+    assert f.stats.calls == 6000 and f.stats.python_skipped >= memory.COMPARE_PLAN_AFTER
     f.clear()
     assert f._memory.resting == 0
-
-
-@pytest.mark.parametrize("dtype, timed", [("e", True), ("f", False)])
-def test_a_plan_that_runs_operations_one_by_one_is_timed_against_eager(dtype, timed):
-    """Law L3: there are no kernels for float16, and coarse operations run in parts then."""
-    f, x = hnn.trace(lambda x: F.sum(F.tanh(x * 2 + 1) * F.sigmoid(x))), hnn.Variable(np.ones((3, 4), dtype))
-    with hnn.using_config("trace_compile", "sync"):
-        for _ in range(4):
-            f(x)
-    assert f.stats.python_skipped and f._memory.plans[0].few is timed
 
 
 def test_a_path_of_few_operations_does_not_keep_others_from_being_skipped():
@@ -342,7 +332,7 @@ def test_a_path_of_few_operations_does_not_keep_others_from_being_skipped():
     with hnn.using_config("trace_compile", "sync"):
         for _ in range(6000):
             act(x)
-    assert len(act._memory.plans) == 2 and all(p.few for p in act._memory.plans)
+    assert len(act._memory.plans) == 2 and all(p.unsure for p in act._memory.plans)
     assert act.stats.python_skipped > 4000 and act._memory.resting <= 0
 
 
@@ -375,6 +365,7 @@ def test_sizes_that_have_settled_are_proved_again(monkeypatch):
     @hnn.trace
     def f(x):
         return net(x) * float((priorities[:size[0]] ** 0.5).sum())
+    f._memory.patience = float("inf")
     with hnn.using_config("trace_compile", "sync"):
         while not f._memory.naps:
             size[0] += 1
@@ -492,6 +483,53 @@ def test_what_cannot_be_proved_is_not_followed_again_and_again(monkeypatch):
         step(arr(2, 3))
     assert step.stats.python_skipped > 1300
     assert step._memory.learned < 12
+
+
+def test_a_path_that_cannot_be_recorded_is_not_tried_whenever_others_have_served():
+    """A loss from calls before, through which every fifth call goes backward; those between are skipped and would pay for it."""
+    net, carried = L.Linear(3, 1), []
+
+    @hnn.trace
+    def step(x):
+        carried.append(F.sum(net(x) ** 2))
+        if len(carried) == 5:
+            net.cleargrads()
+            sum(carried).backward()
+            carried.clear()
+    with hnn.using_config("trace_compile", "sync"):
+        for _ in range(2000):
+            step(arr(2, 3))
+            step._memory.resting = 0
+    assert step.stats.python_skipped > 300, step.explain()
+    assert step.stats.fallbacks + step.stats.recordings < 20, step.explain()
+
+
+def test_objects_that_no_call_brings_again_are_not_proved_one_after_the_other():
+    """A record that each call gets and fills in; models that take turns are proved when they come again."""
+    net, kept = L.Linear(3, 1), []
+
+    @hnn.trace
+    def step(x, record):
+        record.loss = float(F.sum(net(x)).array)
+        kept.append(record)
+    for _ in range(30):
+        step(arr(2, 3), SimpleNamespace(loss=None))
+    assert step._memory.learned <= 8, step.explain()
+    records = kept[:2]
+    for record in records * 6:
+        step(arr(2, 3), record)
+    assert step.stats.python_skipped >= 6, step.explain()
+
+
+def test_time_that_no_plan_has_earned_is_soon_spent():
+    """Each proof takes half of it at least: many ways through Python that hardly come again do not use it all for themselves."""
+    f = halving()
+    f._memory.patience = PATIENCE
+    with hnn.using_config("trace_compile", "sync"):
+        for x in turns(0, 14) * 2:
+            f(x)
+    proofs = [what for what, _ in f._memory.why].count("python is skipped")
+    assert 1 < proofs < 14 and f._memory.advance < PATIENCE / 2 ** (proofs - 2)
 
 
 def test_objects_that_are_replaced_now_and_then_are_proved_again(monkeypatch):
@@ -882,7 +920,12 @@ def test_a_proof_whose_call_leaves_its_path_is_made_later():
         for x in turns(0, 60):
             f(x)
     root, = f._memory.roots.values()
-    assert 0 < root.astray <= memory.MAX_PROOFS
+    assert 0 < root.astray <= running.STRAY
+    root.asleep, root.compare_at = 0, sys.maxsize
+    with hnn.using_config("trace_compile", "sync"):
+        for x in turns(3, 1) * 4:
+            f(x)
+    assert root.stray == 0 and f.stats.python_skipped > 0
 
 
 def test_what_is_learned_is_not_taken_for_the_time_that_a_search_takes(monkeypatch):

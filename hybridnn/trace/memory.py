@@ -17,7 +17,7 @@ __all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "
 log = logging.getLogger("hybridnn.trace")
 MAX_PROOFS = 16        # of one signature
 SERVED = 64            # calls for which plans have to have run until they have paid for another proof
-COMPARE_PLAN_AFTER, COMPARE_AGAIN = 512, 64     # calls after which a plan of few operations is timed against eager ones
+COMPARE_PLAN_AFTER, COMPARE_AGAIN = 128, 64     # calls after which a plan is timed against eager ones
 COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans tried in vain, after which calls are timed against eager ones
 # Recording costs more than running eagerly, so it is paid for: a callable begins with credit for twice max_paths recordings; hits and, slowly, calls
 # that run eagerly for want of credit earn more. So a function that never repeats settles at eager speed.
@@ -63,8 +63,9 @@ class Root(Event):
     places: tuple = ()             # of objects among the arguments, which plans guard by identity
     met: dict = field(default_factory=dict)         # ids of objects among the arguments -> how many calls with these had no plan
     lack: str = ""                 # why no plan fits this call: the guard that failed first
-    futile: set = field(default_factory=set)        # such reasons behind which a proof failed
+    futile: set = field(default_factory=set)        # such reasons behind which a proof failed, or a recording was given up
     astray: int = 0                # how many calls have left their path while they were followed
+    stray: int = 0                 # how many in a row, since one stayed on its path
     replays: int = 0
     took: CallTimes = field(default_factory=CallTimes)
     compare_at: int = COMPARE_AFTER
@@ -114,6 +115,7 @@ class Memory:
     locks: tuple = (0, None)
     credit: float | None = None
     patience: float = PATIENCE       # seconds that proofs may take
+    advance: float = PATIENCE        # those of them that no plan has earned
     proof_seconds: float = 0.0       # what the proof of a signature takes, by those there were
     resting: int = 0       # calls that are to run eagerly: skipping Python takes longer; -1: calls are timed to find that out
     naps: int = 0          # how often it was found that to find a path takes longer
@@ -157,7 +159,7 @@ class Memory:
             self.segments.clear()
             self.plans = []
             self.resting = self.searched = self.idle = 0
-            self.patience, self.proof_seconds = PATIENCE, 0.0
+            self.patience, self.advance, self.proof_seconds = PATIENCE, PATIENCE, 0.0
             self.why.clear()
             self.stats.paths = self.stats.arena_bytes = self.stats.arena_lower_bound = self.stats.retained_bytes = 0
             self.version += 1
@@ -194,6 +196,8 @@ class Memory:
         if passing and root.passing < PASSING:
             self.note("ran eagerly", f"{reason} ({line})")
             return
+        if root.lack:
+            root.futile.add(root.lack)
         root.reason, root.asleep = f"{reason} ({line})", nap(root.naps)
         root.naps += 1
         self.note("runs eagerly", f"for {root.asleep} calls: {root.reason}")

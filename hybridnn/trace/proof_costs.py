@@ -3,7 +3,7 @@
 To follow Python and to plan takes as long as some ten eager calls. One signature that repeats soon has that back; of sequences of many lengths each may
 come but a few times. So what proofs take is paid for, in seconds: a callable begins with some (``memory.patience``), plans earn more, and without, a
 signature is proved once its eager calls have taken as long as a proof does: as when skis are rented until that has cost what they do (Karlin et al.,
-Algorithmica 3, 1988).
+Algorithmica 3, 1988). Of what it begins with each proof takes half at least: where ways through Python are many, a few plans have to show that calls come back.
 """
 import math
 from dataclasses import dataclass
@@ -43,6 +43,8 @@ def has_proved(memory, times, plan):
     another one, which tells what they take otherwise."""
     paid, times.waited, times.followed = times.followed, 0.0, 0.0
     if memory.proof_seconds:
-        memory.patience -= paid
+        advance = min(memory.advance, max(paid, memory.advance / 2))
+        memory.advance -= advance
+        memory.patience -= max(paid, advance)
     memory.proof_seconds = min(paid, (memory.proof_seconds + paid) / 2) if memory.proof_seconds else min(paid, PATIENCE)
     plan.saves = SAVED * times.shortest

@@ -16,8 +16,6 @@ from hybridnn.trace.skip import make_plan
 
 __all__ = ["observer", "prove"]
 
-FEW, FEW_WITH_DRAWS = 3, 16     # operations of a plan that may take longer than eager does; the same if it keeps the state of a random stream
-
 
 def observer(root, call, fn, args, kwargs):
     """An observer for this replay, unless somebody else watches the thread."""
@@ -77,9 +75,7 @@ def prove(memory, observer, call, end, given, result, before):
         call.root.proofs -= 1        # it counts how often what is known is proved again
     for segment in [s for e in call.path for s in e.segments.values() if s.executable is not None]:
         segment.executable.release()
-    operations = sum(len(e.apps) for e in call.path)
-    plan.few = operations <= (FEW_WITH_DRAWS if plan.keeps_streams else FEW) or _mostly_python(plan)
-    plan.hits = 0 if operations else COMPARE_PLAN_AFTER - COMPARE_AGAIN       # NumPy alone takes as long as in Python, and is checked besides
+    plan.hits = 0 if any(e.apps for e in call.path) else COMPARE_PLAN_AFTER - COMPARE_AGAIN      # NumPy alone takes as long as in Python
     call.root.places, _ = plan.objects
     plan.signature, plan.used = call.root.signature, memory.clock
     with memory.lock:
@@ -94,10 +90,4 @@ def _leave_for_others(call):
     """A call that was followed has left the path, and was recorded instead: the proof is left to another one, but not on and on."""
     root = call.root
     if call.recorded and root.astray < MAX_PROOFS:
-        root.proofs, root.astray = root.proofs - 1, root.astray + 1
-
-
-def _mostly_python(plan):
-    """Whether operations run one by one, as those on float16: coarse ones in parts, which may take longer than the whole does."""
-    kinds = [step.kind for segment in plan.segments for step in segment.executable.steps]
-    return 0 < len(kinds) <= 2 * kinds.count("python")
+        root.proofs, root.astray, root.stray = root.proofs - 1, root.astray + 1, root.stray + 1

@@ -25,9 +25,11 @@ MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgot
 COMPARED_CALLS = 8      # how often a replay that runs Python is timed against eager
 CLEARLY = 1.05      # how many times as fast a replay that runs Python has to be to be made again and again
 COMPARED_IN_A_ROW = 16      # calls of a plan, and then as many eager ones: a tiny function takes twice as long where another has just run
+AT_LEAST, FAR = 3, 3      # eager calls that are enough where they take so many times as long
 AROUND = 0.5e-6     # seconds that a call of a plan takes beside what is timed, and an eager one does not
-SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses lie before the next comparison; how many replays more a path that is left counts for
+SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses or calls lie before the next comparison; how many replays more a path that is left counts for
 WALK_LATER = 5e-6      # seconds by which backward outside takes longer through what such a call has left than through a graph of so few nodes
+STRAY, FEW_OBJECTS = 2, 3     # calls in a row that may leave their path while they are followed, and other objects, until only what comes again is followed
 IDLE, RESTING = 128, 15      # eager calls in a row after which so many at a time are not asked whether they are eager, which takes some 4 us
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 
@@ -85,10 +87,13 @@ def _compared_search(memory, fn, self_object, args, kwargs):
     if memory.learned == learned:
         times[traced].append(time.perf_counter() - start)
     memory.resting = -1
-    if len(times[False]) >= COMPARED_CALLS:
+    if len(times[False]) >= COMPARED_CALLS or len(times[False]) == AT_LEAST == len(times[True]) and min(times[False]) > FAR * max(times[True]):
         searching, eager = _mean(times[True]), _mean(times[False])
         memory.search_times, memory.searched = {True: [], False: []}, 0
         memory.resting = nap(memory.naps) if eager < searching else 0
+        for plan in memory.plans:
+            plan.unsure = plan.unsure and eager < FAR * searching
+            plan.hits = min(plan.hits, COMPARE_PLAN_AFTER - COMPARE_AGAIN * (1 if eager < searching else SELDOM))
         if eager < searching:
             memory.naps += 1
             for root in memory.roots.values():        # what changed on every call, as the size of a buffer that is being filled, may stay by then
@@ -144,10 +149,11 @@ def _run_python(memory, mode, fn, args, kwargs):
         root = new_root(memory, key)
     root.lack, memory.lack = memory.lack, ""
     earned = (root.asleep or root.proofs >= MAX_PROOFS) and _has_earned(memory, root, args, kwargs)
-    if root.asleep and not earned:
+    if root.asleep and not (earned and may_prove(memory, root.took)):
         root.asleep = max(0, root.asleep - _idle(memory))
-        return fn(*args, **kwargs)
-    follows = mode in ("auto", "pure") and outer is None and (earned or root.proofs < MAX_PROOFS) and not sys.is_finalizing()
+        return _eager_for_now(memory, root, fn, args, kwargs) if earned else fn(*args, **kwargs)
+    follows = mode in ("auto", "pure") and outer is None and (earned or root.proofs < MAX_PROOFS and _may_repeat(memory, root, args, kwargs))
+    follows = follows and not sys.is_finalizing()
     waits = follows and not may_prove(memory, root.took)
     if waits and not root.replays:
         return _eager_for_now(memory, root, fn, args, kwargs)
@@ -171,6 +177,21 @@ def _has_earned(memory, root, args, kwargs):
         root.met.clear()
     root.met[objects] = (root.met.get(objects, 0) + 1) % SERVED
     return served or root.met[objects] == 0
+
+
+def _may_repeat(memory, root, args, kwargs):
+    """Whether what is proved now may come again: not where calls keep leaving their paths, or keep bringing other objects than any call before."""
+    if root.stray >= STRAY:
+        return False
+    objects = new_objects(memory, root, args, kwargs)
+    if objects is None or objects in root.met or len(root.met) < FEW_OBJECTS:
+        if objects is not None:
+            root.met.setdefault(objects, 0)
+        return True
+    if len(root.met) > MOST_OBJECTS:
+        root.met.clear()
+    root.met[objects] = 0
+    return False
 
 
 @unseen
@@ -229,10 +250,11 @@ def _eager_turn(memory, plan, fn, args, kwargs):
     start = time.perf_counter()
     result = fn(*args, **kwargs)
     plan.times[False].append(time.perf_counter() - start)
-    if len(plan.times[False]) == COMPARED_IN_A_ROW:
-        skipping, eager = min(plan.times[True]) + AROUND + (WALK_LATER if plan.leaves_graph else 0.0), min(plan.times[False])
-        plan.times, plan.few, plan.hits = None, eager < skipping, COMPARE_PLAN_AFTER - COMPARE_AGAIN
-        if plan.few:
+    skipping, eager = min(plan.times[True]) + AROUND + (WALK_LATER if plan.leaves_graph else 0.0), min(plan.times[False])
+    if len(plan.times[False]) == COMPARED_IN_A_ROW or len(plan.times[False]) == AT_LEAST and eager > FAR * skipping:
+        plan.times, plan.unsure = None, eager < FAR * skipping
+        plan.hits = COMPARE_PLAN_AFTER - COMPARE_AGAIN * (1 if eager < skipping else SELDOM)
+        if eager < skipping:
             memory.resting = EAGER_CALLS
             memory.note("runs eagerly", f"for {EAGER_CALLS} calls: skipping Python took {skipping * 1e6:.1f} us, an eager call {eager * 1e6:.1f} us")
     return result
@@ -248,7 +270,7 @@ def _skipped(memory, plan, result):
     plan.used = memory.clock
     plan.misses = 0
     plan.hits += 1
-    if plan.few and plan.hits == COMPARE_PLAN_AFTER:
+    if plan.unsure and plan.hits == COMPARE_PLAN_AFTER:
         if len(memory.plans) == 1:
             plan.times = {True: [], False: []}
         else:
@@ -337,6 +359,8 @@ def _traced_run(memory, root, mode, fn, args, kwargs, follows):
     if call.recorded or observer is not None:
         memory.learned += 1
         was_followed(root.took, time.perf_counter() - start)
+    if not call.left:
+        root.stray = 0
     if plan is not None:
         has_proved(memory, root.took, plan)
     account(memory, root, call, end)

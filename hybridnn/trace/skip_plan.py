@@ -42,14 +42,13 @@ class Plan:
         self.end, self.config_reads = end, reads
         self.dead = False
         self.misses = self.hits = 0
-        self.few, self.times = False, None     # whether eager may be faster; seconds of (skipped, eager) calls while that is being found out
+        self.unsure, self.times = True, None   # whether eager may be faster; seconds of (skipped, eager) calls while that is being found out
         self.settled = ()       # what is computed before all else and decides what happens
         self.decisions = ()     # what Python decided by values: pairs (the event before, the outcome), in order
         self.saves = 0.0       # seconds that a call by it takes less than one that Python runs, at least
         self.last_miss = None
         self.objects, self.used = ((), ()), 0       # places of the arguments that it guards by identity, and their ids; when it was used last
         self.leaves_graph = False       # whether its results are connected to a graph that backward can go through
-        self.keeps_streams = False      # whether it reads the state of random streams, to put it back if Python has to run after all
         self.source, self.code = "", None
         self.run = self.touched = None
         self.let_go = None      # uncounts the references to arrays that it holds

@@ -91,7 +91,7 @@ class Text:
             lines = tabled(w.watched_lines, names)
             look = ["    token = renew()", *["    " + line for line in lines], "    confirm(token)", "    if restless: return RESTLESS"]
             text = "\n".join(["def recheck():", *look, "", text])
-        plan.source, plan.keeps_streams, plan.leaves_graph = text, self._restores(), self.uses_tape and not self.released
+        plan.source, plan.leaves_graph = text, self.uses_tape and not self.released
         plan.code = self._code(text)
         exec(plan.code, names)
         names.pop("recheck", None)
