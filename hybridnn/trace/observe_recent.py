@@ -76,7 +76,7 @@ class Recent:
         return before is not None and id(box) not in self.trimmed and all(type(v) not in SCALARS and type(v) not in NUMBERS for v in before)
 
     def _unpopped(self, box):
-        return self.members_before(box)[self.popped.get(id(box), 0):]
+        return list(self.members_before(box))[self.popped.get(id(box), 0):]
 
     def recent_of_whole(self, ref):
         """All members of a deque, or of a list to which the function is known to append, if they are numbers of one type; else None."""

@@ -467,6 +467,42 @@ def test_tuples_that_wait(mode, kind, wide):
     skipped(check(make, mode, steps=[0, 1, 2, 3] * 5 + [4, 0, 1, 2, 3, 5, 0, 1, 2, 3, 6, 0, 1]), mode, least=6)
 
 
+@pytest.mark.parametrize("look", [lambda window: np.array(window, "f")[None], lambda window: np.mean(window) * np.ones((1, 4), "f"),
+                                  lambda window: np.full((1, 4), sum(window) / max(len(window), 1), "f")])
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_window_is_looked_at_before_the_call_appends_to_it(mode, look, grows):
+    """As where a model forecasts the next value of a series and then learns it; others append to the window between calls, as well."""
+    def make(wrap):
+        window, errors = deque([0.0, 1.0, 0.5, 2.0], maxlen=4), []
+
+        @wrap
+        def observe(y):
+            x = look(window)
+            forecast = F.sum(F.tanh(hnn.Variable(x) * 0.5))
+            if grows:
+                window.append(y)
+            errors.append(abs(forecast.item() - y))
+            return forecast, errors[-1], sum(window)
+
+        def between():
+            window.append(0.25)
+            window.rotate(1)
+            return observe(1.5)
+
+        def refilled():
+            window.clear()
+            window.extend([1.0, 2.0, 3.0, 4.0])
+            return observe(0.5)
+
+        def others():
+            window[1] = 3
+            found = observe(2.5)
+            window[0] = 0.5
+            return found
+        return [window, errors], [*[lambda k=k: observe(0.5 * k) for k in range(3)], between, refilled, others]
+    skipped(check(make, mode, steps=[0, 1, 2] * 6 + [3, 0, 1, 4, 0, 1, 2, 3, 3, 1, 5, 0, 1, 2, 0, 1, 2]), mode)
+
+
 @pytest.mark.parametrize("kind", [list, lambda: deque(maxlen=7)])
 def test_elements_of_arrays_join_a_log(mode, kind):
     def make(wrap):
