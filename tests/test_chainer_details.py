@@ -240,6 +240,14 @@ def test_gradients_of_lstms_as_objects(make, function, k, batch):
         np.testing.assert_allclose(computed.array, expected.array, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("make", "function"), [
+    (lambda x: F.activation.tanh.TanhGrad(x), F.tanh), (lambda x: F.activation.sigmoid.SigmoidGrad((x,)), F.sigmoid)])
+def test_gradients_of_activations_as_objects(make, function):
+    x, gy = Variable(np.random.RandomState(0).randn(3, 2)), Variable(np.arange(6.0).reshape(3, 2))
+    y = function(x)
+    np.testing.assert_allclose(make(x.array).apply((y, gy))[0].array, hnn.grad([y], [x], [gy])[0].array)
+
+
 def test_sums_onto_diagonals_and_along_new_axes():
     make, x = F.math.einsum.DiagEinSum, Variable(np.arange(6.0).reshape(2, 3))
     y, = make("ij", "iki", (2, 4, 2)).apply((x,))
@@ -714,6 +722,15 @@ def test_noise_tells_what_it_drew():
     assert not hasattr((x * h).creator, "mask")
 
 
+def test_dropout_of_an_array_tells_its_mask():
+    x, mask = np.ones((3, 4), "f"), np.float32([[0, 2, 0, 2]] * 3)
+    y, given = F.dropout(x), F.dropout(x, mask=mask)
+    np.testing.assert_array_equal(y.array, y.creator.mask)
+    assert given.creator.mask is mask and not hasattr(given.creator, "y") and y.creator_node is None
+    with hnn.no_backprop_mode():
+        assert F.dropout(x).creator is None
+
+
 @pytest.mark.parametrize("reduce", ["sum", "no"])
 @pytest.mark.parametrize("as_table", [Variable, np.asarray])
 def test_a_loss_tells_the_words_it_drew(reduce, as_table):
@@ -725,15 +742,18 @@ def test_a_loss_tells_the_words_it_drew(reduce, as_table):
         y.backward()
 
 
-def test_a_traced_function_shows_creators_as_well():
+@pytest.mark.parametrize("kind", [Variable, np.asarray])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_traced_function_shows_creators_as_well(kind, inside):
     @hnn.trace
     def f(x):
         y = F.dropout(x)
-        return y, float(y.creator.mask.sum())
-    x = Variable(np.ones((3, 4), "f"))
-    for _ in range(4):
+        return y, float(y.creator.mask.sum()) if inside else 0.
+    x = kind(np.ones((3, 4), "f"))
+    for _ in range(12):
         y, total = f(x)
-        assert total == y.array.sum()
+        np.testing.assert_array_equal(y.array, y.creator.mask)
+        assert not inside or total == y.array.sum()
 
 
 _W, _LABELS, _ALIAS = hnn.Parameter(np.ones((2, 4), "f")), np.array([0, 1, -1]), utils.WalkerAlias([1., 3.])

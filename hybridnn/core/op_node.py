@@ -5,17 +5,17 @@ import weakref
 import numpy as np
 
 from hybridnn.backend import is_array
-from hybridnn.config import state
+from hybridnn.config import config, state
 from hybridnn.core.labels import class_name
 from hybridnn.core.labels import label as label_of
 from hybridnn.core.programs import RELEASED, listed
-from hybridnn.core.tape import RELEASED_TEXT, Output, TapeNode, TracedNumber, next_seq, rank_of
+from hybridnn.core.tape import RELEASED_TEXT, Output, TapeNode, TracedNumber, Untaped, next_seq, rank_of
 from hybridnn.core.variable import connected
 from hybridnn.core.variable_node import OutputRef, view_of_input
 from hybridnn.core.walk import fit
 from hybridnn.errors import ReleasedGraphError
 
-__all__ = ["OpNode", "show"]
+__all__ = ["OpNode", "show", "tell"]
 
 
 def _shown(name, node):
@@ -27,6 +27,13 @@ def _shown(name, node):
 def show(result, **functions):
     """``result``, whose ``creator`` gets attributes: functions of the node, which read them from what it keeps."""
     result._shown = functions
+    return result
+
+
+def tell(result, **functions):
+    """``result``, which needs no gradient and has no node: what is its ``creator`` gets attributes, results of the functions, where there would be nodes."""
+    if config.enable_backprop:
+        result._shown = Untaped(functions)
     return result
 
 

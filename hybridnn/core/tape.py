@@ -6,8 +6,8 @@ A ``Leaf`` stands for a value that nobody computed, an ``Output`` for one of sev
 import itertools
 import weakref
 
-__all__ = ["RELEASED_TEXT", "ROOM", "Leaf", "Output", "TapeNode", "TracedNumber", "connect_outputs", "make_leaf", "move_gradient", "next_seq",
-           "node_of", "note_giver", "rank_of", "scaled", "seeded_values"]
+__all__ = ["RELEASED_TEXT", "ROOM", "Leaf", "Output", "TapeNode", "TracedNumber", "Untaped", "connect_outputs", "make_leaf", "move_gradient",
+           "next_seq", "node_of", "note_giver", "rank_of", "scaled", "seeded_values"]
 
 ROOM = 1 << 24      # the nodes of a traced call get numbers between two of the sequence, and their outputs numbers between theirs
 next_seq = itertools.count(ROOM * ROOM, ROOM * ROOM).__next__
@@ -79,6 +79,15 @@ class Output(TapeNode):
     @property
     def creator(self):
         return None if self.is_leaf else self.owner
+
+
+class Untaped(dict):
+    """What an application tells that is on no tape, as no gradient goes through it: names to functions."""
+
+    def __getattr__(self, name):
+        if name not in self:
+            raise AttributeError(f"an operation through which no gradient goes does not keep {name!r}")
+        return self[name]()
 
 
 class TracedNumber:

@@ -15,7 +15,7 @@ from hybridnn.config import state, warn
 from hybridnn.core import backprop, variable_node
 from hybridnn.core.labels import array_label
 from hybridnn.core.programs import OPS, as_ndarray
-from hybridnn.core.tape import Output, TapeNode, make_leaf, note_giver, rank_of, scaled
+from hybridnn.core.tape import Output, TapeNode, Untaped, make_leaf, note_giver, rank_of, scaled
 from hybridnn.errors import InvalidType, UninitializedParameterError
 from hybridnn.memory_layouts import require_plain
 from hybridnn.spec import spec_of
@@ -332,8 +332,10 @@ class Variable:
 
     @property
     def creator(self):
-        """The creator node; for an old-style ``Function`` that function."""
+        """The creator node; for an old-style ``Function`` that function; what ``dropout`` drew where no gradient is needed (``creator.mask``)."""
         node = self.creator_node
+        if node is None and type(self._shown) is Untaped:
+            return self._shown
         if self._shown is not None and node is not None and node._is_op:
             node.shown = self._shown
         return node if node is None or node.function is None else node.function

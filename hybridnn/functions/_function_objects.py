@@ -22,7 +22,7 @@ from hybridnn.ops.linalg import einsum_spread
 
 __all__ = ["AveragePooling2D", "AveragePoolingND", "BatchNormalization", "Convolution2DFunction", "ConvolutionND", "CooMatMul", "Deconvolution2DFunction",
            "DeconvolutionND", "DiagEinSum", "Dropout", "EmbedIDGrad", "Gaussian", "LSTMGrad", "LocalConvolution2DFunction", "MaxPooling2D",
-           "MaxPoolingND", "MulInvStd", "RReLU", "SLSTMGrad", "SimplifiedDropconnect", "Zoneout"]
+           "MaxPoolingND", "MulInvStd", "RReLU", "SLSTMGrad", "SigmoidGrad", "SimplifiedDropconnect", "TanhGrad", "Zoneout"]
 
 
 class _Function:
@@ -230,6 +230,26 @@ class LocalConvolution2DFunction(_Convolution):
 
     def __init__(self, stride=1):
         super().__init__(stride=stride)
+
+
+class TanhGrad(_Function):
+    """The gradient of ``tanh`` with respect to its input ``x``, of (y, gy): what ``tanh`` gave, and the gradient of that."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def call(self, y, gy):
+        return gy * (1 - y * y)
+
+
+class SigmoidGrad(_Function):
+    """The gradient of ``sigmoid`` with respect to its input, of (y, gy): what ``sigmoid`` gave, and the gradient of that."""
+
+    def __init__(self, inputs):
+        self.x = inputs[0]
+
+    def call(self, y, gy):
+        return gy * y * (1 - y)
 
 
 class EmbedIDGrad(_Function):

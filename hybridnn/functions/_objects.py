@@ -22,8 +22,10 @@ from hybridnn.functions._function_objects import (
     MaxPoolingND,
     MulInvStd,
     RReLU,
+    SigmoidGrad,
     SimplifiedDropconnect,
     SLSTMGrad,
+    TanhGrad,
     Zoneout,
 )
 from hybridnn.functions._strided import stride_array
@@ -51,7 +53,7 @@ OBJECTS = _joined(ACTIVATION_AND_MATH, {(area, module): members for area, module
     ("normalization", "group_normalization"): {"_MulInvStd": MulInvStd},
     ("rnn", "lstm"): {"LSTMGrad": LSTMGrad}, ("rnn", "slstm"): {"SLSTMGrad": SLSTMGrad},
     ("math", "einsum"): {"DiagEinSum": DiagEinSum},
-    ("activation", "rrelu"): {"RReLU": RReLU},
+    ("activation", "rrelu"): {"RReLU": RReLU}, ("activation", "sigmoid"): {"SigmoidGrad": SigmoidGrad}, ("activation", "tanh"): {"TanhGrad": TanhGrad},
     ("noise", "dropout"): {"Dropout": Dropout}, ("noise", "gaussian"): {"Gaussian": Gaussian},
     ("noise", "simplified_dropconnect"): {"SimplifiedDropconnect": SimplifiedDropconnect},
     ("math", "sparse_matmul"): {"CooMatMul": CooMatMul},

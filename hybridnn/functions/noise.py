@@ -3,7 +3,7 @@ from hybridnn.config import config
 from hybridnn.core.application import apply
 from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.arithmetic import cast, greater_equal, mul, where
-from hybridnn.core.op_node import show
+from hybridnn.core.op_node import show, tell
 from hybridnn.core.product import matmul
 from hybridnn.core.random import draw
 from hybridnn.core.shapes import broadcast_to, reshape
@@ -45,7 +45,8 @@ def dropout(x, ratio=.5, *, mask=None, return_mask=False, **kwargs):
             mask = apply(cast, (mask,), {"dtype": x.dtype.str})
     elif mask.shape != x.shape:
         raise InvalidType("dropout", f"a mask of x's shape {x.shape}", f"mask.shape={mask.shape}")
-    y = show(apply(mul, (x, mask)), mask=_second)
+    y = apply(mul, (x, mask))
+    y = show(y, mask=_second) if y.requires_grad else tell(y, mask=lambda: as_array(mask))
     return (y, as_array(mask)) if return_mask else y
 
 
