@@ -477,6 +477,10 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
             self._finish(f)
             return
         result, f.result = f.result, None
+        self._go_on_with(f, waiting, result)
+
+    def _go_on_with(self, f, waiting, result):
+        """What an instruction does with the result of the call that it has made."""
         after = waiting[4]
         if after in ("operator", "unequal") and result.kind == "static" and result.value is NotImplemented:
             raise Doubt("an operator that is not implemented for these operands")

@@ -372,22 +372,11 @@ class Containers:
             return ref.value.rest()
         if ref.kind == "set" and len(ref.value) < 2:        # the order of more depends on how the set came about
             return [constant(v) for v in ref.value]
-        if ref.kind == "static" and type(ref.value) in (tuple, range, str):
-            return [Ref("static", v) if is_pure(v) else self._static_item(ref.value, k) for k, v in enumerate(ref.value)]
-        if ref.kind == "static" and isinstance(ref.value, tuple) and is_named_tuple(type(ref.value)):
-            self.guard_named(type(ref.value))
-            return [self.member_of_tuple(ref.value, k) for k in range(len(ref.value))]
-        if ref.kind == "static" and type(ref.value) in (set, frozenset):
-            return self._members_of_set(ref.value)
-        if ref.kind == "static" and type(ref.value) is list and self.keeps_objects(ref.value):
-            return self._members_of_deque(ref.value)
-        if ref.kind == "static" and type(ref.value) is list:
-            self._freeze_list(ref.value)
-            return [self.overlaid("item", ref.value, k) or self.loaded(v, ("item", ref.value, k, v)) for k, v in enumerate(ref.value)]
         if ref.kind == "recent":
             return self.recent_items(ref)
-        if ref.kind == "static" and type(ref.value) is deque:
-            return self._members_of_deque(ref.value)
+        items = self._items_from_outside(ref.value) if ref.kind == "static" else None
+        if items is not None:
+            return items
         if isinstance(ref.value, Variable):
             if self.frames[-1].retrying is None:
                 raise Pending(True)
@@ -400,6 +389,23 @@ class Containers:
         if ref.kind == "static" and isinstance(ref.value, (ChainList, Sequential)):
             return self._layers(ref)
         raise Doubt(f"goes through a {type(ref.value).__name__}")
+
+    def _items_from_outside(self, box):
+        """The members of a container from outside; None for what is no sequence of a known kind."""
+        kind = type(box)
+        if kind in (tuple, range, str):
+            return [Ref("static", v) if is_pure(v) else self._static_item(box, k) for k, v in enumerate(box)]
+        if isinstance(box, tuple) and is_named_tuple(kind):
+            self.guard_named(kind)
+            return [self.member_of_tuple(box, k) for k in range(len(box))]
+        if kind in (set, frozenset):
+            return self._members_of_set(box)
+        if kind is deque or kind is list and self.keeps_objects(box):
+            return self._members_of_deque(box)
+        if kind is list:
+            self._freeze_list(box)
+            return [self.overlaid("item", box, k) or self.loaded(v, ("item", box, k, v)) for k, v in enumerate(box)]
+        return None
 
     def _member_of_deque(self, box, key):
         recent = self.recent_member(box, key) if key < 0 else None

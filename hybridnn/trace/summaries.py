@@ -230,29 +230,34 @@ def _update(observer, refs, value, start):
     guard_hyperparameters(observer, optimizer.hyperparam)
     observer.guard("attr", optimizer, "hyperparam", optimizer.hyperparam)
     for p, rule in zip(optimizer.target.params(), rules, strict=True):
-        guard_methods(observer, p)
-        guard_methods(observer, rule)
-        observer.guard("attr", p, "update_rule", rule)
-        observer.guard("rule", rule, rule.enabled)
-        if not rule.enabled:
-            continue
-        observer.guard("attr", rule, "hyperparam", rule.hyperparam)
-        guard_hyperparameters(observer, rule.hyperparam)
-        observer.guard("attr", rule, "_steps", rule._steps)
-        observer.guard("attr", rule, "_state", rule.state)
-        if is_unmade(p):
-            observer.guard_unmade(p)
-            continue
-        for name in rule.slots:
-            a = rule.state[name]
-            observer.guard("item", rule.state, name, a)
-            observer.origins[id(a)] = Ref("state", a, ("slot", rule, name))
+        _guard_rule(observer, p, rule)
     observer.meet_gradients(optimizer.target.params())
     hooks = guard_hooks(observer, optimizer)
     _rule_numbers(observer, start, _hook_numbers(observer, start, hooks))
     _filled(observer, optimizer.target, start)
     observer.effects.append(("update", tuple(c._steps for c in [optimizer, *active]), start))
     return constant(None)
+
+
+def _guard_rule(observer, p, rule):
+    """A parameter is updated as before, by the same numbers and arrays."""
+    guard_methods(observer, p)
+    guard_methods(observer, rule)
+    observer.guard("attr", p, "update_rule", rule)
+    observer.guard("rule", rule, rule.enabled)
+    if not rule.enabled:
+        return
+    observer.guard("attr", rule, "hyperparam", rule.hyperparam)
+    guard_hyperparameters(observer, rule.hyperparam)
+    observer.guard("attr", rule, "_steps", rule._steps)
+    observer.guard("attr", rule, "_state", rule.state)
+    if is_unmade(p):
+        observer.guard_unmade(p)
+        return
+    for name in rule.slots:
+        a = rule.state[name]
+        observer.guard("item", rule.state, name, a)
+        observer.origins[id(a)] = Ref("state", a, ("slot", rule, name))
 
 
 def _read_by(optimizer, rules):
