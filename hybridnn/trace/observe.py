@@ -46,6 +46,7 @@ from hybridnn.trace.observe_stores import Stores
 from hybridnn.trace.observe_sums import Sums
 from hybridnn.trace.observe_texts import Texts
 from hybridnn.trace.refs import (
+    HASH_OF_MEMBERS,
     Closure,
     Doubt,
     Generator,
@@ -53,6 +54,7 @@ from hybridnn.trace.refs import (
     Raised,
     Ref,
     bind_arguments,
+    class_lookup,
     code_of,
     constant,
     is_library,
@@ -272,6 +274,9 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
             top = self.frames[-1]
         if top.result is not None and drives(top.waiting):
             self.go_on(top)
+        if top.waiting is None and code is HASH_OF_MEMBERS:
+            self._hashes_member(frame.f_locals["self"])
+            return None
         if top.waiting is None:
             raise Doubt(f"{code.co_qualname} is called by an operator, a builtin function or the interpreter, and is not followed there")
         if top.waiting[0] in ("make", "sum") or len(top.waiting) == 6 and frame.f_globals.get("__name__") in PASSED:
@@ -362,6 +367,12 @@ class Observer(Origins, Names, Stores, Arrays, Objects, Operators, Containers, R
     def _handles(self, frame):
         """Whether code of the user's may run when an exception ends this generator."""
         return bool(frame.f_code.co_exceptiontable)
+
+    def _hashes_member(self, member):
+        """A member of an enumeration is looked up, by its name."""
+        self.guard("attr", member, "_name_", member._name_)
+        for name in ("__hash__", "__eq__"):
+            self.guard("classattr", type(member), name, class_lookup(type(member), name))
 
     def _resume(self, frame, code, top):
         """A frame that runs while an instruction asks iterators for items: a generator, or an addition that ``sum`` makes."""

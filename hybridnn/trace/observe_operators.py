@@ -11,7 +11,7 @@ from hybridnn.trace.arithmetic import combine
 from hybridnn.trace.calculations import calculate
 from hybridnn.trace.computed import Computed, is_number
 from hybridnn.trace.observe_iteration import Rows
-from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, class_lookup, constant, is_numeric, is_pure, mirror, place
+from hybridnn.trace.refs import CONTAINERS, DICTS, SCALARS, Doubt, Ref, class_lookup, constant, is_numeric, is_plain_key, is_pure, mirror, place
 
 __all__ = ["SYMBOLS", "Operators"]
 
@@ -254,7 +254,7 @@ class Operators:
         if not self._compares_plainly(x):
             raise Doubt("the operator in")
         hashed = box.kind == "set" or isinstance(box.value, (set, frozenset, dict))
-        if hashed and not is_pure(x.value):
+        if hashed and not (is_pure(x.value) or is_plain_key(x.value)):
             raise Doubt("the operator in")
         f.stack.append(constant(self._contains(box, x.value) is not bool(i.arg)))
 
@@ -290,7 +290,7 @@ class Operators:
         """Whether a plain constant is in a container; one that came from outside is guarded, with its members."""
         if box.kind == "set" or box.kind == "static" and is_pure(box.value):
             return x in box.value
-        if box.kind == "static" and type(box.value) is set and all(map(is_pure, box.value)):
+        if box.kind == "static" and type(box.value) is set and all(is_pure(v) or is_plain_key(v) for v in box.value):
             self.guard("members", box.value, tuple(box.value))
             return x in box.value
         if box.kind == "static" and type(box.value) is Counter and all(type(k) in SCALARS for k in box.value):

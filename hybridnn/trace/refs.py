@@ -13,9 +13,9 @@ from hybridnn._other_names import NOTHING, class_lookup
 from hybridnn.core.variable import Variable
 from hybridnn.link import Link
 
-__all__ = ["ASKED", "CONTAINERS", "DICTS", "FOLLOWED", "IMMUTABLE_TYPE", "LINK_CODE", "MOST_MEMBERS", "PURE_TYPES", "SCALARS", "TRUSTED", "TUPLE_METHODS",
-           "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Raised", "Ref", "Rowwise", "TRACED", "VariableRows", "bind_arguments",
-           "check_key", "class_has", "class_lookup", "code_of", "constant", "identity", "is_drawn", "is_library", "is_library_code",
+__all__ = ["ASKED", "CONTAINERS", "DICTS", "FOLLOWED", "HASH_OF_MEMBERS", "IMMUTABLE_TYPE", "LINK_CODE", "MOST_MEMBERS", "PURE_TYPES", "SCALARS", "TRUSTED",
+           "TUPLE_METHODS", "Cell", "Closure", "Default", "Doubt", "Generator", "Iterator", "Pending", "Raised", "Ref", "Rowwise", "TRACED", "VariableRows",
+           "bind_arguments", "check_key", "class_has", "class_lookup", "code_of", "constant", "identity", "is_drawn", "is_library", "is_library_code",
            "is_library_module", "is_loaded", "is_named_tuple", "is_numeric", "is_plain_key", "is_pure", "is_slot", "is_traced", "looks_only", "mirror",
            "names_class", "outermost", "place", "plain_to_see", "real_array", "trusted_kind"]
 
@@ -26,6 +26,7 @@ MOST_MEMBERS = 256      # of containers among the arguments that are looked at o
 TRACED = "a traced method"
 IMMUTABLE_TYPE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: a class that cannot be changed
 OBJECT = vars(object)
+HASH_OF_MEMBERS = vars(Enum)["__hash__"].__code__      # which takes their names
 PLAIN_KEYS = {"__hash__": (OBJECT["__hash__"], vars(Enum)["__hash__"]), "__eq__": (OBJECT["__eq__"],), "__index__": (None,)}
 TUPLE_METHODS = ("__getitem__", "__iter__", "__len__", "__getattribute__", "__eq__", "__bool__", "__init__")
 PURE_TYPES = SCALARS | {slice, range, type(...), np.dtype, type(NotImplemented), tuple, frozenset, type}
@@ -45,8 +46,13 @@ def names_class(value):
 
 
 def is_plain_key(key):
-    """Whether a key of a dict is a plain constant, or a tuple of such."""
-    return type(key) in SCALARS or type(key) is tuple and all(type(x) in SCALARS for x in key)
+    """Whether a key of a dict is a plain constant, a tuple of such, or a member of an enumeration, which is found by its name and is equal to itself only."""
+    return type(key) in SCALARS or type(key) is tuple and all(type(x) in SCALARS for x in key) or isinstance(key, Enum) and is_only_itself(key)
+
+
+def is_only_itself(key):
+    """Whether a key is looked up without code of the user's, and equal to no other."""
+    return all(class_lookup(type(key), name) in plain for name, plain in PLAIN_KEYS.items())
 
 
 def check_key(ref):
@@ -54,7 +60,7 @@ def check_key(ref):
     value, cls = ref.value, type(ref.value)
     if ref.kind != "static" or is_pure(value) or isinstance(value, (Variable, np.ndarray)) or cls.__flags__ & IMMUTABLE_TYPE and cls not in (tuple, frozenset):
         return
-    if any(class_lookup(cls, name) not in plain for name, plain in PLAIN_KEYS.items()):
+    if not is_only_itself(value):
         raise Doubt(f"looks up a {cls.__name__}, which has a hash of its own")
 
 

@@ -1,4 +1,6 @@
 """Rows and slices of arrays whose numbers change from call to call: batches of a data set, caches that are filled from the front, rings."""
+from enum import Enum
+
 import numpy as np
 import pytest
 from worlds import MODES, arr, check, skipped
@@ -103,3 +105,104 @@ def test_a_ring(mode):
             return loss, ring.copy()
         return [net], [lambda: f(arr(2, 3)), lambda: f(arr(2, 3) * 2), lambda: f(arr(3, 3)), lambda: f(arr(1, 3))]
     skipped(check(make, mode, tolerance=10.0), mode)
+
+
+class Task(Enum):
+    SUM = "s"
+    MEAN = "m"
+
+
+class Named(Enum):
+    SUM = "s"
+    MEAN = "m"
+
+    def __hash__(self):
+        hashed.append(self.name)
+        return len(hashed) * 0 + 3
+
+
+hashed = []
+
+
+def stored(x, t, of):
+    y = of["heads"][t](x)
+    of["seen"][t] = y.item()
+    return y
+
+
+def counted(x, t, of):
+    of["counts"][t] += 1
+    return x * of["counts"][t]
+
+
+def logged(x, t, of):
+    of["logs"][t].append(F.sum(x).item())
+    return x * len(of["logs"])
+
+
+@pytest.mark.parametrize("body, follows", [
+    (lambda x, t, of: of["heads"][t](x), True),
+    (lambda x, t, of: of["heads"].get(t, F.exp)(x), True),
+    (lambda x, t, of: x * 2 if t in of["heads"] else x, True),
+    (stored, True), (counted, True), (logged, True),
+    (lambda x, t, of: {t: x, of["other"]: x * 2}[t] + {k: v(x) for k, v in of["heads"].items()}[of["other"]], True),
+    (lambda x, t, of: x * 2 if t in of["active"] else x, True),
+    (lambda x, t, of: x * 2 if t in (of["other"], None) else x, True),
+    (lambda x, t, of: x * 2 if t in {of["other"]} else x, False),
+    (lambda x, t, of: x * (hash(t) == hash(of["other"])) + x * (t.__hash__() == 5), False),
+    (lambda x, t, of: (of["active"].add(t), x * len(of["active"]))[1], False),
+    (lambda x, t, of: of["heads"][t, 1](x) if (t, 1) in of["heads"] else of["heads"][t](x), False),
+])
+@pytest.mark.parametrize("kind", [Task, Named])
+def test_members_of_enumerations_as_keys(mode, body, follows, kind):
+    """One network with a head for each task; which one it is comes with the call."""
+    hashed.clear()
+
+    def make(wrap):
+        heads = {kind.SUM: F.sum, kind.MEAN: F.average}
+        of = {"heads": heads, "seen": {}, "counts": dict.fromkeys(kind, 0), "other": kind.MEAN, "active": {kind.SUM}, "logs": {t: [] for t in kind}}
+
+        @wrap
+        def f(x, t):
+            before = len(hashed)
+            y = body(F.tanh(x), t, of)
+            return y * 2, len(hashed) - before
+
+        def replaced():
+            heads[kind.SUM], heads[kind.MEAN] = heads[kind.MEAN], heads[kind.SUM]
+            return f(arr(2, 3), kind.SUM)
+
+        def gone():
+            kept = heads.pop(kind.SUM)
+            try:
+                return f(arr(2, 3), kind.SUM)
+            except KeyError as error:
+                return str(error)
+            finally:
+                heads[kind.SUM] = kept
+
+        def renamed():
+            kind.SUM._name_ = "TOTAL"
+            try:
+                return f(arr(2, 3), kind.SUM)
+            except KeyError as error:
+                return type(error)
+            finally:
+                kind.SUM._name_ = "SUM"
+
+        def hashed_otherwise():
+            kind.__hash__, own = lambda self: 3, kind.__hash__
+            try:
+                return f(arr(2, 3), kind.SUM)
+            except KeyError as error:
+                return type(error)
+            finally:
+                if kind is Named:
+                    kind.__hash__ = own
+                else:
+                    del kind.__hash__
+        calls = [lambda: f(arr(2, 3), kind.SUM), lambda: f(arr(2, 3, seed=1), kind.MEAN), replaced, gone, renamed, hashed_otherwise]
+        return [of["seen"], of["counts"], of["active"], of["logs"]], calls
+    world = check(make, mode, steps=[0, 1, 0, 0, 1, 1, 0, 1, 0, 1, 2, 0, 1, 3, 0, 1, 2, 4, 0, 1, 0, 1, 5, 0, 1, 0])
+    if follows and kind is Task:
+        skipped(world, mode, least=5)
