@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from hybridnn.jit import blas, gemm, threads
+from hybridnn.jit import blas, blas_library, gemm, threads
 from hybridnn.jit.blas import matmul_step, readable
 from hybridnn.jit.native import NativePlan, View
 
@@ -189,18 +189,18 @@ def test_shapes_that_do_not_fit(a, b, c):
 
 
 def test_symbols_are_found_and_missing_ones_said_once(monkeypatch, caplog):
-    found = blas.find()
+    found = blas_library.find()
     assert found is not None and found.bits in (32, 64) and math.prod(found.functions.values())
-    monkeypatch.setattr(blas, "_numpy_library", lambda: ctypes.__file__)
-    blas.find.cache_clear()
+    monkeypatch.setattr(blas_library, "_numpy_library", lambda: ctypes.__file__)
+    blas_library.find.cache_clear()
     try:
         with caplog.at_level(logging.INFO, "hybridnn.jit"):
             whole = View.contiguous(0, (2, 2), 4)
             assert matmul_step(whole, whole, View.contiguous(1, (2, 2), 4), np.float32) is None
-            assert blas.find() is None
+            assert blas_library.find() is None
         assert len(caplog.records) == 1
     finally:
-        blas.find.cache_clear()
+        blas_library.find.cache_clear()
 
 
 @pytest.mark.parametrize("count, size, shared", [(8, 128, True), (8, 8, False)])

@@ -5,7 +5,7 @@ import platform
 
 import hybridnn
 from hybridnn.cli.cache import kept_files, state
-from hybridnn.jit import blas, cuda, onednn, threads
+from hybridnn.jit import blas_library, cuda, onednn, threads
 from hybridnn.jit.kernels import cache_directory
 
 __all__ = ["facts", "info"]
@@ -52,7 +52,7 @@ def _cores():
 
 
 def _blas():
-    found = blas.find()
+    found = blas_library.find()
     if found is None:
         return "NumPy's has no functions that can be called natively: matrix products run as np.matmul"
     return f"NumPy's own, {found.prefix}sgemm{found.suffix} with {found.bits}-bit integers"

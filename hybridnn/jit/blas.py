@@ -7,85 +7,24 @@ were read off NumPy's behaviour and hold for 2.x; ``tests/test_blas.py`` compare
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import importlib
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hybridnn.jit import gemm, threads
+from hybridnn.jit.blas_code import ADDRESS, code
+from hybridnn.jit.blas_library import COL, LETTERS, PLAIN, ROW, TRANS, find
 from hybridnn.jit.native import Step, View
 from hybridnn.openblas import LARGE
 
-if TYPE_CHECKING:
-    from hybridnn.jit.lowlevel import Func, Module, Val
+__all__ = ["can_multiply", "long_sum", "matmul_step", "readable"]
 
-logger = logging.getLogger("hybridnn.jit")
-
-ROW, COL, PLAIN, TRANS, UPPER = 101, 102, 111, 112, 121  # CBLAS_ORDER, CBLAS_TRANSPOSE, CBLAS_UPLO
 BLOCK_FLOPS, LEAST_BLOCK = 1.5e6, 8  # the least work of a thread in a product, and the fewest rows or columns of its block
+BETAS = [int(np.float64(factor).view(np.int64)) for factor in (0, 1)]  # of what is there before, as bits
 SHARED_BYTES = 200_000  # of an operand that every thread would read, from which on each reads a part of both instead
-LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
-ROUTINES = "gemm", "syrk", "gemv", "dot"
-
-
-@dataclass(frozen=True)
-class Blas:
-    """Addresses of cblas functions ("sgemm", ...) and the width of their integers in bits."""
-
-    path: str
-    prefix: str
-    suffix: str
-    bits: int
-    functions: dict[str, int]
-    keep: Any = None
-
-
-@functools.cache
-def find() -> Blas | None:
-    """The cblas in NumPy's own library, or None, which is said once."""
-    found = _in_library(_numpy_library())
-    if found is None:
-        logger.info("NumPy's library has no cblas functions that can be called: matrix products run as np.matmul, outside plans")
-    return found
-
-
-def _numpy_library() -> str:
-    return str(importlib.import_module("numpy._core._multiarray_umath").__file__)
-
-
-def _in_library(path: str) -> Blas | None:
-    try:
-        library = ctypes.CDLL(path)
-    except OSError:
-        return None
-    for prefix, suffix in (("scipy_cblas_", "64_"), ("cblas_", "64_"), ("scipy_cblas_", ""), ("cblas_", "")):
-        names = {t + r: f"{prefix}{t}{r}{suffix}" for t in "sd" for r in ROUTINES}
-        if all(hasattr(library, n) for n in names.values()):
-            functions = {k: ctypes.cast(getattr(library, n), ctypes.c_void_p).value or 0 for k, n in names.items()}
-            found = Blas(path, prefix, suffix, 64 if suffix else 32, functions, library)
-            return found if _multiplies(found) else None
-    return None
-
-
-def _multiplies(blas: Blas) -> bool:
-    """Tries ``sgemm`` on (2, 3) @ (3, 2): a library with other integers than its name says would fail here."""
-    size = ctypes.c_int64 if blas.bits == 64 else ctypes.c_int32
-    a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(6, dtype=np.float32).reshape(3, 2)
-    c = np.zeros((2, 2), np.float32)
-    kinds = [ctypes.c_int] * 3 + [size] * 3 + [ctypes.c_float, ctypes.c_void_p, size, ctypes.c_void_p, size, ctypes.c_float]
-    sgemm = ctypes.CFUNCTYPE(None, *kinds, ctypes.c_void_p, size)(blas.functions["sgemm"])
-    sgemm(ROW, PLAIN, PLAIN, 2, 2, 3, 1.0, a.ctypes.data, 3, b.ctypes.data, 2, 0.0, c.ctypes.data, 2)
-    return c.tolist() == [[10, 13], [28, 40]]
-
-
-# From shapes to a step
 
 
 @dataclass(frozen=True)
@@ -120,16 +59,13 @@ def matmul_step(a: View, b: View, c: View, dtype: Any, add: bool = False) -> Ste
     first, second = (b, a) if found.swapped else (a, b)
     args[:ADDRESS] = first.buf, first.offset, second.buf, second.offset, c.buf, c.offset
     args[ADDRESS] = gemm.address() if found.own else blas.functions.get(letter + found.routine, 0)
-    code = _code(64 if found.own else blas.bits, letter, found.routine)
-    return Step(code.address(letter + found.routine), args, 0, found.products, found.grain, found.routine, (code, blas))
+    module = code(64 if found.own else blas.bits, letter, found.routine)
+    return Step(module.address(letter + found.routine), args, 0, found.products, found.grain, found.routine, (module, blas))
 
 
 def can_multiply(a: View, b: View, c: View, dtype: Any, add: bool = False) -> bool:
     """Whether ``matmul_step`` has a step for these, which it finds sooner afterwards. No code is loaded: that may still be compiled."""
     return _found(a, b, c, dtype, add) is not None
-
-
-_BETA = [int(np.float64(factor).view(np.int64)) for factor in (0, 1)]        # of what is there before, as bits
 
 
 class _Product(NamedTuple):
@@ -171,7 +107,7 @@ def _product(
         strides = strides[1], strides[0], strides[2]
     own = call.routine == "gemm" and dtype == np.float32 and gemm.pays(*call.words[1:5], divided=grain > 0)
     places = [0] * (ADDRESS + 1)
-    args = np.array([*places, *counts[1:], *strides[0], *strides[1], *strides[2], _BETA[add], *call.words], np.int64)
+    args = np.array([*places, *counts[1:], *strides[0], *strides[1], *strides[2], BETAS[add], *call.words], np.int64)
     return _Product(call.routine, call.swapped, own, args, math.prod(counts), grain)
 
 
@@ -343,115 +279,3 @@ def _dense(m: Mat, size: int) -> bool:
 
 def _blas_readable(m: Mat, size: int) -> bool:
     return _dense(m, size) or _dense(m.t, size)
-
-
-# The native code: args are three operands, the cblas address, two inner batch sizes, nine strides, beta, then Call.words
-
-ADDRESS, INNER, STRIDES, BETA, WORDS = 6, 7, 9, 18, 19
-
-
-@functools.cache
-def _code(bits: int, letter: str, routine: str) -> Module:
-    """One routine in a module of its own: what plans do not use is not compiled. Only outer products compute much in their own loop."""
-    from hybridnn.jit import lowlevel as low
-
-    return low.load(letter + routine, _emit, bits, letter, routine, as_written=routine != "outer")
-
-
-def _emit(m: Module, bits: int, letter: str, routine: str) -> None:
-    from hybridnn.jit import lowlevel as low
-
-    f, *_ = low.step_function(m, letter + routine)
-    with _over_batch(f) as (x, y, z):
-        _EMIT[routine](f, low.INTEGERS[bits // 8], low.F32 if letter == "s" else low.F64, x, y, z)
-    f.ret()
-
-
-@contextmanager
-def _over_batch(f: Func) -> Iterator[list[Val]]:
-    """A loop over lo..hi that yields the addresses of the three matrices."""
-    from hybridnn.jit import lowlevel as low
-
-    _, args, lo, hi = f.params
-    bases = [low.operand(f, i) for i in range(3)]
-    n1, n2 = (f.load(low.I64, args, INNER + i) for i in range(2))
-    strides = [f.load(low.I64, args, STRIDES + i) for i in range(9)]
-    with f.range(lo, hi) as i:
-        indices = i // (n1 * n2), i // n2 % n1, i % n2
-        offsets = [sum((s * j for s, j in zip(strides[3 * o : 3 * o + 3], indices)), f.value(0)) for o in range(3)]
-        yield [f.at(base, offset) for base, offset in zip(bases, offsets)]
-
-
-def _read(f: Func, real: Any, count: int) -> tuple[list[Val], Val, Val]:
-    """The words of the call, beta, and the routine's address."""
-    from hybridnn.jit import lowlevel as low
-
-    args = f.params[1]
-    words = [f.load(low.I64, args, WORDS + i) for i in range(count)]
-    return words, f.as_float(f.load(low.I64, args, BETA), real), f.load(low.I64, args, ADDRESS)
-
-
-def _call(f: Func, integer: Any, address: Val, kinds: str, *values: Any, ret: Any = None) -> Val:
-    """A cblas call; ``kinds`` has a letter per value: e for an enum (int32), i for a size, x for the rest."""
-    from hybridnn.jit import lowlevel as low
-
-    fit = {"e": lambda v: f.narrow(f.value(v), low.I32), "i": lambda v: f.narrow(v, integer), "x": lambda v: v}
-    return f.call_address(address, ret or low.VOID, *(fit[k](v) for k, v in zip(kinds, values)))
-
-
-def _emit_gemm(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (ta, tb, m, n, k, lda, ldb, ldc), beta, gemm = _read(f, real, 8)
-    _call(f, integer, gemm, "eeeiiixxixixxi", ROW, ta, tb, m, n, k, f.value(1.0, real), x, lda, y, ldb, beta, z, ldc)
-
-
-def _emit_gemv(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (order, rows, cols, lda, incx, incy), beta, gemv = _read(f, real, 6)
-    _call(f, integer, gemv, "eeiixxixixxi", order, TRANS, rows, cols, f.value(1.0, real), x, lda, y, incx, beta, z, incy)
-
-
-def _emit_syrk(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (trans, n, k, lda, ldc), beta, syrk = _read(f, real, 5)
-    _call(f, integer, syrk, "eeeiixxixxi", ROW, UPPER, trans, n, k, f.value(1.0, real), x, lda, beta, z, ldc)
-    with f.range(0, n) as i, f.range(i + 1, n) as j:
-        f.store(f.load(real, z, i * ldc + j), z, j * ldc + i)
-
-
-def _emit_dot(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (k, incx, incy), beta, dot = _read(f, real, 3)
-    _accumulate(f, real, _call(f, integer, dot, "ixixi", k, x, incx, y, incy, ret=real) + 0.0, z, beta)
-
-
-def _accumulate(f: Func, real: Any, value: Val, target: Val, beta: Val) -> None:
-    """``target = value + beta * target``; with beta 0 the old value, which may be NaN, is not read."""
-    with f.either(beta == 0.0) as (write, add):
-        with write:
-            f.store(value, target)
-        with add:
-            f.store(value + f.load(real, target), target)
-
-
-def _emit_loops(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    (m, n, k, a_row, a_col, b_row, b_col, c_row, c_col), beta, _ = _read(f, real, 9)
-    with f.range(0, m) as i, f.range(0, n) as j:
-        left, right = f.at(x, i * a_row), f.at(y, j * b_col)
-        total = f.var(0.0, real)
-        with f.range(0, k) as p:
-            total.add(f.load(real, f.at(left, p * a_col)) * f.load(real, f.at(right, p * b_row)))
-        _accumulate(f, real, total.get(), f.at(z, i * c_row + j * c_col), beta)
-
-
-def _emit_outer(f: Func, integer: Any, real: Any, x: Val, y: Val, z: Val) -> None:
-    """A column times a row, both results of a row contiguous."""
-    (m, n, _, a_row, _, _, _, c_row, _), beta, _ = _read(f, real, 9)
-    with f.range(0, m) as i:
-        left, row = f.load(real, f.at(x, i * a_row)), f.at(z, i * c_row)
-        with f.either(beta == 0.0) as (write, add):
-            with write, f.range(0, n) as j:
-                f.store(left * f.load(real, y, j) + 0.0, row, j)
-            with add, f.range(0, n) as j:
-                f.store(left * f.load(real, y, j) + f.load(real, row, j), row, j)
-
-
-_EMIT = {
-    "gemm": _emit_gemm, "syrk": _emit_syrk, "gemv": _emit_gemv, "dot": _emit_dot, "loops": _emit_loops, "outer": _emit_outer,
-}  # fmt: skip

@@ -3,7 +3,7 @@ from math import prod
 
 import numpy as np
 
-from hybridnn.jit import blas, lower_onednn, native
+from hybridnn.jit import blas_library, lower_onednn, native
 from hybridnn.jit.im2col import Convolution
 from hybridnn.jit.native import View
 from hybridnn.jit.places import channels_first
@@ -108,7 +108,7 @@ def _steps(geometry, way, views, scratch):
 def _geometry(x, w, y, attrs):
     """The Convolution, or None where there are no native steps for it."""
     axes, dtype = len(x.shape) - 2, x.dtype
-    if blas.find() is None or not 0 < axes <= MOST_AXES or dtype not in blas.LETTERS or {w.dtype, y.dtype} != {dtype}:
+    if blas_library.find() is None or not 0 < axes <= MOST_AXES or dtype not in blas_library.LETTERS or {w.dtype, y.dtype} != {dtype}:
         return None
     if 0 in (prod(x.shape), prod(w.shape), prod(y.shape)):
         return None
