@@ -180,6 +180,30 @@ def test_gather_and_scatter_are_native_and_raise_as_numpy_does():
         executable([array(5, 3), t + 5, array(4, 3)])
 
 
+RNG, FIRST_AXIS = np.random.default_rng(5), {"pattern": (("array", 0),)}
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3)])
+@pytest.mark.parametrize("last", [False, True])
+def test_rows_are_gathered_into_what_they_are_joined_to_and_added_from_slices(shape, last):
+    def body(w, v, t, u, x):
+        taken = OPS["take"](w, t, **FIRST_AXIS)
+        joined = OPS["concat"](taken, OPS["take"](v, u, **FIRST_AXIS), x, axis=len(shape) if last else 0) * 2
+        product = OPS["exp"](joined)
+        parts = [product[..., :3], product[..., 3:]] if last else [product[:shape[0]], product[shape[0]:2 * shape[0]]]
+        return [joined, taken, *[OPS["put"](g, t, shape=(5, g.shape[-1]), **FIRST_AXIS) for g in parts]]
+    t, u = RNG.integers(-5, 5, shape), RNG.integers(0, 5, shape).astype("i4")
+    assert "python" not in kinds(check(body, array(5, 3), array(5, 3), t, u, array(*shape, 3)))
+
+
+def test_what_is_gathered_for_a_join_alone_is_not_copied():
+    def body(w, v, t, u):
+        both = OPS["exp"](OPS["concat"](OPS["take"](w, t, **FIRST_AXIS), OPS["take"](v, u, **FIRST_AXIS), axis=1))
+        return [OPS["put"](both[:, k:k + 3], t, shape=(5, 3), **FIRST_AXIS) for k in (0, 3)]
+    found = kinds(check(body, array(5, 3), array(6, 3), RNG.integers(-5, 5, 9), RNG.integers(0, 5, 9)))
+    assert "copy" not in found and "python" not in found
+
+
 def test_labels_are_checked_before_anything_is_written():
     def body(x, t, p):
         loss, _ = OPS["softmax_cross_entropy"](x, t, ignore_label=-1, normalize=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybridnn.jit.moves import copy_step, fill_step, gather_step, scatter_add_step
+from hybridnn.jit.moves import copy_step, fill_step, gather_step, rows_apart, scatter_add_step
 from hybridnn.jit.native import INDEX_ERROR, NativePlan, View
 from hybridnn.jit.windows import Windows, col2im_step, im2col_step
 
@@ -159,6 +159,37 @@ def test_rows_that_lie_apart_are_gathered(rows):
     step = gather_step(View.of(0, table), View.of(1, index), View.of(2, out), 8, "i4")
     assert _run(step, table, index, out) is None
     np.testing.assert_array_equal(out, table[index])
+
+
+def _halves(*shape):
+    """Columns of a larger array, rows with gaps, both backwards, and one row many times."""
+    n, k = shape[-2:]
+    wide = RNG.normal(size=(*shape[:-1], 2 * k))
+    return {"columns": wide[..., k:], "gaps": RNG.normal(size=(*shape[:-2], 3 * n, k))[..., ::3, :] if len(shape) == 2 else wide[..., :k],
+            "backwards": RNG.normal(size=shape)[::-1] if len(shape) == 2 else wide[..., k:], "one": np.broadcast_to(RNG.normal(size=k), shape)}
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 6)])
+@pytest.mark.parametrize("how", ["columns", "gaps", "backwards", "one"])
+def test_rows_are_gathered_to_and_added_from_where_they_lie_apart(shape, how):
+    table, index, rows = RNG.normal(size=(9, 5)), RNG.integers(-9, 9, shape).astype("i4"), _halves(*shape, 5)[how]
+    assert rows_apart(View.of(0, rows), len(shape), 8) is not None
+    expected = table.copy()
+    np.add.at(expected, index, rows)
+    base = rows if rows.base is None else rows.base
+    offset = rows.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+    assert _run(scatter_add_step(View.of(0, rows, offset), View.of(1, index), View.of(2, table), "f8", "i4"), base, index, table) is None
+    np.testing.assert_array_equal(table, expected)
+    if how != "one":
+        before = base.copy()
+        assert _run(gather_step(View.of(0, table), View.of(1, index), View.of(2, rows, offset), 8, "i4"), table, index, base) is None
+        np.testing.assert_array_equal(rows, table[index])
+        assert (base != before).sum() == rows.size
+
+
+@pytest.mark.parametrize("a", [np.zeros((4, 6, 5))[:, ::2], np.zeros((4, 5, 6))[:, :, ::2], np.zeros((4, 6, 10))[:, 1:, :5]])
+def test_rows_that_do_not_lie_as_far_apart(a):
+    assert rows_apart(View.of(0, a), 2 if a.shape[1] == 5 else 1, 8) is None
 
 
 @pytest.mark.parametrize("bad", [-5, 4, 2**31 - 1])

@@ -22,7 +22,7 @@ from hybridnn.jit.lower_pool import POOLINGS
 from hybridnn.jit.lower_rows import ROWS, add_products, in_parts, turned
 from hybridnn.jit.lower_scan import SCANS
 from hybridnn.jit.lower_steps import Lowered, LowStep, bytes_of
-from hybridnn.jit.moves import can_copy, copy_step, fill_step
+from hybridnn.jit.moves import can_copy, copy_step, fill_step, rows_apart
 from hybridnn.jit.native import View
 from hybridnn.jit.nest import REDUCTIONS
 from hybridnn.jit.order import VIEWS
@@ -34,7 +34,7 @@ from hybridnn.jit.support import is_expensive
 __all__ = ["bind", "lower"]
 
 SURE = ("elementwise", "reduction", "matmul")     # kinds of nodes that do nothing and cannot fail where their results have no elements
-PLACING = ("fused", "matmul", "products")     # kinds of nodes that write their results where these belong
+PLACING = ("fused", "matmul", "products", "take")     # kinds of nodes, and operations, that write their results where these belong
 WIDEST = 8                    # bytes of the largest element of a kernel
 NEAR = 4                      # steps between elements that vector code is written for
 PARALLEL_BYTES = 400_000      # below, a step runs on one thread
@@ -66,7 +66,7 @@ class _Lowering:
         for node in self.graph.nodes:
             for k, v in enumerate(node.inputs if node.op.kind == "join" else ()):
                 made = producer.get(v)
-                direct = made is not None and (made.op.kind in PLACING or made.op.kind == "join" and made.op.full)
+                direct = made is not None and (made.op.kind in PLACING or made.op.name in PLACING or made.op.kind == "join" and made.op.full)
                 if direct and v not in kept and v not in parts:
                     parts[v] = node, k
         return parts
@@ -119,6 +119,15 @@ class _Lowering:
             place = self.target(v)
             rows, columns = place.strides[-2:]
             if columns == place.dtype.itemsize and rows >= columns * place.shape[-1] and fits(place):
+                self.values[v] = place
+                return place
+        return self.new_value(v)
+
+    def rows_target(self, v, axes):
+        """As ``target``, for rows that are copied, which the first ``axes`` axes number: those of its part must lie as far apart as each other."""
+        if v in self.parts:
+            place = self.target(v)
+            if rows_apart(_probe(place), axes, place.dtype.itemsize) is not None:
                 self.values[v] = place
                 return place
         return self.new_value(v)
@@ -213,6 +222,11 @@ class _Lowering:
             self.must_copy(place, copy)
             self.values[v] = copy
         return self.values[v]
+
+    def rows(self, v, axes):
+        """The place of value v if its rows, which the first ``axes`` axes number, lie as far apart as each other; else as ``dense``."""
+        place = self.values[v]
+        return place if rows_apart(_probe(place), axes, place.dtype.itemsize) is not None else self.dense(v)
 
     def readable(self, place):
         """The place if BLAS can read the matrices in it (not those of rows that run backwards or are one row many times), else that of a copy."""

@@ -104,7 +104,8 @@ def _take(low, node):
     if not _numbers(low, indices) or low.specs[node.outputs[0]].size == 0:
         return False
     if pattern == FIRST and len(indices) == 1 and table.has_dense_rows and low.values[indices[0]].dense:
-        index, y = low.values[indices[0]], low.new_value(node.outputs[0])
+        index = low.values[indices[0]]
+        y = low.rows_target(node.outputs[0], len(index.shape))
         low.step("gather", "take", [table, index], [y], lambda at: gather_step(at(table), at(index), at(y), y.dtype.itemsize, index.dtype,
                                                                                _grain(y)), node)
         return True
@@ -182,7 +183,7 @@ def _scatter(low, node, shape, pairs):
     """Zeros of ``shape``, to which rows are added at numbers (``pairs`` of values). Whether native steps can do it."""
     if not shape or not shape[0] or not all(low.values[i].dtype in INDICES and low.values[v].dtype.str[1:] in ("f4", "f8") for v, i in pairs):
         return False
-    places = [[low.dense(v) for v in pair] for pair in pairs]
+    places = [(low.rows(v, len(low.specs[i].shape)), low.dense(i)) for v, i in pairs]
     y = low.new_value(node.outputs[0])
     low.step("fill", "zeros", [], [y], lambda at: fill_step(at(y), 0, y.dtype), node)
     attrs = ("shape", shape), ("pattern", FIRST)

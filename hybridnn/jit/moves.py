@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -137,23 +138,41 @@ def _tile_last(axes: list[Axis]) -> list[Axis]:
 # Rows by index
 
 
+def rows_apart(view: View, axes: int, itemsize: int) -> int | None:
+    """How many bytes lie between the rows of an array, which its first ``axes`` axes number: if each is C-contiguous and all lie as far apart, else None."""
+    sizes = list(zip(view.shape, view.strides))
+    length = itemsize
+    for n, stride in reversed(sizes[axes:]):
+        if n != 1 and stride != length:
+            return None
+        length *= n
+    outer = [(n, stride) for n, stride in sizes[:axes] if n != 1]
+    if any(stride != n * below for (_, stride), (n, below) in itertools.pairwise(outer)):
+        return None
+    return outer[-1][1] if outer else length
+
+
 def gather_step(table: View, index: View, out: View, itemsize: int, index_dtype: Any, grain: int = 0) -> Step:
-    """``out[i] = table[index[i]]``: rows of a table, each C-contiguous, a fixed distance apart; ``index`` and ``out`` C-contiguous, int32 or int64.
+    """``out[i] = table[index[i]]``: rows of a table and of ``out``, each C-contiguous, a fixed distance apart; ``index`` C-contiguous, int32 or int64.
 
     Negative indices count from the end. One out of bounds sets the status ``INDEX_ERROR`` with the index, and the plan stops.
     """
     bits = np.dtype(index_dtype).itemsize * 8
-    words = [*pairs(table, index, out), table.shape[0], math.prod(table.shape[1:]) * itemsize, table.strides[0]]
+    apart = rows_apart(out, len(index.shape), itemsize)
+    assert apart is not None
+    words = [*pairs(table, index, out), table.shape[0], math.prod(table.shape[1:]) * itemsize, table.strides[0], apart]
     return step(f"gather_i{bits}", words, index.size, grain, "gather")
 
 
 def scatter_add_step(rows: View, index: View, table: View, dtype: Any, index_dtype: Any, grain: int = 0) -> Step:
-    """``table[index[i]] += rows[i]`` in the order of i (as ``np.add.at``), all C-contiguous float32 or float64, int32 or int64.
+    """``table[index[i]] += rows[i]`` in the order of i (as ``np.add.at``): rows of float32 or float64, each C-contiguous, a fixed distance apart; ``index``,
+    int32 or int64, and ``table`` C-contiguous.
 
     Indices as in :func:`gather_step`. Threads share columns, so that the result does not depend on them; ``grain`` counts
     columns.
     """
     bits, real = np.dtype(index_dtype).itemsize * 8, FLOATS[np.dtype(dtype)]
-    width = math.prod(table.shape[1:])
-    words = [*pairs(rows, index, table), table.shape[0], width, index.size]
+    width, apart = math.prod(table.shape[1:]), rows_apart(rows, len(index.shape), np.dtype(dtype).itemsize)
+    assert apart is not None
+    words = [*pairs(rows, index, table), table.shape[0], width, index.size, apart]
     return step(f"scatter_{real}_i{bits}", words, width, grain, "scatter add")

@@ -15,11 +15,11 @@ def emit_gather(m: Module, bits: int) -> None:
     index_kind = low.INTEGERS[bits // 8]
     f, _, args, lo, hi = low.step_function(m, f"gather_i{bits}")
     table, index, out = (low.operand(f, i) for i in range(3))
-    n, width, apart = (f.load(low.I64, args, k) for k in (6, 7, 8))
+    n, width, apart, out_apart = (f.load(low.I64, args, k) for k in (6, 7, 8, 9))
     memcpy = low.memcpy(m)
     with f.range(lo, hi) as i:
         row = _checked_index(f, index_kind, index, i, n)
-        f.call(memcpy, f.at(out, i * width), f.at(table, row * apart), width)
+        f.call(memcpy, f.at(out, i * out_apart), f.at(table, row * apart), width)
     f.ret()
 
 
@@ -27,10 +27,10 @@ def emit_scatter(m: Module, real_name: str, bits: int) -> None:
     real, index_kind = low.REALS[real_name], low.INTEGERS[bits // 8]
     f, _, args, lo, hi = low.step_function(m, f"scatter_{real_name}_i{bits}")
     rows, index, table = (low.operand(f, i) for i in range(3))
-    n, width, count = (f.load(low.I64, args, i) for i in (6, 7, 8))
+    n, width, count, apart = (f.load(low.I64, args, i) for i in (6, 7, 8, 9))
     with f.range(0, count) as i:
         row = _checked_index(f, index_kind, index, i, n)
-        source, target = f.at(rows, i * width * low.BYTES[real]), f.at(table, row * width * low.BYTES[real])
+        source, target = f.at(rows, i * apart), f.at(table, row * width * low.BYTES[real])
         with f.range(lo, hi) as j:
             f.store(f.load(real, target, j) + f.load(real, source, j), target, j)
     f.ret()
