@@ -327,7 +327,7 @@ def test_ctc_of_an_empty_label_is_all_blanks():
     (lambda: F.focal_loss(X, T, reduce="sum"), "reduce as one of"),
     (lambda: F.mean_squared_error(X, X[:2]), "one shape"),
     (lambda: F.mean_squared_error(X, X.astype(int)), "floating"),
-    (lambda: F.huber_loss(X, X, 1, reduce="mean"), "reduce as one of"),
+    (lambda: F.huber_loss(X, X, 1, reduce="mean"), "reduce as one of"), (lambda: F.huber_loss(X[0], X[0], 1), "second axis"),
     (lambda: F.hinge(X, np.array([0, 1, 2, 3, 4])), "labels from 0 to 3"),
     (lambda: F.hinge(X, T, norm="L3"), "norm as one of"),
     (lambda: F.triplet(X, X, X, margin=0), "positive margin"),

@@ -115,6 +115,8 @@ def test_other_misuse():
         L.BatchNormalization()
     with pytest.raises(NotImplementedError, match="no from_params"):
         L.PReLU.from_params(1)
+    with pytest.raises(hnn.errors.InvalidType, match="as integers"):
+        L.BinaryHierarchicalSoftmax(3, ((0, 1), 2))(floats(2, 3), floats(2))
 
 
 class TestFromParams:

@@ -247,6 +247,8 @@ def huber_loss(x, t, delta, reduce="sum_along_second_axis"):
     expect_choice("huber_loss", "reduce", reduce, ("sum_along_second_axis", "no"))
     x, t = as_variable(x), of_shape(t)
     _check_same("huber_loss", x=x, t=t)
+    if reduce != "no" and len(x.shape) < 2:
+        raise InvalidType("huber_loss", "x and t (n, k, ...), whose second axis is summed", describe(x=x, t=t), 'reduce="no" sums nothing')
     y = apply(ops.huber, (x - t, scalar_for(x, delta)))
     return y if reduce == "no" else sum_.over(y, (1,))
 

@@ -7,9 +7,11 @@ import numpy as np
 from hybridnn import functions as F
 from hybridnn.backend import get_dtype
 from hybridnn.core import Parameter
+from hybridnn.errors import InvalidType
 from hybridnn.initializers import Constant, NaN, Uniform, Zero, get_initializer
 from hybridnn.link import Link
 from hybridnn.links.n_step import argsort_list_descent, permutate_list
+from hybridnn.ops.expect import describe
 from hybridnn.utils.walker_alias import WalkerAlias
 
 __all__ = ["BinaryHierarchicalSoftmax", "BlackOut", "CRF1d", "NegativeSampling", "TreeParser"]
@@ -169,6 +171,8 @@ class BinaryHierarchicalSoftmax(Link):
 
     def forward(self, x, t):
         """The summed loss of inputs ``x`` (n, in_size) and words ``t`` (n,)."""
+        if getattr(t, "dtype", self.paths.dtype).kind not in "iu":
+            raise InvalidType("BinaryHierarchicalSoftmax", "words t (n,) as integers", describe(x=x, t=t), "t.astype('int32')")
         nodes = F.get_item(self.paths, t)
         codes = F.get_item(self.codes, t)
         decisions = F.matmul(F.get_item(self.W, nodes), F.expand_dims(x, 2))
