@@ -521,6 +521,21 @@ def test_objects_that_no_call_brings_again_are_not_proved_one_after_the_other():
     assert step.stats.python_skipped >= 6, step.explain()
 
 
+def test_proofs_in_vain_lie_ever_farther_apart():
+    """Each call gets another text; once they get the same, another proof is made before long."""
+    net = L.Linear(3, 1)
+    f = hnn.trace(lambda x, text: F.sum(net(x)) * len(text.strip()))
+    f._memory.patience, f._memory.compare_at = float("inf"), sys.maxsize
+    for k in range(60):
+        f(arr(2, 3), f"run {k}")
+        for root in f._memory.roots.values():
+            root.compare_at = sys.maxsize
+    assert 4 <= f._memory.learned <= 8 and not f.stats.python_skipped, f.explain()
+    for _ in range(70):
+        f(arr(2, 3), "run")
+    assert f.stats.python_skipped > 5 and f._memory.learned <= 9, f.explain()
+
+
 def test_time_that_no_plan_has_earned_is_soon_spent():
     """Each proof takes half of it at least: many ways through Python that hardly come again do not use it all for themselves."""
     f = halving()
@@ -886,13 +901,15 @@ def test_loops_of_many_lengths_are_all_proved(body, recordings):
     f, vectors = hnn.trace(body), turns(0, 20)
     f._memory.patience, f._memory.compare_at = float("inf"), sys.maxsize
     with hnn.using_config("trace_compile", "sync"):
-        for x in vectors * 4:
+        f(vectors[0])
+        root, = f._memory.roots.values()
+        root.compare_at = sys.maxsize
+        for x in vectors * 8:
             f(x)
         skipped = f.stats.python_skipped
         for x in vectors:
             np.testing.assert_allclose(f(x).array, f.__wrapped__(x).array, rtol=1e-6)
     assert f.stats.recordings == recordings and f.stats.python_skipped == skipped + 20
-    root, = f._memory.roots.values()
     assert root.proofs < memory.MAX_PROOFS and root.asleep == 0
 
 
@@ -900,7 +917,7 @@ def test_a_plan_that_a_decision_refutes_is_not_tried(monkeypatch):
     """One that ends its loop where another has gone on, or that goes on where it ended."""
     f, vectors, missed = halving(), turns(0, 12), running._missed
     with hnn.using_config("trace_compile", "sync"):
-        for x in vectors * 4:
+        for x in vectors * 6:
             f(x)
         assert len(f._memory.plans) == 12
         tried = []

@@ -12,10 +12,11 @@ from hybridnn.trace.events import Event, below, terminals
 from hybridnn.trace.proof_costs import PATIENCE, CallTimes
 from hybridnn.trace.signature import described, described_value
 
-__all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "MAX_PROOFS", "SERVED", "Memory", "Root", "Stats", "account", "nap", "new_root"]
+__all__ = ["COMPARE_AGAIN", "COMPARE_PLAN_AFTER", "EAGER_CALLS", "IDLE_EARNS", "IN_VAIN", "MAX_PROOFS", "SERVED", "Memory", "Root", "Stats", "account",
+           "nap", "new_root"]
 
 log = logging.getLogger("hybridnn.trace")
-MAX_PROOFS = 16        # of one signature
+MAX_PROOFS, IN_VAIN = 16, 4        # of one signature; in a row while no call skips Python: twice as many calls lie before each of the next ones
 SERVED = 64            # calls for which plans have to have run until they have paid for another proof
 COMPARE_PLAN_AFTER, COMPARE_AGAIN = 128, 64     # calls after which a plan is timed against eager ones
 COMPARE_AFTER, MANY_SEARCHES = 64, 256     # replays that run Python, and plans tried in vain, after which calls are timed against eager ones
@@ -60,6 +61,8 @@ class Root(Event):
     passed_at: int = 0             # how many of these there had been by then
     proofs: int = 0
     proved_at: int = 0             # how many calls had skipped Python when one was last proved
+    vain: int = 0                  # how many were proved in a row while none skipped Python
+    waits_until: int = 0           # how many replays there have to be before another one is, then
     places: tuple = ()             # of objects among the arguments, which plans guard by identity
     met: dict = field(default_factory=dict)         # ids of objects among the arguments -> how many calls with these had no plan
     lack: str = ""                 # why no plan fits this call: the guard that failed first

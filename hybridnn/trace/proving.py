@@ -7,7 +7,7 @@ from hybridnn import jit
 from hybridnn.errors import raised_by_signal
 from hybridnn.jit.collector import collector_at_rest
 from hybridnn.trace.events import below
-from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, MAX_PROOFS
+from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, IN_VAIN, MAX_PROOFS
 from hybridnn.trace.observe_later import observer_type
 from hybridnn.trace.plan_index import kept
 from hybridnn.trace.pure import Vouched, members
@@ -68,7 +68,8 @@ def prove(memory, observer, call, end, given, result, before):
         call.root.proofs, end.doubt = MAX_PROOFS, f"the proof met {type(error).__name__}: {error}"
         memory.warn_once("proof", f"Python is not skipped: {end.doubt}")
         return None
-    end.doubt, call.root.proved_at = "", memory.stats.python_skipped
+    end.doubt = ""
+    _count_in_vain(call.root, memory.stats.python_skipped)
     decided = plan.settled, tuple([outcome for _, outcome in plan.decisions])
     if decided not in end.proved and len(end.proved) < memory.max_paths:
         end.proved = end.proved | {decided}
@@ -84,6 +85,12 @@ def prove(memory, observer, call, end, given, result, before):
         memory.note("guard failed", p.last_miss.reason)
     memory.note("python is skipped", f"{len(plan.source.splitlines())} lines of guards and replay")
     return plan
+
+
+def _count_in_vain(root, skipped):
+    """Something has been proved, while so many calls have skipped Python."""
+    root.vain = root.vain + 1 if skipped == root.proved_at else 1
+    root.waits_until, root.proved_at = root.replays + 2 ** root.vain if root.vain >= IN_VAIN else 0, skipped
 
 
 def _leave_for_others(call):

@@ -29,7 +29,7 @@ AT_LEAST, FAR = 3, 3      # eager calls that are enough where they take so many 
 AROUND = 0.5e-6     # seconds that a call of a plan takes beside what is timed, and an eager one does not
 SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses or calls lie before the next comparison; how many replays more a path that is left counts for
 WALK_LATER = 5e-6      # seconds by which backward outside takes longer through what such a call has left than through a graph of so few nodes
-STRAY, FEW_OBJECTS = 2, 3     # calls in a row that may leave their path while they are followed, and other objects, until only what comes again is followed
+STRAY = 2      # calls in a row that may leave their path while they are followed
 IDLE, RESTING = 128, 15      # eager calls in a row after which so many at a time are not asked whether they are eager, which takes some 4 us
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 
@@ -96,8 +96,8 @@ def _compared_search(memory, fn, self_object, args, kwargs):
             plan.hits = min(plan.hits, COMPARE_PLAN_AFTER - COMPARE_AGAIN * (1 if eager < searching else SELDOM))
         if eager < searching:
             memory.naps += 1
-            for root in memory.roots.values():        # what changed on every call, as the size of a buffer that is being filled, may stay by then
-                root.proofs = min(root.proofs, MAX_PROOFS - 1)
+            for root in memory.roots.values():
+                _let_try_again(root)
             memory.note("runs eagerly", f"for {memory.resting} calls: finding a path took {searching * 1e6:.1f} us, an eager call {eager * 1e6:.1f} us")
         else:
             memory.compare_at *= SELDOM
@@ -152,7 +152,7 @@ def _run_python(memory, mode, fn, args, kwargs):
     if root.asleep and not (earned and may_prove(memory, root.took)):
         root.asleep = max(0, root.asleep - _idle(memory))
         return _eager_for_now(memory, root, fn, args, kwargs) if earned else fn(*args, **kwargs)
-    follows = mode in ("auto", "pure") and outer is None and (earned or root.proofs < MAX_PROOFS and _may_repeat(memory, root, args, kwargs))
+    follows = mode in ("auto", "pure") and outer is None and (earned or root.proofs < MAX_PROOFS and root.stray < STRAY and not _in_vain(memory, root))
     follows = follows and not sys.is_finalizing()
     waits = follows and not may_prove(memory, root.took)
     if waits and not root.replays:
@@ -168,7 +168,7 @@ def _has_earned(memory, root, args, kwargs):
     so many calls had the same other objects among their arguments, as other models. What no proof was found for is not followed again."""
     objects = new_objects(memory, root, args, kwargs)
     root.lack = root.lack if objects is None else "other objects"
-    if root.lack in root.futile:
+    if root.lack in root.futile or _in_vain(memory, root):
         return False
     served = memory.stats.python_skipped - root.proved_at >= SERVED
     if objects is None:
@@ -179,19 +179,14 @@ def _has_earned(memory, root, args, kwargs):
     return served or root.met[objects] == 0
 
 
-def _may_repeat(memory, root, args, kwargs):
-    """Whether what is proved now may come again: not where calls keep leaving their paths, or keep bringing other objects than any call before."""
-    if root.stray >= STRAY:
-        return False
-    objects = new_objects(memory, root, args, kwargs)
-    if objects is None or objects in root.met or len(root.met) < FEW_OBJECTS:
-        if objects is not None:
-            root.met.setdefault(objects, 0)
-        return True
-    if len(root.met) > MOST_OBJECTS:
-        root.met.clear()
-    root.met[objects] = 0
-    return False
+def _in_vain(memory, root):
+    """Whether no call has skipped Python since the last few proofs: the next one is left to a later call, ever more of them."""
+    return memory.stats.python_skipped == root.proved_at and root.replays < root.waits_until
+
+
+def _let_try_again(root):
+    """What changed on every call, as the size of a buffer that is being filled, may stay by the time that eager calls are over."""
+    root.proofs, root.waits_until = min(root.proofs, MAX_PROOFS - 1), 0
 
 
 @unseen
@@ -239,7 +234,7 @@ def _compared_run(memory, root, mode, fn, args, kwargs):
         if slower:
             root.asleep = nap(root.naps)
             root.naps += 1
-            root.proofs = min(root.proofs, MAX_PROOFS - 1)
+            _let_try_again(root)
             memory.note("runs eagerly", f"for {root.asleep} calls: a verified replay took {replay * 1e6:.0f} us, an eager call {eager * 1e6:.0f} us")
     return result
 
