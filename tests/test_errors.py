@@ -1,6 +1,9 @@
 """Mistakes that are easily made, and what the errors say: what was asked for, what came, and what to do."""
+import traceback
+
 import numpy as np
 import pytest
+from function_samples import SAMPLES
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -181,6 +184,23 @@ def test_a_sequential_says_which_layer_it_was(traced):
     with pytest.raises(AttributeError) as info:
         call(x)
     assert info.value.__notes__ == ["in layer 3 of a Sequential of 4: <lambda>"]
+
+
+@pytest.mark.filterwarnings("ignore")      # some functions are deprecated, and numbers that remain may not fit
+def test_what_is_no_array_is_refused_by_name():
+    """In place of each operand of every function."""
+    found = []
+    for name, samples in SAMPLES.items():
+        arrays = samples[0].arrays(name, np.float32)
+        for k, a in enumerate(arrays):
+            for other in (None, "text", a.tolist()):
+                try:
+                    samples[0].call(name)(*arrays[:k], other, *arrays[k + 1:])
+                except AttributeError as error:
+                    found += [(name, k, other, error)] if errors.is_own(traceback.extract_tb(error.__traceback__)[-1].filename) else []
+                except (errors.HybridnnError, TypeError, ValueError, IndexError):
+                    pass
+    assert found == []
 
 
 def test_attributes_that_are_not_there():

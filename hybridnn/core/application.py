@@ -53,7 +53,7 @@ def apply_eager(op, inputs, attrs):
         y = fast(*arrays) if fast is not None and cupy is None else op.run(arrays, attrs)
     except InvalidType:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise explain(op, arrays, attrs, error) from error
     if type(y) is not np.ndarray:
         y = as_ndarray(y)
@@ -100,7 +100,7 @@ def run_checked(op, arrays, attrs):
         return op.run(arrays, attrs)
     except InvalidType:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise explain(op, arrays, attrs, error) from error
 
 

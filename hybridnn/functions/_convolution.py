@@ -7,7 +7,7 @@ from hybridnn.core.argument import refuse_kwargs
 from hybridnn.core.shapes import reshape, transpose
 from hybridnn.ops.axes import in_dtype
 from hybridnn.ops.conv import convolution, convolution_grad_x
-from hybridnn.ops.expect import expect, expect_float, tuple_of
+from hybridnn.ops.expect import expect, expect_arrays, expect_float, tuple_of
 from hybridnn.ops.windows import conv_outsize, deconv_outsize
 
 __all__ = [
@@ -103,6 +103,7 @@ def add_bias(name, y, b):
 
 
 def _check_spatial(name, x, n):
+    expect_arrays(name, x=x)
     alone = len(x.shape) == n + 1
     expect(len(x.shape) == n + 2, name, f"x with {n + 2} axes: (n, channels and {n} more)", "x[None] is a batch of one" if alone else "", x=x)
 
@@ -136,6 +137,7 @@ def depthwise_convolution_2d(x, W, b=None, stride=1, pad=0):
     """Every channel convolved with filters of its own: x (n, c, h, w), W (multiplier, c, k_h, k_w), b (c * multiplier,); output
     channel ``i * multiplier + m`` is channel i under filter m.
     """
+    expect_arrays("depthwise_convolution_2d", x=x, W=W)
     expect(
         len(x.shape) == len(W.shape) == 4 and x.shape[1] == W.shape[1],
         "depthwise_convolution_2d",

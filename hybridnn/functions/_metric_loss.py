@@ -15,7 +15,7 @@ from hybridnn.ops.activation import relu, softplus
 from hybridnn.ops.array import concat
 from hybridnn.ops.axes import scalar_for
 from hybridnn.ops.embedding import embed
-from hybridnn.ops.expect import expect, expect_choice, expect_float
+from hybridnn.ops.expect import expect, expect_arrays, expect_choice, expect_float
 from hybridnn.ops.math import exp, log1p
 from hybridnn.ops.normalization import safe_sqrt
 from hybridnn.ops.reduction import mean
@@ -93,6 +93,7 @@ def negative_sampling(x, t, W, sampler, sample_size, reduce="sum", *, return_sam
         return_samples: also return the array of word numbers (n, sample_size + 1).
     """
     expect_choice("negative_sampling", "reduce", reduce, ("sum", "no"))
+    expect_arrays("negative_sampling", W=W)
     x, t = as_variable(x), t if hasattr(t, "shape") else as_variable(t)
     expect(
         len(x.shape) == 2 and x.dtype.kind == "f" and t.shape == x.shape[:1] and t.dtype.kind in "iu" and len(W.shape) == 2,
@@ -185,6 +186,7 @@ def discriminative_margin_based_clustering_loss(
     Returns: variance, distance and regularisation loss.
     """
     name = "discriminative_margin_based_clustering_loss"
+    expect_arrays(name, labels=labels)
     x, labels = as_variable(embeddings), as_array(labels)
     if max_embedding_dim <= 0 or norm not in (1, 2):
         raise InvalidType(name, "max_embedding_dim > 0 and norm 1 or 2", f"max_embedding_dim={max_embedding_dim}, norm={norm}")

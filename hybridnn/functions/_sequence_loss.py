@@ -10,7 +10,7 @@ from hybridnn.core.shapes import reshape, sum_
 from hybridnn.errors import InvalidType
 from hybridnn.functions.connection import embed_id
 from hybridnn.ops.array import concat
-from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
+from hybridnn.ops.expect import describe, expect, expect_arrays, expect_choice, expect_float
 from hybridnn.ops.loss import pick_label
 from hybridnn.ops.math import exp, maximum
 from hybridnn.ops.normalization import constant
@@ -41,6 +41,7 @@ def _tail(x, n):
 
 
 def _check_chain(name, cost, xs, ys=None):
+    expect_arrays(name, cost=cost, **{f"xs[{t}]": x for t, x in enumerate(xs)}, **{f"ys[{t}]": y for t, y in enumerate(() if ys is None else ys)})
     expect(
         len(xs) > 0 and all(len(x.shape) == 2 for x in xs) and (ys is None or len(ys) == len(xs)),
         name,
@@ -175,6 +176,7 @@ def _integers(x):
 
 def _stacked(name, x):
     if isinstance(x, (list, tuple)):
+        expect_arrays(name, **{f"x[{t}]": v for t, v in enumerate(x)})
         expect(
             len(x) > 0 and all(len(v.shape) == 2 and v.shape == x[0].shape for v in x),
             name,

@@ -27,7 +27,7 @@ from hybridnn.functions._convolution import (
 from hybridnn.functions.array import concat, pad
 from hybridnn.functions.image import im2col, spatial_transformer_sampler
 from hybridnn.ops.embedding import embed
-from hybridnn.ops.expect import describe, expect, expect_float, tuple_of
+from hybridnn.ops.expect import describe, expect, expect_arrays, expect_float, tuple_of
 from hybridnn.ops.linear import linear as linear_op
 from hybridnn.ops.windows import conv_outsize
 
@@ -52,20 +52,25 @@ def linear(x, W, b=None, n_batch_axes=1):
     """
     try:
         shape, matrix, usual = x.shape, W.shape, n_batch_axes == 1
+        floats = x.dtype.kind == "f" and W.dtype.kind == "f" and (b is None or b.dtype.kind == "f")
     except AttributeError:
-        raise InvalidType("linear", "arrays or Variables", f"x: {type(x).__name__}, W: {type(W).__name__}",
-                          "numpy.asarray(x, 'float32') makes an array of what holds numbers") from None
+        expect_arrays("linear", **_named(x, W, b))
+        raise
     if len(shape) != 2 or usual is not True:
         return _linear_over_axes(x, W, b, n_batch_axes)
     if len(matrix) != 2 or shape[1] != matrix[1]:
         raise InvalidType("linear", "x (n, in) and W (out, in)", describe(x=x, W=W), _widths(shape, matrix))
-    if x.dtype.kind != "f" or W.dtype.kind != "f" or (b is not None and b.dtype.kind != "f"):
-        expect_float("linear", x=x, W=W, b=b)
+    if not floats:
+        expect_float("linear", **_named(x, W, b))
     if b is None:
         return in_dtype_of(x, apply(matmul, (x, W), _TRANSB))
     if b.shape != matrix[:1]:
         raise InvalidType("linear", "b (out,) for W (out, in)", describe(W=W, b=b))
     return in_dtype_of(x, apply(linear_op, (x, W, b)))
+
+
+def _named(x, W, b):
+    return {"x": x, "W": W} if b is None else {"x": x, "W": W, "b": b}
 
 
 def _widths(shape, matrix):
@@ -95,6 +100,7 @@ def embed_id(x, W, ignore_label=None):
     """
     x = x if hasattr(x, "shape") and not isinstance(x, np.generic) else as_variable(x)
     expect(x.dtype.kind in "iu", "embed_id", "x of an integer dtype", "x.astype('int32') makes ids of whole numbers", x=x)
+    expect_arrays("embed_id", W=W)
     expect(len(W.shape) == 2 and W.dtype.kind == "f", "embed_id", "W (vocabulary, units) of a floating dtype", W=W)
     return apply(embed, (x, W), {"ignore_label": ignore_label})
 
@@ -113,6 +119,7 @@ def bilinear(e1, e2, W, V1=None, V2=None, b=None):
             "V1, V2 and b together, or none of them",
             f"V1 given: {V1 is not None}, V2: {V2 is not None}, b: {b is not None}",
         )
+    expect_arrays("bilinear", e1=e1, e2=e2, W=W)
     e1, e2 = [_rows("bilinear", e) for e in (e1, e2)]
     (n, j), k = e1.shape, e2.shape[1]
     expect(e2.shape[0] == n and len(W.shape) == 3 and W.shape[:2] == (j, k), "bilinear", "e1 (n, J), e2 (n, K) and W (J, K, L)", e1=e1, e2=e2, W=W)
@@ -158,7 +165,7 @@ def local_convolution_2d(x, W, b=None, stride=1):
         stride: an int or two.
     """
     name = "local_convolution_2d"
-    expect_float(name, x=x, W=W, b=b)
+    expect_float(name, x=x, W=W)
     expect(
         len(x.shape) == 4 and len(W.shape) == 6 and x.shape[1] == W.shape[3],
         name,
@@ -176,6 +183,7 @@ def local_convolution_2d(x, W, b=None, stride=1):
     filters = reshape.to(transpose.by(W, (1, 2, 3, 4, 5, 0)), (oh * ow, width, c_out))
     y = _product(columns, filters).reshape((oh, ow, x.shape[0], c_out)).transpose((2, 3, 0, 1))
     if b is not None:
+        expect_float(name, b=b)
         expect(b.shape == (c_out, oh, ow), name, "b (c_out, out_h, out_w)", W=W, b=b)
         y = y + b
     return in_dtype_of(x, y)

@@ -13,7 +13,7 @@ from hybridnn.core.product import matmul
 from hybridnn.core.shapes import reshape, sum_, transpose
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import in_dtype, scalar_for
-from hybridnn.ops.expect import axis_tuple, describe, expect, expect_float
+from hybridnn.ops.expect import axis_tuple, describe, expect, expect_arrays, expect_float
 from hybridnn.ops.math import maximum, minimum, rsqrt, sqrt
 from hybridnn.ops.normalization import constant, inverse_sqrt, running_average, safe_sqrt, standardize
 from hybridnn.ops.pooling import sum_pooling
@@ -47,6 +47,7 @@ def layer_normalization(x, gamma, beta, eps=1e-5):
 def rms_normalization(x, gamma, eps=1e-6):
     """``gamma * x / sqrt(mean(x ** 2) + eps)`` over the last axis (Zhang and Sennrich 2019); gamma (units,)."""
     expect_float("rms_normalization", x=x)
+    expect_arrays("rms_normalization", gamma=gamma)
     expect(len(x.shape) >= 1 and gamma.shape == x.shape[-1:], "rms_normalization", "gamma of the size of x's last axis", x=x, gamma=gamma)
     x = as_variable(x)
     work = apply(cast, (x,), {"dtype": "float32"}) if x.dtype == np.float16 else x
@@ -82,6 +83,7 @@ def group_normalization(x, groups, gamma, beta, eps=1e-5):
 def instance_normalization(x, gamma, beta, eps=1e-5):
     """Every channel of every sample standardised over its spatial axes, then scaled and shifted (Ulyanov et al. 2016): ``gamma``
     and ``beta`` (channels,); ``eps`` is added to the variances."""
+    expect_arrays("instance_normalization", x=x)
     return group_normalization(x, x.shape[1] if len(x.shape) > 1 else 1, gamma, beta, eps)
 
 
@@ -261,6 +263,7 @@ def decorrelated_batch_normalization(x, *, groups=16, eps=2e-5, running_mean=Non
 def fixed_decorrelated_batch_normalization(x, mean, projection, groups=16):
     """``projection @ (x - mean)`` per group, with given statistics; see ``decorrelated_batch_normalization``."""
     rows = _grouped("fixed_decorrelated_batch_normalization", x, groups)
+    expect_arrays("fixed_decorrelated_batch_normalization", mean=mean, projection=projection)
     expect(
         mean.shape == rows.shape[:2] and projection.shape == (*rows.shape[:2], rows.shape[1]),
         "fixed_decorrelated_batch_normalization",

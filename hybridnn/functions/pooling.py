@@ -16,7 +16,7 @@ from hybridnn.functions._roi import (
     roi_pooling_2d,
 )
 from hybridnn.functions.array import concat
-from hybridnn.ops.expect import expect, expect_float, tuple_of
+from hybridnn.ops.expect import expect, expect_arrays, expect_float, tuple_of
 from hybridnn.ops.pooling import max_pooling, max_pooling_grad, sum_pooling, sum_pooling_grad
 from hybridnn.ops.windows import conv_outsize, deconv_outsize
 
@@ -53,6 +53,7 @@ def _geometry(name, x, ksize, stride, pad, cover_all):
 
 
 def _check_axes(name, x, n):
+    expect_arrays(name, x=x)
     expect(len(x.shape) == n + 2, name, f"x with {n + 2} axes: (n, channels and {n} more)", x=x)
 
 
@@ -198,6 +199,7 @@ def upsampling_2d(x, indexes, ksize, stride=None, pad=0, outsize=None, cover_all
         x, ksize, stride, pad, outsize, cover_all: as for ``unpooling_2d``.
     """
     _check_axes("upsampling_2d", x, 2)
+    expect_arrays("upsampling_2d", indexes=indexes)
     expect(indexes.shape == x.shape and indexes.dtype.kind in "iu", "upsampling_2d", "indexes of integers, of x's shape", x=x, indexes=indexes)
     return apply(max_pooling_grad, (x, indexes), _unpooled("upsampling_2d", x, ksize, stride, pad, outsize, cover_all))
 

@@ -9,7 +9,7 @@ from hybridnn.functions.activation import relu, sigmoid, tanh
 from hybridnn.functions.array import concat, separate, split_axis, stack
 from hybridnn.functions.connection import linear
 from hybridnn.functions.noise import dropout
-from hybridnn.ops.expect import describe, expect, expect_choice, expect_float
+from hybridnn.ops.expect import describe, expect, expect_arrays, expect_choice, expect_float
 from hybridnn.ops.rnn import lstm_cell
 
 __all__ = [
@@ -92,6 +92,7 @@ def tree_lstm(*inputs):
     if len(inputs) < 2:
         raise InvalidType("tree_lstm", "at least one cell state, then x", f"{len(inputs)} arguments")
     *cells, x = inputs
+    expect_arrays("tree_lstm", **{f"c{k + 1}": c for k, c in enumerate(cells)}, x=x)
     wide = lambda c: len(c.shape) >= 2 and (c.shape[0], (3 + len(cells)) * c.shape[1], *c.shape[2:]) == x.shape
     expect(
         all(wide(c) and c.dtype.kind == "f" for c in cells),
@@ -240,6 +241,7 @@ def _stacked(name, parts, count, n_layers, dropout_ratio, hx, cx, ws, bs, xs, di
 
 def _check_sequences(name, hx, cx, ws, bs, xs, layers, count):
     expect(len(xs) > 0, name, "at least one time step in xs", xs=xs)
+    expect_arrays(name, hx=hx, **({} if cx is None else {"cx": cx}), **{f"xs[{t}]": x for t, x in enumerate(xs)})
     expect(
         len(hx.shape) == 3 and hx.shape[0] == layers and (cx is None or cx.shape == hx.shape),
         name,

@@ -7,6 +7,7 @@ from hybridnn.core.shapes import transpose
 from hybridnn.core.variable import Variable, as_array
 from hybridnn.errors import InvalidType
 from hybridnn.ops.axes import of_shape
+from hybridnn.ops.expect import expect_arrays
 from hybridnn.ops.sparse import coo_matmul
 
 __all__ = ["CooMatrix", "sparse_matmul", "to_coo"]
@@ -72,6 +73,7 @@ def _ascends(first, second):
 
 def to_coo(x, ldnz=None, requires_grad=False):
     """The ``CooMatrix`` of a dense matrix (m, n) or batch (b, m, n), with room for at least ``ldnz`` entries each."""
+    expect_arrays("to_coo", x=x)
     if x.ndim not in (2, 3):
         raise InvalidType("to_coo", "an array with 2 or 3 axes", f"x.shape={x.shape}")
     given, x = x, to_cpu(as_array(x))

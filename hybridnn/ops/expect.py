@@ -5,7 +5,7 @@ import operator
 from hybridnn.errors import InvalidType
 from hybridnn.spec import spec_of
 
-__all__ = ["axis_tuple", "class_labels", "describe", "expect", "expect_choice", "expect_float", "label_hint", "tuple_of"]
+__all__ = ["axis_tuple", "class_labels", "describe", "expect", "expect_arrays", "expect_choice", "expect_float", "label_hint", "tuple_of"]
 
 
 def describe(**named):
@@ -19,11 +19,23 @@ def expect(condition, op, expected, hint="", **named):
         raise InvalidType(op, expected, describe(**named), hint() if callable(hint) else hint)
 
 
+def expect_arrays(op, **named):
+    """Raise unless every named argument is an array or a Variable."""
+    for x in named.values():
+        if not hasattr(x, "shape"):
+            raise InvalidType(op, "arrays or Variables", ", ".join([f"{name}: {type(x).__name__}" for name, x in named.items()]),
+                              "numpy.asarray(x, 'float32') makes an array of what holds numbers")
+
+
 def expect_float(op, **named):
-    """Raise unless every named argument has a floating dtype."""
-    for name, x in named.items():
-        if x is not None and x.dtype.kind not in "fV":
-            raise InvalidType(op, f"{name} of a floating dtype", describe(**{name: x}), "x.astype('float32') converts it")
+    """Raise unless every named argument is an array, or a Variable, of a floating dtype."""
+    try:
+        wrong = [name for name, x in named.items() if x.dtype.kind not in "fV"]
+    except AttributeError:
+        expect_arrays(op, **named)
+        raise
+    if wrong:
+        raise InvalidType(op, f"{wrong[0]} of a floating dtype", describe(**{wrong[0]: named[wrong[0]]}), "x.astype('float32') converts it")
 
 
 def expect_choice(op, name, value, choices):

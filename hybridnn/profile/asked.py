@@ -24,7 +24,7 @@ def profile(fn, *args, repeat=100, tolerance=TOLERANCE, **kwargs):
     if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
         raise ValueError(f"profile: repeat must be a positive int, got {repeat!r}")
     if not callable(fn):
-        raise TypeError(f"profile: expected a function, got {type(fn).__name__}")
+        raise TypeError(f"profile: expected a function, got {type(fn).__name__}\n  hint: profile(step, x), not profile(step(x))")
     from hybridnn.profile.measure import profile_call  # it takes a thirtieth of the time of ``import hybridnn``
     traced = fn if isinstance(fn, Traced | BoundTraced) else trace(fn)
     return profile_call(traced._memory, traced, traced.__wrapped__, args, kwargs, repeat, tolerance)
