@@ -4,11 +4,12 @@ import traceback
 import numpy as np
 import pytest
 from function_samples import SAMPLES
+from link_cases import cases
 
 import hybridnn as hnn
 import hybridnn.functions as F
 import hybridnn.links as L
-from hybridnn import errors, iterators, optimizers, serializers, training
+from hybridnn import errors, initializers, iterators, optimizers, serializers, training
 from hybridnn.training import extensions, triggers
 
 
@@ -41,6 +42,7 @@ class Silent(Model):
 
 
 x, ids, labels = np.ones((4, 3), "f"), np.arange(12).reshape(4, 3), np.array([0, 1, 2, 1])
+LINKS = cases(hnn, L, initializers)
 images, wrong = np.ones((2, 8, 8, 3), "f"), hnn.Variable(np.ones((4, 3), "f"))
 
 
@@ -64,6 +66,7 @@ MISTAKES = {
     # shapes and dtypes
     "linear width": (lambda: L.Linear(5, 2)(x), errors.InvalidType, "x has 3 features per sample, W takes 5"),
     "linear list": (lambda: L.Linear(3, 2)([[1.0, 2.0, 3.0]]), errors.InvalidType, r"got: x: list.*\n  hint: numpy.asarray"),
+    "list for a linear that takes its size from it": (lambda: L.Linear(None, 2)([[1.0]]), errors.InvalidType, r"Linear: .*\n  got: x: list.*\n  hint: numpy"),
     "linear of one sample": (lambda: L.Linear(3, 2)(x[0]), errors.InvalidType, r"hint: x\[None\]"),
     "linear of two": (lambda: hnn.Sequential(L.Linear(3, 2))(x, x), errors.InvalidType, "one array x.*\n.*n_batch_axes: float32.*\n  hint: F.concat"),
     "linear of two Variables": (lambda: L.Linear(3, 2)(wrong, wrong), errors.InvalidType, "one array x"),
@@ -201,6 +204,14 @@ def test_what_is_no_array_is_refused_by_name():
                 except (errors.HybridnnError, TypeError, ValueError, IndexError):
                     pass
     assert found == []
+
+
+@pytest.mark.parametrize("name", [name for name, (make, _) in LINKS.items() if type(make()) is not hnn.Link])
+@pytest.mark.parametrize("given", [None, "text", [[1.0, 2.0]]], ids=["None", "text", "list"])
+def test_links_refuse_what_is_no_array(name, given):
+    """Also those that take their shapes from it."""
+    with pytest.raises((errors.HybridnnError, TypeError, ValueError)):
+        LINKS[name][0]()(given)
 
 
 def test_attributes_that_are_not_there():

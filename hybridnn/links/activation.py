@@ -8,7 +8,7 @@ from hybridnn.initializer import Initializer
 from hybridnn.initializers import HeNormal, get_initializer
 from hybridnn.link import Chain, Link
 from hybridnn.links.linear import Linear, initialize_weight
-from hybridnn.links.weights import add_weights
+from hybridnn.links.weights import add_weights, shape_of
 
 __all__ = ["Maxout", "PReLU", "SimplifiedDropconnect", "Swish"]
 
@@ -86,7 +86,7 @@ class Swish(Link):
     def forward(self, x):
         """``x`` (n, *beta_shape, ...) to the same shape."""
         if not self.beta.is_initialized:
-            self.beta.initialize(x.shape[1:])
+            self.beta.initialize(shape_of(self, x)[1:])
         return F.swish(x, self.beta)
 
 

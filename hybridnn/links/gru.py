@@ -5,6 +5,7 @@ from hybridnn.core import Variable
 from hybridnn.link import Chain
 from hybridnn.links.linear import Linear
 from hybridnn.links.lstm import Stateful
+from hybridnn.ops.expect import expect_arrays
 
 __all__ = ["GRU", "GRUBase", "MGUBase", "StatefulGRU", "StatefulMGU", "StatelessGRU", "StatelessMGU"]
 
@@ -121,6 +122,7 @@ class StatefulMGU(_OneState, MGUBase):
         """The state (n, out_size) after one more input ``x`` (n, in_size)."""
         h = self.h
         if h is None:
+            expect_arrays("StatefulMGU", x=x)
             h = Variable(self.xp.zeros((x.shape[0], self.state_size), get_dtype()))
         self.h = self._step(h, x)
         return self.h

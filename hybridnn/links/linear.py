@@ -7,7 +7,7 @@ from hybridnn.core import as_array
 from hybridnn.errors import InvalidArguments, InvalidType
 from hybridnn.initializers import Normal
 from hybridnn.link import Chain, Link
-from hybridnn.links.weights import add_weights, new_bias, new_weight
+from hybridnn.links.weights import add_weights, channels_of, new_bias, new_weight, shape_of
 
 __all__ = ["Bilinear", "EmbedID", "Highway", "Linear", "check_bias", "initialize_weight"]
 
@@ -49,7 +49,7 @@ class Linear(Link):
     def forward(self, x, n_batch_axes=1):
         """``x``: the first ``n_batch_axes`` axes count examples, the others are flattened to in_size."""
         if not self.W.is_initialized:
-            self._initialize_params(prod(x.shape[n_batch_axes:]))
+            self._initialize_params(prod(shape_of(self, x)[n_batch_axes:]))
         return F.linear(x, self.W, self.b, n_batch_axes=n_batch_axes)
 
 
@@ -63,7 +63,7 @@ def initialize_weight(link, x):
     """Give the weight ``W`` of a link its shape by an input, if it has none yet: all axes but the first, or the channels of a
     convolution."""
     if not link.W.is_initialized:
-        link._initialize_params(x.shape[1] if hasattr(link, "ksize") else prod(x.shape[1:]))
+        link._initialize_params(channels_of(link, x) if hasattr(link, "ksize") else prod(shape_of(link, x)[1:]))
 
 
 class EmbedID(Link):

@@ -8,6 +8,7 @@ from hybridnn.errors import InvalidType
 from hybridnn.initializers import get_initializer
 from hybridnn.link import Chain
 from hybridnn.links.linear import Linear
+from hybridnn.links.weights import shape_of
 
 __all__ = ["LSTM", "LSTMBase", "Stateful", "StatefulPeepholeLSTM", "StatefulZoneoutLSTM", "StatelessLSTM"]
 
@@ -62,7 +63,7 @@ class LSTMBase(Chain):
 
     def _prepare(self, x):
         if not self.upward.W.is_initialized:
-            self.upward._initialize_params(prod(x.shape[1:]))
+            self.upward._initialize_params(prod(shape_of(self, x)[1:]))
             self._initialize_params()
 
 
@@ -128,8 +129,8 @@ class LSTM(_StatefulLSTM, LSTMBase):
     def forward(self, x):
         """The output (n, out_size) after one more input ``x`` (n, in_size)."""
         self._prepare(x)
-        n = x.shape[0]
         lstm_in = self.upward(x)
+        n = x.shape[0]
         rest = None
         if self.h is not None:
             h = self.h

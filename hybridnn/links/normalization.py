@@ -10,7 +10,7 @@ from hybridnn.config import config
 from hybridnn.core import Parameter
 from hybridnn.initializers import generate_array, get_initializer, with_dtype
 from hybridnn.link import Link
-from hybridnn.links.weights import channels_of
+from hybridnn.links.weights import channels_of, shape_of
 from hybridnn.serializer import Deserializer
 from hybridnn.serializers.fit import Collector
 from hybridnn.utils.argument import parse_kwargs
@@ -91,7 +91,8 @@ class BatchNormalization(Link):
         if kwargs:
             parse_kwargs(kwargs, test="BatchNormalization has no argument test: using_config('train', False) says so")
         if self.avg_mean is None:
-            self._initialize_params(tuple([n for i, n in enumerate(x.shape) if i not in _positive(self.axis, len(x.shape))]))
+            shape = shape_of(self, x)
+            self._initialize_params(tuple([n for i, n in enumerate(shape) if i not in _positive(self.axis, len(shape))]))
         gamma, beta = self._scale_and_shift()
         if not config.train:
             return F.fixed_batch_normalization(x, gamma, beta, self.avg_mean, self.avg_var, self.eps, axis=self.axis)
@@ -277,7 +278,7 @@ class LayerNormalization(Link):
     def forward(self, x):
         """``x`` (n, size) to the same shape; more leading axes than one are fine once the size is known."""
         if not self.gamma.is_initialized:
-            self._initialize_params(prod(x.shape[1:]))
+            self._initialize_params(prod(shape_of(self, x)[1:]))
         return F.layer_normalization(x, self.gamma, self.beta, self.eps)
 
 
@@ -301,5 +302,5 @@ class RMSNormalization(Link):
     def forward(self, x):
         """``x`` (..., size) to the same shape."""
         if not self.gamma.is_initialized:
-            self.gamma.initialize(x.shape[-1])
+            self.gamma.initialize(shape_of(self, x)[-1])
         return F.rms_normalization(x, self.gamma, self.eps)

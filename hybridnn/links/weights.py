@@ -2,8 +2,9 @@
 from hybridnn.core import Parameter
 from hybridnn.errors import InvalidType
 from hybridnn.initializers import get_initializer
+from hybridnn.ops.expect import expect_arrays
 
-__all__ = ["add_weights", "as_pair", "as_tuple", "channels_of", "grouped", "new_bias", "new_weight"]
+__all__ = ["add_weights", "as_pair", "as_tuple", "channels_of", "grouped", "new_bias", "new_weight", "shape_of"]
 
 
 def new_weight(initial, shape=None):
@@ -39,12 +40,19 @@ def as_tuple(x, n):
     return tuple(x)
 
 
+def shape_of(link, x):
+    """The shape of ``x``, by which a link takes its own at the first call."""
+    expect_arrays(type(link).__name__, x=x)
+    return x.shape
+
+
 def channels_of(link, x, ndim=None):
     """Size of the channel axis of ``x``, by which a link takes its shape at the first call."""
-    if len(x.shape) < 2 or ndim is not None and len(x.shape) != ndim:
+    shape = shape_of(link, x)
+    if len(shape) < 2 or ndim is not None and len(shape) != ndim:
         axes = "at least two" if ndim is None else ndim
-        raise InvalidType(type(link).__name__, f"an input with {axes} axes (batch, channels, ...)", f"shape {x.shape}")
-    return x.shape[1]
+        raise InvalidType(type(link).__name__, f"an input with {axes} axes (batch, channels, ...)", f"shape {shape}")
+    return shape[1]
 
 
 def grouped(link, in_channels, out_channels, groups):
