@@ -1,5 +1,4 @@
 """What probability distributions have in common, and divergences between them."""
-import copy
 from math import prod
 
 from hybridnn.backend import get_array_module
@@ -18,10 +17,6 @@ class Distribution:
 
     A subclass defines what it can; the rest raises ``NotImplementedError``.
     """
-
-    def _copy_to(self, target):
-        target.__dict__ = copy.copy(self.__dict__)
-        return target
 
     def _missing(self, what):
         return NotImplementedError(f"{type(self).__name__} does not define {what}")

@@ -168,7 +168,7 @@ def black_out(x, t, W, samples, reduce="mean"):
     log_z = apply(logsumexp, (apply(concat, (positive, negative), {"axis": 1}),), {"axis": (1,), "keepdims": True})
     others = sum_.over(apply(log1p, (-apply(exp, (negative - log_z,)),)), (1,))
     losses = -((positive - log_z).reshape((n,)) + others)
-    return losses if reduce == "no" else apply(mean, (losses,), {"axis": None, "keepdims": False})
+    return losses if reduce == "no" else mean.over(losses)
 
 
 def discriminative_margin_based_clustering_loss(

@@ -167,7 +167,7 @@ def connectionist_temporal_classification(x, t, blank_symbol, input_length=None,
         label_length=lengths[1],
     )
     losses = _ctc(apply(log_softmax, (x,), {"axis": (2,)}), apply(ctc_paths, (t, *lengths), {"blank": int(blank_symbol), "steps": steps}))
-    return losses if reduce == "no" else apply(mean, (losses,), {"axis": None, "keepdims": False})
+    return losses if reduce == "no" else mean.over(losses)
 
 
 def _integers(x):

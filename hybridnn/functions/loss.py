@@ -198,10 +198,6 @@ def sigmoid_cross_entropy(x, t, normalize=True, reduce="mean"):
 # ----------------------------------------------------------------------------------------------------------------- regression
 
 
-def _mean(x):
-    return apply(mean, (x,), {"axis": None, "keepdims": False})
-
-
 def _check_same(name, **pair):
     first, *others = pair.values()
     if any(x.shape != first.shape for x in others) or any(x.dtype.kind != "f" for x in pair.values()):
@@ -220,7 +216,7 @@ def mean_squared_error(x0, x1):
 
 def mean_absolute_error(x0, x1):
     """Mean of ``|x0 - x1|`` over all elements of two arrays of one shape."""
-    return _mean(absolute_error(x0, x1))
+    return mean.over(absolute_error(x0, x1))
 
 
 def absolute_error(x0, x1):
@@ -290,7 +286,7 @@ def hinge(x, t, norm="L1", reduce="mean"):
 
 def _reduced(name, losses, reduce):
     expect_choice(name, "reduce", reduce, ("sum", "mean", "no"))
-    return losses if reduce == "no" else sum_.over(losses) if reduce == "sum" else _mean(losses)
+    return losses if reduce == "no" else sum_.over(losses) if reduce == "sum" else mean.over(losses)
 
 
 def gaussian_kl_divergence(mean, ln_var, reduce="sum"):
@@ -331,7 +327,7 @@ def cross_covariance(y, z, reduce="half_squared_sum"):
 
 
 def _centred(x):
-    return x - apply(mean, (x,), {"axis": (0,), "keepdims": True})
+    return x - mean.over(x, (0,), keepdims=True)
 
 
 def decov(h, reduce="half_squared_sum"):

@@ -3,6 +3,7 @@ from math import prod as _size
 
 import numpy as np
 
+from hybridnn.core.application import apply
 from hybridnn.core.arithmetic import cast
 from hybridnn.core.op import operation
 from hybridnn.core.shapes import broadcast_to, keepdims_shape, reshape, sum_
@@ -90,6 +91,13 @@ def mean(xp, x, *, axis=None, keepdims=False):
 @mean.vjp
 def _(g, shapes, axis):
     return spread(g / count(shapes[0], axis), shapes[0], axis)
+
+
+def _mean_over(x, axis=None, keepdims=False):
+    return apply(mean, (x,), {"axis": axis, "keepdims": keepdims})
+
+
+mean.over = _mean_over
 
 
 @operation(kind="reduction", samples=_reduction_samples(*_CASES))
