@@ -4,8 +4,8 @@ A barrier that waits for every thread loses milliseconds when another process ho
 even running. Here the caller takes pieces of the range from the front, helpers from the back, until none is left; then the caller
 closes the job and waits only for pieces that are being worked on. A helper that comes late finds the job closed.
 
-One job at a time: a caller that finds the pool taken (another Python thread's plan) does its step alone. Helpers spin for some
-microseconds between jobs, then sleep, and short steps do not wake them.
+One job at a time: a caller that finds the pool taken (another Python thread's plan) does its step alone. Helpers spin for a tenth
+of a millisecond between jobs, then sleep, and short steps do not wake them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hybridnn.jit import fpregister
-from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val
+from hybridnn.jit.lowlevel import I1, I32, I64, PTR, VOID, Func, Module, Val, Var
 
 # Words of the pool's memory; what different threads write lies on lines of its own (two cache lines, which are fetched in pairs).
 LINE = 16
@@ -27,10 +27,10 @@ WORDS = LINE * 12
 FN, BUFS, ARGS, LO, HI, CHUNK, CHUNKS, ALLOWED = range(JOB, JOB + 8)
 
 PIECES = 8  # of a range per thread: the last one to finish is at most a piece behind
-SPINS = 2000  # looks for the next job before a helper sleeps: about 20 us
+SPINS = 10_000  # looks for the next job before a helper sleeps: about 100 us, as the small steps between two products may take
 # Nanoseconds of work that the caller does alone before helpers are woken, which takes 5 to 50 us: at least, and at most.
 LEAST_ALONE, MOST_ALONE = 60_000, 20_000_000
-PATIENCE = 1000  # looks at helpers that finish before the caller offers its core
+PATIENCE = 1000  # looks, for the next job or at helpers that finish, before a thread offers its core
 
 
 def emit(m: Module, pool_entry: int, limit_entry: int) -> Func:
@@ -181,10 +181,15 @@ def _close(m: Module, f: Func, pool: Val) -> None:
     looks = f.var(0)
     with f.loop() as waiting:
         waiting.leave_if(_get(f, pool, ACTIVE) == 0)
-        _pause(m, f)
-        looks.add(1)
-        with f.when(looks.get() % PATIENCE == 0):
-            f.call(m.extern("sched_yield", I32, []))
+        _look_again(m, f, looks)
+
+
+def _look_again(m: Module, f: Func, looks: Var) -> None:
+    """Between two looks: now and then the core is offered to others."""
+    _pause(m, f)
+    looks.add(1)
+    with f.when(looks.get() % PATIENCE == 0):
+        f.call(m.extern("sched_yield", I32, []))
 
 
 # The helpers' side
@@ -214,8 +219,7 @@ def _await(m: Module, f: Func, pool: Val, seen: Val) -> None:
     looks = f.var(0)
     with f.loop() as spin:
         spin.leave_if((_get(f, pool, GENERATION) != seen) | (looks.get() >= SPINS))
-        _pause(m, f)
-        looks.add(1)
+        _look_again(m, f, looks)
     with f.when(_get(f, pool, GENERATION) == seen):
         mutex, condition = f.at(pool, MUTEX * 8), f.at(pool, CONDITION * 8)
         f.call(m.extern("pthread_mutex_lock", I32, [PTR]), mutex)
