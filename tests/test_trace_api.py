@@ -440,3 +440,19 @@ def test_plans_and_functions_are_timed_in_a_row(monkeypatch, body, skipping, eag
     for _ in range(running.COMPARE_AGAIN * running.SELDOM):
         f(X)
     assert (next(readings) > before + 1) is (not rests and most == turns)     # what was no clear case is timed again
+
+
+def test_plans_that_work_on_much_memory_are_not_timed(monkeypatch):
+    """An eager call would need as much besides what the plan keeps."""
+    running = sys.modules["hybridnn.trace.running"]
+    monkeypatch.setattr(running, "LARGE_ARENA", 16)
+    W = hnn.Parameter(np.ones((X.shape[-1], 8), "f"))
+
+    @hnn.trace
+    def f(x):
+        return F.sum(F.tanh(F.matmul(F.exp(x), W)))
+    hot(f, X)
+    skipped = f.stats.python_skipped
+    for _ in range(running.COMPARE_PLAN_AFTER + 50):
+        f(X)
+    assert f.stats.python_skipped == skipped + running.COMPARE_PLAN_AFTER + 50 and f.stats.arena_bytes >= 16

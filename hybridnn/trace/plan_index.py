@@ -4,7 +4,7 @@ A population of models may be trained by one function, ``step(model, optimizer, 
 """
 from hybridnn.trace.signature import signature
 
-__all__ = ["MOST_OBJECTS", "asked_first", "kept", "likely", "new_objects", "objects_of"]
+__all__ = ["MOST_OBJECTS", "arena_of", "asked_first", "kept", "likely", "new_objects", "objects_of"]
 
 PLANS_PER_PATH = 8      # with the same decisions, for the same objects
 MOST_OBJECTS, MOST_BYTES = 256, 1 << 26     # for how many objects there may be plans for one path, and what arenas these may hold, beyond as many as that
@@ -66,7 +66,7 @@ def kept(memory, plan):
     for p in sorted([p for p in memory.plans if not p.dead], key=lambda p: -p.used):
         objects = ways.setdefault(_way(p), {})
         another = bool(objects) and p.objects not in objects
-        size = sum(s.executable.arena_bytes for s in p.segments if s.executable is not None) if another else 0
+        size = arena_of(p) if another else 0
         crowded = len(objects) >= MOST_OBJECTS or len(objects) >= PLANS_PER_PATH and held + size > MOST_BYTES
         if another and crowded or not another and (counted >= memory.max_paths or objects.get(p.objects, 0) >= PLANS_PER_PATH):
             continue
@@ -74,6 +74,11 @@ def kept(memory, plan):
         counted, held = counted + (not another), held + size
         found.append(p)
     return found
+
+
+def arena_of(plan):
+    """The bytes of intermediate values that a plan keeps between calls."""
+    return sum(s.executable.arena_bytes for s in plan.segments if s.executable is not None)
 
 
 def _way(plan):

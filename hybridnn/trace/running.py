@@ -11,7 +11,7 @@ from hybridnn.trace.compare import mismatch
 from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.growing import grows, stays
 from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, EAGER_CALLS, IDLE_EARNS, MAX_PROOFS, SERVED, account, nap, new_root
-from hybridnn.trace.plan_index import MOST_OBJECTS, asked_first, likely, new_objects
+from hybridnn.trace.plan_index import MOST_OBJECTS, arena_of, asked_first, likely, new_objects
 from hybridnn.trace.proof_costs import has_proved, has_waited, may_prove, was_followed
 from hybridnn.trace.pure import members, taken
 from hybridnn.trace.signature import signature
@@ -25,12 +25,13 @@ MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgot
 COMPARED_CALLS = 8      # how often a replay that runs Python is timed against eager
 CLEARLY = 1.05      # how many times as fast a replay that runs Python has to be to be made again and again
 COMPARED_IN_A_ROW = 16      # calls of a plan, and then as many eager ones: a tiny function takes twice as long where another has just run
+LARGE_ARENA = 1 << 24      # bytes
 AT_LEAST, FAR = 3, 3      # eager calls that are enough where they take so many times as long
 AROUND = 0.5e-6     # seconds that a call of a plan takes beside what is timed, and an eager one does not
 SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses or calls lie before the next comparison; how many replays more a path that is left counts for
 WALK_LATER = 5e-6      # seconds by which backward outside takes longer through what such a call has left than through a graph of so few nodes
 STRAY = 2      # calls in a row that may leave their path while they are followed
-IDLE, RESTING = 128, 15      # eager calls in a row after which so many at a time are not asked whether they are eager, which takes some 4 us
+IDLE, RESTING = 64, 15      # eager calls in a row after which so many at a time are not asked whether they are eager, which takes some 4 us
 _dice = random.Random(0)      # decides which replays are checked; the program's own random numbers stay what they are
 
 
@@ -266,10 +267,7 @@ def _skipped(memory, plan, result):
     plan.misses = 0
     plan.hits += 1
     if plan.unsure and plan.hits == COMPARE_PLAN_AFTER:
-        if len(memory.plans) == 1:
-            plan.times = {True: [], False: []}
-        else:
-            memory.resting = -1       # calls that take other paths may gain more than this one loses: all are timed together
+        _compare_from_now(memory, plan)
     plan.end.hits += 1
     plan.end.last_used = memory.clock
     plans = memory.plans
@@ -277,6 +275,16 @@ def _skipped(memory, plan, result):
         memory.lack, memory.idle = "", 0
         _ask_first(memory, plan)
     return result
+
+
+def _compare_from_now(memory, plan):
+    """Let the next calls find out whether a plan is faster than eager ones. Where it works on much memory it is: what it skips is little, and eager calls would
+    need as much besides."""
+    plan.unsure = max(map(arena_of, memory.plans), default=0) < LARGE_ARENA
+    if plan.unsure and len(memory.plans) == 1:
+        plan.times = {True: [], False: []}
+    elif plan.unsure:
+        memory.resting = -1       # calls that take other paths may gain more than this one loses: all are timed together
 
 
 def _ask_first(memory, plan):
