@@ -585,6 +585,13 @@ def test_a_function_whose_paths_take_turns_runs_eagerly_where_the_search_takes_l
     assert max(rests) == memory.FIRST_NAP and f.stats.python_skipped > 10
 
 
+def test_what_else_ran_beside_a_few_calls_does_not_count():
+    """Of as many calls as are compared, one in eight; but one path in five counts, however long it takes."""
+    n = running.COMPARED_SEARCHES
+    assert running._mean([1.0] * (n - n // 8) + [500.0] * (n // 8)) == 1.0
+    assert running._mean([1.0] * (n - n // 5) + [500.0] * (n // 5)) > 30 and running._mean([1.0, 500.0, 1.0]) == 1.0
+
+
 def test_many_eager_calls_in_a_row_are_not_asked_one_by_one():
     """Law L3: that takes some microseconds; other arguments are noticed soon all the same."""
     @hnn.trace

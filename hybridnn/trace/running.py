@@ -22,7 +22,7 @@ from hybridnn.trace.watch import on_call
 __all__ = ["run"]
 
 MANY_MISSES = 200      # calls in a row that a plan may miss before it is forgotten
-COMPARED_CALLS = 8      # how often a replay that runs Python is timed against eager
+COMPARED_CALLS, COMPARED_SEARCHES = 8, 16      # how often a replay that runs Python is timed against eager, and the search for a path
 CLEARLY = 1.05      # how many times as fast a replay that runs Python has to be to be made again and again
 COMPARED_IN_A_ROW = 16      # calls of a plan, and then as many eager ones: a tiny function takes twice as long where another has just run
 LARGE_ARENA = 1 << 24      # bytes
@@ -88,7 +88,7 @@ def _compared_search(memory, fn, self_object, args, kwargs):
     if memory.learned == learned:
         times[traced].append(time.perf_counter() - start)
     memory.resting = -1
-    if len(times[False]) >= COMPARED_CALLS or len(times[False]) == AT_LEAST == len(times[True]) and min(times[False]) > FAR * max(times[True]):
+    if len(times[False]) >= COMPARED_SEARCHES or len(times[False]) == AT_LEAST == len(times[True]) and min(times[False]) > FAR * max(times[True]):
         searching, eager = _mean(times[True]), _mean(times[False])
         memory.search_times, memory.searched = {True: [], False: []}, 0
         memory.resting = nap(memory.naps) if eager < searching else 0
@@ -106,8 +106,10 @@ def _compared_search(memory, fn, self_object, args, kwargs):
 
 
 def _mean(times):
-    """The mean of all but the longest: where one plan in a few calls fits at once, the median call says nothing of the others."""
-    return sum(sorted(times)[:-1]) / (len(times) - 1)
+    """The mean of all but the longest eighth, beside which something else may have run. Where one plan in a few calls fits at once, the median says nothing of
+    the others."""
+    counted = sorted(times)[:-max(1, len(times) // 8)]
+    return sum(counted) / len(counted)
 
 
 @unseen
