@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, skipped
+from worlds import MODES, arr, check, net, skipped
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -13,10 +13,6 @@ import hybridnn.links as L
 from hybridnn import optimizers
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
-
-
-def net():
-    return hnn.Chain(a=L.Linear(3, 4), b=L.Linear(4, 2))
 
 
 def assign(p, q, tau):

@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from worlds import MODES, arr, check, skipped
+from worlds import MODES, arr, check, net, skipped
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -15,10 +15,6 @@ from hybridnn import optimizer_hooks, optimizers, training
 from hybridnn.trace.numpy_functions import is_array_function, place_of_output
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
-
-
-def net():
-    return hnn.Chain(a=L.Linear(3, 4), b=L.Linear(4, 2))
 
 
 def loss_of(model, x):

@@ -3,7 +3,7 @@ import mmap
 
 import numpy as np
 import pytest
-from worlds import MODES, Traces, arr, check, skipped, var
+from worlds import MODES, Traces, arr, check, net, skipped, var
 
 import hybridnn as hnn
 import hybridnn.functions as F
@@ -11,10 +11,6 @@ import hybridnn.links as L
 from hybridnn import optimizers
 
 pytestmark = pytest.mark.parametrize("mode", MODES)
-
-
-def net():
-    return hnn.Chain(a=L.Linear(3, 4), b=L.Linear(4, 2))
 
 
 def own(model):

@@ -20,11 +20,12 @@ from numpy.lib.array_utils import byte_bounds
 
 import hybridnn as hnn
 import hybridnn.functions as F
+import hybridnn.links as L
 from hybridnn import graph
 from hybridnn.errors import TraceWarning
 from hybridnn.jit.executable import unheld
 
-__all__ = ["MODES", "REUSED", "Squared", "Traces", "arr", "check", "check_errors", "plan", "skipped", "var"]
+__all__ = ["MODES", "REUSED", "Squared", "Traces", "arr", "check", "check_errors", "net", "plan", "skipped", "var"]
 
 MODES = ("auto", "verify")
 HOT = 8
@@ -324,6 +325,11 @@ def check_errors(body, mode, *arrays):
         f = wrap(lambda x: (F.sum(x), body(x)))
         return [], [lambda x=x: f(x.copy()) for x in arrays]
     check(make, mode)
+
+
+def net():
+    """A model of two layers, from 3 units to 4 to 2."""
+    return hnn.Chain(a=L.Linear(3, 4), b=L.Linear(4, 2))
 
 
 class Squared(hnn.FunctionNode):
