@@ -27,7 +27,7 @@ class Methods:
         if name is TRACED:
             self._call_traced(f, fn.value[2], constant(fn.value[2].__wrapped__), [owner, *args], kw)
         elif len(fn.value) == 3:
-            f.waiting = ("call", constant(fn.value[2]), [owner, *args], kw, "push")
+            self._call(f, constant(fn.value[2]), [owner, *args], kw)
         elif is_numeric(owner):
             f.waiting = ("make", None, [], {}, self._array_method(owner, name, args, kw))
         elif owner.kind == "static":

@@ -49,6 +49,7 @@ def changes(net, f):
     lambda net: F.exp(list(net.params())[-1]) + len(list(net.children())) + sum(1 for _ in net.params()),
     lambda net: F.exp(next(net.params())) * (sum(p.size for p in net.params()) + max(p.ndim for p in net.params())),
     lambda net: [F.sum(p) - F.sum(q) for p, q in zip(net.params(), net.inner.params())],
+    lambda net: [F.sum(p) for walk in [net.params, net.inner.params] for p in walk()],
     lambda net: dict(net.namedparams())["/a/W"] * 2 if any(n == "/a/b" for n, _ in net.namedparams()) else None,
     lambda net: [F.sum(layer.W) for layer in reversed(net.inner)] + [len(net.inner) * net.a.b],
 ])
