@@ -159,16 +159,22 @@ class Rebuild:
         finally:
             state.backprop = old
         for k, (v, outcome) in enumerate(zip(result if op.multi else (result,), event.outs, strict=True)):
-            self._keep_shown(v, k, outcome.vid)
+            if not event.views:
+                self._keep_given(v, k, outcome.vid)
             self.fill(v, outcome)
 
-    def _keep_shown(self, v, k, vid):
-        """If the user has seen the array of output ``k``, the graph keeps that one: he may have written into it."""
-        shown = self.call.snapshots.get(vid)
-        node = v._tape if v._tape is None or v._tape.owner is None else v._tape.owner
-        if shown is None or node is None or node.out is None:
+    def _keep_given(self, v, k, vid):
+        """Where output ``k`` has been computed before, the program has that array or a view of it, or gets it: the graph keeps it, too, as writes count."""
+        shown, a, target = self.call.snapshots.get(vid), self.call.values.get(vid), self.made.get(vid)
+        if shown is not None:
+            a = shown[0]
+        elif a is None or target is not None and target._array is not None and target._array is not a:
             return
-        node.out = shown[0] if node is v._tape else (*node.out[:k], shown[0], *node.out[k + 1:])
+        elif target is not None:
+            v._array = a
+        node = v._tape if v._tape is None or v._tape.owner is None else v._tape.owner
+        if node is not None and node.out is not None:
+            node.out = a if node is v._tape else (*node.out[:k], a, *node.out[k + 1:])
 
     def _function(self, event, final):
         function, arrays, outputs = self.call.functions[event]

@@ -349,6 +349,30 @@ def test_held_view_of_result_written_inside(mode):
     check(make, mode)
 
 
+@pytest.mark.parametrize("fn", [F.tanh, F.softmax, lambda v: F.max(v, axis=0), lambda v: F.reshape(F.exp(v), (-1,)),
+                                lambda v: F.split_axis(F.tanh(v), 3, 1)[0]],
+                         ids=["elementwise", "rows", "reduced", "view", "one view of several"])
+def test_result_of_a_call_that_left_its_path_written_before_backward(mode, fn):
+    """The graph keeps the array that the Variable has had since before the path was left, also where only a view of it is held."""
+    def make(wrap):
+        w = hnn.Parameter(arr(3, 3))
+
+        @wrap
+        def f(x, way):
+            h = fn(F.matmul(x, w))
+            assert float(F.sum(h).array) < 1e9
+            return h, F.mean(h) if way else F.sum(h)
+
+        def call(way):
+            w.cleargrad()
+            h, _ = f(arr(3, 3, seed=2), way)
+            h.array[...] *= 0.5
+            F.sum(h).backward()
+            return h
+        return [w], [lambda: call(0), lambda: call(1)]
+    check(make, mode)
+
+
 def test_parameter_array_held_and_written_inside(mode):
     def make(wrap):
         link = L.Linear(3, 2)
