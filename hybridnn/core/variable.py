@@ -33,15 +33,29 @@ def _truth(a):
 
 
 def _number(name, kind):
-    def read(a, *index):
-        if a is not None and a.size != 1 and not index:
-            raise InvalidType(name, "a Variable with one element", str(spec_of(a)), "F.sum(x), F.mean(x) or x[i] first")
-        return kind(a, *index)
+    def read(a):
+        try:
+            return kind(a)
+        except (TypeError, ValueError) as error:
+            raise _has_many(name, a) or error from None
     return read
 
 
-READERS = {"bool": _truth, "int": _number("int", int), "float": _number("float", float), "index": lambda a: a.item().__index__(),
-           "item": _number("item", lambda a, *index: a.item(*index))}
+def _item(a, *index):
+    try:
+        return a.item(*index)
+    except ValueError as error:
+        raise (None if index else _has_many("item", a)) or error from None
+
+
+def _has_many(name, a):
+    """The error for an array of several elements, or none."""
+    if a is None or a.size == 1:
+        return None
+    return InvalidType(name, "a Variable with one element", str(spec_of(a)), "F.sum(x), F.mean(x) or x[i] first")
+
+
+READERS = {"bool": _truth, "int": _number("int", int), "float": _number("float", float), "index": lambda a: a.item().__index__(), "item": _item}
 
 
 @teach
@@ -179,7 +193,9 @@ class Variable:
 
     def item(self, *args):
         """The value of a one-element Variable as a Python number."""
-        return self._read("item", *args)
+        if state.tracer is not None:
+            return state.tracer.read(self, "item", args)
+        return _item(self.array, *args)
 
     def _read(self, kind, *args):
         if state.tracer is not None:
