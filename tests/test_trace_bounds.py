@@ -585,6 +585,25 @@ def test_a_function_whose_paths_take_turns_runs_eagerly_where_the_search_takes_l
     assert max(rests) == memory.FIRST_NAP and f.stats.python_skipped > 10
 
 
+def test_a_few_eager_calls_show_that_a_long_one_gains():
+    """Of calls that take as long as a middle-sized network's, eager ones that take half as long again are enough after three; the times of short ones vary."""
+    assert running._is_far(1e-3, 1.5e-3) and not running._is_far(1e-3, 1.2e-3)
+    assert running._is_far(1e-5, 4e-5) and not running._is_far(1e-5, 2e-5)
+    w, x = np.ones((400, 400), "f") / 400, np.ones((400, 400), "f")
+
+    @hnn.trace
+    def f(x):
+        for _ in range(6):
+            x = F.tanh(F.matmul(x, w)) + F.exp(-x * x)
+        return x
+    ran = []
+    with hnn.using_config("trace_compile", "sync"), hnn.no_backprop_mode():
+        for _ in range(memory.COMPARE_PLAN_AFTER + 100):
+            f(x)
+            ran.append(f.stats.python_skipped)
+    assert (np.diff(ran)[60:] == 0).sum() == running.AT_LEAST, f.explain()
+
+
 def test_what_else_ran_beside_a_few_calls_does_not_count():
     """Of as many calls as are compared, one in eight; but one path in five counts, however long it takes."""
     n = running.COMPARED_SEARCHES

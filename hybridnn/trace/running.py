@@ -26,7 +26,8 @@ COMPARED_CALLS, COMPARED_SEARCHES = 8, 16      # how often a replay that runs Py
 CLEARLY = 1.05      # how many times as fast a replay that runs Python has to be to be made again and again
 COMPARED_IN_A_ROW = 16      # calls of a plan, and then as many eager ones: a tiny function takes twice as long where another has just run
 LARGE_ARENA = 1 << 24      # bytes
-AT_LEAST, FAR = 3, 3      # eager calls that are enough where they take so many times as long
+AT_LEAST, FAR, FAR_IF_LONG = 3, 3, 1.3      # eager calls that are enough where they take so many times as long; how many if a call takes ...
+LONG = 2e-4      # ... so many seconds, of which others take a smaller part
 AROUND = 0.5e-6     # seconds that a call of a plan takes beside what is timed, and an eager one does not
 SELDOM, LEFT_COUNTS = 16, 4      # how many times as many misses or calls lie before the next comparison; how many replays more a path that is left counts for
 WALK_LATER = 5e-6      # seconds by which backward outside takes longer through what such a call has left than through a graph of so few nodes
@@ -88,12 +89,12 @@ def _compared_search(memory, fn, self_object, args, kwargs):
     if memory.learned == learned:
         times[traced].append(time.perf_counter() - start)
     memory.resting = -1
-    if len(times[False]) >= COMPARED_SEARCHES or len(times[False]) == AT_LEAST == len(times[True]) and min(times[False]) > FAR * max(times[True]):
+    if len(times[False]) >= COMPARED_SEARCHES or len(times[False]) == AT_LEAST == len(times[True]) and _is_far(max(times[True]), min(times[False])):
         searching, eager = _mean(times[True]), _mean(times[False])
         memory.search_times, memory.searched = {True: [], False: []}, 0
         memory.resting = nap(memory.naps) if eager < searching else 0
         for plan in memory.plans:
-            plan.unsure = plan.unsure and eager < FAR * searching
+            plan.unsure = plan.unsure and not _is_far(searching, eager)
             plan.hits = min(plan.hits, COMPARE_PLAN_AFTER - COMPARE_AGAIN * (1 if eager < searching else SELDOM))
         if eager < searching:
             memory.naps += 1
@@ -103,6 +104,11 @@ def _compared_search(memory, fn, self_object, args, kwargs):
         else:
             memory.compare_at *= SELDOM
     return result
+
+
+def _is_far(traced, eager):
+    """Whether eager calls take so much longer that a few of them leave no doubt."""
+    return eager > (FAR if traced < LONG else FAR_IF_LONG) * traced
 
 
 def _mean(times):
@@ -249,8 +255,8 @@ def _eager_turn(memory, plan, fn, args, kwargs):
     result = fn(*args, **kwargs)
     plan.times[False].append(time.perf_counter() - start)
     skipping, eager = min(plan.times[True]) + AROUND + (WALK_LATER if plan.leaves_graph else 0.0), min(plan.times[False])
-    if len(plan.times[False]) == COMPARED_IN_A_ROW or len(plan.times[False]) == AT_LEAST and eager > FAR * skipping:
-        plan.times, plan.unsure = None, eager < FAR * skipping
+    if len(plan.times[False]) == COMPARED_IN_A_ROW or len(plan.times[False]) == AT_LEAST and _is_far(skipping, eager):
+        plan.times, plan.unsure = None, not _is_far(skipping, eager)
         plan.hits = COMPARE_PLAN_AFTER - COMPARE_AGAIN * (1 if eager < skipping else SELDOM)
         if eager < skipping:
             memory.resting = EAGER_CALLS
