@@ -30,10 +30,10 @@ def show(result, **functions):
     return result
 
 
-def tell(result, **functions):
-    """``result``, which needs no gradient and has no node: what is its ``creator`` gets attributes, results of the functions, where there would be nodes."""
+def tell(result, **values):
+    """``result``, which needs no gradient and has no node: what is its ``creator`` gets these Variables' arrays as attributes, where there would be nodes."""
     if config.enable_backprop:
-        result._shown = Untaped(functions)
+        result._shown = Untaped(values)
     return result
 
 

@@ -82,12 +82,12 @@ class Output(TapeNode):
 
 
 class Untaped(dict):
-    """What an application tells that is on no tape, as no gradient goes through it: names to functions."""
+    """What an application tells that is on no tape, as no gradient goes through it: names to Variables or arrays."""
 
     def __getattr__(self, name):
         if name not in self:
             raise AttributeError(f"an operation through which no gradient goes does not keep {name!r}")
-        return self[name]()
+        return getattr(self[name], "array", self[name])
 
 
 class TracedNumber:

@@ -46,7 +46,7 @@ def dropout(x, ratio=.5, *, mask=None, return_mask=False, **kwargs):
     elif mask.shape != x.shape:
         raise InvalidType("dropout", f"a mask of x's shape {x.shape}", f"mask.shape={mask.shape}")
     y = apply(mul, (x, mask))
-    y = show(y, mask=_second) if y.requires_grad else tell(y, mask=lambda: as_array(mask))
+    y = show(y, mask=_second) if y.requires_grad else tell(y, mask=mask)
     return (y, as_array(mask)) if return_mask else y
 
 

@@ -2,6 +2,7 @@
 import functools
 from collections import defaultdict, deque
 
+from hybridnn.core.tape import Untaped
 from hybridnn.core.variable import Variable
 from hybridnn.trace.calculations import of_both
 from hybridnn.trace.events import FUNCTION
@@ -149,11 +150,23 @@ class Results:
                 self.uses_tape = True
                 lines.append(f"{name}._tape = {self._traced_node(vid)}")
         if v._shown is not None:
-            if any(fn.__closure__ for fn in v._shown.values()):
-                raise Doubt("returns a Variable whose creator tells what the call has drawn")
-            lines.append(f"{name}._shown = {self.writer.strong(v._shown)}")
+            lines.append(f"{name}._shown = {self._told(v._shown)}")
         self.makes += lines
         return name
+
+    def _told(self, shown):
+        """What the creator of a Variable has to tell: the same functions on every call, or what the call has computed."""
+        same = type(shown) is not Untaped and not any([fn.__closure__ for fn in shown.values()])
+        if same:
+            return self.writer.strong(shown)
+        if type(shown) is not Untaped or not all(map(self._is_computed, shown.values())):
+            raise Doubt("returns a Variable whose creator tells what the call has drawn, or was given")
+        told = [f"{name}=gradient({self._array_text(self.call.known_vid(x))}, False)" for name, x in shown.items()]
+        return f"{self.writer.strong(Untaped)}({', '.join(told)})"
+
+    def _is_computed(self, x):
+        """Whether the call has computed this Variable, which nobody sees but in what a creator tells."""
+        return isinstance(x, Variable) and not x._requires_grad and self.call.known_vid(x) in self.made
 
     def _forgotten(self, vid, spec):
         """The node of a value without a creator."""

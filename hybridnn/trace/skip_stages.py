@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 
+from hybridnn.core.tape import Untaped
 from hybridnn.core.variable import Variable
 from hybridnn.trace.computed import below, sources_of
 from hybridnn.trace.events import Number, spec_along, vid_of
@@ -181,9 +182,15 @@ class Stages:
                 continue
             if r.kind == "fresh":
                 found.add(r.source[1] if r.source else r.value._vid)
+                found.update(self._told_vids(r.value))
             elif r.kind == "made":
                 found |= self._vids(r.source[1])
         return found
+
+    def _told_vids(self, v):
+        """What the call has computed that the creator of a result tells."""
+        shown = v._shown if isinstance(v, Variable) else None
+        return [self.call.known_vid(x) for x in shown.values() if self._is_computed(x)] if type(shown) is Untaped else []
 
     def _tape_values(self):
         self.gone = PathTape.of(self.call).behind(self.call.given_up, self.call.cut)
