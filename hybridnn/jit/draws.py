@@ -15,8 +15,7 @@ import numpy as np
 
 __all__ = ["are_many", "faster", "go_back", "position", "put_words", "rand", "standard_normal", "words_of"]
 
-FEW = 1000          # uniform numbers below which NumPy is as fast
-FEW_NORMAL = 500
+FEW = 800           # numbers below which NumPy is about as fast
 STATE = 4 * 625     # bytes of a Mersenne twister: its words, and which is the next
 NORMAL = 16         # bytes in which a ``RandomState`` keeps a normal number: whether it does, and the number
 SOUND = 1e-100, 1e100      # scales that neither overflow nor lose bits
@@ -91,7 +90,8 @@ def _is_sound(x: float) -> bool:
 
 def _scaled(y: Drawn, start: float, scale: float) -> Drawn:
     if y is not None:
-        y *= scale
+        if scale != 1:
+            y *= scale
         y += start
     return y
 
