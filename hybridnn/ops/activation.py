@@ -197,9 +197,8 @@ def gelu(xp, x):
 def _(gs, ys, x):
     g, g_below = gs
     density = exp(x * x * -.5) * INV_SQRT_2PI
-    through = None if g is None else g * (ys[1] + x * density)
-    direct = None if g_below is None else g_below * density
-    return direct if through is None else through if direct is None else through + direct
+    total = 0 if g is None else g * (ys[1] + x * density)
+    return total if g_below is None else total + g_below * density
 
 
 @elementwise()
