@@ -547,6 +547,19 @@ def test_time_that_no_plan_has_earned_is_soon_spent():
     assert 1 < proofs < 14 and f._memory.advance < PATIENCE / 2 ** (proofs - 2)
 
 
+def test_time_is_given_back_once_a_call_has_run_by_what_was_proved():
+    f = halving()
+    f._memory.patience = PATIENCE
+    with hnn.using_config("trace_compile", "sync"):
+        for x in turns(0, 3) * 2:
+            f(x)
+        spent = f._memory.advance
+        assert spent < PATIENCE and any(p.withheld for p in f._memory.plans)
+        for x in turns(0, 3) * 4:
+            f(x)
+    assert not any(p.withheld for p in f._memory.plans) and f._memory.advance > 1.5 * spent, f.explain()
+
+
 def test_objects_that_are_replaced_now_and_then_are_proved_again(monkeypatch):
     """A target network that is copied once in a hundred calls: what plans have served pays for the next proof."""
     monkeypatch.setattr(running, "may_prove", lambda memory, times: True)

@@ -3,12 +3,13 @@
 To follow Python and to plan takes as long as some ten eager calls. One signature that repeats soon has that back; of sequences of many lengths each may
 come but a few times. So what proofs take is paid for, in seconds: a callable begins with some (``memory.patience``), plans earn more, and without, a
 signature is proved once its eager calls have taken as long as a proof does: as when skis are rented until that has cost what they do (Karlin et al.,
-Algorithmica 3, 1988). Of what it begins with each proof takes half at least: where ways through Python are many, a few plans have to show that calls come back.
+Algorithmica 3, 1988). Of what it begins with each proof takes half at least, until its plan shows that calls come back: where ways through Python are many,
+these may never do.
 """
 import math
 from dataclasses import dataclass
 
-__all__ = ["PATIENCE", "CallTimes", "has_proved", "may_prove", "has_waited", "was_followed"]
+__all__ = ["PATIENCE", "CallTimes", "has_come_back", "has_proved", "may_prove", "has_waited", "was_followed"]
 
 PATIENCE, SAVED = 3.0, 0.25      # seconds to begin with; what part of a call that Python ran a plan saves at least
 
@@ -44,7 +45,15 @@ def has_proved(memory, times, plan):
     paid, times.waited, times.followed = times.followed, 0.0, 0.0
     if memory.proof_seconds:
         advance = min(memory.advance, max(paid, memory.advance / 2))
+        plan.withheld = max(0., advance - paid)
         memory.advance -= advance
-        memory.patience -= max(paid, advance)
+        memory.patience -= paid + plan.withheld
     memory.proof_seconds = min(paid, (memory.proof_seconds + paid) / 2) if memory.proof_seconds else min(paid, PATIENCE)
     plan.saves = SAVED * times.shortest
+
+
+def has_come_back(memory, plan):
+    """A call has run by a plan for the first time."""
+    memory.advance += plan.withheld
+    memory.patience += plan.withheld
+    plan.withheld = 0.

@@ -12,7 +12,7 @@ from hybridnn.trace.floats import errors_may_wait
 from hybridnn.trace.growing import grows, stays
 from hybridnn.trace.memory import COMPARE_AGAIN, COMPARE_PLAN_AFTER, EAGER_CALLS, IDLE_EARNS, MAX_PROOFS, SERVED, account, nap, new_root
 from hybridnn.trace.plan_index import MOST_OBJECTS, arena_of, asked_first, likely, new_objects
-from hybridnn.trace.proof_costs import has_proved, has_waited, may_prove, was_followed
+from hybridnn.trace.proof_costs import has_come_back, has_proved, has_waited, may_prove, was_followed
 from hybridnn.trace.pure import members, taken
 from hybridnn.trace.signature import signature
 from hybridnn.trace.skip_plan import OTHERWISE, RESTLESS, Miss, Refused
@@ -271,6 +271,8 @@ def _skipped(memory, plan, result):
     stats.python_skipped += 1
     memory.clock += 1
     memory.patience += plan.saves
+    if plan.withheld:
+        has_come_back(memory, plan)
     plan.used = memory.clock
     plan.misses = 0
     plan.hits += 1

@@ -46,6 +46,7 @@ class Plan:
         self.settled = ()       # what is computed before all else and decides what happens
         self.decisions = ()     # what Python decided by values: pairs (the event before, the outcome), in order
         self.saves = 0.0       # seconds that a call by it takes less than one that Python runs, at least
+        self.withheld = 0.0    # seconds that further proofs may take once a call has run by it
         self.last_miss = None
         self.objects, self.used = ((), ()), 0       # places of the arguments that it guards by identity, and their ids; when it was used last
         self.leaves_graph = False       # whether its results are connected to a graph that backward can go through
