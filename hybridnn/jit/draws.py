@@ -57,11 +57,11 @@ def _of_numpy(name: str) -> Callable:
 
 
 def _rand(owner: np.random.RandomState, *shape: Any) -> Drawn:
-    return _drawn(owner, shape, _fill)
+    return _drawn(owner, shape, _fill, _agrees)
 
 
 def _random(owner: np.random.RandomState, size: Any = None) -> Drawn:
-    return _drawn(owner, size, _fill)
+    return _drawn(owner, size, _fill, _agrees)
 
 
 def _uniform(owner: np.random.RandomState, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Drawn:
@@ -69,11 +69,11 @@ def _uniform(owner: np.random.RandomState, low: Any = 0.0, high: Any = 1.0, size
 
 
 def _randn(owner: np.random.RandomState, *shape: Any) -> Drawn:
-    return _drawn(owner, shape, _fill_normal)
+    return _drawn(owner, shape, _fill_normal, _agrees_on_normals)
 
 
 def _standard_normal(owner: np.random.RandomState, size: Any = None) -> Drawn:
-    return _drawn(owner, size, _fill_normal)
+    return _drawn(owner, size, _fill_normal, _agrees_on_normals)
 
 
 def _normal(owner: np.random.RandomState, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Drawn:
@@ -96,13 +96,13 @@ def _scaled(y: Drawn, start: float, scale: float) -> Drawn:
     return y
 
 
-def _drawn(owner: np.random.RandomState, size: Any, fill: Callable) -> Drawn:
+def _drawn(owner: np.random.RandomState, size: Any, fill: Callable, agrees: Callable) -> Drawn:
     """The numbers; None for few of them, where the numbers have another source or the shape is none, all of which is left to NumPy."""
     shape = (size,) if type(size) is int else size
     if type(shape) is not tuple or not all([type(n) is int and n >= 0 for n in shape]) or math.prod(shape) < FEW:
         return None
     source = owner._bit_generator
-    if type(source) is not np.random.MT19937 or not _agrees():
+    if type(source) is not np.random.MT19937 or not agrees():
         return None
     y = np.empty(shape)
     fill(owner, source, y)
@@ -202,20 +202,25 @@ def _fill_normal(owner: np.random.RandomState, source: np.random.MT19937, y: np.
 
 @functools.cache
 def _agrees() -> bool:
-    """Whether this NumPy's states lie in memory as they are read here, and its normal numbers are made in the same way, of the same logarithm: tried from a
-    position where a number's words are of two blocks."""
-    if _kept_normal() is None or _logarithm() is None:
-        return False
+    """Whether this NumPy's states lie in memory as they are read here: tried from a position where a number's words are of two blocks."""
+    return _draws_alike(_fill, "random_sample", 1248)
+
+
+@functools.cache
+def _agrees_on_normals() -> bool:
+    """Whether it makes normal numbers in the same way too, of the same logarithm."""
+    return _agrees() and _kept_normal() is not None and _logarithm() is not None and _draws_alike(_fill_normal, "standard_normal", 4001, 1248)
+
+
+def _draws_alike(fill: Callable, name: str, *sizes: int) -> bool:
     ours, theirs = (np.random.RandomState(np.random.MT19937(5)) for _ in range(2))
     for r in (ours, theirs):
         r.randint(0, 2**32, dtype=np.uint32)
-    y = np.empty(1248)
-    _fill(ours, ours._bit_generator, y)
-    same = np.array_equal(y, theirs.rand(y.size))
-    for n in (4001, 1248):
+    same = True
+    for n in sizes:
         y = np.empty(n)
-        _fill_normal(ours, ours._bit_generator, y)
-        same = same and np.array_equal(y, theirs.standard_normal(n))
+        fill(ours, ours._bit_generator, y)
+        same = same and np.array_equal(y, getattr(theirs, name)(n))
     (_, words, *where), (_, their_words, *theirs_there) = (r.get_state() for r in (ours, theirs))
     return bool(same and where == theirs_there and np.array_equal(words, their_words))
 
