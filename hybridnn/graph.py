@@ -28,7 +28,9 @@ class Node:
     line: str = ""
 
     def renamed(self, names):
-        """The same application with operands that ``names`` has under other numbers."""
+        """The same application with operands that ``names`` has under other numbers; itself if it has none."""
+        if names.keys().isdisjoint(self.inputs):
+            return self
         return Node(self.op, tuple([names.get(v, v) for v in self.inputs]), self.outputs, self.attrs, self.line)
 
 

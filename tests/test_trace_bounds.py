@@ -538,8 +538,7 @@ def test_proofs_in_vain_lie_ever_farther_apart():
 
 def test_time_that_no_plan_has_earned_is_soon_spent():
     """Each proof takes half of it at least: many ways through Python that hardly come again do not use it all for themselves."""
-    f = halving()
-    f._memory.patience = PATIENCE
+    f = halving(PATIENCE)
     with hnn.using_config("trace_compile", "sync"):
         for x in turns(0, 14) * 2:
             f(x)
@@ -548,8 +547,7 @@ def test_time_that_no_plan_has_earned_is_soon_spent():
 
 
 def test_time_is_given_back_once_a_call_has_run_by_what_was_proved():
-    f = halving()
-    f._memory.patience = PATIENCE
+    f = halving(PATIENCE)
     with hnn.using_config("trace_compile", "sync"):
         for x in turns(0, 3) * 2:
             f(x)
@@ -915,10 +913,10 @@ def halved(x, least, seen):
     return x
 
 
-def halving():
-    """``halved``, traced, with time for any number of proofs."""
+def halving(patience=float("inf")):
+    """``halved``, traced, with time for proofs: for any number of them, or so many seconds."""
     f = hnn.trace(lambda x: halved(x, 1.5, []))
-    f._memory.patience = float("inf")
+    f._memory.patience = patience
     return f
 
 

@@ -197,10 +197,10 @@ class Variable:
             return state.tracer.read(self, "item", args)
         return _item(self.array, *args)
 
-    def _read(self, kind, *args):
+    def _read(self, kind):
         if state.tracer is not None:
-            return state.tracer.read(self, kind, args)
-        return READERS[kind](self.array, *args)
+            return state.tracer.read(self, kind, ())
+        return READERS[kind](self.array)
 
     def __bool__(self):
         return self._read("bool")

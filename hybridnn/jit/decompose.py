@@ -65,9 +65,9 @@ def decompose(graph):
             out.nodes.append(node)
         else:
             _inline(out, node, template)
-    rename, stays = out.rename, out.rename.keys().isdisjoint
+    rename = out.rename
     return graph.replace(
-        nodes=tuple([n if stays(n.inputs) else n.renamed(rename) for n in out.nodes]), specs=out.specs, constants=tuple(out.constants),
+        nodes=tuple([n.renamed(rename) for n in out.nodes]), specs=out.specs, constants=tuple(out.constants),
         outputs=tuple([rename.get(v, v) for v in graph.outputs]), writes=tuple([(t, rename.get(v, v)) for t, v in graph.writes]))
 
 

@@ -127,7 +127,7 @@ class _Lowering:
         """As ``target``, for rows that are copied, which the first ``axes`` axes number: those of its part must lie as far apart as each other."""
         if v in self.parts:
             place = self.target(v)
-            if rows_apart(_probe(place), axes, place.dtype.itemsize) is not None:
+            if rows_apart(place, axes, place.dtype.itemsize) is not None:
                 self.values[v] = place
                 return place
         return self.new_value(v)
@@ -208,7 +208,7 @@ class _Lowering:
         return True
 
     def copy(self, x, y, node=None):
-        if not can_copy(_probe(x), _probe(y), x.dtype.itemsize):
+        if not can_copy(x.in_buffer(), y.in_buffer(), x.dtype.itemsize):
             return False
         self.steps.append(LowStep("copy", "copy", [x], [y], lambda at: copy_step(at(x), at(y), x.dtype.itemsize, _grain_bytes(x)),
                                   ops=(node.op.name,) if node else (), lines=(node.line,) if node and node.line else ()))
@@ -226,11 +226,11 @@ class _Lowering:
     def rows(self, v, axes):
         """The place of value v if its rows, which the first ``axes`` axes number, lie as far apart as each other; else as ``dense``."""
         place = self.values[v]
-        return place if rows_apart(_probe(place), axes, place.dtype.itemsize) is not None else self.dense(v)
+        return place if rows_apart(place, axes, place.dtype.itemsize) is not None else self.dense(v)
 
     def readable(self, place):
         """The place if BLAS can read the matrices in it (not those of rows that run backwards or are one row many times), else that of a copy."""
-        if blas_readable(_probe(place), place.dtype.itemsize):
+        if blas_readable(place.in_buffer(), place.dtype.itemsize):
             return place
         repeated = [n > 1 and stride == 0 for n, stride in zip(place.shape[:-2], place.strides)] + [False] * 2     # matrices, which need one copy
         once = Place(place.root, place.offset, tuple(1 if r else n for r, n in zip(repeated, place.shape)), place.strides, place.dtype)
@@ -370,10 +370,6 @@ def _operand_at(offset, strides):
     return layout.Operand(0, offset, strides)
 
 
-def _probe(place, buffer=0):
-    return View(buffer, place.offset, place.shape, place.strides)
-
-
 def _grain_bytes(place):
     return PARALLEL_BYTES // 2 if bytes_of(place) >= PARALLEL_BYTES else 0
 
@@ -411,21 +407,21 @@ def _matmul(low, node):
     a, b = turned(a, attrs["transa"]), turned(b, attrs["transb"])
     y = whole(Root(ARENA, 0, spec.nbytes), spec.shape, spec.dtype)
     probes = _probes(a, b)
-    if not can_multiply(*probes, _probe(y, 2), spec.dtype):
+    if not can_multiply(*probes, y.in_buffer(2), spec.dtype):
         a, b = low.readable(a), low.readable(b)
         probes = _probes(a, b)
-        if not can_multiply(*probes, _probe(y, 2), spec.dtype):
+        if not can_multiply(*probes, y.in_buffer(2), spec.dtype):
             return False
     if in_parts(low, node, [(a, b)]):
         return True
-    y = low.product_target(node.outputs[0], lambda y: can_multiply(*probes, _probe(y, 2), spec.dtype))
+    y = low.product_target(node.outputs[0], lambda y: can_multiply(*probes, y.in_buffer(2), spec.dtype))
     add_products(low, node, [(a, b)], y)
     return True
 
 
 def _probes(a, b):
     """Views as the step will be asked for: what is found out is not found out again."""
-    return _probe(a), _probe(b, int(a.root is not b.root))
+    return a.in_buffer(), b.in_buffer(int(a.root is not b.root))
 
 
 def _check(low, node):

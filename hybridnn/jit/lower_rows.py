@@ -6,7 +6,7 @@ import numpy as np
 from hybridnn.core.op import OPS
 from hybridnn.graph import Node
 from hybridnn.jit.blas import can_multiply, long_sum, matmul_step
-from hybridnn.jit.moves import fill_step, gather_step, scatter_add_step, sum_parts_step
+from hybridnn.jit.moves import fill_step, gather_step, rows_apart, scatter_add_step, sum_parts_step
 from hybridnn.jit.native import View
 from hybridnn.jit.picking import permute_step, pick_step, put_step
 from hybridnn.jit.places import Place
@@ -27,14 +27,14 @@ def _products(low, node):
     pairs, whole = _pairs(node, places), View.contiguous(2, spec.shape, spec.dtype.itemsize)
 
     def fits(probe):
-        return all(can_multiply(_probe(a, 0), _probe(b, 1), probe, spec.dtype, add=True) for a, b in pairs)
+        return all(can_multiply(a.in_buffer(), b.in_buffer(1), probe, spec.dtype, add=True) for a, b in pairs)
     if not fits(whole):
         pairs = _pairs(node, [low.readable(p) for p in places])
         if not fits(whole):
             return False
     if in_parts(low, node, pairs):
         return True
-    add_products(low, node, pairs, low.product_target(node.outputs[0], lambda place: fits(_probe(place, 2))))
+    add_products(low, node, pairs, low.product_target(node.outputs[0], lambda place: fits(place.in_buffer(2))))
     return True
 
 
@@ -54,7 +54,7 @@ def in_parts(low, node, pairs):
     pairs = [(_parts_of(a, count, -1), _parts_of(b, count, -2)) for a, b in pairs]
     (m, _), n, dtype = pairs[0][0].shape[1:], pairs[0][1].shape[-1], pairs[0][0].dtype
     whole = View.contiguous(2, (count, m, n), dtype.itemsize)
-    if not all([can_multiply(_probe(a, 0), _probe(b, 1), whole, dtype, add=True) for a, b in pairs]):
+    if not all([can_multiply(a.in_buffer(), b.in_buffer(1), whole, dtype, add=True) for a, b in pairs]):
         return False
     first, sums, y = len(low.steps), low.fresh((count, m, n), dtype), low.new_value(node.outputs[0])
     add_products(low, node, pairs, sums)
@@ -94,16 +94,13 @@ def turned(place, transposed):
                  place.dtype)
 
 
-def _probe(place, buffer):
-    return View(buffer, place.offset, place.shape, place.strides)
-
-
 def _take(low, node):
     """Elements, rows or blocks of a table by number."""
     pattern, table, indices = dict(node.attrs)["pattern"], low.values[node.inputs[0]], node.inputs[1:]
     if not _numbers(low, indices) or low.specs[node.outputs[0]].size == 0:
         return False
-    if pattern == FIRST and len(indices) == 1 and table.has_dense_rows and low.values[indices[0]].dense:
+    rows = pattern == FIRST and len(indices) == 1 and rows_apart(table, 1, table.dtype.itemsize) is not None
+    if rows and low.values[indices[0]].dense:
         index = low.values[indices[0]]
         y = low.rows_target(node.outputs[0], len(index.shape))
         low.step("gather", "take", [table, index], [y], lambda at: gather_step(at(table), at(index), at(y), y.dtype.itemsize, index.dtype,
@@ -114,8 +111,8 @@ def _take(low, node):
 
     def build(at, y, numbers):
         return pick_step(at(table), [at(p) for p in places], y, numbers, pattern, table.dtype.itemsize, wide)
-    probe = _probe(table, 0)
-    if build(lambda p: _probe(p, 0), probe, probe) is None:
+    probe = table.in_buffer()
+    if build(lambda p: p.in_buffer(), probe, probe) is None:
         return False
     y, numbers = low.new_value(node.outputs[0]), _one_each(low, places)
     low.step("gather", "take", [table, *places], [y], lambda at: build(at, at(y), at(numbers)), node, scratch=[numbers])
@@ -154,7 +151,7 @@ def _put_at(low, node, shape, pattern):
     def build(at, y, numbers):
         return put_step(at(rows), [at(p) for p in places], y, numbers, pattern, dtype, wide)
     probe = View.contiguous(0, shape, dtype.itemsize)
-    if rows.dtype != dtype or build(lambda p: _probe(p, 0), probe, probe) is None:
+    if rows.dtype != dtype or build(lambda p: p.in_buffer(), probe, probe) is None:
         return False
     y, numbers = low.new_value(node.outputs[0]), _one_each(low, places)
     low.step("fill", "zeros", [], [y], lambda at: fill_step(at(y), 0, y.dtype), node)

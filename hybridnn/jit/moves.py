@@ -14,6 +14,7 @@ from hybridnn.jit.native import Step, View, pairs
 
 if TYPE_CHECKING:
     from hybridnn.jit.lowlevel import Module, Source
+    from hybridnn.jit.places import Place
 
 ITEM_SIZES = 1, 2, 4, 8
 FLOATS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
@@ -138,9 +139,10 @@ def _tile_last(axes: list[Axis]) -> list[Axis]:
 # Rows by index
 
 
-def rows_apart(view: View, axes: int, itemsize: int) -> int | None:
-    """How many bytes lie between the rows of an array, which its first ``axes`` axes number: if each is C-contiguous and all lie as far apart, else None."""
-    sizes = list(zip(view.shape, view.strides))
+def rows_apart(array: View | Place, axes: int, itemsize: int) -> int | None:
+    """How many bytes lie between the rows of a View or Place, which its first ``axes`` axes number: if each is C-contiguous and all lie as far apart, else
+    None."""
+    sizes = list(zip(array.shape, array.strides))
     length = itemsize
     for n, stride in reversed(sizes[axes:]):
         if n != 1 and stride != length:

@@ -91,10 +91,8 @@ def merge_equal(graph):
             if key is not None:
                 seen[key] = v
             constants.append((v, c))
-    stays = names.keys().isdisjoint
     for node in graph.nodes:
-        if not stays(node.inputs):
-            node = node.renamed(names)
+        node = node.renamed(names)
         if is_pure(node.op):
             first = seen.setdefault((node.op, node.inputs, node.attrs), node)
             if first is not node and (first.attrs is node.attrs or exact(first.attrs) == exact(node.attrs)):
@@ -134,10 +132,8 @@ def algebra(graph):
     reshapes or transpositions are one."""
     a = _Algebra(graph)
     names, nodes = {}, []
-    stays = names.keys().isdisjoint
     for node in graph.nodes:
-        if not stays(node.inputs):
-            node = node.renamed(names)
+        node = node.renamed(names)
         if node.op.name in _ALGEBRAIC:
             node = a.shorter(node)
             same = a.same(node)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hybridnn.core.op import OPS
+from hybridnn.jit.native import View
 
 __all__ = ["Place", "Root", "channels_first", "element_of", "sliced", "whole", "viewed"]
 
@@ -47,10 +48,9 @@ class Place(NamedTuple):
             n *= size
         return True
 
-    @property
-    def has_dense_rows(self):
-        """Whether each element of the first axis is an array in C order without gaps, however far apart they lie."""
-        return bool(self.shape) and self._replace(shape=self.shape[1:], strides=self.strides[1:]).dense
+    def in_buffer(self, number=0):
+        """The View that it is if its root lies at the beginning of a buffer, for what does not depend on where it lies."""
+        return View(number, self.offset, self.shape, self.strides)
 
     @property
     def covers(self):

@@ -255,8 +255,9 @@ def _eager_turn(memory, plan, fn, args, kwargs):
     result = fn(*args, **kwargs)
     plan.times[False].append(time.perf_counter() - start)
     skipping, eager = min(plan.times[True]) + AROUND + (WALK_LATER if plan.leaves_graph else 0.0), min(plan.times[False])
-    if len(plan.times[False]) == COMPARED_IN_A_ROW or len(plan.times[False]) == AT_LEAST and _is_far(skipping, eager):
-        plan.times, plan.unsure = None, not _is_far(skipping, eager)
+    far = _is_far(skipping, eager)
+    if len(plan.times[False]) == COMPARED_IN_A_ROW or len(plan.times[False]) == AT_LEAST and far:
+        plan.times, plan.unsure = None, not far
         plan.hits = COMPARE_PLAN_AFTER - COMPARE_AGAIN * (1 if eager < skipping else SELDOM)
         if eager < skipping:
             memory.resting = EAGER_CALLS

@@ -9,7 +9,7 @@ import numpy as np
 
 from hybridnn.core.op import OPS
 from hybridnn.errors import raised_by_signal
-from hybridnn.graph import Graph, Node, run, verify
+from hybridnn.graph import Graph, run, verify
 from hybridnn.jit import compile as jit_compile
 from hybridnn.trace.compare import check_segment
 from hybridnn.trace.events import vid_of
@@ -253,7 +253,7 @@ class Known:
 
 def build(events, wanted, version, known, rename=None, copies=()):
     """The events as a segment whose outputs are ``wanted``, and copies of the inputs ``copies``; ``rename`` maps numbers to others that are always equal."""
-    nodes = tuple([_renamed(app.node, rename) if rename else app.node for e in events for app in e.apps])
+    nodes = tuple([app.node.renamed(rename) if rename else app.node for e in events for app in e.apps])
     produced = {v for n in nodes for v in n.outputs}
     used = list(dict.fromkeys([v for n in nodes for v in n.inputs]))
     writes = _writes(events, produced)
@@ -273,12 +273,6 @@ def _may_warn(events, used):
     """Results that nobody uses, of operations that the user applied: NumPy's floating-point warnings come from them all the same."""
     return {app.node.outputs[0] for e in events if e.kind == "op" for app in e.apps
             if app.node.op.kind in COMPUTING and used.isdisjoint(app.node.outputs) and e.specs[app.node.outputs[0]].dtype.kind == "f"}
-
-
-def _renamed(node, rename):
-    if rename.keys().isdisjoint(node.inputs):
-        return node
-    return Node(node.op, tuple([rename.get(v, v) for v in node.inputs]), node.outputs, node.attrs, node.line)
 
 
 def _writes(events, produced):

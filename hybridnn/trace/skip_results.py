@@ -156,8 +156,7 @@ class Results:
 
     def _told(self, shown):
         """What the creator of a Variable has to tell: the same functions on every call, or what the call has computed."""
-        same = type(shown) is not Untaped and not any([fn.__closure__ for fn in shown.values()])
-        if same:
+        if type(shown) is not Untaped and not any([fn.__closure__ for fn in shown.values()]):
             return self.writer.strong(shown)
         if type(shown) is not Untaped or not all(map(self._is_computed, shown.values())):
             raise Doubt("returns a Variable whose creator tells what the call has drawn, or was given")
