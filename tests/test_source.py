@@ -170,6 +170,26 @@ def test_comparisons_see_float32_where_very_small_numbers_are_computed_in_float6
     assert_same(graph, executable, (x, .5, 0., 1.5))
 
 
+@pytest.mark.parametrize("fn", [
+    lambda x, y: -x * x, lambda x, y: x * x * -.5, lambda x, y: (x - y) * (-.5 * (x - y)), lambda x, y: -(x * y) * (y * x), lambda x, y: -x * x / 2.,
+    lambda x, y: -abs(x * y), lambda x, y: -(x * x) * abs(y), lambda x, y: abs(x) * -.5])
+def test_exp_of_what_is_never_positive_takes_less_work(fn):
+    def with_exp(x, y):
+        return [OPS["exp"](fn(x, y))]
+    x, y = np.array([0., -0., 1e-30, -1, 3, 1e20, -np.inf, np.nan], "f4"), np.array([2, 0, 1e30, -2, .1, 1e20, 0, 1], "f4")
+    graph = graph_of(with_exp, x, y)
+    executable = jit.compile(graph)
+    assert "exp_down_f32(" in executable.sources[0] and "exp_f32(" not in executable.sources[0]
+    with np.errstate(all="ignore"):
+        assert_same(graph, executable, (x, y))
+
+
+@pytest.mark.parametrize("fn", [lambda x, y: x * x, lambda x, y: -x * y, lambda x, y: -x * x * y, lambda x, y: x * -2., lambda x, y: x - abs(x)])
+def test_exp_of_what_may_be_positive_does_not(fn):
+    executable = jit.compile(graph_of(lambda x, y: [OPS["exp"](fn(x, y))], array(9), array(9)))
+    assert "exp_f32(" in executable.sources[0]
+
+
 def test_the_probe_gives_a_reason():
     found = cuda.probe()
     assert found.ok or (found.reason and found.hint)

@@ -237,11 +237,28 @@ def _narrower(items, fn, args):
 
 
 def _is_never_positive(items, i):
-    """Whether an item is -|x|, or x less the largest of which it is one: what exp is taken of in sigmoids and softmax. (It may be NaN.)"""
+    """Whether an item is -|x|, x less the largest of which it is one, or a square with a minus: what exp is taken of in sigmoids, softmax and normal densities.
+    (It may be NaN.)"""
     fn, args, *_ = items[i]
-    if fn == "negative":
-        return items[args[0]].fn == "absolute"
-    return fn == "subtract" and items[args[1]].fn == "max" and items[args[1]].args[0] == args[0]
+    if fn == "subtract":
+        return items[args[1]].fn == "max" and items[args[1]].args[0] == args[0]
+    return _sign(items, i) == (-1, frozenset())
+
+
+def _sign(items, i, depth=6):
+    """(s, factors): an item has the sign s times those of the factors, which are other items. Of products within products, so many are looked through."""
+    fn, args, *_, value = items[i]
+    if fn == "absolute":
+        return 1, frozenset()
+    if fn == "const":
+        return (-1 if value < 0 else 1), frozenset()
+    if fn not in ("negative", "multiply", "divide") or not depth:
+        return 1, frozenset([i])
+    sign, factors = (-1 if fn == "negative" else 1), frozenset()
+    for a in args:
+        s, more = _sign(items, a, depth - 1)
+        sign, factors = sign * s, factors ^ more      # two that are the same have one sign together
+    return sign, factors
 
 
 def _calls(text):

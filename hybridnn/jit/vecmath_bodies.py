@@ -88,17 +88,19 @@ def _power_with(t: V) -> V:
     return float_of(bits_of(t) << format_of(t).mantissa)
 
 
-def split_exp(x: V, more: int = 0, up: bool = False) -> tuple[V, V, V]:
+def split_exp(x: V, more: int = 0, up: bool = False, small: bool = False) -> tuple[V, V, V]:
     """x = n log(2) + r with |r| <= log(2)/2: (n, r, t), where the low bits of t are the exponent bits of 2^(n + more).
 
     ``up``: n + more is at most that of the largest normal numbers, and therefore r up to log(2) where exp(x) 2^more is finite, beyond it elsewhere.
+    ``small``: x is not positive, and what exp(x) is added to so much larger that r in float32 may lack n times 2e-9.
     """
     f = format_of(x)
     shift, top = f.magic + f.bias + more, f.magic + 2 * f.bias
     t = fma(x, LOG2E, shift)
     t = select(t > top, top, t) if up else t
     n = t - shift
-    return n, fma(n, -f.ln2[1], fma(n, -f.ln2[0], x)), t
+    r = fma(n, -f.ln2[0], x)
+    return n, r if small and f is SINGLE else fma(n, -f.ln2[1], r), t
 
 
 def times_power(q: V, n: V, t: V) -> V:
@@ -136,9 +138,9 @@ def exp_of(n: V, r: V, t: V, coefficients) -> V:
     return times_power(fma(r * r, horner(r, coefficients), r), n, t)
 
 
-def _reduced_expm1(x: V, key: str, more: int) -> tuple[V, V, V]:
-    """(n, q, s): exp(x) = 2^n (1 + q), s = 2^(n + more)."""
-    n, r, t = split_exp(x, more)
+def _reduced_expm1(x: V, key: str, more: int, small: bool = False) -> tuple[V, V, V]:
+    """(n, q, s): exp(x) = 2^n (1 + q), s = 2^(n + more). ``small``: see `split_exp`."""
+    n, r, t = split_exp(x, more, small=small)
     return n, fma(r * r, horner(r, tables.EXPM1[key]), r), _power_with(t)
 
 
@@ -252,7 +254,7 @@ def log10(x: V) -> V:
 def tanh(x: V) -> V:
     """-t / (t + 2) with t = exp(-2|x|) - 1, which never overflows."""
     f = format_of(x)
-    _, q, s = _reduced_expm1(at_least(fabs(x) * -2.0, f.expm1_range[0] * 2.0), f.key, 0)
+    _, q, s = _reduced_expm1(at_least(fabs(x) * -2.0, f.expm1_range[0] * 2.0), f.key, 0, small=True)
     t = fma(s, q, s - 1.0)
     return copysign(t / (t + 2.0), x)
 
@@ -311,6 +313,13 @@ def logaddexp(x: V, y: V) -> V:
     return top + softplus(-difference)
 
 
+def _exp_small_f32(x: V) -> V:
+    """exp(x) for -80 < x <= 0.001, less exact than `exp_down`: what 1 is less."""
+    _, r, t = split_exp(x, small=True)
+    s = _power_with(t)
+    return fma(s, fma(r * r, horner(r, tables.EXP["f32"]), r), s)
+
+
 def _erf_near(x: V, key: str) -> V:
     z = x * x
     return fma(x, horner(z, tables.ERF[key]), x)
@@ -318,7 +327,7 @@ def _erf_near(x: V, key: str) -> V:
 
 def erf_f32(x: V) -> V:
     a = fabs(x)
-    far = 1.0 - exp(horner(clamp(a, 0.0, 4.0), tables.LOG_ERFC))
+    far = 1.0 - _exp_small_f32(horner(select(a > 4.0, 4.0, a), tables.LOG_ERFC))
     return copysign(select(a < 0.9375, _erf_near(a, "f32"), far), x)
 
 
